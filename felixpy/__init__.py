@@ -1,0 +1,64 @@
+"""felixpy compiles Kubernetes and Calico policies into the iptables rules and ipsets that Calico's Felix programs.
+
+The whole story is one line of data flow, and the import graph follows it:
+
+    manifests → model → resolution → chain plans → text → kernel
+
+    cluster = felixpy.load(["manifests/"])            # files → frozen nouns (felixpy.model)
+    ruleset = felixpy.compile(cluster, node="node1")  # pure: no files, no clock, no kernel
+    print(ruleset.save(4))                            # what iptables-save prints on that node
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from felixpy.compiler import compile
+    from felixpy.dialects import DIALECTS, Dialect
+    from felixpy.errors import FelixpyError, InputError, Problem
+    from felixpy.manifests import load
+    from felixpy.model import Cluster, Host
+    from felixpy.ruleset import Ruleset
+
+__version__ = "0.1.0"
+
+CALICO_VERSION = "v3.32.1"
+"""The release of Calico whose Felix is imitated."""
+
+_HOMES = {
+    "compile": "compiler",
+    "DIALECTS": "dialects",
+    "Dialect": "dialects",
+    "FelixpyError": "errors",
+    "InputError": "errors",
+    "Problem": "errors",
+    "load": "manifests",
+    "Cluster": "model",
+    "Host": "model",
+    "Ruleset": "ruleset",
+}
+
+__all__ = [
+    "CALICO_VERSION",
+    "DIALECTS",
+    "Cluster",
+    "Dialect",
+    "FelixpyError",
+    "Host",
+    "InputError",
+    "Problem",
+    "Ruleset",
+    "__version__",
+    "compile",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``felixpy --help`` pays for none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"felixpy.{_HOMES[name]}"), name)

@@ -1,0 +1,513 @@
+"""Felix's parameters: what each is called, how its value is written, its default, and what it changes in the rules.
+
+`Config` is the table: one field a parameter. Values come, for each parameter on its own, from the first of: a
+``--set`` option, an environment variable ``FELIX_<NAME>``, the FelixConfiguration ``node.<node>``, the oldest one
+whose nodeSelector matches, ``default``; inside a resource an annotation ``config.projectcalico.org/<Name>`` beats
+the spec field. (felix/config/config_params.go)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+
+class FailsafePort(NamedTuple):
+    """A port of the host that stays reachable whatever policy says; `net` is "" or a masked CIDR."""
+
+    protocol: str
+    port: int
+    net: str = ""
+
+
+def _text(value: object) -> str:
+    return str(value).strip()
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"1": True, "yes": True, "y": True, "t": True, "true": True}
+    known |= {"0": False, "no": False, "n": False, "f": False, "false": False}
+    try:
+        return known[_text(value).lower()]
+    except KeyError:
+        raise ValueError("true or false is expected") from None
+
+
+def _one_of(*spellings: str) -> Callable[[object], str]:
+    """Case does not matter; the spelling given here is the one used."""
+    by_lower = {spelling.lower(): spelling for spelling in spellings}
+
+    def parse(value: object) -> str:
+        found = by_lower.get(_text(value).lower())
+        if found is None:
+            raise ValueError(f"one of {', '.join(map(str.capitalize, spellings))}")
+        return found
+
+    return parse
+
+
+def _number(low: int, high: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        try:
+            number = value if isinstance(value, int) else int(_text(value), 0)
+        except ValueError:
+            raise ValueError(f"a number from {low} to {high} is expected") from None
+        if isinstance(value, bool) or not low <= number <= high:
+            raise ValueError(f"a number from {low} to {high} is expected")
+        return number
+
+    return parse
+
+
+def _mark_mask(value: object) -> int:
+    return _number(1, 0xFFFFFFFF)(value)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else _text(value).split(",")
+    return tuple(text for item in items if (text := _text(item)))
+
+
+def _ipv4(value: object) -> str:
+    try:
+        return str(ipaddress.IPv4Address(_text(value)))
+    except ValueError:
+        raise ValueError("must be an IPv4 address") from None
+
+
+def _any_address(value: object) -> str:
+    text = _text(value)
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(item, strict=False)) for item in _words(value))
+    except ValueError as wrong:
+        raise ValueError(f"a list of addresses or CIDRs is expected: {wrong}") from None
+
+
+def _port_range(value: object) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)(?::(\d+))?", _text(value))
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= low <= high <= 65535:
+        raise ValueError("a port or a range such as 32768:65535 is expected")
+    return low, high
+
+
+def _port_ranges(value: object) -> tuple[tuple[int, int], ...]:
+    return tuple(_port_range(item) for item in _words(value))
+
+
+def _rate(value: object) -> str:
+    text = _text(value)
+    if text and not re.fullmatch(r"\d+/(second|minute|hour|day)", text):
+        raise ValueError('a rate such as "50/minute" is expected (per second, minute, hour or day)')
+    return text
+
+
+def _overrides(value: object) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for item in _words(value):
+        key, equals, setting = item.partition("=")
+        if not equals:
+            raise ValueError('a list such as "SNATFullyRandom=false" is expected')
+        pairs.append((key.strip(), setting.strip()))
+    return tuple(pairs)
+
+
+def _masked(net: str) -> str:
+    return str(ipaddress.ip_network(net, strict=False)) if net else ""
+
+
+def _failsafe_ports(value: object) -> tuple[FailsafePort, ...]:
+    """A list of {protocol, port, net} from a resource, or ``proto:net:port``, ``proto:port``, ``port`` in a text."""
+    if not isinstance(value, list):
+        if _text(value).lower() == "none":
+            return ()
+        return tuple(_failsafe_text(item) for item in _words(value))
+    ports = []
+    for index, item in enumerate(value):
+        protocol = str(item.get("protocol") or "tcp").lower()
+        if protocol not in ("tcp", "udp"):
+            raise ConfigValueError(
+                f'"{item.get("protocol")}": only TCP and UDP work here, Felix exits on this value',
+                (index, "protocol"),
+                fatal=True,
+            )
+        ports.append(FailsafePort(protocol, int(item["port"]), _masked(str(item.get("net") or ""))))
+    return tuple(ports)
+
+
+def _failsafe_text(text: str) -> FailsafePort:
+    found = re.fullmatch(r"(?:(?P<proto>\w+):)?(?:(?P<net>\[[^]]+\](?:/\d+)?|[\d./]+):)?(?P<port>\d+)", text)
+    if not found or (found["proto"] or "tcp").lower() not in ("tcp", "udp") or not 0 < int(found["port"]) < 65536:
+        raise ValueError(f'"{text}" is not proto:net:port, proto:port or port')
+    net = (found["net"] or "").replace("[", "").replace("]", "")
+    return FailsafePort((found["proto"] or "tcp").lower(), int(found["port"]), _masked(net))
+
+
+class ConfigValueError(ValueError):
+    """A value that Felix cannot use; `path` leads on inside it, `fatal` tells that Felix would not start."""
+
+    def __init__(self, reason: str, path: tuple[str | int, ...] = (), *, fatal: bool = False) -> None:
+        self.path, self.fatal = path, fatal
+        super().__init__(reason)
+
+
+def parameter(
+    name: str,
+    parse: Callable[[object], object],
+    default: object,
+    effect: str,
+    *,
+    field: str | None = None,
+    fatal: bool = False,
+) -> Any:
+    """A field of `Config`: Felix's name, the reader of its values, the default, and what it changes.
+
+    `field` is the FelixConfiguration field where it is not the name with a small first letter, "" where a resource
+    cannot set it. `fatal` marks values on which Felix exits.
+    """
+    spec_field = name[0].lower() + name[1:] if field is None else field
+    return dataclasses.field(
+        default=default, metadata={"name": name, "parse": parse, "effect": effect, "field": spec_field, "fatal": fatal}
+    )
+
+
+DEFAULT_INBOUND = tuple(
+    FailsafePort(protocol, port)
+    for protocol, port in (
+        ("tcp", 22), ("udp", 68), ("tcp", 179), ("tcp", 2379), ("tcp", 2380), ("tcp", 5473), ("tcp", 6443),
+        ("tcp", 6666), ("tcp", 6667),
+    )
+)  # fmt: skip
+DEFAULT_OUTBOUND = tuple(
+    FailsafePort(protocol, port)
+    for protocol, port in (
+        ("udp", 53), ("udp", 67), ("tcp", 179), ("tcp", 2379), ("tcp", 2380), ("tcp", 5473), ("tcp", 6443),
+        ("tcp", 6666), ("tcp", 6667),
+    )
+)  # fmt: skip
+
+ACCEPT_OR_RETURN = _one_of("ACCEPT", "RETURN")
+ENABLED = _one_of("Enabled", "Disabled")
+PORT = _number(1, 65535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The parameters in force on one node, parsed."""
+
+    # --- verdicts
+    filter_allow_action: str = parameter(
+        "IptablesFilterAllowAction",
+        ACCEPT_OR_RETURN,
+        "ACCEPT",
+        "the target of accepting rules in the filter table; RETURN adds a rule that sets the accept mark",
+    )
+    mangle_allow_action: str = parameter(
+        "IptablesMangleAllowAction",
+        ACCEPT_OR_RETURN,
+        "ACCEPT",
+        "the target of accepting rules in mangle PREROUTING",
+    )
+    filter_deny_action: str = parameter(
+        "IptablesFilterDenyAction",
+        _one_of("DROP", "REJECT"),
+        "DROP",
+        "the target of denying rules and the word in their comments; Reject is refused by the kernel outside filter",
+    )
+    endpoint_to_host_action: str = parameter(
+        "DefaultEndpointToHostAction",
+        _one_of("DROP", "ACCEPT", "RETURN"),
+        "DROP",
+        "the last rule of cali-wl-to-host: packets from pods to their own node",
+    )
+    disable_conntrack_invalid_check: bool = parameter(
+        "DisableConntrackInvalidCheck",
+        _flag,
+        False,
+        "leaves out the INVALID rule of every endpoint chain",
+    )
+    # --- shape
+    interface_prefixes: tuple[str, ...] = parameter(
+        "InterfacePrefix",
+        _words,
+        ("cali",),
+        "one copy of each rule on pod interfaces for each prefix",
+    )
+    interface_exclude: tuple[str, ...] = parameter(
+        "InterfaceExclude",
+        _words,
+        ("kube-ipvs0",),
+        "host interfaces that get no chains and are not in this-host",
+    )
+    chain_insert_mode: str = parameter(
+        "ChainInsertMode",
+        _one_of("insert", "append"),
+        "insert",
+        "whether the hooks stand before or after foreign rules",
+    )
+    mark_mask: int = parameter(
+        "IptablesMarkMask",
+        _mark_mask,
+        0xFFFF0000,
+        "which bits of the packet mark are used",
+        fatal=True,
+    )
+    ipv6: bool = parameter("Ipv6Support", _flag, True, "IPv6 tables and sets exist")
+    max_ipset_size: int = parameter("MaxIpsetSize", _number(1, 2**32 - 1), 1048576, "maxelem of every set")
+    nftables_mode: str = parameter(
+        "NFTablesMode",
+        _one_of("Auto", "Enabled", "Disabled"),
+        "Auto",
+        "Disabled keeps members of sets that another member covers",
+        field="nftablesMode",
+    )
+    feature_override: tuple[tuple[str, str], ...] = parameter(
+        "FeatureDetectOverride",
+        _overrides,
+        (),
+        "--random-fully (SNATFullyRandom, MASQFullyRandom), --nflog-size",
+    )
+    # --- hosts
+    failsafe_inbound: tuple[FailsafePort, ...] = parameter(
+        "FailsafeInboundHostPorts",
+        _failsafe_ports,
+        DEFAULT_INBOUND,
+        "cali-failsafe-in, and -out in raw",
+        fatal=True,
+    )
+    failsafe_outbound: tuple[FailsafePort, ...] = parameter(
+        "FailsafeOutboundHostPorts",
+        _failsafe_ports,
+        DEFAULT_OUTBOUND,
+        "cali-failsafe-out, and -in in raw",
+        fatal=True,
+    )
+    # --- logging
+    log_prefix: str = parameter(
+        "LogPrefix", _text, "calico-packet", "the prefix of LOG rules; %k %n %p %t are filled in"
+    )
+    log_rate: str = parameter("LogActionRateLimit", _rate, "", "a limit match before LOG")
+    log_burst: int = parameter(
+        "LogActionRateLimitBurst", _number(0, 9999), 5, "the burst of that limit; 0 leaves it out"
+    )
+    goldmane_server: str = parameter("FlowLogsGoldmaneServer", _text, "", "NFLOG rules after every verdict")
+    local_flow_reporter: str = parameter(
+        "FlowLogsLocalReporter", ENABLED, "Disabled", "NFLOG rules after every verdict"
+    )
+    # --- encapsulation
+    ipip_enabled: bool | None = parameter(
+        "IpInIpEnabled",
+        _flag,
+        None,
+        "IPIP rules, whatever the pools say",
+        field="ipipEnabled",
+    )
+    vxlan_enabled: bool | None = parameter(
+        "VXLANEnabled",
+        _flag,
+        None,
+        "IPv4 VXLAN rules, whatever the pools say",
+        field="vxlanEnabled",
+    )
+    vxlan_port: int = parameter("VXLANPort", PORT, 4789, "the port in VXLAN rules", field="vxlanPort")
+    ipip_tunnel: str = parameter(
+        "IpInIpTunnelAddr",
+        _any_address,
+        "",
+        "masquerade rule of tunl0 (normally from the Node)",
+        field="",
+    )
+    vxlan_tunnel_v4: str = parameter(
+        "IPv4VXLANTunnelAddr",
+        _any_address,
+        "",
+        "masquerade rule of vxlan.calico (normally from the Node)",
+        field="",
+    )
+    vxlan_tunnel_v6: str = parameter(
+        "IPv6VXLANTunnelAddr",
+        _any_address,
+        "",
+        "masquerade rule of vxlan-v6.calico (normally from the Node)",
+        field="",
+    )
+    allow_vxlan_from_workloads: bool = parameter(
+        "AllowVXLANPacketsFromWorkloads",
+        _flag,
+        False,
+        "leaves out the VXLAN drop of cali-fw chains",
+    )
+    allow_ipip_from_workloads: bool = parameter(
+        "AllowIPIPPacketsFromWorkloads",
+        _flag,
+        False,
+        "leaves out the IPinIP drop of cali-fw chains",
+    )
+    wireguard_v4: bool = parameter("WireguardEnabled", _flag, False, "WireGuard rules for IPv4 and a mark bit")
+    wireguard_v6: bool = parameter("WireguardEnabledV6", _flag, False, "WireGuard rules for IPv6 and a mark bit")
+    wireguard_port_v4: int = parameter("WireguardListeningPort", PORT, 51820, "the port in IPv4 WireGuard rules")
+    wireguard_port_v6: int = parameter("WireguardListeningPortV6", PORT, 51821, "the port in IPv6 WireGuard rules")
+    wireguard_interface_v4: str = parameter(
+        "WireguardInterfaceName", _text, "wireguard.cali", "the interface in IPv4 rules"
+    )
+    wireguard_interface_v6: str = parameter(
+        "WireguardInterfaceNameV6", _text, "wg-v6.cali", "the interface in IPv6 rules"
+    )
+    wireguard_host_encryption: bool = parameter(
+        "WireguardHostEncryptionEnabled",
+        _flag,
+        False,
+        "cali-wireguard-incoming-mark in raw",
+    )
+    external_nodes: tuple[str, ...] = parameter(
+        "ExternalNodesCIDRList",
+        _networks,
+        (),
+        "members of all-hosts-net and all-vxlan-net",
+        field="externalNodesList",
+    )
+    # --- services and NAT
+    node_port_ranges: tuple[tuple[int, int], ...] = parameter(
+        "KubeNodePortRanges",
+        _port_ranges,
+        ((30000, 32767),),
+        "node ports in IPVS mode; the resource's list reaches Felix in a form it cannot read",
+        field="",
+    )
+    nat_port_range: tuple[int, int] | None = parameter(
+        "NATPortRange",
+        _port_range,
+        None,
+        "source ports of outgoing NAT",
+        field="natPortRange",
+    )
+    nat_outgoing_address: str = parameter(
+        "NATOutgoingAddress",
+        _ipv4,
+        "",
+        "SNAT to this address instead of MASQUERADE",
+        field="natOutgoingAddress",
+    )
+    nat_outgoing_exclusions: str = parameter(
+        "NATOutgoingExclusions",
+        _one_of("IPPoolsOnly", "IPPoolsAndHostIPs"),
+        "IPPoolsOnly",
+        "whether traffic to nodes is kept out of NAT",
+        field="natOutgoingExclusions",
+    )
+    nat_outgoing_interface: str = parameter(
+        "IptablesNATOutgoingInterfaceFilter",
+        _text,
+        "",
+        "--out-interface in outgoing NAT",
+    )
+    service_loop_prevention: str = parameter(
+        "ServiceLoopPrevention",
+        _one_of("Drop", "Reject", "Disabled"),
+        "Drop",
+        "the rules of cali-cidr-block",
+    )
+    floating_ips: str = parameter(
+        "FloatingIPs", ENABLED, "Disabled", "cali-fip-dnat and cali-fip-snat", field="floatingIPs"
+    )
+    source_spoofing: str = parameter(
+        "WorkloadSourceSpoofing",
+        _one_of("Disabled", "Any"),
+        "Disabled",
+        "Any honours a pod's allowedSourcePrefixes; otherwise such a pod is left out altogether",
+    )
+    istio_ambient: str = parameter(
+        "IstioAmbientMode", ENABLED, "Disabled", "a DSCP rule in mangle and the set all-istio-weps"
+    )
+    istio_dscp: int = parameter("IstioDSCPMark", _number(0, 63), 23, "the value of that rule", field="istioDSCPMark")
+    # --- OpenStack
+    cluster_type: str = parameter("ClusterType", _text, "", "OpenStack rules if it contains openstack", field="")
+    metadata_address: str = parameter("MetadataAddr", _text, "127.0.0.1", "OpenStack metadata rules")
+    metadata_port: int = parameter("MetadataPort", _number(0, 65535), 8775, "OpenStack metadata rules")
+
+    @property
+    def flow_logs(self) -> bool:
+        return bool(self.goldmane_server) or self.local_flow_reporter == "Enabled"
+
+    @property
+    def openstack(self) -> bool:
+        """Whether Felix believes to run under OpenStack (felix/config: OpenstackActive)."""
+        return (
+            "openstack" in self.cluster_type.lower()
+            or self.metadata_address not in ("", "127.0.0.1")
+            or self.metadata_port not in (0, 8775)
+            or "tap" in self.interface_prefixes
+        )
+
+    @property
+    def suppresses_overlaps(self) -> bool:
+        return self.nftables_mode != "Disabled"
+
+    def feature(self, name: str) -> bool:
+        """A feature of the kernel and its tools; present unless overridden, as on any current system."""
+        return dict(self.feature_override).get(name, "true").lower() in ("true", "1", "t")
+
+    def excludes(self, interface: str) -> bool:
+        """Whether a host interface is none of Felix's business: a pod's, or named by InterfaceExclude."""
+        if interface.startswith(self.interface_prefixes):
+            return True
+        return any(
+            re.search(entry[1:-1], interface) if entry.startswith("/") and entry.endswith("/") else entry == interface
+            for entry in self.interface_exclude
+        )
+
+
+class Setting(NamedTuple):
+    """One value on its way into a `Config`: by parameter name (as Felix spells it, any case) or by resource field."""
+
+    name: str
+    value: object
+    by_field: bool = False
+
+
+@cache
+def parameters() -> Mapping[str, dataclasses.Field[Any]]:
+    """The fields of `Config` by Felix's parameter name in lower case."""
+    return {field.metadata["name"].lower(): field for field in dataclasses.fields(Config)}
+
+
+@cache
+def spec_fields() -> Mapping[str, dataclasses.Field[Any]]:
+    """The fields of `Config` by FelixConfiguration field."""
+    return {field.metadata["field"]: field for field in dataclasses.fields(Config) if field.metadata["field"]}
+
+
+def find(setting: Setting) -> dataclasses.Field[Any] | None:
+    """The parameter that a setting means, None where it has no effect on rules or is unknown."""
+    return spec_fields().get(setting.name) if setting.by_field else parameters().get(setting.name.lower())
+
+
+def build(settings: Iterable[Setting]) -> Config:
+    """A Config from settings, the strongest first. Values that do not parse leave the default, as in Felix.
+
+    The text ``none`` resets a parameter to nothing, an empty text means "not set".
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        field = find(setting)
+        if field is None or field.name in values or setting.value in ("", None):
+            continue
+        try:
+            values[field.name] = field.metadata["parse"](setting.value)
+        except ValueError:
+            continue
+    return Config(**values)

@@ -1,0 +1,106 @@
+"""Everything that can go wrong, told for people.
+
+FelixpyError            root of all; `exit_code` is what the command line ends with
+├── InputError          manifests or settings are wrong; carries every `Problem` of the run (2)
+├── UsageError          the command was called in a way that has no answer (2)
+├── Unsupported         a dialect cannot say what the manifests ask for (2)
+├── EnvironmentMissing  no root, a tool or a namespace is missing (3)
+└── KernelRefused       iptables-restore or ipset refused the text (4)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Path = tuple[str | int, ...]
+"""Where a value sits inside its object: ``("spec", "ingress", 2, "ports", 0)``."""
+
+
+class Place(NamedTuple):
+    """A spot in a file; line and column count from 1, 0 means "not known"."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        known = [str(number) for number in (self.line, self.column) if number]
+        return ":".join([self.file, *known])
+
+
+def spell(path: Path) -> str:
+    """Write a path as people do.
+
+    >>> spell(("spec", "ingress", 2, "ports", 0))
+    'spec.ingress[2].ports[0]'
+    >>> spell(("metadata", "labels", "app.kubernetes.io/name"))
+    'metadata.labels[app.kubernetes.io/name]'
+    """
+    text = ""
+    for step in path:
+        if isinstance(step, int) or not step.replace("_", "a").replace("-", "a").isalnum():
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One finding about the input: where, in which object, what is wrong, what to do."""
+
+    place: Place
+    subject: str = ""
+    path: Path = ()
+    reason: str
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+    excerpt: str = ""
+    """Lines shown below the message, such as a selector and a caret under it."""
+
+    def __str__(self) -> str:
+        head = [str(self.place), "warning" if self.severity == "warning" else "", self.subject]
+        parts = [part for part in (*head, spell(self.path), self.reason) if part]
+        text = ": ".join(parts) + (f" ({self.hint})" if self.hint else "")
+        return text + "".join(f"\n    {line}" for line in self.excerpt.splitlines())
+
+
+def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """By file and line, as a reader walks through the files; the order of findings is kept."""
+    return sorted(problems, key=lambda problem: problem.place)
+
+
+class FelixpyError(Exception):
+    """Root of felixpy's exceptions."""
+
+    exit_code = 2
+
+
+class InputError(FelixpyError):
+    """Manifests or settings are wrong; `problems` holds all findings of the run."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = sort_problems(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UsageError(FelixpyError):
+    """The request itself has no answer, such as an unknown node."""
+
+
+class Unsupported(FelixpyError):
+    """A dialect has no words for something in the manifests."""
+
+
+class EnvironmentMissing(FelixpyError):
+    """Something outside felixpy is missing: root, a tool, a namespace."""
+
+    exit_code = 3
+
+
+class KernelRefused(FelixpyError):
+    """The kernel's tools refused what was handed to them."""
+
+    exit_code = 4

@@ -1,0 +1,325 @@
+"""The nouns: what a cluster's manifests mean to Felix, as frozen values.
+
+Policies are told the way Felix hears them (Calico's "v1 model"): one selector text for a policy, one for each side
+of a rule, namespaces and service accounts already merged in. Nothing here reads files or knows how a manifest
+spells a field. Labels are plain mappings and must not be changed after loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from felixpy.errors import Path, Place, Problem
+
+Labels = Mapping[str, str]
+
+NAMESPACE_LABEL = "projectcalico.org/namespace"
+ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator"
+SERVICE_ACCOUNT_LABEL = "projectcalico.org/serviceaccount"
+NAMESPACE_PREFIX = "pcns."
+SERVICE_ACCOUNT_PREFIX = "pcsa."
+
+DEFAULT_TIER = "default"
+DEFAULT_TIER_ORDER = 1_000_000.0
+
+SHORT_KINDS = {
+    "NetworkPolicy": "np",
+    "GlobalNetworkPolicy": "gnp",
+    "StagedNetworkPolicy": "snp",
+    "StagedGlobalNetworkPolicy": "sgnp",
+    "StagedKubernetesNetworkPolicy": "sknp",
+    "KubernetesNetworkPolicy": "knp",
+    "KubernetesClusterNetworkPolicy": "kcnp",
+}
+"""Felix's kinds of policy and the short names that its chain names are made of."""
+
+STAGED_KINDS = frozenset(kind for kind in SHORT_KINDS if kind.startswith("Staged"))
+
+
+class Source(NamedTuple):
+    """Where an object was read: its file, first line and the characters it takes in that file."""
+
+    file: str
+    line: int
+    start: int = 0
+    end: int = 0
+
+
+class NamedPort(NamedTuple):
+    """A port of an endpoint that rules may call by name; the protocol is in lower case."""
+
+    name: str
+    protocol: str
+    port: int
+
+
+class PortRange(NamedTuple):
+    """Ports first..last, both included; a single port has first == last."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}:{self.last}"
+
+
+class Icmp(NamedTuple):
+    """An ICMP type and, if given, its code."""
+
+    type: int
+    code: int | None = None
+
+
+class ServiceName(NamedTuple):
+    """A Service that a rule refers to; Felix looks up its EndpointSlices."""
+
+    namespace: str
+    name: str
+
+
+class PolicyKey(NamedTuple):
+    """What identifies a policy everywhere in Felix; the tier is not part of it."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qos:
+    """Limits of one workload that become rules; 0 means no limit. Packets are per second."""
+
+    ingress_packet_rate: int = 0
+    ingress_packet_burst: int = 0
+    egress_packet_rate: int = 0
+    egress_packet_burst: int = 0
+    ingress_connections: int = 0
+    egress_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A pod that Felix knows: on the pod network, scheduled and with at least one address.
+
+    `addresses` are without prefix length, in the given order and in canonical spelling. `labels` are the pod's own
+    after Calico's changes; those of its profiles are inherited at resolution.
+    """
+
+    namespace: str
+    name: str
+    node: str
+    interface: str
+    addresses: tuple[str, ...]
+    labels: Labels
+    profiles: tuple[str, ...]
+    ports: tuple[NamedPort, ...]
+    source: Source
+    spoofable: tuple[str, ...] = ()
+    """CIDRs the pod may send from although they are not its own (annotation allowedSourcePrefixes)."""
+    floating: tuple[tuple[str, str], ...] = ()
+    """(own address, floating address) pairs."""
+    qos: Qos | None = None
+    dscp: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEndpoint:
+    """An interface of a node, given by name, by ``*`` for all, or ("") by one of `addresses` (expectedIPs)."""
+
+    name: str
+    node: str
+    interface: str
+    addresses: tuple[str, ...]
+    labels: Labels
+    profiles: tuple[str, ...]
+    ports: tuple[NamedPort, ...]
+    source: Source
+    dscp: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSet:
+    """Labelled networks; a GlobalNetworkSet has no namespace and no profiles. `nets` are masked CIDRs."""
+
+    name: str
+    namespace: str
+    nets: tuple[str, ...]
+    labels: Labels
+    profiles: tuple[str, ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """Source or destination of a rule. Nets are masked CIDRs of both families; a str among the ports is a name."""
+
+    selector: str = ""
+    not_selector: str = ""
+    nets: tuple[str, ...] = ()
+    not_nets: tuple[str, ...] = ()
+    ports: tuple[PortRange | str, ...] = ()
+    not_ports: tuple[PortRange | str, ...] = ()
+    service: ServiceName | None = None
+
+
+ANYONE = Side()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule of a policy or profile. `action` is allow, deny, log or next-tier; protocols are names in lower case or numbers."""
+
+    action: str
+    ip_version: int | None = None
+    protocol: str | int | None = None
+    not_protocol: str | int | None = None
+    icmp: Icmp | None = None
+    not_icmp: Icmp | None = None
+    source: Side = ANYONE
+    destination: Side = ANYONE
+    annotations: tuple[tuple[str, str], ...] = ()
+    path: Path = ()
+    """Where the rule stands in its manifest, such as ``("spec", "ingress", 0)``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A policy of any kind. Rules of both directions are kept whatever `ingress`/`egress` say: they create sets."""
+
+    key: PolicyKey
+    tier: str
+    order: float | None
+    selector: str
+    ingress: bool
+    egress: bool
+    inbound: tuple[Rule, ...]
+    outbound: tuple[Rule, ...]
+    source: Source
+    do_not_track: bool = False
+    pre_dnat: bool = False
+    apply_on_forward: bool = False
+    everywhere: bool = False
+    """Performance hint AssumeNeededOnEveryNode."""
+
+    @property
+    def staged(self) -> bool:
+        return self.key.kind in STAGED_KINDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Rules and labels that endpoints take over by naming it: ``kns.<namespace>``, ``ksa.<ns>.<account>`` or custom."""
+
+    name: str
+    inbound: tuple[Rule, ...]
+    outbound: tuple[Rule, ...]
+    labels: Labels
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A step of policy evaluation; `passes` tells whether packets that no policy decided go on to the next one."""
+
+    name: str
+    order: float
+    passes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """An IP pool. `workloads` is false for pools used by load balancers only."""
+
+    name: str
+    cidr: str
+    nat_outgoing: bool
+    ipip: bool
+    vxlan: bool
+    workloads: bool
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node; empty text where it has no such address. `bgp_*` keep the annotation as written, maybe with a length."""
+
+    name: str
+    labels: Labels
+    source: Source
+    bgp_v4: str = ""
+    bgp_v6: str = ""
+    ipip_tunnel: str = ""
+    vxlan_tunnel_v4: str = ""
+    vxlan_tunnel_v6: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """An EndpointSlice: who stands behind a Service. `ports` are (protocol, port)."""
+
+    service: ServiceName
+    addresses: tuple[str, ...]
+    ports: tuple[tuple[str, int], ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """A FelixConfiguration as written; `config.resolve` picks and parses what counts on a node."""
+
+    name: str
+    node_selector: str
+    created: str
+    values: Mapping[str, object]
+    """Spec fields by their manifest name."""
+    annotations: Mapping[str, str]
+    """Parameters by Felix's name (annotations ``config.projectcalico.org/<Name>``)."""
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The machine that a node runs on: its network interfaces with their addresses as CIDRs, loopback left out.
+
+    `interfaces` is None when nobody said; then every interface that a host endpoint names is taken as present.
+    """
+
+    interfaces: Mapping[str, tuple[str, ...]] | None = None
+
+
+def _unknown_place(source: Source, path: Path) -> Place:
+    return Place(source.file, source.line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Everything that was loaded. Objects come in a fixed order that does not depend on the order of documents."""
+
+    workloads: tuple[Workload, ...] = ()
+    host_endpoints: tuple[HostEndpoint, ...] = ()
+    network_sets: tuple[NetworkSet, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    tiers: Mapping[str, Tier] = field(default_factory=dict)
+    pools: tuple[Pool, ...] = ()
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    slices: tuple[Slice, ...] = ()
+    configurations: tuple[Configuration, ...] = ()
+    cluster_type: str = ""
+    """``clusterType`` of the ClusterInformation."""
+    service_cidrs: tuple[str, ...] = ()
+    """Cluster, external and load balancer CIDRs of the BGPConfiguration."""
+    warnings: tuple[Problem, ...] = ()
+    """What loading found odd but usable: skipped kinds, unknown fields, objects that had to be assumed."""
+    where: Callable[[Source, Path], Place] = _unknown_place
+    """File, line and column of a path inside an object; costs a second reading of that one object."""
+
+    def node_names(self) -> list[str]:
+        """Nodes that are objects, or that a pod or host endpoint names, sorted."""
+        named = {workload.node for workload in self.workloads} | {host.node for host in self.host_endpoints}
+        return sorted(named | set(self.nodes))
