@@ -1,0 +1,103 @@
+"""The bits of the packet mark: who gets which, and how they are written.
+
+Bits are handed out from the lowest one of the mask upwards, in a fixed order; what is left over numbers the
+endpoints in IPVS mode. (felix/markbits, felix/rules/endpoints.go)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from felixpy.errors import UsageError
+
+FIRST_FREE = 2
+"""Position 0 stands for no mark and position 1 for endpoints that are not Calico's."""
+
+
+def spell(mark: int) -> str:
+    """Go's %#x, for which zero is "0x0"."""
+    return f"{mark:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Mark bits by name, each a single bit, and `endpoint`: all the bits that are left."""
+
+    bits: tuple[tuple[str, int], ...]
+    endpoint: int
+
+    @property
+    def non_cali(self) -> int:
+        """In IPVS mode the mark of packets that come from no endpoint of ours: the lowest endpoint bit."""
+        return self.endpoint & -self.endpoint
+
+    def named(self) -> SimpleNamespace:
+        """The marks as templates name them, spelt out: ``mark.accept``, ``mark.accept_or_pass`` …"""
+        bits = dict(self.bits)
+        everything = bits["accept"] | bits["pass"] | bits["scratch0"] | bits["scratch1"]
+        combined = {
+            "all": everything,
+            "all_but_accept": everything & ~bits["accept"],
+            "accept_or_pass": bits["accept"] | bits["pass"],
+            "scratch": bits["scratch0"] | bits["scratch1"],
+            "endpoint": self.endpoint,
+            "non_cali": self.non_cali,
+        }
+        return SimpleNamespace(**{name: spell(mark) for name, mark in (bits | combined).items()})
+
+
+def allocate(mask: int, order: Sequence[str]) -> Marks:
+    """Hand out one bit of `mask` for each name in `order`.
+
+    >>> [spell(bit) for _, bit in allocate(0xff, ["accept", "pass", "drop"]).bits]
+    ['0x1', '0x2', '0x4']
+
+    Raises UsageError when the mask has too few bits: Felix would not start.
+    """
+    free = [1 << position for position in range(32) if mask >> position & 1]
+    if len(free) < len(order):
+        raise UsageError(
+            f"iptablesMarkMask {spell(mask)}: only {len(free)} bits are set and the rules need at least {len(order)}"
+        )
+    named = tuple(zip(order, free, strict=False))
+    return Marks(named, mask & ~sum(bit for _, bit in named))
+
+
+def _fnv1(name: str) -> int:
+    """FNV-1, 32 bits: the hash that spreads endpoints over the mark space."""
+    value = 0x811C9DC5
+    for byte in name.encode():
+        value = (value * 0x01000193 & 0xFFFFFFFF) ^ byte
+    return value
+
+
+def _spread(position: int, mask: int) -> int:
+    """Lay the bits of `position` over the set bits of `mask`, lowest first."""
+    mark = 0
+    for bit in (1 << place for place in range(32) if mask >> place & 1):
+        if position & 1:
+            mark |= bit
+        position >>= 1
+    return mark
+
+
+def endpoint_marks(interfaces: Iterable[str], mask: int) -> Mapping[str, int]:
+    """A mark for each interface in IPVS mode.
+
+    Felix probes from the name's hash for the next free position, so colliding names depend on the order of arrival
+    there; here they are taken in the order given. Raises UsageError when there are more interfaces than positions.
+    """
+    size = 1 << mask.bit_count()
+    taken = set(range(min(FIRST_FREE, size)))
+    marks: dict[str, int] = {}
+    for interface in interfaces:
+        if len(taken) >= size:
+            raise UsageError(f"the mark mask leaves room for {size - FIRST_FREE} endpoints in IPVS mode, not for more")
+        position = _fnv1(interface) % size
+        while position in taken:
+            position = (position + 1) % size
+        taken.add(position)
+        marks[interface] = _spread(position, mask)
+    return marks

@@ -1,0 +1,90 @@
+"""Names that the kernel limits: chains (28 characters) and sets (31), and the texts that get hashed to fit.
+
+A name that is too long keeps its prefix and gets a hash for the rest, so that it stays unique and can be found
+again. (libcalico-go/lib/hash, felix/rules)
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from hashlib import sha3_224, sha256
+
+MAX_CHAIN = 28
+"""iptables' XT_EXTENSION_MAXNAMELEN - 1."""
+
+MAX_SET = 31
+"""ipset's IPSET_MAXNAMELEN - 1."""
+
+MAX_NFLOG_PREFIX = 63
+"""What fits into an NFLOG message beside the final zero."""
+
+MAX_COMMENT = 256
+"""Felix cuts comments here; the kernel keeps 255 of these bytes."""
+
+ANY_INTERFACE = "any-interface-at-all"
+"""The name under which the ``*`` host endpoint has its chains."""
+
+
+def _base64(digest: bytes) -> str:
+    return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def limited(prefix: str, suffix: str, limit: int = MAX_CHAIN) -> str:
+    """Fit a name into `limit` bytes, hashing the suffix when it does not fit.
+
+    A name of exactly the limit whose suffix begins with "_" is hashed too, as it could be mistaken for a hash.
+
+    >>> limited("cali-pi-", "np/ns1/allow")
+    'cali-pi-np/ns1/allow'
+    >>> limited("cali-pi-", "knp/default/default-deny")
+    'cali-pi-_hkektpvVyhILpLRsra1'
+    """
+    suffix = suffix or "_"
+    length = len(prefix) + len(suffix.encode())
+    if length > limit or (length == limit and suffix.startswith("_")):
+        return f"{prefix}_{_base64(sha256(suffix.encode()).digest())[: limit - 1 - len(prefix)]}"
+    return prefix + suffix
+
+
+def set_name(family: int, set_id: str) -> str:
+    """The kernel's name of a main IP set; long ids are cut, not hashed, as they end in a hash anyway.
+
+    >>> set_name(4, "s:5y5I3VdRZfDU01O--xXAPx2yxCQQqMf0M6IWug")
+    'cali40s:5y5I3VdRZfDU01O--xXAPx2'
+    """
+    return f"cali{family}0{set_id}"[:MAX_SET]
+
+
+def group_uid(selector: str, direction: str, members: Iterable[str]) -> str:
+    """What the chain of a policy group is called after its prefix: 20 characters of SHA3-224.
+
+    `members` are one line for each policy of the group, staged ones included.
+    """
+    lines = list(members)
+    content = "".join(f"{line}\n" for line in (selector, direction, str(len(lines)), *lines))
+    return _base64(sha3_224(content.encode()).digest())[:20]
+
+
+def nflog_prefix(text: str) -> str:
+    """An NFLOG prefix; a long one keeps its first and last ten characters around a hash.
+
+    >>> nflog_prefix("API0|np/namespace1/default.policy")
+    'API0|np/namespace1/default.policy'
+    """
+    if len(text.encode()) < MAX_NFLOG_PREFIX:
+        return text
+    return f"{text[:10]}_{_base64(sha256(text.encode()).digest())[:41]}_{text[-10:]}"
+
+
+_UNSAFE = re.compile(r"[^\w @%+=:,./-]", re.ASCII)
+
+
+def comment(text: str) -> str:
+    """Text made safe for an iptables comment: anything odd becomes "_", then it is cut to 256 bytes.
+
+    >>> comment("boz\\nfizz")
+    'boz_fizz'
+    """
+    return _UNSAFE.sub("_", text)[:MAX_COMMENT]
