@@ -1,0 +1,46 @@
+"""Which host endpoint owns which interface of the machine. (felix/dataplane/linux/endpoint_mgr.go)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from felixpy.config import Config
+from felixpy.model import Host, HostEndpoint
+from felixpy.names import ANY_INTERFACE
+
+ALL_INTERFACES = "*"
+
+
+def interfaces_of(host: Host, endpoints: Iterable[HostEndpoint], config: Config) -> Mapping[str, tuple[str, ...]]:
+    """The interfaces that count, with their addresses (without length).
+
+    Where nobody said what the machine has, the interfaces that host endpoints name are taken as present.
+    """
+    given = host.interfaces
+    if given is None:
+        given = {e.interface: () for e in endpoints if e.interface not in ("", ALL_INTERFACES)}
+    return {
+        name: tuple(address.partition("/")[0] for address in addresses)
+        for name, addresses in given.items()
+        if not config.excludes(name)
+    }
+
+
+def owners(
+    endpoints: Iterable[HostEndpoint], interfaces: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[str, HostEndpoint]]:
+    """(interface, its host endpoint), the one for all interfaces first.
+
+    A host endpoint with a name matches by name only, one without by its addresses. Among several candidates the
+    smallest name wins, whatever it matched by.
+    """
+    by_name = sorted(endpoints, key=lambda endpoint: endpoint.name)
+    everywhere = next((endpoint for endpoint in by_name if endpoint.interface == ALL_INTERFACES), None)
+    if everywhere:
+        yield ANY_INTERFACE, everywhere
+    for interface in sorted(interfaces):
+        addresses = set(interfaces[interface])
+        for endpoint in by_name:
+            if endpoint.interface == interface or (not endpoint.interface and addresses & set(endpoint.addresses)):
+                yield interface, endpoint
+                break

@@ -1,0 +1,234 @@
+"""IP sets: what a rule's selector, named port or service becomes, and who is in it.
+
+Members come from the endpoints, network sets and slices of the whole cluster, whatever node is compiled, so a
+`Membership` is made once and shared by all nodes. (felix/labelindex, felix/serviceindex)
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from felixpy.errors import Path
+from felixpy.labels import LabelIndex
+from felixpy.model import Cluster, HostEndpoint, NetworkSet, ServiceName, Source, Workload
+from felixpy.names import set_name
+from felixpy.selector import canonical, make_id, parse
+
+SetType = Literal["hash:net", "hash:ip", "hash:ip,port"]
+
+ANY_PROTOCOL = "any"
+PORT_PROTOCOLS = {"tcp": "tcp", "udp": "udp", "sctp": "sctp", 6: "tcp", 17: "udp", 132: "sctp"}
+
+Labelled = Workload | HostEndpoint | NetworkSet
+
+
+class SetOrigin(NamedTuple):
+    """In which policy or profile, and where in it, a set is first needed."""
+
+    subject: str
+    source: Source
+    path: Path
+
+
+class SetSpec(NamedTuple):
+    """What a set holds: a selector's endpoints, those of a named port, or a service's backends.
+
+    `id` is Felix's identity of the set, the same for every rule that means the same.
+    """
+
+    id: str
+    selector: str = ""
+    protocol: str = ""
+    port: str = ""
+    service: ServiceName | None = None
+
+    @property
+    def type(self) -> SetType:
+        return "hash:ip,port" if self.id.startswith(("n:", "svc:")) else "hash:net"
+
+    def words(self) -> str:
+        """What the set is, in plain words."""
+        if self.service:
+            with_ports = "addresses and ports" if self.type == "hash:ip,port" else "addresses"
+            return f"{with_ports} behind service {self.service.namespace}/{self.service.name}"
+        if self.port:
+            return f"port {self.port} ({self.protocol}) of endpoints with {self.selector}"
+        return f"addresses of endpoints and network sets with {self.selector}"
+
+
+def selector_set(selector: str) -> SetSpec:
+    text = canonical(selector)
+    return SetSpec(make_id("s", text), selector=text)
+
+
+def named_port_set(selector: str, protocol: str | int | None, port: str) -> SetSpec:
+    """Endpoints' ports of that name; any protocol that has no ports of its own counts as TCP, as in Felix."""
+    text = canonical(selector)
+    wanted = ANY_PROTOCOL if protocol is None else PORT_PROTOCOLS.get(protocol, "tcp")
+    return SetSpec(make_id("n", f"{make_id('s', text)},{wanted},{port}"), text, wanted, port)
+
+
+def service_set(service: ServiceName, *, with_ports: bool) -> SetSpec:
+    prefix = "svc" if with_ports else "svcnoport"
+    return SetSpec(make_id(prefix, f"{service.namespace}/{service.name}"), service=service)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IPSet:
+    """A set as the kernel holds it, in one family. Members are sorted and spelt as ``ipset save`` prints them."""
+
+    name: str
+    type: SetType
+    family: int
+    members: tuple[str, ...]
+    max_size: int
+    words: str
+    origin: SetOrigin | None = None
+
+    def create(self) -> str:
+        return (
+            f"create {self.name} {self.type} family {'inet6' if self.family == 6 else 'inet'} maxelem {self.max_size}"
+        )
+
+    def save(self) -> str:
+        """The lines of ``ipset save``, without the options that differ from kernel to kernel."""
+        return "".join(
+            f"{line}\n" for line in (self.create(), *(f"add {self.name} {member}" for member in self.members))
+        )
+
+
+def family_of(address: str) -> int:
+    """6 for anything with a colon in its address part.
+
+    >>> family_of("10.0.0.5,tcp:8080"), family_of("fd00::1/128")
+    (4, 6)
+    """
+    return 6 if ":" in address.partition(",")[0] else 4
+
+
+_BITS = {4: 32, 6: 128}
+_SOCKET_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+def _as_range(net: str, family: int) -> tuple[int, int]:
+    """First address and length of a network, as numbers."""
+    address, _, length = net.partition("/")
+    first = int.from_bytes(socket.inet_pton(_SOCKET_FAMILIES[family], address), "big")
+    return first, int(length) if length else _BITS[family]
+
+
+def uncovered(nets: Iterable[str], family: int) -> list[str]:
+    """The networks that no other one contains.
+
+    Felix keeps just these in a selector set when nftables could be in use; which ones it keeps after *removing*
+    a network depends on history there, the full suppression is what it starts from.
+
+    >>> uncovered(["10.0.0.5", "10.0.0.0/24", "10.0.0.128/25", "10.1.0.0/16"], 4)
+    ['10.0.0.0/24', '10.1.0.0/16']
+    """
+    kept: list[str] = []
+    end = -1
+    for first, length, net in sorted((*_as_range(net, family), net) for net in set(nets)):
+        last = first + (1 << _BITS[family] - length) - 1
+        if last > end:
+            kept.append(net)
+            end = last
+    return kept
+
+
+def shown(net: str) -> str:
+    """A host network as the kernel prints it: without its length."""
+    return net.removesuffix("/32") if ":" not in net else net.removesuffix("/128")
+
+
+@dataclass(eq=False)
+class Membership:
+    """Who is in which set, for one cluster. `labelled` are the endpoints and network sets that Felix sees at all."""
+
+    cluster: Cluster
+    labelled: Sequence[Labelled]
+    suppress_overlaps: bool
+    _known: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def index(self) -> LabelIndex:
+        """The labelled things by label; numbers are positions in `labelled`."""
+        labels = {name: profile.labels for name, profile in self.cluster.profiles.items()}
+        return LabelIndex([(thing.labels, thing.profiles) for thing in self.labelled], labels)
+
+    @cached_property
+    def _addresses(self) -> dict[int, list[tuple[str, ...]]]:
+        """Addresses or nets of every labelled thing, by family."""
+        by_family: dict[int, list[tuple[str, ...]]] = {4: [], 6: []}
+        for thing in self.labelled:
+            nets = thing.nets if isinstance(thing, NetworkSet) else thing.addresses
+            by_family[4].append(tuple(net for net in nets if ":" not in net))
+            by_family[6].append(tuple(net for net in nets if ":" in net))
+        return by_family
+
+    def members(self, spec: SetSpec, family: int) -> tuple[str, ...]:
+        """Sorted members of one family, as the kernel prints them."""
+        known = self._known.get((spec.id, family))
+        if known is None:
+            known = self._known[spec.id, family] = tuple(sorted(self._find(spec, family)))
+        return known
+
+    def _find(self, spec: SetSpec, family: int) -> Iterable[str]:
+        if spec.service:
+            return self._behind(spec.service, family, with_ports=spec.type == "hash:ip,port")
+        chosen = self.index.select(parse(spec.selector))
+        if spec.port:
+            return self._ports(spec, chosen, family)
+        addresses = self._addresses[family]
+        nets = {shown(net) for number in chosen for net in addresses[number]}
+        if self.suppress_overlaps and any("/" in net for net in nets):
+            return uncovered(nets, family)
+        return nets
+
+    def _ports(self, spec: SetSpec, chosen: Iterable[int], family: int) -> set[str]:
+        members: set[str] = set()
+        for number in chosen:
+            thing = self.labelled[number]
+            if isinstance(thing, NetworkSet):
+                continue
+            for port in thing.ports:
+                if port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol):
+                    addresses = self._addresses[family][number]
+                    members.update(f"{address},{port.protocol}:{port.port}" for address in addresses)
+        return members
+
+    @cached_property
+    def _slices(self) -> dict[ServiceName, list[int]]:
+        by_service: dict[ServiceName, list[int]] = {}
+        for number, piece in enumerate(self.cluster.slices):
+            by_service.setdefault(piece.service, []).append(number)
+        return by_service
+
+    def _behind(self, service: ServiceName, family: int, *, with_ports: bool) -> set[str]:
+        members: set[str] = set()
+        for number in self._slices.get(service, ()):
+            piece = self.cluster.slices[number]
+            addresses = [address for address in piece.addresses if family_of(address) == family]
+            if with_ports:
+                members.update(
+                    f"{address},{protocol}:{port}" for address in addresses for protocol, port in piece.ports
+                )
+            else:
+                members.update(addresses)
+        return members
+
+    def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:
+        """The set as the kernel gets it."""
+        return IPSet(
+            name=set_name(family, spec.id),
+            type=spec.type,
+            family=family,
+            members=self.members(spec, family),
+            max_size=max_size,
+            words=spec.words(),
+            origin=origin,
+        )

@@ -1,0 +1,117 @@
+"""An index of labelled things, and selectors evaluated over all of them at once.
+
+Evaluation hands a set of candidates down the selector's tree and keeps what fits, smallest condition first, so that a
+cluster of 100,000 endpoints costs microseconds for a narrow selector. Only labels that some selector names are
+indexed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from felixpy.model import Labels
+from felixpy.selector import COMPARE, TRUE_WHEN_ABSENT, And, Everything, Node, Not, Or, Test
+
+NOTHING: frozenset[int] = frozenset()
+
+
+class LabelIndex:
+    """Things are numbered in the order given; each has its own labels and inherits those of its profiles.
+
+    Own labels win over inherited ones, earlier profiles over later ones.
+    """
+
+    def __init__(self, things: Sequence[tuple[Labels, tuple[str, ...]]], profiles: Mapping[str, Labels]) -> None:
+        self.everything: frozenset[int] = frozenset(range(len(things)))
+        self._things = things
+        self._groups: dict[tuple[str, ...], list[int]] = {}
+        for number, (_, named) in enumerate(things):
+            self._groups.setdefault(named, []).append(number)
+        self._inherited = {named: _merged(named, profiles) for named in self._groups}
+        self._by_key: dict[str, dict[str, set[int]]] = {}
+        self._having: dict[str, AbstractSet[int]] = {}
+
+    def labels(self, number: int) -> dict[str, str]:
+        """All labels of one thing, inherited ones included."""
+        own, named = self._things[number]
+        return {**self._inherited[named], **own}
+
+    def select(self, node: Node, candidates: AbstractSet[int] | None = None) -> AbstractSet[int]:
+        """The candidates (everything if None) that the selector matches. The result must not be changed."""
+        if candidates is None:
+            candidates = self.everything
+        if not candidates or isinstance(node, Everything):
+            return candidates
+        if isinstance(node, Test):
+            return self._test(node, candidates)
+        if isinstance(node, Not):
+            return candidates - self.select(node.operand, candidates)
+        if isinstance(node, And):
+            for operand in sorted(node.operands, key=self._estimate):
+                candidates = self.select(operand, candidates)
+            return candidates
+        found: set[int] = set()
+        for operand in node.operands:
+            found |= self.select(operand, candidates - found)
+        return found
+
+    def _values(self, key: str) -> dict[str, set[int]]:
+        """Which things have which value of a label."""
+        values = self._by_key.get(key)
+        if values is None:
+            values = self._by_key[key] = {}
+            for named, members in self._groups.items():
+                inherited = self._inherited[named].get(key)
+                for number in members:
+                    value = self._things[number][0].get(key, inherited)
+                    if value is not None:
+                        values.setdefault(value, set()).add(number)
+        return values
+
+    def _with(self, key: str) -> AbstractSet[int]:
+        having = self._having.get(key)
+        if having is None:
+            having = self._having[key] = NOTHING.union(*self._values(key).values())
+        return having
+
+    def _test(self, test: Test, candidates: AbstractSet[int]) -> AbstractSet[int]:
+        operator, operand = test.operator, test.operand
+        if operator == "==":
+            return candidates & self._values(test.label).get(str(operand), NOTHING)
+        if operator == "has":
+            return candidates & self._with(test.label)
+        if operator == "!=":
+            return candidates - self._values(test.label).get(str(operand), NOTHING)
+        values = self._values(test.label)
+        named: Collection[str]
+        if isinstance(operand, tuple):
+            named = operand
+        else:
+            compare = COMPARE[operator]
+            named = [value for value in values if compare(value, operand)]
+        found = NOTHING.union(*(candidates & values[value] for value in named if value in values))
+        return candidates - found if operator in TRUE_WHEN_ABSENT else found
+
+    def _estimate(self, node: Node) -> int:
+        """About how many things a condition leaves; only the order of evaluation depends on it."""
+        total = len(self.everything)
+        if isinstance(node, Test):
+            if node.operator == "==":
+                return len(self._values(node.label).get(str(node.operand), NOTHING))
+            if node.operator == "in":
+                values = self._values(node.label)
+                return sum(len(values.get(value, NOTHING)) for value in node.operand)
+            return total - 1
+        if isinstance(node, And):
+            return min(map(self._estimate, node.operands))
+        if isinstance(node, Or):
+            return min(total, sum(map(self._estimate, node.operands)))
+        return total
+
+
+def _merged(named: tuple[str, ...], profiles: Mapping[str, Labels]) -> dict[str, str]:
+    merged: dict[str, str] = {}
+    for name in reversed(named):
+        merged.update(profiles.get(name, {}))
+    return merged

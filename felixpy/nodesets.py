@@ -1,0 +1,173 @@
+"""IP sets that exist whatever the policies say: pools, hosts, tunnels, DSCP senders, ambient workloads.
+
+(felix/dataplane/linux: masq_mgr, hostip_mgr, ipset_hosts_mgr, vxlan_mgr, dscp_mgr)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import NamedTuple
+
+from felixpy.config import Config
+from felixpy.dialects import Dialect
+from felixpy.ipsets import IPSet, Membership, SetType, family_of, selector_set, shown
+from felixpy.model import Cluster, Host, HostEndpoint, Node, Workload
+from felixpy.names import set_name
+
+ISTIO_SELECTOR = (
+    "pcns.istio.io/dataplane-mode == 'ambient' && istio.io/dataplane-mode != 'none'"
+    " || istio.io/dataplane-mode == 'ambient'"
+)
+
+LOOPBACK = {4: ("127.0.0.0", "127.0.0.1"), 6: ("::1",)}
+"""Destinations of the loopback interface's local routes; the first one stands for 127.0.0.0/8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encapsulation:
+    """Which tunnels are on."""
+
+    ipip: bool
+    vxlan_v4: bool
+    vxlan_v6: bool
+
+    def vxlan(self, family: int) -> bool:
+        return self.vxlan_v6 if family == 6 else self.vxlan_v4
+
+
+def encapsulation(cluster: Cluster, config: Config) -> Encapsulation:
+    """Settings win over what the pools use; there is no setting for IPv6 VXLAN."""
+    pools = cluster.pools
+    vxlan = {family: any(p.vxlan and family_of(p.cidr) == family for p in pools) for family in (4, 6)}
+    return Encapsulation(
+        ipip=any(pool.ipip for pool in pools) if config.ipip_enabled is None else config.ipip_enabled,
+        vxlan_v4=vxlan[4] if config.vxlan_enabled is None else config.vxlan_enabled,
+        vxlan_v6=vxlan[6],
+    )
+
+
+def _bare(address: str) -> str:
+    """An address without its length, in canonical spelling; "" stays ""."""
+    return str(ip_interface(address).ip) if address else ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What the sets of one node are made from; one method for the members of each set."""
+
+    membership: Membership
+    dialect: Dialect
+    node: Node
+    config: Config
+    tunnels: Encapsulation
+    host: Host
+    workloads: Sequence[Workload]
+    host_endpoints: Sequence[HostEndpoint]
+
+    def pools(self, family: int) -> Iterable[str]:
+        return (p.cidr for p in self.membership.cluster.pools if p.workloads)
+
+    def masquerading_pools(self, family: int) -> Iterable[str]:
+        return (p.cidr for p in self.membership.cluster.pools if p.nat_outgoing)
+
+    def this_host(self, family: int) -> Iterator[str]:
+        """Addresses of the node's own interfaces; Felix's VXLAN device counts once Felix can create it."""
+        yield from LOOPBACK[family]
+        own: list[str] = []
+        for name, addresses in (self.host.interfaces or {}).items():
+            if not self.config.excludes(name):
+                own.extend(_bare(address) for address in addresses)
+        yield from (address for address in own if not ip_interface(address).is_link_local)
+        if self.tunnels.vxlan_v4 and self.node.vxlan_tunnel_v4 and _bare(self.node.bgp_v4) in own:
+            yield self.node.vxlan_tunnel_v4
+
+    def dscp_senders(self, family: int) -> Iterator[str]:
+        endpoints: tuple[Workload | HostEndpoint, ...] = (*self.workloads, *self.host_endpoints)
+        for endpoint in endpoints:
+            if endpoint.dscp is not None:
+                yield from endpoint.addresses
+
+    def all_hosts(self, family: int) -> Iterator[str]:
+        """Only addresses written with a length count here; external nodes are IPv4 only."""
+        for node in self.membership.cluster.nodes.values():
+            address = node.bgp_v6 if family == 6 else node.bgp_v4
+            if "/" in address:
+                yield _bare(address)
+        if family == 4:
+            yield from self.config.external_nodes
+
+    def all_tunnel_hosts(self, family: int) -> Iterator[str]:
+        """The other nodes that have both a tunnel and a BGP address of the family."""
+        yield from self.config.external_nodes
+        for node in self.membership.cluster.nodes.values():
+            tunnel, address = (
+                (node.vxlan_tunnel_v6, node.bgp_v6) if family == 6 else (node.vxlan_tunnel_v4, node.bgp_v4)
+            )
+            if node.name != self.node.name and tunnel and address:
+                yield _bare(address)
+
+    def ambient_workloads(self, family: int) -> Iterable[str]:
+        return (net.partition("/")[0] for net in self.membership.members(selector_set(ISTIO_SELECTOR), family))
+
+    def needs_all_hosts(self, family: int) -> bool:
+        return self.config.nat_outgoing_exclusions == "IPPoolsAndHostIPs" or (self.tunnels.ipip and family == 4)
+
+
+class _SetRow(NamedTuple):
+    """A set: when it exists, its type, its members, and what it is in words."""
+
+    exists: Callable[[NodeView, int], bool]
+    type: SetType
+    members: Callable[[NodeView, int], Iterable[str]]
+    words: str
+
+
+NODE_SETS: Mapping[str, _SetRow] = {
+    "pools": _SetRow(lambda view, family: True, "hash:net", NodeView.pools, "every IP pool used by workloads"),
+    "masq-ipam-pools": _SetRow(
+        lambda view, family: True, "hash:net", NodeView.masquerading_pools, "IP pools with natOutgoing"
+    ),
+    "this-host": _SetRow(
+        lambda view, family: True, "hash:ip", NodeView.this_host, "addresses of this node's interfaces"
+    ),
+    "dscp-src-net": _SetRow(
+        lambda view, family: view.dialect.has_dscp,
+        "hash:net",
+        NodeView.dscp_senders,
+        "local endpoints with a DSCP value",
+    ),
+    "all-hosts-net": _SetRow(
+        NodeView.needs_all_hosts, "hash:net", NodeView.all_hosts, "all nodes, and external ones of the configuration"
+    ),
+    "all-vxlan-net": _SetRow(
+        lambda view, family: view.tunnels.vxlan(family),
+        "hash:net",
+        NodeView.all_tunnel_hosts,
+        "the other nodes with a VXLAN tunnel, and external ones of the configuration",
+    ),
+    "all-istio-weps": _SetRow(
+        lambda view, family: view.config.istio_ambient == "Enabled",
+        "hash:ip",
+        NodeView.ambient_workloads,
+        "workloads in Istio's ambient mode",
+    ),
+}
+"""The sets by id; the one of the pools has another id in each era."""
+
+
+def node_sets(view: NodeView) -> Iterator[IPSet]:
+    """The policy-independent sets of a node, for each family that is on."""
+    for family in (4, 6) if view.config.ipv6 else (4,):
+        for name, row in NODE_SETS.items():
+            if row.exists(view, family):
+                members = {shown(member) for member in row.members(view, family) if family_of(member) == family}
+                yield IPSet(
+                    name=set_name(family, view.dialect.pools_set if name == "pools" else name),
+                    type=row.type,
+                    family=family,
+                    members=tuple(sorted(members)),
+                    max_size=view.config.max_ipset_size,
+                    words=row.words,
+                )
