@@ -1,0 +1,99 @@
+"""The whole compiler in one function: cluster → resolution → plan → text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from felixpy.config import Config, Setting, build
+from felixpy.dialects import V3_32, Dialect
+from felixpy.errors import UsageError
+from felixpy.model import Cluster, Configuration, Host
+from felixpy.plan import Planner
+from felixpy.plan.facts import RuleContext
+from felixpy.render import Renderer
+from felixpy.resolve import Shared, resolve
+from felixpy.ruleset import Ruleset
+from felixpy.selector import matches, parse
+
+
+def compile(
+    cluster: Cluster,
+    node: str | None = None,
+    *,
+    dialect: Dialect = V3_32,
+    host: Host | None = None,
+    settings: Sequence[Setting] = (),
+    families: Iterable[int] | None = None,
+) -> Ruleset:
+    """Compile every policy that touches a node into iptables chains and IP sets.
+
+    `node` may be left out when the cluster has just one. `host` says which interfaces the machine has, `settings`
+    override the cluster's FelixConfigurations, strongest first; `families` limits the work to 4 or 6. No input or
+    output, no clock: equal arguments give equal text.
+
+    Raises UsageError for an unknown or ambiguous node, Unsupported for what the dialect cannot say.
+    """
+    return Compiler(cluster, dialect).compile(node or only_node(cluster), host or Host(), settings, families)
+
+
+def only_node(cluster: Cluster) -> str:
+    """The node when there is no choice. Raises UsageError naming the nodes otherwise."""
+    names = cluster.node_names()
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UsageError("no node is named anywhere in the input; say which with --node")
+    raise UsageError(f"the input has {len(names)} nodes, say which with --node: {', '.join(names)}")
+
+
+class Compiler:
+    """Compiles nodes of one cluster, sharing whatever is the same for several of them."""
+
+    def __init__(self, cluster: Cluster, dialect: Dialect = V3_32) -> None:
+        self.cluster, self.dialect = cluster, dialect
+        self._renderer = Renderer(dialect)
+        self._shared: dict[tuple[bool, bool], Shared] = {}
+        self._planners: dict[Config, Planner] = {}
+
+    def compile(
+        self,
+        node: str,
+        host: Host | None = None,
+        settings: Sequence[Setting] = (),
+        families: Iterable[int] | None = None,
+    ) -> Ruleset:
+        """One node's rules; see `felixpy.compile`."""
+        config = configure(self.cluster, node, settings)
+        resolution = resolve(self._shared_for(config), node, config, host or Host())
+        return self._renderer.render(self._planner(config).plan(resolution, self.dialect), families)
+
+    def _shared_for(self, config: Config) -> Shared:
+        key = (config.source_spoofing == "Any", config.suppresses_overlaps)
+        if key not in self._shared:
+            self._shared[key] = Shared(self.cluster, self.dialect, *key)
+        return self._shared[key]
+
+    def _planner(self, config: Config) -> Planner:
+        if config not in self._planners:
+            self._planners[config] = Planner(RuleContext(config, self.dialect))
+        return self._planners[config]
+
+
+def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> Config:
+    """The parameters in force on a node."""
+    return build([*settings, *_layers(cluster, node)])
+
+
+def _layers(cluster: Cluster, node: str) -> Iterator[Setting]:
+    """Settings of the FelixConfigurations that count on a node, the strongest first."""
+    by_name = {configuration.name: configuration for configuration in cluster.configurations}
+    found = cluster.nodes.get(node)
+    labels = found.labels if found else {}
+    scoped = [c for c in cluster.configurations if c.node_selector and matches(parse(c.node_selector), labels)]
+    oldest = sorted(scoped, key=lambda configuration: (configuration.created, configuration.name))[:1]
+    layers: list[Configuration | None] = [by_name.get(f"node.{node}"), *oldest, by_name.get("default")]
+    for layer in layers:
+        if layer:
+            yield from (Setting(name, value) for name, value in layer.annotations.items())
+            yield from (Setting(name, value, by_field=True) for name, value in layer.values.items())
+    yield Setting("ClusterType", cluster.cluster_type)

@@ -1,0 +1,185 @@
+"""One active rule → the iptables matches that express it, in one family.
+
+Where a rule needs several alternatives that one iptables rule cannot hold (more CIDRs than one, more ports than 15),
+they become blocks: rules that set a scratch mark, which the main rule then tests. (felix/rules/policy.go)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from felixpy.ipsets import SetSpec, family_of
+from felixpy.marks import spell
+from felixpy.model import Icmp, PortRange
+from felixpy.names import set_name
+from felixpy.rules import ActiveRule, ActiveSide
+
+MAX_MULTIPORT = 15
+"""Ports that one multiport match holds; a range takes two places (XT_MULTI_PORTS)."""
+
+CATCH_ALL = ("0.0.0.0/0", "::/0")
+
+
+class Block(NamedTuple):
+    """Rules drawn ahead of the main one. Each of `alternatives` sets (or, negated, clears) a scratch mark.
+
+    Alternatives begin with a blank. `merges` tells that a second mark has to be folded into the first afterwards.
+    """
+
+    alternatives: tuple[str, ...]
+    negated: bool
+    merges: bool
+
+
+class Match(NamedTuple):
+    """The main rule's matches, beginning with a blank ("" matches everything), and the blocks ahead of it."""
+
+    text: str
+    blocks: tuple[Block, ...] = ()
+
+
+def split_ports(ports: Iterable[PortRange]) -> Iterator[str]:
+    """Pack ports into lists that fit one multiport match each.
+
+    >>> list(split_ports([PortRange(80, 80), PortRange(8000, 8080)]))
+    ['80,8000:8080']
+    """
+    group: list[str] = []
+    used = 0
+    for port in ports:
+        slots = 1 if port.first == port.last else 2
+        if used + slots > MAX_MULTIPORT:
+            yield ",".join(group)
+            group, used = [], 0
+        group.append(str(port))
+        used += slots
+    if group:
+        yield ",".join(group)
+
+
+class _Words(NamedTuple):
+    """How one side of a rule is called in iptables."""
+
+    net: str
+    set_flag: str
+    port_flag: str
+    ports: str
+
+
+SOURCE = _Words("--source", "src", "src,src", "--source-ports")
+DESTINATION = _Words("--destination", "dst", "dst,dst", "--destination-ports")
+_ICMP = {4: ("icmp", "--icmp-type"), 6: ("icmp6", "--icmpv6-type")}
+
+
+@dataclass(slots=True)
+class _Side:
+    """One side of a rule reduced to one family, taken apart while blocks are built."""
+
+    words: _Words
+    side: ActiveSide
+    nets: list[str]
+    not_nets: list[str]
+    port_groups: list[str] = field(default_factory=list)
+    port_sets: list[SetSpec] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, words: _Words, side: ActiveSide, family: int) -> _Side | None:
+        """None if the side cannot match any packet of the family."""
+        if _impossible(side.nets, family) or _impossible(side.not_nets, family, negated=True):
+            return None
+        nets = [net for net in side.nets if family_of(net) == family]
+        not_nets = [net for net in side.not_nets if family_of(net) == family]
+        return cls(words, side, nets, not_nets, list(split_ports(side.ports)), list(side.port_sets))
+
+
+def _impossible(nets: Sequence[str], family: int, *, negated: bool = False) -> bool:
+    """A list of the other family's networks only matches nothing; so does the negation of everything."""
+    if not nets:
+        return False
+    own = [net for net in nets if family_of(net) == family]
+    return not own or (negated and any(net in CATCH_ALL for net in own))
+
+
+def match(active: ActiveRule, family: int, all_blocks: str) -> Match | None:
+    """The matches of a rule, or None where the rule has no meaning in the family.
+
+    `all_blocks` is the mark, spelt out, that says that every block matched.
+    """
+    if active.ip_version not in (None, family):
+        return None
+    source = _Side.of(SOURCE, active.source, family)
+    destination = _Side.of(DESTINATION, active.destination, family)
+    if source is None or destination is None:
+        return None
+    blocks = _blocks(active, source, destination, family)
+    fragments = list(_fragments(active, source, destination, family))
+    if blocks:
+        fragments.append(f"-m mark --mark {all_blocks}/{all_blocks}")
+    return Match("".join(f" {fragment}" for fragment in fragments), tuple(blocks))
+
+
+def _blocks(active: ActiveRule, source: _Side, destination: _Side, family: int) -> list[Block]:
+    """Move what does not fit the main rule into blocks: ports, then networks, then negated networks."""
+    blocks: list[Block] = []
+
+    def add(alternatives: Iterable[str], *, negated: bool = False) -> None:
+        merges = not negated and any(not block.negated for block in blocks)
+        blocks.append(Block(tuple(f" {alternative}" for alternative in alternatives), negated, merges))
+
+    protocol = f"-p {active.rule.protocol} " if active.rule.protocol is not None else ""
+    for side in (source, destination):
+        if len(side.port_groups) + len(side.port_sets) > 1:
+            numeric = [f"{protocol}-m multiport {side.words.ports} {ports}" for ports in side.port_groups]
+            named = [_set(side.words.port_flag, spec, family) for spec in side.port_sets]
+            add([*numeric, *named])
+            side.port_groups, side.port_sets = [], []
+    for side in (source, destination):
+        if len(side.nets) > 1:
+            add(f"{side.words.net} {net}" for net in side.nets)
+            side.nets = []
+    for side in (source, destination):
+        if len(side.nets) + len(side.not_nets) > 1:
+            add((f"{side.words.net} {net}" for net in side.not_nets), negated=True)
+            side.not_nets = []
+    return blocks
+
+
+def _set(flag: str, spec: SetSpec, family: int, negation: str = "") -> str:
+    return f"-m set {negation}--match-set {set_name(family, spec.id)} {flag}"
+
+
+def _fragments(active: ActiveRule, source: _Side, destination: _Side, family: int) -> Iterator[str]:
+    """The main rule's matches in Felix's order."""
+    rule = active.rule
+    if rule.protocol is not None:
+        yield f"-p {rule.protocol}"
+    for side in (source, destination):
+        yield from (f"{side.words.net} {net}" for net in side.nets)
+        yield from (_set(side.words.set_flag, spec, family) for spec in side.side.sets)
+        yield from (_set(side.words.port_flag, spec, family) for spec in side.side.service_sets)
+        yield from (f"-m multiport {side.words.ports} {ports}" for ports in side.port_groups)
+        yield from (_set(side.words.port_flag, spec, family) for spec in side.port_sets)
+    if rule.icmp:
+        yield _icmp(rule.icmp, family)
+    if rule.not_protocol is not None:
+        yield f"! -p {rule.not_protocol}"
+    for side in (source, destination):
+        yield from (f"! {side.words.net} {net}" for net in side.not_nets)
+        yield from (_set(side.words.set_flag, spec, family, "! ") for spec in side.side.not_sets)
+        yield from (f"-m multiport ! {side.words.ports} {ports}" for ports in split_ports(side.side.not_ports))
+        yield from (_set(side.words.port_flag, spec, family, "! ") for spec in side.side.not_port_sets)
+    if rule.not_icmp:
+        yield _icmp(rule.not_icmp, family, "! ")
+
+
+def _icmp(icmp: Icmp, family: int, negation: str = "") -> str:
+    name, option = _ICMP[family]
+    code = "" if icmp.code is None else f"/{icmp.code}"
+    return f"-m {name} {negation}{option} {icmp.type}{code}"
+
+
+def first_mark(blocks: Sequence[Block], all_blocks: str) -> str:
+    """What the scratch marks are set to ahead of the blocks: passed until a negated block objects, or not yet."""
+    return all_blocks if blocks[0].negated else spell(0)

@@ -1,0 +1,234 @@
+"""Resolution → the chains of a node: which there are, which template draws each, from which facts.
+
+Static chains come first, then the hooks in the kernel's chains, dispatch, endpoints, policies. All possible chains
+are planned; only those that are reached by a jump get rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from felixpy.dialects import Dialect
+from felixpy.marks import endpoint_marks, spell
+from felixpy.names import ANY_INTERFACE, limited
+from felixpy.plan.addresses import address_chains
+from felixpy.plan.dispatch import dispatch, tree
+from felixpy.plan.endpoints import (
+    FROM_HOST,
+    FROM_HOST_FORWARD,
+    FROM_WORKLOAD,
+    SET_MARK,
+    TO_HOST,
+    TO_HOST_FORWARD,
+    TO_WORKLOAD,
+    EndpointChains,
+)
+from felixpy.plan.facts import RuleContext, node_facts
+from felixpy.plan.policies import PolicyChains
+from felixpy.plan.values import ChainPlan, Plan, TablePlan
+from felixpy.resolve import LocalHost, Resolution
+from felixpy.ruleset import TABLES, Origin
+
+__all__ = ["ChainPlan", "Plan", "Planner", "PolicyChains", "TablePlan"]
+
+INSERTED: Mapping[str, tuple[str, ...]] = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "POSTROUTING"),
+    "nat": ("PREROUTING", "OUTPUT"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+}
+"""Kernel chains in which Felix stands first (or, with chainInsertMode Append, behind foreign rules)."""
+
+APPENDED: Mapping[str, tuple[str, ...]] = {"nat": ("POSTROUTING",), "filter": ("FORWARD",)}
+"""Kernel chains in which Felix has rules that always stand last."""
+
+STATIC: Mapping[str, tuple[str, ...]] = {
+    "raw": ("cali-PREROUTING", "cali-OUTPUT", "cali-wireguard-incoming-mark"),
+    "mangle": ("cali-PREROUTING", "cali-POSTROUTING"),
+    "nat": ("cali-PREROUTING", "cali-OUTPUT", "cali-POSTROUTING"),
+    "filter": ("cali-FORWARD", "cali-INPUT", "cali-wl-to-host", "cali-OUTPUT"),
+}
+IPVS_STATIC = ("cali-forward-check", "cali-forward-endpoint-mark")
+
+FELIX_OWN = Origin(words="one of Felix's own chains")
+
+
+class Planner:
+    """Plans nodes with one configuration and dialect; policy chains are shared between them."""
+
+    def __init__(self, context: RuleContext) -> None:
+        self.context = context
+        self.policies = PolicyChains(context)
+
+    def plan(self, resolution: Resolution, dialect: Dialect) -> Plan:
+        """All chains of a node, in all tables and families."""
+        groups: dict[str, ChainPlan] = {}
+        endpoints = EndpointChains(self.context, self.policies, groups)
+        # Endpoint chains say nothing about addresses, so both families share them.
+        shared: dict[str, list[ChainPlan]] = {
+            "raw": [c for local in _with_policies(resolution, "untracked") for c in endpoints.host_raw(local)],
+            "mangle": [c for local in resolution.hosts for c in endpoints.host_mangle(local)],
+            "nat": [],
+            "filter": [
+                *(chain for local in resolution.workloads for chain in endpoints.workload(local)),
+                *(chain for local in resolution.hosts for chain in endpoints.host_filter(local)),
+            ],
+        }
+        tables = tuple(
+            table for family in resolution.families for table in self._family(resolution, family, shared, groups)
+        )
+        return Plan(node=resolution.node.name, dialect=dialect.name, tables=tables, sets=resolution.sets)
+
+    def _family(
+        self,
+        resolution: Resolution,
+        family: int,
+        shared: Mapping[str, Iterable[ChainPlan]],
+        groups: Mapping[str, ChainPlan],
+    ) -> list[TablePlan]:
+        facts = node_facts(resolution, self.context, family)
+        tables = {name: TablePlan(name=name, family=family) for name in TABLES}
+        for name, table in tables.items():
+            self._static(table, resolution, facts, family)
+            table.add(*shared[name])
+            if name != "nat":
+                table.add(*groups.values())
+                self._rules(table, resolution, family)
+            table.add(*_host_dispatch(name, resolution, facts))
+        for name, plan in address_chains(resolution, facts, family):
+            tables[name].add(plan)
+        tables["filter"].add(*_workload_dispatch(resolution, facts))
+        if resolution.ipvs:
+            tables["filter"].add(*_endpoint_marks(resolution, facts, self.context.marks.endpoint))
+        return list(tables.values())
+
+    def _static(self, table: TablePlan, resolution: Resolution, facts: Mapping[str, object], family: int) -> None:
+        def own(name: str, template: str, seed: str = "", more: Mapping[str, object] | None = None) -> ChainPlan:
+            facts_here = {**facts, **more} if more else facts
+            return ChainPlan(name=name, template=template, facts=facts_here, origin=FELIX_OWN, seed=seed)
+
+        for name in INSERTED.get(table.name, ()):
+            table.inserted[name] = own(name, f"{table.name}/{name}")
+        for name in APPENDED.get(table.name, ()):
+            table.appended[name] = own(name, f"{table.name}/{name}.appended", f"{name}*appends*")
+        ipvs = IPVS_STATIC if table.name == "filter" and resolution.ipvs else ()
+        table.add(*(own(name, f"{table.name}/{name}") for name in (*STATIC[table.name], *ipvs)))
+        if table.name != "nat":
+            for name, ports in _failsafe(resolution, table.name, family).items():
+                table.add(own(name, name, more=ports))
+
+    def _rules(self, table: TablePlan, resolution: Resolution, family: int) -> None:
+        """Chains of policies, and of profiles where host or pod chains use them. Staged policies have none."""
+        for policy in resolution.policies:
+            if policy.policy.staged:
+                continue
+            chains = [self.policies.policy(policy, direction, family) for direction in ("ingress", "egress")]
+            table.add(*chains)
+            if policy.policy.everywhere and table.name == "filter":
+                table.needed.extend(chain.name for chain in chains)
+        directions = {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ())
+        for profile in resolution.profiles:
+            table.add(*(self.policies.profile(profile, direction, family) for direction in directions))
+
+
+def _with_policies(resolution: Resolution, kind: str) -> list[LocalHost]:
+    """Host endpoints with untracked or pre-DNAT policy; untracked policy is never enforced on all interfaces."""
+    return [
+        local
+        for local in resolution.hosts
+        if getattr(local.policies, kind) and (kind != "untracked" or local.interface != ANY_INTERFACE)
+    ]
+
+
+def _failsafe(resolution: Resolution, table: str, family: int) -> dict[str, dict[str, object]]:
+    """Ports for the two failsafe chains; a port limited to a network exists in that network's family only."""
+    config = resolution.config
+
+    def ports(direction: str, flag: str) -> list[dict[str, object]]:
+        listed = config.failsafe_inbound if direction == "in" else config.failsafe_outbound
+        return [
+            {"protocol": p.protocol, "port": p.port, "net": f" {flag} {p.net}" if p.net else ""}
+            for p in listed
+            if not p.net or (":" in p.net) == (family == 6)
+        ]
+
+    raw = table == "raw"
+    return {
+        "cali-failsafe-in": {
+            "ports": ports("in", "--source"),
+            "answers": ports("out", "--source") if raw else [],
+        },
+        "cali-failsafe-out": {
+            "ports": ports("out", "--destination"),
+            "answers": ports("in", "--destination") if raw else [],
+        },
+    }
+
+
+def _workload_dispatch(resolution: Resolution, facts: Mapping[str, object]) -> list[ChainPlan]:
+    interfaces = [local.workload.interface for local in resolution.workloads]
+    rows = (
+        ("cali-from-wl-dispatch", FROM_WORKLOAD, "interfaces of local pods, for packets from them"),
+        ("cali-to-wl-dispatch", TO_WORKLOAD, "interfaces of local pods, for packets to them"),
+    )
+    return [
+        chain
+        for root, prefix, words in rows
+        for chain in dispatch(root, f"filter/{root}", interfaces, prefix, facts, words)
+    ]
+
+
+def _host_dispatch(table: str, resolution: Resolution, facts: Mapping[str, object]) -> list[ChainPlan]:
+    """Dispatch to host interfaces: which interfaces take part depends on the table and the direction."""
+    everyone, untracked = list(resolution.hosts), _with_policies(resolution, "untracked")
+    rows: Mapping[str, tuple[tuple[str, str, list[LocalHost]], ...]] = {
+        "raw": (
+            ("cali-from-host-endpoint", FROM_HOST, untracked),
+            ("cali-to-host-endpoint", TO_HOST, untracked),
+        ),
+        "mangle": (
+            ("cali-from-host-endpoint", FROM_HOST, _with_policies(resolution, "pre_dnat")),
+            ("cali-to-host-endpoint", TO_HOST, everyone),
+        ),
+        "nat": (),
+        "filter": (
+            ("cali-from-host-endpoint", FROM_HOST, everyone),
+            ("cali-to-host-endpoint", TO_HOST, everyone),
+            ("cali-from-hep-forward", FROM_HOST_FORWARD, everyone),
+            ("cali-to-hep-forward", TO_HOST_FORWARD, everyone),
+        ),
+    }
+    chains = []
+    for root, prefix, hosts in rows[table]:
+        interfaces = [local.interface for local in hosts if local.interface != ANY_INTERFACE]
+        default = limited(prefix, ANY_INTERFACE) if len(interfaces) < len(hosts) else ""
+        side = "from" if root.startswith("cali-from") else "to"
+        special = table == "mangle" and side == "to"
+        template = f"mangle/{root}" if special else f"cali-{side}-host-endpoint"
+        words = f"host interfaces, for packets {side} them"
+        chains.extend(dispatch(root, template, interfaces, prefix, {**facts, "default": default}, words))
+    return chains
+
+
+def _endpoint_marks(resolution: Resolution, facts: Mapping[str, object], mask: int) -> list[ChainPlan]:
+    """IPVS mode: chains that mark packets with their endpoint, and find the endpoint again by the mark."""
+    template = "filter/cali-set-endpoint-mark"
+    workloads = sorted(local.workload.interface for local in resolution.workloads)
+    hosts = sorted(local.interface for local in resolution.hosts if local.interface != ANY_INTERFACE)
+    marks = {interface: spell(mark) for interface, mark in endpoint_marks([*workloads, *hosts], mask).items()}
+    root = "cali-set-endpoint-mark"
+    trees = [tree(names, f"{root}-{kind}", SET_MARK) for kind, names in (("wep", workloads), ("hep", hosts))]
+    origin = Origin(words="marks of local endpoints, for packets that IPVS sends on")
+    found = [{"mark": marks[name], "chain": limited(FROM_WORKLOAD, name)} for name in workloads]
+    found += [{"mark": marks[name], "chain": limited(FROM_HOST_FORWARD, name)} for name in hosts]
+    children = {name: branches for split in trees for name, branches in split.children.items()}
+    roots = [branch for split in trees for branch in split.root]
+    rows: list[tuple[str, str, Mapping[str, object]]] = [
+        *((name, template, {"branches": branches, "is_root": False}) for name, branches in children.items()),
+        (root, template, {"branches": roots, "is_root": True}),
+        ("cali-from-endpoint-mark", "filter/cali-from-endpoint-mark", {"endpoints": found}),
+        *((limited(SET_MARK, name), "filter/cali-sm", {"endpoint_mark": mark}) for name, mark in marks.items()),
+    ]
+    return [
+        ChainPlan(name=name, template=template, facts={**facts, **own}, origin=origin) for name, template, own in rows
+    ]

@@ -1,0 +1,95 @@
+"""Facts about a node that many chains share: marks, targets, tunnels, options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+
+from felixpy.config import Config
+from felixpy.dialects import Dialect
+from felixpy.marks import Marks, allocate
+from felixpy.match import split_ports
+from felixpy.model import PortRange
+from felixpy.resolve import Resolution
+
+NFLOG_GROUPS = {"ingress": 1, "egress": 2}
+
+
+@dataclass(frozen=True)
+class RuleContext:
+    """What the text of policy and profile chains depends on besides the policy; equal on most nodes of a cluster."""
+
+    config: Config
+    dialect: Dialect
+
+    @cached_property
+    def marks(self) -> Marks:
+        order = [*self.dialect.marks]
+        if self.config.wireguard_v4 or self.config.wireguard_v6:
+            order.append("wireguard")
+        return allocate(self.config.mark_mask, order)
+
+    @cached_property
+    def mark(self) -> SimpleNamespace:
+        return self.marks.named()
+
+    @cached_property
+    def deny(self) -> Mapping[str, object]:
+        """The denying target and its name in comments."""
+        action = self.config.filter_deny_action
+        return {"deny": action, "denied": action.capitalize()}
+
+    @cached_property
+    def nflog_options(self) -> str:
+        return " --nflog-size 80" if self.config.feature("NFLogSize") else " --nflog-range 80"
+
+    @cached_property
+    def log_limit(self) -> str:
+        if not self.config.log_rate:
+            return ""
+        burst = f" --limit-burst {self.config.log_burst}" if self.config.log_burst else ""
+        return f" -m limit --limit {self.config.log_rate}{burst}"
+
+
+def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dict[str, object]:
+    """What Felix's own chains are drawn from, for one family."""
+    config, tunnels, node = resolution.config, resolution.encapsulation, resolution.node
+    six = family == 6
+    wireguard = config.wireguard_v6 if six else config.wireguard_v4
+    wireguard_port = config.wireguard_port_v6 if six else config.wireguard_port_v4
+    wireguard_interface = config.wireguard_interface_v6 if six else config.wireguard_interface_v4
+    vxlan_tunnel = (
+        (config.vxlan_tunnel_v6 or node.vxlan_tunnel_v6) if six else (config.vxlan_tunnel_v4 or node.vxlan_tunnel_v4)
+    )
+    interfaces = {
+        "tunl0": not six and tunnels.ipip and bool(config.ipip_tunnel or node.ipip_tunnel),
+        "vxlan-v6.calico" if six else "vxlan.calico": tunnels.vxlan(family) and bool(vxlan_tunnel),
+        wireguard_interface: wireguard,
+    }
+    return {
+        **context.deny,
+        "mark": context.mark,
+        "family": family,
+        "prefixes": config.interface_prefixes,
+        "allow": config.filter_allow_action,
+        "mangle_allow": config.mangle_allow_action,
+        "endpoint_to_host": config.endpoint_to_host_action,
+        "ipip": tunnels.ipip,
+        "vxlan": tunnels.vxlan(family),
+        "vxlan_port": config.vxlan_port,
+        "wireguard_port": wireguard_port if wireguard else None,
+        "wireguard_interfaces": (config.wireguard_interface_v4, config.wireguard_interface_v6),
+        "wireguard_host_encryption": (config.wireguard_v4 or config.wireguard_v6) and config.wireguard_host_encryption,
+        "ipvs": resolution.ipvs,
+        "node_ports": tuple(split_ports(PortRange(*ports) for ports in config.node_port_ranges)),
+        "openstack": config.openstack,
+        "metadata_address": "" if six else config.metadata_address,
+        "metadata_port": config.metadata_port,
+        "istio_ambient": config.istio_ambient == "Enabled",
+        "istio_dscp": config.istio_dscp,
+        "tunnels": tuple(name for name, used in interfaces.items() if used),
+        "masquerade_options": " --random-fully" if config.feature("MASQFullyRandom") else "",
+        "snat_options": " --random-fully" if config.feature("SNATFullyRandom") else "",
+    }

@@ -1,0 +1,220 @@
+"""Chains of policies, profiles and policy groups: the rules themselves. (felix/rules/policy.go, profiles.go)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+from felixpy.marks import spell
+from felixpy.match import Block, first_mark, match
+from felixpy.model import Rule, Source
+from felixpy.names import comment, group_uid, limited, nflog_prefix
+from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
+from felixpy.plan.values import ChainPlan
+from felixpy.resolve import ActivePolicy, ActiveProfile
+from felixpy.rules import ActiveRule, activate
+from felixpy.ruleset import Origin
+
+GROUP_STEP = 5
+"""In a group chain every fifth policy is jumped to without asking for the mark, after a check that nobody decided."""
+
+ACTIONS = {"allow": "allow", "": "allow", "deny": "deny", "log": "log", "next-tier": "pass", "pass": "pass"}
+NFLOG_LETTERS = {"allow": "A", "deny": "D", "pass": "P"}
+
+POLICY_PREFIXES = {"ingress": "cali-pi-", "egress": "cali-po-"}
+PROFILE_PREFIXES = {"ingress": "cali-pri-", "egress": "cali-pro-"}
+GROUP_PREFIXES = {"ingress": "cali-gi-", "egress": "cali-go-"}
+GROUP_DIRECTIONS = {"ingress": "inbound", "egress": "outbound"}
+
+_DENY = activate(0, Rule(action="deny"))
+"""The one rule of a profile that does not exist."""
+
+
+class RuleFacts(NamedTuple):
+    """One policy rule as its template sees it; texts begin with a blank."""
+
+    number: int
+    action: str
+    comments: str
+    match: str
+    blocks: Sequence[Block]
+    first_mark: str
+    nflog: str
+
+
+class GroupFacts(NamedTuple):
+    """One policy of a group: its chain, and how it is reached."""
+
+    chain: str
+    leads: bool
+    may_be_decided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """Whose rules are drawn: its chain, names for logs and comments, and where it was read."""
+
+    chain: str
+    title: str
+    id: str
+    letter: str
+    log_names: tuple[str, str, str, str]
+    """What stands for %k, %n, %p and %t in a log prefix."""
+    words: str
+    source: Source | None
+    rules: tuple[Rule, ...]
+
+
+@dataclass(eq=False)
+class PolicyChains:
+    """Plans chains of policies and profiles, each only once for all nodes with the same context."""
+
+    context: RuleContext
+    _known: dict[tuple[object, str, int, bool], ChainPlan] = field(default_factory=dict)
+
+    def name(self, policy: ActivePolicy, direction: str) -> str:
+        return limited(POLICY_PREFIXES[direction], self.context.dialect.policy_id(policy.policy.key))
+
+    def policy(self, policy: ActivePolicy, direction: str, family: int) -> ChainPlan:
+        """The chain of one direction of a policy."""
+        key = (policy, direction, family, False)
+        if key not in self._known:
+            self._known[key] = self._draw(
+                self._policy_subject(policy, direction),
+                policy.inbound if direction == "ingress" else policy.outbound,
+                direction,
+                family,
+                logs_flows=not policy.policy.do_not_track,
+            )
+        return self._known[key]
+
+    def profile(self, profile: ActiveProfile, direction: str, family: int) -> ChainPlan:
+        """The chain of one direction of a profile; one that does not exist denies."""
+        key = (profile, direction, family, True)
+        if key not in self._known:
+            if profile.profile is None:
+                rules: tuple[ActiveRule, ...] = (_DENY,)
+            else:
+                rules = profile.inbound if direction == "ingress" else profile.outbound
+            self._known[key] = self._draw(self._profile_subject(profile, direction), rules, direction, family)
+        return self._known[key]
+
+    def _policy_subject(self, active: ActivePolicy, direction: str) -> _Subject:
+        policy, dialect = active.policy, self.context.dialect
+        key = policy.key
+        full = f"{key.namespace}/{key.name}" if key.namespace else key.name
+        return _Subject(
+            chain=self.name(active, direction),
+            title=f"{dialect.policy_title(key)} {direction}" if dialect.policy_title else "",
+            id=dialect.policy_id(key),
+            letter="P",
+            log_names=(dialect.policy_id(key).partition("/")[0], key.name, full, policy.tier),
+            words=f"{key}, tier {policy.tier}, {direction}",
+            source=policy.source,
+            rules=policy.inbound if direction == "ingress" else policy.outbound,
+        )
+
+    def _profile_subject(self, active: ActiveProfile, direction: str) -> _Subject:
+        name, profile = active.name, active.profile
+        rules = () if profile is None else profile.inbound if direction == "ingress" else profile.outbound
+        return _Subject(
+            chain=limited(PROFILE_PREFIXES[direction], name),
+            title=f"Profile {name} {direction}" if self.context.dialect.policy_title else "",
+            id=name,
+            letter="R",
+            log_names=("pro", name, name, ""),
+            words=f"Profile {name}, {direction}" + ("" if profile else " (does not exist: denies)"),
+            source=profile.source if profile else None,
+            rules=rules,
+        )
+
+    def _draw(
+        self, subject: _Subject, rules: Iterable[ActiveRule], direction: str, family: int, *, logs_flows: bool = True
+    ) -> ChainPlan:
+        context = self.context
+        flow_logs = context.config.flow_logs and logs_flows
+        facts = [self._rule(subject, rule, direction, family, flow_logs=flow_logs) for rule in rules]
+        return ChainPlan(
+            name=subject.chain,
+            template="cali-pi",
+            facts={
+                "mark": context.mark,
+                **context.deny,
+                "rules": [rule for rule in facts if rule],
+                "nflog_group": NFLOG_GROUPS[direction],
+                "nflog_options": context.nflog_options,
+                "log_limit": context.log_limit,
+                "log_prefix": _log_prefix(context.config.log_prefix or "calico-packet", subject.log_names),
+            },
+            origin=Origin(words=subject.words, source=subject.source, rules=subject.rules),
+            title=comment(subject.title),
+        )
+
+    def _rule(
+        self, subject: _Subject, active: ActiveRule, direction: str, family: int, *, flow_logs: bool
+    ) -> RuleFacts | None:
+        all_blocks = self.context.mark.scratch0
+        matched = match(active, family, all_blocks)
+        if matched is None:
+            return None
+        action = ACTIONS[active.rule.action]
+        nflog = ""
+        if flow_logs and action in NFLOG_LETTERS:
+            head = f"{NFLOG_LETTERS[action]}{subject.letter}{direction[0].upper()}{active.number}"
+            nflog = nflog_prefix(f"{head}|{subject.id}")
+        return RuleFacts(
+            number=active.number,
+            action=action,
+            comments="".join(
+                f' -m comment --comment "{comment(f"{key}={value}")}"' for key, value in active.rule.annotations
+            ),
+            match=matched.text,
+            blocks=matched.blocks,
+            first_mark=first_mark(matched.blocks, all_blocks) if matched.blocks else spell(0),
+            nflog=nflog,
+        )
+
+    def jumps(self, policies: Sequence[ActivePolicy], direction: str) -> tuple[list[str], list[ChainPlan]]:
+        """Which chains an endpoint's tier jumps to for these policies, and the group chains among them.
+
+        Consecutive policies with one selector form a group; staged ones count for its identity but are not jumped to.
+        """
+        if not self.context.dialect.groups_policies:
+            return [self.name(p, direction) for p in policies if not p.policy.staged], []
+        targets: list[str] = []
+        groups: list[ChainPlan] = []
+        for selector, members in groupby(policies, key=lambda policy: policy.selector):
+            group = list(members)
+            enforced = [self.name(policy, direction) for policy in group if not policy.policy.staged]
+            if len(enforced) > 1:
+                plan = self._group(selector, group, enforced, direction)
+                groups.append(plan)
+                enforced = [plan.name]
+            targets.extend(enforced)
+        return targets, groups
+
+    def _group(
+        self, selector: str, members: Sequence[ActivePolicy], chains: Sequence[str], direction: str
+    ) -> ChainPlan:
+        lines = [self.context.dialect.group_line(member.policy.key) for member in members]
+        facts = [
+            GroupFacts(chain, n % GROUP_STEP == 0, n > 0 and n % GROUP_STEP == 0) for n, chain in enumerate(chains)
+        ]
+        names = ", ".join(str(member.policy.key) for member in members if not member.policy.staged)
+        return ChainPlan(
+            name=GROUP_PREFIXES[direction] + group_uid(selector, GROUP_DIRECTIONS[direction], lines),
+            template="cali-gi",
+            facts={"mark": self.context.mark, "policies": facts},
+            origin=Origin(words=f"policies with selector {selector}, {direction}: {names}"),
+        )
+
+
+def _log_prefix(template: str, names: tuple[str, str, str, str]) -> str:
+    """Fill in %k (kind), %n (name), %p (namespace/name) and %t (tier); other texts after % stay as they are."""
+    if "%" not in template:
+        return template
+    for placeholder, name in zip(("%k", "%n", "%p", "%t"), names, strict=True):
+        template = template.replace(placeholder, name)
+    return template

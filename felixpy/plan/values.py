@@ -1,0 +1,54 @@
+"""What a plan is made of: chains as a template, its facts and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from felixpy.ipsets import IPSet
+from felixpy.ruleset import Origin
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
+class ChainPlan:
+    """A chain to be drawn by a template. `facts` are all that the template may name, besides ``chain``.
+
+    A chain with a `title` is one of a policy or profile: trailing RETURN rules go, the first rule gets the title as a
+    comment, and without any rule one that does nothing carries it. `seed` replaces the name in hashes.
+    """
+
+    name: str
+    template: str
+    facts: Mapping[str, object]
+    origin: Origin
+    title: str = ""
+    seed: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class TablePlan:
+    """The chains of one table in one family, of which only those that something jumps to will be programmed.
+
+    `needed` are programmed even so (performance hint AssumeNeededOnEveryNode).
+    """
+
+    name: str
+    family: int
+    inserted: dict[str, ChainPlan] = field(default_factory=dict)
+    appended: dict[str, ChainPlan] = field(default_factory=dict)
+    chains: dict[str, ChainPlan] = field(default_factory=dict)
+    needed: list[str] = field(default_factory=list)
+
+    def add(self, *plans: ChainPlan) -> None:
+        for plan in plans:
+            self.chains[plan.name] = plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that one node's text is drawn from."""
+
+    node: str
+    dialect: str
+    tables: tuple[TablePlan, ...]
+    sets: tuple[IPSet, ...]

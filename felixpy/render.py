@@ -1,0 +1,156 @@
+"""Plan + templates → text. One template call for each chain; hashes and titles are a pass over the lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import jinja2
+
+from felixpy.dialects import Dialect
+from felixpy.plan.values import ChainPlan, Plan, TablePlan
+from felixpy.ruleset import Chain, Ruleset, Table
+
+NUMBER_SIGN = "#"
+"""Begins a template line that numbers the policy rule drawn below it."""
+
+RETURN = "--jump RETURN"
+_COMMENTS = re.compile(r'(?:-m comment --comment "[^"]*" ?)*')
+_TARGET = re.compile(r"--(?:jump|goto) (cali-\S+)")
+_FIRST_COMMENT = re.compile(r"\{#\s*(.*?)\s*#\}", re.DOTALL)
+
+
+def template_root() -> Path:
+    """Beside the package's modules once installed, beside the package in a checkout."""
+    packaged = Path(__file__).parent / "templates"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "templates"
+
+
+@cache
+def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
+    """Templates are compiled once for each process, however many clusters it renders."""
+    root = template_root()
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([root / folder for folder in folders]),
+        line_statement_prefix="%",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        auto_reload=False,
+    )
+
+
+class Renderer:
+    """The templates of one dialect, and what they were already asked to draw.
+
+    Chains that several nodes, tables or families share are one `ChainPlan` and so are drawn once.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._environment = _environment(dialect.templates)
+        self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
+
+    def render(self, plan: Plan, families: Iterable[int] | None = None) -> Ruleset:
+        """Draw every chain that is reached from the kernel's chains."""
+        wanted = None if families is None else set(families)
+        tables = {
+            (table.family, table.name): self._table(table)
+            for table in plan.tables
+            if wanted is None or table.family in wanted
+        }
+        return Ruleset(node=plan.node, dialect=self.dialect.name, tables=tables, sets=plan.sets)
+
+    def purpose(self, template: str) -> str:
+        """What a template says about itself in its first comment."""
+        source, _, _ = self._sources.get_source(self._environment, f"{template}.j2")
+        found = _FIRST_COMMENT.match(source)
+        return found[1] if found else ""
+
+    @cached_property
+    def _sources(self) -> jinja2.BaseLoader:
+        assert self._environment.loader is not None
+        return self._environment.loader
+
+    def _table(self, table: TablePlan) -> Table:
+        inserted = {name: self.chain(plan) for name, plan in table.inserted.items()}
+        appended = {name: self.chain(plan) for name, plan in table.appended.items()}
+        reached: dict[str, Chain] = {}
+        open_chains: list[Chain] = [*inserted.values(), *appended.values()]
+        names = [*table.needed]
+        while names or open_chains:
+            names.extend(target for chain in open_chains for target in _targets(chain))
+            open_chains.clear()
+            while names:
+                name = names.pop()
+                if name not in reached:
+                    reached[name] = self.chain(table.chains[name])
+                    open_chains.append(reached[name])
+        chains = tuple(reached[name] for name in sorted(reached, key=str.encode))
+        return Table(table.name, table.family, inserted, appended, chains)
+
+    def chain(self, plan: ChainPlan) -> Chain:
+        """Draw one chain, or find it among those already drawn."""
+        drawn = self._drawn.get(plan)
+        if drawn is None:
+            template = self._environment.get_template(f"{plan.template}.j2")
+            bodies, numbers = _rules(plan, template.render({**plan.facts, "chain": plan.name}))
+            drawn = self._drawn[plan] = Chain.of(plan.name, bodies, numbers, plan.origin, plan.seed)
+        return drawn
+
+
+def _targets(chain: Chain) -> Iterator[str]:
+    for body in chain.bodies:
+        found = _TARGET.search(body)
+        if found:
+            yield found[1]
+
+
+def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:
+    """Rules without ``-A chain``, and the number of the policy rule that each belongs to (-1 for none)."""
+    head = f"-A {plan.name}"
+    bodies: list[str] = []
+    numbers: list[int] = []
+    number = -1
+    for line in text.splitlines():
+        if line.startswith(NUMBER_SIGN):
+            number = int(line[1:])
+        elif line:
+            if not line.startswith(head):
+                raise AssertionError(f"template {plan.template}: {line!r} does not begin with {head!r}")
+            bodies.append(line[len(head) + 1 :])
+            numbers.append(number)
+    if plan.title:
+        _finish(bodies, numbers, plan.title)
+    return bodies, numbers
+
+
+def _finish(bodies: list[str], numbers: list[int], title: str) -> None:
+    """What Felix does to a policy's or profile's chain: returns at the end go, the first rule gets the title."""
+    while bodies and bodies[-1].endswith(RETURN):
+        bodies.pop()
+        numbers.pop()
+    if not bodies:
+        bodies.append("")
+        numbers.append(-1)
+    first = bodies[0]
+    found = _COMMENTS.match(first)
+    comments = (found[0] if found else "").rstrip(" ")
+    rest = first[len(comments) :].lstrip(" ")
+    bodies[0] = " ".join(part for part in (comments, f'-m comment --comment "{title}"', rest) if part)
+
+
+def purposes(dialect: Dialect, renderer: Renderer) -> Mapping[str, str]:
+    """Every template of a dialect with what it says about itself."""
+    root = template_root()
+    names = {
+        path.relative_to(root / folder).with_suffix("").as_posix()
+        for folder in dialect.templates
+        for path in (root / folder).rglob("*.j2")
+    }
+    return {name: renderer.purpose(name) for name in sorted(names) if "_" not in name.rpartition("/")[2][:1]}

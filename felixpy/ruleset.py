@@ -1,0 +1,169 @@
+"""The compiled rules of one node as text: chains with their hashes, sets, and the forms they are printed in.
+
+After rendering a rule is its text, as in Felix's hash; everything downstream reads nothing but text and hashes.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha224
+
+from felixpy.canonical import kernel_rules, saved
+from felixpy.errors import Path, Problem
+from felixpy.ipsets import IPSet
+from felixpy.model import Rule, Source
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "raw": ("PREROUTING", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+}
+"""The tables in the order they are printed, each with the kernel's own chains in hook order."""
+
+HASH_PREFIX = "cali:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a chain comes from: in words, and the object it was read from (None for Felix's own chains).
+
+    `rules` are the model's rules that the chain draws, for chains of policies and profiles.
+    """
+
+    words: str
+    source: Source | None = None
+    rules: tuple[Rule, ...] = ()
+
+    def path(self, number: int) -> Path:
+        """Path of a rule inside the object, () where there is none."""
+        return self.rules[number].path if 0 <= number < len(self.rules) else ()
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def hashes(seed: str, bodies: Iterable[str]) -> Iterator[str]:
+    """A rule's identity: a hash over its text and that of every rule above it in the chain.
+
+    `seed` is the chain's name; for rules at the end of a kernel chain Felix appends ``*appends*``.
+
+    >>> list(hashes("FORWARD", ["--jump cali-FORWARD"]))
+    ['wUHhoiAYhphO9Mso']
+    """
+    digest = sha224(seed.encode()).digest()
+    head = f"-A {seed} HASH"
+    for body in bodies:
+        digest = sha224(digest + (f"{head} {body}" if body else head).encode()).digest()
+        yield b64encode(digest[:12]).translate(_URL_SAFE).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain, or Felix's part of a kernel chain. `bodies` are rules without ``-A chain`` and hash comment.
+
+    `numbers` tell for each rule which rule of `origin` it draws, -1 for none.
+    """
+
+    name: str
+    bodies: tuple[str, ...]
+    hashes: tuple[str, ...]
+    numbers: tuple[int, ...]
+    origin: Origin
+
+    @classmethod
+    def of(cls, name: str, bodies: Sequence[str], numbers: Sequence[int], origin: Origin, seed: str = "") -> Chain:
+        return cls(name, tuple(bodies), tuple(hashes(seed or name, bodies)), tuple(numbers), origin)
+
+    def restore_lines(self) -> Iterator[str]:
+        """As Felix hands them to iptables-restore; a rule that the kernel splits stands once for each piece."""
+        for body, identity in zip(self.bodies, self.hashes, strict=True):
+            line = f'-A {self.name} -m comment --comment "{HASH_PREFIX}{identity}"'
+            yield from [f"{line} {body}" if body else line] * len(kernel_rules(body))
+
+    def saved_lines(self, family: int) -> Iterator[str]:
+        """As iptables-save prints them."""
+        for body, identity in zip(self.bodies, self.hashes, strict=True):
+            for piece in kernel_rules(body):
+                core, rest = saved(piece, family)
+                line = f'-A {self.name} {core}-m comment --comment "{HASH_PREFIX}{identity}"'
+                yield f"{line} {rest}" if rest else line
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of one family: Felix's rules in the kernel's chains, and its own chains sorted by name."""
+
+    name: str
+    family: int
+    inserted: Mapping[str, Chain]
+    appended: Mapping[str, Chain]
+    chains: tuple[Chain, ...]
+
+    def hooks(self) -> Iterator[Chain]:
+        """Felix's parts of the kernel chains, in the order in which they stand there."""
+        for name in TABLES[self.name]:
+            for part in (self.inserted, self.appended):
+                if name in part:
+                    yield part[name]
+
+    def all_chains(self) -> Iterator[Chain]:
+        yield from self.hooks()
+        yield from self.chains
+
+    def lines(self, *, restore: bool, counters: bool = False) -> Iterator[str]:
+        yield f"*{self.name}"
+        yield from (f":{name} ACCEPT [0:0]" for name in TABLES[self.name])
+        yield from (f":{chain.name} - [0:0]" for chain in self.chains)
+        prefix = "[0:0] " if counters else ""
+        for chain in self.all_chains():
+            lines = chain.restore_lines() if restore else chain.saved_lines(self.family)
+            yield from (prefix + line for line in lines) if prefix else lines
+        yield "COMMIT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruleset:
+    """Everything that Felix would program on one node.
+
+    `tables` are by (family, table name); `findings` are remarks from compiling, such as rules no kernel accepts.
+    """
+
+    node: str
+    dialect: str
+    tables: Mapping[tuple[int, str], Table]
+    sets: tuple[IPSet, ...]
+    findings: tuple[Problem, ...] = ()
+
+    @cached_property
+    def families(self) -> tuple[int, ...]:
+        """The IP families that are on, ascending."""
+        return tuple(sorted({family for family, _ in self.tables}))
+
+    def save(self, family: int, *, counters: bool = False) -> str:
+        """What ``iptables-save`` (family 4) or ``ip6tables-save`` (6) prints, without its comment lines.
+
+        All counters are zero; `counters` adds them to every rule as ``-c`` does.
+        """
+        return self._text(family, restore=False, counters=counters)
+
+    def restore(self, family: int) -> str:
+        """The same rules in the spelling that Felix hands to iptables-restore and that its hashes are made of."""
+        return self._text(family, restore=True)
+
+    def ipset_save(self, families: Sequence[int] | None = None) -> str:
+        """The sets of the families (all of them by default) as create and add lines, sorted by name."""
+        wanted = self.families if families is None else families
+        return "".join(s.save() for s in sorted(self.sets, key=lambda s: s.name) if s.family in wanted)
+
+    def _text(self, family: int, *, restore: bool, counters: bool = False) -> str:
+        lines = (
+            line
+            for name in TABLES
+            if (family, name) in self.tables
+            for line in self.tables[family, name].lines(restore=restore, counters=counters)
+        )
+        return "".join(f"{line}\n" for line in lines)
