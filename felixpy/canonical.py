@@ -136,6 +136,7 @@ _CORE_ORDER = ("-s", "-d", "-i", "-o", "-p")
 _IMPLIED_MATCH = {"--dport", "--sport"}
 """Options for which the tools load the match of the rule's protocol by themselves."""
 
+_TWO_VALUES = {"--match-set", "--tcp-flags"}
 _PRINTED_DEFAULTS = {"--connlimit-mask": " --connlimit-saddr"}
 _HIDDEN_DEFAULTS = {("--limit-burst", "5")}
 
@@ -216,9 +217,7 @@ class _Reader:
             self.parts.append(f"-m {self.core['-p'].split()[-1]}")
         option = _OPTIONS.get(word, _Option(word))
         more = _PRINTED_DEFAULTS.get(word, "")
-        if word == "--match-set":
-            value = f"{value} {next(words)}"
-        elif word == "--tcp-flags":
+        if word in _TWO_VALUES:
             value = f"{value} {next(words)}"
         self.options.append((option.order, f"{negated}{option.name} {option.value(value)}{more}"))
 

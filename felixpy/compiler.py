@@ -46,6 +46,12 @@ def only_node(cluster: Cluster) -> str:
     raise UsageError(f"the input has {len(names)} nodes, say which with --node: {', '.join(names)}")
 
 
+def interface_prefix(settings: Sequence[Setting]) -> str:
+    """What pods' interface names begin with: Felix's environment decides that, never a FelixConfiguration."""
+    strongest = next((s for s in settings if s.name.lower() == "interfaceprefix" and not s.by_field), None)
+    return build([strongest] if strongest else []).interface_prefixes[0]
+
+
 class Compiler:
     """Compiles nodes of one cluster, sharing whatever is the same for several of them."""
 
@@ -66,6 +72,10 @@ class Compiler:
         config = configure(self.cluster, node, settings)
         resolution = resolve(self._shared_for(config), node, config, host or Host())
         return self._renderer.render(self._planner(config).plan(resolution, self.dialect), families)
+
+    def purpose(self, template: str) -> str:
+        """What a template says about itself."""
+        return self._renderer.purpose(template)
 
     def _shared_for(self, config: Config) -> Shared:
         key = (config.source_spoofing == "Any", config.suppresses_overlaps)

@@ -9,160 +9,26 @@ the spec field. (felix/config/config_params.go)
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from felixpy import parameters as read
+from felixpy.parameters import ConfigValueError, FailsafePort
 
-class FailsafePort(NamedTuple):
-    """A port of the host that stays reachable whatever policy says; `net` is "" or a masked CIDR."""
-
-    protocol: str
-    port: int
-    net: str = ""
-
-
-def _text(value: object) -> str:
-    return str(value).strip()
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    known = {"1": True, "yes": True, "y": True, "t": True, "true": True}
-    known |= {"0": False, "no": False, "n": False, "f": False, "false": False}
-    try:
-        return known[_text(value).lower()]
-    except KeyError:
-        raise ValueError("true or false is expected") from None
-
-
-def _one_of(*spellings: str) -> Callable[[object], str]:
-    """Case does not matter; the spelling given here is the one used."""
-    by_lower = {spelling.lower(): spelling for spelling in spellings}
-
-    def parse(value: object) -> str:
-        found = by_lower.get(_text(value).lower())
-        if found is None:
-            raise ValueError(f"one of {', '.join(map(str.capitalize, spellings))}")
-        return found
-
-    return parse
-
-
-def _number(low: int, high: int) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        try:
-            number = value if isinstance(value, int) else int(_text(value), 0)
-        except ValueError:
-            raise ValueError(f"a number from {low} to {high} is expected") from None
-        if isinstance(value, bool) or not low <= number <= high:
-            raise ValueError(f"a number from {low} to {high} is expected")
-        return number
-
-    return parse
-
-
-def _mark_mask(value: object) -> int:
-    return _number(1, 0xFFFFFFFF)(value)
-
-
-def _words(value: object) -> tuple[str, ...]:
-    items = value if isinstance(value, list) else _text(value).split(",")
-    return tuple(text for item in items if (text := _text(item)))
-
-
-def _ipv4(value: object) -> str:
-    try:
-        return str(ipaddress.IPv4Address(_text(value)))
-    except ValueError:
-        raise ValueError("must be an IPv4 address") from None
-
-
-def _any_address(value: object) -> str:
-    text = _text(value)
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return text
-
-
-def _networks(value: object) -> tuple[str, ...]:
-    try:
-        return tuple(str(ipaddress.ip_network(item, strict=False)) for item in _words(value))
-    except ValueError as wrong:
-        raise ValueError(f"a list of addresses or CIDRs is expected: {wrong}") from None
-
-
-def _port_range(value: object) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)(?::(\d+))?", _text(value))
-    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= low <= high <= 65535:
-        raise ValueError("a port or a range such as 32768:65535 is expected")
-    return low, high
-
-
-def _port_ranges(value: object) -> tuple[tuple[int, int], ...]:
-    return tuple(_port_range(item) for item in _words(value))
-
-
-def _rate(value: object) -> str:
-    text = _text(value)
-    if text and not re.fullmatch(r"\d+/(second|minute|hour|day)", text):
-        raise ValueError('a rate such as "50/minute" is expected (per second, minute, hour or day)')
-    return text
-
-
-def _overrides(value: object) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for item in _words(value):
-        key, equals, setting = item.partition("=")
-        if not equals:
-            raise ValueError('a list such as "SNATFullyRandom=false" is expected')
-        pairs.append((key.strip(), setting.strip()))
-    return tuple(pairs)
-
-
-def _masked(net: str) -> str:
-    return str(ipaddress.ip_network(net, strict=False)) if net else ""
-
-
-def _failsafe_ports(value: object) -> tuple[FailsafePort, ...]:
-    """A list of {protocol, port, net} from a resource, or ``proto:net:port``, ``proto:port``, ``port`` in a text."""
-    if not isinstance(value, list):
-        if _text(value).lower() == "none":
-            return ()
-        return tuple(_failsafe_text(item) for item in _words(value))
-    ports = []
-    for index, item in enumerate(value):
-        protocol = str(item.get("protocol") or "tcp").lower()
-        if protocol not in ("tcp", "udp"):
-            raise ConfigValueError(
-                f'"{item.get("protocol")}": only TCP and UDP work here, Felix exits on this value',
-                (index, "protocol"),
-                fatal=True,
-            )
-        ports.append(FailsafePort(protocol, int(item["port"]), _masked(str(item.get("net") or ""))))
-    return tuple(ports)
-
-
-def _failsafe_text(text: str) -> FailsafePort:
-    found = re.fullmatch(r"(?:(?P<proto>\w+):)?(?:(?P<net>\[[^]]+\](?:/\d+)?|[\d./]+):)?(?P<port>\d+)", text)
-    if not found or (found["proto"] or "tcp").lower() not in ("tcp", "udp") or not 0 < int(found["port"]) < 65536:
-        raise ValueError(f'"{text}" is not proto:net:port, proto:port or port')
-    net = (found["net"] or "").replace("[", "").replace("]", "")
-    return FailsafePort((found["proto"] or "tcp").lower(), int(found["port"]), _masked(net))
-
-
-class ConfigValueError(ValueError):
-    """A value that Felix cannot use; `path` leads on inside it, `fatal` tells that Felix would not start."""
-
-    def __init__(self, reason: str, path: tuple[str | int, ...] = (), *, fatal: bool = False) -> None:
-        self.path, self.fatal = path, fatal
-        super().__init__(reason)
+__all__ = [
+    "Config",
+    "ConfigValueError",
+    "FailsafePort",
+    "Setting",
+    "build",
+    "described",
+    "find",
+    "parameters",
+    "spec_fields",
+]
 
 
 def parameter(
@@ -200,9 +66,9 @@ DEFAULT_OUTBOUND = tuple(
     )
 )  # fmt: skip
 
-ACCEPT_OR_RETURN = _one_of("ACCEPT", "RETURN")
-ENABLED = _one_of("Enabled", "Disabled")
-PORT = _number(1, 65535)
+ACCEPT_OR_RETURN = read.one_of("ACCEPT", "RETURN")
+ENABLED = read.one_of("Enabled", "Disabled")
+PORT = read.number(1, 65535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,101 +90,101 @@ class Config:
     )
     filter_deny_action: str = parameter(
         "IptablesFilterDenyAction",
-        _one_of("DROP", "REJECT"),
+        read.one_of("DROP", "REJECT"),
         "DROP",
         "the target of denying rules and the word in their comments; Reject is refused by the kernel outside filter",
     )
     endpoint_to_host_action: str = parameter(
         "DefaultEndpointToHostAction",
-        _one_of("DROP", "ACCEPT", "RETURN"),
+        read.one_of("DROP", "ACCEPT", "RETURN"),
         "DROP",
         "the last rule of cali-wl-to-host: packets from pods to their own node",
     )
     disable_conntrack_invalid_check: bool = parameter(
         "DisableConntrackInvalidCheck",
-        _flag,
+        read.flag,
         False,
         "leaves out the INVALID rule of every endpoint chain",
     )
     # --- shape
     interface_prefixes: tuple[str, ...] = parameter(
         "InterfacePrefix",
-        _words,
+        read.words,
         ("cali",),
         "one copy of each rule on pod interfaces for each prefix",
     )
     interface_exclude: tuple[str, ...] = parameter(
         "InterfaceExclude",
-        _words,
+        read.words,
         ("kube-ipvs0",),
         "host interfaces that get no chains and are not in this-host",
     )
     chain_insert_mode: str = parameter(
         "ChainInsertMode",
-        _one_of("insert", "append"),
+        read.one_of("insert", "append"),
         "insert",
         "whether the hooks stand before or after foreign rules",
     )
     mark_mask: int = parameter(
         "IptablesMarkMask",
-        _mark_mask,
+        read.number(1, 0xFFFFFFFF),
         0xFFFF0000,
         "which bits of the packet mark are used",
         fatal=True,
     )
-    ipv6: bool = parameter("Ipv6Support", _flag, True, "IPv6 tables and sets exist")
-    max_ipset_size: int = parameter("MaxIpsetSize", _number(1, 2**32 - 1), 1048576, "maxelem of every set")
+    ipv6: bool = parameter("Ipv6Support", read.flag, True, "IPv6 tables and sets exist")
+    max_ipset_size: int = parameter("MaxIpsetSize", read.number(1, 2**32 - 1), 1048576, "maxelem of every set")
     nftables_mode: str = parameter(
         "NFTablesMode",
-        _one_of("Auto", "Enabled", "Disabled"),
+        read.one_of("Auto", "Enabled", "Disabled"),
         "Auto",
         "Disabled keeps members of sets that another member covers",
         field="nftablesMode",
     )
     feature_override: tuple[tuple[str, str], ...] = parameter(
         "FeatureDetectOverride",
-        _overrides,
+        read.overrides,
         (),
         "--random-fully (SNATFullyRandom, MASQFullyRandom), --nflog-size",
     )
     # --- hosts
     failsafe_inbound: tuple[FailsafePort, ...] = parameter(
         "FailsafeInboundHostPorts",
-        _failsafe_ports,
+        read.failsafe_ports,
         DEFAULT_INBOUND,
         "cali-failsafe-in, and -out in raw",
         fatal=True,
     )
     failsafe_outbound: tuple[FailsafePort, ...] = parameter(
         "FailsafeOutboundHostPorts",
-        _failsafe_ports,
+        read.failsafe_ports,
         DEFAULT_OUTBOUND,
         "cali-failsafe-out, and -in in raw",
         fatal=True,
     )
     # --- logging
     log_prefix: str = parameter(
-        "LogPrefix", _text, "calico-packet", "the prefix of LOG rules; %k %n %p %t are filled in"
+        "LogPrefix", read.text, "calico-packet", "the prefix of LOG rules; %k %n %p %t are filled in"
     )
-    log_rate: str = parameter("LogActionRateLimit", _rate, "", "a limit match before LOG")
+    log_rate: str = parameter("LogActionRateLimit", read.rate, "", "a limit match before LOG")
     log_burst: int = parameter(
-        "LogActionRateLimitBurst", _number(0, 9999), 5, "the burst of that limit; 0 leaves it out"
+        "LogActionRateLimitBurst", read.number(0, 9999), 5, "the burst of that limit; 0 leaves it out"
     )
-    goldmane_server: str = parameter("FlowLogsGoldmaneServer", _text, "", "NFLOG rules after every verdict")
+    goldmane_server: str = parameter("FlowLogsGoldmaneServer", read.text, "", "NFLOG rules after every verdict")
     local_flow_reporter: str = parameter(
         "FlowLogsLocalReporter", ENABLED, "Disabled", "NFLOG rules after every verdict"
     )
     # --- encapsulation
     ipip_enabled: bool | None = parameter(
         "IpInIpEnabled",
-        _flag,
+        read.flag,
         None,
         "IPIP rules, whatever the pools say",
         field="ipipEnabled",
     )
     vxlan_enabled: bool | None = parameter(
         "VXLANEnabled",
-        _flag,
+        read.flag,
         None,
         "IPv4 VXLAN rules, whatever the pools say",
         field="vxlanEnabled",
@@ -326,56 +192,56 @@ class Config:
     vxlan_port: int = parameter("VXLANPort", PORT, 4789, "the port in VXLAN rules", field="vxlanPort")
     ipip_tunnel: str = parameter(
         "IpInIpTunnelAddr",
-        _any_address,
+        read.any_address,
         "",
         "masquerade rule of tunl0 (normally from the Node)",
         field="",
     )
     vxlan_tunnel_v4: str = parameter(
         "IPv4VXLANTunnelAddr",
-        _any_address,
+        read.any_address,
         "",
         "masquerade rule of vxlan.calico (normally from the Node)",
         field="",
     )
     vxlan_tunnel_v6: str = parameter(
         "IPv6VXLANTunnelAddr",
-        _any_address,
+        read.any_address,
         "",
         "masquerade rule of vxlan-v6.calico (normally from the Node)",
         field="",
     )
     allow_vxlan_from_workloads: bool = parameter(
         "AllowVXLANPacketsFromWorkloads",
-        _flag,
+        read.flag,
         False,
         "leaves out the VXLAN drop of cali-fw chains",
     )
     allow_ipip_from_workloads: bool = parameter(
         "AllowIPIPPacketsFromWorkloads",
-        _flag,
+        read.flag,
         False,
         "leaves out the IPinIP drop of cali-fw chains",
     )
-    wireguard_v4: bool = parameter("WireguardEnabled", _flag, False, "WireGuard rules for IPv4 and a mark bit")
-    wireguard_v6: bool = parameter("WireguardEnabledV6", _flag, False, "WireGuard rules for IPv6 and a mark bit")
+    wireguard_v4: bool = parameter("WireguardEnabled", read.flag, False, "WireGuard rules for IPv4 and a mark bit")
+    wireguard_v6: bool = parameter("WireguardEnabledV6", read.flag, False, "WireGuard rules for IPv6 and a mark bit")
     wireguard_port_v4: int = parameter("WireguardListeningPort", PORT, 51820, "the port in IPv4 WireGuard rules")
     wireguard_port_v6: int = parameter("WireguardListeningPortV6", PORT, 51821, "the port in IPv6 WireGuard rules")
     wireguard_interface_v4: str = parameter(
-        "WireguardInterfaceName", _text, "wireguard.cali", "the interface in IPv4 rules"
+        "WireguardInterfaceName", read.text, "wireguard.cali", "the interface in IPv4 rules"
     )
     wireguard_interface_v6: str = parameter(
-        "WireguardInterfaceNameV6", _text, "wg-v6.cali", "the interface in IPv6 rules"
+        "WireguardInterfaceNameV6", read.text, "wg-v6.cali", "the interface in IPv6 rules"
     )
     wireguard_host_encryption: bool = parameter(
         "WireguardHostEncryptionEnabled",
-        _flag,
+        read.flag,
         False,
         "cali-wireguard-incoming-mark in raw",
     )
     external_nodes: tuple[str, ...] = parameter(
         "ExternalNodesCIDRList",
-        _networks,
+        read.networks,
         (),
         "members of all-hosts-net and all-vxlan-net",
         field="externalNodesList",
@@ -383,41 +249,41 @@ class Config:
     # --- services and NAT
     node_port_ranges: tuple[tuple[int, int], ...] = parameter(
         "KubeNodePortRanges",
-        _port_ranges,
+        read.port_ranges,
         ((30000, 32767),),
         "node ports in IPVS mode; the resource's list reaches Felix in a form it cannot read",
         field="",
     )
     nat_port_range: tuple[int, int] | None = parameter(
         "NATPortRange",
-        _port_range,
+        read.port_range,
         None,
         "source ports of outgoing NAT",
         field="natPortRange",
     )
     nat_outgoing_address: str = parameter(
         "NATOutgoingAddress",
-        _ipv4,
+        read.ipv4,
         "",
         "SNAT to this address instead of MASQUERADE",
         field="natOutgoingAddress",
     )
     nat_outgoing_exclusions: str = parameter(
         "NATOutgoingExclusions",
-        _one_of("IPPoolsOnly", "IPPoolsAndHostIPs"),
+        read.one_of("IPPoolsOnly", "IPPoolsAndHostIPs"),
         "IPPoolsOnly",
         "whether traffic to nodes is kept out of NAT",
         field="natOutgoingExclusions",
     )
     nat_outgoing_interface: str = parameter(
         "IptablesNATOutgoingInterfaceFilter",
-        _text,
+        read.text,
         "",
         "--out-interface in outgoing NAT",
     )
     service_loop_prevention: str = parameter(
         "ServiceLoopPrevention",
-        _one_of("Drop", "Reject", "Disabled"),
+        read.one_of("Drop", "Reject", "Disabled"),
         "Drop",
         "the rules of cali-cidr-block",
     )
@@ -426,18 +292,20 @@ class Config:
     )
     source_spoofing: str = parameter(
         "WorkloadSourceSpoofing",
-        _one_of("Disabled", "Any"),
+        read.one_of("Disabled", "Any"),
         "Disabled",
         "Any honours a pod's allowedSourcePrefixes; otherwise such a pod is left out altogether",
     )
     istio_ambient: str = parameter(
         "IstioAmbientMode", ENABLED, "Disabled", "a DSCP rule in mangle and the set all-istio-weps"
     )
-    istio_dscp: int = parameter("IstioDSCPMark", _number(0, 63), 23, "the value of that rule", field="istioDSCPMark")
+    istio_dscp: int = parameter(
+        "IstioDSCPMark", read.number(0, 63), 23, "the value of that rule", field="istioDSCPMark"
+    )
     # --- OpenStack
-    cluster_type: str = parameter("ClusterType", _text, "", "OpenStack rules if it contains openstack", field="")
-    metadata_address: str = parameter("MetadataAddr", _text, "127.0.0.1", "OpenStack metadata rules")
-    metadata_port: int = parameter("MetadataPort", _number(0, 65535), 8775, "OpenStack metadata rules")
+    cluster_type: str = parameter("ClusterType", read.text, "", "OpenStack rules if it contains openstack", field="")
+    metadata_address: str = parameter("MetadataAddr", read.text, "127.0.0.1", "OpenStack metadata rules")
+    metadata_port: int = parameter("MetadataPort", read.number(0, 65535), 8775, "OpenStack metadata rules")
 
     @property
     def flow_logs(self) -> bool:
@@ -511,3 +379,33 @@ def build(settings: Iterable[Setting]) -> Config:
         except ValueError:
             continue
     return Config(**values)
+
+
+class Described(NamedTuple):
+    """A parameter for people: Felix's name, the FelixConfiguration field ("" if none), default, what it changes."""
+
+    name: str
+    field: str
+    default: str
+    effect: str
+
+
+def described() -> Iterator[Described]:
+    """Every parameter that changes rules or sets, in the order of `Config`."""
+    for field in dataclasses.fields(Config):
+        yield Described(
+            field.metadata["name"], field.metadata["field"], _spelt(field.default), field.metadata["effect"]
+        )
+
+
+def _spelt(value: object) -> str:
+    if value is None or value in ("", ()):
+        return "none"
+    if isinstance(value, FailsafePort):
+        return f"{value.protocol}:{value.port}"
+    if isinstance(value, tuple):
+        is_range = all(isinstance(item, int) for item in value)
+        return (":" if is_range else ",").join(map(_spelt, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return hex(value) if isinstance(value, int) and value > 0xFFFFFFF else str(value)

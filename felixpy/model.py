@@ -172,7 +172,10 @@ ANYONE = Side()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule of a policy or profile. `action` is allow, deny, log or next-tier; protocols are names in lower case or numbers."""
+    """One rule of a policy or profile.
+
+    `action` is allow, deny, log or next-tier; protocols are names in lower case or numbers.
+    """
 
     action: str
     ip_version: int | None = None

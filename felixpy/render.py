@@ -12,7 +12,7 @@ import jinja2
 
 from felixpy.dialects import Dialect
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
-from felixpy.ruleset import Chain, Ruleset, Table
+from felixpy.ruleset import Chain, Ruleset, Table, hashes
 
 NUMBER_SIGN = "#"
 """Begins a template line that numbers the policy rule drawn below it."""
@@ -100,7 +100,10 @@ class Renderer:
         if drawn is None:
             template = self._environment.get_template(f"{plan.template}.j2")
             bodies, numbers = _rules(plan, template.render({**plan.facts, "chain": plan.name}))
-            drawn = self._drawn[plan] = Chain.of(plan.name, bodies, numbers, plan.origin, plan.seed)
+            identities = tuple(hashes(plan.seed or plan.name, bodies))
+            drawn = self._drawn[plan] = Chain(
+                plan.name, tuple(bodies), identities, tuple(numbers), plan.origin, plan.template
+            )
         return drawn
 
 

@@ -73,24 +73,30 @@ class Chain:
     hashes: tuple[str, ...]
     numbers: tuple[int, ...]
     origin: Origin
+    template: str
 
-    @classmethod
-    def of(cls, name: str, bodies: Sequence[str], numbers: Sequence[int], origin: Origin, seed: str = "") -> Chain:
-        return cls(name, tuple(bodies), tuple(hashes(seed or name, bodies)), tuple(numbers), origin)
+    def rules(self) -> Iterator[tuple[str, str, int]]:
+        """(body, hash, number of the policy rule or -1) of each rule."""
+        yield from zip(self.bodies, self.hashes, self.numbers, strict=True)
 
-    def restore_lines(self) -> Iterator[str]:
-        """As Felix hands them to iptables-restore; a rule that the kernel splits stands once for each piece."""
+    def restore_rule(self, body: str, identity: str) -> list[str]:
+        """A rule as Felix hands it to iptables-restore; one that the kernel splits stands once for each piece."""
+        line = f'-A {self.name} -m comment --comment "{HASH_PREFIX}{identity}"'
+        return [f"{line} {body}" if body else line] * len(kernel_rules(body))
+
+    def saved_rule(self, body: str, identity: str, family: int) -> list[str]:
+        """A rule as iptables-save prints it."""
+        lines = []
+        for piece in kernel_rules(body):
+            core, rest = saved(piece, family)
+            line = f'-A {self.name} {core}-m comment --comment "{HASH_PREFIX}{identity}"'
+            lines.append(f"{line} {rest}" if rest else line)
+        return lines
+
+    def each_rule(self, family: int, *, restore: bool) -> Iterator[list[str]]:
+        """The lines of each rule, in Felix's or the kernel's spelling."""
         for body, identity in zip(self.bodies, self.hashes, strict=True):
-            line = f'-A {self.name} -m comment --comment "{HASH_PREFIX}{identity}"'
-            yield from [f"{line} {body}" if body else line] * len(kernel_rules(body))
-
-    def saved_lines(self, family: int) -> Iterator[str]:
-        """As iptables-save prints them."""
-        for body, identity in zip(self.bodies, self.hashes, strict=True):
-            for piece in kernel_rules(body):
-                core, rest = saved(piece, family)
-                line = f'-A {self.name} {core}-m comment --comment "{HASH_PREFIX}{identity}"'
-                yield f"{line} {rest}" if rest else line
+            yield self.restore_rule(body, identity) if restore else self.saved_rule(body, identity, family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,8 @@ class Table:
         yield from (f":{chain.name} - [0:0]" for chain in self.chains)
         prefix = "[0:0] " if counters else ""
         for chain in self.all_chains():
-            lines = chain.restore_lines() if restore else chain.saved_lines(self.family)
-            yield from (prefix + line for line in lines) if prefix else lines
+            for rule in chain.each_rule(self.family, restore=restore):
+                yield from (prefix + line for line in rule)
         yield "COMMIT"
 
 

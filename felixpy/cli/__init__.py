@@ -1,0 +1,66 @@
+"""The command line: parse, call, print. Imports nothing heavy, so that ``--help`` is quick.
+
+Exit status: 0 done, 1 a negative answer, 2 wrong usage or bad input, 3 the environment lacks something,
+4 the kernel refused, 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from felixpy.cli import catalogue, render, validate
+from felixpy.errors import FelixpyError, InputError
+
+app = typer.Typer(
+    name="felixpy",
+    help=(
+        "Compile Kubernetes and Calico policies into the iptables rules and ipsets that Calico's Felix programs.\n\n"
+        "\b\nStart here:\n"
+        "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
+        "  felixpy render -f shop/ --node n1 --annotate | less\n"
+        "  felixpy validate shop/            what is wrong in the manifests\n"
+    ),
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+app.command("render")(render.render)
+app.command("validate")(validate.validate)
+app.command("settings")(catalogue.settings)
+app.command("templates")(catalogue.templates)
+app.command("completion")(catalogue.completion)
+app.command("version")(catalogue.version)
+
+BROKEN_PIPE = 141
+INTERRUPTED = 130
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. Bad input never ends in a traceback."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # as typer's manual does
+
+    completion_init()
+    try:
+        app(arguments, standalone_mode=True, prog_name="felixpy")
+    except InputError as wrong:
+        for problem in wrong.problems:
+            print(problem, file=sys.stderr)
+        errors = sum(problem.severity == "error" for problem in wrong.problems)
+        print(f"felixpy: {errors} error{'s' if errors > 1 else ''}, nothing was written", file=sys.stderr)
+        return wrong.exit_code
+    except FelixpyError as wrong:
+        print(f"felixpy: {wrong}", file=sys.stderr)
+        return wrong.exit_code
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; there is nobody left to read it.
+        sys.stdout = None
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    return 0

@@ -1,0 +1,100 @@
+"""Commands that tell what felixpy knows: versions, parameters, templates, completion."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from felixpy import CALICO_VERSION, __version__
+from felixpy.cli import session
+from felixpy.cli.options import DialectName
+
+
+class Shell(StrEnum):
+    """Shells with completion."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+class Listing(StrEnum):
+    """Table for eyes or JSON for programs."""
+
+    text = "text"
+    json = "json"
+
+
+def version(output: Annotated[Listing, typer.Option("--output", "-o", help="Text or JSON.")] = Listing.text) -> None:
+    """Say which felixpy this is and which Felix it imitates.
+
+    \b
+    Examples:
+      felixpy version
+      felixpy version -o json
+    """
+    if output is Listing.json:
+        import json
+
+        shown = {"apiVersion": "felixpy/v1", "kind": "Version", "version": __version__, "calico": CALICO_VERSION}
+        print(json.dumps(shown, indent=2))
+    else:
+        print(f"felixpy {__version__} (Felix of Calico {CALICO_VERSION}, Python {sys.version.split()[0]})")
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell to complete in.")]) -> None:
+    """Print a completion script for a shell.
+
+    \b
+    Examples:
+      source <(felixpy completion bash)
+      felixpy completion fish > ~/.config/fish/completions/felixpy.fish
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # as typer's manual does
+
+    print(get_completion_script(prog_name="felixpy", complete_var="_FELIXPY_COMPLETE", shell=shell.value))
+
+
+def settings(
+    output: Annotated[Listing, typer.Option("--output", "-o", help="Text or JSON.")] = Listing.text,
+) -> None:
+    """List the Felix parameters that change rules or sets: name, default, what it changes.
+
+    \b
+    Examples:
+      felixpy settings
+      felixpy render --set IptablesFilterAllowAction=Return
+    """
+    from felixpy.config import described
+
+    rows = list(described())
+    if output is Listing.json:
+        import json
+
+        keys = ("name", "field", "default", "effect")
+        items = [dict(zip(keys, row, strict=True)) for row in rows]
+        print(json.dumps({"apiVersion": "felixpy/v1", "kind": "SettingList", "items": items}, indent=2))
+        return
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        print(f"{row.name:{width}}  {row.effect} (default: {row.default})")
+
+
+def templates(dialect: DialectName = "v3.32") -> None:
+    """List the templates of a dialect: which chain each draws and what such chains are for.
+
+    \b
+    Examples:
+      felixpy templates
+      felixpy templates --dialect v3.8
+    """
+    from felixpy.render import Renderer, purposes
+
+    chosen = session.find_dialect(dialect)
+    rows = purposes(chosen, Renderer(chosen))
+    width = max(map(len, rows))
+    for name, purpose in rows.items():
+        print(f"{name:{width}}  {purpose}")

@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Paths = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+    typer.Argument(metavar="[PATH]...", help="Files or folders of manifests, - for stdin. Default: this folder."),
+]
+Filenames = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--filename", "-f", metavar="PATH", help="The same as PATH, as kubectl spells it; repeatable."),
+]
+NodeName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--node", metavar="NAME", help="The node whose rules are meant; needless if the input has just one."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Unknown fields are errors.")]
+NoExpand = Annotated[
+    bool, typer.Option("--no-expand", help="Do not make pods from Deployments and other workloads that have none.")
+]
+DialectName = Annotated[
+    str, typer.Option("--dialect", metavar="NAME", help="The era of Felix, such as v3.32; see `felixpy templates`.")
+]
+Settings = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A Felix parameter, over FELIX_* variables and manifests; repeatable."
+    ),
+]
+Interfaces = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--interface", metavar="NAME=ADDRESS,...", help="A network interface of the node, with its CIDRs; repeatable."
+    ),
+]
+HostFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--host-file", metavar="FILE", help="YAML or JSON with `interfaces:`, name to list of CIDRs."),
+]
+Live = Annotated[bool, typer.Option("--live", help="Take the interfaces of this machine.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings.")]

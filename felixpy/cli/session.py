@@ -1,0 +1,115 @@
+"""What commands do before and after the real work: gather the input, speak on stderr, write files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from felixpy.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from felixpy.config import Setting
+    from felixpy.dialects import Dialect
+    from felixpy.model import Host
+
+ENVIRONMENT_PREFIX = "FELIX_"
+
+
+def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
+    """Warnings go to stderr, one line each."""
+    if not quiet:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+
+
+def emit(text: str) -> None:
+    """Data goes to stdout, all at once and flushed, so that a closed pipe shows here."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def find_dialect(name: str) -> Dialect:
+    """The dialect of that name, with or without a patch number (v3.32.1 is v3.32)."""
+    from felixpy.dialects import DIALECTS
+
+    for dialect in DIALECTS.values():
+        if name.removeprefix("v") in (dialect.name.removeprefix("v"), dialect.release.removeprefix("v")):
+            return dialect
+    raise UsageError(f"--dialect {name}: unknown; there are {', '.join(DIALECTS)}")
+
+
+def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list[Setting]:
+    """``--set`` options, then FELIX_* variables: the order of their strength. Raises UsageError for bad ones."""
+    from felixpy.config import Setting
+
+    settings = []
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise UsageError(f"--set {option}: write NAME=VALUE")
+        settings.append(_checked(Setting(name.strip(), value), f"--set {option}"))
+    for variable, value in sorted(environment.items()):
+        if variable.upper().startswith(ENVIRONMENT_PREFIX):
+            settings.append(_checked(Setting(variable[len(ENVIRONMENT_PREFIX) :], value), f"{variable}={value}"))
+    return settings
+
+
+def _checked(setting: Setting, spelt: str) -> Setting:
+    from felixpy.config import WITHOUT_EFFECT, find, parameters
+
+    field = find(setting)
+    if field is None:
+        if setting.name.lower() in WITHOUT_EFFECT:
+            return setting
+        names = {name: field.metadata["name"] for name, field in parameters().items()}
+        close = get_close_matches(setting.name.lower(), [*names, *WITHOUT_EFFECT], n=1)
+        hint = f"; did you mean {names.get(close[0], WITHOUT_EFFECT.get(close[0]))}?" if close else ""
+        raise UsageError(f"{spelt}: Felix has no such parameter{hint}")
+    try:
+        if setting.value != "":
+            field.metadata["parse"](setting.value)
+    except ValueError as wrong:
+        raise UsageError(f"{spelt}: {wrong}") from wrong
+    return setting
+
+
+def gather_host(interfaces: Sequence[str], host_file: Path | None, *, live: bool) -> Host:
+    """The machine from whichever option describes it. Raises UsageError for more than one, or a bad one."""
+    from felixpy.model import Host
+
+    given = [name for name, used in (("--interface", interfaces), ("--host-file", host_file), ("--live", live)) if used]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other")
+    if live:
+        from felixpy.machine import read_host
+
+        return read_host()
+    if host_file:
+        from felixpy.manifests import load_host
+
+        return load_host(host_file)
+    if not interfaces:
+        return Host()
+    described: dict[str, tuple[str, ...]] = {}
+    for option in interfaces:
+        name, _, addresses = option.partition("=")
+        described[name] = tuple(_cidr(address, option) for address in addresses.split(",") if address)
+    return Host(interfaces=described)
+
+
+def _cidr(text: str, option: str) -> str:
+    from ipaddress import ip_interface
+
+    try:
+        return str(ip_interface(text))
+    except ValueError as wrong:
+        raise UsageError(f"--interface {option}: {wrong}") from wrong
+
+
+def felix_environment() -> dict[str, str]:
+    """The variables that a Felix started here would see."""
+    return dict(os.environ)

@@ -1,0 +1,191 @@
+"""All nodes of a cluster at once, over processes of this machine or the workers of a Dask cluster.
+
+The cluster is read and indexed once. Local workers are forked from the process that did so and write their nodes'
+files themselves; Dask workers, which may run elsewhere, get the cluster once and send the texts back.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from felixpy.compiler import Compiler
+from felixpy.config import Setting
+from felixpy.dialects import DIALECTS
+from felixpy.errors import EnvironmentMissing, FelixpyError, Problem, UsageError
+from felixpy.model import Cluster
+from felixpy.ruleset import Ruleset
+
+NODES_PER_TASK = 8
+"""Small enough to keep all workers busy to the end, large enough to make messages rare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one node. `error` is "" when all went well; `digest` is over all its texts."""
+
+    node: str
+    rules: int = 0
+    sets: int = 0
+    digest: str = ""
+    findings: tuple[Problem, ...] = ()
+    error: str = ""
+    files: Mapping[str, str] | None = None
+    """The texts by file name, where they were not written by the worker."""
+
+
+def files_of(ruleset: Ruleset) -> dict[str, str]:
+    """Every text of a node by file name; a family that is off has no files."""
+    files = {"ipset.save": ruleset.ipset_save()}
+    for family in ruleset.families:
+        name = "ip6tables" if family == 6 else "iptables"
+        files[f"{name}.save"] = ruleset.save(family)
+        files[f"{name}.restore"] = ruleset.restore(family)
+    return files
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files into a folder, each as a whole or not at all. Raises UsageError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            unfinished = folder / f".{name}.new"
+            unfinished.write_text(text)
+            unfinished.replace(folder / name)
+    except OSError as wrong:
+        raise UsageError(f"{folder}: cannot be written: {wrong.strerror}") from wrong
+
+
+def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], folder: Path | None) -> Outcome:
+    """Compile one node; write its files under `folder`, or hand them back when that is None."""
+    try:
+        ruleset = compiler.compile(node, settings=settings)
+        files = files_of(ruleset)
+        if folder:
+            write_files(folder / node, files)
+    except FelixpyError as wrong:
+        return Outcome(node=node, error=str(wrong))
+    digest = sha256()
+    for name in sorted(files):
+        digest.update(files[name].encode())
+    return Outcome(
+        node=node,
+        rules=sum(len(chain.bodies) for table in ruleset.tables.values() for chain in table.all_chains()),
+        sets=len(ruleset.sets),
+        digest=digest.hexdigest(),
+        findings=ruleset.findings,
+        files=None if folder else files,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker has to know besides the names of its nodes."""
+
+    compiler: Compiler
+    settings: Sequence[Setting]
+    folder: Path | None
+
+
+_inherited: list[_Work] = []
+"""The work of forked processes: they find it in their memory, so nothing has to be sent."""
+
+
+def _forked(nodes: Sequence[str]) -> list[Outcome]:
+    work = _inherited[-1]
+    return [render_node(work.compiler, node, work.settings, work.folder) for node in nodes]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A cluster on its way to another machine."""
+
+    cluster: Cluster
+    dialect: str
+    settings: tuple[Setting, ...]
+
+
+def _remote(parcel: Parcel, nodes: Sequence[str]) -> list[Outcome]:
+    compiler = Compiler(parcel.cluster, DIALECTS[parcel.dialect])
+    return [render_node(compiler, node, parcel.settings, None) for node in nodes]
+
+
+@contextmanager
+def _processes(work: _Work, jobs: int) -> Iterator[tuple[Executor, Callable[..., Any], tuple[Any, ...]]]:
+    """Forked workers. The collector is frozen so that they do not copy the cluster by walking through it."""
+    gc.collect()
+    gc.freeze()
+    _inherited.append(work)
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as pool:
+            yield pool, _forked, ()
+    finally:
+        _inherited.pop()
+        gc.unfreeze()
+
+
+@contextmanager
+def _dask(work: _Work, address: str) -> Iterator[tuple[Executor, Callable[..., Any], tuple[Any, ...]]]:
+    """The workers of a Dask cluster; the cluster's objects are sent to each of them once."""
+    try:
+        from distributed import Client
+    except ImportError as missing:
+        raise EnvironmentMissing("--dask needs Dask: pip install 'felixpy[dask]'") from missing
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as wrong:
+        raise EnvironmentMissing(f"no Dask cluster answers at {address}: {wrong}") from wrong
+    with client:
+        compiler = work.compiler
+        parcel = Parcel(compiler.cluster, compiler.dialect.name, tuple(work.settings))
+        sent = client.scatter(parcel, broadcast=True)
+        with client.get_executor() as executor:
+            yield executor, _remote, (sent,)
+
+
+def render_nodes(
+    compiler: Compiler,
+    folder: Path,
+    *,
+    settings: Sequence[Setting] = (),
+    jobs: int = 0,
+    dask: str | None = None,
+    done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Render every node of the cluster into ``folder/<node>/``; `done` is called as each one is ready.
+
+    `jobs` is the number of processes, 0 for one a core; 1 works without any. A node that fails does not stop the
+    others: its outcome has the error. Sorted by node. Raises EnvironmentMissing without a Dask cluster to talk to.
+    """
+    nodes = compiler.cluster.node_names()
+    jobs = min(jobs or os.cpu_count() or 1, max(1, len(nodes)))
+    outcomes: list[Outcome] = []
+
+    def finish(found: Sequence[Outcome]) -> None:
+        for outcome in found:
+            if outcome.files is not None:
+                write_files(folder / outcome.node, outcome.files)
+            outcomes.append(outcome)
+            done(outcome)
+
+    if jobs == 1 and not dask:
+        for node in nodes:
+            finish([render_node(compiler, node, settings, folder)])
+    else:
+        work = _Work(compiler, settings, folder)
+        workers = _dask(work, dask) if dask else _processes(work, jobs)
+        with workers as (executor, function, arguments):
+            size = max(1, min(NODES_PER_TASK, len(nodes) // (jobs * 4)))
+            batches = [nodes[start : start + size] for start in range(0, len(nodes), size)]
+            futures: list[Future[list[Outcome]]] = [executor.submit(function, *arguments, batch) for batch in batches]
+            for future in as_completed(futures) if not dask else futures:
+                finish(future.result())
+    return sorted(outcomes, key=lambda outcome: outcome.node)

@@ -1,0 +1,228 @@
+"""What no kernel takes: rules and sets that Felix writes for input that Calico's API accepts, and that fail to load.
+
+Felix then retries for ever and the node stays unprogrammed. Each class is a row of `RULE_CHECKS` or `SET_CHECKS`;
+the reasons were tried with iptables 1.8.9 (both backends) and ipset 7.17.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from felixpy.canonical import MAX_LOG_PREFIX
+from felixpy.errors import Path, Place, Problem
+from felixpy.ipsets import IPSet
+from felixpy.model import Cluster, Configuration, Source
+from felixpy.names import MAX_CHAIN
+from felixpy.ruleset import Chain, Origin, Ruleset, Table
+
+MAX_INTERFACE = 15
+MAX_LIMIT_RATE = 10_000
+MAX_LIMIT_BURST = 10_000
+
+PORT_PROTOCOLS = {"tcp", "udp", "udplite", "sctp", "dccp", "6", "17", "136", "132", "33"}
+ICMP_PROTOCOLS = {"-m icmp ": {"icmp", "1"}, "-m icmp6 ": {"icmpv6", "ipv6-icmp", "58"}}
+_SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "day": 86400}
+
+_PROTOCOL = re.compile(r"(?:^| )(?P<negated>! )?-p (?P<name>\S+)")
+_INTERFACE = re.compile(r"--(?:in|out)-interface (\S+)")
+_LIMIT = re.compile(r"--limit (\d+)/(\w+)(?: --limit-burst (\d+))?")
+_ADDRESS = re.compile(r"--(?:source|destination|to-source|to-destination) (\S+)")
+_LOG_PREFIX = re.compile(r'--log-prefix "(.*)" --log-level')
+
+
+def _protocols(body: str) -> list[str]:
+    return [found["name"] for found in _PROTOCOL.finditer(body)]
+
+
+def _positive_protocol(body: str) -> str:
+    return next((found["name"] for found in _PROTOCOL.finditer(body) if not found["negated"]), "")
+
+
+def _two_protocols(table: Table, body: str) -> bool:
+    return len(_protocols(body)) > 1
+
+
+def _icmp_without_protocol(table: Table, body: str) -> bool:
+    return any(match in body and _positive_protocol(body) not in names for match, names in ICMP_PROTOCOLS.items())
+
+
+def _ports_without_protocol(table: Table, body: str) -> bool:
+    return "-m multiport " in body and _positive_protocol(body) not in PORT_PROTOCOLS
+
+
+def _reject_elsewhere(table: Table, body: str) -> bool:
+    return table.name != "filter" and body.endswith("--jump REJECT")
+
+
+def _foreign_address(table: Table, body: str) -> bool:
+    return any(_is_foreign(found[1], table.family) for found in _ADDRESS.finditer(body))
+
+
+def _is_foreign(address: str, family: int) -> bool:
+    bare = address.rpartition(":")[0] if address.count(":") == 1 else address
+    return (":" in bare) != (family == 6)
+
+
+def _long_interface(table: Table, body: str) -> bool:
+    return any(len(found[1].removesuffix("+").encode()) > MAX_INTERFACE - found[1].endswith("+")
+               for found in _INTERFACE.finditer(body))  # fmt: skip
+
+
+def _impossible_limit(table: Table, body: str) -> bool:
+    found = _LIMIT.search(body)
+    if not found:
+        return False
+    rate, unit, burst = int(found[1]), found[2], int(found[3] or 0)
+    return rate == 0 or rate > MAX_LIMIT_RATE * _SECONDS.get(unit, 1) or burst > MAX_LIMIT_BURST
+
+
+def _broken_log_prefix(table: Table, body: str) -> bool:
+    found = _LOG_PREFIX.search(body)
+    return bool(found and re.search(r'["\n]', found[1]))
+
+
+class RuleCheck(NamedTuple):
+    """A class of rules that fail. `fields` are the FelixConfiguration fields to blame, () for the policy itself."""
+
+    name: str
+    finds: Callable[[Table, str], bool]
+    reason: str
+    fields: tuple[str, ...] = ()
+
+
+RULE_CHECKS = (
+    RuleCheck("two protocols", _two_protocols, "a rule has room for one -p: protocol excludes notProtocol"),
+    RuleCheck("icmp", _icmp_without_protocol, "an ICMP type can only be matched together with protocol ICMP or ICMPv6"),
+    RuleCheck("ports", _ports_without_protocol, "ports can only be matched together with TCP, UDP, UDPLite or SCTP"),
+    RuleCheck(
+        "reject", _reject_elsewhere, "REJECT works in the filter table only, not in raw or mangle",
+        ("iptablesFilterDenyAction",),
+    ),
+    RuleCheck(
+        "family", _foreign_address, "an address of the other IP family",
+        ("natOutgoingAddress", "metadataAddr"),
+    ),
+    RuleCheck(
+        "interface", _long_interface, f"interface names have at most {MAX_INTERFACE} characters",
+        ("interfacePrefix", "iptablesNATOutgoingInterfaceFilter", "wireguardInterfaceName", "wireguardInterfaceNameV6"),
+    ),
+    RuleCheck(
+        "limit", _impossible_limit,
+        f"a rate must be above zero and at most {MAX_LIMIT_RATE} a second, a burst at most {MAX_LIMIT_BURST}",
+        ("logActionRateLimit", "logActionRateLimitBurst"),
+    ),
+    RuleCheck("log prefix", _broken_log_prefix, "a log prefix cannot hold a quote or a line break", ("logPrefix",)),
+)  # fmt: skip
+
+
+def _too_many(ipset: IPSet) -> bool:
+    return len(ipset.members) > ipset.max_size
+
+
+def _everything(ipset: IPSet) -> bool:
+    return ipset.type == "hash:net" and any(member.endswith("/0") for member in ipset.members)
+
+
+class SetCheck(NamedTuple):
+    """A class of sets that fail to load."""
+
+    name: str
+    finds: Callable[[IPSet], bool]
+    reason: Callable[[IPSet], str]
+    fields: tuple[str, ...] = ()
+
+
+SET_CHECKS = (
+    SetCheck(
+        "full",
+        _too_many,
+        lambda ipset: f"the set would have {len(ipset.members)} members, more than its maximum of {ipset.max_size}",
+        ("maxIpsetSize",),
+    ),
+    SetCheck("catch-all", _everything, lambda ipset: "a set of networks cannot hold a /0", ("externalNodesList",)),
+)
+
+CONSEQUENCE = "Felix would retry for ever and leave the node unprogrammed"
+
+
+class _Blame(NamedTuple):
+    """Whom a refused rule is blamed on; equal blames are reported once."""
+
+    subject: str
+    source: Source
+    path: Path
+    reason: str
+
+
+def refusals(ruleset: Ruleset, cluster: Cluster, *, severity_error: bool = False) -> list[Problem]:
+    """Everything in a ruleset that its kernel would refuse, one problem for each object and reason."""
+    blamed: dict[_Blame, str] = {}
+    for table in ruleset.tables.values():
+        for chain in table.all_chains():
+            for check, number, body in _refused_rules(table, chain):
+                blame = _blame(cluster, ruleset.node, check.fields, check.reason, chain.origin, number)
+                command = "ip6tables" if table.family == 6 else "iptables"
+                blamed.setdefault(blame, f"{command} refuses in table {table.name}: -A {chain.name} {body}")
+    for ipset in ruleset.sets:
+        for row in SET_CHECKS:
+            if row.finds(ipset):
+                origin = Origin(words=ipset.origin.subject if ipset.origin else "", source=None)
+                if ipset.origin:
+                    origin = Origin(words=ipset.origin.subject, source=ipset.origin.source)
+                blame = _blame(cluster, ruleset.node, row.fields, row.reason(ipset), origin, -1)
+                blamed.setdefault(blame, f"ipset refuses: {ipset.create()}")
+    return [
+        Problem(
+            place=cluster.where(blame.source, blame.path) if blame.source.file else Place("-"),
+            subject=blame.subject,
+            path=blame.path,
+            reason=f"no kernel takes this: {blame.reason}",
+            hint=CONSEQUENCE,
+            severity="error" if severity_error else "warning",
+            excerpt=example,
+        )
+        for blame, example in blamed.items()
+    ]
+
+
+def _refused_rules(table: Table, chain: Chain) -> Iterator[tuple[RuleCheck, int, str]]:
+    if len(chain.name.encode()) > MAX_CHAIN:
+        long_name = RuleCheck("chain", lambda table, body: True, f"chain names have at most {MAX_CHAIN} characters")
+        yield long_name, -1, ""
+    for body, number in zip(chain.bodies, chain.numbers, strict=True):
+        for check in RULE_CHECKS:
+            if check.finds(table, body):
+                yield check, number, body
+
+
+def _blame(cluster: Cluster, node: str, fields: tuple[str, ...], reason: str, origin: Origin, number: int) -> _Blame:
+    """The setting that made a rule impossible, else the policy rule that it draws."""
+    for configuration in _configurations(cluster, node):
+        for field in fields:
+            if field in configuration.values:
+                path: Path = ("spec", field)
+                return _Blame(f"FelixConfiguration {configuration.name}", configuration.source, path, reason)
+    subject = origin.words.partition(",")[0]
+    return _Blame(subject, origin.source or Source("", 0), origin.path(number), reason)
+
+
+def _configurations(cluster: Cluster, node: str) -> list[Configuration]:
+    """The resources that may count on a node, the strongest first."""
+    rank: Mapping[str, int] = {f"node.{node}": 0, "default": 2}
+    return sorted(
+        (c for c in cluster.configurations if c.node_selector or c.name in rank),
+        key=lambda configuration: rank.get(configuration.name, 1),
+    )
+
+
+def shortened_log_prefixes(ruleset: Ruleset) -> int:
+    """How many LOG rules have a prefix of which the kernel keeps only the beginning."""
+    return sum(
+        len(found[1].encode()) > MAX_LOG_PREFIX
+        for table in ruleset.tables.values()
+        for chain in table.chains
+        for body in chain.bodies
+        if (found := _LOG_PREFIX.search(body))
+    )
