@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from felixpy.errors import Place, spell
 from felixpy.model import Cluster, Source
-from felixpy.ruleset import TABLES, Chain, Ruleset, Table
+from felixpy.ruleset import FELIX_OWN, TABLES, Chain, Ruleset, Table
 
 Purpose = Callable[[str], str]
 """What a template says about itself, by the template's name."""
@@ -60,11 +60,17 @@ def _table(table: Table, cluster: Cluster, purpose: Purpose, *, restore: bool) -
     yield "COMMIT"
 
 
+POLICY_TEMPLATE = "cali-pi"
+"""Chains drawn by it need no words about such chains in general: their rules are announced one by one."""
+
+
 def _heading(chain: Chain, cluster: Cluster, purpose: Purpose) -> Iterator[str]:
+    if chain.origin is FELIX_OWN:
+        yield f"# {chain.name}: {purpose(chain.template)}"
+        return
     yield f"# {chain.name}: {chain.origin.words}{_where(cluster, chain.origin.source)}"
-    does = purpose(chain.template)
-    if does:
-        yield f"#   {does}"
+    if chain.template != POLICY_TEMPLATE:
+        yield f"#   {purpose(chain.template)}"
 
 
 def _rules(chain: Chain, family: int, cluster: Cluster, *, restore: bool) -> Iterator[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from felixpy.config import Config, Setting, build
 from felixpy.dialects import V3_32, Dialect
-from felixpy.errors import UsageError
+from felixpy.errors import InputError, Problem, UsageError
+from felixpy.hosts import ALL_INTERFACES
 from felixpy.model import Cluster, Configuration, Host
 from felixpy.plan import Planner
 from felixpy.plan.facts import RuleContext
+from felixpy.refusals import refusals
 from felixpy.render import Renderer
-from felixpy.resolve import Shared, resolve
+from felixpy.resolve import Resolution, Shared, resolve
 from felixpy.ruleset import Ruleset
 from felixpy.selector import matches, parse
 
@@ -23,17 +26,16 @@ def compile(
     dialect: Dialect = V3_32,
     host: Host | None = None,
     settings: Sequence[Setting] = (),
-    families: Iterable[int] | None = None,
 ) -> Ruleset:
     """Compile every policy that touches a node into iptables chains and IP sets.
 
     `node` may be left out when the cluster has just one. `host` says which interfaces the machine has, `settings`
-    override the cluster's FelixConfigurations, strongest first; `families` limits the work to 4 or 6. No input or
-    output, no clock: equal arguments give equal text.
+    override the cluster's FelixConfigurations, strongest first. No input or output, no clock: equal arguments give
+    equal text. `Ruleset.findings` are warnings: rules that no kernel takes, interfaces that had to be assumed.
 
-    Raises UsageError for an unknown or ambiguous node, Unsupported for what the dialect cannot say.
+    Raises UsageError for an unknown or ambiguous node, InputError for policies that the dialect cannot say.
     """
-    return Compiler(cluster, dialect).compile(node or only_node(cluster), host or Host(), settings, families)
+    return Compiler(cluster, dialect).compile(node or only_node(cluster), host or Host(), settings)
 
 
 def only_node(cluster: Cluster) -> str:
@@ -56,22 +58,20 @@ class Compiler:
     """Compiles nodes of one cluster, sharing whatever is the same for several of them."""
 
     def __init__(self, cluster: Cluster, dialect: Dialect = V3_32) -> None:
+        refuse(cluster, dialect)
         self.cluster, self.dialect = cluster, dialect
         self._renderer = Renderer(dialect)
         self._shared: dict[tuple[bool, bool], Shared] = {}
         self._planners: dict[Config, Planner] = {}
 
-    def compile(
-        self,
-        node: str,
-        host: Host | None = None,
-        settings: Sequence[Setting] = (),
-        families: Iterable[int] | None = None,
-    ) -> Ruleset:
+    def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
         """One node's rules; see `felixpy.compile`."""
-        config = configure(self.cluster, node, settings)
-        resolution = resolve(self._shared_for(config), node, config, host or Host())
-        return self._renderer.render(self._planner(config).plan(resolution, self.dialect), families)
+        host = host or Host()
+        config = configure(self.cluster, node, (*self.dialect.parameters, *settings))
+        resolution = resolve(self._shared_for(config), node, config, host)
+        ruleset = self._renderer.render(self._planner(config).plan(resolution, self.dialect))
+        refused = tuple(refusals(ruleset, self.cluster))
+        return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host)))
 
     def purpose(self, template: str) -> str:
         """What a template says about itself."""
@@ -87,6 +87,38 @@ class Compiler:
         if config not in self._planners:
             self._planners[config] = Planner(RuleContext(config, self.dialect))
         return self._planners[config]
+
+
+def refuse(cluster: Cluster, dialect: Dialect) -> None:
+    """Raise InputError naming every policy that the dialect has no words for."""
+    problems = [
+        Problem(
+            place=cluster.where(policy.source, ()),
+            subject=str(policy.key),
+            reason=f"cannot be said in dialect {dialect.name}: {reason}",
+        )
+        for policy, reason in dialect.refusals(cluster)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
+    """A warning for each host endpoint whose interface nobody has seen."""
+    if host.interfaces is not None:
+        return
+    for endpoint in resolution.all_hosts:
+        if endpoint.interface != ALL_INTERFACES:
+            path = ("spec", "interfaceName") if endpoint.interface else ("spec", "expectedIPs")
+            named = f"interface {endpoint.interface} is taken as present on {endpoint.node}"
+            yield Problem(
+                place=resolution.cluster.where(endpoint.source, path),
+                subject=f"HostEndpoint {endpoint.name}",
+                path=path,
+                reason=named if endpoint.interface else f"the interfaces of {endpoint.node} are not known: no chains for it",
+                hint="say what the machine has with --interface, --host-file or --live",
+                severity="warning",
+            )
 
 
 def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> Config:

@@ -156,7 +156,7 @@ class _Blame(NamedTuple):
     reason: str
 
 
-def refusals(ruleset: Ruleset, cluster: Cluster, *, severity_error: bool = False) -> list[Problem]:
+def refusals(ruleset: Ruleset, cluster: Cluster) -> list[Problem]:
     """Everything in a ruleset that its kernel would refuse, one problem for each object and reason."""
     blamed: dict[_Blame, str] = {}
     for table in ruleset.tables.values():
@@ -180,21 +180,24 @@ def refusals(ruleset: Ruleset, cluster: Cluster, *, severity_error: bool = False
             path=blame.path,
             reason=f"no kernel takes this: {blame.reason}",
             hint=CONSEQUENCE,
-            severity="error" if severity_error else "warning",
+            severity="warning",
             excerpt=example,
         )
         for blame, example in blamed.items()
     ]
 
 
+_SUSPECT = re.compile(r"! -p |-m icmp|-m multiport|REJECT$|--limit |--to-|--source |--destination |-interface |LOG ")
+"""What a rule must have for any of the checks to apply; most rules have nothing of it."""
+
+
 def _refused_rules(table: Table, chain: Chain) -> Iterator[tuple[RuleCheck, int, str]]:
     if len(chain.name.encode()) > MAX_CHAIN:
         long_name = RuleCheck("chain", lambda table, body: True, f"chain names have at most {MAX_CHAIN} characters")
         yield long_name, -1, ""
-    for body, number in zip(chain.bodies, chain.numbers, strict=True):
-        for check in RULE_CHECKS:
-            if check.finds(table, body):
-                yield check, number, body
+    for body, _, number in chain.rules():
+        if _SUSPECT.search(body):
+            yield from ((check, number, body) for check in RULE_CHECKS if check.finds(table, body))
 
 
 def _blame(cluster: Cluster, node: str, fields: tuple[str, ...], reason: str, origin: Origin, number: int) -> _Blame:

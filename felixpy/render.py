@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -56,14 +56,9 @@ class Renderer:
         self._environment = _environment(dialect.templates)
         self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
 
-    def render(self, plan: Plan, families: Iterable[int] | None = None) -> Ruleset:
+    def render(self, plan: Plan) -> Ruleset:
         """Draw every chain that is reached from the kernel's chains."""
-        wanted = None if families is None else set(families)
-        tables = {
-            (table.family, table.name): self._table(table)
-            for table in plan.tables
-            if wanted is None or table.family in wanted
-        }
+        tables = {(table.family, table.name): self._table(table) for table in plan.tables}
         return Ruleset(node=plan.node, dialect=self.dialect.name, tables=tables, sets=plan.sets)
 
     def purpose(self, template: str) -> str:

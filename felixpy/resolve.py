@@ -163,11 +163,14 @@ class Shared:
             return name not in self.cluster.tiers, tiers[name].order, name
 
         def policy_key(policy: Policy) -> tuple[float, str]:
-            return math.inf if policy.order is None else policy.order, self.dialect.tie_break(policy.key)
+            return math.inf if policy.order is None else policy.order, self.dialect.tie_break(policy)
 
         return tuple(
             (tiers[name], tuple(sorted(by_tier[name], key=policy_key))) for name in sorted(by_tier, key=tier_key)
         )
+
+    def needs_everywhere(self, policy: Policy) -> bool:
+        return policy.everywhere and self.dialect.has_performance_hints
 
     def policy(self, policy: Policy) -> ActivePolicy:
         active = self._policies.get(policy.key)
@@ -259,10 +262,10 @@ def _apply(shared: Shared, numbers: Sequence[int]) -> _Applied:
     for tier, policies in shared.tiers:
         matching: dict[int, list[ActivePolicy]] = {}
         for policy in policies:
-            if policy.key.namespace and policy.key.namespace not in namespaces and not policy.everywhere:
+            if policy.key.namespace and policy.key.namespace not in namespaces and not shared.needs_everywhere(policy):
                 continue
             chosen = index.select(parse(policy.selector), local)
-            if chosen or policy.everywhere:
+            if chosen or shared.needs_everywhere(policy):
                 active_policy = shared.policy(policy)
                 active.append(active_policy)
                 for number in chosen:

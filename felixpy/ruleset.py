@@ -43,6 +43,9 @@ class Origin:
         return self.rules[number].path if 0 <= number < len(self.rules) else ()
 
 
+FELIX_OWN = Origin(words="Felix's own chain")
+"""Chains that stand for no object; their template says what they are for."""
+
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -135,14 +138,21 @@ class Table:
 class Ruleset:
     """Everything that Felix would program on one node.
 
-    `tables` are by (family, table name); `findings` are remarks from compiling, such as rules no kernel accepts.
+    `tables` are by (family, table name). `refused` are warnings about rules and sets that no kernel takes, `assumed`
+    about what had to be taken for granted.
     """
 
     node: str
     dialect: str
     tables: Mapping[tuple[int, str], Table]
     sets: tuple[IPSet, ...]
-    findings: tuple[Problem, ...] = ()
+    refused: tuple[Problem, ...] = ()
+    assumed: tuple[Problem, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Problem, ...]:
+        """Everything that compiling has to remark."""
+        return (*self.assumed, *self.refused)
 
     @cached_property
     def families(self) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ class Listing(StrEnum):
 
 
 def version(output: Annotated[Listing, typer.Option("--output", "-o", help="Text or JSON.")] = Listing.text) -> None:
-    """Say which felixpy this is and which Felix it imitates.
+    """Say which felixpy and which Felix this is.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell to complet
 def settings(
     output: Annotated[Listing, typer.Option("--output", "-o", help="Text or JSON.")] = Listing.text,
 ) -> None:
-    """List the Felix parameters that change rules or sets: name, default, what it changes.
+    """List the Felix parameters that change rules.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def settings(
 
 
 def templates(dialect: DialectName = "v3.32") -> None:
-    """List the templates of a dialect: which chain each draws and what such chains are for.
+    """List the templates of a dialect and their chains.
 
     \b
     Examples:

@@ -110,7 +110,6 @@ def render(
         node=node,
         expand=not no_expand,
         strict=strict,
-        interface_prefix=interface_prefix(settings),
     )
     session.warn(cluster.warnings, quiet=quiet)
     compiler = Compiler(cluster, session.find_dialect(dialect))
@@ -119,8 +118,7 @@ def render(
 
         render_all(compiler, output_dir, settings=settings, jobs=jobs, dask=dask, quiet=quiet)
         return
-    families = None if output_dir or ipsets or output is Output.json else (6 if six else 4,)
-    ruleset = compiler.compile(node or only_node(cluster), machine, settings, families)
+    ruleset = compiler.compile(node or only_node(cluster), machine, settings)
     session.warn(ruleset.findings, quiet=quiet)
     if output_dir:
         from felixpy.fleet import files_of, write_files

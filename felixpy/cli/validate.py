@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import typer
 
 from felixpy.cli import session
@@ -29,7 +31,6 @@ def validate(
     from felixpy.compiler import Compiler, interface_prefix
     from felixpy.errors import InputError
     from felixpy.manifests import load
-    from felixpy.refusals import refusals
 
     settings = session.gather_settings(set_ or (), session.felix_environment())
     cluster = load(
@@ -37,14 +38,13 @@ def validate(
         node=node,
         expand=not no_expand,
         strict=strict,
-        interface_prefix=interface_prefix(settings),
     )
     compiler = Compiler(cluster, session.find_dialect(dialect))
     names = [node] if node else cluster.node_names()
     refused = dict.fromkeys(
-        problem
+        replace(problem, severity="error")
         for name in names
-        for problem in refusals(compiler.compile(name, settings=settings), cluster, severity_error=True)
+        for problem in compiler.compile(name, settings=settings).refused
     )
     if refused:
         raise InputError([*cluster.warnings, *refused])

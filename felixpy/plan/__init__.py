@@ -27,7 +27,7 @@ from felixpy.plan.facts import RuleContext, node_facts
 from felixpy.plan.policies import PolicyChains
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
 from felixpy.resolve import LocalHost, Resolution
-from felixpy.ruleset import TABLES, Origin
+from felixpy.ruleset import FELIX_OWN, TABLES, Origin
 
 __all__ = ["ChainPlan", "Plan", "Planner", "PolicyChains", "TablePlan"]
 
@@ -49,9 +49,6 @@ STATIC: Mapping[str, tuple[str, ...]] = {
     "filter": ("cali-FORWARD", "cali-INPUT", "cali-wl-to-host", "cali-OUTPUT"),
 }
 IPVS_STATIC = ("cali-forward-check", "cali-forward-endpoint-mark")
-
-FELIX_OWN = Origin(words="one of Felix's own chains")
-
 
 class Planner:
     """Plans nodes with one configuration and dialect; policy chains are shared between them."""
@@ -124,7 +121,7 @@ class Planner:
                 continue
             chains = [self.policies.policy(policy, direction, family) for direction in ("ingress", "egress")]
             table.add(*chains)
-            if policy.policy.everywhere and table.name == "filter":
+            if table.name == "filter" and self.context.dialect.has_performance_hints and policy.policy.everywhere:
                 table.needed.extend(chain.name for chain in chains)
         directions = {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ())
         for profile in resolution.profiles:

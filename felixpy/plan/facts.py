@@ -33,7 +33,10 @@ class RuleContext:
 
     @cached_property
     def mark(self) -> SimpleNamespace:
-        return self.marks.named()
+        """The marks as templates name them; `verdict` is what endpoint chains clear before they ask any policy."""
+        named = self.marks.named()
+        named.verdict = named.accept_or_pass if self.dialect.clears_pass else named.accept
+        return named
 
     @cached_property
     def deny(self) -> Mapping[str, object]:
@@ -71,6 +74,7 @@ def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dic
     return {
         **context.deny,
         "mark": context.mark,
+        "pools_set": context.dialect.pools_set,
         "family": family,
         "prefixes": config.interface_prefixes,
         "allow": config.filter_allow_action,

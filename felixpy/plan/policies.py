@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from felixpy.marks import spell
 from felixpy.match import Block, first_mark, match
-from felixpy.model import Rule, Source
+from felixpy.model import SHORT_KINDS, Rule, Source
 from felixpy.names import comment, group_uid, limited, nflog_prefix
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
 from felixpy.plan.values import ChainPlan
@@ -75,7 +75,7 @@ class PolicyChains:
     _known: dict[tuple[object, str, int, bool], ChainPlan] = field(default_factory=dict)
 
     def name(self, policy: ActivePolicy, direction: str) -> str:
-        return limited(POLICY_PREFIXES[direction], self.context.dialect.policy_id(policy.policy.key))
+        return limited(POLICY_PREFIXES[direction], self.context.dialect.policy_id(policy.policy))
 
     def policy(self, policy: ActivePolicy, direction: str, family: int) -> ChainPlan:
         """The chain of one direction of a policy."""
@@ -107,10 +107,10 @@ class PolicyChains:
         full = f"{key.namespace}/{key.name}" if key.namespace else key.name
         return _Subject(
             chain=self.name(active, direction),
-            title=f"{dialect.policy_title(key)} {direction}" if dialect.policy_title else "",
-            id=dialect.policy_id(key),
+            title=f"{dialect.policy_title(policy)} {direction}" if dialect.policy_title else "",
+            id=dialect.nflog_id(policy),
             letter="P",
-            log_names=(dialect.policy_id(key).partition("/")[0], key.name, full, policy.tier),
+            log_names=(SHORT_KINDS.get(key.kind, key.kind), key.name, full, policy.tier),
             words=f"{key}, tier {policy.tier}, {direction}",
             source=policy.source,
             rules=policy.inbound if direction == "ingress" else policy.outbound,
@@ -198,13 +198,15 @@ class PolicyChains:
     def _group(
         self, selector: str, members: Sequence[ActivePolicy], chains: Sequence[str], direction: str
     ) -> ChainPlan:
-        lines = [self.context.dialect.group_line(member.policy.key) for member in members]
+        dialect = self.context.dialect
+        head = dialect.group_head(members[0].policy.tier, selector)
+        lines = [dialect.group_line(member.policy) for member in members]
         facts = [
             GroupFacts(chain, n % GROUP_STEP == 0, n > 0 and n % GROUP_STEP == 0) for n, chain in enumerate(chains)
         ]
         names = ", ".join(str(member.policy.key) for member in members if not member.policy.staged)
         return ChainPlan(
-            name=GROUP_PREFIXES[direction] + group_uid(selector, GROUP_DIRECTIONS[direction], lines),
+            name=GROUP_PREFIXES[direction] + group_uid(head, GROUP_DIRECTIONS[direction], lines),
             template="cali-gi",
             facts={"mark": self.context.mark, "policies": facts},
             origin=Origin(words=f"policies with selector {selector}, {direction}: {names}"),
