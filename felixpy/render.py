@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import jinja2
+from jinja2.meta import find_referenced_templates
 
 from felixpy.dialects import Dialect
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
@@ -29,6 +31,20 @@ def template_root() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "templates"
 
 
+def _bytecode_cache() -> jinja2.BytecodeCache | None:
+    """Compiled templates in the user's cache folder: compiling them anew takes as long as a small cluster's rules.
+
+    Jinja checks each against the template's text. Where the folder cannot be made, there is no cache.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "felixpy" / "templates"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    return jinja2.FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
+
+
 @cache
 def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
     """Templates are compiled once for each process, however many clusters it renders."""
@@ -42,6 +58,7 @@ def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         auto_reload=False,
+        bytecode_cache=_bytecode_cache(),
     )
 
 
@@ -66,6 +83,14 @@ class Renderer:
         source, _, _ = self._sources.get_source(self._environment, f"{template}.j2")
         found = _FIRST_COMMENT.match(source)
         return found[1] if found else ""
+
+    def files(self, template: str) -> tuple[str, ...]:
+        """The file that draws a template's chains, then those it includes: ``v3.29/filter/cali-tw.j2`` …"""
+        source, path, _ = self._sources.get_source(self._environment, f"{template}.j2")
+        found = [Path(path or "").relative_to(template_root()).as_posix()]
+        for included in find_referenced_templates(self._environment.parse(source)):
+            found.extend(self.files((included or "").removesuffix(".j2")))
+        return tuple(dict.fromkeys(found))
 
     @cached_property
     def _sources(self) -> jinja2.BaseLoader:

@@ -50,5 +50,6 @@ def validate(
         raise InputError([*cluster.warnings, *refused])
     session.warn(cluster.warnings, quiet=quiet)
     if not quiet:
-        objects = len(cluster.workloads) + len(cluster.policies) + len(cluster.host_endpoints)
-        typer.echo(f"valid: {objects} endpoints and policies, {len(names)} node{'' if len(names) == 1 else 's'}")
+        endpoints = len(cluster.workloads) + len(cluster.host_endpoints)
+        counted = {"endpoints": endpoints, "policies": len(cluster.policies), "nodes": len(names)}
+        typer.echo("valid: " + ", ".join(f"{number} {what}" for what, number in counted.items()))
