@@ -6,12 +6,13 @@ templates that is searched first. What an era has no words for is found by `Dial
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from felixpy.config import Setting
-from felixpy.model import DEFAULT_TIER, SHORT_KINDS, Cluster, Policy
+from felixpy.model import DEFAULT_TIER, SHORT_KINDS, Cluster, Policy, PolicyKey, Side
 
 
 class Lack(NamedTuple):
@@ -54,17 +55,20 @@ class Dialect:
     """Id of the set of all IP pools."""
     has_dscp: bool = True
     """Whether endpoints can have a DSCP value."""
-    has_performance_hints: bool = True
-    """Whether policies can ask to be programmed on every node."""
+    programs_everywhere: bool = True
+    """Whether the hint AssumeNeededOnEveryNode brings a policy's chains to every node, and not only its sets."""
     parameters: tuple[Setting, ...] = ()
     """Parameters that this Felix does not have, with the value that stands for their absence."""
     lacks: tuple[Lack, ...] = ()
 
     def refusals(self, cluster: Cluster) -> Iterator[tuple[Policy, str]]:
-        """The policies that this era cannot say, each with the reason."""
+        """The policies that this era cannot say, each with the first reason."""
+        told: set[PolicyKey] = set()
         for lack in self.lacks:
             for policy in lack.finds(cluster):
-                yield policy, lack.reason
+                if policy.key not in told:
+                    told.add(policy.key)
+                    yield policy, lack.reason
 
 
 # --- v3.32: a policy is its kind, namespace and name
@@ -110,51 +114,75 @@ V3_32 = Dialect(
     pools_set="network-ip-pools",
 )
 
-# --- up to v3.31: a policy is its tier and one name that hints at its kind
+# --- up to v3.31 a policy is a tier and one name that hints at the kind
 
-_NAME_MARKS = {"KubernetesNetworkPolicy": "knp.default.", "StagedKubernetesNetworkPolicy": "knp.default."}
-_STAGED_MARK = "staged:"
+_MARKS_OF_KINDS = {
+    "KubernetesNetworkPolicy": "knp.default.",
+    "StagedKubernetesNetworkPolicy": "staged:knp.default.",
+    "StagedNetworkPolicy": "staged:",
+    "StagedGlobalNetworkPolicy": "staged:",
+}
 
 
 def encoded_name(policy: Policy) -> str:
-    """The name under which older releases keep a policy.
+    """The name under which older releases keep a policy: ``<namespace>/knp.default.<name>``, ``default.<name>`` …
 
-    ``<namespace>/knp.default.<name>`` for a Kubernetes policy, ``<namespace>/staged:<name>`` for a staged one. The
-    name of a Calico policy begins with its tier; for the default tier that is added where it is missing.
+    The name of a Calico policy begins with its tier; for the default tier that is added where it is missing.
     """
     key = policy.key
-    prefix = _NAME_MARKS.get(key.kind, "" if key.name.startswith(f"{policy.tier}.") else f"{DEFAULT_TIER}.")
-    name = f"{_STAGED_MARK if policy.staged else ''}{prefix}{key.name}"
+    mark = _MARKS_OF_KINDS.get(key.kind, "")
+    begins_with_tier = mark.endswith(".") or key.name.startswith(f"{policy.tier}.")
+    name = f"{mark}{'' if begins_with_tier else f'{DEFAULT_TIER}.'}{key.name}"
     return f"{key.namespace}/{name}" if key.namespace else name
 
 
-def _cluster_policies(cluster: Cluster) -> Iterator[Policy]:
-    return (policy for policy in cluster.policies if policy.key.kind == "KubernetesClusterNetworkPolicy")
+# --- what older eras lack
 
 
-def _without_their_tiers_name(cluster: Cluster) -> Iterator[Policy]:
-    known = frozenset(_NAME_MARKS) | {"KubernetesClusterNetworkPolicy"}
+def _each(test: Callable[[Policy], bool]) -> Callable[[Cluster], Iterable[Policy]]:
+    return lambda cluster: filter(test, cluster.policies)
+
+
+def _sides(policy: Policy, *, without_protocol: bool = False) -> Iterator[Side]:
+    """Both sides of the rules, of all or just of those without a protocol."""
+    for rule in (*policy.inbound, *policy.outbound):
+        if rule.protocol is None or not without_protocol:
+            yield from (rule.source, rule.destination)
+
+
+def _names_ports_alone(policy: Policy) -> bool:
+    sides = _sides(policy, without_protocol=True)
+    return any(isinstance(port, str) for side in sides for port in (*side.ports, *side.not_ports))
+
+
+def _in_passing_tiers(cluster: Cluster) -> Iterable[Policy]:
+    passing = {name for name, tier in cluster.tiers.items() if tier.passes}
+    return (policy for policy in cluster.policies if policy.tier in passing)
+
+
+def _renamed_onto_others(cluster: Cluster) -> Iterable[Policy]:
+    """Of two policies ``web`` and ``default.web`` the first one."""
+    times = Counter((policy.key.kind, encoded_name(policy)) for policy in cluster.policies)
     for policy in cluster.policies:
-        if policy.tier != DEFAULT_TIER and policy.key.kind not in known:
-            if not policy.key.name.startswith(f"{policy.tier}."):
-                yield policy
+        if times[policy.key.kind, encoded_name(policy)] > 1 and not policy.key.name.startswith(f"{policy.tier}."):
+            yield policy
 
 
-def _with_a_name_that_is_taken(cluster: Cluster) -> Iterator[Policy]:
-    """Of two policies ``web`` and ``default.web`` the latter has its own name."""
-    rightful = {_kept_under(policy) for policy in cluster.policies if _is_named_as_kept(policy)}
-    return (
-        policy for policy in cluster.policies if not _is_named_as_kept(policy) and _kept_under(policy) in rightful
-    )
+CLUSTER_POLICIES = Lack(
+    _each(lambda policy: policy.key.kind == "KubernetesClusterNetworkPolicy"), "there were no ClusterNetworkPolicies"
+)
+NAMES_IN_TIERS = Lack(
+    _each(lambda policy: policy.tier != DEFAULT_TIER and not policy.key.name.startswith(f"{policy.tier}.")),
+    "outside of the default tier a policy's name had to begin with its tier's",
+)
+PORT_NAMES_ALONE = Lack(_each(_names_ports_alone), "a rule with the name of a port had to have a protocol")
+TAKEN_NAMES = Lack(_renamed_onto_others, "its name got the prefix default., and another policy has that name")
+STAGED_POLICIES = Lack(_each(lambda policy: policy.staged), "there were no staged policies")
+PASSING_TIERS = Lack(_in_passing_tiers, "a tier could not have the default action Pass")
+TIERS = Lack(_each(lambda policy: policy.tier != DEFAULT_TIER), "there were no tiers but the default one")
+SERVICES = Lack(_each(lambda policy: any(side.service for side in _sides(policy))), "a rule could not name a Service")
 
-
-def _kept_under(policy: Policy) -> tuple[str, str]:
-    return policy.key.kind, encoded_name(policy)
-
-
-def _is_named_as_kept(policy: Policy) -> bool:
-    return policy.key.name.startswith(f"{policy.tier}.")
-
+# --- the eras, each told as what was different from the next younger one
 
 V3_31 = replace(
     V3_32,
@@ -167,11 +195,7 @@ V3_31 = replace(
     group_line=encoded_name,
     tie_break=encoded_name,
     parameters=(Setting("NFTablesMode", "Disabled"),),
-    lacks=(
-        Lack(_cluster_policies, "there were no ClusterNetworkPolicies"),
-        Lack(_without_their_tiers_name, "outside of the default tier a policy's name had to begin with its tier's"),
-        Lack(_with_a_name_that_is_taken, "its name got the prefix default., and another policy has that name"),
-    ),
+    lacks=(CLUSTER_POLICIES, NAMES_IN_TIERS, PORT_NAMES_ALONE, TAKEN_NAMES),
 )
 
 V3_30 = replace(
@@ -184,43 +208,15 @@ V3_30 = replace(
     parameters=(*V3_31.parameters, Setting("IstioAmbientMode", "Disabled")),
 )
 
-# --- up to v3.29: denying takes no mark, and tiers always deny at their end
-
-
-def _staged(cluster: Cluster) -> Iterator[Policy]:
-    return (policy for policy in cluster.policies if policy.staged)
-
-
-def _in_passing_tiers(cluster: Cluster) -> Iterator[Policy]:
-    passing = {name for name, tier in cluster.tiers.items() if tier.passes}
-    return (policy for policy in cluster.policies if policy.tier in passing)
-
-
 V3_29 = replace(
     V3_30,
     name="v3.29",
     release="v3.29.7",
     templates=("v3.29", *V3_30.templates),
     marks=("accept", "pass", "scratch0", "scratch1"),
-    has_performance_hints=False,
-    parameters=(
-        *V3_30.parameters,
-        Setting("FlowLogsGoldmaneServer", "none"),
-        Setting("FlowLogsLocalReporter", "Disabled"),
-    ),
-    lacks=(
-        *V3_30.lacks,
-        Lack(_staged, "there were no staged policies"),
-        Lack(_in_passing_tiers, "a tier could not have the default action Pass"),
-    ),
+    programs_everywhere=False,
+    lacks=(CLUSTER_POLICIES, STAGED_POLICIES, PASSING_TIERS, NAMES_IN_TIERS, PORT_NAMES_ALONE, TAKEN_NAMES),
 )
-
-# --- up to v3.28: one list of policies for each direction
-
-
-def _in_tiers(cluster: Cluster) -> Iterator[Policy]:
-    return (policy for policy in cluster.policies if policy.tier != DEFAULT_TIER)
-
 
 V3_28 = replace(
     V3_29,
@@ -228,18 +224,8 @@ V3_28 = replace(
     release="v3.28.5",
     templates=("v3.28", *V3_29.templates),
     policy_id=encoded_name,
-    lacks=(*V3_29.lacks, Lack(_in_tiers, "there were no tiers but the default one")),
+    lacks=(CLUSTER_POLICIES, STAGED_POLICIES, TIERS, PORT_NAMES_ALONE, TAKEN_NAMES),
 )
-
-# --- a node of 2019
-
-
-def _naming_services(cluster: Cluster) -> Iterator[Policy]:
-    for policy in cluster.policies:
-        rules = (*policy.inbound, *policy.outbound)
-        if any(side.service for rule in rules for side in (rule.source, rule.destination)):
-            yield policy
-
 
 V3_8 = replace(
     V3_28,
@@ -250,12 +236,13 @@ V3_8 = replace(
     policy_title=None,
     groups_policies=False,
     parameters=(*V3_28.parameters, Setting("IptablesFilterDenyAction", "DROP")),
-    lacks=(*V3_28.lacks, Lack(_naming_services, "rules could not name services")),
+    lacks=(*V3_28.lacks, SERVICES),
 )
-"""Known from one public dump: rules of the filter table and a set. Where that dump is silent (the other tables, host
-endpoints, IPv6, encapsulation) the rules are those of the younger dialects, which is a guess."""
+"""A node of 2019, known from a public dump of some of its filter chains and one of its sets.
 
-DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (V3_32, V3_31, V3_30, V3_29, V3_28, V3_8)
-}
+Where the dump is silent (tables raw, mangle and nat, cali-INPUT and cali-OUTPUT, IPv6, tunnels, host endpoints apart
+from their policies) rules are those of the younger eras, v3.32 in the end. That is a guess.
+"""
+
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (V3_32, V3_31, V3_30, V3_29, V3_28, V3_8)}
 """By the name that ``--dialect`` takes, the newest first."""

@@ -169,9 +169,6 @@ class Shared:
             (tiers[name], tuple(sorted(by_tier[name], key=policy_key))) for name in sorted(by_tier, key=tier_key)
         )
 
-    def needs_everywhere(self, policy: Policy) -> bool:
-        return policy.everywhere and self.dialect.has_performance_hints
-
     def policy(self, policy: Policy) -> ActivePolicy:
         active = self._policies.get(policy.key)
         if active is None:
@@ -262,10 +259,10 @@ def _apply(shared: Shared, numbers: Sequence[int]) -> _Applied:
     for tier, policies in shared.tiers:
         matching: dict[int, list[ActivePolicy]] = {}
         for policy in policies:
-            if policy.key.namespace and policy.key.namespace not in namespaces and not shared.needs_everywhere(policy):
+            if policy.key.namespace and policy.key.namespace not in namespaces and not policy.everywhere:
                 continue
             chosen = index.select(parse(policy.selector), local)
-            if chosen or shared.needs_everywhere(policy):
+            if chosen or policy.everywhere:
                 active_policy = shared.policy(policy)
                 active.append(active_policy)
                 for number in chosen:

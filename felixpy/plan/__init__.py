@@ -121,7 +121,7 @@ class Planner:
                 continue
             chains = [self.policies.policy(policy, direction, family) for direction in ("ingress", "egress")]
             table.add(*chains)
-            if table.name == "filter" and self.context.dialect.has_performance_hints and policy.policy.everywhere:
+            if table.name == "filter" and self.context.dialect.programs_everywhere and policy.policy.everywhere:
                 table.needed.extend(chain.name for chain in chains)
         directions = {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ())
         for profile in resolution.profiles:
