@@ -3,7 +3,6 @@
 FelixpyError            root of all; `exit_code` is what the command line ends with
 ├── InputError          manifests or settings are wrong; carries every `Problem` of the run (2)
 ├── UsageError          the command was called in a way that has no answer (2)
-├── Unsupported         a dialect cannot say what the manifests ask for (2)
 ├── EnvironmentMissing  no root, a tool or a namespace is missing (3)
 └── KernelRefused       iptables-restore or ipset refused the text (4)
 """
@@ -88,10 +87,6 @@ class InputError(FelixpyError):
 
 class UsageError(FelixpyError):
     """The request itself has no answer, such as an unknown node."""
-
-
-class Unsupported(FelixpyError):
-    """A dialect has no words for something in the manifests."""
 
 
 class EnvironmentMissing(FelixpyError):

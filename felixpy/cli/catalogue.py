@@ -94,7 +94,8 @@ def templates(dialect: DialectName = "v3.32") -> None:
     from felixpy.render import Renderer, purposes
 
     chosen = session.find_dialect(dialect)
-    rows = purposes(chosen, Renderer(chosen))
-    width = max(map(len, rows))
-    for name, purpose in rows.items():
-        print(f"{name:{width}}  {purpose}")
+    renderer = Renderer(chosen)
+    rows = [(renderer.files(name)[0], purpose) for name, purpose in purposes(chosen, renderer).items()]
+    width = max(len(file) for file, _ in rows)
+    for file, purpose in rows:
+        print(f"{file:{width}}  {purpose}")

@@ -1,0 +1,147 @@
+"""``felixpy apply``: put the rules and sets of a node into a kernel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from felixpy.cli import session
+from felixpy.cli.confirmation import confirmed, duration, interruptible
+from felixpy.cli.options import (
+    DialectName,
+    Filenames,
+    HostFile,
+    Interfaces,
+    NodeName,
+    NoExpand,
+    Paths,
+    Quiet,
+    Settings,
+    Strict,
+)
+from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, say, settle
+from felixpy.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from felixpy.dataplane.enforcer import Enforcer
+    from felixpy.dataplane.wanted import Wanted
+    from felixpy.kernel import Machine
+    from felixpy.model import Host
+
+
+def apply(
+    paths: Paths = None,
+    filename: Filenames = None,
+    node: NodeName = None,
+    netns: Netns = None,
+    host: OnHost = False,
+    backend: BackendName = Backend.auto,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what ipset and iptables-restore would be given; change nothing.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Let the kernel judge everything in an empty namespace; change nothing.")
+    ] = False,
+    confirm: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--confirm", metavar="TIME", help="Bring the old rules back unless you say yes in time, as 30s."),
+    ] = None,
+    wait: LockWait = 10,
+    dialect: DialectName = "v3.32",
+    set_: Settings = None,
+    interface: Interfaces = None,
+    host_file: HostFile = None,
+    no_expand: NoExpand = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+) -> None:
+    """Program the rules of a node into a network namespace, as Felix would.
+
+    Only what differs is written. Rules and chains of others stay where they are. If anything fails, the rules that
+    were in force before stay in force. The interfaces are those of the namespace unless given.
+
+    \b
+    Examples:
+      sudo felixpy apply shop/ --netns test              into a namespace made with ip netns add
+      sudo felixpy apply shop/ --netns test --dry-run    what would be written
+      sudo felixpy apply shop/ --host --confirm 30s      this machine; back to the old rules unless confirmed
+    """
+    from felixpy.compiler import Compiler, configure, only_node
+    from felixpy.dataplane.wanted import Wanted
+    from felixpy.manifests import load
+
+    if sum((dry_run, check, confirm is not None)) > 1:
+        raise UsageError("--dry-run, --check and --confirm exclude each other")
+    seconds = duration(confirm) if confirm is not None else 0
+    place = choose_place(netns, host=host, command="apply")
+    settings = session.gather_settings(set_ or (), session.felix_environment())
+    machine_given = session.gather_host(interface or (), host_file, live=False) if interface or host_file else None
+    cluster = load(
+        [*(paths or ()), *(filename or ())],
+        node=node,
+        expand=not no_expand,
+        strict=strict,
+    )
+    session.warn(cluster.warnings, quiet=quiet)
+    compiler = Compiler(cluster, session.find_dialect(dialect))
+    with place.machine() as machine:
+        name = node or only_node(cluster)
+        ruleset = compiler.compile(name, machine_given or _interfaces_of(machine), settings)
+        if ruleset.refused:
+            raise InputError([replace(problem, severity="error") for problem in ruleset.refused])
+        session.warn(ruleset.findings, quiet=quiet)
+        wanted = Wanted.of(ruleset, append=configure(cluster, name, settings).chain_insert_mode == "append")
+        _carry_out(machine, wanted, backend, place.words, dry_run=dry_run, check=check, seconds=seconds, wait=wait)
+
+
+def _interfaces_of(machine: Machine) -> Host:
+    from felixpy.machine import read_host
+
+    return machine.inside(read_host)
+
+
+def _carry_out(
+    machine: Machine,
+    wanted: Wanted,
+    backend: Backend,
+    words: str,
+    *,
+    dry_run: bool,
+    check: bool,
+    seconds: int,
+    wait: int,
+) -> None:
+    """Do to a namespace what the options ask for, and say what was done."""
+    from felixpy.dataplane.enforcer import Enforcer, rehearse
+    from felixpy.dataplane.tools import Tools, detect
+
+    chosen = settle(backend, detect(machine))
+    tools = Tools(machine, chosen, wait)
+    enforcer = Enforcer(tools, machine.scratch)
+    if dry_run:
+        session.emit("".join(f"# {command}\n{text}" for command, text in enforcer.plan(wanted).inputs(tools)))
+        return
+    if check:
+        with machine.scratch() as elsewhere:
+            rehearse(tools.in_another(elsewhere), wanted, machine.scratch)
+        say(f"the kernel takes everything ({chosen}); apply would change {enforcer.plan(wanted).summary()} of {words}")
+        return
+    with interruptible(), machine.locked(wait):
+        _apply(enforcer, wanted, f"{words} ({chosen})", seconds)
+
+
+def _apply(enforcer: Enforcer, wanted: Wanted, words: str, seconds: int) -> None:
+    """Write, and with `seconds` ask whether it may stay."""
+    applied = enforcer.apply(wanted)
+    for remark in applied.remarks:
+        say(remark)
+    if applied.program.empty:
+        say(f"{words} is in step already; nothing was written")
+        return
+    if seconds and not confirmed(seconds):
+        enforcer.revert(applied.before)
+        say(f"not confirmed: the old rules of {words} are back")
+        raise typer.Exit(1)
+    say(f"{words}: changed {applied.program.summary()}")

@@ -1,0 +1,84 @@
+"""Which network namespace and which backend a command works on: the options, and what they lead to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+
+import typer
+
+from felixpy.errors import UsageError
+
+if TYPE_CHECKING:
+    from felixpy.dataplane.tools import Choice
+    from felixpy.kernel import Machine
+
+Netns = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--netns", metavar="NAME", help="The network namespace to work on, by name or path."),
+]
+OnHost = Annotated[bool, typer.Option("--host", help="Work on this machine itself.")]
+
+
+class Backend(StrEnum):
+    """Which kind of iptables."""
+
+    auto = "auto"
+    legacy = "legacy"
+    nft = "nft"
+
+
+BackendName = Annotated[
+    Backend, typer.Option("--backend", help="The kind of iptables; auto finds out which one this namespace uses.")
+]
+LockWait = Annotated[
+    int, typer.Option("--wait", metavar="SECONDS", min=1, help="How long to wait for others who hold a lock.")
+]
+
+
+class Place(NamedTuple):
+    """A namespace as chosen on the command line, and its name for people."""
+
+    netns: str | None
+    words: str
+
+    @contextmanager
+    def machine(self) -> Iterator[Machine]:
+        from felixpy.kernel import open_machine
+
+        with open_machine(self.netns) as machine:
+            yield machine
+
+
+def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
+    """The namespace that is meant. Raises UsageError when none or two are: nothing is written by default."""
+    if netns and host:
+        raise UsageError("--netns and --host exclude each other")
+    if not netns and not host:
+        raise UsageError(
+            f"where? felixpy {command} needs --netns NAME for a network namespace or --host for this machine itself "
+            "(a lab of its own is not there yet)"
+        )
+    return Place(netns, f"network namespace {netns}" if netns else "this machine")
+
+
+def settle(backend: Backend, found: Choice) -> str:
+    """The backend to use; says so on stderr when that differs from what the namespace seems to use."""
+    chosen = found.backend if backend is Backend.auto else backend.value
+    if chosen != found.backend:
+        say(f"warning: --backend {chosen}, but {found.backend} is what is in use here")
+    for other in found.ours:
+        if other != chosen:
+            say(
+                f"warning: the {other} tables hold rules of Felix, too, and both take effect; "
+                f"felixpy remove --backend {other} takes them out"
+            )
+    return chosen
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr."""
+    print(f"felixpy: {text}", file=sys.stderr)
