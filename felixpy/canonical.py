@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_network
+from socket import AF_INET6, inet_ntop
 from typing import NamedTuple
 
 MAX_LOG_PREFIX = 29
@@ -148,7 +149,11 @@ def _protocol(value: str) -> str:
 
 
 def _network(value: str) -> str:
-    return str(ip_network(value, strict=False))
+    """Masked, and spelt by the C library: ``::ffff:10.0.0.1`` keeps its dots."""
+    net = ip_network(value, strict=False)
+    if net.version == 4:
+        return str(net)
+    return f"{inet_ntop(AF_INET6, net.network_address.packed)}/{net.prefixlen}"
 
 
 def _core_value(option: str, value: str) -> str:
@@ -241,7 +246,7 @@ def kernel_rules(body: str) -> tuple[str, ...]:
     >>> kernel_rules("--source 10.0.0.1,10.0.0.2 --jump ACCEPT")
     ('--source 10.0.0.1 --jump ACCEPT', '--source 10.0.0.2 --jump ACCEPT')
     """
-    found = _ADDRESS_LIST.search(body)
+    found = _ADDRESS_LIST.search(body) if "," in body else None
     if not found:
         return (body,)
     return tuple(f"{body[: found.start(2)]}{address}{body[found.end(2) :]}" for address in found[2].split(","))

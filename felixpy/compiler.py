@@ -73,6 +73,11 @@ class Compiler:
         refused = tuple(refusals(ruleset, self.cluster))
         return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host)))
 
+    def prepare(self) -> None:
+        """Do once what all nodes have in common; for compiling many of them."""
+        for config in {configure(self.cluster, node, self.dialect.parameters) for node in self.cluster.node_names()}:
+            self._shared_for(config).prepare()
+
     def purpose(self, template: str) -> str:
         """What a template says about itself."""
         return self._renderer.purpose(template)

@@ -167,6 +167,7 @@ def render_nodes(
     """
     nodes = compiler.cluster.node_names()
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(nodes)))
+    compiler.prepare()
     outcomes: list[Outcome] = []
 
     def finish(found: Sequence[Outcome]) -> None:

@@ -77,9 +77,12 @@ def service_set(service: ServiceName, *, with_ports: bool) -> SetSpec:
     return SetSpec(make_id(prefix, f"{service.namespace}/{service.name}"), service=service)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class IPSet:
-    """A set as the kernel holds it, in one family. Members are sorted and spelt as ``ipset save`` prints them."""
+    """A set as the kernel holds it, in one family. Members are sorted and spelt as ``ipset save`` prints them.
+
+    Nodes share sets, so each keeps its text.
+    """
 
     name: str
     type: SetType
@@ -96,9 +99,11 @@ class IPSet:
 
     def save(self) -> str:
         """The lines of ``ipset save``, without the options that differ from kernel to kernel."""
-        return "".join(
-            f"{line}\n" for line in (self.create(), *(f"add {self.name} {member}" for member in self.members))
-        )
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        return f"{self.create()}\n" + "".join(f"add {self.name} {member}\n" for member in self.members)
 
 
 def family_of(address: str) -> int:
@@ -153,6 +158,7 @@ class Membership:
     labelled: Sequence[Labelled]
     suppress_overlaps: bool
     _known: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    _built: dict[tuple[str, int, int, SetOrigin | None], IPSet] = field(default_factory=dict)
 
     @cached_property
     def index(self) -> LabelIndex:
@@ -223,12 +229,15 @@ class Membership:
 
     def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:
         """The set as the kernel gets it."""
-        return IPSet(
-            name=set_name(family, spec.id),
-            type=spec.type,
-            family=family,
-            members=self.members(spec, family),
-            max_size=max_size,
-            words=spec.words(),
-            origin=origin,
-        )
+        key = (spec.id, family, max_size, origin)
+        if key not in self._built:
+            self._built[key] = IPSet(
+                name=set_name(family, spec.id),
+                type=spec.type,
+                family=family,
+                members=self.members(spec, family),
+                max_size=max_size,
+                words=spec.words(),
+                origin=origin,
+            )
+        return self._built[key]

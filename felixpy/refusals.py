@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from felixpy.canonical import MAX_LOG_PREFIX
 from felixpy.errors import Path, Place, Problem
@@ -191,7 +192,20 @@ _SUSPECT = re.compile(r"! -p |-m icmp|-m multiport|REJECT$|--limit |--to-|--sour
 """What a rule must have for any of the checks to apply; most rules have nothing of it."""
 
 
-def _refused_rules(table: Table, chain: Chain) -> Iterator[tuple[RuleCheck, int, str]]:
+_Refused = tuple[RuleCheck, int, str]
+_known: WeakKeyDictionary[Chain, dict[tuple[str, int], tuple[_Refused, ...]]] = WeakKeyDictionary()
+"""What was found in a chain, by table and family: most chains are shared by several nodes."""
+
+
+def _refused_rules(table: Table, chain: Chain) -> tuple[_Refused, ...]:
+    known = _known.setdefault(chain, {})
+    key = (table.name, table.family)
+    if key not in known:
+        known[key] = tuple(_find_refused(table, chain))
+    return known[key]
+
+
+def _find_refused(table: Table, chain: Chain) -> Iterator[_Refused]:
     if len(chain.name.encode()) > MAX_CHAIN:
         long_name = RuleCheck("chain", lambda table, body: True, f"chain names have at most {MAX_CHAIN} characters")
         yield long_name, -1, ""

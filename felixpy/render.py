@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import jinja2
-from jinja2.meta import find_referenced_templates
 
 from felixpy.dialects import Dialect
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
@@ -45,12 +44,34 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
     return jinja2.FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
 
 
+class _InlineIncludes(jinja2.FileSystemLoader):
+    """Puts partials in the place of their ``include`` lines before compiling.
+
+    An include at run time copies the whole context, which costs as much as ten rules; the text is the same.
+    """
+
+    _INCLUDE = re.compile(r'^%\s*include "(?P<name>[^"]+)"\n', re.MULTILINE)
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool] | None]:
+        source, path, is_current = super().get_source(environment, template)
+        return self._INCLUDE.sub(lambda found: self.get_source(environment, found["name"])[0], source), path, is_current
+
+    def paths(self, environment: jinja2.Environment, template: str) -> Iterator[Path]:
+        """The file of a template, then those of its partials."""
+        source, path, _ = super().get_source(environment, template)
+        yield Path(path)
+        for found in self._INCLUDE.finditer(source):
+            yield from self.paths(environment, found["name"])
+
+
 @cache
 def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
     """Templates are compiled once for each process, however many clusters it renders."""
     root = template_root()
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader([root / folder for folder in folders]),
+        loader=_InlineIncludes([root / folder for folder in folders]),
         line_statement_prefix="%",
         trim_blocks=True,
         lstrip_blocks=True,
@@ -70,6 +91,7 @@ class Renderer:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
+        self._loader = _InlineIncludes([template_root() / folder for folder in dialect.templates])
         self._environment = _environment(dialect.templates)
         self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
 
@@ -80,22 +102,14 @@ class Renderer:
 
     def purpose(self, template: str) -> str:
         """What a template says about itself in its first comment."""
-        source, _, _ = self._sources.get_source(self._environment, f"{template}.j2")
+        source, _, _ = self._loader.get_source(self._environment, f"{template}.j2")
         found = _FIRST_COMMENT.match(source)
         return found[1] if found else ""
 
     def files(self, template: str) -> tuple[str, ...]:
         """The file that draws a template's chains, then those it includes: ``v3.29/filter/cali-tw.j2`` …"""
-        source, path, _ = self._sources.get_source(self._environment, f"{template}.j2")
-        found = [Path(path or "").relative_to(template_root()).as_posix()]
-        for included in find_referenced_templates(self._environment.parse(source)):
-            found.extend(self.files((included or "").removesuffix(".j2")))
-        return tuple(dict.fromkeys(found))
-
-    @cached_property
-    def _sources(self) -> jinja2.BaseLoader:
-        assert self._environment.loader is not None
-        return self._environment.loader
+        paths = self._loader.paths(self._environment, f"{template}.j2")
+        return tuple(dict.fromkeys(path.relative_to(template_root()).as_posix() for path in paths))
 
     def _table(self, table: TablePlan) -> Table:
         inserted = {name: self.chain(plan) for name, plan in table.inserted.items()}

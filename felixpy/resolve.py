@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -120,6 +121,7 @@ class Shared:
     spoofing: bool
     """Whether WorkloadSourceSpoofing is Any; otherwise Felix refuses pods that may send from other addresses."""
     suppress_overlaps: bool
+    _selected: dict[PolicyKey, AbstractSet[int]] | None = None
     _policies: dict[PolicyKey, ActivePolicy] = field(default_factory=dict)
     _profiles: dict[str, ActiveProfile] = field(default_factory=dict)
 
@@ -168,6 +170,19 @@ class Shared:
         return tuple(
             (tiers[name], tuple(sorted(by_tier[name], key=policy_key))) for name in sorted(by_tier, key=tier_key)
         )
+
+    def prepare(self) -> None:
+        """Match every policy with the endpoints of the whole cluster: worth it when many nodes are compiled."""
+        if self._selected is None:
+            select = self.membership.index.select
+            endpoints = frozenset(number for numbers in self.local.values() for number in numbers)
+            self._selected = {p.key: select(parse(p.selector), endpoints) for p in self.cluster.policies}
+
+    def selected(self, policy: Policy, local: frozenset[int]) -> AbstractSet[int]:
+        """The local endpoints, by number, that a policy selects."""
+        if self._selected is not None:
+            return local & self._selected[policy.key]
+        return self.membership.index.select(parse(policy.selector), local)
 
     def policy(self, policy: Policy) -> ActivePolicy:
         active = self._policies.get(policy.key)
@@ -261,7 +276,7 @@ def _apply(shared: Shared, numbers: Sequence[int]) -> _Applied:
         for policy in policies:
             if policy.key.namespace and policy.key.namespace not in namespaces and not policy.everywhere:
                 continue
-            chosen = index.select(parse(policy.selector), local)
+            chosen = shared.selected(policy, local)
             if chosen or policy.everywhere:
                 active_policy = shared.policy(policy)
                 active.append(active_policy)

@@ -5,6 +5,7 @@ After rendering a rule is its text, as in Felix's hash; everything downstream re
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,11 +65,12 @@ def hashes(seed: str, bodies: Iterable[str]) -> Iterator[str]:
         yield b64encode(digest[:12]).translate(_URL_SAFE).decode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Chain:
     """A chain, or Felix's part of a kernel chain. `bodies` are rules without ``-A chain`` and hash comment.
 
-    `numbers` tell for each rule which rule of `origin` it draws, -1 for none.
+    `numbers` tell for each rule which rule of `origin` it draws, -1 for none. Chains are shared by tables, families
+    and nodes, so each keeps the texts that it was asked for.
     """
 
     name: str
@@ -101,6 +103,24 @@ class Chain:
         for body, identity in zip(self.bodies, self.hashes, strict=True):
             yield self.restore_rule(body, identity) if restore else self.saved_rule(body, identity, family)
 
+    def text(self, family: int, *, restore: bool) -> str:
+        """All rules, each line with its end."""
+        key = 0 if restore else family if self._rejects else 1
+        known = self._texts.get(key)
+        if known is None:
+            lines = (line for rule in self.each_rule(family, restore=restore) for line in rule)
+            known = self._texts[key] = "".join(f"{line}\n" for line in lines)
+        return known
+
+    @cached_property
+    def _rejects(self) -> bool:
+        """Of everything that Felix writes, only REJECT is printed differently in the two families."""
+        return any(body.endswith("REJECT") for body in self.bodies)
+
+    @cached_property
+    def _texts(self) -> dict[int, str]:
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -123,15 +143,14 @@ class Table:
         yield from self.hooks()
         yield from self.chains
 
-    def lines(self, *, restore: bool, counters: bool = False) -> Iterator[str]:
-        yield f"*{self.name}"
-        yield from (f":{name} ACCEPT [0:0]" for name in TABLES[self.name])
-        yield from (f":{chain.name} - [0:0]" for chain in self.chains)
-        prefix = "[0:0] " if counters else ""
-        for chain in self.all_chains():
-            for rule in chain.each_rule(self.family, restore=restore):
-                yield from (prefix + line for line in rule)
-        yield "COMMIT"
+    def text(self, *, restore: bool, counters: bool = False) -> str:
+        """The table as one transaction of iptables-restore, from its name to COMMIT."""
+        kernel_chains = "".join(f":{name} ACCEPT [0:0]\n" for name in TABLES[self.name])
+        own_chains = "".join(f":{chain.name} - [0:0]\n" for chain in self.chains)
+        rules = "".join(chain.text(self.family, restore=restore) for chain in self.all_chains())
+        if counters:
+            rules = re.sub("^-A", "[0:0] -A", rules, flags=re.MULTILINE)
+        return f"*{self.name}\n{kernel_chains}{own_chains}{rules}COMMIT\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,10 +195,5 @@ class Ruleset:
         return "".join(s.save() for s in sorted(self.sets, key=lambda s: s.name) if s.family in wanted)
 
     def _text(self, family: int, *, restore: bool, counters: bool = False) -> str:
-        lines = (
-            line
-            for name in TABLES
-            if (family, name) in self.tables
-            for line in self.tables[family, name].lines(restore=restore, counters=counters)
-        )
-        return "".join(f"{line}\n" for line in lines)
+        tables = (self.tables[family, name] for name in TABLES if (family, name) in self.tables)
+        return "".join(table.text(restore=restore, counters=counters) for table in tables)
