@@ -227,14 +227,29 @@ class _Reader:
         self.options.append((option.order, f"{negated}{option.name} {option.value(value)}{more}"))
 
 
-@lru_cache(maxsize=1 << 17)
 def saved(body: str, family: int) -> Saved:
     """What iptables-save prints for a rule, given without its chain and hash comment.
 
     >>> saved("--in-interface cali+ -m mark --mark 0/0x30000 --jump cali-tgt", 4)
     Saved(core='-i cali+ ', rest='-m mark --mark 0x0/0x30000 -j cali-tgt')
+
+    A rule that no kernel takes, such as one with a rate of 0 or with a quote in its log prefix, is never printed; where
+    it cannot even be read it stays as it is.
     """
-    return _Reader(body, family).read()
+    matches, jump, chain = body.rpartition(" --jump cali-")
+    if not jump:
+        return _read(body, family)
+    # Chains have many names, but few matches lead to them.
+    core, rest = _read(matches, family)
+    return Saved(core, f"{rest} -j cali-{chain}" if rest else f"-j cali-{chain}")
+
+
+@lru_cache(maxsize=1 << 17)
+def _read(body: str, family: int) -> Saved:
+    try:
+        return _Reader(body, family).read()
+    except (StopIteration, ValueError, ZeroDivisionError):
+        return Saved("", body)
 
 
 _ADDRESS_LIST = re.compile(r"(--source|--destination) (\S+,\S+)")

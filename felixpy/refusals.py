@@ -22,19 +22,15 @@ MAX_INTERFACE = 15
 MAX_LIMIT_RATE = 10_000
 MAX_LIMIT_BURST = 10_000
 
-PORT_PROTOCOLS = {"tcp", "udp", "udplite", "sctp", "dccp", "6", "17", "136", "132", "33"}
 ICMP_PROTOCOLS = {"-m icmp ": {"icmp", "1"}, "-m icmp6 ": {"icmpv6", "ipv6-icmp", "58"}}
 _SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "day": 86400}
 
 _PROTOCOL = re.compile(r"(?:^| )(?P<negated>! )?-p (?P<name>\S+)")
+_PORT_PROTOCOL = re.compile(r"(?<!! )-p (?:tcp|udp|udplite|sctp|dccp|6|17|136|132|33) ")
 _INTERFACE = re.compile(r"--(?:in|out)-interface (\S+)")
 _LIMIT = re.compile(r"--limit (\d+)/(\w+)(?: --limit-burst (\d+))?")
-_ADDRESS = re.compile(r"--(?:source|destination|to-source|to-destination) (\S+)")
+_NEW_ADDRESS = re.compile(r"--to-(?:source|destination) (\S+)")
 _LOG_PREFIX = re.compile(r'--log-prefix "(.*)" --log-level')
-
-
-def _protocols(body: str) -> list[str]:
-    return [found["name"] for found in _PROTOCOL.finditer(body)]
 
 
 def _positive_protocol(body: str) -> str:
@@ -42,7 +38,7 @@ def _positive_protocol(body: str) -> str:
 
 
 def _two_protocols(table: Table, body: str) -> bool:
-    return len(_protocols(body)) > 1
+    return len(_PROTOCOL.findall(body)) > 1
 
 
 def _icmp_without_protocol(table: Table, body: str) -> bool:
@@ -50,7 +46,7 @@ def _icmp_without_protocol(table: Table, body: str) -> bool:
 
 
 def _ports_without_protocol(table: Table, body: str) -> bool:
-    return "-m multiport " in body and _positive_protocol(body) not in PORT_PROTOCOLS
+    return not _PORT_PROTOCOL.search(body)
 
 
 def _reject_elsewhere(table: Table, body: str) -> bool:
@@ -58,7 +54,7 @@ def _reject_elsewhere(table: Table, body: str) -> bool:
 
 
 def _foreign_address(table: Table, body: str) -> bool:
-    return any(_is_foreign(found[1], table.family) for found in _ADDRESS.finditer(body))
+    return any(_is_foreign(found[1], table.family) for found in _NEW_ADDRESS.finditer(body))
 
 
 def _is_foreign(address: str, family: int) -> bool:
@@ -85,37 +81,46 @@ def _broken_log_prefix(table: Table, body: str) -> bool:
 
 
 class RuleCheck(NamedTuple):
-    """A class of rules that fail. `fields` are the FelixConfiguration fields to blame, () for the policy itself."""
+    """A class of rules that fail: those with `trigger` in their text for which `finds` is true.
 
-    name: str
+    `fields` are the FelixConfiguration fields to blame, () for the policy itself.
+    """
+
+    trigger: str
     finds: Callable[[Table, str], bool]
     reason: str
     fields: tuple[str, ...] = ()
 
 
+INTERFACE_FIELDS = (
+    "interfacePrefix",
+    "iptablesNATOutgoingInterfaceFilter",
+    "wireguardInterfaceName",
+    "wireguardInterfaceNameV6",
+)
+RATES = f"a rate must be above zero and at most {MAX_LIMIT_RATE} a second, a burst at most {MAX_LIMIT_BURST}"
+
 RULE_CHECKS = (
-    RuleCheck("two protocols", _two_protocols, "a rule has room for one -p: protocol excludes notProtocol"),
-    RuleCheck("icmp", _icmp_without_protocol, "an ICMP type can only be matched together with protocol ICMP or ICMPv6"),
-    RuleCheck("ports", _ports_without_protocol, "ports can only be matched together with TCP, UDP, UDPLite or SCTP"),
+    RuleCheck("! -p ", _two_protocols, "a rule has room for one -p: protocol excludes notProtocol"),
     RuleCheck(
-        "reject", _reject_elsewhere, "REJECT works in the filter table only, not in raw or mangle",
+        "-m icmp", _icmp_without_protocol, "an ICMP type can only be matched together with protocol ICMP or ICMPv6"
+    ),
+    RuleCheck(
+        "-m multiport ", _ports_without_protocol, "ports can only be matched together with TCP, UDP, UDPLite or SCTP"
+    ),
+    RuleCheck(
+        "REJECT",
+        _reject_elsewhere,
+        "REJECT works in the filter table only, not in raw or mangle",
         ("iptablesFilterDenyAction",),
     ),
+    RuleCheck("--to-", _foreign_address, "an address of the other IP family", ("natOutgoingAddress", "metadataAddr")),
     RuleCheck(
-        "family", _foreign_address, "an address of the other IP family",
-        ("natOutgoingAddress", "metadataAddr"),
+        "-interface ", _long_interface, f"interface names have at most {MAX_INTERFACE} characters", INTERFACE_FIELDS
     ),
-    RuleCheck(
-        "interface", _long_interface, f"interface names have at most {MAX_INTERFACE} characters",
-        ("interfacePrefix", "iptablesNATOutgoingInterfaceFilter", "wireguardInterfaceName", "wireguardInterfaceNameV6"),
-    ),
-    RuleCheck(
-        "limit", _impossible_limit,
-        f"a rate must be above zero and at most {MAX_LIMIT_RATE} a second, a burst at most {MAX_LIMIT_BURST}",
-        ("logActionRateLimit", "logActionRateLimitBurst"),
-    ),
-    RuleCheck("log prefix", _broken_log_prefix, "a log prefix cannot hold a quote or a line break", ("logPrefix",)),
-)  # fmt: skip
+    RuleCheck("--limit ", _impossible_limit, RATES, ("logActionRateLimit", "logActionRateLimitBurst")),
+    RuleCheck("LOG ", _broken_log_prefix, "a log prefix cannot hold a quote or a line break", ("logPrefix",)),
+)
 
 
 def _too_many(ipset: IPSet) -> bool:
@@ -123,13 +128,12 @@ def _too_many(ipset: IPSet) -> bool:
 
 
 def _everything(ipset: IPSet) -> bool:
-    return ipset.type == "hash:net" and any(member.endswith("/0") for member in ipset.members)
+    return ipset.type == "hash:net" and "/0\n" in ipset.save()
 
 
 class SetCheck(NamedTuple):
     """A class of sets that fail to load."""
 
-    name: str
     finds: Callable[[IPSet], bool]
     reason: Callable[[IPSet], str]
     fields: tuple[str, ...] = ()
@@ -137,12 +141,11 @@ class SetCheck(NamedTuple):
 
 SET_CHECKS = (
     SetCheck(
-        "full",
         _too_many,
         lambda ipset: f"the set would have {len(ipset.members)} members, more than its maximum of {ipset.max_size}",
         ("maxIpsetSize",),
     ),
-    SetCheck("catch-all", _everything, lambda ipset: "a set of networks cannot hold a /0", ("externalNodesList",)),
+    SetCheck(_everything, lambda ipset: "a set of networks cannot hold a /0", ("externalNodesList",)),
 )
 
 CONSEQUENCE = "Felix would retry for ever and leave the node unprogrammed"
@@ -188,10 +191,6 @@ def refusals(ruleset: Ruleset, cluster: Cluster) -> list[Problem]:
     ]
 
 
-_SUSPECT = re.compile(r"! -p |-m icmp|-m multiport|REJECT$|--limit |--to-|--source |--destination |-interface |LOG ")
-"""What a rule must have for any of the checks to apply; most rules have nothing of it."""
-
-
 _Refused = tuple[RuleCheck, int, str]
 _known: WeakKeyDictionary[Chain, dict[tuple[str, int], tuple[_Refused, ...]]] = WeakKeyDictionary()
 """What was found in a chain, by table and family: most chains are shared by several nodes."""
@@ -209,9 +208,10 @@ def _find_refused(table: Table, chain: Chain) -> Iterator[_Refused]:
     if len(chain.name.encode()) > MAX_CHAIN:
         long_name = RuleCheck("chain", lambda table, body: True, f"chain names have at most {MAX_CHAIN} characters")
         yield long_name, -1, ""
-    for body, _, number in chain.rules():
-        if _SUSPECT.search(body):
-            yield from ((check, number, body) for check in RULE_CHECKS if check.finds(table, body))
+    for check in RULE_CHECKS:
+        for body, number in zip(chain.bodies, chain.numbers, strict=True):
+            if check.trigger in body and check.finds(table, body):
+                yield check, number, body
 
 
 def _blame(cluster: Cluster, node: str, fields: tuple[str, ...], reason: str, origin: Origin, number: int) -> _Blame:

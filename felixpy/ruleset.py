@@ -84,24 +84,20 @@ class Chain:
         """(body, hash, number of the policy rule or -1) of each rule."""
         yield from zip(self.bodies, self.hashes, self.numbers, strict=True)
 
-    def restore_rule(self, body: str, identity: str) -> list[str]:
-        """A rule as Felix hands it to iptables-restore; one that the kernel splits stands once for each piece."""
-        line = f'-A {self.name} -m comment --comment "{HASH_PREFIX}{identity}"'
-        return [f"{line} {body}" if body else line] * len(kernel_rules(body))
-
-    def saved_rule(self, body: str, identity: str, family: int) -> list[str]:
-        """A rule as iptables-save prints it."""
-        lines = []
-        for piece in kernel_rules(body):
-            core, rest = saved(piece, family)
-            line = f'-A {self.name} {core}-m comment --comment "{HASH_PREFIX}{identity}"'
-            lines.append(f"{line} {rest}" if rest else line)
-        return lines
-
     def each_rule(self, family: int, *, restore: bool) -> Iterator[list[str]]:
-        """The lines of each rule, in Felix's or the kernel's spelling."""
+        """The lines of each rule, in Felix's or the kernel's spelling.
+
+        A rule that the kernel splits is several lines; in Felix's spelling it then stands once for each piece.
+        """
+        head = f"-A {self.name} "
         for body, identity in zip(self.bodies, self.hashes, strict=True):
-            yield self.restore_rule(body, identity) if restore else self.saved_rule(body, identity, family)
+            comment = f'-m comment --comment "{HASH_PREFIX}{identity}"'
+            pieces = kernel_rules(body)
+            if restore:
+                yield [f"{head}{comment} {body}" if body else f"{head}{comment}"] * len(pieces)
+            else:
+                printed = (saved(piece, family) for piece in pieces)
+                yield [f"{head}{core}{comment} {rest}" if rest else f"{head}{core}{comment}" for core, rest in printed]
 
     def text(self, family: int, *, restore: bool) -> str:
         """All rules, each line with its end."""
