@@ -1,0 +1,44 @@
+"""Manifests → model: the only place that knows how fields are spelt.
+
+documents           text → plain dicts with their places
+workloads, assumptions  pods of Deployments and the like; namespaces and accounts that must exist
+kinds               what a kind of object may say (shapes) and what becomes of it (converters)
+loading, assembly   documents judged one by one, and put together
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TextIO
+
+from felixpy.manifests.loading import Loading
+from felixpy.model import Cluster
+
+__all__ = ["load"]
+
+
+def load(
+    paths: Sequence[str | os.PathLike[str]] = (),
+    *,
+    node: str | None = None,
+    expand: bool = True,
+    strict: bool = False,
+    stdin: TextIO | None = None,
+) -> Cluster:
+    """Read manifests and say what they mean to Felix.
+
+    `paths` are files, directories (searched for .yaml, .yml and .json) and "-" for `stdin`; none at all means the
+    current directory. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
+    on `node`. Unknown fields, and namespaces and service accounts that had to be assumed, are warnings, with `strict`
+    errors.
+
+    Raises InputError with everything that was found, warnings included, when anything is an error. Otherwise the
+    warnings are in the cluster.
+
+    >>> from io import StringIO
+    >>> cluster = load(["-"], stdin=StringIO("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"))
+    >>> cluster.profiles["kns.shop"].labels["pcns.projectcalico.org/name"]
+    'shop'
+    """
+    return Loading(strict=strict).load(paths, node=node, expanding=expand, stdin=stdin)

@@ -1,0 +1,94 @@
+"""Converted objects put together to a Cluster, and what only shows when they are together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from felixpy.errors import Path, Place, Problem, sort_problems
+from felixpy.manifests import automatic, calico, networks
+from felixpy.manifests.documents import Document
+from felixpy.manifests.findings import Finding, shown
+from felixpy.manifests.kinds import Key
+from felixpy.manifests.pods import address_path
+from felixpy.model import Cluster, HostEndpoint, Source
+
+Data = Mapping[str, Any]
+
+
+class Parts:
+    """Converted objects by the field of `Cluster` that they go to, each with its identity."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, list[tuple[Key, Any]]] = defaultdict(list)
+        self._automatic: list[HostEndpoint] = []
+
+    def add(self, key: Key, converted: Any) -> None:
+        self._pairs[key.kind.part].append((key, converted))
+
+    def sort(self) -> None:
+        """By namespace, name and kind, so that the order of documents does not matter."""
+        for pairs in self._pairs.values():
+            pairs.sort(key=itemgetter(0))
+
+    def add_automatic(self, nodes: Sequence[tuple[Data, Source]]) -> None:
+        """Host endpoints that Calico makes by itself; those that are in the manifests already are left alone."""
+        given = {key.name for key, _ in self._pairs["host_endpoints"]}
+        for _, wanted in self._pairs["automatic"]:
+            made = automatic.host_endpoints(wanted, nodes)
+            self._automatic += [endpoint for endpoint in made if endpoint.name not in given]
+
+    def doubts(self, refused_tiers: set[str], objects: Mapping[Key, Document]) -> Iterator[tuple[Key, Finding]]:
+        """What is wrong or odd between objects."""
+        yield from self._unknown_tiers(refused_tiers)
+        yield from self._shared_addresses(objects)
+        yield from self._unknown_profiles()
+
+    def _unknown_tiers(self, refused: set[str]) -> Iterator[tuple[Key, Finding]]:
+        tiers = {*calico.TIERS, *(key.name for key, _ in self._pairs["tiers"])}
+        for key, policy in self._pairs["policies"]:
+            if policy.tier not in tiers and policy.tier not in refused:
+                reason = f"{shown(policy.tier)}: there is no such tier; known are {', '.join(sorted(tiers))}"
+                hint = "the CRD alone lets it in; Felix then puts such a tier last, with Deny as its default action"
+                yield key, Finding(("spec", "tier"), reason, hint)
+
+    def _shared_addresses(self, objects: Mapping[Key, Document]) -> Iterator[tuple[Key, Finding]]:
+        owners: dict[str, Key] = {}
+        for key, workload in self._pairs["workloads"]:
+            for index, address in enumerate(workload.addresses):
+                owner = owners.setdefault(address, key)
+                if owner is not key:
+                    path = address_path(objects[key].data, index)
+                    yield key, Finding(path, f"{address}: also used by {owner}", severity="warning")
+
+    def _unknown_profiles(self) -> Iterator[tuple[Key, Finding]]:
+        known = {calico.DEFAULT_ALLOW.name, *(profile.name for _, profile in self._pairs["profiles"])}
+        for key, endpoint in self._pairs["host_endpoints"]:
+            for index, name in enumerate(endpoint.profiles):
+                if name not in known:
+                    reason = f"{shown(name)}: there is no such profile; Felix takes one that denies everything"
+                    yield key, Finding(("spec", "profiles", index), reason, severity="warning")
+
+    def cluster(self, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
+        def part(name: str) -> Iterator[Any]:
+            return (converted for _, converted in self._pairs[name])
+
+        endpoints = sorted((*part("host_endpoints"), *self._automatic), key=lambda endpoint: endpoint.name)
+        return Cluster(
+            workloads=tuple(part("workloads")),
+            host_endpoints=tuple(endpoints),
+            network_sets=tuple(part("network_sets")),
+            policies=tuple(part("policies")),
+            profiles={profile.name: profile for profile in (calico.DEFAULT_ALLOW, *part("profiles"))},
+            tiers={**calico.TIERS, **{tier.name: tier for tier in part("tiers")}},
+            pools=networks.one_for_each_cidr(tuple(part("pools"))),
+            nodes={node.name: node for node in part("nodes")},
+            slices=tuple(sorted(part("slices"), key=lambda item: (item.service, item.addresses, item.ports))),
+            configurations=tuple(part("configurations")),
+            cluster_type="".join(part("cluster_type")),
+            service_cidrs=tuple(cidr for cidrs in part("service_cidrs") for cidr in cidrs),
+            warnings=tuple(sort_problems(problem for problem in problems if problem.severity == "warning")),
+            where=where,
+        )

@@ -1,0 +1,151 @@
+"""Which files are meant by the paths of a call, and their text."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TextIO
+
+from felixpy.errors import Place, Problem
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+MAX_SIZE = 256 * 2**20
+"""Largest file in bytes: some half a million objects, which is more than a cluster holds. Stops endless devices."""
+
+STDIN = "<stdin>"
+
+_OPEN_DESCRIPTOR = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/\d+")
+"""Paths of what the shell has opened for us, such as ``<(helm template shop)``: pipes that surely have a writer."""
+
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+    (b"", "utf-8", "UTF-8"),
+)
+"""Byte order marks with codec and name; YAML allows both encodings, without a mark it is UTF-8."""
+
+
+class File(NamedTuple):
+    """A file's text; `named` tells that the call names the file itself rather than a folder above it."""
+
+    name: str
+    text: str
+    named: bool
+
+
+class _Candidate(NamedTuple):
+    shown: str
+    path: str
+    named: bool
+
+
+def gather(paths: Sequence[str | os.PathLike[str]], stdin: TextIO | None = None) -> tuple[list[File], list[Problem]]:
+    """Read all files that `paths` mean: files, folders with everything below, ``-`` for standard input.
+
+    Without paths it is the current folder. A file reached twice is read once, at its first place.
+    """
+    problems: list[Problem] = []
+    found: dict[object, _Candidate] = {}
+    for path in paths or ["."]:
+        for candidate in _candidates(os.fsdecode(path), problems):
+            key = _identity(candidate.path)
+            earlier = found.get(key, candidate)
+            found[key] = earlier._replace(named=earlier.named or candidate.named)
+    files = []
+    for shown, path, named in found.values():
+        try:
+            files.append(File(shown, _decoded(_content(path, stdin)), named))
+        except _Unreadable as wrong:
+            problems.append(Problem(place=Place(shown, wrong.line), reason=wrong.reason, hint=wrong.hint))
+    return files, problems
+
+
+class _Unreadable(Exception):
+    def __init__(self, reason: str, hint: str = "", line: int = 0) -> None:
+        self.reason, self.hint, self.line = reason, hint, line
+
+
+def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
+    if path == "-":
+        yield _Candidate(STDIN, "-", True)
+    elif os.path.isdir(path):
+        below = sorted(_walk(path, problems), key=lambda name: name.split(os.sep))
+        if not below:
+            reason = f"the folder holds no manifests ({', '.join(SUFFIXES)})"
+            problems.append(Problem(place=Place(_printable(path)), reason=reason))
+        for name in below:
+            yield _Candidate(_printable(os.path.normpath(name) if path == "." else name), name, False)
+    else:
+        yield _Candidate(_printable(path), path, True)
+
+
+def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
+    """Manifests below a folder. Hidden folders are left out: version control, and the twins of mounted ConfigMaps."""
+
+    def unreadable(wrong: OSError) -> None:
+        reason = f"the folder cannot be read: {_told(wrong)}"
+        problems.append(Problem(place=Place(_printable(os.fsdecode(wrong.filename))), reason=reason))
+
+    for folder, subfolders, names in os.walk(top, onerror=unreadable):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield from (os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES))
+
+
+def _identity(path: str) -> object:
+    """What makes two paths the same file; a path that leads nowhere stands for itself."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return path
+    return found.st_dev, found.st_ino
+
+
+def _content(path: str, stdin: TextIO | None) -> bytes:
+    if path == "-":
+        source = stdin or sys.stdin
+        content = source.buffer.read(MAX_SIZE + 1) if hasattr(source, "buffer") else source.read(MAX_SIZE + 1).encode()
+    else:
+        try:
+            mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode) and not _OPEN_DESCRIPTOR.fullmatch(path):
+                raise _Unreadable("not a file but a pipe, socket or device", 'standard input is written "-"')
+            with open(path, "rb") as file:
+                content = file.read(MAX_SIZE + 1)
+        except FileNotFoundError:
+            raise _Unreadable("there is no such file or folder") from None
+        except (OSError, ValueError) as wrong:
+            raise _Unreadable(f"cannot be read: {_told(wrong)}") from None
+    if len(content) > MAX_SIZE:
+        raise _Unreadable(f"larger than {MAX_SIZE >> 20} MiB", "split it into several files")
+    return content
+
+
+def _decoded(content: bytes) -> str:
+    codec, name = next((codec, name) for mark, codec, name in _ENCODINGS if content.startswith(mark))
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError as wrong:
+        if b"\0" in content[:4096]:
+            raise _Unreadable("a binary file, not text") from None
+        line = content.count(b"\n", 0, wrong.start) + 1
+        reason = f"byte 0x{content[wrong.start]:02x} is not {name}"
+        raise _Unreadable(reason, "save the file as UTF-8", line) from None
+    if "\0" in text:
+        raise _Unreadable("a binary file, not text (it has NUL characters)")
+    return text
+
+
+def _told(wrong: Exception) -> str:
+    text = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
+    return text[:1].lower() + text[1:]
+
+
+def _printable(name: str) -> str:
+    """File names may hold bytes that are no characters; messages must not fail on them."""
+    return name.encode("utf-8", "backslashreplace").decode()

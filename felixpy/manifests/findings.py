@@ -1,0 +1,64 @@
+"""What a check or a converter says about one object, before file and line are known."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from felixpy.errors import Path
+
+Severity = Literal["error", "warning"]
+
+
+class Complaint(NamedTuple):
+    """What is wrong with one value."""
+
+    reason: str
+    hint: str = ""
+    severity: Severity = "error"
+    excerpt: str = ""
+
+
+class Finding(NamedTuple):
+    """A complaint about the value at `path` inside an object. `unknown`: the field itself is unknown, not its value."""
+
+    path: Path
+    reason: str
+    hint: str = ""
+    severity: Severity = "error"
+    excerpt: str = ""
+    unknown: bool = False
+
+
+class Ignored(Exception):
+    """Raised by a converter: the API takes the object, Calico or Felix then treat it as absent."""
+
+    def __init__(self, path: Path, reason: str, hint: str = "") -> None:
+        self.finding = Finding(path, reason, hint, "warning")
+        super().__init__(reason)
+
+
+def shown(value: Any) -> str:
+    """A scalar as it is written in a manifest.
+
+    >>> shown("web"), shown(80), shown(True)
+    ('"web"', '80', 'true')
+    """
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+KINDS_OF_VALUES: dict[type, str] = {
+    dict: "a mapping",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "nothing",
+}
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    return KINDS_OF_VALUES.get(type(value), type(value).__name__)

@@ -1,0 +1,120 @@
+"""The kinds of objects that matter: where they belong, what they may say, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property, partial
+from typing import Any, NamedTuple
+
+from felixpy.manifests import automatic, calico, configuration, kubernetes, networks, nodes, pods
+from felixpy.manifests.cluster_policy import CLUSTER_NETWORK_POLICY
+from felixpy.manifests.cluster_policy import policy as cluster_policy
+from felixpy.manifests.host_endpoints import HOST_ENDPOINT, host_endpoint
+from felixpy.manifests.network_policy import NETWORK_POLICY, network_policy
+from felixpy.manifests.shapes import Clean, Shape
+from felixpy.model import Source
+
+CALICO = "projectcalico.org/v3"
+STORED = "crd.projectcalico.org/v1"
+"""How Calico stores its objects as custom resources."""
+
+Data = Mapping[str, Any]
+Convert = Callable[[Data, Source], Any]
+
+
+class Kind:
+    """One kind of object. `part` is the field of `Cluster` that it goes to, or "" when it has no effect on rules."""
+
+    def __init__(self, name: str, shape: Shape, convert: Convert | None, part: str, namespaced: bool = False) -> None:
+        self.name, self.shape, self.convert, self.part, self.namespaced = name, shape, convert, part, namespaced
+        self.version = CALICO
+
+    def __lt__(self, other: Kind) -> bool:
+        return self.title < other.title
+
+    @cached_property
+    def clean(self) -> Clean:
+        return self.shape.compiled()
+
+    @cached_property
+    def title(self) -> str:
+        """The kind as people need it to be told: Kubernetes and Calico both have a NetworkPolicy."""
+        return f"{self.name} ({self.version})" if self.version == "networking.k8s.io/v1" else self.name
+
+
+def _policy(name: str) -> Kind:
+    namespaced = not name.endswith("GlobalNetworkPolicy")
+    return Kind(name, calico.POLICIES[name], partial(_calico_policy, name), "policies", namespaced=namespaced)
+
+
+def _calico_policy(kind: str, data: Data, source: Source) -> Any:
+    return calico.policy(data, kind, source)
+
+
+def _only_default(name: str, shape: Shape, convert: Callable[[Data], Any], part: str) -> Kind:
+    """A kind that configures Calico as a whole; only the object called ``default`` counts."""
+
+    def converted(data: Data, source: Source) -> Any:
+        return convert(data) if data["metadata"]["name"] == "default" else None
+
+    return Kind(name, shape, converted, part)
+
+
+KUBERNETES: Mapping[str, tuple[Kind, ...]] = {
+    "v1": (
+        Kind("Pod", pods.POD, None, "workloads", namespaced=True),
+        Kind("Namespace", kubernetes.NAMESPACE, kubernetes.namespace, "profiles"),
+        Kind("ServiceAccount", kubernetes.SERVICE_ACCOUNT, kubernetes.service_account, "profiles", namespaced=True),
+        Kind("Node", nodes.NODE, nodes.node, "nodes"),
+        Kind("Service", kubernetes.SERVICE, None, "", namespaced=True),
+    ),
+    "networking.k8s.io/v1": (Kind("NetworkPolicy", NETWORK_POLICY, network_policy, "policies", namespaced=True),),
+    "policy.networking.k8s.io/v1alpha2": (
+        Kind("ClusterNetworkPolicy", CLUSTER_NETWORK_POLICY, cluster_policy, "policies"),
+    ),
+    "discovery.k8s.io/v1": (
+        Kind("EndpointSlice", kubernetes.ENDPOINT_SLICE, kubernetes.endpoint_slice, "slices", namespaced=True),
+    ),
+}
+CALICO_KINDS = (
+    *map(_policy, calico.POLICIES),
+    Kind(
+        "StagedKubernetesNetworkPolicy",
+        calico.STAGED_KUBERNETES_POLICY,
+        calico.staged_kubernetes_policy,
+        "policies",
+        namespaced=True,
+    ),
+    Kind("Tier", calico.TIER, calico.tier, "tiers"),
+    Kind("Profile", calico.PROFILE, calico.profile, "profiles"),
+    Kind("NetworkSet", networks.NETWORK_SET, networks.network_set, "network_sets", namespaced=True),
+    Kind("GlobalNetworkSet", networks.NETWORK_SET, networks.global_network_set, "network_sets"),
+    Kind("HostEndpoint", HOST_ENDPOINT, host_endpoint, "host_endpoints"),
+    Kind("IPPool", networks.POOL, networks.pool, "pools"),
+    Kind("FelixConfiguration", configuration.FELIX_CONFIGURATION, configuration.felix_configuration, "configurations"),
+    _only_default("BGPConfiguration", configuration.BGP_CONFIGURATION, configuration.service_networks, "service_cidrs"),
+    _only_default("ClusterInformation", configuration.CLUSTER_INFORMATION, configuration.cluster_type, "cluster_type"),
+    _only_default("KubeControllersConfiguration", automatic.CONTROLLERS_CONFIGURATION, automatic.settings, "automatic"),
+)
+
+
+@cache
+def known() -> Mapping[tuple[str, str], Kind]:
+    """All kinds that matter, by apiVersion and kind."""
+    found = {(version, kind.name): kind for version in (CALICO, STORED) for kind in CALICO_KINDS}
+    for version, listed in KUBERNETES.items():
+        for kind in listed:
+            kind.version = version
+            found[version, kind.name] = kind
+    return found
+
+
+class Key(NamedTuple):
+    """What identifies an object, and puts it into its place among others."""
+
+    namespace: str
+    name: str
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.kind.title} {self.namespace}/{self.name}" if self.namespace else f"{self.kind.title} {self.name}"

@@ -1,0 +1,234 @@
+"""One run of loading: documents are judged one by one, converted, and put together."""
+
+from __future__ import annotations
+
+import gc
+import os
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TextIO
+
+from felixpy.errors import InputError, Path, Place, Problem
+from felixpy.manifests import assembly, storage, strangers
+from felixpy.manifests.assumptions import assume
+from felixpy.manifests.documents import Document, Reading, read
+from felixpy.manifests.findings import Finding, Ignored
+from felixpy.manifests.kinds import STORED, Key, Kind, known
+from felixpy.manifests.pods import Pods
+from felixpy.manifests.positions import locate
+from felixpy.manifests.workloads import expand
+from felixpy.model import Cluster, Source
+
+
+class Places:
+    """Finds places in the texts that were read. A cluster keeps it, so it keeps nothing else alive."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.texts = texts
+
+    def find(self, source: Source, path: Path, *, key: bool = False) -> Place:
+        """File, line and column of the value at a path of an object, or of its key."""
+        text = self.texts.get(source.file)
+        if text is None:
+            return Place(source.file, source.line)
+        return Place(source.file, *locate(text, source, path, key=key))
+
+
+class Loading:
+    """What was read, and everything that there is to say about it."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+        self.reading = Reading()
+        self.places = Places({})
+        self.problems: list[Problem] = []
+        self.objects: dict[Key, Document] = {}
+        self.refused: set[Key] = set()
+        self.told: set[tuple[Source, Finding]] = set()
+        self.skipped: dict[str, list[Source]] = defaultdict(list)
+
+    def load(
+        self, paths: Sequence[str | os.PathLike[str]], *, node: str | None, expanding: bool, stdin: TextIO | None
+    ) -> Cluster:
+        """Read, judge, convert. Raises InputError with all problems when one is an error."""
+        with _no_garbage_collection():
+            self.reading = read(paths, stdin=stdin)
+            self.places = Places(self.reading.texts)
+            self.problems += self.reading.problems
+            documents = self.judged(self.reading.documents)
+            if expanding:
+                documents = self.completed(documents, expand(documents, node=node))
+            documents = self.completed(documents, self.assumed(documents))
+            self.gather(documents, without=frozenset(strangers.WORKLOADS if expanding else ()))
+            cluster = self.assembled()
+        if self.failed:
+            raise InputError(self.problems)
+        return cluster
+
+    @property
+    def failed(self) -> bool:
+        return any(problem.severity == "error" for problem in self.problems)
+
+    def judged(self, documents: Sequence[Document]) -> list[Document]:
+        """The documents that are sound, without nulls and with a namespace where there must be one.
+
+        Kinds that have no effect on rules pass unseen.
+        """
+        table, sound = known(), []
+        for document in documents:
+            data = document.data
+            version = data["apiVersion"]
+            kind = table.get((version, data["kind"]))
+            if kind is None:
+                complaint = strangers.judge(version, data["kind"])
+                if complaint is None:
+                    sound.append(document)
+                else:
+                    self.report(document.source, self.described(data, document.source), Finding((), *complaint))
+                continue
+            if version == STORED:
+                data = storage.restored(data)
+            if not kind.clean(data):
+                if not self.passes(kind, data, document.source):
+                    continue
+                data = kind.shape.normal(data)
+            if kind.namespaced and not data["metadata"].get("namespace"):
+                data = {**data, "metadata": {**data["metadata"], "namespace": "default"}}
+            sound.append(document if data is document.data else Document(data, document.source))
+        return sound
+
+    def passes(self, kind: Kind, data: dict[str, Any], source: Source) -> bool:
+        """Report everything about one object; whether it may go on."""
+        findings = list(kind.shape.findings(data, ()))
+        title = self.described(data, source)
+        for finding in findings:
+            self.report(source, title, finding)
+        sound = all(finding.severity == "warning" for finding in findings)
+        name = data["metadata"].get("name") if isinstance(data.get("metadata"), dict) else None
+        if not sound and isinstance(name, str):
+            self.refused.add(Key("", name, kind))
+        return sound
+
+    def assumed(self, documents: list[Document]) -> tuple[list[Document], list[Problem]]:
+        """Namespaces and service accounts that must exist; the strict want to be asked for them."""
+        documents, problems = assume(documents)
+        return documents, [replace(problem, severity="error") for problem in problems] if self.strict else problems
+
+    def completed(self, known: list[Document], result: tuple[list[Document], list[Problem]]) -> list[Document]:
+        """What expansion and assumptions add, judged as well. After errors they may be misled, so they keep silent."""
+        documents, problems = result
+        if not self.failed:
+            self.problems += problems
+        seen = set(map(id, known))
+        added = self.judged([document for document in documents if id(document) not in seen])
+        return [document for document in documents if id(document) in seen] + added
+
+    def gather(self, documents: Sequence[Document], without: frozenset[str]) -> None:
+        """Objects by their identity; of several with one identity the last one counts, as with kubectl apply."""
+        table = known()
+        for document in documents:
+            data = document.data
+            kind = table.get((data["apiVersion"], data["kind"]))
+            if kind is None:
+                if data["kind"] not in without:
+                    self.skipped[data["kind"]].append(document.source)
+                continue
+            metadata = data["metadata"]
+            key = Key(metadata["namespace"] if kind.namespaced else "", metadata["name"], kind)
+            earlier = self.objects.get(key)
+            if earlier is not None and earlier.data != data:
+                self.report(document.source, str(key), self.replaced(earlier.source, document.source))
+            self.objects[key] = document
+        if self.skipped:
+            self.mention_skipped()
+
+    def replaced(self, earlier: Source, later: Source) -> Finding:
+        """How an object that is given twice is told; kubectl apply takes both, one after the other."""
+        starts = self.reading.starts
+        first, second = (bisect_right(starts.get(where.file, []), where.start) for where in (earlier, later))
+        if earlier.file == later.file and first != second:
+            places = f"documents {first} and {second}"
+        else:
+            places = f"{earlier.file}:{earlier.line} and {later.file}:{later.line}"
+        reason = f"is given twice ({places}) with different content"
+        return Finding((), reason, "only the last survives on a cluster", "warning")
+
+    def mention_skipped(self) -> None:
+        counts = ", ".join(f"{len(sources)} {kind}" for kind, sources in sorted(self.skipped.items()))
+        first = min(source for sources in self.skipped.values() for source in sources)
+        self.problems.append(
+            Problem(place=Place(first.file), reason=f"skipped, without effect on rules: {counts}", severity="warning")
+        )
+
+    def assembled(self) -> Cluster:
+        """The cluster; objects that Calico or Felix would ignore are left out with a warning."""
+        pods = Pods()
+        parts = assembly.Parts()
+        for key, (data, source) in self.objects.items():
+            convert = pods if key.kind.name == "Pod" else key.kind.convert
+            if convert is None:
+                continue
+            try:
+                converted = convert(data, source)
+            except Ignored as why:
+                self.report(source, str(key), why.finding)
+            else:
+                if converted is not None:
+                    parts.add(key, converted)
+        parts.sort()
+        nodes = sorted(key for key in self.objects if key.kind.part == "nodes")
+        parts.add_automatic([self.objects[key] for key in nodes])
+        refused_tiers = {key.name for key in self.refused if key.kind.part == "tiers"}
+        for key, finding in parts.doubts(refused_tiers, self.objects):
+            self.report(self.objects[key].source, str(key), finding)
+        return parts.cluster(self.problems, self.places.find)
+
+    def described(self, data: dict[str, Any], source: Source) -> str:
+        """Kind and name of an object, or as much of them as there is."""
+        metadata = data.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        kind = known().get((data["apiVersion"], data["kind"]))
+        title = kind.title if kind else data["kind"]
+        name, namespace = metadata.get("name"), metadata.get("namespace")
+        if name and kind:
+            return f"{title} {namespace or 'default'}/{name}" if kind.namespaced else f"{title} {name}"
+        number = self.reading.ordinal(source)
+        if name:
+            return f"{number}, {title} {namespace + '/' if namespace else ''}{name}"
+        return f"{number}, a {title}" + (f" in namespace {namespace}" if namespace else "")
+
+    def report(self, source: Source, subject: str, finding: Finding) -> None:
+        """Keep a finding as a problem with its place; unknown fields are errors when the caller is strict.
+
+        Pods that were made of one template are told once what is wrong with it.
+        """
+        if (source, finding) in self.told:
+            return
+        self.told.add((source, finding))
+        severity = "error" if finding.unknown and self.strict else finding.severity
+        self.problems.append(
+            Problem(
+                place=self.places.find(source, finding.path, key=finding.unknown),
+                subject=subject,
+                path=finding.path,
+                reason=finding.reason,
+                hint=finding.hint,
+                severity=severity,
+                excerpt=finding.excerpt,
+            )
+        )
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Nothing of what is made here is garbage; searching it for cycles again and again takes longer than making it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,102 @@
+"""Where the documents of a text begin and end, and what the parsers make of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from felixpy.errors import Path
+
+MAX_DEPTH = 200
+"""Deepest nesting of lists and mappings. Real schemas stay under 100; PyYAML's C parser crashes at some 50,000."""
+
+MAX_NODES = 2_000_000
+"""Most values in one document, aliases counted each time they are used: against "billion laughs"."""
+
+
+class Flaw(NamedTuple):
+    """Something wrong at an offset of a text; `path` leads there from the object that holds it."""
+
+    offset: int
+    reason: str
+    hint: str = ""
+    path: Path = ()
+
+
+class Value(NamedTuple):
+    """What one document, or one item of a list, says; `parts` are the items, which `data` then lacks.
+
+    `start` and `end` are the offsets of its text, without the indentation of the first line.
+    """
+
+    data: Any
+    start: int
+    end: int
+    parts: list[Value] | None = None
+    flaws: tuple[Flaw, ...] = ()
+
+
+class Unreadable(Exception):
+    """A text that cannot be parsed at all. `reached` is where the parser gave up, if not at the flaw."""
+
+    def __init__(self, offset: int, reason: str, hint: str = "", reached: int = 0) -> None:
+        self.flaw = Flaw(offset, reason, hint)
+        self.reached = max(reached, offset)
+        super().__init__(reason)
+
+
+def is_list(kind: object, items: object) -> bool:
+    """Whether an object is a list of objects: kind List, or PodList and the like, with a list of items."""
+    return isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)
+
+
+def cut(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each document of a YAML stream, its ``---`` line included.
+
+    YAML ends a document at such a line whatever surrounds it. Only where there are directives (``%YAML``) does
+    that line belong to what precedes it; then the stream stays whole.
+    """
+    start = search = 0
+    whole = text.startswith("%") or "\n%" in text
+    while not whole and (at := text.find("\n---", search)) >= 0:
+        search = at + 4
+        if search == len(text) or text[search] in " \t\r\n":
+            yield start, at + 1
+            start = at + 1
+    yield start, len(text)
+
+
+_LEAD = re.compile(r"(?:---(?=[ \t\r\n]|\Z))?(?:[ \t\r\n]++|#[^\n]*+)*+")
+
+
+def content(text: str, start: int, end: int) -> int:
+    """Where the content of a document begins, after its ``---``, blanks and comments; `end` if there is none."""
+    found = _LEAD.match(text, start, end)
+    return found.end() if found else start
+
+
+_ITEMS = re.compile(r"^items:[ \t]*(?:#.*)?\r?\n", re.MULTILINE)
+_DASH = re.compile(r"( *)-[ \n]")
+_TOP_LEVEL = re.compile(r"\n(?=[^\s#-])")
+
+
+def items(text: str, start: int, end: int) -> tuple[int, list[tuple[int, int]]] | None:
+    """Where the block list ``items:`` of a document is named, and each item's start and end, judged by indentation.
+
+    Inside a quoted text that spans lines this guess is wrong; then the pieces do not parse and the caller reads
+    the document whole.
+    """
+    heading = _ITEMS.search(text, start, end)
+    first = heading and _DASH.match(text, heading.end(), end)
+    if not heading or not first:
+        return None
+    after = _TOP_LEVEL.search(text, heading.end(), end)
+    stop = after.end() if after else end
+    dash = f"\n{first[1]}-"
+    cuts, search = [heading.end()], heading.end()
+    while (at := text.find(dash, search, stop)) >= 0:
+        search = at + len(dash)
+        if text[search : search + 1] in (" ", "\n", "\r"):
+            cuts.append(at + 1)
+    return heading.start(), list(zip(cuts, [*cuts[1:], stop], strict=True))
