@@ -53,6 +53,8 @@ class Dialect:
     """Policies of one order stand in the order of this text."""
     pools_set: str
     """Id of the set of all IP pools."""
+    init_ports: bool = True
+    """Whether named ports of init containers count."""
     has_dscp: bool = True
     """Whether endpoints can have a DSCP value."""
     programs_everywhere: bool = True
@@ -215,6 +217,7 @@ V3_29 = replace(
     templates=("v3.29", *V3_30.templates),
     marks=("accept", "pass", "scratch0", "scratch1"),
     programs_everywhere=False,
+    init_ports=False,
     lacks=(CLUSTER_POLICIES, STAGED_POLICIES, PASSING_TIERS, NAMES_IN_TIERS, PORT_NAMES_ALONE, TAKEN_NAMES),
 )
 

@@ -157,6 +157,8 @@ class Membership:
     cluster: Cluster
     labelled: Sequence[Labelled]
     suppress_overlaps: bool
+    init_ports: bool = True
+    """Whether named ports of init containers count."""
     _known: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     _built: dict[tuple[str, int, int, SetOrigin | None], IPSet] = field(default_factory=dict)
 
@@ -202,7 +204,8 @@ class Membership:
             if isinstance(thing, NetworkSet):
                 continue
             for port in thing.ports:
-                if port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol):
+                counts = self.init_ports or not port.init
+                if counts and port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol):
                     addresses = self._addresses[family][number]
                     members.update(f"{address},{port.protocol}:{port.port}" for address in addresses)
         return members

@@ -48,11 +48,15 @@ class Source(NamedTuple):
 
 
 class NamedPort(NamedTuple):
-    """A port of an endpoint that rules may call by name; the protocol is in lower case."""
+    """A port of an endpoint that rules may call by name; the protocol is in lower case.
+
+    `init` marks ports of init containers, which older eras of Felix do not count.
+    """
 
     name: str
     protocol: str
     port: int
+    init: bool = False
 
 
 class PortRange(NamedTuple):

@@ -54,7 +54,7 @@ def one_of(*spellings: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         found = by_lower.get(text(value).lower())
         if found is None:
-            raise ValueError(f"one of {', '.join(map(str.capitalize, spellings))}")
+            raise ValueError(f"one of {', '.join(word.capitalize() if word.isupper() else word for word in spellings)}")
         return found
 
     return parse

@@ -138,7 +138,7 @@ class Shared:
             *self.cluster.host_endpoints,
             *self.cluster.network_sets,
         )
-        return Membership(self.cluster, labelled, self.suppress_overlaps)
+        return Membership(self.cluster, labelled, self.suppress_overlaps, self.dialect.init_ports)
 
     @cached_property
     def local(self) -> Mapping[str, tuple[int, ...]]:

@@ -110,6 +110,7 @@ def render(
         node=node,
         expand=not no_expand,
         strict=strict,
+        interface_prefix=interface_prefix(settings),
     )
     session.warn(cluster.warnings, quiet=quiet)
     compiler = Compiler(cluster, session.find_dialect(dialect))

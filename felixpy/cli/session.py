@@ -59,15 +59,17 @@ def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list
 
 
 def _checked(setting: Setting, spelt: str) -> Setting:
-    from felixpy.config import WITHOUT_EFFECT, find, parameters
+    from felixpy.config import find, parameters
+    from felixpy.manifests.configuration import parameters_without_effect
 
     field = find(setting)
     if field is None:
-        if setting.name.lower() in WITHOUT_EFFECT:
+        idle = parameters_without_effect()
+        if setting.name.lower() in idle:
             return setting
-        names = {name: field.metadata["name"] for name, field in parameters().items()}
-        close = get_close_matches(setting.name.lower(), [*names, *WITHOUT_EFFECT], n=1)
-        hint = f"; did you mean {names.get(close[0], WITHOUT_EFFECT.get(close[0]))}?" if close else ""
+        names = {name: field.metadata["name"] for name, field in parameters().items()} | idle
+        close = get_close_matches(setting.name.lower(), names, n=1)
+        hint = f"; did you mean {names[close[0]]}?" if close else ""
         raise UsageError(f"{spelt}: Felix has no such parameter{hint}")
     try:
         if setting.value != "":

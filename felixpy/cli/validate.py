@@ -38,6 +38,7 @@ def validate(
         node=node,
         expand=not no_expand,
         strict=strict,
+        interface_prefix=interface_prefix(settings),
     )
     compiler = Compiler(cluster, session.find_dialect(dialect))
     names = [node] if node else cluster.node_names()

@@ -2,6 +2,7 @@
 
 documents           text → plain dicts with their places
 workloads, assumptions  pods of Deployments and the like; namespaces and accounts that must exist
+hosts               the file that describes a node's machine
 kinds               what a kind of object may say (shapes) and what becomes of it (converters)
 loading, assembly   documents judged one by one, and put together
 """
@@ -12,10 +13,11 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
+from felixpy.manifests.hosts import load_host
 from felixpy.manifests.loading import Loading
 from felixpy.model import Cluster
 
-__all__ = ["load"]
+__all__ = ["load", "load_host"]
 
 
 def load(
@@ -24,6 +26,7 @@ def load(
     node: str | None = None,
     expand: bool = True,
     strict: bool = False,
+    interface_prefix: str = "cali",
     stdin: TextIO | None = None,
 ) -> Cluster:
     """Read manifests and say what they mean to Felix.
@@ -31,7 +34,7 @@ def load(
     `paths` are files, directories (searched for .yaml, .yml and .json) and "-" for `stdin`; none at all means the
     current directory. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
     on `node`. Unknown fields, and namespaces and service accounts that had to be assumed, are warnings, with `strict`
-    errors.
+    errors. Names of pods' interfaces begin with `interface_prefix`.
 
     Raises InputError with everything that was found, warnings included, when anything is an error. Otherwise the
     warnings are in the cluster.
@@ -41,4 +44,4 @@ def load(
     >>> cluster.profiles["kns.shop"].labels["pcns.projectcalico.org/name"]
     'shop'
     """
-    return Loading(strict=strict).load(paths, node=node, expanding=expand, stdin=stdin)
+    return Loading(strict=strict, interface_prefix=interface_prefix).load(paths, node=node, expanding=expand, stdin=stdin)

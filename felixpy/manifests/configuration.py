@@ -136,6 +136,19 @@ OTHERS = _words("""
     bpfPSNATPorts healthTimeoutOverrides kubeNodePortRanges routeTableRange routeTableRanges
 """)
 
+ENVIRONMENT_ONLY = _words("""
+    CalicoIpamV6 ConfigFile DatastoreType Debug EtcdAddr EtcdCaFile EtcdCertFile EtcdEndpoints EtcdKeyFile
+    EtcdScheme FelixHostname InstallDir KubernetesNamespace LogFilePath NodeName TyphaAddr TyphaCAFile TyphaCN
+    TyphaCertFile TyphaK8sNamespace TyphaK8sServiceName TyphaKeyFile TyphaReadTimeout TyphaURISAN TyphaWriteTimeout
+""")
+"""Parameters that no resource sets and no rule shows."""
+
+
+def parameters_without_effect() -> Mapping[str, str]:
+    """Parameters that Felix has but that change no rule: their names by those names in lower case."""
+    fields = [name for names in (FLAGS, NUMBERS, TEXTS, OTHERS) for name in names if name not in spec_fields()]
+    return {name.lower(): name[0].upper() + name[1:] for name in (*fields, *ENVIRONMENT_ONLY)}
+
 
 def _felix_fields() -> dict[str, Shape]:
     kinds: dict[str, Shape] = {name: Anything() for name in OTHERS}

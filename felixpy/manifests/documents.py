@@ -93,6 +93,29 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
+class _Yaml:
+    """The reader of YAML, when it is needed: JSON alone does without it, since importing PyYAML takes 50 ms."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._reader: yamltext.Reader | None = None
+        self.slow = False
+
+    def documents(self, start: int, end: int) -> list[Value]:
+        return self._ready().documents(start, end)
+
+    def value(self, start: int, end: int) -> Value:
+        return self._ready().value(start, end)
+
+    def _ready(self) -> yamltext.Reader:
+        if self._reader is None:
+            from felixpy.manifests import yamlnodes, yamltext
+
+            self._reader = yamltext.Reader(self._text)
+            self.slow = not yamlnodes.HAS_C_PARSER
+        return self._reader
+
+
 class _FileReader:
     def __init__(self, file: File, reading: Reading) -> None:
         self._file, self._text, self._reading = file, file.text, reading
@@ -101,8 +124,8 @@ class _FileReader:
         self._documents: list[Document] = []
         self._strangers: list[Problem] = []
         self._untold = 0
-        self._json = jsontext.Reader(file.text, lambda start, end: self._as_yaml().value(start, end))
-        self._yaml: yamltext.Reader | None = None
+        self._yaml = _Yaml(file.text)
+        self._json = jsontext.Reader(file.text, self._yaml.value)
         self._line, self._counted = 1, 0
 
     def read(self) -> None:
@@ -118,7 +141,7 @@ class _FileReader:
                 continue
             for value in values:
                 self._starts.append(value.start)
-                self._take(value, {}, "")
+                self._take(value, {})
         self._finish()
 
     def _finish(self) -> None:
@@ -131,59 +154,52 @@ class _FileReader:
         if self._untold:
             reason = f"there are {self._untold} more problems in this file"
             self._problems.append(Problem(place=Place(self._file.name, self._line), reason=reason))
+        if self._yaml.slow:
+            self._warn_slow()
         self._reading.problems += self._problems
         self._reading.documents += self._documents
 
     def _values(self, start: int, begin: int, end: int) -> list[Value]:
         """What one document says. JSON is tried where it can be: it is read ten times as fast."""
         if self._text[begin] not in "{[":
-            return self._as_yaml().documents(start, end)
+            return self._yaml.documents(start, end)
         try:
             return self._json.documents(begin, end)
         except jsontext.NotJson as wrong:
             if wrong.offset - begin > _SURELY_JSON:
                 raise Unreadable(wrong.offset, wrong.reason) from None
             try:
-                return self._as_yaml().documents(start, end)
+                return self._yaml.documents(start, end)
             except Unreadable as other:
                 if other.reached >= wrong.offset:
                     raise
                 raise Unreadable(wrong.offset, wrong.reason) from None
 
-    def _as_yaml(self) -> yamltext.Reader:
-        """The reader of YAML; JSON alone does without it, since importing PyYAML takes 50 ms."""
-        if self._yaml is None:
-            from felixpy.manifests import yamltext
-            from felixpy.manifests.yamlnodes import HAS_C_PARSER
+    def _take(self, value: Value, inherited: dict[str, Any], number: int = 0) -> None:
+        """Keep an object, or those of a list; items of a PodList are told what they are by their list.
 
-            self._yaml = yamltext.Reader(self._text)
-            if not HAS_C_PARSER:
-                self._warn_slow()
-        return self._yaml
-
-    def _take(self, value: Value, inherited: dict[str, Any], where: str) -> None:
-        """Keep an object, or those of a list; items of a PodList are told what they are by their list."""
-        data = value.data
-        if value.flaws:
-            self._tell_flaws(value, where)
-        if value.parts is not None:
+        `number` is that of an item. Names of members are unpacked at once, since this runs for every object.
+        """
+        data, start, end, parts, flaws = value
+        if flaws:
+            self._tell_flaws(value, number)
+        if parts is not None:
             typed = _type_of_items(data)
-            for number, part in enumerate(value.parts, 1):
-                self._take(part, typed, f"item {number} of ")
+            for count, part in enumerate(parts, 1):
+                self._take(part, typed, count)
             return
         if type(data) is not dict:
-            self._tell_stranger(value, where, f"a Kubernetes object is expected, not {_named(data)}")
+            self._tell_stranger(value, number, f"a Kubernetes object is expected, not {_named(data)}")
             return
         for key, given in inherited.items():
             data[key] = data.get(key) or given
         version, kind = data.get("apiVersion"), data.get("kind")
         if version and kind and type(version) is type(kind) is str:
-            start = value.start
-            self._documents.append(Document(data, Source(self._file.name, self._line_of(start), start, value.end)))
+            self._documents.append(Document(data, Source(self._file.name, self._line_of(start), start, end)))
         elif "apiVersion" not in data and "kind" not in data:
-            self._tell_stranger(value, where, "apiVersion and kind are missing")
+            self._tell_stranger(value, number, "apiVersion and kind are missing")
         else:
-            self._tell(Flaw(value.start, _incomplete(version, kind)), self._described(data, where))
+            self._tell(Flaw(start, _incomplete(version, kind)), self._described(data, number))
 
     def _line_of(self, offset: int) -> int:
         """Counts on from the last object instead of from the start; only aliases lead backwards."""
@@ -193,26 +209,27 @@ class _FileReader:
         self._counted = offset
         return self._line
 
-    def _ordinal(self, where: str = "") -> str:
-        return where + ordinal(len(self._starts))
+    def _ordinal(self, number: int = 0) -> str:
+        """The document that is being read, or an item of it."""
+        return (f"item {number} of " if number else "") + ordinal(len(self._starts))
 
-    def _described(self, data: dict[str, Any], where: str) -> str:
+    def _described(self, data: dict[str, Any], number: int) -> str:
         """An object that cannot be named properly, by what is known of it: its number, kind and name."""
         metadata = data.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         known = [data.get("apiVersion"), data.get("kind"), f"name {name}" if name else None]
         told = ", ".join(part for part in known if isinstance(part, str) and part)
-        return self._ordinal(where) + (f" ({told})" if told else "")
+        return self._ordinal(number) + (f" ({told})" if told else "")
 
-    def _tell_stranger(self, value: Value, where: str, reason: str) -> None:
+    def _tell_stranger(self, value: Value, number: int, reason: str) -> None:
         flaw = Flaw(value.start, reason, "is this a Kubernetes manifest?")
-        self._tell(flaw, self._ordinal(where), among=self._strangers)
+        self._tell(flaw, self._ordinal(number), among=self._strangers)
 
-    def _tell_flaws(self, value: Value, where: str) -> None:
+    def _tell_flaws(self, value: Value, number: int) -> None:
         data = value.data
         named = subject(data) if isinstance(data, dict) and data.get("kind") else ""
         for flaw in value.flaws:
-            self._tell(flaw, named or self._ordinal(where))
+            self._tell(flaw, named or self._ordinal(number))
 
     def _tell(self, flaw: Flaw, named: str, *, excerpt: bool = False, among: list[Problem] | None = None) -> None:
         """Keep a problem for the end of the file, or only count it when there are many."""

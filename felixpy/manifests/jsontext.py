@@ -104,6 +104,25 @@ def inside(text: str, start: int) -> Iterator[tuple[str | int, int, int]]:
 _CLOSING = {"{": "}", "[": "]"}
 
 
+class _Tally:
+    """What the scanners' hooks notice: how many members objects keep, and a key that is given twice."""
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.repeated = ""
+
+    def count(self, members: dict[str, Any]) -> dict[str, Any]:
+        self.members += len(members)
+        return members
+
+    def compare(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
+        unique = dict(members)
+        if len(unique) != len(members):
+            keys = [key for key, _ in members]
+            self.repeated = next(key for key in keys if keys.count(key) > 1)
+        return unique
+
+
 class Reader:
     """Reads values of one text and finds keys that are given twice, which JSON leaves to the reader.
 
@@ -114,12 +133,10 @@ class Reader:
     def __init__(self, text: str, again: Callable[[int, int], Value]) -> None:
         """`again` reads a value with a repeated key as YAML, which tells where."""
         self._text, self._again = text, again
-        self._members = 0
-        self._repeated = ""
-        self._quick = True
         self._surrogates = _SURROGATE.search(text) is not None
-        self._count = _scanner(object_hook=self._counted)
-        self._compare = _scanner(object_pairs_hook=self._compared)
+        self._tally = _Tally()
+        self._quick: Scan | None = _scanner(object_hook=self._tally.count)
+        self._thorough = _scanner(object_pairs_hook=self._tally.compare)
 
     def documents(self, start: int, end: int) -> list[Value]:
         """All values between two offsets, one after the other."""
@@ -159,8 +176,9 @@ class Reader:
         text, parts = self._text, []
         offset, more = first(text, start, "]")
         while more:
-            parts.append(self._value(offset, offset))
-            offset, more = following(text, parts[-1].end, "]")
+            value = self._value(offset, offset)
+            parts.append(value)
+            offset, more = following(text, value.end, "]")
         return parts, offset
 
     def _object(self, start: int) -> Value:
@@ -187,33 +205,24 @@ class Reader:
 
     def _whole(self, start: int) -> Value:
         """A value in one go, without a look at whether it is a list."""
+        text, tally = self._text, self._tally
         if self._quick:
-            self._members = 0
-            data, end = self._count(self._text, start)
-            self._quick = self._members == self._text.count(":", start, end)
+            tally.members = 0
+            data, end = self._quick(text, start)
+            if tally.members != text.count(":", start, end):
+                self._quick = None
         if not self._quick:
-            self._repeated = ""
-            data, end = self._compare(self._text, start)
-        if _deep(self._text, start, end, data):
+            tally.repeated = ""
+            data, end = self._thorough(text, start)
+        if end - start > 2 * MAX_DEPTH and _deep(text, start, end, data):
             raise RecursionError
-        return self._twice(data, start, end) if self._repeated else Value(data, start, end)
-
-    def _counted(self, members: dict[str, Any]) -> dict[str, Any]:
-        self._members += len(members)
-        return members
-
-    def _compared(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
-        unique = dict(members)
-        if len(unique) != len(members):
-            keys = [key for key, _ in members]
-            self._repeated = next(key for key in keys if keys.count(key) > 1)
-        return unique
+        return self._twice(data, start, end) if tally.repeated else Value(data, start, end, None, ())
 
     def _twice(self, data: Any, start: int, end: int) -> Value:
         try:
             return self._again(start, end)
         except Unreadable:
-            return Value(data, start, end, flaws=(Flaw(start, f'the key "{self._repeated}" is given twice'),))
+            return Value(data, start, end, flaws=(Flaw(start, f'the key "{self._tally.repeated}" is given twice'),))
 
 
 def _deep(text: str, start: int, end: int, data: Any) -> bool:

@@ -40,8 +40,8 @@ class Places:
 class Loading:
     """What was read, and everything that there is to say about it."""
 
-    def __init__(self, *, strict: bool) -> None:
-        self.strict = strict
+    def __init__(self, *, strict: bool, interface_prefix: str) -> None:
+        self.strict, self.interface_prefix = strict, interface_prefix
         self.reading = Reading()
         self.places = Places({})
         self.problems: list[Problem] = []
@@ -165,7 +165,7 @@ class Loading:
 
     def assembled(self) -> Cluster:
         """The cluster; objects that Calico or Felix would ignore are left out with a warning."""
-        pods = Pods()
+        pods = Pods(self.interface_prefix)
         parts = assembly.Parts()
         for key, (data, source) in self.objects.items():
             convert = pods if key.kind.name == "Pod" else key.kind.convert

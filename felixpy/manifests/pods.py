@@ -30,9 +30,6 @@ from felixpy.model import (
 
 Data = Mapping[str, Any]
 
-INTERFACE_PREFIX = "cali"
-"""First part of the names of pods' interfaces; Calico takes it from its environment, never from FelixConfiguration."""
-
 FINISHED = frozenset({"Failed", "Succeeded", "Completed"})
 PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp", "": "tcp"}
 INHERITED = (NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX)
@@ -84,23 +81,26 @@ POD = Object(
 )
 
 
-def interface_name(namespace: str, name: str) -> str:
+def interface_name(prefix: str, namespace: str, name: str) -> str:
     """The host's end of the pod's veth pair.
 
-    >>> interface_name("default", "podA")
+    Calico takes the prefix from its environment, never from a FelixConfiguration.
+
+    >>> interface_name("cali", "default", "podA")
     'cali7f94ce7c295'
     """
-    return INTERFACE_PREFIX + sha1(f"{namespace}.{name}".encode()).hexdigest()[:11]
+    return prefix + sha1(f"{namespace}.{name}".encode()).hexdigest()[:11]
 
 
 class Pods:
     """Converts pods. What many pods have in common (labels, profiles, ports) is kept once."""
 
-    def __init__(self) -> None:
+    def __init__(self, interface_prefix: str) -> None:
+        self.interface_prefix = interface_prefix
         self.labels: dict[tuple[Any, ...], Labels] = {}
         self.profiles: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ports: dict[tuple[NamedPort, ...], tuple[NamedPort, ...]] = {}
-        self.named: dict[tuple[str, str, int], NamedPort] = {}
+        self.named: dict[tuple[str, str, int, bool], NamedPort] = {}
 
     def __call__(self, data: Data, source: Source) -> Workload | None:
         """The workload; None for pods that Calico does not know: host network, not scheduled, or without address.
@@ -121,7 +121,7 @@ class Pods:
         namespace = intern(namespace)
         labels = self._labels(own.get("labels", EMPTY), namespace, account)
         common = (
-            namespace, name, intern(node), interface_name(namespace, name), addresses,
+            namespace, name, intern(node), interface_name(self.interface_prefix, namespace, name), addresses,
             labels, self._profiles(namespace, account), self._ports(spec), source,
         )  # fmt: skip
         return Workload(*common, *_extras(annotations, addresses)) if annotations else Workload(*common)
@@ -149,17 +149,18 @@ class Pods:
     def _ports(self, spec: Data) -> tuple[NamedPort, ...]:
         """Ports with names, those of init containers last; hostPort and unknown protocols do not count."""
         found = []
-        for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
-            for port in container.get("ports", ()):
-                name, number = port.get("name"), port.get("containerPort")
-                protocol = PROTOCOLS.get(port.get("protocol", ""))
-                if name and number and protocol:
-                    key = (name, protocol, number)
-                    found.append(self.named.get(key) or self._named(key))
+        for containers, init in (("containers", False), ("initContainers", True)):
+            for container in spec.get(containers, ()):
+                for port in container.get("ports", ()):
+                    name, number = port.get("name"), port.get("containerPort")
+                    protocol = PROTOCOLS.get(port.get("protocol", ""))
+                    if name and number and protocol:
+                        key = (name, protocol, number, init)
+                        found.append(self.named.get(key) or self._named(key))
         ports = tuple(found)
         return self.ports.setdefault(ports, ports) if ports else ()
 
-    def _named(self, key: tuple[str, str, int]) -> NamedPort:
+    def _named(self, key: tuple[str, str, int, bool]) -> NamedPort:
         if not is_endpoint_name(key[0]):
             reason = f'"{key[0]}" is no name for a port; Felix ignores the whole pod'
             raise Ignored(("spec", "containers"), reason)

@@ -29,17 +29,6 @@ RECORDED = {
 REFUSED = {"v3.31": 17, "v3.30": 17, "v3.29": 21, "v3.28": 26}
 """In how many of these cases a policy asks for what the era did not have."""
 
-OPEN = {
-    (version, name): "up to v3.29 ports of init containers had no names; the model does not tell them apart"
-    for version in ("v3.29", "v3.28")
-    for name in (
-        "k8s/knp-named-port-init-container-and-host-port",
-        "calico/named-ports-from-sidecars-duplicates-and-hostports",
-    )
-}
-"""Known differences with their reason."""
-
-
 @cache
 def recordings(version: str) -> dict[str, str]:
     """The recorded files of a version by their path in the archive."""
@@ -51,9 +40,7 @@ def recordings(version: str) -> dict[str, str]:
 def recorded_cases() -> Iterator[object]:
     for version in RECORDED:
         for name in dict.fromkeys(path.rpartition("/")[0] for path in recordings(version)):
-            reason = OPEN.get((version, name))
-            marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-            yield pytest.param(DIALECTS[version], name, id=f"{version}/{name}", marks=marks)
+            yield pytest.param(DIALECTS[version], name, id=f"{version}/{name}")
 
 
 @cache
