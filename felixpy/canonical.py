@@ -203,7 +203,8 @@ class _Reader:
         printed = _core_value(option, value)
         everywhere = printed.endswith("/0") if option in ("-s", "-d") else printed == "0"
         if negated or not everywhere:
-            self.core[option] = f"{negated}{option} {printed}"
+            # Two of one option is what no kernel takes, but nothing is left out of what it was asked for.
+            self.core[option] = " ".join([*filter(None, [self.core.get(option)]), f"{negated}{option} {printed}"])
 
     def _target(self, flag: str, target: str) -> None:
         self.parts.append(f"{flag} {target}")

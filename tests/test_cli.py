@@ -1,0 +1,292 @@
+"""The commands as people type them: what comes out where, and with which status."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conformance.recordings import ROOT
+
+import felixpy
+from felixpy.cli import run
+from felixpy.errors import InputError
+
+SHOP = ROOT / "k8s" / "shop-three-tiers"
+DEMO = ROOT.parent / "demo" / "access-nginx.yaml"
+INVALID = ROOT / "invalid"
+HOST = ROOT / "host" / "hep-named-interface-with-policy"
+
+
+class Answer:
+    """What a command said and how it ended."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def felixpy_(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs a command in this process, without the FELIX_* variables of the machine."""
+    for name in list(__import__("os").environ):
+        if name.startswith("FELIX"):
+            monkeypatch.delenv(name)
+
+    def call(*arguments: object) -> Answer:
+        status = run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Answer(status, said.out, said.err)
+
+    return call
+
+
+def recorded(case: Path, name: str) -> str:
+    return (case / "expected" / name).read_text()
+
+
+def test_the_default_is_the_iptables_save_text_of_the_node(felixpy_) -> None:
+    answer = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == recorded(SHOP, "iptables.save")
+
+
+def test_without_paths_the_manifests_of_this_folder_count(felixpy_, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(SHOP)
+    answer = felixpy_("render", "--node", "node1", "-6")
+    assert answer.out == recorded(SHOP, "ip6tables.save")
+    monkeypatch.chdir(tmp_path)
+    empty = felixpy_("render")
+    assert (empty.status, empty.out) == (2, "")
+    assert "no manifests" in empty.err
+
+
+def test_stdin_is_a_dash(felixpy_, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO((SHOP / "manifests.yaml").read_text()))
+    assert felixpy_("render", "-", "--node", "node1").out == recorded(SHOP, "iptables.save")
+
+
+def test_files_and_folders_may_be_mixed_and_spelt_as_kubectl_does(felixpy_, tmp_path) -> None:
+    documents = (SHOP / "manifests.yaml").read_text().split("\n---\n")
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "deep" / "deeper" / "first.yaml").write_text("\n---\n".join(documents[::2]))
+    (tmp_path / "second.yml").write_text("\n---\n".join(documents[1::2]))
+    answer = felixpy_("render", tmp_path / "deep", "-f", tmp_path / "second.yml", "--node", "node1")
+    assert answer.out == recorded(SHOP, "iptables.save")
+
+
+def test_several_nodes_are_listed_when_none_is_named(felixpy_) -> None:
+    answer = felixpy_("render", SHOP / "manifests.yaml")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--node: node1, node2" in answer.err
+    unknown = felixpy_("render", SHOP / "manifests.yaml", "--node", "node7")
+    assert unknown.status == 2
+    assert "node1, node2" in unknown.err
+
+
+def test_sets_come_in_both_families_unless_one_is_asked_for(felixpy_) -> None:
+    both = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "--ipsets")
+    assert both.out == recorded(SHOP, "ipset.save")
+    four = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "--ipsets", "-4").out
+    six = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "--ipsets", "-6").out
+    assert four + six == both.out
+    assert "cali60" not in four
+
+
+def test_a_folder_gets_every_text(felixpy_, tmp_path) -> None:
+    answer = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "--output-dir", tmp_path / "new" / "out")
+    assert (answer.status, answer.out) == (0, "")
+    written = {file.name: file.read_text() for file in (tmp_path / "new" / "out").iterdir()}
+    assert set(written) == {
+        "iptables.save", "ip6tables.save", "iptables.restore", "ip6tables.restore", "ipset.save"
+    }  # fmt: skip
+    for name in ("iptables.save", "ip6tables.save", "ipset.save"):
+        assert written[name] == recorded(SHOP, name)
+
+
+def test_annotations_are_comments_that_name_object_file_and_line(felixpy_, monkeypatch) -> None:
+    monkeypatch.chdir(SHOP)
+    answer = felixpy_("render", "manifests.yaml", "--node", "node1", "--annotate")
+    lines = answer.out.splitlines(keepends=True)
+    assert "".join(line for line in lines if not line.startswith("#")) == recorded(SHOP, "iptables.save")
+    heading = next(line for line in lines if line.startswith("# cali-pi-knp/shop/database: "))
+    found = re.search(r"\(manifests\.yaml:(\d+):\d+\)", heading)
+    assert found
+    text = (SHOP / "manifests.yaml").read_text().splitlines()
+    assert "NetworkPolicy" in "\n".join(text[int(found[1]) - 1 : int(found[1]) + 5])
+    sets = felixpy_("render", "manifests.yaml", "--node", "node1", "--annotate", "--ipsets").out
+    assert "".join(line for line in sets.splitlines(keepends=True) if not line.startswith("#")) == recorded(
+        SHOP, "ipset.save"
+    )
+
+
+def test_counters_and_headers_are_added_on_request(felixpy_) -> None:
+    plain = recorded(SHOP, "iptables.save").splitlines()
+    counted = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "--counters", "--headers").out.splitlines()
+    assert counted[0].startswith("# iptables rules of node node1")
+    assert counted[1:] == [f"[0:0] {line}" if line.startswith("-A") else line for line in plain]
+
+
+def test_json_is_versioned_and_says_where_rules_come_from(felixpy_) -> None:
+    answer = json.loads(felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "-o", "json").out)
+    assert (answer["apiVersion"], answer["kind"]) == ("felixpy/v1", "Ruleset")
+    assert [family["family"] for family in answer["families"]] == [4, 6]
+    four = answer["families"][0]
+    chains = {(table["name"], chain["name"]): chain for table in four["tables"] for chain in table["chains"]}
+    rule = chains["filter", "cali-pi-knp/shop/database"]["rules"][0]
+    assert set(rule) == {"text", "saved", "hash", "origin"}
+    assert rule["origin"]["path"] == "spec.ingress[0]"
+    assert f'"cali:{rule["hash"]}"' in rule["saved"][0]
+    assert {ipset["name"] for ipset in four["sets"]} >= {"cali40this-host"}
+
+
+def test_a_tutorials_manifests_alone_give_rules_and_say_what_was_assumed(felixpy_) -> None:
+    answer = felixpy_("render", DEMO)
+    assert answer.status == 0
+    assert answer.out.count(":cali-tw-") == 3
+    assert "2 for Deployment alpha/nginx" in answer.err
+    again = felixpy_("render", DEMO, "--quiet")
+    assert (again.out, again.err) == (answer.out, "")
+    none = felixpy_("render", DEMO, "--no-expand", "--node", "n")
+    assert ":cali-tw-" not in none.out
+
+
+def test_errors_are_told_together_and_nothing_is_printed(felixpy_, tmp_path) -> None:
+    for name in ("action-unknown", "selector-single-equals-sign"):
+        (tmp_path / f"{name}.yaml").write_text((INVALID / name / "manifests.yaml").read_text())
+    answer = felixpy_("render", tmp_path, "--node", "node1")
+    assert (answer.status, answer.out) == (2, "")
+    assert 'spec.ingress[1].action: "Accept": unknown action' in answer.err
+    assert "\n    app = 'frontend'\n        ^" in answer.err
+    assert "nothing was written" in answer.err
+
+
+def test_unknown_fields_are_warnings_or_with_strict_errors(felixpy_) -> None:
+    path = INVALID / "field-misspelt" / "manifests.yaml"
+    lenient, strict = (
+        felixpy_("render", path, "--node", "node1"),
+        felixpy_("render", path, "--node", "node1", "--strict"),
+    )
+    assert lenient.status == 0
+    assert lenient.out
+    assert "warning: NetworkPolicy shop/web: spec.egres: unknown field (egress was probably meant)" in lenient.err
+    assert (strict.status, strict.out) == (2, "")
+
+
+def test_rules_that_no_kernel_takes_are_warnings_and_for_validate_errors(felixpy_) -> None:
+    path = ROOT / "refused-by-kernel" / "calico-protocol-with-notprotocol" / "manifests.yaml"
+    rendered = felixpy_("render", path, "--node", "node1")
+    assert rendered.status == 0
+    assert "-p tcp ! -p sctp" in rendered.out
+    assert "spec.ingress[0]: no kernel takes this" in rendered.err
+    judged = felixpy_("validate", path)
+    assert (judged.status, judged.out) == (2, "")
+    assert "NetworkPolicy shop/two-protocols: spec.ingress[0]: no kernel takes this" in judged.err
+
+
+def test_validate_counts_what_is_fine(felixpy_) -> None:
+    answer = felixpy_("validate", SHOP / "manifests.yaml")
+    assert (answer.status, answer.err) == (0, "")
+    assert re.fullmatch(r"valid: \d+ endpoints, \d+ policies, 2 nodes\n", answer.out)
+
+
+@pytest.mark.parametrize("spelling", ["options", "file"])
+def test_the_machine_is_described_by_options_or_a_file(felixpy_, tmp_path, spelling: str) -> None:
+    if spelling == "options":
+        options = ["--interface", "eth0=192.168.10.11/24,fd00:10::11/64"]
+    else:
+        (tmp_path / "host.yaml").write_text("interfaces: {eth0: [192.168.10.11/24, 'fd00:10::11/64']}\n")
+        options = ["--host-file", str(tmp_path / "host.yaml")]
+    answer = felixpy_("render", HOST / "manifests.yaml", "--node", "node1", *options)
+    assert (answer.err, answer.out) == ("", recorded(HOST, "iptables.save"))
+
+
+def test_an_unknown_machine_has_the_interfaces_that_are_named_and_a_warning_says_so(felixpy_) -> None:
+    answer = felixpy_("render", HOST / "manifests.yaml", "--node", "node1")
+    assert answer.out == recorded(HOST, "iptables.save")
+    assert "interface eth0 is taken as present on node1" in answer.err
+
+
+def test_settings_come_from_options_then_the_environment_then_manifests(felixpy_, monkeypatch) -> None:
+    path = ROOT / "config" / "endpoint-to-host-accept" / "manifests.yaml"
+    last = re.compile(r'"Configured DefaultEndpointToHostAction" -j (\w+)')
+
+    def action(*options: str) -> str:
+        found = last.search(felixpy_("render", path, "--node", "node1", *options).out)
+        assert found
+        return found[1]
+
+    assert action() == "ACCEPT"
+    monkeypatch.setenv("FELIX_DEFAULTENDPOINTTOHOSTACTION", "return")
+    assert action() == "RETURN"
+    assert action("--set", "defaultendpointtohostaction=Drop") == "DROP"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--set", "LogPrefx=x"], "did you mean LogPrefix?"),
+        (["--set", "LogPrefix"], "write NAME=VALUE"),
+        (["--set", "MaxIpsetSize=many"], "a number from 1"),
+        (["--interface", "eth0=192.0.2.300"], "eth0=192.0.2.300"),
+        (["--interface", "eth0=192.0.2.1/24", "--live"], "exclude each other"),
+        (["--host-file", "/nowhere/host.yaml"], "/nowhere/host.yaml: cannot be read"),
+        (["--dialect", "v1.0"], "there are v3.32"),
+        (["-4", "-6"], "exclude each other"),
+        (["--all-nodes"], "needs --output-dir"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(felixpy_, options: list[str], words: str) -> None:
+    answer = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", *options)
+    assert (answer.status, answer.out) == (2, "")
+    assert words in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_older_eras_refuse_what_they_cannot_say(felixpy_) -> None:
+    path = ROOT / "k8s" / "cnp-baseline" / "manifests.yaml"
+    answer = felixpy_("render", path, "--node", "node1", "--dialect", "v3.8")
+    assert (answer.status, answer.out) == (2, "")
+    assert "ClusterNetworkPolicy" in answer.err
+
+
+def test_help_begins_with_examples(felixpy_) -> None:
+    for command in ("render", "validate", "settings", "templates", "completion", "version"):
+        answer = felixpy_(command, "--help")
+        assert answer.status == 0
+        assert 0 < answer.out.index("Examples:") < answer.out.index("Options:")
+        assert "felixpy" in answer.out.split("Examples:")[1]
+
+
+def test_small_commands(felixpy_) -> None:
+    assert felixpy.CALICO_VERSION in felixpy_("version").out
+    assert json.loads(felixpy_("version", "-o", "json").out)["version"] == felixpy.__version__
+    assert "_FELIXPY_COMPLETE" in felixpy_("completion", "bash").out
+    assert "IptablesFilterDenyAction" in felixpy_("settings").out
+    assert len(json.loads(felixpy_("settings", "-o", "json").out)["items"]) > 40
+    assert "v3.8/" in felixpy_("templates", "--dialect", "v3.8").out
+
+
+def test_completion_knows_the_commands(monkeypatch, capsys) -> None:
+    for name, value in (("_FELIXPY_COMPLETE", "complete_bash"), ("COMP_WORDS", "felixpy re"), ("COMP_CWORD", "1")):
+        monkeypatch.setenv(name, value)
+    run([])
+    assert "render" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    command = f"{sys.executable} -m felixpy render {SHOP / 'manifests.yaml'} --node node1 | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "*raw\n141\n" or done.stdout == "*raw\n0\n"  # the text may fit into the pipe
+    assert done.stderr == ""
+
+
+def test_the_python_api_raises_what_the_command_prints() -> None:
+    with pytest.raises(InputError) as caught:
+        felixpy.load([INVALID / "action-missing" / "manifests.yaml"])
+    assert "spec.ingress[0].action: required field is missing" in str(caught.value)
