@@ -1,16 +1,16 @@
-"""All nodes at once: one process, several, or a Dask cluster give the same files; one bad node does not stop the rest."""
+"""All nodes at once: one process, several or a Dask cluster give the same files; a bad node does not stop the rest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.conformance.recordings import ROOT
 
 import felixpy
 from felixpy.cli import run
 from felixpy.compiler import Compiler
 from felixpy.fleet import render_nodes
+from tests.conformance.recordings import ROOT
 
 SHOP = ROOT / "k8s" / "shop-three-tiers" / "manifests.yaml"
 NODES = ["node1", "node2"]
