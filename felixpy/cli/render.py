@@ -96,8 +96,7 @@ def render(
       kubectl get ns,sa,po,netpol -Ao yaml | felixpy render - --node node1
       felixpy render shop/ --all-nodes --output-dir out/
     """
-    from felixpy.compiler import Compiler, interface_prefix, only_node
-    from felixpy.manifests import load
+    from felixpy.compiler import Compiler, only_node
 
     if four and six:
         raise UsageError("-4 and -6 exclude each other; --output-dir writes both")
@@ -105,14 +104,8 @@ def render(
         raise UsageError("--all-nodes needs --output-dir")
     settings = session.gather_settings(set_ or (), session.felix_environment())
     machine = session.gather_host(interface or (), host_file, live=live)
-    cluster = load(
-        [*(paths or ()), *(filename or ())],
-        node=node,
-        expand=not no_expand,
-        strict=strict,
-        interface_prefix=interface_prefix(settings),
-    )
-    session.warn(cluster.warnings, quiet=quiet)
+    given = [*(paths or ()), *(filename or ())]
+    cluster = session.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
     compiler = Compiler(cluster, session.find_dialect(dialect))
     if all_nodes and output_dir:
         from felixpy.cli.fleet import render_all

@@ -14,7 +14,7 @@ from felixpy.errors import Problem, UsageError
 if TYPE_CHECKING:
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
-    from felixpy.model import Host
+    from felixpy.model import Cluster, Host
 
 ENVIRONMENT_PREFIX = "FELIX_"
 
@@ -24,6 +24,18 @@ def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
     if not quiet:
         for problem in problems:
             print(problem, file=sys.stderr)
+
+
+def load_cluster(
+    paths: Sequence[str], *, settings: Sequence[Setting], node: str | None, no_expand: bool, strict: bool, quiet: bool
+) -> Cluster:
+    """Read the manifests and speak about what was odd. Raises InputError with all problems."""
+    from felixpy.compiler import interface_prefix
+    from felixpy.manifests import load
+
+    cluster = load(paths, node=node, expand=not no_expand, strict=strict, interface_prefix=interface_prefix(settings))
+    warn(cluster.warnings, quiet=quiet)
+    return cluster
 
 
 def emit(text: str) -> None:

@@ -28,18 +28,12 @@ def validate(
       felixpy validate shop/ --strict      unknown fields are errors, too
       kubectl kustomize . | felixpy validate -
     """
-    from felixpy.compiler import Compiler, interface_prefix
+    from felixpy.compiler import Compiler
     from felixpy.errors import InputError
-    from felixpy.manifests import load
 
     settings = session.gather_settings(set_ or (), session.felix_environment())
-    cluster = load(
-        [*(paths or ()), *(filename or ())],
-        node=node,
-        expand=not no_expand,
-        strict=strict,
-        interface_prefix=interface_prefix(settings),
-    )
+    given = [*(paths or ()), *(filename or ())]
+    cluster = session.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
     compiler = Compiler(cluster, session.find_dialect(dialect))
     names = [node] if node else cluster.node_names()
     refused = dict.fromkeys(
@@ -48,8 +42,7 @@ def validate(
         for problem in compiler.compile(name, settings=settings).refused
     )
     if refused:
-        raise InputError([*cluster.warnings, *refused])
-    session.warn(cluster.warnings, quiet=quiet)
+        raise InputError([*refused])
     if not quiet:
         endpoints = len(cluster.workloads) + len(cluster.host_endpoints)
         counted = {"endpoints": endpoints, "policies": len(cluster.policies), "nodes": len(names)}
