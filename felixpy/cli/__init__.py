@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from felixpy.cli import catalogue, render, validate
+from felixpy.cli import apply, catalogue, remove, render, validate
 from felixpy.errors import FelixpyError, InputError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
         "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
         "  felixpy render -f shop/ --node n1 --annotate | less\n"
         "  felixpy validate shop/            what is wrong in the manifests\n"
+        "  sudo felixpy apply shop/ --netns test --dry-run   what would be written into a namespace\n"
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 app.command("render")(render.render)
 app.command("validate")(validate.validate)
+app.command("apply")(apply.apply)
+app.command("remove")(remove.remove)
 app.command("settings")(catalogue.settings)
 app.command("templates")(catalogue.templates)
 app.command("completion")(catalogue.completion)

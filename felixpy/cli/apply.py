@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -21,7 +22,7 @@ from felixpy.cli.options import (
     Settings,
     Strict,
 )
-from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, say, settle
+from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, say, tools_of
 from felixpy.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def apply(
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Program the rules of a node into a network namespace, as Felix would.
+    """Program a node's rules into a kernel, as Felix would.
 
     Only what differs is written. Rules and chains of others stay where they are. If anything fails, the rules that
     were in force before stay in force. The interfaces are those of the namespace unless given.
@@ -70,7 +71,6 @@ def apply(
     """
     from felixpy.compiler import Compiler, configure, only_node
     from felixpy.dataplane.wanted import Wanted
-    from felixpy.manifests import load
 
     if sum((dry_run, check, confirm is not None)) > 1:
         raise UsageError("--dry-run, --check and --confirm exclude each other")
@@ -78,13 +78,10 @@ def apply(
     place = choose_place(netns, host=host, command="apply")
     settings = session.gather_settings(set_ or (), session.felix_environment())
     machine_given = session.gather_host(interface or (), host_file, live=False) if interface or host_file else None
-    cluster = load(
-        [*(paths or ()), *(filename or ())],
-        node=node,
-        expand=not no_expand,
-        strict=strict,
+    given = [*(paths or ()), *(filename or ())]
+    cluster = session.load_cluster(
+        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
     )
-    session.warn(cluster.warnings, quiet=quiet)
     compiler = Compiler(cluster, session.find_dialect(dialect))
     with place.machine() as machine:
         name = node or only_node(cluster)
@@ -115,33 +112,36 @@ def _carry_out(
 ) -> None:
     """Do to a namespace what the options ask for, and say what was done."""
     from felixpy.dataplane.enforcer import Enforcer, rehearse
-    from felixpy.dataplane.tools import Tools, detect
 
-    chosen = settle(backend, detect(machine))
-    tools = Tools(machine, chosen, wait)
-    enforcer = Enforcer(tools, machine.scratch)
-    if dry_run:
-        session.emit("".join(f"# {command}\n{text}" for command, text in enforcer.plan(wanted).inputs(tools)))
-        return
-    if check:
-        with machine.scratch() as elsewhere:
-            rehearse(tools.in_another(elsewhere), wanted, machine.scratch)
-        say(f"the kernel takes everything ({chosen}); apply would change {enforcer.plan(wanted).summary()} of {words}")
-        return
-    with interruptible(), machine.locked(wait):
-        _apply(enforcer, wanted, f"{words} ({chosen})", seconds)
+    with nullcontext() if dry_run or check else machine.locked(wait):
+        tools = tools_of(machine, backend, wait)
+        enforcer = Enforcer(tools, machine.scratch)
+        if dry_run:
+            session.emit("".join(f"# {command}\n{text}" for command, text in enforcer.plan(wanted).inputs(tools)))
+        elif check:
+            with machine.scratch() as elsewhere:
+                rehearse(tools.in_another(elsewhere), wanted, machine.scratch)
+            summary = enforcer.plan(wanted).summary()
+            say(f"the kernel takes everything ({tools.backend}); apply would change {summary} of {words}")
+        else:
+            _apply(enforcer, wanted, f"{words} ({tools.backend})", seconds)
 
 
 def _apply(enforcer: Enforcer, wanted: Wanted, words: str, seconds: int) -> None:
     """Write, and with `seconds` ask whether it may stay."""
-    applied = enforcer.apply(wanted)
-    for remark in applied.remarks:
-        say(remark)
-    if applied.program.empty:
-        say(f"{words} is in step already; nothing was written")
-        return
-    if seconds and not confirmed(seconds):
-        enforcer.revert(applied.before)
-        say(f"not confirmed: the old rules of {words} are back")
-        raise typer.Exit(1)
+    with interruptible():
+        try:
+            applied = enforcer.apply(wanted)
+        except KeyboardInterrupt as stop:
+            say("; ".join(["interrupted", *getattr(stop, "__notes__", ())]))
+            raise
+        for remark in applied.remarks:
+            say(remark)
+        if applied.program.empty:
+            say(f"{words} is in step already; nothing was written")
+            return
+        if seconds and not confirmed(seconds):
+            enforcer.revert(applied.before)
+            say(f"not confirmed: the old rules of {words} are back")
+            raise typer.Exit(1)
     say(f"{words}: changed {applied.program.summary()}")

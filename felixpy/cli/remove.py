@@ -20,7 +20,7 @@ def remove(
     ] = False,
     wait: LockWait = 10,
 ) -> None:
-    """Take the chains, rules and sets of Felix out of a network namespace, whoever put them there.
+    """Take everything of Felix out of a kernel.
 
     Rules of others stay. No policy is in force afterwards. Without --backend both kinds of iptables are cleared.
 
@@ -30,12 +30,12 @@ def remove(
       sudo felixpy remove --host --dry-run
     """
     from felixpy.dataplane.enforcer import Enforcer
-    from felixpy.dataplane.tools import Tools, detect
+    from felixpy.dataplane.tools import Tools, choose, look
     from felixpy.dataplane.wanted import Wanted
 
     place = choose_place(netns, host=host, command="remove")
     with place.machine() as machine:
-        choice = detect(machine)
+        choice = choose(look(machine))
         backends = (choice.ours or (choice.backend,)) if backend is Backend.auto else (backend.value,)
         enforcers = [Enforcer(Tools(machine, name, wait), machine.scratch) for name in backends]
         if dry_run:

@@ -79,7 +79,7 @@ def _checked(setting: Setting, spelt: str) -> Setting:
         idle = parameters_without_effect()
         if setting.name.lower() in idle:
             return setting
-        names = {name: field.metadata["name"] for name, field in parameters().items()} | idle
+        names = {**idle, **{name: field.metadata["name"] for name, field in parameters().items()}}
         close = get_close_matches(setting.name.lower(), names, n=1)
         hint = f"; did you mean {names[close[0]]}?" if close else ""
         raise UsageError(f"{spelt}: Felix has no such parameter{hint}")

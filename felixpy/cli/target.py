@@ -13,7 +13,7 @@ import typer
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
-    from felixpy.dataplane.tools import Choice
+    from felixpy.dataplane.tools import Choice, Tools
     from felixpy.kernel import Machine
 
 Netns = Annotated[
@@ -63,6 +63,15 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
             "(a lab of its own is not there yet)"
         )
     return Place(netns, f"network namespace {netns}" if netns else "this machine")
+
+
+def tools_of(machine: Machine, backend: Backend, wait: int) -> Tools:
+    """The tools to use."""
+    from felixpy.dataplane.tools import Tools, choose, look, printed
+
+    saves = look(machine)
+    chosen = settle(backend, choose(saves))
+    return Tools(machine, chosen, wait, printed(saves, chosen))
 
 
 def settle(backend: Backend, found: Choice) -> str:

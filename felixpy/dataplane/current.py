@@ -1,0 +1,200 @@
+"""What is in the kernel now: chains, rules and sets as ``iptables-save`` and ``ipset save`` print them.
+
+Felix recognises its own by name: chains by prefix, rules by the hash in their first comment, sets by prefix. Nothing
+else of a rule is taken apart. (felix/iptables/table.go, felix/ipsets/ipsets.go)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from felixpy.canonical import saved
+from felixpy.errors import KernelRefused
+from felixpy.ipsets import IPSet
+from felixpy.ruleset import HASH_PREFIX, TABLES
+
+_CHAINS = "cali-|califw-|calitw-|califh-|calith-|calipi-|calipo-|felix-"
+OWNED_CHAIN = re.compile(_CHAINS)
+"""How chains of Felix begin, those of releases long gone included."""
+
+OWNED_SET = re.compile(r"cali[46]|felix-[46]|felix-(?:masq|all)-ipam-pools$")
+
+HISTORIC = "historic"
+"""In place of a hash: a rule without one that only an old Felix can have put there."""
+
+Spelling = Mapping[tuple[int, str], str]
+"""(family, how we think a rule is printed) → how the tools at hand print it, where that is not the same."""
+
+_HASH = re.compile(rf'--comment "?{HASH_PREFIX}([\w-]{{16}})(?:"| |$)', re.ASCII)
+_HISTORIC = re.compile(
+    rf'(?:^|\ )-[jg]\ (?:{_CHAINS})[^\s"]*$'
+    r"|\ felix-(?:masq|all)-ipam-pools\ "
+    r"|-o\ tunl0\ -m\ addrtype\ !\ --src-type\ LOCAL\ --limit-iface-out"
+    r"\ -m\ addrtype\ --src-type\ LOCAL\ -j\ MASQUERADE",
+    re.VERBOSE,
+)
+_UNREADABLE = re.compile(r"# Table `?(\w+)'? is incompatible, use 'nft' tool")
+
+
+class Rule(NamedTuple):
+    """A rule of one chain. `identity` is Felix's hash, "" for somebody else's rule.
+
+    `text` is what stands behind ``-A <chain> ``. `body` is Felix's wording of what follows the hash, None for a rule
+    that was read from the kernel.
+    """
+
+    identity: str
+    text: str
+    body: str | None = None
+
+    def printed(self, family: int) -> str:
+        """`text` in the spelling of iptables-save."""
+        if self.body is None:
+            return self.text
+        core, rest = saved(self.body, family)
+        return f'{core}-m comment --comment "{HASH_PREFIX}{self.identity}"' + (f" {rest}" if rest else "")
+
+    def is_like(self, current: Rule, family: int, spelling: Spelling) -> bool:
+        """Whether a rule of the kernel is this one: the same hash and the same words.
+
+        Felix stops at the hash, and so overlooks a rule that somebody changed and left the hash in.
+        """
+        if self.identity != current.identity:
+            return False
+        printed = self.printed(family)
+        return printed == current.text or spelling.get((family, printed)) == current.text
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentTable:
+    """One table of one family: every chain with its rules. `chains` holds the kernel's own chains in any case."""
+
+    name: str
+    family: int
+    chains: Mapping[str, tuple[Rule, ...]]
+
+    @classmethod
+    def empty(cls, name: str, family: int) -> CurrentTable:
+        return cls(name, family, dict.fromkeys(TABLES[name], ()))
+
+    def owned(self) -> dict[str, tuple[Rule, ...]]:
+        """The chains of Felix."""
+        return {name: rules for name, rules in self.chains.items() if OWNED_CHAIN.match(name)}
+
+    def guests(self) -> dict[str, tuple[Rule, ...]]:
+        """Chains of others in which rules of Felix stand."""
+        return {
+            name: rules
+            for name, rules in self.chains.items()
+            if not OWNED_CHAIN.match(name) and any(rule.identity for rule in rules)
+        }
+
+
+def read_tables(text: str, family: int) -> dict[str, CurrentTable]:
+    """The tables in what iptables-save printed; those that Felix does not use are left out.
+
+    Raises KernelRefused for a table that iptables-nft could not read, for it then prints nothing of it and no error.
+    """
+    chains: dict[str, list[Rule]] = {}
+    tables: dict[str, dict[str, list[Rule]]] = {}
+    # Not splitlines: a comment may hold characters that only Python takes for the end of a line.
+    for line in text.split("\n"):
+        if line.startswith("-A "):
+            _, chain, rule = f"{line} ".split(" ", 2)
+            chains.setdefault(chain, []).append(_read_rule(rule[:-1]))
+        elif line.startswith(":"):
+            chains[line[1:].split(" ", 1)[0]] = []
+        elif line.startswith("*"):
+            chains = {name: [] for name in TABLES.get(line[1:], ())}
+            tables[line[1:]] = chains
+        elif line.startswith("#") and (found := _UNREADABLE.match(line)) and found[1] in TABLES:
+            raise KernelRefused(
+                f"table {found[1]} (IPv{family}) holds rules of nft that iptables cannot read; nothing was written"
+            )
+    return {
+        name: CurrentTable(name, family, {chain: tuple(rules) for chain, rules in found.items()})
+        for name, found in tables.items()
+        if name in TABLES
+    }
+
+
+def _read_rule(text: str) -> Rule:
+    found = _HASH.search(text)
+    if found:
+        return Rule(found[1], text)
+    return Rule(HISTORIC if _HISTORIC.search(text) else "", text)
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """A set of Felix, wanted or present. `plain` is false for one with options that Felix never gives.
+
+    `listed` are the members once more, in the order in which to write them; () for any order.
+    """
+
+    name: str
+    type: str
+    family: int
+    max_size: int
+    members: frozenset[str]
+    plain: bool = True
+    listed: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of(cls, ipset: IPSet) -> SetState:
+        members = frozenset(ipset.members)
+        return cls(ipset.name, ipset.type, ipset.family, ipset.max_size, members, listed=ipset.members)
+
+    def header(self, name: str) -> str:
+        """The line that creates this set under some name."""
+        return f"create {name} {self.type} family {'inet6' if self.family == 6 else 'inet'} maxelem {self.max_size}"
+
+
+_WITH_VALUE = {"family", "maxelem", "hashsize", "bucketsize", "initval", "timeout", "netmask", "markmask", "range"}
+_CHOSEN_BY_KERNEL = {"hashsize", "bucketsize", "initval"}
+
+
+def read_sets(text: str) -> dict[str, SetState]:
+    """The sets of Felix in what ipset save printed; others are left out."""
+    headers: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
+    # Members of a set, of which there may be very many, stand together.
+    add, found = "", []
+    for line in text.split("\n"):
+        if add and line.startswith(add):
+            found.append(line[len(add) :])
+            continue
+        verb, _, rest = line.partition(" ")
+        name, _, rest = rest.partition(" ")
+        if verb == "create" and OWNED_SET.match(name):
+            headers[name], members[name] = rest, []
+        if verb == "add":
+            add, found = f"add {name} ", members.get(name, [])
+            found.append(rest)
+    return {name: _read_set(name, header, members[name]) for name, header in headers.items()}
+
+
+def _read_set(name: str, header: str, members: Iterable[str]) -> SetState:
+    words = iter(header.split(" "))
+    kind = next(words)
+    options = {word: next(words, "") if word in _WITH_VALUE else "" for word in words}
+    family = 6 if options.pop("family", "inet") == "inet6" else 4
+    max_size = int(options.pop("maxelem", "0"))
+    return SetState(name, kind, family, max_size, frozenset(members), plain=options.keys() <= _CHOSEN_BY_KERNEL)
+
+
+class State(NamedTuple):
+    """Everything of interest in a network namespace at one time."""
+
+    tables: Mapping[tuple[int, str], CurrentTable]
+    sets: Mapping[str, SetState]
+
+    def table(self, family: int, name: str) -> CurrentTable:
+        """A table; one that the kernel has not made yet is empty."""
+        return self.tables.get((family, name)) or CurrentTable.empty(name, family)
+
+
+EMPTY = State({}, {})

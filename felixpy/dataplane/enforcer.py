@@ -1,0 +1,188 @@
+"""Bringing a namespace to what is wanted, or leaving it as it was.
+
+The state is read, the program made from it, and every step run in order. A table that somebody else changed in the
+meantime is read again. If a step fails for good, everything written so far is put back, so what was in force before
+stays in force. Killed at any point, the next run reads what is there and goes on from that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from felixpy.dataplane import setsync
+from felixpy.dataplane.culprit import offending
+from felixpy.dataplane.current import EMPTY, CurrentTable, SetState, State, read_sets, read_tables
+from felixpy.dataplane.program import FAMILIES, Program, plan, plan_table
+from felixpy.dataplane.spelling import ask_for_spelling
+from felixpy.dataplane.tools import Tools, failure, line_number
+from felixpy.dataplane.transaction import Transaction
+from felixpy.dataplane.wanted import Wanted
+from felixpy.errors import FelixpyError, KernelRefused
+from felixpy.kernel import Done, Kernel
+
+ATTEMPTS = 5
+"""How often a table is read again because somebody else changes it at the same time."""
+
+PAUSE_SECONDS = 0.02
+
+Scratch = Callable[[], AbstractContextManager[Kernel]]
+"""Gives a namespace to try things in."""
+
+
+class Applied(NamedTuple):
+    """What was done: the state before, the program that was run, and remarks."""
+
+    before: State
+    program: Program
+    remarks: tuple[str, ...]
+
+
+class Enforcer:
+    """Works on one namespace with the tools of one backend. `scratch` serves to find the rule a table failed for."""
+
+    def __init__(self, tools: Tools, scratch: Scratch | None = None) -> None:
+        self.tools, self.scratch = tools, scratch
+        self.spelling: dict[tuple[int, str], str] = {}
+        self._readable: set[int] = set()
+
+    def read(self, needed: set[int]) -> State:
+        """What is there. Of a family that is not needed and could never be read, nothing is."""
+        tables: dict[tuple[int, str], CurrentTable] = {}
+        for family in FAMILIES:
+            tables |= self._tables(family, needed)
+        sets: dict[str, SetState] = read_sets(self.tools.sets())
+        return State(tables, sets)
+
+    def _tables(self, family: int, needed: set[int]) -> dict[tuple[int, str], CurrentTable]:
+        try:
+            text = self.tools.tables(family)
+        except FelixpyError:
+            if family in needed | self._readable:
+                raise
+            return {}
+        self._readable.add(family)
+        return {(family, name): table for name, table in read_tables(text, family).items()}
+
+    def plan(self, wanted: Wanted, state: State | None = None) -> Program:
+        """What is to be done now, or in some state.
+
+        Rules that seem to have been changed are looked at twice: perhaps the tools only spell them in their own way.
+        """
+        state = state or self.read(wanted.families)
+        program = plan(state, wanted, self.tools.backend, self.spelling)
+        if self.scratch is None or not any(change.suspects for change in program.tables):
+            return program
+        with self.scratch() as kernel:
+            self.spelling |= ask_for_spelling(self.tools.in_another(kernel), program.tables, wanted)
+        return plan(state, wanted, self.tools.backend, self.spelling)
+
+    def apply(self, wanted: Wanted) -> Applied:
+        """Do it, or raise and leave the namespace as it was. What was raised says so, an interruption in a note."""
+        before = self.read(wanted.families)
+        program = self.plan(wanted, before)
+        try:
+            remarks = self._run(program, wanted)
+        except BaseException as wrong:
+            note = self._put_back(before)
+            if isinstance(wrong, FelixpyError):
+                raise type(wrong)(f"{wrong}; {note}") from wrong
+            wrong.add_note(note)
+            raise
+        return Applied(before, program, (*program.repairs(), *remarks))
+
+    def revert(self, before: State) -> None:
+        """Bring back what was ours in an earlier state."""
+        wanted = Wanted.as_it_was(before)
+        self._run(self.plan(wanted), wanted)
+
+    def _put_back(self, before: State) -> str:
+        """Undo what was written; returns what to say about it."""
+        try:
+            self.revert(before)
+        except FelixpyError as worse:
+            return f"putting back what was there before failed as well, so both are mixed now: {worse}"
+        return "what was in force before still is"
+
+    def _run(self, program: Program, wanted: Wanted) -> list[str]:
+        """Run all steps; returns remarks about what did not matter enough to fail."""
+        for fill in program.fills:
+            self.tools.restore_sets(fill.text)
+        for change in program.tables:
+            self._restore(change, wanted)
+        return list(self._destroy(program.stale_sets))
+
+    def _restore(self, change: Transaction, wanted: Wanted) -> None:
+        """Change a table. Raises what the tool's answer means."""
+        done = self.tools.restore(change.family, change.text)
+        for _ in range(ATTEMPTS - 1):
+            if not done.status:
+                return
+            again = self._replan(change, wanted)
+            if again == change:
+                break
+            if again is None:
+                return
+            time.sleep(PAUSE_SECONDS)
+            change = again
+            done = self.tools.restore(change.family, change.text)
+        if done.status:
+            raise self.refusal(change, done)
+
+    def _replan(self, change: Transaction, wanted: Wanted) -> Transaction | None:
+        """The same table, as it has to change by now."""
+        state = State(self._tables(change.family, {change.family}), {})
+        return plan_table(state.table(change.family, change.table), wanted, self.tools.backend, self.spelling)
+
+    def refusal(self, change: Transaction, done: Done) -> FelixpyError:
+        """What the tool said, with the line that it is about."""
+        lines = ["", f"*{change.table}", *change.lines, "COMMIT"]
+        number = line_number(done)
+        line = lines[number] if 0 < number < len(lines) else ""
+        if line in ("", "COMMIT"):
+            found = self._culprit(change)
+            number, line = (found + 2, change.lines[found]) if found >= 0 else (0, "")
+        where = f"table {change.table} (IPv{change.family})" + (f", line {number}, {line!r}," if line else "")
+        return failure(self.tools.restore_command(change.family)[0], done, where)
+
+    def _culprit(self, change: Transaction) -> int:
+        """The index of the line that the kernel does not take, -1 if that cannot be found out."""
+        if self.scratch is None:
+            return -1
+        sets = read_sets(self.tools.sets())
+        with self.scratch() as kernel:
+            tools = self.tools.in_another(kernel)
+            tools.restore_sets(setsync.headers(sets.values()))
+            return offending(change.lines, change.table, lambda text: bool(tools.restore(change.family, text).status))
+
+    def _destroy(self, stale: tuple[str, ...]) -> Iterator[str]:
+        """Destroy sets that no rule uses any more; one that is in use somewhere else stays."""
+        if not stale:
+            return
+        in_use = self.tools.sets_in_use()
+        free = tuple(name for name in stale if name not in in_use)
+        for name in sorted(in_use.intersection(stale)):
+            yield f"set {name} is stale, but rules or sets of others use it: it stays"
+        if free:
+            try:
+                self.tools.restore_sets(setsync.destroy(free))
+            except KernelRefused as refusal:
+                yield f"stale sets stay: {refusal}"
+
+
+def rehearse(tools: Tools, wanted: Wanted, scratch: Scratch | None = None) -> None:
+    """Load everything into an empty namespace: first with --test, which reads only, then for the kernel to judge.
+
+    Raises KernelRefused with the line that is to blame.
+    """
+    enforcer = Enforcer(tools, scratch)
+    program = plan(EMPTY, wanted, tools.backend)
+    for fill in program.fills:
+        tools.restore_sets(fill.text)
+    for change in program.tables:
+        for test in (True, False):
+            done = tools.restore(change.family, change.text, test=test)
+            if done.status:
+                raise enforcer.refusal(change, done)

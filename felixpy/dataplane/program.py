@@ -1,0 +1,78 @@
+"""Everything that leads from one state of a namespace to another, as inputs of the tools, in the order that is safe.
+
+Sets are filled before rules that use them are written, and destroyed when no rule can use them any more. In between
+stand the tables, one input for each table of each family; stale chains go in the input that takes the last jump to
+them away. (felix/dataplane/linux/int_dataplane.go, apply)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from felixpy.dataplane import setsync
+from felixpy.dataplane.current import CurrentTable, Spelling, State
+from felixpy.dataplane.setsync import SetChange
+from felixpy.dataplane.tools import Tools
+from felixpy.dataplane.transaction import NO_SPELLING, Transaction, transaction
+from felixpy.dataplane.wanted import Wanted
+from felixpy.ruleset import TABLES
+
+FAMILIES = (4, 6)
+
+
+class Program(NamedTuple):
+    """The inputs: sets to fill, tables to change, sets to destroy. Nothing in it means that nothing is to be done."""
+
+    fills: tuple[SetChange, ...]
+    tables: tuple[Transaction, ...]
+    stale_sets: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.fills or self.tables or self.stale_sets)
+
+    def summary(self) -> str:
+        """What it changes, in numbers."""
+        sets = sum(len(change.sets) for change in self.fills) + len(self.stale_sets)
+        chains = sum(len(change.chains) for change in self.tables)
+        tables = len(self.tables)
+        return f"{_many(sets, 'set')} and {_many(chains, 'chain')} in {_many(tables, 'table')}"
+
+    def repairs(self) -> Iterator[str]:
+        """What was found damaged, although it bears our signs."""
+        for change in self.tables:
+            for chain in dict.fromkeys(chain for chain, _ in change.suspects):
+                yield f"table {change.table} (IPv{change.family}): a rule of {chain} had been changed and is put right"
+
+    def inputs(self, tools: Tools) -> Iterator[tuple[str, str]]:
+        """(command, its input), in order."""
+        for fill in self.fills:
+            yield "ipset restore", fill.text
+        for change in self.tables:
+            yield " ".join(tools.restore_command(change.family)), change.text
+        if self.stale_sets:
+            yield "ipset restore", setsync.destroy(self.stale_sets)
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def plan(state: State, wanted: Wanted, backend: str, spelling: Spelling = NO_SPELLING) -> Program:
+    """The program for a namespace in some state."""
+    fills = (setsync.fill(state.sets, wanted.sets, family) for family in FAMILIES)
+    changes = (
+        plan_table(state.table(family, name), wanted, backend, spelling) for family in FAMILIES for name in TABLES
+    )
+    return Program(
+        tuple(fill for fill in fills if fill),
+        tuple(change for change in changes if change),
+        setsync.stale(state.sets, wanted.sets),
+    )
+
+
+def plan_table(current: CurrentTable, wanted: Wanted, backend: str, spelling: Spelling) -> Transaction | None:
+    """How one table has to change."""
+    goal = wanted.table(current.family, current.name)
+    return transaction(current, goal, rewrite=backend == "nft", spelling=spelling)

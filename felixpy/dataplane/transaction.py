@@ -1,0 +1,155 @@
+"""(what is there, what shall be there) → the input of one iptables-restore that leads from the one to the other.
+
+One input changes one table of one family, in a single commit. Its lines are in Felix's phases (felix/iptables/table.go,
+applyUpdates): declare new chains and empty those that go, write the rules of our chains, put our hooks into the
+kernel's chains, delete what is left over. Felix goes through its chains in random order, here they are sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from types import MappingProxyType
+from typing import NamedTuple
+
+from felixpy.dataplane.current import CurrentTable, Rule, Spelling
+from felixpy.dataplane.wanted import Hook, WantedTable
+from felixpy.ruleset import TABLES
+
+NO_SPELLING: Spelling = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One restore input, without the lines that open and close it.
+
+    `chains` are those it changes. `suspects` are rules, with their chains, that are there with the right hash and other
+    words: somebody changed them, or the tools spell them in a way of their own.
+    """
+
+    family: int
+    table: str
+    lines: tuple[str, ...]
+    chains: tuple[str, ...]
+    suspects: tuple[tuple[str, Rule], ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "\n".join((f"*{self.table}", *self.lines, "COMMIT", ""))
+
+
+def transaction(
+    current: CurrentTable, wanted: WantedTable, *, rewrite: bool, spelling: Spelling = NO_SPELLING
+) -> Transaction | None:
+    """How to change a table, None if it is as it shall be.
+
+    A chain that differs is mended rule by rule, so that rules above the first difference keep their counters; with
+    `rewrite` it is emptied and written anew. Felix does the first with legacy tables and the second with nft, where a
+    change costs the same whatever its size.
+    """
+    view = _View(current.family, spelling)
+    present = current.owned()
+    stale = sorted(present.keys() - wanted.chains.keys(), key=str.encode)
+    new = wanted.chains.keys() - present.keys()
+    changed = [
+        name
+        for name in sorted(wanted.chains, key=str.encode)
+        if name in new or not view.alike(present[name], wanted.chains[name])
+    ]
+    emptied = {*stale, *(changed if rewrite else new)}
+    lines = [f":{name} - -" for name in sorted(emptied, key=str.encode)]
+    for name in changed:
+        lines.extend(view.mended(name, () if name in emptied else present[name], wanted.chains[name]))
+    hooked = []
+    for name in _hook_chains(current, wanted):
+        if rehung := list(view.rehung(name, current.chains[name], wanted.hooks.get(name, ()))):
+            hooked.append(name)
+            lines.extend(rehung)
+    lines.extend(f"--delete-chain {name}" for name in stale)
+    if not lines:
+        return None
+    suspects = [
+        (name, rule) for name in changed for rule in view.suspects(present.get(name, ()), wanted.chains[name])
+    ] + [
+        (name, rule)
+        for name in hooked
+        for rule in view.suspects(_ours(current.chains[name]), [hook.rule for hook in wanted.hooks.get(name, ())])
+    ]
+    return Transaction(current.family, current.name, tuple(lines), (*changed, *hooked, *stale), tuple(suspects))
+
+
+def _ours(rules: Sequence[Rule]) -> list[Rule]:
+    return [rule for rule in rules if rule.identity]
+
+
+def _hook_chains(current: CurrentTable, wanted: WantedTable) -> list[str]:
+    """Chains of others that hold rules of ours or shall hold some: the kernel's in hook order, then the rest.
+
+    A chain of others that is gone cannot get its rule of ours back, and needs none.
+    """
+    concerned = current.guests().keys() | wanted.hooks.keys()
+    kernel = TABLES[current.name]
+    others = sorted((concerned - set(kernel)) & current.chains.keys(), key=str.encode)
+    return [*(name for name in kernel if name in concerned), *others]
+
+
+class _View(NamedTuple):
+    """How rules of a family compare, and the lines that make one list of rules into another."""
+
+    family: int
+    spelling: Spelling
+
+    def same(self, rule: Rule, there: Rule) -> bool:
+        return rule.is_like(there, self.family, self.spelling)
+
+    def alike(self, present: Sequence[Rule], wanted: Sequence[Rule]) -> bool:
+        return len(present) == len(wanted) and all(map(self.same, wanted, present))
+
+    def suspects(self, present: Sequence[Rule], wanted: Sequence[Rule]) -> Iterator[Rule]:
+        for rule, there in zip(wanted, present, strict=False):
+            if rule.identity == there.identity and not self.same(rule, there):
+                yield rule
+
+    def mended(self, chain: str, present: Sequence[Rule], wanted: Sequence[Rule]) -> Iterator[str]:
+        """Replace what differs, then cut the tail off or append to it; a cut rule's successor moves to its number."""
+        for number, (rule, there) in enumerate(zip_longest(wanted, present), start=1):
+            if rule is None:
+                yield f"-D {chain} {len(wanted) + 1}"
+            elif there is None:
+                yield f"-A {chain} {rule.text}"
+            elif not self.same(rule, there):
+                yield f"-R {chain} {number} {rule.text}"
+
+    def rehung(self, chain: str, present: Sequence[Rule], hooks: Sequence[Hook]) -> Iterator[str]:
+        """Take out all rules of ours and put them into their places, if any of them is not in its place.
+
+        Rules go by value, not by number: so a foreign rule that came or went since the table was read does no harm.
+        """
+        foreign = sum(not rule.identity for rule in present)
+        if self.in_place(present, hooks, foreign):
+            return
+        yield from (f"-D {chain} {rule.text}" for rule in _ours(present))
+        top = [hook.rule for hook in hooks if hook.below == 0]
+        yield from (f"-I {chain} {rule.text}" for rule in reversed(top))
+        for above, hook in enumerate(hooks):
+            if 0 < hook.below < foreign:
+                yield f"-I {chain} {above + hook.below + 1} {hook.rule.text}"
+            elif hook.below:
+                yield f"-A {chain} {hook.rule.text}"
+
+    def in_place(self, present: Sequence[Rule], hooks: Sequence[Hook], foreign: int) -> bool:
+        """Whether every hook stands below as many foreign rules as it shall, and nothing else of ours is there."""
+        if len(present) != len(hooks) + foreign:
+            return False
+        wanted = iter(hooks)
+        hook = next(wanted, None)
+        passed = 0
+        for rule in present:
+            if hook and min(hook.below, foreign) == passed and self.same(hook.rule, rule):
+                hook = next(wanted, None)
+            elif rule.identity:
+                return False
+            else:
+                passed += 1
+        return hook is None

@@ -1,0 +1,102 @@
+"""What the kernel shall hold: the rules and sets of a compiled node, of an earlier time, or none at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from felixpy.canonical import kernel_rules
+from felixpy.dataplane.current import CurrentTable, Rule, SetState, State
+from felixpy.ruleset import HASH_PREFIX, Chain, Ruleset, Table
+
+END = 1 << 30
+"""More rules than any chain has."""
+
+
+class Hook(NamedTuple):
+    """A rule of ours in somebody else's chain, below as many of their rules as `below` says."""
+
+    rule: Rule
+    below: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTable:
+    """Our part of one table: chains of our own, and rules in chains of others."""
+
+    name: str
+    family: int
+    chains: Mapping[str, tuple[Rule, ...]]
+    hooks: Mapping[str, tuple[Hook, ...]]
+
+    @classmethod
+    def empty(cls, name: str, family: int) -> WantedTable:
+        return cls(name, family, {}, {})
+
+    @classmethod
+    def of(cls, table: Table, *, append: bool) -> WantedTable:
+        """A compiled table. Hooks stand above all foreign rules or, with `append`, below them.
+
+        What Felix appends stands at the end of its chain in any case. (ChainInsertMode)
+        """
+        hooks: dict[str, tuple[Hook, ...]] = {}
+        for part, below in ((table.inserted, END if append else 0), (table.appended, END)):
+            for name, chain in part.items():
+                hooks[name] = (*hooks.get(name, ()), *(Hook(rule, below) for rule in _rules(chain)))
+        return cls(table.name, table.family, {chain.name: tuple(_rules(chain)) for chain in table.chains}, hooks)
+
+    @classmethod
+    def as_it_was(cls, table: CurrentTable) -> WantedTable:
+        """What was ours in a table at some time, in the same places."""
+        hooks = {name: tuple(_placed(rules)) for name, rules in table.guests().items()}
+        return cls(table.name, table.family, table.owned(), hooks)
+
+
+def _rules(chain: Chain) -> Iterator[Rule]:
+    """A chain rule by rule; one with a list of addresses stands once for each, as in the kernel.
+
+    Felix hands the list over as it is and then takes the rules that the kernel makes of it for strangers.
+    """
+    for body, identity in zip(chain.bodies, chain.hashes, strict=True):
+        comment = f'-m comment --comment "{HASH_PREFIX}{identity}"'
+        for piece in kernel_rules(body):
+            yield Rule(identity, f"{comment} {piece}" if piece else comment, piece)
+
+
+def _placed(rules: tuple[Rule, ...]) -> Iterator[Hook]:
+    below = 0
+    for rule in rules:
+        if rule.identity:
+            yield Hook(rule, below)
+        else:
+            below += 1
+
+
+class Wanted(NamedTuple):
+    """Everything that shall be there, and nothing else of ours."""
+
+    tables: Mapping[tuple[int, str], WantedTable]
+    sets: Mapping[str, SetState]
+
+    @classmethod
+    def of(cls, ruleset: Ruleset, *, append: bool = False) -> Wanted:
+        tables = {key: WantedTable.of(table, append=append) for key, table in ruleset.tables.items()}
+        return cls(tables, {ipset.name: SetState.of(ipset) for ipset in ruleset.sets})
+
+    @classmethod
+    def as_it_was(cls, state: State) -> Wanted:
+        tables = {key: WantedTable.as_it_was(table) for key, table in state.tables.items()}
+        return cls(tables, state.sets)
+
+    @classmethod
+    def nothing(cls) -> Wanted:
+        return cls({}, {})
+
+    @property
+    def families(self) -> set[int]:
+        return {family for family, _ in self.tables}
+
+    def table(self, family: int, name: str) -> WantedTable:
+        """A table; of one that is not mentioned we want to have nothing."""
+        return self.tables.get((family, name)) or WantedTable.empty(name, family)
