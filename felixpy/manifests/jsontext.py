@@ -22,6 +22,7 @@ Scan = Callable[[str, int], tuple[Any, int]]
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _blanks = re.compile(r"[ \t\r\n]*").match
+_next = re.compile(r"[ \t\r\n]*([,}\]]?)[ \t\r\n]*").match
 
 
 def _constant(name: str) -> None:
@@ -73,12 +74,13 @@ def member(text: str, offset: int) -> tuple[str, int]:
 
 def following(text: str, offset: int, closing: str) -> tuple[int, bool]:
     """After an element: the next one's offset, or, with False, where the object or array ends."""
-    offset = skip(text, offset)
-    if text[offset] == closing:
-        return offset + 1, False
-    if text[offset] != ",":
-        raise NotJson(offset, f'"," or "{closing}" is expected')
-    return skip(text, offset + 1), True
+    found = _next(text, offset)
+    assert found
+    if found[1] == ",":
+        return found.end(), True
+    if found[1] != closing:
+        raise NotJson(found.start(1), f'"," or "{closing}" is expected')
+    return found.end(1), False
 
 
 def first(text: str, offset: int, closing: str) -> tuple[int, bool]:

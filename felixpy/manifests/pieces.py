@@ -46,6 +46,10 @@ class Unreadable(Exception):
         super().__init__(reason)
 
 
+class TooLarge(Unreadable):
+    """A document with too many values, whatever else may be wrong with it."""
+
+
 def is_list(kind: object, items: object) -> bool:
     """Whether an object is a list of objects: kind List, or PodList and the like, with a list of items."""
     return isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from felixpy.manifests.pieces import MAX_DEPTH, MAX_NODES, Unreadable
+from felixpy.manifests.pieces import MAX_DEPTH, MAX_NODES, TooLarge, Unreadable
 
 HAS_C_PARSER = hasattr(yaml, "CSafeLoader")
 _Parser: Any = yaml.CSafeLoader if HAS_C_PARSER else yaml.SafeLoader
@@ -44,7 +44,7 @@ class _Guarded(_Implied):
             raise Unreadable(parent.start_mark.index, f"lists and mappings are nested more than {MAX_DEPTH} deep")
         if self._count > MAX_NODES:
             reason = f"the document has more than {MAX_NODES:,} values"
-            raise Unreadable(parent.start_mark.index, reason, "split it into several documents")
+            raise TooLarge(parent.start_mark.index, reason, "split it into several documents")
 
     def ascend_resolver(self) -> None:
         self._depth -= 1

@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from felixpy.errors import Path
 from felixpy.manifests import pieces, scalars, syntax
-from felixpy.manifests.pieces import MAX_NODES, Flaw, Unreadable, Value, is_list
+from felixpy.manifests.pieces import MAX_NODES, Flaw, TooLarge, Unreadable, Value, is_list
 from felixpy.manifests.yamlnodes import LIST, MAP, PLAIN, TEXT, compose, size
 
 _LONG = 2**18
@@ -36,9 +36,19 @@ class Reader:
 
     def documents(self, start: int, end: int) -> list[Value]:
         """The documents between two offsets: one, unless ``...`` or directives separate more."""
-        if end - start > _LONG and (value := self._items(start, end)):
-            return [value]
-        return [self._value(node, start) for node in self._nodes(self._text[start:end], start)]
+        in_item: Unreadable | None = None
+        if end - start > _LONG:
+            try:
+                if value := self._items(start, end):
+                    return [value]
+            except Unreadable as wrong:
+                in_item = wrong
+        try:
+            return [self._value(node, start) for node in self._nodes(self._text[start:end], start)]
+        except TooLarge:
+            if in_item:
+                raise in_item from None
+            raise
 
     def value(self, start: int, end: int) -> Value:
         """The one object between two offsets, which need not be at the start of a line."""
@@ -77,10 +87,13 @@ class Reader:
             raise syntax.explained(wrong, self._text, offset, offset + len(piece)) from None
         except Unreadable as wrong:
             flaw = wrong.flaw
-            raise Unreadable(flaw.offset + offset, flaw.reason, flaw.hint) from None
+            raise type(wrong)(flaw.offset + offset, flaw.reason, flaw.hint) from None
 
     def _items(self, start: int, end: int) -> Value | None:
-        """A long block List, item by item; None if it is not one or uses anchors across items."""
+        """A long block List, item by item; None if it is not one.
+
+        Raises Unreadable for what does not stand alone, because of a wrong cut, an alias or a real mistake.
+        """
         found = pieces.items(self._text, start, end)
         if not found:
             return None
@@ -95,7 +108,7 @@ class Reader:
             for begin, ending in places:
                 [item] = [self._value(node, begin) for node in self._nodes(self._text[begin:ending], begin)]
                 parts += item.parts or [item]
-        except (Unreadable, ValueError, AttributeError, KeyError):
+        except (ValueError, AttributeError, KeyError):
             return None
         return Value(header.data, header.start, end, parts)
 

@@ -111,7 +111,7 @@ def test_named_ports() -> None:
     ]
     first = [{"name": "sig", "containerPort": 36412, "protocol": "SCTP"}]
     given = spec(nodeName="node1", initContainers=[{"ports": first}], containers=[{"ports": main}, {}])
-    expected = (NamedPort("http", "tcp", 8080), NamedPort("dns", "udp", 53), NamedPort("sig", "sctp", 36412))
+    expected = (NamedPort("http", "tcp", 8080), NamedPort("dns", "udp", 53), NamedPort("sig", "sctp", 36412, init=True))
     assert only_workload(given).ports == expected
 
 

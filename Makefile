@@ -1,0 +1,90 @@
+# felixpy: everything around the code. Two commands are enough on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/locked
+READY := $(VENV)/ready
+UV := uv==0.13.8
+DEMO := fixtures/demo/access-nginx.yaml
+PYTEST := $(BIN)/python -m pytest
+# Root works in namespaces right away; others through sudo if that asks nothing; in CI nobody gets away without.
+SUDO = $(shell [ "$$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null && echo sudo; })
+NAMESPACED = $(SUDO) env CI=$(CI) PYTHONDONTWRITEBYTECODE=1 $(PYTEST) -p no:cacheprovider -m netns
+export PYTHON
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check lint types unit property netns conformance bench wheel docs vm lock clean kernel-tools
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(LOCKED): requirements.lock
+	@tools/system.sh python
+	@echo "felixpy: making the environment $(VENV)" >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+kernel-tools:
+	@tools/system.sh kernel
+
+install: $(READY)  ## the environment .venv with felixpy and all tools, exactly as locked
+
+demo: $(READY)  ## compile the example of the README into rules and sets
+	$(BIN)/felixpy render $(DEMO)
+	$(BIN)/felixpy render $(DEMO) --ipsets --quiet
+
+test: $(READY) kernel-tools lint types  ## all there is: style, types, and every test, also those in network namespaces
+	$(if $(SUDO),@$(NAMESPACED))
+	@$(PYTEST) $(if $(SUDO),-m "not netns")
+
+check: lint types unit  ## what to run before a commit: style, types, quick tests
+
+lint: $(READY)  ## ruff, and whether the generated page is up to date
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/python tools/document_settings.py --check || { echo "docs/settings.md is out of date: make docs" >&2; false; }
+
+types: $(READY)  ## mypy, strict
+	@$(BIN)/mypy
+
+unit: $(READY)  ## the quick tests only: no namespaces, nothing slow
+	@$(PYTEST) -m "not netns and not slow"
+
+property: $(READY)  ## laws on generated clusters, with more examples than `make test` tries
+	@$(PYTEST) -m property --hypothesis-profile=thorough
+
+netns: $(READY) kernel-tools  ## what needs a real kernel: every recorded case loads and reads back
+	@$(NAMESPACED)
+
+conformance: $(READY)  ## compare with the recorded answers of Felix v3.32.1; prints the parity table
+	@$(PYTEST) tests/conformance
+
+bench: $(READY)  ## time and memory of rendering whole clusters
+	@$(BIN)/python -m tests.bench
+
+wheel: $(READY)  ## a wheel in dist/
+	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
+
+docs: $(READY)  ## docs/settings.md anew
+	@$(BIN)/python tools/document_settings.py
+
+vm:  ## the demo and the tests in a virtual machine, for those without Linux or root
+	vagrant up
+	vagrant ssh -c 'cd /opt/felixpy && make test'
+
+lock:  ## requirements.lock anew from pyproject.toml
+	@$(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/pip install --quiet $(UV)
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--upgrade --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	@rm -r $(VENV)-lock
+
+clean:  ## remove the environment and all that was generated
+	@rm -rf $(VENV) $(VENV)-lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@find felixpy tests -name __pycache__ -prune -exec rm -r {} +

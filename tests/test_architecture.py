@@ -1,0 +1,190 @@
+"""The rules of the house that a machine can keep: who imports whom, what is public, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import felixpy
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "felixpy"
+LONGEST = 420
+
+LAYERS = [
+    {"errors", "names", "canonical"},
+    {"parameters", "marks", "dump"},
+    {"config"},
+    {"model"},
+    {"selector"},
+    {"manifests", "verdict", "labels", "dialects"},
+    {"ipsets"},
+    {"rules", "nodesets", "hosts"},
+    {"resolve"},
+    {"match"},
+    {"ruleset"},
+    {"plan", "annotate", "export", "refusals"},
+    {"render", "decode"},
+    {"compiler"},
+    {"fleet", "machine", "kernel", "walk"},
+    {"dataplane", "trace"},
+    {"cli"},
+]
+"""From the bottom up; a module imports from layers below its own only. A package counts as one module."""
+
+ALLOWED = {
+    "manifests": {"errors", "config", "model", "selector"},
+    "verdict": {"errors", "config", "model", "selector"},
+}
+"""Modules that may import less than their layer permits: an oracle that borrows from the compiler proves little."""
+
+READERS = {"manifests": {"cli"}, "verdict": {"cli"}}
+"""Modules that only these may import: the compiler knows neither files nor the oracle."""
+
+OWNERS = {
+    "yaml": "manifests",
+    "jinja2": "render",
+    "pyroute2": "machine",
+    "subprocess": "kernel",
+    "iptc": "readback",
+    "distributed": "fleet",
+    "typer": "cli",
+}
+"""Libraries that concern one module each."""
+
+SLOW_TO_IMPORT = {"yaml", "jinja2", "pyroute2", "iptc", "rich", "numpy"}
+"""What ``felixpy --help`` has to do without: together they cost several times what the help costs."""
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    """(module of a layer, file) for every file but the two entrances of the package."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        module = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if module not in ("__init__", "__main__"):
+            yield module, file
+
+
+def imports(file: Path) -> Iterator[tuple[str, int]]:
+    """(dotted name, line) of every import, wherever in the file it stands."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from ((alias.name, node.lineno) for alias in names)
+            case ast.ImportFrom(module="felixpy", names=names):
+                yield from ((f"felixpy.{alias.name}", node.lineno) for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module, node.lineno
+            case ast.ImportFrom(level=level) if level:
+                yield "a relative import", node.lineno
+
+
+def edges() -> Iterator[tuple[str, str, str]]:
+    """(importer, imported module of felixpy, file:line) between different modules."""
+    for module, file in sources():
+        for name, line in imports(file):
+            if name.startswith("felixpy.") and (target := name.split(".")[1]) != module:
+                yield module, target, f"{file.relative_to(ROOT)}:{line}"
+
+
+def test_every_module_has_its_layer() -> None:
+    layered = [module for layer in LAYERS for module in layer]
+    assert len(layered) == len(set(layered))
+    assert {module for module, _ in sources()} == set(layered)
+
+
+def test_imports_point_down() -> None:
+    height = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+    wrong = [
+        f"{place}: {module} imports {target}, which is not below it"
+        for module, target, place in edges()
+        if module in height and height.get(target, -1) >= height[module]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_some_modules_know_even_less() -> None:
+    wrong = [
+        f"{place}: {module} may not import {target}"
+        for module, target, place in edges()
+        if target not in ALLOWED.get(module, {target}) or module not in READERS.get(target, {module})
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_library_has_one_owner() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line}: {name} belongs to {OWNERS[library]}"
+        for module, file in sources()
+        for name, line in imports(file)
+        if (library := name.split(".")[0]) in OWNERS and module != OWNERS[library]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_imports_name_their_module_in_full() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for _, file in sources()
+        for name, line in imports(file)
+        if name in ("a relative import", "felixpy")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_help_needs_no_heavy_library() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "felixpy", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    imported = set(re.findall(r"\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "felixpy" in imported
+    assert not {name.split(".")[0] for name in imported} & SLOW_TO_IMPORT
+
+
+def test_public_names_exist_and_are_complete() -> None:
+    """Whatever `felixpy` offers lazily is in ``__all__``, and every name there leads to something."""
+    assert set(felixpy.__all__) == set(felixpy._HOMES) | {"CALICO_VERSION", "__version__"}
+    for name in felixpy.__all__:
+        assert getattr(felixpy, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = felixpy.nothing
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_each_module_keeps_the_promises_of_its_all(file: Path) -> None:
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if "__all__" in file.read_text():
+        module = importlib.import_module(name)
+        assert [public for public in module.__all__ if not hasattr(module, public)] == []
+
+
+def test_files_stay_short() -> None:
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for _, file in sources()}
+    assert {file: length for file, length in lengths.items() if length > LONGEST} == {}
+
+
+def committed() -> list[Path]:
+    """What git would commit; an unpacked archive has no git, then everything that is no product of building."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode == 0:
+        return [ROOT / line for line in listed.stdout.splitlines()]
+    return [file for file in ROOT.rglob("*") if not any(part.startswith(".") for part in file.relative_to(ROOT).parts)]
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    """Paths of homes, checkouts and scratch folders mean nothing to anybody else."""
+    foreign = re.compile(rb"(?<![\w./-])/(?:home/\w+|root|work|tmp/\w)(?:/|\b)")
+    wrong = [
+        f"{file.relative_to(ROOT)}: {found[0].decode()}"
+        for file in committed()
+        if file.is_file() and b"\0" not in (text := file.read_bytes()) and (found := foreign.search(text))
+    ]
+    assert not wrong, "\n".join(wrong)

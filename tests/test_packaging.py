@@ -1,0 +1,86 @@
+"""What people install works: the wheel carries the templates, and the command runs anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from tests.conformance.comparison import difference
+from tests.conformance.recordings import ROOT as RECORDINGS
+from tests.conformance.recordings import Case
+
+CHECKOUT = Path(__file__).parents[1]
+CASE = Case(RECORDINGS / "k8s" / "shop-three-tiers")
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """What a command prints; nothing in its environment may lead it back to the checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), folder=CHECKOUT)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a fresh environment that has the wheel, and of everything else what is installed here.
+
+    The checkout must not be found: the other packages come from a path file that names only their folder.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "lib" / version / "site-packages"
+    (site / "libraries.pth").write_text(f"{Path(jinja2.__file__).parents[1]}\n")
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--quiet", "--disable-pip-version-check")
+    run(*pip, "install", "--no-deps", "--no-index", "--no-compile", wheel, folder=folder)
+    return folder / "bin" / "felixpy"
+
+
+def test_the_wheel_holds_the_templates_and_nothing_foreign(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    templates = {f"felixpy/{file.relative_to(CHECKOUT)}" for file in (CHECKOUT / "templates").rglob("*.j2")}
+    modules = {str(file.relative_to(CHECKOUT)) for file in (CHECKOUT / "felixpy").rglob("*.py")}
+    assert templates
+    assert templates | modules <= names
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"felixpy"}
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_installed_command_renders(installed: Path, tmp_path: Path) -> None:
+    site = run(installed.parent / "python", "-c", "import felixpy; print(felixpy.__file__)", folder=tmp_path)
+    assert site.startswith(str(installed.parents[1])), "the checkout was found instead of the wheel"
+    for family in CASE.families:
+        command = (installed, "render", CASE.folder / "manifests.yaml", "--node", CASE.node, f"-{family}")
+        assert difference(CASE.expected(family), run(*command, folder=tmp_path)) == ""
+
+
+def test_the_lock_pins_and_hashes_everything() -> None:
+    """Nothing is installed that the lock does not name, by version and content, whatever index it comes from."""
+    text = re.sub(r"^ *#.*\n", "", (CHECKOUT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    assert "://" not in text
+    entries = re.split(r"\n(?=\w)", text.replace("\\\n", " "))
+    assert all(
+        re.fullmatch(r"[\w.-]+==[\w.]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+\s*", entry) for entry in entries
+    )
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    groups = [item for group in project["dependency-groups"].values() for item in group if isinstance(item, str)]
+    wanted = {re.split("[<>=!]", name)[0].lower() for name in (*project["project"]["dependencies"], *groups)}
+    assert wanted <= {entry.partition("==")[0] for entry in entries}

@@ -1,0 +1,125 @@
+"""Which files are read, and as what."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from felixpy.manifests.documents import read
+
+POD = "apiVersion: v1\nkind: Pod\n"
+MANIFEST = "(is this a Kubernetes manifest?)"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "b.yaml": "apiVersion: v1\nkind: B\n",
+        "a.YML": "apiVersion: v1\nkind: A\n",
+        "sub/c.json": '{"apiVersion": "v1", "kind": "C"}',
+        ".git/d.yaml": "apiVersion: v1\nkind: Hidden\n",
+        "readme.txt": "hello",
+        "values.yaml": "replicas: 3\n---\n- x\n",
+        "none/x.txt": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def outcome(*paths: str) -> tuple[list[str], list[str]]:
+    found = read(paths)
+    return [f"{data['kind']} {source.file}" for data, source in found.documents], [str(p) for p in found.problems]
+
+
+SKIPPED = "warning: skipped: nothing in it is a Kubernetes object (apiVersion and kind are missing)"
+
+
+@pytest.mark.usefixtures("folder")
+def test_which_files_are_read():
+    everything = ["A a.YML", "B b.yaml", "C sub/c.json"]
+    assert outcome() == (everything, [f"values.yaml: {SKIPPED}"])
+    assert outcome(".") == (everything, [f"values.yaml: {SKIPPED}"])
+    assert outcome("sub") == (["C sub/c.json"], [])
+    assert outcome("sub/") == (["C sub/c.json"], [])
+    assert outcome("b.yaml", "./b.yaml", "sub", "sub/../b.yaml") == (["B b.yaml", "C sub/c.json"], [])
+    assert outcome(".git/d.yaml") == (["Hidden .git/d.yaml"], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_all_problems_of_files_are_told_together():
+    reason = f"apiVersion and kind are missing {MANIFEST}"
+    no_object = "a Kubernetes object is expected, not"
+    assert outcome("nowhere.yaml", "none", "readme.txt", "values.yaml", "b.yaml") == (
+        ["B b.yaml"],
+        [
+            "none: the folder holds no manifests (.yaml, .yml, .json)",
+            "nowhere.yaml: there is no such file or folder",
+            f"readme.txt:1:1: the first document: {no_object} text {MANIFEST}",
+            f"values.yaml:1:1: the first document: {reason}",
+            f"values.yaml:3:3: item 1 of the second document: {no_object} text {MANIFEST}",
+        ],
+    )
+    assert outcome(".", "values.yaml")[1][0] == f"values.yaml:1:1: the first document: {reason}"
+
+
+def test_a_stranger_beside_objects_is_a_problem_in_folders_too(folder):
+    (folder / "b.yaml").write_text("apiVersion: v1\nkind: B\n---\nreplicas: 3\n")
+    assert "b.yaml:4:1: the second document: apiVersion and kind are missing" in "\n".join(outcome()[1])
+
+
+ENCODED = {
+    "byte order mark": (b"\xef\xbb\xbfapiVersion: v1\nkind: A\n", ["A x"], []),
+    "utf-16": ("apiVersion: v1\nkind: A\n".encode("utf-16"), ["A x"], []),
+    "utf-16, big end": (b"\xfe\xff" + '{"apiVersion": "v1", "kind": "A"}'.encode("utf-16-be"), ["A x"], []),
+    "latin-1": ("a: 1\nb: ü\n".encode("latin-1"), [], ["x:2: byte 0xfc is not UTF-8 (save the file as UTF-8)"]),
+    "binary": (b"\x7fELF\x00\x01\xff", [], ["x: a binary file, not text"]),
+    "nul": (b"a: \x00", [], ["x: a binary file, not text (it has NUL characters)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content, documents, problems", ENCODED.values(), ids=ENCODED)
+def test_encodings(folder, content, documents, problems):
+    (folder / "x").write_bytes(content)
+    assert outcome("x") == (documents, problems)
+
+
+def test_standard_input_and_what_the_shell_opens():
+    source = io.TextIOWrapper(io.BytesIO(POD.encode()), encoding="ascii")
+    assert read(["-"], stdin=source).documents[0].data["kind"] == "Pod"
+    reader, writer = os.pipe()
+    os.write(writer, POD.encode())
+    os.close(writer)
+    try:
+        assert read([f"/dev/fd/{reader}"]).documents[0].data["kind"] == "Pod"
+    finally:
+        os.close(reader)
+
+
+def test_json_alone_does_without_the_reader_of_yaml(folder):
+    (folder / "x.yaml").write_text('---\n{"apiVersion": "v1", "kind": "A"}\n---\n{"apiVersion": "v1", "kind": "B"}\n')
+    code = (
+        "import sys; from felixpy.manifests.documents import read; found = read(['x.yaml', 'sub']);"
+        "print(len(found.documents), found.problems, 'felixpy.manifests.yamltext' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "3 [] False\n"
+
+
+def test_without_the_c_parser_there_is_one_warning(folder, monkeypatch):
+    monkeypatch.setattr("felixpy.manifests.yamlnodes.HAS_C_PARSER", False)
+    documents, problems = outcome("a.YML", "b.yaml")
+    assert len(documents) == 2
+    assert problems == [
+        "a.YML: warning: PyYAML was installed without its C parser, reading YAML takes ten times as long"
+        " (install libyaml)"
+    ]

@@ -1,0 +1,164 @@
+"""The templates themselves: their form, and that every one of every dialect draws what it should."""
+
+from __future__ import annotations
+
+import re
+
+import jinja2
+import pytest
+
+from felixpy import render
+from felixpy.compiler import Compiler
+from felixpy.config import Setting
+from felixpy.dialects import DIALECTS
+from felixpy.model import Host, Qos, Rule, Side
+from felixpy.render import Renderer, template_root
+from felixpy.ruleset import Ruleset
+from tests.clusters import ALLOW, DENY, LOG, PASS, cluster, host_endpoint, node, pod, policy, pool
+
+ROOT = template_root()
+FILES = {file.relative_to(ROOT).as_posix(): file.read_text() for file in sorted(ROOT.rglob("*.j2"))}
+LINE = re.compile(r"% |\{# .* #\}$|-A (?:\{\{ chain \}\}|[A-Z]+)(?: |\{\{)|#\{\{ rule\.number \}\}$")
+
+QUOTED = re.compile(r'"[^"]*"')
+"""What stands in quotes may hold any number of blanks."""
+
+NETS = ("10.0.0.0/8", "11.0.0.0/8", "fd00::/8", "fe00::/8")
+RULES = (
+    LOG,
+    DENY,
+    PASS,
+    Rule(action="allow", source=Side(nets=NETS, not_nets=NETS), destination=Side(nets=NETS), annotations=(("a", "b"),)),
+    ALLOW,
+)
+THINGS = (
+    node(ipip_tunnel="10.0.0.1", vxlan_tunnel_v4="10.1.0.1", vxlan_tunnel_v6="fd00::1"),
+    pool("10.0.0.0/16", ipip=True, nat_outgoing=True),
+    pool("10.1.0.0/16", vxlan=True),
+    pool("fd00::/48", vxlan=True, nat_outgoing=True),
+    pod(
+        "a",
+        "10.0.0.2",
+        "fd00::2",
+        qos=Qos(ingress_packet_rate=1, ingress_packet_burst=5, egress_packet_rate=1, egress_packet_burst=5,
+                ingress_connections=2, egress_connections=2),
+        dscp=46,
+        floating=(("10.0.0.2", "192.0.2.2"), ("fd00::2", "2001:db8::2")),
+        spoofable=("10.9.0.0/24", "fd09::/64"),
+    ),
+    pod("b1", "10.0.0.3"),
+    pod("b2", "10.0.0.4"),
+    host_endpoint("one", "eth0"),
+    host_endpoint("two", "eth1"),
+    host_endpoint("all", "*"),
+    *(policy(f"p{at}", order=float(at), inbound=RULES, outbound=RULES) for at in range(7)),
+    policy("forwarded", order=8.0, apply_on_forward=True),
+    policy("early", order=9.0, pre_dnat=True, inbound=RULES, ingress=[ALLOW]),
+    policy("raw", order=10.0, do_not_track=True, inbound=RULES, outbound=RULES),
+)  # fmt: skip
+SWITCHES = {
+    "WireguardEnabled": "true",
+    "WireguardEnabledV6": "true",
+    "WireguardHostEncryptionEnabled": "true",
+    "ClusterType": "openstack",
+    "IstioAmbientMode": "Enabled",
+    "FloatingIPs": "Enabled",
+    "WorkloadSourceSpoofing": "Any",
+    "FlowLogsLocalReporter": "Enabled",
+    "IptablesFilterAllowAction": "Return",
+    "IptablesMangleAllowAction": "Return",
+    "LogActionRateLimit": "5/minute",
+}
+
+
+@pytest.fixture(scope="module", params=list(DIALECTS))
+def dialect(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def everything(dialect: str) -> list[Ruleset]:
+    """A node with everything that a template can draw, with the switches on and off, with and without IPVS."""
+    compiler = Compiler(cluster(*THINGS, service_cidrs=("10.96.0.0/12", "fd96::/112")), DIALECTS[dialect])
+    eth = {"eth0": (), "eth1": ()}
+    on = [Setting(name, value) for name, value in SWITCHES.items()]
+    return [
+        compiler.compile("node1", Host(interfaces={**eth, "kube-ipvs0": ()}), on),
+        compiler.compile("node1", Host(interfaces=eth), [Setting("WorkloadSourceSpoofing", "Any")]),
+    ]
+
+
+def names(dialect: str) -> set[str]:
+    """Templates of a dialect, without those that are only included."""
+    files = (name.partition("/") for name in FILES)
+    found = {rest.removesuffix(".j2") for folder, _, rest in files if folder in DIALECTS[dialect].templates}
+    return {name for name in found if not name.rpartition("/")[2].startswith("_")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_template_begins_with_what_it_is_for(name: str) -> None:
+    assert re.match(r"\{# [A-Z].*[.:] ?#\}\n", FILES[name]), FILES[name].splitlines()[0]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_line_is_a_rule_or_control_flow(name: str) -> None:
+    lines = FILES[name].splitlines()[1:]
+    assert [line for line in lines if not LINE.match(line)] == []
+    assert [line for line in lines if "  " in QUOTED.sub('""', line.removeprefix("%").lstrip())] == []
+    assert FILES[name].endswith("\n")
+    assert not FILES[name].endswith("\n\n")
+
+
+def test_every_folder_belongs_to_a_dialect() -> None:
+    used = {folder for dialect in DIALECTS.values() for folder in dialect.templates}
+    assert {name.partition("/")[0] for name in FILES} <= used
+
+
+def test_no_dialect_repeats_what_its_neighbour_says() -> None:
+    """An older era keeps only files that differ."""
+    for dialect in DIALECTS.values():
+        for newer, older in zip(dialect.templates[1:], dialect.templates, strict=False):
+            for name, text in FILES.items():
+                folder, _, rest = name.partition("/")
+                assert folder != older or text != FILES.get(f"{newer}/{rest}"), f"{name} is the same in {newer}"
+
+
+def test_every_template_draws_a_chain(dialect: str, everything: list[Ruleset]) -> None:
+    """In the newest era all of them; an older one has to reach at least those that it overrides."""
+    drawn = {
+        chain.template
+        for ruleset in everything
+        for table in ruleset.tables.values()
+        for chain in table.all_chains()
+        if chain.bodies
+    }
+    assert drawn <= names(dialect)
+    newest = next(iter(DIALECTS))
+    renderer = Renderer(DIALECTS[dialect])
+    files = {name: renderer.files(name)[0] for name in names(dialect) - drawn}
+    missing = {file for file in files.values() if dialect == newest or not file.startswith(newest)}
+    assert {file for file in missing if "\n-A " in FILES[file]} == set()
+
+
+def test_rules_are_single_spaced_outside_of_quotes(everything: list[Ruleset]) -> None:
+    for ruleset in everything:
+        for family in (4, 6):
+            for line in ruleset.restore(family).splitlines():
+                assert "  " not in QUOTED.sub('""', line), line
+                assert line == line.strip(), line
+
+
+def test_chains_hold_rules_of_their_own(everything: list[Ruleset]) -> None:
+    """No chain name of another chain, no marker and no leftover of a template gets into the text."""
+    for ruleset in everything:
+        for family in (4, 6):
+            text = ruleset.restore(family)
+            assert not re.search(r"\{\{|\{%|#\}|None|Undefined", text)
+            assert all(line[:3] in ("-A ", "COM") or line[0] in "*:" for line in text.splitlines())
+
+
+def test_facts_that_are_missing_are_errors(dialect: str) -> None:
+    environment = render._environment(DIALECTS[dialect].templates)
+    assert environment.undefined is jinja2.StrictUndefined
+    with pytest.raises(jinja2.UndefinedError):
+        environment.get_template("filter/cali-tw.j2").render(chain="cali-tw-x")
