@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from felixpy.config import Config, Setting, build
 from felixpy.dialects import V3_32, Dialect
-from felixpy.errors import InputError, Problem, UsageError
+from felixpy.errors import InputError, Path, Problem, UsageError
 from felixpy.hosts import ALL_INTERFACES
 from felixpy.model import Cluster, Configuration, Host
 from felixpy.plan import Planner
@@ -113,17 +113,22 @@ def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
     if host.interfaces is not None:
         return
     for endpoint in resolution.all_hosts:
-        if endpoint.interface != ALL_INTERFACES:
-            path = ("spec", "interfaceName") if endpoint.interface else ("spec", "expectedIPs")
-            named = f"interface {endpoint.interface} is taken as present on {endpoint.node}"
-            yield Problem(
-                place=resolution.cluster.where(endpoint.source, path),
-                subject=f"HostEndpoint {endpoint.name}",
-                path=path,
-                reason=named if endpoint.interface else f"the interfaces of {endpoint.node} are not known: no chains for it",
-                hint="say what the machine has with --interface, --host-file or --live",
-                severity="warning",
-            )
+        if endpoint.interface == ALL_INTERFACES:
+            continue
+        if endpoint.interface:
+            path: Path = ("spec", "interfaceName")
+            reason = f"interface {endpoint.interface} is taken as present on {endpoint.node}"
+        else:
+            path = ("spec", "expectedIPs")
+            reason = f"the interfaces of {endpoint.node} are not known: no chains for it"
+        yield Problem(
+            place=resolution.cluster.where(endpoint.source, path),
+            subject=f"HostEndpoint {endpoint.name}",
+            path=path,
+            reason=reason,
+            hint="say what the machine has with --interface, --host-file or --live",
+            severity="warning",
+        )
 
 
 def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> Config:

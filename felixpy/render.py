@@ -54,7 +54,7 @@ class _InlineIncludes(jinja2.FileSystemLoader):
 
     def get_source(
         self, environment: jinja2.Environment, template: str
-    ) -> tuple[str, str, Callable[[], bool] | None]:
+    ) -> tuple[str, str, Callable[[], bool]]:
         source, path, is_current = super().get_source(environment, template)
         return self._INCLUDE.sub(lambda found: self.get_source(environment, found["name"])[0], source), path, is_current
 

@@ -44,4 +44,5 @@ def load(
     >>> cluster.profiles["kns.shop"].labels["pcns.projectcalico.org/name"]
     'shop'
     """
-    return Loading(strict=strict, interface_prefix=interface_prefix).load(paths, node=node, expanding=expand, stdin=stdin)
+    loading = Loading(strict=strict, interface_prefix=interface_prefix)
+    return loading.load(paths, node=node, expanding=expand, stdin=stdin)
