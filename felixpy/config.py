@@ -39,32 +39,27 @@ def parameter(
     *,
     field: str | None = None,
     fatal: bool = False,
+    needed: bool = False,
 ) -> Any:
     """A field of `Config`: Felix's name, the reader of its values, the default, and what it changes.
 
     `field` is the FelixConfiguration field where it is not the name with a small first letter, "" where a resource
-    cannot set it. `fatal` marks values on which Felix exits.
+    cannot set it. `fatal` marks values on which Felix exits. The text ``none`` empties a text or a list, unless it is
+    `needed`; elsewhere it means the default.
     """
+    emptied = default
+    if not needed:
+        emptied = () if isinstance(default, tuple) else "" if parse is read.text else default
     spec_field = name[0].lower() + name[1:] if field is None else field
     return dataclasses.field(
-        default=default, metadata={"name": name, "parse": parse, "effect": effect, "field": spec_field, "fatal": fatal}
+        default=default,
+        metadata={"name": name, "parse": parse, "effect": effect, "field": spec_field, "fatal": fatal, "none": emptied},
     )
 
 
-DEFAULT_INBOUND = tuple(
-    FailsafePort(protocol, port)
-    for protocol, port in (
-        ("tcp", 22), ("udp", 68), ("tcp", 179), ("tcp", 2379), ("tcp", 2380), ("tcp", 5473), ("tcp", 6443),
-        ("tcp", 6666), ("tcp", 6667),
-    )
-)  # fmt: skip
-DEFAULT_OUTBOUND = tuple(
-    FailsafePort(protocol, port)
-    for protocol, port in (
-        ("udp", 53), ("udp", 67), ("tcp", 179), ("tcp", 2379), ("tcp", 2380), ("tcp", 5473), ("tcp", 6443),
-        ("tcp", 6666), ("tcp", 6667),
-    )
-)  # fmt: skip
+BOTH_WAYS = "tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667"
+DEFAULT_INBOUND = read.failsafe_ports(f"tcp:22,udp:68,{BOTH_WAYS}")
+DEFAULT_OUTBOUND = read.failsafe_ports(f"udp:53,udp:67,{BOTH_WAYS}")
 
 ACCEPT_OR_RETURN = read.one_of("ACCEPT", "RETURN")
 ENABLED = read.one_of("Enabled", "Disabled")
@@ -112,6 +107,7 @@ class Config:
         read.words,
         ("cali",),
         "one copy of each rule on pod interfaces for each prefix",
+        needed=True,
     )
     interface_exclude: tuple[str, ...] = parameter(
         "InterfaceExclude",
@@ -228,10 +224,10 @@ class Config:
     wireguard_port_v4: int = parameter("WireguardListeningPort", PORT, 51820, "the port in IPv4 WireGuard rules")
     wireguard_port_v6: int = parameter("WireguardListeningPortV6", PORT, 51821, "the port in IPv6 WireGuard rules")
     wireguard_interface_v4: str = parameter(
-        "WireguardInterfaceName", read.text, "wireguard.cali", "the interface in IPv4 rules"
+        "WireguardInterfaceName", read.text, "wireguard.cali", "the interface in IPv4 rules", needed=True
     )
     wireguard_interface_v6: str = parameter(
-        "WireguardInterfaceNameV6", read.text, "wg-v6.cali", "the interface in IPv6 rules"
+        "WireguardInterfaceNameV6", read.text, "wg-v6.cali", "the interface in IPv6 rules", needed=True
     )
     wireguard_host_encryption: bool = parameter(
         "WireguardHostEncryptionEnabled",
@@ -364,10 +360,17 @@ def find(setting: Setting) -> dataclasses.Field[Any] | None:
     return spec_fields().get(setting.name) if setting.by_field else parameters().get(setting.name.lower())
 
 
-def build(settings: Iterable[Setting]) -> Config:
-    """A Config from settings, the strongest first. Values that do not parse leave the default, as in Felix.
+def parsed(field: dataclasses.Field[Any], value: object) -> Any:
+    """A parameter's value from what was written. Raises ValueError for what Felix cannot read."""
+    if isinstance(value, str) and value.strip().lower() == "none":
+        return field.metadata["none"]
+    return field.metadata["parse"](value)
 
-    The text ``none`` resets a parameter to nothing, an empty text means "not set".
+
+def build(settings: Iterable[Setting]) -> Config:
+    """A Config from settings, the strongest first; an empty value means "not set".
+
+    A value that Felix cannot read gives the default, and hides those of weaker sources all the same.
     """
     values: dict[str, Any] = {}
     for setting in settings:
@@ -375,9 +378,9 @@ def build(settings: Iterable[Setting]) -> Config:
         if field is None or field.name in values or setting.value in ("", None):
             continue
         try:
-            values[field.name] = field.metadata["parse"](setting.value)
+            values[field.name] = parsed(field, setting.value)
         except ValueError:
-            continue
+            values[field.name] = field.default
     return Config(**values)
 
 

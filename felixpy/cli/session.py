@@ -71,7 +71,7 @@ def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list
 
 
 def _checked(setting: Setting, spelt: str) -> Setting:
-    from felixpy.config import find, parameters
+    from felixpy.config import find, parameters, parsed
     from felixpy.manifests.configuration import parameters_without_effect
 
     field = find(setting)
@@ -85,7 +85,7 @@ def _checked(setting: Setting, spelt: str) -> Setting:
         raise UsageError(f"{spelt}: Felix has no such parameter{hint}")
     try:
         if setting.value != "":
-            field.metadata["parse"](setting.value)
+            parsed(field, setting.value)
     except ValueError as wrong:
         raise UsageError(f"{spelt}: {wrong}") from wrong
     return setting

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 from types import SimpleNamespace
 
 from felixpy.config import Config
@@ -56,6 +57,14 @@ class RuleContext:
         return f" -m limit --limit {self.config.log_rate}{burst}"
 
 
+def _address(text: str) -> str:
+    """A host name instead of an address gives no rules."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
+
+
 def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dict[str, object]:
     """What Felix's own chains are drawn from, for one family."""
     config, tunnels, node = resolution.config, resolution.encapsulation, resolution.node
@@ -89,7 +98,7 @@ def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dic
         "ipvs": resolution.ipvs,
         "node_ports": tuple(split_ports(PortRange(*ports) for ports in config.node_port_ranges)),
         "openstack": config.openstack,
-        "metadata_address": "" if six else config.metadata_address,
+        "metadata_address": "" if six else _address(config.metadata_address),
         "metadata_port": config.metadata_port,
         "istio_ambient": config.istio_ambient == "Enabled",
         "istio_dscp": config.istio_dscp,

@@ -158,12 +158,13 @@ def test_failsafe_ports_of_other_protocols_keep_felix_from_starting() -> None:
         ([Setting("vxlanPort", 1, by_field=True), Setting("VXLANPort", "2")], 1),
         ([Setting("VXLANPort", ""), Setting("VXLANPort", "2")], 2),
         ([Setting("VXLANPort", None), Setting("VXLANPort", "2")], 2),
-        ([Setting("VXLANPort", "wrong"), Setting("VXLANPort", "2")], 2),
+        ([Setting("VXLANPort", "wrong"), Setting("VXLANPort", "2")], 4789),
+        ([Setting("VXLANPort", "none"), Setting("VXLANPort", "2")], 4789),
         ([Setting("VXLANPort", 1, by_field=True)], 4789),
         ([Setting("NoSuchThing", "1")], 4789),
     ],
 )
-def test_the_strongest_setting_that_can_be_read_counts(settings: list[Setting], port: int) -> None:
+def test_the_strongest_setting_counts_and_an_unreadable_one_means_the_default(settings: list[Setting], port: int) -> None:
     assert build(settings).vxlan_port == port
 
 
@@ -241,3 +242,16 @@ def test_defaults_can_be_written_as_values() -> None:
     assert build(Setting(name, value) for name, value in unset.items()) == Config()
     assert all(row.effect for row in described())
     assert {row.name: row.default for row in described()}["IptablesMarkMask"] == "0xffff0000"
+
+
+def test_none_empties_texts_and_lists_that_may_be_empty() -> None:
+    config = build(
+        [
+            Setting("FailsafeInboundHostPorts", "none"),
+            Setting("LogPrefix", "None"),
+            Setting("NATOutgoingAddress", "none"),
+            Setting("InterfacePrefix", "none"),
+        ]
+    )
+    assert (config.failsafe_inbound, config.log_prefix, config.nat_outgoing_address) == ((), "", "")
+    assert config.interface_prefixes == ("cali",)
