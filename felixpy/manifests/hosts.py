@@ -7,8 +7,6 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from felixpy.errors import InputError, Place, Problem, spell
 from felixpy.model import Host
 
@@ -18,6 +16,8 @@ def load_host(path: str | os.PathLike[str]) -> Host:
 
     Raises InputError when the file cannot be read or an address is none.
     """
+    import yaml  # manifests in JSON do without it
+
     place = Place(os.fspath(path))
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

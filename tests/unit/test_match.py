@@ -47,6 +47,7 @@ def matched(rule: ActiveRule, family: int = 4) -> Match | None:
         (SINGLE[:1], ["1"]),
         (SINGLE[:15], ["1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"]),
         (SINGLE, ["1,2,3,4,5,6,7,8,9,10,11,12,13,14,15", "16"]),
+        (SINGLE[:15] * 2 + SINGLE[:1], [",".join(map(str, SINGLE[:15]))] * 2 + ["1"]),
         (SEVEN_RANGES, [SEVEN_TEXT]),
         (RANGES, [SEVEN_TEXT, "15:16"]),
         ((*SEVEN_RANGES, PortRange(99, 99)), [f"{SEVEN_TEXT},99"]),

@@ -82,6 +82,12 @@ CASES = {
         reason="other IP family",
         **by_setting("natOutgoingAddress"),
     ),
+    "family of the metadata server": Case(
+        things=with_setting(metadataAddr="fd00::1"),
+        text="--to-destination fd00::1:8775",
+        reason="other IP family",
+        **by_setting("metadataAddr"),
+    ),
     "interface": Case(
         things=with_setting(pool("10.0.0.0/8", nat_outgoing=True), node(), iptablesNATOutgoingInterfaceFilter=LONG),
         text=f"--out-interface {LONG}",
@@ -211,6 +217,10 @@ def ruleset(table: str, family: int, *chains: Chain, sets: tuple[IPSet, ...] = (
         ("filter", 4, "-m limit --limit 10000/second --limit-burst 10000 --jump LOG", False),
         ("filter", 4, "-m limit --limit 600000/minute --jump LOG", False),
         ("filter", 4, "-m limit --limit 600001/minute --jump LOG", True),
+        ("filter", 4, "-m limit --limit 36000000/hour --jump LOG", False),
+        ("filter", 4, "-m limit --limit 36000001/hour --jump LOG", True),
+        ("filter", 4, "-m limit --limit 864000000/day --jump LOG", False),
+        ("filter", 4, "-m limit --limit 864000001/day --jump LOG", True),
         ("filter", 4, "-m limit --limit 1/sec --limit-burst 10001 --jump LOG", True),
         ("filter", 4, "-p tcp -m icmp --icmp-type 8 --jump DROP", True),
         ("filter", 6, "-p icmpv6 -m icmp6 --icmpv6-type 128 --jump DROP", False),

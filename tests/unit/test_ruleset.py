@@ -109,6 +109,17 @@ def test_the_families_differ_where_the_kernel_does() -> None:
     assert "*raw" not in RULESET.save(6)
 
 
+def test_a_chain_that_both_families_share_is_printed_for_each() -> None:
+    """Texts are kept, and only REJECT is printed differently."""
+    rejecting, plain = chain("cali-x", "--jump DROP", "-p tcp --jump REJECT"), chain("cali-y", "--jump DROP")
+    for _ in range(2):
+        texts = [rejecting.text(family, restore=False) for family in (4, 6)]
+        assert ["icmp-port" in text for text in texts] == [True, False]
+        assert ["icmp6-port" in text for text in texts] == [False, True]
+        assert rejecting.text(4, restore=True) == rejecting.text(6, restore=True) != texts[0]
+        assert plain.text(4, restore=False) == plain.text(6, restore=False)
+
+
 def test_restore_text_has_felixs_spelling_in_the_same_lines() -> None:
     saved, restored = RULESET.save(4).splitlines(), RULESET.restore(4).splitlines()
     assert len(saved) == len(restored)
