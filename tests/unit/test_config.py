@@ -164,7 +164,7 @@ def test_failsafe_ports_of_other_protocols_keep_felix_from_starting() -> None:
         ([Setting("NoSuchThing", "1")], 4789),
     ],
 )
-def test_the_strongest_setting_counts_and_an_unreadable_one_means_the_default(settings: list[Setting], port: int) -> None:
+def test_the_strongest_setting_counts_and_an_unreadable_one_is_the_default(settings: list[Setting], port: int) -> None:
     assert build(settings).vxlan_port == port
 
 
