@@ -238,7 +238,7 @@ def saved(body: str, family: int) -> Saved:
     it cannot even be read it stays as it is.
     """
     matches, jump, chain = body.rpartition(" --jump cali-")
-    if not jump:
+    if not jump or " " in chain or '"' in chain:  # such words may stand in a comment, too
         return _read(body, family)
     # Chains have many names, but few matches lead to them.
     core, rest = _read(matches, family)
@@ -257,12 +257,12 @@ _ADDRESS_LIST = re.compile(r"(--source|--destination) (\S+,\S+)")
 
 
 def kernel_rules(body: str) -> tuple[str, ...]:
-    """The rules that the kernel makes of one: a list of addresses becomes a rule for each of them.
+    """The rules that the kernel makes of one that begins with a list of addresses: a rule for each of them.
 
     >>> kernel_rules("--source 10.0.0.1,10.0.0.2 --jump ACCEPT")
     ('--source 10.0.0.1 --jump ACCEPT', '--source 10.0.0.2 --jump ACCEPT')
     """
-    found = _ADDRESS_LIST.search(body) if "," in body else None
+    found = _ADDRESS_LIST.match(body)
     if not found:
         return (body,)
     return tuple(f"{body[: found.start(2)]}{address}{body[found.end(2) :]}" for address in found[2].split(","))

@@ -109,6 +109,12 @@ def test_floating_addresses_are_off_by_default_and_kept_to_their_family() -> Non
     assert rule == "--destination 2001:db8::1 --jump DNAT --to-destination fd00::2"
 
 
+def test_old_tools_cannot_draw_ports_at_random() -> None:
+    override = {"FloatingIPs": "Enabled", "FeatureDetectOverride": "SNATFullyRandom=false"}
+    (rule,) = bodies(compiled(floating("a", "10.65.0.2", "192.0.2.1"), settings=override), "nat", "cali-fip-snat")
+    assert rule.endswith("--to-source 192.0.2.1")
+
+
 def test_dscp_rules_are_sorted_by_their_addresses_which_keep_their_order() -> None:
     ruleset = compiled(
         pod("a", "10.65.0.9", "10.65.0.1", "fd00::9", dscp=46),

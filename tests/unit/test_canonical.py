@@ -134,6 +134,7 @@ def test_the_match_of_a_port_option_is_loaded_for_the_protocol_of_the_rule() -> 
         ("--source 10.0.0.1 --jump DROP", 1),
         ("--source 10.0.0.1,10.0.0.2,10.0.0.3 --jump DSCP --set-dscp 1", 3),
         ("-p tcp -m multiport --source-ports 1,2 --jump DROP", 1),
+        ('-m comment --comment "--source 10.0.0.1,10.0.0.2" --jump DROP', 1),
         ("-m set --match-set cali40x src,src --jump DROP", 1),
         ("-m conntrack --ctstate RELATED,ESTABLISHED --jump ACCEPT", 1),
     ],
@@ -141,7 +142,17 @@ def test_the_match_of_a_port_option_is_loaded_for_the_protocol_of_the_rule() -> 
 def test_only_lists_of_addresses_become_several_rules(body: str, expected: int) -> None:
     pieces = kernel_rules(body)
     assert len(pieces) == expected
-    assert pieces == (body,) or all("," not in piece for piece in pieces)
+    assert pieces == (body,) if expected == 1 else all("," not in piece for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    "words", ["a --jump cali-x", "--source 10.0.0.1,10.0.0.2", "-p tcp", "-m limit --limit 0/second", "--jump DROP"]
+)
+def test_words_in_a_comment_are_no_options(words: str) -> None:
+    comment = f'-m comment --comment "name={words}"'
+    assert printed(f"{comment} -p udp --jump DROP", 4) == [f"-p udp (hash) {comment} -j DROP"]
+    assert printed(f"{comment} --jump cali-y", 4) == [f"(hash) {comment} -j cali-y"]
+    assert printed(comment, 4) == [f"(hash) {comment}"]
 
 
 def test_a_list_of_ipv6_addresses_is_split_too() -> None:

@@ -90,7 +90,7 @@ LAYERS = (
         (LAYERS[:1] + LAYERS[5:], [], 1),
         (LAYERS[::-1], [], 5),
         (LAYERS, [Setting("VXLANPort", "7"), Setting("VXLANPort", "8")], 7),
-        (LAYERS, [Setting("VXLANPort", "nonsense")], 5),
+        (LAYERS, [Setting("VXLANPort", "nonsense")], 4789),
         ((configuration("default", vxlanPort=1, annotations={"VXLANPort": "9"}),), [], 9),
         ((LAYERS[0], configuration("node.node1", annotations={"vxlanport": "9"})), [], 9),
     ],
