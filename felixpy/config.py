@@ -49,7 +49,7 @@ def parameter(
     """
     emptied = default
     if not needed:
-        emptied = () if isinstance(default, tuple) else "" if parse is read.text else default
+        emptied = () if isinstance(default, tuple) else "" if parse in (read.text, read.line) else default
     spec_field = name[0].lower() + name[1:] if field is None else field
     return dataclasses.field(
         default=default,
@@ -160,7 +160,7 @@ class Config:
     )
     # --- logging
     log_prefix: str = parameter(
-        "LogPrefix", read.text, "calico-packet", "the prefix of LOG rules; %k %n %p %t are filled in"
+        "LogPrefix", read.line, "calico-packet", "the prefix of LOG rules; %k %n %p %t are filled in"
     )
     log_rate: str = parameter("LogActionRateLimit", read.rate, "", "a limit match before LOG")
     log_burst: int = parameter(

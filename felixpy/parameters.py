@@ -32,6 +32,14 @@ def text(value: object) -> str:
     return str(value).strip()
 
 
+def line(value: object) -> str:
+    """A text without line breaks: it becomes part of a rule."""
+    given = text(value)
+    if len(given.splitlines()) > 1:
+        raise ValueError("a text of one line is expected")
+    return given
+
+
 _FLAGS = {
     **dict.fromkeys(("1", "yes", "y", "t", "true"), True),
     **dict.fromkeys(("0", "no", "n", "f", "false"), False),

@@ -30,6 +30,7 @@ _PORT_PROTOCOL = re.compile(r"(?<!! )-p (?:tcp|udp|udplite|sctp|dccp|6|17|136|13
 _INTERFACE = re.compile(r"--(?:in|out)-interface (\S+)")
 _LIMIT = re.compile(r"--limit (\d+)/(\w+)(?: --limit-burst (\d+))?")
 _NEW_ADDRESS = re.compile(r"--to-(?:source|destination) (\S+)")
+_COMMENTS = re.compile(r'^(?:-m comment --comment "[^"]*" ?)+')
 _LOG_PREFIX = re.compile(r'--log-prefix "(.*)" --log-level')
 
 
@@ -77,7 +78,7 @@ def _impossible_limit(table: Table, body: str) -> bool:
 
 def _broken_log_prefix(table: Table, body: str) -> bool:
     found = _LOG_PREFIX.search(body)
-    return bool(found and re.search(r'["\n]', found[1]))
+    return bool(found and '"' in found[1])
 
 
 class RuleCheck(NamedTuple):
@@ -119,7 +120,7 @@ RULE_CHECKS = (
         "-interface ", _long_interface, f"interface names have at most {MAX_INTERFACE} characters", INTERFACE_FIELDS
     ),
     RuleCheck("--limit ", _impossible_limit, RATES, ("logActionRateLimit", "logActionRateLimitBurst")),
-    RuleCheck("LOG ", _broken_log_prefix, "a log prefix cannot hold a quote or a line break", ("logPrefix",)),
+    RuleCheck("LOG ", _broken_log_prefix, "a log prefix cannot hold a quote", ("logPrefix",)),
 )
 
 
@@ -210,7 +211,12 @@ def _find_refused(table: Table, chain: Chain) -> Iterator[_Refused]:
         yield long_name, -1, ""
     for check in RULE_CHECKS:
         for body, number in zip(chain.bodies, chain.numbers, strict=True):
-            if check.trigger in body and check.finds(table, body):
+            # Comments may hold any words, so they are left out before a second look.
+            if (
+                check.trigger in body
+                and check.trigger in (bare := _COMMENTS.sub("", body))
+                and check.finds(table, bare)
+            ):
                 yield check, number, body
 
 

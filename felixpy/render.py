@@ -20,7 +20,7 @@ NUMBER_SIGN = "#"
 
 RETURN = "--jump RETURN"
 _COMMENTS = re.compile(r'(?:-m comment --comment "[^"]*" ?)*')
-_TARGET = re.compile(r"--(?:jump|goto) (cali-\S+)")
+_TARGET = re.compile(r'--(?:jump|goto) (cali-[^\s"]+)$')
 _FIRST_COMMENT = re.compile(r"\{#\s*(.*?)\s*#\}", re.DOTALL)
 
 
@@ -154,11 +154,11 @@ def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:
     bodies: list[str] = []
     numbers: list[int] = []
     number = -1
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith(NUMBER_SIGN):
             number = int(line[1:])
         elif line:
-            if not line.startswith(head):
+            if line != head and not line.startswith(f"{head} "):
                 raise AssertionError(f"template {plan.template}: {line!r} does not begin with {head!r}")
             bodies.append(line[len(head) + 1 :])
             numbers.append(number)

@@ -214,8 +214,9 @@ def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution
     """Find what is active on `node`. Raises UsageError for a node that nothing in the cluster names."""
     cluster = shared.cluster
     numbers = shared.local.get(node, ())
-    if node not in cluster.nodes and not numbers and cluster.node_names():
-        raise UsageError(f"there is no node {node!r} in the input; known are {', '.join(cluster.node_names())}")
+    names = cluster.node_names()
+    if names and node not in names:
+        raise UsageError(f"there is no node {node!r} in the input; known are {', '.join(names)}")
     labelled = shared.membership.labelled
     applied = _apply(shared, numbers)
     workloads = [item for number in numbers if isinstance(item := labelled[number], Workload)]

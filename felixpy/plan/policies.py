@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -215,8 +216,5 @@ class PolicyChains:
 
 def _log_prefix(template: str, names: tuple[str, str, str, str]) -> str:
     """Fill in %k (kind), %n (name), %p (namespace/name) and %t (tier); other texts after % stay as they are."""
-    if "%" not in template:
-        return template
-    for placeholder, name in zip(("%k", "%n", "%p", "%t"), names, strict=True):
-        template = template.replace(placeholder, name)
-    return template
+    meanings = dict(zip("knpt", names, strict=True))
+    return re.sub("%([knpt])", lambda found: meanings[found[1]], template)
