@@ -42,7 +42,7 @@ demo: $(READY)  ## compile the example of the README into rules and sets
 
 test: $(READY) kernel-tools lint types  ## all there is: style, types, and every test, also those in network namespaces
 	$(if $(SUDO),@$(NAMESPACED))
-	@$(PYTEST) $(if $(SUDO),-m "not netns")
+	@$(PYTEST) -n auto --dist worksteal $(if $(SUDO),-m "not netns")
 
 check: lint types unit  ## what to run before a commit: style, types, quick tests
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
 import felixpy
 from felixpy.cli import run
@@ -56,8 +57,7 @@ def test_processes_give_the_same_files(tmp_path: Path, alone: dict[str, str]) ->
 
 @pytest.mark.filterwarnings("ignore")  # what Dask itself warns about is not ours
 def test_a_dask_cluster_gives_the_same_files(tmp_path: Path, alone: dict[str, str]) -> None:
-    distributed = pytest.importorskip("distributed", reason="the extra felixpy[dask] is not installed")
-    with distributed.LocalCluster(
+    with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, scheduler_port=0
     ) as cluster:
         render_nodes(Compiler(felixpy.load([SHOP])), tmp_path, dask=cluster.scheduler_address)

@@ -2,7 +2,7 @@
 # Checks what the system must bring, and installs what is missing where that is possible.
 #
 #   tools/system.sh python   Python 3.11 or newer that can make virtual environments; fails without
-#   tools/system.sh kernel   iptables, ipset and conntrack; without them the tests in namespaces are skipped
+#   tools/system.sh kernel   iptables, ipset, conntrack and ip; without them the tests in namespaces are skipped
 #                            (or fail, in CI), so this part never fails
 #
 # Packages come from apt-get, as root or through sudo. Nothing is asked of the package index when nothing is missing.
@@ -49,7 +49,8 @@ need_python() {
 
 want_kernel_tools() {
     missing=
-    for pair in iptables-legacy-restore:iptables iptables-nft-restore:iptables ipset:ipset conntrack:conntrack; do
+    for pair in iptables-legacy-restore:iptables iptables-nft-restore:iptables ipset:ipset conntrack:conntrack \
+        ip:iproute2; do
         command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
     done
     [ -z "$missing" ] && return

@@ -50,7 +50,9 @@ def render(
     node: NodeName = None,
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
-    form: Annotated[Form, typer.Option("--form", help="As the kernel prints them, or as Felix writes.")] = Form.save,
+    form: Annotated[
+        Form, typer.Option("--form", help="As the kernel prints rules, or as Felix spells them.")
+    ] = Form.save,
     ipsets: Annotated[
         bool, typer.Option("--ipsets", help="The IP sets instead of the rules; of both families unless -4 or -6.")
     ] = False,
