@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from felixpy.cli import apply, catalogue, remove, render, validate
+from felixpy.cli import annotate, apply, catalogue, decode, remove, render, trace, validate
 from felixpy.errors import FelixpyError, InputError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
         "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
         "  felixpy render -f shop/ --node n1 --annotate | less\n"
         "  felixpy validate shop/            what is wrong in the manifests\n"
+        "  felixpy trace shop/web-1 shop/db-0:5432 -f shop/  why a packet passes or dies\n"
         "  sudo felixpy apply shop/ --netns test --dry-run   what would be written into a namespace\n"
     ),
     rich_markup_mode=None,
@@ -32,6 +33,9 @@ app = typer.Typer(
 )
 app.command("render")(render.render)
 app.command("validate")(validate.validate)
+app.command("trace")(trace.trace)
+app.command("decode")(decode.decode)
+app.command("annotate")(annotate.annotate)
 app.command("apply")(apply.apply)
 app.command("remove")(remove.remove)
 app.command("settings")(catalogue.settings)

@@ -1,0 +1,101 @@
+"""``felixpy decode``: what a name in a node's rules means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from felixpy.cli import session
+from felixpy.cli.options import DialectName, Filenames, NodeName, NoExpand, Quiet, Settings, Strict
+from felixpy.cli.render import Output
+from felixpy.errors import InputError
+
+if TYPE_CHECKING:
+    from felixpy.compiler import Compiler
+    from felixpy.config import Setting
+    from felixpy.decode import Decoder
+    from felixpy.dialects import Dialect
+    from felixpy.model import Cluster
+    from felixpy.ruleset import Ruleset
+
+
+def decode(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Chains, sets, interfaces, rule hashes, marks, log prefixes.")
+    ],
+    filename: Filenames = None,
+    node: NodeName = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
+    dialect: DialectName = "v3.32",
+    set_: Settings = None,
+    no_expand: NoExpand = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what names in rules and sets mean: which policy, endpoint or selector is behind them.
+
+    Exit status 1 if nothing in the manifests has one of the names.
+
+    \b
+    Examples:
+      felixpy decode cali-pi-_DGlcbEzkd1cvh5X1F7M -f shop/
+      felixpy decode cali40s:5y5I3VdRZfDU01O--xXAPx2 cali12d4a09f50c 0x10000/0x30000
+      felixpy decode cali:wUHhoiAYhphO9Mso --dialect v3.8
+    """
+    settings = session.gather_settings(set_ or (), session.felix_environment())
+    cluster = manifests(filename or [], settings, node, no_expand=no_expand, strict=strict, quiet=quiet)
+    decoder = decoder_for(cluster, session.find_dialect(dialect), settings, [node] if node else cluster.node_names())
+    meanings = [decoder.decode(name) for name in names]
+    if output is Output.json:
+        import json
+
+        items = [meaning.json() for meaning in meanings]
+        shown = {"apiVersion": "felixpy/v1", "kind": "MeaningList", "items": items}
+        session.emit(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+    else:
+        session.emit("\n".join(meaning.text() for meaning in meanings))
+    if not all(meaning.known for meaning in meanings):
+        raise typer.Exit(1)
+
+
+def manifests(
+    paths: list[str], settings: list[Setting], node: str | None, *, no_expand: bool, strict: bool, quiet: bool
+) -> Cluster:
+    """The cluster; where no path is given and this folder holds no manifests, an empty one: many names need none."""
+    from felixpy.model import Cluster
+
+    try:
+        return session.load_cluster(
+            paths, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
+        )
+    except InputError as wrong:
+        if paths or any(problem.place.file != "." for problem in wrong.problems):
+            raise
+        return Cluster()
+
+
+def decoder_for(cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str]) -> Decoder:
+    """A decoder that compiles nodes, in this and in other dialects, as far as names ask for it."""
+    from felixpy.compiler import Compiler, configure
+    from felixpy.decode import Decoder
+    from felixpy.dialects import DIALECTS
+    from felixpy.plan.facts import RuleContext
+
+    def compiled(compiler: Compiler) -> Iterator[Ruleset]:
+        return (compiler.compile(name, settings=settings) for name in names)
+
+    def elsewhere() -> Iterator[Ruleset]:
+        for other in DIALECTS.values():
+            try:
+                if other is not dialect:
+                    yield from compiled(Compiler(cluster, other))
+            except InputError:
+                continue
+
+    config = configure(cluster, names[0] if names else "", (*dialect.parameters, *settings))
+    marks = RuleContext(config, dialect).marks
+    return Decoder(
+        cluster, compiled(Compiler(cluster, dialect)), dialect=dialect, marks=marks, elsewhere=elsewhere()
+    )

@@ -1,0 +1,288 @@
+"""Names that Felix puts into the kernel → what they are, in words.
+
+    legend    what a cluster's objects are called
+    rules     a compiled node, by name
+    strange   what a name that nothing here has may be
+    comments  a whole dump with comments
+
+A name is looked up in the compiled nodes first, then among all objects of the cluster; one that is nowhere gets the
+nearest explanation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from felixpy.decode.legend import DEVICES, DISPATCH, FIXED_SETS, SET_NAME, STATIC, Legend
+from felixpy.decode.meaning import Meaning
+from felixpy.decode.rules import Found, RuleIndex, Spot
+from felixpy.decode.strange import strange_chain, strange_interface, strange_rule, strange_set
+from felixpy.dialects import V3_32, Dialect
+from felixpy.errors import Place, spell
+from felixpy.ipsets import IPSet
+from felixpy.marks import Marks
+from felixpy.model import Cluster, Source, Workload
+from felixpy.ruleset import TABLES, Ruleset
+
+__all__ = ["Decoder", "Meaning"]
+
+KERNEL = frozenset(hook for hooks in TABLES.values() for hook in hooks)
+
+HASH = re.compile(r"(?:cali:)?([\w-]{16})", re.ASCII)
+MARK = re.compile(r"0x[0-9a-fA-F]+(?:/0x[0-9a-fA-F]+)?")
+NFLOG = re.compile(r"([ADP])([PR])([IE])(\d*)(?:\|(.*))?")
+NFLOG_ACTIONS = {"A": "allowed", "D": "denied", "P": "passed"}
+NFLOG_WAYS = {"I": "ingress", "E": "egress"}
+
+
+class Decoder:
+    """Says what names mean, for one cluster and dialect.
+
+    `nodes` are compiled nodes, `elsewhere` the same in other dialects; they are taken one after the other, as far as a
+    name asks for them.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        nodes: Iterable[Ruleset] = (),
+        *,
+        dialect: Dialect = V3_32,
+        marks: Marks | None = None,
+        elsewhere: Iterable[Ruleset] = (),
+    ) -> None:
+        self.cluster, self.dialect, self.marks = cluster, dialect, marks
+        self._elsewhere = iter(elsewhere)
+        self._other: list[RuleIndex] = []
+        self.legend = Legend(cluster, dialect)
+        self._nodes = iter(nodes)
+        self._known: list[RuleIndex] = []
+
+    def indices(self) -> Iterator[RuleIndex]:
+        """The compiled nodes, each compiled when it is first needed."""
+        return _indices(self._known, self._nodes)
+
+    def decode(self, name: str) -> Meaning:
+        """What a name is: chain, set, interface, rule hash, mark or log prefix, with all that is known about it."""
+        asked = name.strip().strip("\"'")
+        for form, read in FORMS:
+            found = form.fullmatch(asked)
+            if found:
+                meaning = read(self, asked)
+                if meaning:
+                    return meaning
+        return strange_interface(asked, self.legend)
+
+    # --- chains
+
+    def chain(self, name: str, table: str = "", *, full: bool = True) -> Meaning | None:
+        """A chain of Felix, of the kernel, or one that neither knows; without `full` in words only."""
+        for index in self.indices():
+            spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
+            if spots:
+                return self._compiled_chain(name, index, spots, full=full)
+        subject = self.legend.chain(name)
+        if subject:
+            hint = self._why_absent(index.node for index in self.indices())
+            return Meaning(name=name, kind="chain", words=subject.words, place=self._place(subject.source), hint=hint)
+        if name in STATIC:
+            return Meaning(name=name, kind="chain", words=STATIC[name])
+        if name in KERNEL:
+            return Meaning(name=name, kind="chain", words="a chain of the kernel")
+        for index in _indices(self._other, self._elsewhere):
+            spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
+            if spots:
+                meaning = self._compiled_chain(name, index, spots, full=full)
+                return replace(meaning, known=False, hint=_other_dialect(index))
+        return strange_chain(name, self.legend)
+
+    def _why_absent(self, nodes: Iterator[str]) -> str:
+        names = ", ".join(nodes)
+        return f"no rule leads to it on {names}" if names else ""
+
+    def _compiled_chain(self, name: str, index: RuleIndex, spots: Sequence[Spot], *, full: bool) -> Meaning:
+        origin, subject, dispatch = spots[0].chain.origin, self.legend.chain(name), DISPATCH.fullmatch(name)
+        words = STATIC.get(name) or (subject.words if subject else "") or origin.words
+        if name in KERNEL:
+            words = f"Felix's rules in the kernel's chain {name}"
+        elif dispatch:
+            words = f"{STATIC.get(dispatch[1], origin.words)}: interfaces whose names go on with {dispatch[2]!r}"
+        facts = self._chain_facts(name, index, spots) if full else []
+        place = self._place(origin.source) if full else _first_line(origin.source)
+        return Meaning(name=name, kind="chain", words=words, place=place, facts=tuple(facts))
+
+    def _chain_facts(self, name: str, index: RuleIndex, spots: Sequence[Spot]) -> list[tuple[str, list[str]]]:
+        facts = [
+            ("node", [index.node]),
+            ("tables", [f"{spot.table} (IPv{' and IPv'.join(map(str, spot.families))})" for spot in spots]),
+        ]
+        if name in index.users:
+            facts.append(("reached from", list(index.users[name])))
+        subject = self.legend.chain(name)
+        policy = subject.policy if subject else None
+        if policy:
+            facts.append(("selector", [policy.selector or "all()"]))
+            order = "none, so last" if policy.order is None else f"{policy.order:g}"
+            facts.append(("tier", [f"{policy.tier}, order {order}"]))
+        if subject and subject.workload:
+            facts.extend(_pod_facts(subject.workload))
+        facts.append(("rules", list(self._rules(spots[0]))))
+        return facts
+
+    def _rules(self, spot: Spot) -> Iterator[str]:
+        """The rules as the kernel prints them, each policy rule announced by its place."""
+        chain, drawn = spot.chain, -1
+        for number, lines in zip(chain.numbers, chain.each_rule(spot.families[0], restore=False), strict=True):
+            path = chain.origin.path(number)
+            if path and number != drawn:
+                place = self._place(chain.origin.source, path)
+                yield f"# {spell(path)}{f' ({place})' if place else ''}"
+            drawn = number
+            yield from lines
+
+    def _place(self, source: Source | None, path: tuple[str | int, ...] = ()) -> Place | None:
+        return self.cluster.where(source, path) if source and source.file else None
+
+    # --- sets
+
+    def set(self, name: str, *, full: bool = True) -> Meaning | None:
+        for index in self.indices():
+            if name in index.sets:
+                return self._compiled_set(index.sets[name], index, full=full)
+        fixed = FIXED_SETS.get(name[6:])
+        if fixed:
+            return Meaning(name=name, kind="set", words=fixed)
+        use = self.legend.sets.get(name)
+        if use:
+            hint = f"needed by {use.user}, but by no rule of the compiled nodes" if self._known else ""
+            place = self._place(use.source)
+            return Meaning(name=name, kind="set", words=use.spec.words(), place=place, hint=hint)
+        return strange_set(name, self.legend)
+
+    def _compiled_set(self, ipset: IPSet, index: RuleIndex, *, full: bool) -> Meaning:
+        place, facts = None, self._set_facts(ipset, index) if full else []
+        if ipset.origin:
+            source, path = ipset.origin.source, ipset.origin.path
+            place = self._place(source, path) if full else _first_line(source)
+        return Meaning(name=ipset.name, kind="set", words=ipset.words, place=place, facts=tuple(facts))
+
+    def _set_facts(self, ipset: IPSet, index: RuleIndex) -> list[tuple[str, list[str]]]:
+        facts = [("node", [index.node]), ("type", [f"{ipset.type}, IPv{ipset.family}"])]
+        if ipset.origin:
+            facts.append(("first asked for by", [f"{ipset.origin.subject}, {spell(ipset.origin.path)}"]))
+        if ipset.name in index.users:
+            facts.append(("used in", list(index.users[ipset.name])))
+        owners = self.legend.addresses
+        members = [
+            f"{member} ({owners[address]})" if (address := member.partition(",")[0]) in owners else member
+            for member in ipset.members
+        ]
+        facts.append(("members", members or ["none"]))
+        return facts
+
+    # --- rules, interfaces, marks, log prefixes
+
+    def rule(self, name: str) -> Meaning | None:
+        found = HASH.fullmatch(name)
+        identity = found[1] if found else name
+        for index in self.indices():
+            if identity in index.rules:
+                return self._compiled_rule(name, index, index.rules[identity])
+        if not name.startswith("cali:"):
+            return None
+        for index in _indices(self._other, self._elsewhere):
+            if identity in index.rules:
+                meaning = self._compiled_rule(name, index, index.rules[identity])
+                return replace(meaning, known=False, hint=_other_dialect(index))
+        return strange_rule(name)
+
+    def _compiled_rule(self, name: str, index: RuleIndex, rule: Found) -> Meaning:
+        chain = self.chain(rule.chain.name, full=False)
+        number = f", {spell(rule.path)}" if rule.path else ""
+        text = rule.chain.bodies[rule.position] or "(no criteria, no target)"
+        words = f"rule {rule.position + 1} of {rule.chain.name}: {chain.words if chain else ''}{number}"
+        facts = (("node", [index.node]), ("table", [rule.table]), ("rule", [text]))
+        return Meaning(name=name, kind="rule", words=words, place=rule.place(self.cluster), facts=facts)
+
+    def interface(self, name: str, *, full: bool = True) -> Meaning | None:
+        pod = self.legend.interfaces.get(name)
+        if pod:
+            words = f"the node's end of pod {pod.namespace}/{pod.name}"
+            facts = (*_pod_facts(pod), ("chains", [f"cali-fw-{name}", f"cali-tw-{name}"]))
+            place = self._place(pod.source) if full else _first_line(pod.source)
+            return Meaning(name=name, kind="interface", words=words, place=place, facts=facts)
+        hosts = [host for host in self.cluster.host_endpoints if host.interface == name]
+        if hosts:
+            words = ", ".join(f"HostEndpoint {host.name} on {host.node}" for host in hosts)
+            return Meaning(name=name, kind="interface", words=words, place=self._place(hosts[0].source))
+        if name in DEVICES:
+            return Meaning(name=name, kind="interface", words=DEVICES[name])
+        return None
+
+    def mark(self, text: str) -> Meaning | None:
+        """A mark, by the bits that Felix hands out."""
+        if self.marks is None:
+            return None
+        value, _, mask = text.partition("/")
+        number, wanted = int(value, 16), int(mask or value, 16)
+
+        def state(bits: int) -> str:
+            if not mask:
+                return ""
+            return " clear" if not number & bits else " set" if number & bits == bits else f" {number & bits:#x}"
+
+        names = [f"{name} ({bit:#x}){state(bit)}" for name, bit in self.marks.bits if bit & wanted]
+        rest = wanted & ~sum(bit for _, bit in self.marks.bits)
+        for words, bits in (("endpoint", rest & self.marks.endpoint), ("not Felix's", rest & ~self.marks.endpoint)):
+            if bits:
+                names.append(f"{words} ({bits:#x}){state(bits)}")
+        return Meaning(name=text, kind="mark", words=", ".join(names) or "no bit at all")
+
+    def log_prefix(self, text: str) -> Meaning | None:
+        found = NFLOG.fullmatch(text)
+        if not found:
+            return None
+        action, owner, way, number, name = found.groups()
+        what = f"{NFLOG_WAYS[way]} {NFLOG_ACTIONS[action]}"
+        if number and name:
+            by = "profile" if owner == "R" else "policy"
+            words = f"{what} by rule {number} (counted from 0) of {by} {name}"
+            return Meaning(name=text, kind="log prefix", words=words)
+        if name:
+            return Meaning(name=text, kind="log prefix", words=f"{what} at the end of tier {name}")
+        return Meaning(name=text, kind="log prefix", words=f"{what} as no profile matched") if owner == "R" else None
+
+
+def _indices(known: list[RuleIndex], more: Iterator[Ruleset]) -> Iterator[RuleIndex]:
+    """Those that were asked before, then the others as far as somebody goes on."""
+    yield from known
+    for ruleset in more:
+        known.append(RuleIndex(ruleset))
+        yield known[-1]
+
+
+def _first_line(source: Source | None) -> Place | None:
+    """Where an object begins, which is known without reading it again."""
+    return Place(source.file, source.line) if source and source.file else None
+
+
+def _other_dialect(index: RuleIndex) -> str:
+    return f"so in dialect {index.ruleset.dialect}, not in the one that was asked for"
+
+
+def _pod_facts(pod: Workload) -> list[tuple[str, list[str]]]:
+    return [("runs on", [pod.node]), ("addresses", list(pod.addresses)), ("profiles", list(pod.profiles))]
+
+
+FORMS: tuple[tuple[re.Pattern[str], Callable[[Decoder, str], Meaning | None]], ...] = (
+    (MARK, Decoder.mark),
+    (re.compile(r"cali:.*"), Decoder.rule),
+    (SET_NAME, Decoder.set),
+    (re.compile(r"[ADP][PR][IE](?:\d*\|.*)?"), Decoder.log_prefix),
+    (re.compile(r"cali-.*|[A-Z]+"), Decoder.chain),
+    (re.compile(r".*"), Decoder.interface),
+    (HASH, Decoder.rule),
+)
+"""What names look like, and who reads them; the first one with an answer wins."""

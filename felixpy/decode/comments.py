@@ -1,0 +1,109 @@
+"""A saved dump with comments: above each line that names something of Felix, what the names mean.
+
+The lines begin with "#", so what comes out can still be restored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from felixpy.decode import Decoder
+from felixpy.decode.legend import SET_NAME
+from felixpy.decode.meaning import Meaning
+from felixpy.errors import spell
+from felixpy.model import Cluster
+
+NAME = re.compile(r'(?<![\w:"./-])(cali[-\w][^\s"]*)')
+"""Chains, sets and pods' interfaces; not the hashes in comments."""
+
+IDENTITY = re.compile(r'"cali:([\w-]{16})"', re.ASCII)
+LABELS = re.compile(r"^(?:Name: |create |swap |destroy |:|-A |-I |-D |-R |-N )")
+TABLE = re.compile(r"^\*(\w+)")
+WILDCARD = "+"
+
+
+def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
+    """The lines of an iptables-save or ipset dump, each with a comment above it where there is something to say.
+
+    A chain is explained where it is declared and above its first rule; a rule's comment says which policy rule it
+    draws and what the other names in it are. Lists of members are copied as they are. Lines of files are those where
+    objects begin.
+    """
+    writer = _Writer(decoder)
+    for line in lines:
+        text = line.rstrip("\n")
+        yield from (f"# {comment}" for comment in writer.comments(text))
+        yield text
+
+
+def likely_nodes(text: str, cluster: Cluster) -> list[str]:
+    """The node that most of the pods in a dump run on; all nodes if it names none of their interfaces."""
+    names = set(re.findall(r"\bcali\w+", text))
+    seen = Counter(pod.node for pod in cluster.workloads if pod.interface in names)
+    return [seen.most_common(1)[0][0]] if seen else cluster.node_names()
+
+
+class _Writer:
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.table = self.chain = self.rule = ""
+        self._known: dict[tuple[str, str], str] = {}
+        self._rules = {
+            identity: spell(found.path)
+            for index in decoder.indices()
+            for identity, found in index.rules.items()
+            if found.path
+        }
+
+    def comments(self, line: str) -> Iterator[str]:
+        table = TABLE.match(line)
+        if table:
+            self.table, self.chain = table[1], ""
+            return
+        if "cali" not in line or not LABELS.match(line[line.startswith("[") and line.find("]") + 2 :]):
+            return
+        names = list(dict.fromkeys(NAME.findall(line)))
+        owner = self._owner(line)
+        if owner and owner != self.chain:
+            self.chain, self.rule = owner, ""
+            if owner in names:
+                yield self._explain(owner)
+        found = IDENTITY.search(line)
+        origin = self._rules.get(found[1], "") if found else ""
+        if origin and origin != self.rule:
+            yield f"  {origin}"
+        self.rule = origin
+        for name in names:
+            if name != owner:
+                yield f"  {self._explain(name)}"
+
+    def _owner(self, line: str) -> str:
+        """The chain that a rule stands in or that a line declares."""
+        at = line.find("-A ")
+        if at >= 0:
+            return line[at + 3 :].partition(" ")[0]
+        return line[1:].partition(" ")[0] if line.startswith(":") else ""
+
+    def _explain(self, name: str) -> str:
+        key = (self.table, name)
+        if key not in self._known:
+            meaning = self._meaning(name)
+            place = f" ({meaning.place})" if meaning.place else ""
+            hint = f"; {meaning.hint}" if meaning.hint and not meaning.known else ""
+            self._known[key] = f"{name}: {meaning.words}{place}{hint}"
+        return self._known[key]
+
+    def _meaning(self, name: str) -> Meaning:
+        if name.endswith(WILDCARD):
+            prefix = name[:-1]
+            several = "every pod's" if prefix == "cali" else f"pods whose interfaces begin with {prefix}, that is the"
+            return Meaning(name=name, kind="interface", words=f"{several} interface on the node")
+        if name.startswith("cali-"):
+            found = self.decoder.chain(name, self.table, full=False) or self.decoder.chain(name, full=False)
+        elif SET_NAME.fullmatch(name):
+            found = self.decoder.set(name, full=False)
+        else:
+            found = self.decoder.interface(name, full=False)
+        return found or self.decoder.decode(name)

@@ -1,0 +1,89 @@
+"""A compiled node, looked up by name: its chains, its rules by hash, its sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from felixpy.errors import Path, Place
+from felixpy.ipsets import IPSet
+from felixpy.model import Cluster
+from felixpy.ruleset import Chain, Ruleset
+
+
+class Spot(NamedTuple):
+    """A chain in a table; families that hold it."""
+
+    table: str
+    chain: Chain
+    families: tuple[int, ...]
+
+
+class Found(NamedTuple):
+    """A rule: its chain, its position there counted from 0, and the number of the policy rule it draws, or -1."""
+
+    table: str
+    chain: Chain
+    position: int
+
+    @property
+    def number(self) -> int:
+        return self.chain.numbers[self.position]
+
+    @property
+    def path(self) -> Path:
+        """Where the policy rule stands in its manifest, () if it draws none."""
+        return self.chain.origin.path(self.number)
+
+    def place(self, cluster: Cluster) -> Place | None:
+        """File and line of the policy rule, or of the object that the chain belongs to."""
+        source = self.chain.origin.source
+        return cluster.where(source, self.path) if source and source.file else None
+
+
+class RuleIndex:
+    """One node's compiled rules, by name."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self.ruleset, self.node = ruleset, ruleset.node
+
+    @cached_property
+    def chains(self) -> Mapping[str, tuple[Spot, ...]]:
+        """Felix's chains and its parts of kernel chains, table by table."""
+        spots: dict[str, dict[tuple[str, ...], Spot]] = {}
+        for family, table, chain in self._chains():
+            known = spots.setdefault(chain.name, {})
+            key = (table, *chain.hashes[-1:])  # the last hash seals the whole chain
+            before = known[key].families if key in known else ()
+            known[key] = Spot(table, chain, (*before, family))
+        return {name: tuple(found.values()) for name, found in spots.items()}
+
+    @cached_property
+    def rules(self) -> Mapping[str, Found]:
+        """Rules by hash; a chain that several tables or families share counts once."""
+        found: dict[str, Found] = {}
+        for _, table, chain in self._chains():
+            for position, identity in enumerate(chain.hashes):
+                found.setdefault(identity, Found(table, chain, position))
+        return found
+
+    @cached_property
+    def sets(self) -> Mapping[str, IPSet]:
+        return {ipset.name: ipset for ipset in self.ruleset.sets}
+
+    @cached_property
+    def users(self) -> Mapping[str, tuple[str, ...]]:
+        """Which chains lead to a chain, or name a set."""
+        found: dict[str, dict[str, None]] = {}
+        for _, _, chain in self._chains():
+            for body in chain.bodies:
+                for word in body.split():
+                    if word.startswith("cali"):
+                        found.setdefault(word, {})[chain.name] = None
+        return {name: tuple(users) for name, users in found.items()}
+
+    def _chains(self) -> Iterator[tuple[int, str, Chain]]:
+        for (family, table), content in self.ruleset.tables.items():
+            for chain in content.all_chains():
+                yield family, table, chain

@@ -1,0 +1,133 @@
+"""Names that nothing in the input has: what they may be all the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from felixpy.decode.legend import CHAIN_KINDS, DISPATCH, SET_KINDS, STATIC, ChainKind, Legend, chain_prefix
+from felixpy.decode.meaning import Meaning
+from felixpy.dialects import DIALECTS
+from felixpy.errors import FelixpyError
+from felixpy.model import SHORT_KINDS, STAGED_KINDS
+from felixpy.names import MAX_CHAIN, limited
+
+STALE = "it is stale, or belongs to another cluster"
+LONG_KINDS = {short: kind for kind, short in SHORT_KINDS.items()}
+INTERFACE = re.compile(r"(?:cali|tap)[0-9a-f]{1,11}")
+
+
+def strange_chain(name: str, legend: Legend) -> Meaning | None:
+    """A chain of Felix that no object of the input gives; None for names that are no chains of Felix."""
+    prefix = chain_prefix(name)
+    dispatch = DISPATCH.fullmatch(name)
+    if dispatch:
+        words = f"{STATIC.get(dispatch[1], 'dispatch')}: interfaces whose names go on with {dispatch[2]!r}"
+        return Meaning(name=name, kind="chain", words=words, known=False, hint="no such interfaces in the input")
+    if not prefix:
+        if not name.startswith("cali-"):
+            return None
+        return Meaning(name=name, kind="chain", words="no chain that Felix makes", known=False, hint=STALE)
+    kind, suffix = CHAIN_KINDS[prefix], name[len(prefix) :]
+    words = kind.words.format(f"some {kind.owner}")
+    found = _other_dialect(name, legend) or _staged(name, prefix, legend)
+    if found:
+        return found
+    if suffix.startswith("_") and len(name.encode()) == MAX_CHAIN:
+        room = MAX_CHAIN - len(prefix)
+        hint = f"made from a name of more than {room} characters that no {kind.owner} in the input has: {STALE}"
+        return Meaning(name=name, kind="chain", words=words, known=False, hint=hint)
+    return Meaning(name=name, kind="chain", words=_literal(kind, suffix), known=False, hint=HINTS[kind.owner])
+
+
+HINTS: Mapping[str, str] = {
+    "policy": f"no such policy in the input: {STALE}",
+    "profile": f"no such namespace, service account or profile in the input: {STALE}",
+    "group": f"the name is a hash over selector and policies, so it changes when one is added or goes: {STALE}",
+    "pod": f"no pod in the input has that interface: {STALE}",
+    "host": f"no host endpoint in the input has that interface: {STALE}",
+    "mark": f"nobody in the input has that interface: {STALE}",
+}
+
+
+def _literal(kind: ChainKind, suffix: str) -> str:
+    """What the readable part of a name says, in this dialect's way or that of older ones."""
+    if kind.owner == "policy":
+        short, _, rest = suffix.partition("/")
+        if short in LONG_KINDS:
+            return kind.words.format(f"{LONG_KINDS[short]} {rest}")
+        space, _, policy = suffix.rpartition("/")
+        if policy.startswith("knp.default."):
+            return kind.words.format(f"KubernetesNetworkPolicy {space}/{policy.removeprefix('knp.default.')}")
+        return kind.words.format(f"a policy that an older Felix calls {suffix}")
+    if kind.owner == "group":
+        return kind.words
+    noun = {"pod": "the pod behind", "profile": "profile"}.get(kind.owner, "the host interface")
+    return kind.words.format(f"{noun} {suffix}")
+
+
+def _other_dialect(name: str, legend: Legend) -> Meaning | None:
+    for dialect in DIALECTS.values():
+        if dialect.name == legend.dialect.name:
+            continue
+        try:
+            subject = Legend(legend.cluster, dialect).chain(name)
+        except FelixpyError:  # a dialect may have no words for an object
+            continue
+        if subject:
+            place = legend.cluster.where(subject.source, ()) if subject.source and subject.source.file else None
+            hint = f"so called in dialect {dialect.name}, not in {legend.dialect.name}"
+            return Meaning(name=name, kind="chain", words=subject.words, known=False, place=place, hint=hint)
+    return None
+
+
+def _staged(name: str, prefix: str, legend: Legend) -> Meaning | None:
+    """The chain that a staged policy would have, under its own kind or as the policy it would become."""
+    for policy in legend.cluster.policies:
+        if policy.staged:
+            enforced = policy.key._replace(kind=_enforced(policy.key.kind))
+            for key in (policy.key, enforced):
+                if name == limited(prefix, legend.dialect.policy_id(replace(policy, key=key))):
+                    words = CHAIN_KINDS[prefix].words.format(policy.key)
+                    hint = "staged policies have no chains as long as they are staged"
+                    return Meaning(name=name, kind="chain", words=words, known=False, hint=hint)
+    return None
+
+
+def _enforced(kind: str) -> str:
+    assert kind in STAGED_KINDS
+    return kind.removeprefix("Staged")
+
+
+def strange_set(name: str, legend: Legend) -> Meaning:
+    family, rest = name[4], name[5:]
+    if rest.startswith("t"):
+        words = "a temporary set, in which Felix prepares the members of another one before it swaps them"
+        return Meaning(name=name, kind="set", words=words, known=False, hint="left over if it stays")
+    kind = next((words for start, words in SET_KINDS.items() if rest[1:].startswith(start)), "a set of Felix")
+    hint = f"the rest of the name is a hash that no rule of the input gives: {STALE}"
+    return Meaning(name=name, kind="set", words=f"{kind}, IPv{family}", known=False, hint=hint)
+
+
+def strange_rule(name: str) -> Meaning:
+    hint = (
+        "a rule's hash covers its text, all rules above it and the name of the chain: "
+        "one of them differs from what the input gives, or it is another node's"
+    )
+    return Meaning(name=name, kind="rule", words="a rule of Felix", known=False, hint=hint)
+
+
+def strange_interface(name: str, legend: Legend) -> Meaning:
+    if INTERFACE.fullmatch(name):
+        hint = f"the name is made from namespace and name of a pod, and no pod in the input gives it: {STALE}"
+        return Meaning(name=name, kind="interface", words="the node's end of some pod", known=False, hint=hint)
+    return Meaning(name=name, kind="name", words="nothing that Felix makes", known=False, hint=_closest(name, legend))
+
+
+def _closest(name: str, legend: Legend) -> str:
+    from difflib import get_close_matches
+
+    names = [*STATIC, *legend.interfaces]
+    close = get_close_matches(name, names, n=1, cutoff=0.8)
+    return f"did you mean {close[0]}?" if close else ""

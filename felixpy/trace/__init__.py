@@ -1,0 +1,283 @@
+"""Why a packet gets where it is sent, or does not: a walk through the rules of one or two nodes, told in objects.
+
+    question   what is asked
+    parties    who sends and receives, as people name them
+    addresses  which node has which address
+    nodes      the rules and interfaces of the nodes on the way
+    hits       which policies had a say, in the shape of flow logs
+    reasons    what decided, in words
+    report     the whole answer as text or JSON
+
+A packet between pods of one node passes the egress rules of the one and the ingress rules of the other in one walk. To
+another node it is walked out of the first and into the second. A pod that calls itself meets no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from felixpy.decode.legend import Legend
+from felixpy.errors import UsageError
+from felixpy.model import STAGED_KINDS, Cluster
+from felixpy.trace.hits import PENDING, Asked, Hit, asked
+from felixpy.trace.nodes import NodeRules, Nodes
+from felixpy.trace.parties import Directory, Party
+from felixpy.trace.question import Question
+from felixpy.walk import Packet, Walk
+from felixpy.walk.packet import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
+
+__all__ = ["Leg", "Nodes", "Question", "Report", "Trace", "Tracer", "promoted"]
+
+ELSEWHERE = "elsewhere0"
+"""An interface that no endpoint has: by it a packet comes or goes where only one end is to be asked."""
+
+MOST_LEGS = 3
+"""A packet from outside may reach one node, be sent on to another, and be for the host there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The way through one node, and the ends that were asked there."""
+
+    node: NodeRules
+    packet: Packet
+    walk: Walk
+    ends: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a flow log says of one end: `enforced` hits, and `pending` ones, as if staged policies were enforced."""
+
+    reporter: Literal["src", "dst"]
+    end: Asked
+    enforced: tuple[Hit, ...]
+    pending: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The answer. `missing` are nodes on the way whose rules were not given."""
+
+    source: Party
+    destination: Party
+    packet: Packet
+    allowed: bool
+    certain: bool
+    legs: tuple[Leg, ...]
+    reports: tuple[Report, ...]
+    missing: tuple[str, ...] = ()
+    pending_allowed: bool | None = None
+    """What would be if staged policies were enforced; None if there are none."""
+
+    @property
+    def deciding(self) -> Report | None:
+        """The end with the last word."""
+        return self.reports[-1] if self.reports else None
+
+
+class Tracer:
+    """Traces packets through a cluster; nodes are compiled once."""
+
+    def __init__(self, nodes: Nodes, *, node: str = "", namespace: str = "") -> None:
+        self.nodes, self.node = nodes, node
+        self.cluster = nodes.cluster
+        self.directory = Directory(nodes.cluster, nodes.book, node, namespace)
+        self.legend = Legend(nodes.cluster, nodes.compiler.dialect)
+        self._staged: Tracer | None = None
+        self._tries_staged = not nodes.dumps and any(policy.staged for policy in self.cluster.policies)
+
+    def trace(self, question: Question) -> Trace:
+        """Raises UsageError for questions without an answer."""
+        source, destination = self._parties(question)
+        packet = self._packet(question, source, destination)
+        legs: list[Leg] = []
+        missing: list[str] = []
+        if source.address != destination.address or source.kind != "pod":
+            for leg in self._legs(question, packet, source, destination):
+                if isinstance(leg, str):
+                    missing.append(leg)
+                else:
+                    legs.append(leg)
+        if missing and not legs:
+            raise UsageError(f"the packet passes {', '.join(missing)}, whose rules were not given")
+        reports = tuple(self._reports(packet, legs, source, destination))
+        return Trace(
+            source=source,
+            destination=destination,
+            packet=packet,
+            allowed=all(leg.walk.verdict == "accept" for leg in legs),
+            certain=all(leg.walk.certain for leg in legs),
+            legs=tuple(legs),
+            reports=reports,
+            missing=tuple(missing),
+            pending_allowed=self._would_pass(question),
+        )
+
+    # --- the question
+
+    def _parties(self, question: Question) -> tuple[Party, Party]:
+        """Both ends in one family: the one asked for, else IPv4 where both have it."""
+        families = [question.family] if question.family else [4, 6]
+        wrong: UsageError | None = None
+        for family in families:
+            try:
+                return self.directory.pair(question.source, question.destination, family)
+            except UsageError as reason:
+                wrong = wrong or reason
+        assert wrong
+        raise wrong
+
+    def _packet(self, question: Question, source: Party, destination: Party) -> Packet:
+        family = parse_address(source.address).family
+        number, port = _service(question, destination, family)
+        return Packet(
+            source=source.address,
+            destination=destination.address,
+            protocol=number,
+            port=port,
+            source_port=question.source_port,
+            icmp=(question.icmp or (ECHO_REQUEST[family], 0)) if number == ICMP[family] else None,
+            state=question.state,
+            dnat=self._dnat(question, family),
+            forged=question.forged,
+        )
+
+    def _dnat(self, question: Question, family: int) -> tuple[str, int] | None:
+        if question.dnat is None:
+            return None
+        party = self.directory.find(question.dnat.party, family)
+        return party.address, _port(question.dnat.port, party)
+
+    # --- the way
+
+    def _legs(self, question: Question, packet: Packet, source: Party, destination: Party) -> Iterator[Leg | str]:
+        """Node after node, as long as the packet is let through and its destination is elsewhere."""
+        name = source.node or destination.node or self.node
+        if not name:
+            raise UsageError(
+                f"neither {source.name} nor {destination.name} is on a node of the cluster: "
+                "say which node forwards the packet with --node"
+            )
+        came_by = question.in_interface
+        for number in range(MOST_LEGS):
+            node = self.nodes.get(name)
+            if node is None:
+                yield name
+                return
+            sends = number == 0 and source.kind == "host"
+            here = replace(
+                packet,
+                in_interface="" if sends else came_by or self._way_in(node, packet, source),
+                out_interface=question.out_interface or None,
+            )
+            walk = node.walker.walk(here)
+            family = parse_address(packet.source).family
+            yield Leg(node, here, walk, tuple(asked(walk.steps, node, family, self.legend)))
+            owner = self.directory.owner(walk.destination)
+            if walk.verdict != "accept" or owner.node in ("", name) or question.out_interface:
+                return
+            packet = self._sent_on(packet, walk, name)
+            name, came_by = owner.node, ""
+
+    def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
+        """A pod's own interface, else the one that leads back to the source."""
+        if source.workload and source.node == node.name:
+            return source.workload.interface
+        return node.machine.route(packet.source) or node.machine.uplink
+
+    def _sent_on(self, packet: Packet, walk: Walk, node: str) -> Packet:
+        """The packet as the next node sees it: rewritten as the first one did."""
+        family = parse_address(packet.source).family
+        source = packet.source
+        if "source" in walk.rewritten:
+            source = self.nodes.book.address(node, family) or source
+        return replace(packet, source=source, destination=walk.destination, port=walk.port, dnat=None)
+
+    # --- who had a say
+
+    def _reports(self, packet: Packet, legs: list[Leg], source: Party, destination: Party) -> Iterator[Report]:
+        for leg in legs:
+            for end in leg.ends:
+                if end.hits or end.decided:
+                    pending = self._pending(end, leg)
+                    yield Report(
+                        reporter="src" if end.direction == "egress" else "dst",
+                        end=end,
+                        enforced=tuple(end.hits),
+                        pending=tuple(pending),
+                    )
+
+    def _pending(self, end: Asked, leg: Leg) -> list[Hit]:
+        """What the end would say if staged policies were enforced. Flow logs try that for pods only."""
+        if not self._tries_staged or end.kind != "pod":
+            return end.hits
+        there = self._with_staged()
+        node = there.nodes.get(leg.node.name)
+        assert node
+        outward = end.direction == "egress"
+        alone = replace(
+            leg.packet,
+            in_interface=leg.packet.in_interface if outward else ELSEWHERE,
+            out_interface=ELSEWHERE if outward else leg.walk.out_interface,
+            destination=leg.walk.destination,
+            port=leg.walk.port,
+            dnat=None,
+        )
+        walk = node.walker.walk(alone)
+        family = parse_address(alone.source).family
+        ends = asked(walk.steps, node, family, there.legend)
+        return next((found.hits for found in ends if found.chain == end.chain), [])
+
+    def _with_staged(self) -> Tracer:
+        if self._staged is None:
+            compiler = type(self.nodes.compiler)(promoted(self.cluster), self.nodes.compiler.dialect)
+            nodes = Nodes(compiler, hosts=self.nodes.hosts, settings=self.nodes.settings)
+            self._staged = Tracer(nodes, node=self.node, namespace=self.directory.namespace)
+        return self._staged
+
+    def _would_pass(self, question: Question) -> bool | None:
+        if not self._tries_staged:
+            return None
+        return self._with_staged().trace(question).allowed
+
+
+def _service(question: Question, destination: Party, family: int) -> tuple[int, int]:
+    """Protocol and port. A name of a port brings its protocol along; without anything it is ICMP."""
+    protocol: str | int = question.protocol
+    if isinstance(question.port, str) and not protocol and destination.workload:
+        named = [port for port in destination.workload.ports if port.name == question.port]
+        protocol = named[0].protocol if named else ""
+    number = protocol_number(protocol or ("icmp" if question.port is None else "tcp"))
+    if number == ICMP[4]:
+        number = ICMP[family]
+    if number in WITH_PORTS and question.port is None:
+        raise UsageError(f"a {protocol} packet needs a port: write {question.destination}:PORT")
+    return number, _port(question.port, destination)
+
+
+def _port(port: int | str | None, party: Party) -> int:
+    """A port by number, or by the name that the pod gives it."""
+    if isinstance(port, str):
+        names = {named.name: named.port for named in party.workload.ports} if party.workload else {}
+        if port not in names:
+            known = f"; it has {', '.join(names)}" if names else ""
+            raise UsageError(f"{party.name} has no port called {port}{known}")
+        return names[port]
+    return port or 0
+
+
+def promoted(cluster: Cluster) -> Cluster:
+    """The cluster with staged policies as enforced ones, beside those of the same name.
+
+    Their kind begins with "Pending": it sorts among the other kinds as "Staged" does, so ties are broken as before.
+    """
+    policies = tuple(
+        replace(policy, key=policy.key._replace(kind=policy.key.kind.replace("Staged", PENDING)))
+        if policy.key.kind in STAGED_KINDS
+        else policy
+        for policy in cluster.policies
+    )
+    return replace(cluster, policies=policies)

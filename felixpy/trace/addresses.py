@@ -1,0 +1,57 @@
+"""Which address belongs to which node, with a stand-in where nobody wrote one down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from ipaddress import ip_address, ip_interface
+
+from felixpy.model import Cluster, Host
+
+STAND_IN = {4: int(ip_address("198.18.0.1")), 6: int(ip_address("2001:db8:198:18::1"))}
+"""The first of the addresses that stand for nodes; benchmarks and documentation have them to themselves."""
+
+
+class AddressBook:
+    """Addresses of nodes. `names` are nodes that count besides those of the cluster."""
+
+    def __init__(self, cluster: Cluster, hosts: Mapping[str, Host], names: Iterable[str] = ()) -> None:
+        self.cluster, self.hosts = cluster, hosts
+        self.names = sorted({*cluster.node_names(), *names})
+
+    @cached_property
+    def known(self) -> Mapping[str, str]:
+        """Nodes by address; the first of a node's is the one that it is reached by."""
+        found: dict[str, str] = {}
+        for node in self.cluster.nodes.values():
+            for text in (node.bgp_v4, node.bgp_v6, node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6):
+                if text:
+                    found.setdefault(str(ip_interface(text).ip), node.name)
+        for name, host in self.hosts.items():
+            for addresses in (host.interfaces or {}).values():
+                for text in addresses:
+                    found.setdefault(str(ip_interface(text).ip), name)
+        for endpoint in self.cluster.host_endpoints:
+            for address in endpoint.addresses:
+                found.setdefault(address, endpoint.node)
+        return found
+
+    @cached_property
+    def assumed(self) -> Mapping[str, str]:
+        """Nodes by the address that stands for them in a family in which they have none."""
+        have = {(node, ":" in address) for address, node in self.known.items()}
+        return {
+            str(ip_address(start + number)): name
+            for family, start in STAND_IN.items()
+            for number, name in enumerate(self.names)
+            if (name, family == 6) not in have
+        }
+
+    def node(self, address: str) -> str:
+        """The node with an address, "" if it is none's."""
+        return self.known.get(address) or self.assumed.get(address, "")
+
+    def address(self, node: str, family: int) -> str:
+        """How a node is reached; "" for a node that is not in the book."""
+        both = {**self.known, **self.assumed}
+        return next((text for text, name in both.items() if name == node and (":" in text) == (family == 6)), "")

@@ -1,0 +1,183 @@
+"""Who sends and who receives, as people name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Literal
+
+from felixpy.errors import UsageError
+from felixpy.model import Cluster, Workload
+from felixpy.trace.addresses import AddressBook
+
+INTERNET = ("198.51.100.7", "203.0.113.7", "192.0.2.7", "2001:db8:ffff::7", "2001:db8:fffe::7")
+"""Documentation addresses, of which the first that no object of the cluster mentions stands for the internet."""
+
+_HASH = "[a-z0-9]{1,10}"
+_LETTERS = "[a-z0-9]{5}"
+MAKERS: Mapping[str, str] = {
+    "pod": "",
+    "deployment": f"-{_HASH}-{_LETTERS}",
+    "replicaset": f"-{_LETTERS}",
+    "statefulset": r"-\d+",
+    "daemonset": f"-{_LETTERS}",
+    "job": rf"-(?:\d+-)?{_LETTERS}",
+    "cronjob": rf"-\d+-(?:\d+-)?{_LETTERS}",
+}
+"""What a kind of workload appends to its name to name its pods."""
+
+SHORT: Mapping[str, str] = {
+    "po": "pod", "deploy": "deployment", "rs": "replicaset", "sts": "statefulset", "ds": "daemonset", "cj": "cronjob",
+}  # fmt: skip
+
+HOST = "host"
+
+PartyKind = Literal["pod", "host", "outside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One end of a connection. An outside party has no node; `note` says what had to be chosen."""
+
+    kind: PartyKind
+    name: str
+    address: str
+    node: str = ""
+    workload: Workload | None = None
+    note: str = ""
+
+
+class Directory:
+    """Finds parties in a cluster. `node` is the one that ``host`` means."""
+
+    def __init__(self, cluster: Cluster, book: AddressBook, node: str = "", namespace: str = "") -> None:
+        self.cluster, self.book, self.node, self.namespace = cluster, book, node, namespace
+
+    def pair(self, source: str, destination: str, family: int) -> tuple[Party, Party]:
+        """Both ends; a plain ``host`` is the node of the other end. Raises UsageError as `find` does."""
+        if HOST in (source, destination) and source != destination:
+            other = self.find(destination if source == HOST else source, family)
+            host = self._host(self.node or other.node, family)
+            return (host, other) if source == HOST else (other, host)
+        return self.find(source, family), self.find(destination, family)
+
+    def find(self, text: str, family: int) -> Party:
+        """A party by name. Raises UsageError for names that mean nothing, or nothing of that family."""
+        if text == "internet":
+            return Party("outside", "internet", self._internet(family))
+        if text == HOST or text.startswith("host:"):
+            return self._host(text[5:] or self.node, family)
+        if _is_address(text):
+            return self.owner(text, family)
+        pods = sorted(self._pods(text), key=lambda pod: (pod.namespace, pod.name))
+        if not pods:
+            raise UsageError(f"{text}: {self._unknown(text)}")
+        spaces = sorted({pod.namespace for pod in pods})
+        if len(spaces) > 1:
+            raise UsageError(f"{text} is in several namespaces, write NAMESPACE/{text}: {', '.join(spaces)}")
+        note = f"{text} has {len(pods)} pods, this is the first" if len(pods) > 1 else ""
+        return self._pod(pods[0], family, note)
+
+    def owner(self, address: str, family: int = 0) -> Party:
+        """Whoever has an address. Raises UsageError if it is of another family than is wanted."""
+        parsed = ip_address(address)
+        if family and parsed.version != family:
+            raise UsageError(f"{address} is no IPv{family} address")
+        pod = self._by_address.get(str(parsed))
+        if pod:
+            return Party("pod", f"{pod.namespace}/{pod.name}", str(parsed), pod.node, pod)
+        node = self.book.node(str(parsed))
+        return Party("host" if node else "outside", node or str(parsed), str(parsed), node)
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], Workload]:
+        return {(pod.namespace, pod.name): pod for pod in self.cluster.workloads}
+
+    @cached_property
+    def _by_address(self) -> Mapping[str, Workload]:
+        return {address: pod for pod in reversed(self.cluster.workloads) for address in pod.addresses}
+
+    def _host(self, node: str, family: int) -> Party:
+        names = self.book.names
+        if not node and len(names) != 1:
+            known = f"; the input has {', '.join(names)}" if names else ""
+            raise UsageError(f"host: say which node, as in host:NAME or with --node{known}")
+        node = node or names[0]
+        address = self.book.address(node, family)
+        if not address:
+            raise UsageError(f"host:{node}: there is no such node; the input has {', '.join(names)}")
+        note = f"the address of {node} is not known, {address} stands for it" if address in self.book.assumed else ""
+        return Party("host", node, address, node, note=note)
+
+    def _pod(self, pod: Workload, family: int, note: str) -> Party:
+        name = f"{pod.namespace}/{pod.name}"
+        for address in pod.addresses:
+            if (":" in address) == (family == 6):
+                return Party("pod", name, address, pod.node, pod, note)
+        raise UsageError(f"{name} has no IPv{family} address")
+
+    def _pods(self, text: str) -> Iterator[Workload]:
+        """``pod``, ``ns/pod``, ``kind/name`` or ``ns/kind/name``; a namespace may be called like a kind."""
+        *head, name = text.split("/")
+        readings = [("", head[0] if head else "")]
+        kind = SHORT.get(head[-1].lower(), head[-1].lower().removesuffix("s")) if head else ""
+        if kind in MAKERS:
+            readings = [(kind, head[0] if len(head) == 2 else ""), *readings]
+        if len(head) > 2 or (len(head) == 2 and kind not in MAKERS):
+            return
+        for maker, namespace in readings:
+            space = namespace or self.namespace
+            if maker in ("", "pod") and space:
+                yield from filter(None, [self._by_name.get((space, name))])
+                continue
+            pattern = re.compile(re.escape(name) + MAKERS.get(maker, ""))
+            found = [
+                pod
+                for pod in self.cluster.workloads
+                if (not space or pod.namespace == space) and pattern.fullmatch(pod.name)
+            ]
+            yield from found
+            if found:
+                return
+
+    def _unknown(self, text: str) -> str:
+        names = [f"{pod.namespace}/{pod.name}" for pod in self.cluster.workloads]
+        short = {name.partition("/")[2]: name for name in names}
+        close = get_close_matches(text, [*names, *short], n=1)
+        hint = f"; did you mean {short.get(close[0], close[0])}?" if close else ""
+        if not names:
+            return "no pod is known; name pods by their addresses, or give manifests"
+        return f"no such pod, workload, address, host or internet{hint}"
+
+    def _internet(self, family: int) -> str:
+        nets = [*self._mentioned(family)]
+        candidates = [text for text in INTERNET if ip_address(text).version == family]
+        for text in candidates:
+            if not any(ip_address(text) in net for net in nets):
+                return text
+        return candidates[0]
+
+    def _mentioned(self, family: int) -> Iterator[IPv4Network | IPv6Network]:
+        """Nets of pools, network sets and rules; those so wide that the internet is meant are left out."""
+        texts = [pool.cidr for pool in self.cluster.pools]
+        texts += [net for networks in self.cluster.network_sets for net in networks.nets]
+        for policy in self.cluster.policies:
+            for rule in (*policy.inbound, *policy.outbound):
+                for side in (rule.source, rule.destination):
+                    texts += [*side.nets, *side.not_nets]
+        for text in dict.fromkeys(texts):
+            net = ip_network(text, strict=False)
+            if net.version == family and net.prefixlen >= 8:
+                yield net
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

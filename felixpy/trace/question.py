@@ -1,0 +1,123 @@
+"""What is asked of a trace, and how people write it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from felixpy.errors import UsageError
+from felixpy.walk.packet import WITH_PORTS, State, protocol_number
+
+LARGEST_PORT = 65535
+LARGEST_ICMP = 255
+
+PINGS = frozenset({"icmp", "icmpv6", "ping"})
+"""What may stand in a port's place to mean an echo request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Ends as people name them, and the packet. Without port and ICMP type it is an echo request.
+
+    A port may be the name that the destination gives it. `dnat` is a party with a port that the destination is
+    rewritten to, as kube-proxy does for services. Interfaces are given where nothing tells them.
+    """
+
+    source: str
+    destination: str
+    protocol: str | int = ""
+    port: int | str | None = None
+    source_port: int = 49152
+    icmp: tuple[int, int] | None = None
+    state: State = "new"
+    dnat: Target | None = None
+    forged: bool = False
+    family: int | None = None
+    in_interface: str = ""
+    out_interface: str = ""
+
+
+class Target(NamedTuple):
+    """A party with a port and protocol, as far as they were written."""
+
+    party: str
+    port: int | str | None = None
+    protocol: str = ""
+
+
+_SERVICE = re.compile(r"(?P<port>\d+|[A-Za-z][\w-]*)(?:/(?P<protocol>\w+))?")
+
+
+def parse_target(text: str) -> Target:
+    """``PARTY[:PORT[/PROTOCOL]]``; an IPv6 address with a port stands in brackets.
+
+    >>> parse_target("shop/db:5432"), parse_target("[fd00::1]:53/udp"), parse_target("host:node1:22").party
+    (Target(party='shop/db', port=5432, protocol=''), Target(party='fd00::1', port=53, protocol='udp'), 'host:node1')
+
+    Raises UsageError.
+    """
+    if text.startswith("["):
+        party, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UsageError(f"{text}: write [ADDRESS]:PORT")
+        return _with_service(party, rest[1:], text)
+    if _is_address(text):
+        return Target(text)
+    head = "host:" if text.startswith("host:") and not _SERVICE_OF_HOST.fullmatch(text) else ""
+    party, _, service = text[len(head) :].partition(":")
+    return _with_service(head + party, service, text)
+
+
+_SERVICE_OF_HOST = re.compile(r"host:\d+(?:/\w+)?")
+"""``host:22`` is a port of the only node, not a node called 22."""
+
+
+def _with_service(party: str, service: str, text: str) -> Target:
+    if not service:
+        return Target(party)
+    if service in PINGS:
+        return Target(party, None, "icmp")
+    found = _SERVICE.fullmatch(service)
+    if not found:
+        raise UsageError(f'{text}: "{service}" is no PORT or PORT/PROTOCOL')
+    protocol = found["protocol"] or ""
+    if protocol and protocol_number(protocol) not in WITH_PORTS:
+        raise UsageError(f"{text}: {protocol} has no ports")
+    if not found["port"].isdecimal():
+        return Target(party, found["port"], protocol)
+    port = int(found["port"])
+    if not 0 < port <= LARGEST_PORT:
+        raise UsageError(f"{text}: ports are numbers from 1 to {LARGEST_PORT}")
+    return Target(party, port, protocol)
+
+
+ICMP_TYPES: Mapping[str, tuple[int, int]] = {"echo-reply": (0, 0), "unreachable": (3, 0), "time-exceeded": (11, 0)}
+"""A few types by name; without ``--icmp`` an echo request is meant."""
+
+
+def parse_icmp(text: str) -> tuple[int, int]:
+    """``TYPE`` or ``TYPE/CODE``.
+
+    >>> parse_icmp("3/1"), parse_icmp("8")
+    ((3, 1), (8, 0))
+    """
+    if text in ICMP_TYPES:
+        return ICMP_TYPES[text]
+    kind, _, code = text.partition("/")
+    if not kind.isdecimal() or not (code or "0").isdecimal():
+        raise UsageError(f"--icmp {text}: write TYPE or TYPE/CODE")
+    numbers = int(kind), int(code or 0)
+    if max(numbers) > LARGEST_ICMP:
+        raise UsageError(f"--icmp {text}: types and codes go up to {LARGEST_ICMP}")
+    return numbers
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,275 @@
+"""What a node's rules do to a packet: netfilter's hooks and tables in their order, from text to verdict.
+
+    packet    the packet and the machine it meets
+    run       a packet on its way, and what is written down about it
+    matches   what each criterion says about it
+    members   who is in an IP set
+    targets   what each target does to it
+
+Nothing here knows who made the rules. What nobody can know from the rules alone is taken for granted and named in the
+answer (`matches.ASSUMPTIONS`; sources are genuine unless the packet is said to be forged). A criterion that is not
+understood counts as not met, a target that is not understood as absent; the rule is named, and the answer is certain
+only if no other reading of such rules would change the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar, cast
+
+from felixpy.dump import Dump, Rule
+from felixpy.errors import UsageError
+from felixpy.walk.matches import ASSUMPTIONS, Context, Unknown, every, make_test
+from felixpy.walk.members import SetLibrary
+from felixpy.walk.packet import (
+    ICMP,
+    OPENING_ICMP,
+    STATES,
+    UNTRACKED_ICMP,
+    Machine,
+    Packet,
+    parse_address,
+    spell_address,
+)
+from felixpy.walk.run import ACCEPT, DROP, RETURNED, Code, Line, Recorder, Run, Step, Test
+from felixpy.walk.targets import UnknownTarget, make_act, nothing, rewrite_destination
+
+__all__ = ["Machine", "Packet", "Step", "Verdict", "Walk", "Walker"]
+
+Verdict = Literal["accept", "drop", "reject"]
+
+TRACKING = "connection tracking"
+
+HOOKS: Mapping[str, tuple[str, ...]] = {
+    "PREROUTING": ("raw", TRACKING, "mangle", "nat"),
+    "INPUT": ("mangle", "filter", "security", "nat"),
+    "FORWARD": ("mangle", "filter", "security"),
+    "OUTPUT": ("raw", TRACKING, "mangle", "nat", "filter", "security"),
+    "POSTROUTING": ("mangle", "nat"),
+}
+"""The tables at each hook, by the kernel's priorities."""
+
+MOST_READINGS = 64
+"""So many ways of reading rules that are not understood are tried; beyond that a verdict is called uncertain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """A packet's way: the verdict, every rule looked at, and what became of the packet.
+
+    `decided` is the step that ended a refused packet's way, None where a chain's policy did: `policy` is (table,
+    chain) then. `unknown` are the steps that are not understood. `rewritten` tells what NAT put for source or
+    destination.
+    """
+
+    verdict: Verdict
+    certain: bool
+    steps: tuple[Step, ...]
+    decided: Step | None
+    policy: tuple[str, str] | None
+    unknown: tuple[Step, ...]
+    mark: int
+    source: str
+    destination: str
+    port: int
+    in_interface: str
+    out_interface: str
+    rewritten: Mapping[str, str]
+
+
+_Kind = TypeVar("_Kind", bound=Run)
+
+LOOPBACK = "lo"
+
+
+class Walker:
+    """Walks packets through one node's rules, each chain made ready once."""
+
+    def __init__(self, dump: Dump, machine: Machine | None = None) -> None:
+        self.dump, self.machine = dump, machine or Machine()
+        self._sets = SetLibrary(dump.sets)
+        self._codes: dict[tuple[int, str, str], Code] = {}
+        self._local: dict[int, dict[str, frozenset[int]]] = {}
+        own = {name: [parse_address(text) for text in texts] for name, texts in self.machine.interfaces.items()}
+        for family in (4, 6):
+            by_name = {name: frozenset(a.number for a in found if a.family == family) for name, found in own.items()}
+            self._local[family] = {**by_name, "": frozenset().union(*by_name.values())}
+
+    def allows(self, packet: Packet) -> bool:
+        """Whether the packet gets through; nothing is written down, so it is the quick way to ask."""
+        return self._send(self._start(Run, packet), packet) == ACCEPT
+
+    def walk(self, packet: Packet) -> Walk:
+        """The packet's way through the rules. Raises UsageError for a packet that cannot be."""
+        run = self._start(Recorder, packet)
+        verdict = self._send(run, packet)
+        unknown = tuple(step for step in run.steps if step.unknown)
+        last = run.steps[-1] if run.steps else None
+        refused = verdict != ACCEPT
+        by_rule = refused and last is not None and last.outcome == verdict
+        return Walk(
+            verdict=cast("Verdict", verdict),
+            certain=not unknown or self._is_certain(packet, verdict, run.asked),
+            steps=tuple(run.steps),
+            decided=last if by_rule else None,
+            policy=(run.table, run.hook) if refused and not by_rule else None,
+            unknown=unknown,
+            mark=run.mark,
+            source=spell_address(run.source, run.family),
+            destination=spell_address(run.destination, run.family),
+            port=run.port,
+            in_interface=packet.in_interface,
+            out_interface=run.out_interface,
+            rewritten=dict(run.rewritten),
+        )
+
+    # --- the way through the machine
+
+    def _start(self, kind: type[_Kind], packet: Packet, script: tuple[bool, ...] = ()) -> _Kind:
+        family = parse_address(packet.source).family
+        if parse_address(packet.destination).family != family:
+            raise UsageError(f"{packet.source} cannot send to {packet.destination}: they are of different IP families")
+        if family not in self.dump.tables:
+            raise UsageError(f"there are no rules of IPv{family} to walk through")
+        return kind(packet, self._local[family], script)
+
+    def _send(self, run: Run, packet: Packet) -> str:
+        """What comes in is for the machine or for others; what the machine sends may be for itself, too."""
+        if run.in_interface:
+            if (outcome := self._hook(run, "PREROUTING", packet)) != ACCEPT:
+                return outcome
+            run.out_interface = self._route(run, packet)
+            if not run.out_interface:
+                return self._hook(run, "INPUT", packet)
+            outcome = self._hook(run, "FORWARD", packet)
+        else:
+            run.out_interface = self._route(run, packet) or LOOPBACK
+            outcome = self._hook(run, "OUTPUT", packet)
+            run.out_interface = self._route(run, packet) or LOOPBACK
+        if outcome == ACCEPT:
+            outcome = self._hook(run, "POSTROUTING", packet)
+        if outcome == ACCEPT and run.out_interface == LOOPBACK:
+            outcome = self._come_back(run, packet)
+        return outcome
+
+    def _come_back(self, run: Run, packet: Packet) -> str:
+        """What leaves by the loopback interface comes in by it, mark, connection and rewriting kept."""
+        run.in_interface, run.out_interface, run.looped = LOOPBACK, "", True
+        outcome = self._hook(run, "PREROUTING", packet)
+        return self._hook(run, "INPUT", packet) if outcome == ACCEPT else outcome
+
+    def _route(self, run: Run, packet: Packet) -> str:
+        if packet.out_interface is not None and "destination" not in run.rewritten:
+            return packet.out_interface
+        return self.machine.route(spell_address(run.destination, run.family))
+
+    def _hook(self, run: Run, hook: str, packet: Packet) -> str:
+        """The tables at a hook; a kernel chain that is left without a verdict has a policy."""
+        run.hook = hook
+        for table in HOOKS[hook]:
+            if table == TRACKING:
+                self._track(run, packet)
+            elif table != "nat" or self._opens(run):
+                run.table = table
+                code = self._code(run.family, table, hook)
+                if code is not None:
+                    outcome = _traverse(run, code)
+                    if outcome is None or outcome is RETURNED:
+                        outcome = code.policy
+                    if outcome != ACCEPT:
+                        return outcome
+            if table == "nat" and packet.dnat and hook in ("PREROUTING", "OUTPUT"):
+                self._rewrite(run, packet.dnat)
+        return ACCEPT
+
+    def _opens(self, run: Run) -> bool:
+        """NAT's rules are asked about the first packet of a connection only."""
+        return bool(run.ct & STATES["NEW"]) and not run.looped
+
+    def _rewrite(self, run: Run, dnat: tuple[str, int]) -> None:
+        if run.tracked and "destination" not in run.rewritten:
+            rewrite_destination(run, parse_address(dnat[0]).number, dnat[1] or None)
+
+    def _track(self, run: Run, packet: Packet) -> None:
+        """Before this point no packet has a connection, which reads as INVALID."""
+        if run.looped:
+            return
+        state = packet.state.upper()
+        if run.protocol == ICMP[run.family]:
+            if run.icmp_type in UNTRACKED_ICMP[run.family]:
+                state = "UNTRACKED"
+            elif state == "NEW" and run.icmp_type not in OPENING_ICMP[run.family]:
+                state = "INVALID"
+        if not run.tracked or state == "UNTRACKED":
+            run.tracked, state = False, "UNTRACKED"
+        run.ct = STATES[state]
+
+    def _is_certain(self, packet: Packet, verdict: str, asked: int) -> bool:
+        """Whether the packet fares the same however the rules that are not understood are read."""
+        open_scripts = [(*(False,) * position, True) for position in range(asked)]
+        for _ in range(MOST_READINGS):
+            if not open_scripts:
+                return True
+            script = open_scripts.pop()
+            run = self._start(Run, packet, script)
+            if (self._send(run, packet) == ACCEPT) != (verdict == ACCEPT):
+                return False
+            more = range(run.asked - len(script))
+            open_scripts.extend((*script, *(False,) * position, True) for position in more)
+        return False
+
+    # --- chains made ready
+
+    def _code(self, family: int, table: str, name: str) -> Code | None:
+        key = family, table, name
+        code = self._codes.get(key)
+        if code is None:
+            chain = self.dump.tables[family].get(table, {}).get(name)
+            if chain is None:
+                return None
+            policy = DROP if chain.policy == "DROP" else ACCEPT
+            code = Code(name, policy, chain, partial(self._line, family, table))
+            self._codes[key] = code
+        return code
+
+    def _line(self, family: int, table: str, rule: Rule) -> Line:
+        tests: list[Test | None] = []
+        unknown: list[str] = []
+        context = Context(family, self._sets)
+        # Sets are the dearest to ask, so they come last; the order of criteria means nothing.
+        for match in sorted(rule.matches, key=lambda match: match.module == "set"):
+            try:
+                tests.append(make_test(match, context))
+            except Unknown as wrong:
+                unknown.append(str(wrong))
+        test = every(tests)
+        if unknown:
+            test = _guess(test)
+        try:
+            act = make_act(rule, family, partial(self._code, family, table))
+        except UnknownTarget as wrong:
+            unknown.append(str(wrong))
+            act = _perhaps
+        assumption = ", ".join(ASSUMPTIONS[m.module] for m in rule.matches if m.module in ASSUMPTIONS)
+        return Line(test, act, assumption, ", ".join(unknown), act is nothing and not unknown)
+
+
+def _traverse(run: Run, code: Code) -> str | None:
+    try:
+        return run.traverse(code)
+    except RecursionError:
+        raise UsageError(f"the chains that {code.name} leads to jump in a circle, which no kernel would take") from None
+
+
+def _guess(known: Test | None) -> Test:
+    if known is None:
+        return Run.guess
+    real = known
+    return lambda run: real(run) and run.guess()
+
+
+def _perhaps(run: Run) -> str | None:
+    """A target that is not understood lets the packet go on; the other reading is that it takes it away."""
+    return DROP if run.guess() else None

@@ -1,0 +1,188 @@
+"""The walk through the rules and the oracle's reading of the policies are two roads to one answer.
+
+They meet on generated clusters and packets, also where a packet passes two nodes. Left out is what the oracle leaves
+out: policy that is not asked at the ends of a connection, and rules of which Felix draws more than two blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from felixpy.compiler import Compiler, configure
+from felixpy.config import Setting
+from felixpy.dialects import DIALECTS, V3_32, Dialect
+from felixpy.errors import InputError
+from felixpy.match import split_ports
+from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload
+from felixpy.trace import Nodes, Question, Tracer
+from felixpy.verdict import Oracle, Packet, Party
+from tests.clusters import cluster, host_endpoint
+from tests.property.strategies import NODES, things
+
+pytestmark = pytest.mark.property
+
+EXAMPLES = settings.default.max_examples if settings.default else 0
+"""Each example compiles two nodes and walks several packets, so a share of the usual number does."""
+
+HOSTS = tuple(
+    host_endpoint(f"host-{name}", "eth0", f"192.0.2.{at}", f"2001:db8::{at}", node=name, labels=labels, profiles=named)
+    for at, name, labels, named in zip((1, 2), NODES, ({"app": "db"}, {"tier": "x"}), (("custom",), ()), strict=True)
+)
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "DefaultEndpointToHostAction": st.sampled_from(("ACCEPT", "RETURN")),
+        "IptablesFilterAllowAction": st.just("RETURN"),
+        "IptablesMarkMask": st.just("0xff00ff00"),
+        "FlowLogsLocalReporter": st.just("Enabled"),
+        "DisableConntrackInvalidCheck": st.just("true"),
+    },
+)
+ADDRESSES = {
+    4: ("198.51.100.9", "10.65.1.130", "10.65.7.7", "203.0.113.1"),
+    6: ("2001:db8:1::9", "fd00::5", "fd00::1:7"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A packet in the words of both roads: names for the trace, objects for the oracle."""
+
+    source: str
+    destination: str
+    family: int
+    protocol: str | int
+    port: int
+    source_port: int
+    sender: Party
+    receiver: Party
+
+
+def many_blocks(rule: Rule) -> bool:
+    """Whether Felix needs more than two blocks of alternatives; then it reads some of them wrongly."""
+    sides = (rule.source, rule.destination)
+    ports = sum(
+        len(list(split_ports(port for port in side.ports if isinstance(port, PortRange))))
+        + sum(isinstance(port, str) for port in side.ports)
+        > 1
+        for side in sides
+    )
+    nets = max(sum(sum((":" in net) is six for net in side.nets) > 1 for side in sides) for six in (False, True))
+    return ports + nets > 2
+
+
+def few(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(rule for rule in rules if not many_blocks(rule))
+
+
+def tame(found: Iterable[object]) -> list[object]:
+    """The objects without what the oracle does not look at."""
+    kept: list[object] = [*HOSTS]
+    for thing in found:
+        match thing:
+            case Policy():
+                at_ends = replace(thing, do_not_track=False, pre_dnat=False, apply_on_forward=False)
+                kept.append(replace(at_ends, inbound=few(thing.inbound), outbound=few(thing.outbound)))
+            case Profile():
+                kept.append(replace(thing, inbound=few(thing.inbound), outbound=few(thing.outbound)))
+            case Workload():
+                kept.append(replace(thing, spoofable=(), floating=()))
+            case HostEndpoint():
+                pass
+            case _:
+                kept.append(thing)
+    return kept
+
+
+def plain(policy: Policy, order: int) -> Policy:
+    """A policy that every dialect can say, at a place of its own."""
+    return replace(policy, tier="default", order=float(order))
+
+
+CLUSTERS = things().map(tame).map(lambda found: cluster(*found))
+PLAIN_CLUSTERS = CLUSTERS.map(
+    lambda whole: replace(
+        whole, policies=tuple(plain(p, n) for n, p in enumerate(p for p in whole.policies if not p.staged))
+    )
+)
+
+
+@st.composite
+def shipments(draw: st.DrawFn, whole: Cluster) -> Shipment:
+    family = draw(st.sampled_from((4, 4, 6)))
+    pods = [
+        (f"{pod.namespace}/{pod.name}", pod)
+        for pod in whole.workloads
+        if any((":" in address) == (family == 6) for address in pod.addresses)
+    ]
+    hosts = [(f"host:{host.node}", host) for host in whole.host_endpoints]
+    outside = [(address, address) for address in ADDRESSES[family]]
+    parties: list[tuple[str, Party]] = [*pods, *pods, *hosts, *outside]
+    source, destination = draw(st.sampled_from(parties)), draw(st.sampled_from(parties))
+    assume(not isinstance(source[1], str) or not isinstance(destination[1], str))
+    assume(source != destination or source in pods)  # no rule guards what a machine says to itself
+    protocol = draw(st.sampled_from(("tcp", "tcp", "udp", "sctp", "icmp" if family == 4 else "icmpv6", 200)))
+    ports = (80, 81, 53, 22, 179, 8080, 6443, 30000, 40000)
+    return Shipment(
+        source=source[0],
+        destination=destination[0],
+        family=family,
+        protocol=protocol,
+        port=draw(st.sampled_from(ports)) if protocol in ("tcp", "udp", "sctp") else 0,
+        source_port=draw(st.sampled_from((49152, 80, 53, 22))),
+        sender=source[1],
+        receiver=destination[1],
+    )
+
+
+def agree(whole: Cluster, values: dict[str, str], dialect: Dialect, sent: Iterable[Shipment]) -> None:
+    parameters = [Setting(name, value) for name, value in values.items()]
+    try:
+        compiler = Compiler(whole, dialect)
+    except InputError:
+        assume(False)
+    tracer = Tracer(Nodes(compiler, settings=parameters))
+    oracle = Oracle(whole, {name: configure(whole, name, parameters) for name in NODES})
+    for one in sent:
+        expected = oracle.verdict(
+            Packet(
+                source=one.sender,
+                destination=one.receiver,
+                protocol=one.protocol,
+                port=one.port,
+                source_port=one.source_port,
+                family=one.family,
+            )
+        )
+        found = tracer.trace(
+            Question(
+                source=one.source,
+                destination=one.destination,
+                protocol=one.protocol,
+                port=one.port,
+                source_port=one.source_port,
+                family=one.family,
+            )
+        )
+        assert found.certain
+        assert found.allowed is expected.allowed, (one, expected.steps, found.legs)
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(st.data())
+def test_rules_do_what_policies_say(data: st.DataObject) -> None:
+    whole = data.draw(CLUSTERS)
+    agree(whole, data.draw(SETTINGS), V3_32, [data.draw(shipments(whole)) for _ in range(8)])
+
+
+@pytest.mark.parametrize("dialect", [d for d in DIALECTS.values() if d is not V3_32], ids=lambda dialect: dialect.name)
+@settings(max_examples=EXAMPLES // 10)
+@given(data=st.data())
+def test_rules_of_older_dialects(dialect: Dialect, data: st.DataObject) -> None:
+    whole = data.draw(PLAIN_CLUSTERS)
+    agree(whole, data.draw(SETTINGS), dialect, [data.draw(shipments(whole)) for _ in range(4)])

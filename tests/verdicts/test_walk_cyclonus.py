@@ -1,0 +1,101 @@
+"""What cyclonus expects of Kubernetes NetworkPolicy, against what the rules do: packets walked through the chains.
+
+The other road to the same table is `test_cyclonus`, which asks the policies themselves.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felixpy.compiler import Compiler
+from felixpy.dump import read_dump
+from felixpy.manifests import load
+from felixpy.model import Workload
+from felixpy.walk import Packet, Walker
+
+TABLE = Path(__file__).parents[2] / "fixtures" / "verdicts" / "cyclonus-230.json.gz"
+CASES: list[dict[str, Any]] = json.loads(gzip.decompress(TABLE.read_bytes()))
+CELLS = 123_669
+NODE = "node1"
+
+PORTS = [
+    {"name": f"serve-{port}-{protocol.lower()}", "containerPort": port, "protocol": protocol}
+    for protocol in ("TCP", "UDP", "SCTP")
+    for port in (80, 81)
+]
+
+agreed: list[int] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def summary() -> Iterator[None]:
+    yield
+    print(f"\ncyclonus: {sum(agreed)} of {CELLS} cells agree through the rules, {len(agreed)} of {len(CASES)} cases")
+
+
+def manifests(step: dict[str, Any]) -> dict[str, Any]:
+    """One List with the state of the cluster in a step; all pods run on one node."""
+    items = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        for name, labels in step["namespaces"].items()
+    ]
+    items += [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": pod["Name"], "namespace": pod["NS"], "labels": pod["Labels"]},
+            "spec": {"nodeName": NODE, "containers": [{"name": "serve", "ports": PORTS}]},
+            "status": {"podIPs": [{"ip": pod["IP"]}]},
+        }
+        for pod in step["pods"]
+    ]
+    items += [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"} | policy for policy in step["policies"]]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def packet(sender: Workload, receiver: Workload, protocol: str, port: int) -> Packet:
+    """From one interface to the other, even where they are the same: what the rules of both ends say is asked."""
+    return Packet(
+        source=sender.addresses[0],
+        destination=receiver.addresses[0],
+        protocol=protocol,
+        port=port,
+        in_interface=sender.interface,
+        out_interface=receiver.interface,
+    )
+
+
+def walk_cells(step: dict[str, Any], file: Path) -> int:
+    """Compare all cells of a step; returns how many."""
+    file.write_text(json.dumps(manifests(step)))
+    cluster = load([file])
+    ruleset = Compiler(cluster).compile(NODE)
+    walker = Walker(read_dump({4: ruleset.save(4)}, ruleset.ipset_save((4,))))
+    pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.workloads}
+    assert len(pods) == len(step["pods"])
+    for service, expected in step["expected_allowed"].items():
+        protocol, _, port = service.lower().partition("/")
+        reached = {
+            f"{source}>{destination}"
+            for source, sender in pods.items()
+            for destination, receiver in pods.items()
+            if walker.allows(packet(sender, receiver, protocol, int(port)))
+        }
+        assert reached == set(expected), service
+    return len(pods) ** 2 * len(step["expected_allowed"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['index']}: {case['description']}")
+def test_cells(case: dict[str, Any], tmp_path: Path) -> None:
+    agreed.append(sum(walk_cells(step, tmp_path / f"{number}.json") for number, step in enumerate(case["steps"])))
+
+
+def test_the_table_is_complete() -> None:
+    steps = [step for case in CASES for step in case["steps"]]
+    assert sum(len(step["pods"]) ** 2 * len(step["expected_allowed"]) for step in steps) == CELLS
