@@ -113,6 +113,7 @@ def trace(
       felixpy trace internet shop/deployment/web:80 -f shop/ --expect deny
       felixpy trace shop/web-1 10.96.0.10:53/udp --dnat kube-system/deployment/coredns:53
       felixpy trace 10.65.0.7 host:22 --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
+      sudo iptables-save | felixpy trace internet host:22 --rules - --in-interface eth0
     """
     from felixpy.trace import Tracer
     from felixpy.trace.question import Question, parse_icmp, parse_target
@@ -149,7 +150,7 @@ def trace(
 
         session.emit(json.dumps(document(found, verbose=verbose), indent=2, ensure_ascii=False) + "\n")
     else:
-        session.emit("".join(f"{_fitted(line)}\n" for line in text(found, verbose=verbose)))
+        session.emit("".join(f"{_fitted(line, cut=verbose)}\n" for line in text(found, verbose=verbose)))
     if expect and (expect is Expected.allow) != found.allowed:
         raise typer.Exit(1)
 
@@ -211,15 +212,22 @@ def _read(name: str) -> str:
         raise UsageError(f"{name}: {wrong.strerror}") from wrong
 
 
-def _fitted(line: str) -> str:
-    """On a terminal a line is cut to its width, and the verdict has a colour unless NO_COLOR forbids it."""
+def _fitted(line: str, *, cut: bool) -> str:
+    """On a terminal a line is folded to its width, or cut, and the verdict has a colour unless NO_COLOR forbids it."""
     if not sys.stdout.isatty():
         return line
     import os
     import shutil
+    import textwrap
 
     width = shutil.get_terminal_size().columns
-    shown = line if len(line) <= width else f"{line[: width - 1]}…"
+    indent = line[: len(line) - len(line.lstrip())]
+    if cut:
+        shown = line if len(line) <= width else f"{line[: width - 1]}…"
+    else:
+        shown = textwrap.fill(
+            line, width, subsequent_indent=f"{indent}    ", drop_whitespace=True, break_on_hyphens=False
+        )
     word = shown.partition(" ")[0]
     if word in COLOURS and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         return f"\x1b[{COLOURS[word]}m{word}\x1b[0m{shown[len(word) :]}"

@@ -169,7 +169,7 @@ class Decoder:
         return Meaning(name=ipset.name, kind="set", words=ipset.words, place=place, facts=tuple(facts))
 
     def _set_facts(self, ipset: IPSet, index: RuleIndex) -> list[tuple[str, list[str]]]:
-        facts = [("node", [index.node]), ("type", [f"{ipset.type}, IPv{ipset.family}"])]
+        facts = [("node", [index.node]), ("set type", [f"{ipset.type}, IPv{ipset.family}"])]
         if ipset.origin:
             facts.append(("first asked for by", [f"{ipset.origin.subject}, {spell(ipset.origin.path)}"]))
         if ipset.name in index.users:

@@ -15,7 +15,7 @@ from felixpy.decode.meaning import Meaning
 from felixpy.errors import spell
 from felixpy.model import Cluster
 
-NAME = re.compile(r'(?<![\w:"./-])(cali[-\w][^\s"]*)')
+NAME = re.compile(r'(?<![\w"./-])(cali[-+\w][^\s"]*)')
 """Chains, sets and pods' interfaces; not the hashes in comments."""
 
 IDENTITY = re.compile(r'"cali:([\w-]{16})"', re.ASCII)

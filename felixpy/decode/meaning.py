@@ -44,7 +44,7 @@ class Meaning:
         """For programs; what is not known is left out."""
         place = {"file": self.place.file, "line": self.place.line} if self.place else {}
         facts = {_camel(heading): values for heading, values in self.facts}
-        found = {"name": self.name, "type": self.kind, "known": self.known, "meaning": self.words, **place}
+        found = {"name": self.name, "kind": self.kind, "known": self.known, "meaning": self.words, **place}
         return {**found, **({"hint": self.hint} if self.hint else {}), **facts}
 
 

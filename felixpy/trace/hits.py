@@ -290,8 +290,9 @@ class _Reader:
         return before if before and marked and step.outcome and step.rule.number > 1 else step
 
     def _logged(self, step: Step) -> int | None:
-        """The number that flow logs give the rule, from the NFLOG rule below it."""
-        for rule in self.tables[step.table][step.chain].rules[step.rule.number - 1 : step.rule.number + 1]:
+        """The number that flow logs give the rule, from the NFLOG rule right above or below."""
+        near = slice(max(step.rule.number - 2, 0), step.rule.number + 1)
+        for rule in self.tables[step.table][step.chain].rules[near]:
             for option in rule.arguments:
                 found = _FLOW_LOG.match(option.values[0]) if option.name == "--nflog-prefix" else None
                 if found:

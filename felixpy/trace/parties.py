@@ -147,7 +147,8 @@ class Directory:
     def _unknown(self, text: str) -> str:
         names = [f"{pod.namespace}/{pod.name}" for pod in self.cluster.workloads]
         short = {name.partition("/")[2]: name for name in names}
-        close = get_close_matches(text, [*names, *short], n=1)
+        begun = [name for name in [*names, *short] if name.startswith(text)]
+        close = begun or get_close_matches(text, [*names, *short], n=1)
         hint = f"; did you mean {short.get(close[0], close[0])}?" if close else ""
         if not names:
             return "no pod is known; name pods by their addresses, or give manifests"

@@ -11,17 +11,15 @@ from felixpy.trace import Leg, Report, Trace
 from felixpy.trace.hits import Hit
 from felixpy.trace.parties import Party
 from felixpy.trace.reasons import Reason, hit_words, reason
-from felixpy.walk import Step
-from felixpy.walk.packet import ICMP, WITH_PORTS, parse_address
+from felixpy.walk import Packet, Step
+from felixpy.walk.packet import ICMP, WITH_PORTS, parse_address, protocol_number
 
 REWRITING = frozenset({"DNAT", "REDIRECT", "SNAT", "MASQUERADE"})
 
 
 def flow_words(trace: Trace) -> str:
     """``shop/web → shop/db tcp/5432`` and, if it is not the first packet, the state of its connection."""
-    packet = trace.packet
-    number = packet.protocol
-    assert isinstance(number, int)
+    packet, number = trace.packet, _number(trace.packet)
     family = parse_address(packet.source).family
     if number in WITH_PORTS:
         service = f"{PROTOCOLS[number]}/{packet.port}"
@@ -33,6 +31,10 @@ def flow_words(trace: Trace) -> str:
     state = "" if packet.state == "new" else f" ({packet.state})"
     dnat = f" rewritten to {packet.dnat[0]}{f':{packet.dnat[1]}' if packet.dnat[1] else ''}" if packet.dnat else ""
     return f"{trace.source.name} → {trace.destination.name} {service}{dnat}{state}"
+
+
+def _number(packet: Packet) -> int:
+    return protocol_number(packet.protocol)
 
 
 # --- text
@@ -181,8 +183,8 @@ def document(trace: Trace, *, verbose: bool = False) -> dict[str, Any]:
         "flow": flow_words(trace),
         "source": _party(trace.source),
         "destination": _party(trace.destination),
-        "protocol": packet.protocol,
-        **({"port": packet.port} if packet.protocol in WITH_PORTS else {}),
+        "protocol": PROTOCOLS.get(_number(packet), str(packet.protocol)),
+        **({"port": packet.port} if _number(packet) in WITH_PORTS else {}),
         **({"icmp": {"type": packet.icmp[0], "code": packet.icmp[1]}} if packet.icmp else {}),
         "state": packet.state,
         "reason": _reason(decided),
