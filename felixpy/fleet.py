@@ -9,13 +9,14 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
@@ -24,8 +25,16 @@ from felixpy.errors import EnvironmentMissing, FelixpyError, Problem, UsageError
 from felixpy.model import Cluster
 from felixpy.ruleset import Ruleset
 
-NODES_PER_TASK = 8
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+NODES_PER_REMOTE_TASK = 8
 """Small enough to keep all workers busy to the end, large enough to make messages rare."""
+
+_FORK = multiprocessing.get_context("fork")
+
+POLL_SECONDS = 0.1
+"""How often forked workers are asked how far they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,8 @@ class _Work:
     compiler: Compiler
     settings: Sequence[Setting]
     folder: Path | None
+    ready: Synchronized[int]
+    """How many nodes forked workers have finished."""
 
 
 _inherited: list[_Work] = []
@@ -101,7 +112,17 @@ _inherited: list[_Work] = []
 
 def _forked(nodes: Sequence[str]) -> list[Outcome]:
     work = _inherited[-1]
-    return [render_node(work.compiler, node, work.settings, work.folder) for node in nodes]
+    outcomes = []
+    for node in nodes:
+        outcomes.append(render_node(work.compiler, node, work.settings, work.folder))
+        with work.ready.get_lock():
+            work.ready.value += 1
+    return outcomes
+
+
+def _in_natural_order(nodes: Iterable[str]) -> list[str]:
+    """node2 before node10: neighbours tend to run the same workloads, and so share chains."""
+    return sorted(nodes, key=lambda node: [(part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", node)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +146,7 @@ def _processes(work: _Work, jobs: int) -> Iterator[tuple[Executor, Callable[...,
     gc.freeze()
     _inherited.append(work)
     try:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=_FORK) as pool:
             yield pool, _forked, ()
     finally:
         _inherited.pop()
@@ -158,14 +179,14 @@ def render_nodes(
     settings: Sequence[Setting] = (),
     jobs: int = 0,
     dask: str | None = None,
-    done: Callable[[Outcome], None] = lambda outcome: None,
+    done: Callable[[int], None] = lambda ready: None,
 ) -> list[Outcome]:
-    """Render every node of the cluster into ``folder/<node>/``; `done` is called as each one is ready.
+    """Render every node of the cluster into ``folder/<node>/``; `done` is told now and then how many are ready.
 
     `jobs` is the number of processes, 0 for one a core; 1 works without any. A node that fails does not stop the
     others: its outcome has the error. Sorted by node. Raises EnvironmentMissing without a Dask cluster to talk to.
     """
-    nodes = compiler.cluster.node_names()
+    nodes = _in_natural_order(compiler.cluster.node_names())
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(nodes)))
     compiler.prepare()
     outcomes: list[Outcome] = []
@@ -175,18 +196,26 @@ def render_nodes(
             if outcome.files is not None:
                 write_files(folder / outcome.node, outcome.files)
             outcomes.append(outcome)
-            done(outcome)
+        if found:
+            done(len(outcomes))
 
     if jobs == 1 and not dask:
         for node in nodes:
             finish([render_node(compiler, node, settings, folder)])
     else:
-        work = _Work(compiler, settings, folder)
-        workers = _dask(work, dask) if dask else _processes(work, jobs)
-        with workers as (executor, function, arguments):
-            size = max(1, min(NODES_PER_TASK, len(nodes) // (jobs * 4)))
+        work = _Work(compiler, settings, folder, _FORK.Value("i", 0))
+        # A process draws a policy's chains once, so each gets neighbours only; a remote worker shares nothing anyway.
+        size = NODES_PER_REMOTE_TASK if dask else -(-len(nodes) // jobs)
+        with _dask(work, dask) if dask else _processes(work, jobs) as (executor, function, arguments):
             batches = [nodes[start : start + size] for start in range(0, len(nodes), size)]
             futures: list[Future[list[Outcome]]] = [executor.submit(function, *arguments, batch) for batch in batches]
-            for future in as_completed(futures) if not dask else futures:
-                finish(future.result())
+            if dask:
+                for future in futures:
+                    finish(future.result())
+            else:
+                pending = set(futures)
+                while pending:
+                    _, pending = wait(pending, timeout=POLL_SECONDS)
+                    done(work.ready.value)
+                finish([outcome for future in futures for outcome in future.result()])
     return sorted(outcomes, key=lambda outcome: outcome.node)

@@ -12,7 +12,7 @@ import typer
 from felixpy.cli import session
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.fleet import Outcome, render_nodes
+from felixpy.fleet import render_nodes
 
 REDRAW_SECONDS = 0.1
 
@@ -21,16 +21,15 @@ class _Progress:
     """Nodes done of nodes in all, on a terminal only, gone at the end."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.ready = total, 0
+        self.total = total
         self.shown = sys.stderr.isatty()
         self.drawn = 0.0
 
-    def step(self, outcome: Outcome) -> None:
-        self.ready += 1
+    def step(self, ready: int) -> None:
         now = time.monotonic()
         if self.shown and now - self.drawn > REDRAW_SECONDS:
             self.drawn = now
-            print(f"\r{self.ready}/{self.total} nodes", end="", file=sys.stderr, flush=True)
+            print(f"\r{ready}/{self.total} nodes", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         if self.shown and self.drawn:
