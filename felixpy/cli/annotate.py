@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for, manifests
 from felixpy.cli.options import DialectName, Filenames, NodeName, NoExpand, Paths, Quiet, Settings, Strict
 
@@ -31,10 +31,10 @@ def annotate(
     """
     from felixpy.decode.comments import commented, likely_nodes
 
-    settings = session.gather_settings(set_ or (), session.felix_environment())
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
     given = [*(paths or ()), *(filename or ())]
     cluster = manifests(given, settings, node, no_expand=no_expand, strict=strict, quiet=quiet)
     text = sys.stdin.read()
     names = [node] if node else likely_nodes(text, cluster)
-    decoder = decoder_for(cluster, session.find_dialect(dialect), settings, names)
-    session.emit("".join(f"{line}\n" for line in commented(text.splitlines(), decoder)))
+    decoder = decoder_for(cluster, invocation.find_dialect(dialect), settings, names)
+    invocation.emit("".join(f"{line}\n" for line in commented(text.splitlines(), decoder)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.confirmation import confirmed, duration, interruptible
 from felixpy.cli.options import (
     DialectName,
@@ -76,19 +76,19 @@ def apply(
         raise UsageError("--dry-run, --check and --confirm exclude each other")
     seconds = duration(confirm) if confirm is not None else 0
     place = choose_place(netns, host=host, command="apply")
-    settings = session.gather_settings(set_ or (), session.felix_environment())
-    machine_given = session.gather_host(interface or (), host_file, live=False) if interface or host_file else None
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
+    machine_given = invocation.gather_host(interface or (), host_file, live=False) if interface or host_file else None
     given = [*(paths or ()), *(filename or ())]
-    cluster = session.load_cluster(
+    cluster = invocation.load_cluster(
         given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
     )
-    compiler = Compiler(cluster, session.find_dialect(dialect))
+    compiler = Compiler(cluster, invocation.find_dialect(dialect))
     with place.machine() as machine:
         name = node or only_node(cluster)
         ruleset = compiler.compile(name, machine_given or _interfaces_of(machine), settings)
         if ruleset.refused:
             raise InputError([replace(problem, severity="error") for problem in ruleset.refused])
-        session.warn(ruleset.findings, quiet=quiet)
+        invocation.warn(ruleset.findings, quiet=quiet)
         wanted = Wanted.of(ruleset, append=configure(cluster, name, settings).chain_insert_mode == "append")
         _carry_out(machine, wanted, backend, place.words, dry_run=dry_run, check=check, seconds=seconds, wait=wait)
 
@@ -117,7 +117,7 @@ def _carry_out(
         tools = tools_of(machine, backend, wait)
         enforcer = Enforcer(tools, machine.scratch)
         if dry_run:
-            session.emit("".join(f"# {command}\n{text}" for command, text in enforcer.plan(wanted).inputs(tools)))
+            invocation.emit("".join(f"# {command}\n{text}" for command, text in enforcer.plan(wanted).inputs(tools)))
         elif check:
             with machine.scratch() as elsewhere:
                 rehearse(tools.in_another(elsewhere), wanted, machine.scratch)

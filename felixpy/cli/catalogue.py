@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from felixpy import CALICO_VERSION, __version__
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.options import DialectName
 
 
@@ -93,7 +93,7 @@ def templates(dialect: DialectName = "v3.32") -> None:
     """
     from felixpy.render import Renderer, purposes
 
-    chosen = session.find_dialect(dialect)
+    chosen = invocation.find_dialect(dialect)
     renderer = Renderer(chosen)
     rows = [(renderer.files(name)[0], purpose) for name, purpose in purposes(chosen, renderer).items()]
     width = max(len(file) for file, _ in rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.options import DialectName, Filenames, NodeName, NoExpand, Quiet, Settings, Strict
 from felixpy.cli.render import Output
 from felixpy.errors import InputError
@@ -44,18 +44,18 @@ def decode(
       felixpy decode cali40s:5y5I3VdRZfDU01O--xXAPx2 cali12d4a09f50c 0x10000/0x30000
       felixpy decode cali:wUHhoiAYhphO9Mso --dialect v3.8
     """
-    settings = session.gather_settings(set_ or (), session.felix_environment())
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
     cluster = manifests(filename or [], settings, node, no_expand=no_expand, strict=strict, quiet=quiet)
-    decoder = decoder_for(cluster, session.find_dialect(dialect), settings, [node] if node else cluster.node_names())
+    decoder = decoder_for(cluster, invocation.find_dialect(dialect), settings, [node] if node else cluster.node_names())
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
         import json
 
         items = [meaning.json() for meaning in meanings]
         shown = {"apiVersion": "felixpy/v1", "kind": "MeaningList", "items": items}
-        session.emit(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+        invocation.emit(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
     else:
-        session.emit("\n".join(meaning.text() for meaning in meanings))
+        invocation.emit("\n".join(meaning.text() for meaning in meanings))
     if not all(meaning.known for meaning in meanings):
         raise typer.Exit(1)
 
@@ -67,7 +67,7 @@ def manifests(
     from felixpy.model import Cluster
 
     try:
-        return session.load_cluster(
+        return invocation.load_cluster(
             paths, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
         )
     except InputError as wrong:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.fleet import render_nodes
@@ -43,7 +43,7 @@ def render_all(
     progress = _Progress(len(compiler.cluster.node_names()))
     outcomes = render_nodes(compiler, folder, settings=settings, jobs=jobs, dask=dask, done=progress.step)
     progress.clear()
-    session.warn(dict.fromkeys(finding for outcome in outcomes for finding in outcome.findings), quiet=quiet)
+    invocation.warn(dict.fromkeys(finding for outcome in outcomes for finding in outcome.findings), quiet=quiet)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         print(f"felixpy: node {outcome.node}: {outcome.error}", file=sys.stderr)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.confirmation import interruptible
 from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, say
 
@@ -41,7 +41,7 @@ def remove(
         if dry_run:
             for enforcer in enforcers:
                 inputs = enforcer.plan(Wanted.nothing()).inputs(enforcer.tools)
-                session.emit("".join(f"# {command}\n{text}" for command, text in inputs))
+                invocation.emit("".join(f"# {command}\n{text}" for command, text in inputs))
             return
         with interruptible(), machine.locked(wait):
             done = [(enforcer.tools.backend, enforcer.apply(Wanted.nothing())) for enforcer in enforcers]

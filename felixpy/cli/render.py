@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.options import (
     DialectName,
     Filenames,
@@ -104,18 +104,20 @@ def render(
         raise UsageError("-4 and -6 exclude each other; --output-dir writes both")
     if all_nodes and not output_dir:
         raise UsageError("--all-nodes needs --output-dir")
-    settings = session.gather_settings(set_ or (), session.felix_environment())
-    machine = session.gather_host(interface or (), host_file, live=live)
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
+    machine = invocation.gather_host(interface or (), host_file, live=live)
     given = [*(paths or ()), *(filename or ())]
-    cluster = session.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
-    compiler = Compiler(cluster, session.find_dialect(dialect))
+    cluster = invocation.load_cluster(
+        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
+    )
+    compiler = Compiler(cluster, invocation.find_dialect(dialect))
     if all_nodes and output_dir:
         from felixpy.cli.fleet import render_all
 
         render_all(compiler, output_dir, settings=settings, jobs=jobs, dask=dask, quiet=quiet)
         return
     ruleset = compiler.compile(node or only_node(cluster), machine, settings)
-    session.warn(ruleset.findings, quiet=quiet)
+    invocation.warn(ruleset.findings, quiet=quiet)
     if output_dir:
         from felixpy.fleet import files_of, write_files
 
@@ -123,15 +125,15 @@ def render(
         return
     wanted = tuple(family for family in ruleset.families if family != (4 if six else 6 if four else 0))
     if output is Output.json:
-        session.emit(as_json(ruleset, cluster, wanted))
+        invocation.emit(as_json(ruleset, cluster, wanted))
     elif ipsets:
-        session.emit(_sets(ruleset, cluster, wanted, annotate=annotate))
+        invocation.emit(_sets(ruleset, cluster, wanted, annotate=annotate))
     else:
         family = 6 if six else 4
         if family not in ruleset.families:
             raise UsageError("IPv6 is off on this node (ipv6Support: false)")
         text = _rules(ruleset, compiler, family, form=form, annotate=annotate, counters=counters)
-        session.emit((heading(ruleset, family) if headers else "") + text)
+        invocation.emit((heading(ruleset, family) if headers else "") + text)
 
 
 def as_json(ruleset: Ruleset, cluster: Cluster, families: tuple[int, ...]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.options import (
     DialectName,
     Filenames,
@@ -138,8 +138,8 @@ def trace(
         in_interface=in_interface,
         out_interface=out_interface,
     )
-    settings = session.gather_settings(set_ or (), session.felix_environment())
-    host = session.gather_host(interface or (), host_file, live=live)
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
+    host = invocation.gather_host(interface or (), host_file, live=live)
     given = [*(paths or ()), *(filename or ())]
     cluster = _cluster(given, settings, node, bool(rules), no_expand=no_expand, strict=strict, quiet=quiet)
     nodes = _nodes(cluster, dialect, settings, host, node, _dump(rules, ipsets) if rules else None)
@@ -148,9 +148,9 @@ def trace(
     if output is Output.json:
         import json
 
-        session.emit(json.dumps(document(found, verbose=verbose), indent=2, ensure_ascii=False) + "\n")
+        invocation.emit(json.dumps(document(found, verbose=verbose), indent=2, ensure_ascii=False) + "\n")
     else:
-        session.emit("".join(f"{_fitted(line, cut=verbose)}\n" for line in text(found, verbose=verbose)))
+        invocation.emit("".join(f"{_fitted(line, cut=verbose)}\n" for line in text(found, verbose=verbose)))
     if expect and (expect is Expected.allow) != found.allowed:
         raise typer.Exit(1)
 
@@ -170,7 +170,7 @@ def _cluster(
 
     if dumped and not given:
         return Cluster()
-    return session.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
+    return invocation.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
 
 
 def _nodes(
@@ -187,7 +187,7 @@ def _nodes(
     if host.interfaces is not None and not home:
         home = only_node(cluster)
     hosts = {home: host} if host.interfaces is not None else {}
-    compiler = Compiler(cluster, session.find_dialect(dialect))
+    compiler = Compiler(cluster, invocation.find_dialect(dialect))
     return Nodes(compiler, hosts=hosts, settings=settings, dumps={home: dump} if dump else None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import typer
 
-from felixpy.cli import session
+from felixpy.cli import invocation
 from felixpy.cli.options import DialectName, Filenames, NodeName, NoExpand, Paths, Quiet, Settings, Strict
 
 
@@ -31,10 +31,12 @@ def validate(
     from felixpy.compiler import Compiler
     from felixpy.errors import InputError
 
-    settings = session.gather_settings(set_ or (), session.felix_environment())
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
     given = [*(paths or ()), *(filename or ())]
-    cluster = session.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
-    compiler = Compiler(cluster, session.find_dialect(dialect))
+    cluster = invocation.load_cluster(
+        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
+    )
+    compiler = Compiler(cluster, invocation.find_dialect(dialect))
     names = [node] if node else cluster.node_names()
     refused = dict.fromkeys(
         replace(problem, severity="error")

@@ -74,7 +74,7 @@ def read(paths: Sequence[str | os.PathLike[str]], *, stdin: TextIO | None = None
     """Read all manifests that `paths` mean; every file is read, and every problem is told."""
     files, problems = gather(paths, stdin)
     reading = Reading(problems=problems)
-    with _no_garbage_collection():
+    with no_garbage_collection():
         for file in files:
             reading.texts[file.name] = file.text
             _FileReader(file, reading).read()
@@ -82,7 +82,7 @@ def read(paths: Sequence[str | os.PathLike[str]], *, stdin: TextIO | None = None
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Millions of new objects, none of them garbage, would be searched for cycles again and again."""
     enabled = gc.isenabled()
     gc.disable()

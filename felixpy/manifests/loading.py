@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TextIO
 
 from felixpy.errors import InputError, Path, Place, Problem
 from felixpy.manifests import assembly, storage, strangers
 from felixpy.manifests.assumptions import assume
-from felixpy.manifests.documents import Document, Reading, read
+from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read
 from felixpy.manifests.findings import Finding, Ignored
 from felixpy.manifests.kinds import STORED, Key, Kind, known
 from felixpy.manifests.pods import Pods
@@ -54,7 +52,7 @@ class Loading:
         self, paths: Sequence[str | os.PathLike[str]], *, node: str | None, expanding: bool, stdin: TextIO | None
     ) -> Cluster:
         """Read, judge, convert. Raises InputError with all problems when one is an error."""
-        with _no_garbage_collection():
+        with no_garbage_collection():
             self.reading = read(paths, stdin=stdin)
             self.places = Places(self.reading.texts)
             self.problems += self.reading.problems
@@ -220,15 +218,3 @@ class Loading:
                 excerpt=finding.excerpt,
             )
         )
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Nothing of what is made here is garbage; searching it for cycles again and again takes longer than making it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
