@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +38,10 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one node. `error` is "" when all went well; `digest` is over all its texts."""
+    """What became of one node. `error` is "" when all went well."""
 
     node: str
     rules: int = 0
-    sets: int = 0
-    digest: str = ""
     findings: tuple[Problem, ...] = ()
     error: str = ""
     files: Mapping[str, str] | None = None
@@ -82,14 +79,9 @@ def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], fold
             write_files(folder / node, files)
     except FelixpyError as wrong:
         return Outcome(node=node, error=str(wrong))
-    digest = sha256()
-    for name in sorted(files):
-        digest.update(files[name].encode())
     return Outcome(
         node=node,
         rules=sum(len(chain.bodies) for table in ruleset.tables.values() for chain in table.all_chains()),
-        sets=len(ruleset.sets),
-        digest=digest.hexdigest(),
         findings=ruleset.findings,
         files=None if folder else files,
     )
@@ -188,7 +180,7 @@ def render_nodes(
     """
     nodes = _in_natural_order(compiler.cluster.node_names())
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(nodes)))
-    compiler.prepare()
+    compiler.prepare(settings)
     outcomes: list[Outcome] = []
 
     def finish(found: Sequence[Outcome]) -> None:
