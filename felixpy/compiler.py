@@ -67,20 +67,23 @@ class Compiler:
     def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
         """One node's rules; see `felixpy.compile`."""
         host = host or Host()
-        config = configure(self.cluster, node, (*self.dialect.parameters, *settings))
+        config = self._config(node, settings)
         resolution = resolve(self._shared_for(config), node, config, host)
         ruleset = self._renderer.render(self._planner(config).plan(resolution, self.dialect))
         refused = tuple(refusals(ruleset, self.cluster))
         return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host)))
 
-    def prepare(self) -> None:
-        """Do once what all nodes have in common; for compiling many of them."""
-        for config in {configure(self.cluster, node, self.dialect.parameters) for node in self.cluster.node_names()}:
+    def prepare(self, settings: Sequence[Setting] = ()) -> None:
+        """Do once what all nodes have in common; for compiling many of them with these settings."""
+        for config in {self._config(node, settings) for node in self.cluster.node_names()}:
             self._shared_for(config).prepare()
 
     def purpose(self, template: str) -> str:
         """What a template says about itself."""
         return self._renderer.purpose(template)
+
+    def _config(self, node: str, settings: Sequence[Setting]) -> Config:
+        return configure(self.cluster, node, (*self.dialect.parameters, *settings))
 
     def _shared_for(self, config: Config) -> Shared:
         key = (config.source_spoofing == "Any", config.suppresses_overlaps)

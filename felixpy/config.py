@@ -304,6 +304,11 @@ class Config:
     metadata_port: int = parameter("MetadataPort", read.number(0, 65535), 8775, "OpenStack metadata rules")
 
     @property
+    def families(self) -> tuple[int, ...]:
+        """The IP families that are on."""
+        return (4, 6) if self.ipv6 else (4,)
+
+    @property
     def flow_logs(self) -> bool:
         return bool(self.goldmane_server) or self.local_flow_reporter == "Enabled"
 

@@ -159,7 +159,7 @@ NODE_SETS: Mapping[str, _SetRow] = {
 
 def node_sets(view: NodeView) -> Iterator[IPSet]:
     """The policy-independent sets of a node, for each family that is on."""
-    for family in (4, 6) if view.config.ipv6 else (4,):
+    for family in view.config.families:
         for name, row in NODE_SETS.items():
             if row.exists(view, family):
                 members = {shown(member) for member in row.members(view, family) if family_of(member) == family}

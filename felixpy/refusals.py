@@ -173,9 +173,8 @@ def refusals(ruleset: Ruleset, cluster: Cluster) -> list[Problem]:
     for ipset in ruleset.sets:
         for row in SET_CHECKS:
             if row.finds(ipset):
-                origin = Origin(words=ipset.origin.subject if ipset.origin else "", source=None)
-                if ipset.origin:
-                    origin = Origin(words=ipset.origin.subject, source=ipset.origin.source)
+                first = ipset.origin
+                origin = Origin(words=first.subject, source=first.source) if first else Origin(words="")
                 blame = _blame(cluster, ruleset.node, row.fields, row.reason(ipset), origin, -1)
                 blamed.setdefault(blame, f"ipset refuses: {ipset.create()}")
     return [

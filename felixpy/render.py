@@ -52,9 +52,7 @@ class _InlineIncludes(jinja2.FileSystemLoader):
 
     _INCLUDE = re.compile(r'^%\s*include "(?P<name>[^"]+)"\n', re.MULTILINE)
 
-    def get_source(
-        self, environment: jinja2.Environment, template: str
-    ) -> tuple[str, str, Callable[[], bool]]:
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         source, path, is_current = super().get_source(environment, template)
         return self._INCLUDE.sub(lambda found: self.get_source(environment, found["name"])[0], source), path, is_current
 
@@ -91,9 +89,14 @@ class Renderer:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self._loader = _InlineIncludes([template_root() / folder for folder in dialect.templates])
         self._environment = _environment(dialect.templates)
         self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
+
+    @property
+    def _loader(self) -> _InlineIncludes:
+        loader = self._environment.loader
+        assert isinstance(loader, _InlineIncludes)
+        return loader
 
     def render(self, plan: Plan) -> Ruleset:
         """Draw every chain that is reached from the kernel's chains."""

@@ -109,7 +109,7 @@ class Resolution:
 
     @property
     def families(self) -> tuple[int, ...]:
-        return (4, 6) if self.config.ipv6 else (4,)
+        return self.config.families
 
 
 @dataclass(eq=False)
@@ -228,7 +228,6 @@ def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution
     node_value = cluster.nodes.get(node) or Node(name=node, labels={}, source=Source("", 0))
     encapsulated = encapsulation(cluster, config)
     specs = _set_specs(applied.active, profiles)
-    families = (4, 6) if config.ipv6 else (4,)
     return Resolution(
         cluster=cluster,
         node=node_value,
@@ -252,7 +251,7 @@ def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution
             *(
                 shared.membership.build(spec, family, config.max_ipset_size, origin)
                 for spec, origin in specs.items()
-                for family in families
+                for family in config.families
             ),
         ),
     )
