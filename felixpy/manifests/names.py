@@ -9,7 +9,6 @@ from felixpy.model import Labels
 
 LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*", re.ASCII)
-_LABEL = re.compile(LABEL, re.ASCII)
 _NAME_PART = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 
 
@@ -17,12 +16,6 @@ _NAME_PART = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 def is_subdomain(text: str) -> bool:
     """DNS-1123 subdomain: at most 253 lower-case letters, digits, "-" and "."."""
     return len(text) <= 253 and _SUBDOMAIN.fullmatch(text) is not None
-
-
-@lru_cache(maxsize=1 << 14)
-def is_dns_label(text: str) -> bool:
-    """DNS-1123 label: at most 63 lower-case letters, digits and "-"."""
-    return len(text) <= 63 and _LABEL.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1 << 14)

@@ -5,7 +5,6 @@ The other road to the same table is `test_cyclonus`, which asks the policies the
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,17 +17,11 @@ from felixpy.dump import read_dump
 from felixpy.manifests import load
 from felixpy.model import Workload
 from felixpy.walk import Packet, Walker
+from tests.verdicts.test_cyclonus import CASES, CELLS, CONTAINER
 
-TABLE = Path(__file__).parents[2] / "fixtures" / "verdicts" / "cyclonus-230.json.gz"
-CASES: list[dict[str, Any]] = json.loads(gzip.decompress(TABLE.read_bytes()))
-CELLS = 123_669
 NODE = "node1"
 
-PORTS = [
-    {"name": f"serve-{port}-{protocol.lower()}", "containerPort": port, "protocol": protocol}
-    for protocol in ("TCP", "UDP", "SCTP")
-    for port in (80, 81)
-]
+PORTS = CONTAINER["ports"]
 
 agreed: list[int] = []
 
