@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TextIO
 
+from felixpy import revisions
 from felixpy.errors import Place, Problem
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 MAX_SIZE = 256 * 2**20
 """Largest file in bytes: some half a million objects, which is more than a cluster holds. Stops endless devices."""
+
+NO_MANIFESTS = f"the folder holds no manifests ({', '.join(SUFFIXES)})"
 
 STDIN = "<stdin>"
 
@@ -43,12 +46,15 @@ class _Candidate(NamedTuple):
     shown: str
     path: str
     named: bool
+    content: bytes | None = None
+    """Of files in a git revision, which come all at once."""
 
 
 def gather(paths: Sequence[str | os.PathLike[str]], stdin: TextIO | None = None) -> tuple[list[File], list[Problem]]:
     """Read all files that `paths` mean: files, folders with everything below, ``-`` for standard input.
 
-    Without paths it is the current folder. A file reached twice is read once, at its first place.
+    ``git:REV:path`` is a file or folder in a revision. Without paths it is the current folder. A file reached twice is
+    read once, at its first place. Raises UsageError for a revision or a path in it that is not there.
     """
     problems: list[Problem] = []
     found: dict[object, _Candidate] = {}
@@ -58,11 +64,12 @@ def gather(paths: Sequence[str | os.PathLike[str]], stdin: TextIO | None = None)
             earlier = found.get(key, candidate)
             found[key] = earlier._replace(named=earlier.named or candidate.named)
     files = []
-    for shown, path, named in found.values():
+    for candidate in found.values():
         try:
-            files.append(File(shown, _decoded(_content(path, stdin)), named))
+            content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
+            files.append(File(candidate.shown, _decoded(content), candidate.named))
         except _Unreadable as wrong:
-            problems.append(Problem(place=Place(shown, wrong.line), reason=wrong.reason, hint=wrong.hint))
+            problems.append(Problem(place=Place(candidate.shown, wrong.line), reason=wrong.reason, hint=wrong.hint))
     return files, problems
 
 
@@ -74,15 +81,30 @@ class _Unreadable(Exception):
 def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
     if path == "-":
         yield _Candidate(STDIN, "-", True)
+    elif revisions.is_revision(path):
+        found = list(_of_revision(path))
+        if not found:
+            problems.append(Problem(place=Place(_printable(path)), reason=NO_MANIFESTS))
+        yield from found
     elif os.path.isdir(path):
         below = sorted(_walk(path, problems), key=lambda name: name.split(os.sep))
         if not below:
-            reason = f"the folder holds no manifests ({', '.join(SUFFIXES)})"
-            problems.append(Problem(place=Place(_printable(path)), reason=reason))
+            problems.append(Problem(place=Place(_printable(path)), reason=NO_MANIFESTS))
         for name in below:
             yield _Candidate(_printable(os.path.normpath(name) if path == "." else name), name, False)
     else:
         yield _Candidate(_printable(path), path, True)
+
+
+def _of_revision(path: str) -> Iterator[_Candidate]:
+    """What a revision holds, chosen as `_walk` chooses."""
+    for name, content in revisions.files(path):
+        *folders, base = name.split("/")
+        if not name:
+            yield _Candidate(_printable(path), path, True, content)
+        elif base.lower().endswith(SUFFIXES) and not any(folder.startswith(".") for folder in folders):
+            shown = f"{path}{'' if path.endswith(('/', ':')) else '/' if path.count(':') > 1 else ':'}{name}"
+            yield _Candidate(_printable(shown), shown, False, content)
 
 
 def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
