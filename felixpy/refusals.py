@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from felixpy.canonical import MAX_LOG_PREFIX
 from felixpy.errors import Path, Place, Problem
 from felixpy.ipsets import IPSet
 from felixpy.model import Cluster, Configuration, Source
@@ -236,15 +235,4 @@ def _configurations(cluster: Cluster, node: str) -> list[Configuration]:
     return sorted(
         (c for c in cluster.configurations if c.node_selector or c.name in rank),
         key=lambda configuration: rank.get(configuration.name, 1),
-    )
-
-
-def shortened_log_prefixes(ruleset: Ruleset) -> int:
-    """How many LOG rules have a prefix of which the kernel keeps only the beginning."""
-    return sum(
-        len(found[1].encode()) > MAX_LOG_PREFIX
-        for table in ruleset.tables.values()
-        for chain in table.chains
-        for body in chain.bodies
-        if (found := _LOG_PREFIX.search(body))
     )

@@ -71,17 +71,6 @@ def pod_selector(selector: LabelSelector | None) -> str:
     return " && ".join([IN_KUBERNETES, *_conditions(selector or EMPTY)])
 
 
-def namespace_selector(selector: LabelSelector | None) -> str:
-    """The text for a selector of namespaces: "" when absent, ``all()`` when empty.
-
-    >>> namespace_selector({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]})
-    "team in { 'a', 'b' }"
-    """
-    if selector is None:
-        return ""
-    return " && ".join(_conditions(selector)) or "all()"
-
-
 def _conditions(selector: LabelSelector) -> list[str]:
     """matchLabels in order of their keys, then matchExpressions as given."""
     parts = [f"{key} == '{value}'" for key, value in sorted(selector.get("matchLabels", EMPTY).items())]
@@ -94,8 +83,8 @@ def _conditions(selector: LabelSelector) -> list[str]:
 def namespace_clause(selector: LabelSelector | None, namespace: str) -> str:
     """How a rule side limits itself to namespaces, given Kubernetes' namespaceSelector and the policy's namespace.
 
-    The text equals Calico's detour over `namespace_selector`, parsing and prefixing; the syntax of labels is known,
-    so the canonical form can be written down at once.
+    Calico writes a selector of namespaces, parses it and adds the prefix to each key. The syntax of labels is known,
+    so the same text can be written down at once.
 
     >>> namespace_clause({"matchLabels": {"team": "a", "env": "b"}}, "shop")
     '(pcns.env == "b" && pcns.team == "a")'

@@ -11,9 +11,9 @@ import pytest
 from felixpy.errors import Path, Place, Problem
 from felixpy.ipsets import IPSet, SetOrigin
 from felixpy.model import Icmp, PortRange, Rule, Side, Source
-from felixpy.refusals import RULE_CHECKS, SET_CHECKS, refusals, shortened_log_prefixes
+from felixpy.refusals import RULE_CHECKS, SET_CHECKS, refusals
 from felixpy.ruleset import Chain, Origin, Ruleset, Table, hashes
-from tests.clusters import ALLOW, LOG, cluster, compiled, configuration, host_endpoint, node, pod, policy, pool
+from tests.clusters import LOG, cluster, compiled, configuration, host_endpoint, node, pod, policy, pool
 
 RULE = ("spec", "ingress", 0)
 HTTP = Side(ports=(PortRange(80, 80),))
@@ -274,9 +274,3 @@ def test_sets_made_too_small_are_blamed_on_the_setting() -> None:
 def test_every_class_of_sets_has_a_case() -> None:
     found = {check.fields for check in SET_CHECKS}
     assert found == {("maxIpsetSize",), ("externalNodesList",)}
-
-
-@pytest.mark.parametrize("prefix, expected", [("x" * 27, 0), ("x" * 28, 2), ("x" * 26 + "é", 2)])
-def test_log_prefixes_that_the_kernel_cuts_are_counted(prefix: str, expected: int) -> None:
-    made = compiled(pod("a"), policy("p", ingress=[LOG, ALLOW]), settings={"LogPrefix": prefix})
-    assert shortened_log_prefixes(made) == expected
