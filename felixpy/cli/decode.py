@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.options import DialectName, Filenames, NodeName, NoExpand, Quiet, Settings, Strict
+from felixpy.cli.given import MACHINE, Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import InputError
 
@@ -21,18 +21,13 @@ if TYPE_CHECKING:
     from felixpy.ruleset import Ruleset
 
 
+@takes_manifests("paths", *MACHINE)
 def decode(
+    given: Given,
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Chains, sets, interfaces, rule hashes, marks, log prefixes.")
     ],
-    filename: Filenames = None,
-    node: NodeName = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Say what names in rules and sets mean: which policy, endpoint or selector is behind them.
 
@@ -44,9 +39,9 @@ def decode(
       felixpy decode cali40s:5y5I3VdRZfDU01O--xXAPx2 cali12d4a09f50c 0x10000/0x30000
       felixpy decode cali:wUHhoiAYhphO9Mso --dialect v3.8
     """
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    cluster = manifests(filename or [], settings, node, no_expand=no_expand, strict=strict, quiet=quiet)
-    decoder = decoder_for(cluster, invocation.find_dialect(dialect), settings, [node] if node else cluster.node_names())
+    cluster = given.cluster_if_any
+    nodes = [given.node] if given.node else cluster.node_names()
+    decoder = decoder_for(cluster, given.era, given.settings, nodes)
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
         import json
@@ -58,22 +53,6 @@ def decode(
         invocation.emit("\n".join(meaning.text() for meaning in meanings))
     if not all(meaning.known for meaning in meanings):
         raise typer.Exit(1)
-
-
-def manifests(
-    paths: list[str], settings: list[Setting], node: str | None, *, no_expand: bool, strict: bool, quiet: bool
-) -> Cluster:
-    """The cluster; where no path is given and this folder holds no manifests, an empty one: many names need none."""
-    from felixpy.model import Cluster
-
-    try:
-        return invocation.load_cluster(
-            paths, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
-        )
-    except InputError as wrong:
-        if paths or any(problem.place.file != "." for problem in wrong.problems):
-            raise
-        return Cluster()
 
 
 def decoder_for(cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str]) -> Decoder:

@@ -9,19 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.options import (
-    DialectName,
-    Filenames,
-    HostFile,
-    Interfaces,
-    Live,
-    NodeName,
-    NoExpand,
-    Paths,
-    Quiet,
-    Settings,
-    Strict,
-)
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,10 +32,9 @@ class Output(StrEnum):
     json = "json"
 
 
+@takes_manifests()
 def render(
-    paths: Paths = None,
-    filename: Filenames = None,
-    node: NodeName = None,
+    given: Given,
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     form: Annotated[
@@ -78,14 +65,6 @@ def render(
         Optional[str],  # noqa: UP045
         typer.Option("--dask", metavar="ADDRESS", help="Spread --all-nodes over a Dask cluster (extra felixpy[dask])."),
     ] = None,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    interface: Interfaces = None,
-    host_file: HostFile = None,
-    live: Live = False,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Print the rules that Felix would program on a node.
 
@@ -98,26 +77,18 @@ def render(
       kubectl get ns,sa,po,netpol -Ao yaml | felixpy render - --node node1
       felixpy render shop/ --all-nodes --output-dir out/
     """
-    from felixpy.compiler import Compiler, only_node
-
     if four and six:
         raise UsageError("-4 and -6 exclude each other; --output-dir writes both")
     if all_nodes and not output_dir:
         raise UsageError("--all-nodes needs --output-dir")
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    machine = invocation.gather_host(interface or (), host_file, live=live)
-    given = [*(paths or ()), *(filename or ())]
-    cluster = invocation.load_cluster(
-        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
-    )
-    compiler = Compiler(cluster, invocation.find_dialect(dialect))
+    compiler = given.compiler
     if all_nodes and output_dir:
         from felixpy.cli.fleet import render_all
 
-        render_all(compiler, output_dir, settings=settings, jobs=jobs, dask=dask, quiet=quiet)
+        render_all(compiler, output_dir, settings=given.settings, jobs=jobs, dask=dask, quiet=given.quiet)
         return
-    ruleset = compiler.compile(node or only_node(cluster), machine, settings)
-    invocation.warn(ruleset.findings, quiet=quiet)
+    ruleset = compiler.compile(given.home, given.host, given.settings)
+    invocation.warn(ruleset.findings, quiet=given.quiet)
     if output_dir:
         from felixpy.fleet import files_of, write_files
 
@@ -125,9 +96,9 @@ def render(
         return
     wanted = tuple(family for family in ruleset.families if family != (4 if six else 6 if four else 0))
     if output is Output.json:
-        invocation.emit(as_json(ruleset, cluster, wanted))
+        invocation.emit(as_json(ruleset, given.cluster, wanted))
     elif ipsets:
-        invocation.emit(_sets(ruleset, cluster, wanted, annotate=annotate))
+        invocation.emit(_sets(ruleset, given.cluster, wanted, annotate=annotate))
     else:
         family = 6 if six else 4
         if family not in ruleset.families:

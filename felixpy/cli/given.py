@@ -1,0 +1,150 @@
+"""The options that all commands about manifests have in common, declared once.
+
+A command takes a parameter `given`; `takes_manifests` puts the options in its place and hands their values over as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from felixpy.cli import invocation, options
+from felixpy.errors import InputError
+
+if TYPE_CHECKING:
+    from felixpy.compiler import Compiler
+    from felixpy.config import Setting
+    from felixpy.dialects import Dialect
+    from felixpy.model import Cluster, Host
+
+Rest = ParamSpec("Rest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a command was given: which manifests, and how they are to be read and compiled."""
+
+    paths: Sequence[str] | None = None
+    filename: Sequence[str] | None = None
+    node: str | None = None
+    dialect: str = "v3.32"
+    set_: Sequence[str] | None = None
+    interface: Sequence[str] | None = None
+    host_file: Path | None = None
+    live: bool = False
+    no_expand: bool = False
+    strict: bool = False
+    quiet: bool = False
+
+    @property
+    def files(self) -> list[str]:
+        """Files and folders, however they were given."""
+        return [*(self.paths or ()), *(self.filename or ())]
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """Felix parameters. Raises UsageError for bad ones."""
+        return invocation.gather_settings(self.set_ or (), invocation.felix_environment())
+
+    @cached_property
+    def host(self) -> Host:
+        """The machine, as far as it was described. Raises UsageError for a bad description."""
+        return invocation.gather_host(self.interface or (), self.host_file, live=self.live)
+
+    @cached_property
+    def era(self) -> Dialect:
+        """The dialect. Raises UsageError for an unknown one."""
+        return invocation.find_dialect(self.dialect)
+
+    def read(self, paths: Sequence[str]) -> Cluster:
+        """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
+        return invocation.load_cluster(
+            paths,
+            settings=self.settings,
+            node=self.node,
+            no_expand=self.no_expand,
+            strict=self.strict,
+            quiet=self.quiet,
+        )
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The manifests that were given, those of this folder if none were."""
+        # Bad options are told before bad manifests: that is the quicker answer.
+        _ = self.settings, self.host, self.era
+        return self.read(self.files)
+
+    @cached_property
+    def cluster_if_any(self) -> Cluster:
+        """The same; where nothing is given and this folder holds no manifests, a cluster without objects."""
+        from felixpy.model import Cluster
+
+        try:
+            return self.cluster
+        except InputError as wrong:
+            if self.files or any(problem.place.file != "." for problem in wrong.problems):
+                raise
+            return Cluster()
+
+    @cached_property
+    def compiler(self) -> Compiler:
+        """Compiles nodes of `cluster`. Raises InputError for policies that the dialect cannot say."""
+        from felixpy.compiler import Compiler
+
+        return Compiler(self.cluster, self.era)
+
+    @cached_property
+    def home(self) -> str:
+        """The node that was named, or the only one. Raises UsageError if there is a choice."""
+        from felixpy.compiler import only_node
+
+        return self.node or only_node(self.cluster)
+
+
+DECLARED: dict[str, Any] = {
+    "paths": options.Paths,
+    "filename": options.Filenames,
+    "node": options.NodeName,
+    "dialect": options.DialectName,
+    "set_": options.Settings,
+    "interface": options.Interfaces,
+    "host_file": options.HostFile,
+    "live": options.Live,
+    "no_expand": options.NoExpand,
+    "strict": options.Strict,
+    "quiet": options.Quiet,
+}
+"""The options in the order of the help."""
+
+MACHINE = ("interface", "host_file", "live")
+"""Those that describe the machine."""
+
+
+def takes_manifests(
+    *without: str, **instead: Any
+) -> Callable[[Callable[Concatenate[Given, Rest], None]], Callable[Rest, None]]:
+    """Give a command all the options but those named; `instead` declares some in another way."""
+    kept = {name: instead.get(name, declared) for name, declared in DECLARED.items() if name not in without}
+
+    def decorate(command: Callable[Concatenate[Given, Rest], None]) -> Callable[Rest, None]:
+        own = [one for one in signature(command, eval_str=True).parameters.values() if one.name != "given"]
+
+        @wraps(command)
+        def call(*arguments: Rest.args, **values: Rest.kwargs) -> None:
+            chosen: dict[str, Any] = {name: values.pop(name) for name in kept}
+            command(Given(**chosen), *arguments, **values)
+
+        shared = [_parameter(name, declared) for name, declared in kept.items()]
+        call.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # what typer reads
+        return call
+
+    return decorate
+
+
+def _parameter(name: str, declared: Any) -> Parameter:
+    default = Given.__dataclass_fields__[name].default
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=declared)
