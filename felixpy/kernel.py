@@ -12,11 +12,11 @@ import os
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from felixpy.errors import EnvironmentMissing, KernelRefused
 
@@ -57,18 +57,46 @@ class Kernel(Protocol):
         ...
 
 
+class _Started(NamedTuple):
+    """A command on its way, with the file that takes its output; no process if there is no such command."""
+
+    command: tuple[str, ...]
+    process: subprocess.Popen[bytes] | None
+    output: IO[bytes]
+
+    def done(self) -> Done:
+        """Wait for its end. Raises KernelRefused if that does not come."""
+        with self.output:
+            if self.process is None:
+                return Done(NOT_FOUND, errors=f"{self.command[0]}: command not found")
+            with self.process:
+                try:
+                    _, said = self.process.communicate(timeout=PATIENCE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    raise KernelRefused(f"{self.command[0]} has not finished after {PATIENCE_SECONDS:.0f} s") from None
+            self.output.seek(0)
+            printed = self.output.read()
+        output, errors = (text.decode(errors="surrogateescape") for text in (printed, said))
+        return Done(self.process.returncode, output, errors)
+
+
 class Machine:
     """The kernel of this machine, as seen from one network namespace.
 
     A thread of its own enters the namespace and starts every command, so the rest of the process stays where it is.
-    Commands run one after another. Each gets its whole input before it starts, through a file in memory rather than a
-    pipe: if felixpy is killed, the command it had started still reads all of it and not half a line. Commands are in
-    a session of their own, so Ctrl-C reaches felixpy alone, which can then decide what to do.
+    Commands run one after another, unless they are handed over together. Each gets its whole input before it starts,
+    through a file in memory rather than a pipe: if felixpy is killed, the command it had started still reads all of it
+    and not half a line. Commands are in a session of their own, so Ctrl-C reaches felixpy alone, which can then decide
+    what to do.
     """
 
-    def __init__(self, namespace: int) -> None:
-        """`namespace` is an open file of /proc/…/ns/net; it is not closed here. Raises OSError if it is none."""
-        self._namespace = namespace
+    def __init__(self, namespace: int, path: Path | None = None) -> None:
+        """`namespace` is an open file of /proc/…/ns/net; it is not closed here. Raises OSError if it is none.
+
+        `path` is where that file was found.
+        """
+        self._namespace, self._path = namespace, path
         self._lock = -1
         self._pool = ThreadPoolExecutor(1, "felixpy-netns")
         self.inside(self._enter)
@@ -81,33 +109,61 @@ class Machine:
         """Call a function in the thread that is in the namespace."""
         return self._pool.submit(function).result()
 
-    def run(self, *command: str, text: str = "") -> Done:
-        """Run a command in the namespace. Raises KernelRefused if it does not come to an end."""
-        return self.inside(lambda: self._run(command, text))
+    def vanished(self) -> bool:
+        """Whether the namespace is no longer where it was found; then nobody but us sees what is done to it."""
+        if self._path is None:
+            return False
+        ours = os.fstat(self._namespace)
+        try:
+            found = self._path.stat()
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino)
 
-    def _run(self, command: tuple[str, ...], text: str) -> Done:
-        paths = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-        with os.fdopen(os.memfd_create("felixpy"), "wb+") as source:
-            source.write(text.encode(errors="surrogateescape"))
-            source.seek(0)
+    def run(self, *command: str, text: str = "") -> Done:
+        """Run a command in the namespace.
+
+        Raises KernelRefused if it does not come to an end, EnvironmentMissing if it cannot be started.
+        """
+        return self.inside(lambda: self._start(command, text).done())
+
+    def run_together(self, commands: Iterable[tuple[str, ...]]) -> list[Done]:
+        """Run commands side by side that only look; raises as `run`."""
+
+        def run_all() -> list[Done]:
+            started: list[_Started] = []
             try:
-                done = subprocess.run(  # noqa: S603 - commands come from felixpy, never from manifests
+                for command in commands:
+                    started.append(self._start(command))  # noqa: PERF401 - if one cannot start, the others are there
+            finally:
+                answers = [one.done() for one in started]
+            return answers
+
+        return self.inside(run_all)
+
+    def _start(self, command: tuple[str, ...], text: str = "") -> _Started:
+        environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C"}
+        with ExitStack() as held:
+            try:
+                source = held.enter_context(_file_in_memory(text.encode(errors="surrogateescape")))
+                output = held.enter_context(_file_in_memory())
+                process = subprocess.Popen(  # noqa: S603 - commands come from felixpy, never from manifests
                     command,
                     stdin=source,
-                    capture_output=True,
-                    env={**os.environ, "PATH": paths, "LC_ALL": "C"},
-                    timeout=PATIENCE_SECONDS,
-                    check=False,
+                    stdout=output,
+                    stderr=subprocess.PIPE,
+                    env=environment,
                     start_new_session=True,
                     # A command that outlives felixpy keeps the lock until it is done.
                     pass_fds=[self._lock] if self._lock >= 0 else [],
                 )
             except FileNotFoundError:
-                return Done(NOT_FOUND, errors=f"{command[0]}: command not found")
-            except subprocess.TimeoutExpired:
-                raise KernelRefused(f"{command[0]} has not finished after {PATIENCE_SECONDS:.0f} s") from None
-        output, errors = (said.decode(errors="surrogateescape") for said in (done.stdout, done.stderr))
-        return Done(done.returncode, output, errors)
+                process = None
+            except OSError as refusal:
+                raise EnvironmentMissing(f"{command[0]} cannot be run: {refusal.strerror}") from refusal
+            source.close()
+            held.pop_all()
+        return _Started(command, process, output)
 
     @contextmanager
     def locked(self, seconds: float) -> Iterator[None]:
@@ -120,7 +176,9 @@ class Machine:
         try:
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as refusal:
-            raise EnvironmentMissing(f"the lock {path} cannot be opened: {refusal.strerror}") from refusal
+            raise EnvironmentMissing(
+                f"the lock {path} cannot be opened: {refusal.strerror} ({LOCK_FILE} names another place for it)"
+            ) from refusal
         try:
             deadline = time.monotonic() + seconds
             while not _take(self._lock, os.fstat(self._namespace).st_ino):
@@ -137,9 +195,17 @@ class Machine:
 
     @contextmanager
     def scratch(self) -> Iterator[Machine]:
-        """A fresh network namespace of the same kernel, to try things in; it vanishes afterwards."""
+        """A fresh network namespace of the same kernel, to try things in; it vanishes afterwards.
+
+        Raises EnvironmentMissing where none can be made.
+        """
         with ThreadPoolExecutor(1) as pool:
-            namespace = pool.submit(_fresh_namespace).result()
+            try:
+                namespace = pool.submit(_fresh_namespace).result()
+            except OSError as refusal:
+                raise EnvironmentMissing(
+                    f"no network namespace can be made to try things in: {refusal.strerror}"
+                ) from refusal
         try:
             with _running(namespace) as machine:
                 yield machine
@@ -148,6 +214,20 @@ class Machine:
 
     def close(self) -> None:
         self._pool.shutdown()
+
+
+def _file_in_memory(content: bytes = b"") -> IO[bytes]:
+    """A file without a place on any disk, at its beginning."""
+    file = os.fdopen(os.memfd_create("felixpy"), "wb+", buffering=0)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _succeed(status: int) -> None:
@@ -173,8 +253,8 @@ def _take(lock: int, offset: int) -> bool:
 
 
 @contextmanager
-def _running(namespace: int) -> Iterator[Machine]:
-    machine = Machine(namespace)
+def _running(namespace: int, path: Path | None = None) -> Iterator[Machine]:
+    machine = Machine(namespace, path)
     try:
         yield machine
     finally:
@@ -207,10 +287,17 @@ def open_machine(netns: str | None = None) -> Iterator[Machine]:
         try:
             namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             held.callback(os.close, namespace)
-            machine = held.enter_context(_running(namespace))
+            machine = held.enter_context(_running(namespace, path))
         except OSError as refusal:
             raise EnvironmentMissing(f"{path} cannot be entered: {refusal.strerror}") from refusal
         yield machine
+
+
+def run_together(kernel: Kernel, *commands: tuple[str, ...]) -> list[Done]:
+    """Run commands that only look, side by side where that is possible: then it takes as long as the longest."""
+    if isinstance(kernel, Machine):
+        return kernel.run_together(commands)
+    return [kernel.run(*command) for command in commands]
 
 
 class Recorder:
@@ -241,3 +328,25 @@ class Faulty:
 
     def run(self, *command: str, text: str = "") -> Done:
         return self.fault(command, text) or self.kernel.run(*command, text=text)
+
+
+def start_in_background(*command: str, holding: int) -> Done:
+    """Run a command that leaves a process behind and ends as soon as that is ready to work.
+
+    Both inherit the open file `holding`: a lock on it lasts at least until then, even if felixpy is killed meanwhile.
+    Raises KernelRefused if the command in front does not end.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - commands come from felixpy, never from manifests
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+            start_new_session=True,
+            pass_fds=[holding],
+        )
+    except subprocess.TimeoutExpired:
+        raise KernelRefused(f"{command[0]} has not finished after {PATIENCE_SECONDS:.0f} s") from None
+    return Done(done.returncode, "", done.stderr.decode(errors="surrogateescape"))

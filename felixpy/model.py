@@ -106,6 +106,13 @@ class Qos:
     egress_connections: int = 0
 
 
+class Owner(NamedTuple):
+    """The Deployment or the like that a pod belongs to, by kind and name; its namespace is the pod's."""
+
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A pod that Felix knows: on the pod network, scheduled and with at least one address.
@@ -129,6 +136,9 @@ class Workload:
     """(own address, floating address) pairs."""
     qos: Qos | None = None
     dscp: int | None = None
+    serves: tuple[tuple[str, int], ...] = ()
+    """(protocol, port) of all ports that its containers declare, named or not; rules do not depend on them."""
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from felixpy.manifests.assumptions import assume
 from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read
 from felixpy.manifests.findings import Finding, Ignored
 from felixpy.manifests.kinds import STORED, Key, Kind, known
+from felixpy.manifests.owners import Owners
 from felixpy.manifests.pods import Pods
 from felixpy.manifests.positions import locate
 from felixpy.manifests.workloads import expand
@@ -61,7 +62,7 @@ class Loading:
                 documents = self.completed(documents, expand(documents, node=node))
             documents = self.completed(documents, self.assumed(documents))
             self.gather(documents, without=frozenset(strangers.WORKLOADS if expanding else ()))
-            cluster = self.assembled()
+            cluster = self.assembled(Owners(documents))
         if self.failed:
             raise InputError(self.problems)
         return cluster
@@ -161,9 +162,9 @@ class Loading:
             Problem(place=Place(first.file), reason=f"skipped, without effect on rules: {counts}", severity="warning")
         )
 
-    def assembled(self) -> Cluster:
+    def assembled(self, owners: Owners) -> Cluster:
         """The cluster; objects that Calico or Felix would ignore are left out with a warning."""
-        pods = Pods(self.interface_prefix)
+        pods = Pods(self.interface_prefix, owners)
         parts = assembly.Parts()
         for key, (data, source) in self.objects.items():
             convert = pods if key.kind.name == "Pod" else key.kind.convert

@@ -13,6 +13,7 @@ from felixpy.manifests.addresses import host
 from felixpy.manifests.findings import Finding, Ignored
 from felixpy.manifests.metadata import metadata
 from felixpy.manifests.names import is_endpoint_name
+from felixpy.manifests.owners import Owners
 from felixpy.manifests.quantities import dscp
 from felixpy.manifests.shapes import ListOf, Object, flag, integer, text
 from felixpy.model import (
@@ -39,6 +40,10 @@ POD_IPS = "cni.projectcalico.org/podIPs"
 AWS_IPS = "vpc.amazonaws.com/pod-ips"
 PATH = ("metadata", "annotations")
 EMPTY: Data = {}
+NO_EXTRAS = ((), (), None, None)
+
+Ports = tuple[tuple[NamedPort, ...], tuple[tuple[str, int], ...]]
+"""A pod's named ports, and (protocol, port) of all ports that it serves."""
 
 
 def _usable_limits(annotations: Mapping[str, str], path: Path) -> Iterator[Finding]:
@@ -95,11 +100,12 @@ def interface_name(prefix: str, namespace: str, name: str) -> str:
 class Pods:
     """Converts pods. What many pods have in common (labels, profiles, ports) is kept once."""
 
-    def __init__(self, interface_prefix: str) -> None:
+    def __init__(self, interface_prefix: str, owners: Owners | None = None) -> None:
         self.interface_prefix = interface_prefix
+        self.owners = owners or Owners()
         self.labels: dict[tuple[Any, ...], Labels] = {}
         self.profiles: dict[tuple[str, str], tuple[str, ...]] = {}
-        self.ports: dict[tuple[NamedPort, ...], tuple[NamedPort, ...]] = {}
+        self.ports: dict[Ports, Ports] = {}
         self.named: dict[tuple[str, str, int, bool], NamedPort] = {}
 
     def __call__(self, data: Data, source: Source) -> Workload | None:
@@ -120,11 +126,12 @@ class Pods:
             return None
         namespace = intern(namespace)
         labels = self._labels(own.get("labels", EMPTY), namespace, account)
-        common = (
+        named, served = self._ports(spec)
+        return Workload(
             namespace, name, intern(node), interface_name(self.interface_prefix, namespace, name), addresses,
-            labels, self._profiles(namespace, account), self._ports(spec), source,
+            labels, self._profiles(namespace, account), named, source,
+            *(_extras(annotations, addresses) if annotations else NO_EXTRAS), served, self.owners.find(own),
         )  # fmt: skip
-        return Workload(*common, *_extras(annotations, addresses)) if annotations else Workload(*common)
 
     def _labels(self, own: Labels, namespace: str, account: str) -> Labels:
         """The pod's own labels, less those that look inherited, and Calico's three."""
@@ -146,19 +153,28 @@ class Pods:
             self.profiles[namespace, account] = profiles
         return profiles
 
-    def _ports(self, spec: Data) -> tuple[NamedPort, ...]:
-        """Ports with names, those of init containers last; hostPort and unknown protocols do not count."""
-        found = []
+    def _ports(self, spec: Data) -> Ports:
+        """Ports with names, those of init containers last, and what containers serve.
+
+        hostPort and unknown protocols do not count.
+        """
+        found, served = [], []
         for containers, init in (("containers", False), ("initContainers", True)):
             for container in spec.get(containers, ()):
                 for port in container.get("ports", ()):
                     name, number = port.get("name"), port.get("containerPort")
                     protocol = PROTOCOLS.get(port.get("protocol", ""))
-                    if name and number and protocol:
+                    if not number or not protocol:
+                        continue
+                    if not init:
+                        served.append((protocol, number))
+                    if name:
                         key = (name, protocol, number, init)
                         found.append(self.named.get(key) or self._named(key))
-        ports = tuple(found)
-        return self.ports.setdefault(ports, ports) if ports else ()
+        if not found and not served:
+            return (), ()
+        ports = tuple(found), tuple(served)
+        return self.ports.setdefault(ports, ports)
 
     def _named(self, key: tuple[str, str, int, bool]) -> NamedPort:
         if not is_endpoint_name(key[0]):

@@ -1,0 +1,117 @@
+"""What a lab is made of, between commands: manifests that are read again, and policies that come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from felixpy.cli.confirmation import interruptible
+from felixpy.cli.given import Given
+from felixpy.cli.target import say
+from felixpy.errors import UsageError
+
+if TYPE_CHECKING:
+    from felixpy.lab import Lab
+    from felixpy.lab.state import Inputs
+    from felixpy.model import Cluster, PolicyKey
+
+REVISION = "git:"
+
+
+def inputs_of(given: Given) -> Inputs:
+    """What is to be remembered of what a command was given."""
+    from felixpy.lab.state import Inputs
+
+    return Inputs(
+        paths=tuple(map(absolute, given.files or ["."])),
+        node=given.node or "",
+        dialect=given.dialect,
+        settings=tuple(given.set_ or ()),
+        interfaces=tuple(given.interface or ()),
+        host_file=absolute(str(given.host_file)) if given.host_file else "",
+        no_expand=given.no_expand,
+        strict=given.strict,
+    )
+
+
+def given_of(inputs: Inputs, *, quiet: bool) -> Given:
+    """The way back. Raises UsageError for what can be read only once, such as standard input."""
+    for path in inputs.paths:
+        if not path.startswith(REVISION) and not Path(path).is_file() and not Path(path).is_dir():
+            what = "standard input" if path == "-" else path
+            raise UsageError(f"the lab was made from {what}, which cannot be read again; felixpy lab up makes it anew")
+    return Given(
+        paths=inputs.paths,
+        node=inputs.node or None,
+        dialect=inputs.dialect,
+        set_=inputs.settings,
+        interface=inputs.interfaces,
+        host_file=Path(inputs.host_file) if inputs.host_file else None,
+        no_expand=inputs.no_expand,
+        strict=inputs.strict,
+        quiet=quiet,
+    )
+
+
+def absolute(path: str) -> str:
+    """A path that means the same wherever the next command is called."""
+    return path if path == "-" or path.startswith(REVISION) else str(Path(path).absolute())
+
+
+def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int) -> Lab:
+    """Bring a lab up or in step, and say what that took. `given` is what `inputs` remember."""
+    from felixpy.lab import Lab, Options
+    from felixpy.lab.report import brought
+
+    cluster = without(given.cluster, inputs.removed)
+    hosts = {given.home: given.host} if given.host.interfaces is not None else None
+    options = Options(
+        node=inputs.node,
+        backend=backend,
+        dialect=given.era,
+        settings=given.settings,
+        hosts=hosts,
+        inputs=inputs,
+        wait=wait,
+    )
+    with interruptible():
+        lab = Lab.up(cluster, name, options)
+    assert lab.report
+    for sentence in brought(lab, lab.report):
+        say(sentence)
+    return lab
+
+
+def without(cluster: Cluster, keys: Collection[PolicyKey]) -> Cluster:
+    """A cluster without some of its policies."""
+    if not keys:
+        return cluster
+    return replace(cluster, policies=tuple(policy for policy in cluster.policies if policy.key not in keys))
+
+
+def policies_in(files: Iterable[str]) -> list[PolicyKey]:
+    """The policies that files hold, whatever else they need. Raises InputError as loading does."""
+    from felixpy.manifests import load
+
+    return [policy.key for policy in load(list(files)).policies]
+
+
+def with_more(inputs: Inputs, files: Sequence[str]) -> Inputs:
+    """The same and some files more; what was removed and is in them comes back."""
+    paths = tuple(dict.fromkeys([*inputs.paths, *map(absolute, files)]))
+    back = policies_in(files) if inputs.removed else []
+    return replace(inputs, paths=paths, removed=tuple(key for key in inputs.removed if key not in back))
+
+
+def with_less(inputs: Inputs, files: Sequence[str], in_force: Collection[str]) -> Inputs:
+    """The same without some files. What they say in a folder that is still read stays out policy by policy."""
+    gone = set(map(absolute, files))
+    paths = tuple(path for path in inputs.paths if path not in gone)
+    if not paths:
+        raise UsageError("nothing would be left of the lab; felixpy lab down takes it away")
+    keys = [key for key in policies_in(files) if str(key) in in_force]
+    if paths == inputs.paths and not keys:
+        raise UsageError(f"{' '.join(files)}: no policy of the lab is in there")
+    return replace(inputs, paths=paths, removed=tuple(dict.fromkeys([*inputs.removed, *keys])))

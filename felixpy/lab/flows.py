@@ -1,0 +1,125 @@
+"""What is asked of a lab: who sends what to whom, from names as people write them to addresses and namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from felixpy.errors import UsageError
+from felixpy.lab.layout import FAMILIES, Layout, family_of
+from felixpy.trace.parties import Directory, Party
+from felixpy.trace.question import Target, parse_target
+
+PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
+DEFAULT_PROTOCOL = "tcp"
+
+
+class Flow(NamedTuple):
+    """One connection to try, from one namespace to another. ICMP has port 0."""
+
+    source: Party
+    destination: Party
+    source_netns: str
+    destination_netns: str
+    protocol: str
+    port: int = 0
+
+    @property
+    def family(self) -> int:
+        return family_of(self.destination.address)
+
+    @property
+    def service(self) -> str:
+        """As ``tcp/80`` or ``icmp``."""
+        return f"{self.protocol}/{self.port}" if self.port else self.protocol
+
+
+def flow_of(
+    layout: Layout, source: str, target: str | Target, *, family: int | None = None, namespace: str = ""
+) -> Flow:
+    """A question in people's words. A target without port is sent an echo request.
+
+    Without `family` it is IPv4 if both ends have that; bare names are looked up in `namespace`. Raises UsageError for
+    names that mean nothing.
+    """
+    target = parse_target(target) if isinstance(target, str) else target
+    directory = layout.directory_in(namespace)
+
+    def ends(family: int) -> tuple[Party, Party]:
+        return _pair(layout, directory, source, target.party, family)
+
+    source_party, destination = _in_some_family(ends, family)
+    return between(layout, source_party, destination, *_service(target, destination))
+
+
+def between(layout: Layout, source: Party, destination: Party, protocol: str, port: int) -> Flow:
+    """A flow between two parties."""
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"a lab has no answer to {protocol}; it knows {', '.join(PROTOCOLS)}")
+    return Flow(source, destination, layout.space(source), layout.space(destination), protocol, port)
+
+
+def party_of(layout: Layout, text: str, *, family: int | None = None, namespace: str = "") -> Party:
+    """One party by name. Raises UsageError as `flow_of`."""
+    directory = layout.directory_in(namespace)
+    return _in_some_family(lambda each: _internet(layout, text, each) or directory.find(text, each), family)
+
+
+Answer = TypeVar("Answer")
+
+
+def _in_some_family(ask: Callable[[int], Answer], family: int | None) -> Answer:
+    """What is found in that family, or in the first that has it."""
+    if family:
+        return ask(family)
+    try:
+        return ask(FAMILIES[0])
+    except UsageError as wrong:
+        try:
+            return ask(FAMILIES[1])
+        except UsageError:
+            raise wrong from None
+
+
+def _pair(layout: Layout, directory: Directory, source: str, destination: str, family: int) -> tuple[Party, Party]:
+    """Both ends; the internet's address was chosen when the lab was laid out."""
+    known = [_internet(layout, text, family) for text in (source, destination)]
+    names = [party.address if party else text for party, text in zip(known, (source, destination), strict=True)]
+    found = directory.pair(names[0], names[1], family)
+    return known[0] or found[0], known[1] or found[1]
+
+
+def _internet(layout: Layout, text: str, family: int) -> Party | None:
+    if text != "internet":
+        return None
+    return Party("outside", text, next(address for address in layout.internet if family_of(address) == family))
+
+
+def _service(target: Target, destination: Party) -> tuple[str, int]:
+    """Protocol and port; the name of a port, which the destination gives it, brings its protocol along."""
+    if isinstance(target.port, str):
+        named = {port.name: port for port in destination.workload.ports} if destination.workload else {}
+        if target.port not in named:
+            known = f"; it has {', '.join(named)}" if named else ""
+            raise UsageError(f"{destination.name} has no port called {target.port}{known}")
+        port = named[target.port]
+        return target.protocol or port.protocol, port.port
+    if target.port is None:
+        return target.protocol or "icmp", 0
+    return (target.protocol or DEFAULT_PROTOCOL).lower(), target.port
+
+
+def parse_service(text: str) -> tuple[str, int]:
+    """``PORT[/PROTOCOL]`` or ``icmp``.
+
+    >>> parse_service("53/udp"), parse_service("80"), parse_service("icmp")
+    (('udp', 53), ('tcp', 80), ('icmp', 0))
+    """
+    wrong = UsageError(f"--port {text}: write PORT[/PROTOCOL] with a number, or icmp")
+    try:
+        target = parse_target(f"x:{text}")
+    except UsageError:
+        raise wrong from None
+    if isinstance(target.port, str) or not (target.port or target.protocol):
+        raise wrong
+    return _service(target, Party("outside", "", ""))

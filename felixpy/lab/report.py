@@ -1,0 +1,217 @@
+"""What people and programs are told about a lab."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from felixpy.lab import probing, serving
+from felixpy.lab.flows import Flow
+from felixpy.lab.lab import Lab, Report
+from felixpy.lab.layout import LabPod
+from felixpy.lab.probing import Outcome
+from felixpy.lab.tables import Turn
+from felixpy.trace.parties import Party
+
+WORDS = {True: "ALLOWED", False: "DENIED"}
+
+MOST_LISTED = 20
+"""How many policies a status lists."""
+
+MOST_NAMED = 5
+"""How many things a sentence names before it counts the others."""
+
+
+def brought(lab: Lab, report: Report) -> Iterator[str]:
+    """What `up` did, in sentences."""
+    name = lab.name
+    if report.recovered:
+        yield f"lab {name} had been left unfinished; what there was of it is cleared away"
+    if report.empty:
+        yield f"lab {name} is in step already; nothing was changed"
+        return
+    if report.fresh:
+        nodes, pods = lab.layout.built_nodes, lab.layout.built_pods
+        places = ", ".join(f"{node.name} is network namespace {node.netns}" for node in nodes[:MOST_NAMED])
+        yield f"lab {name} is up: {many(len(pods), 'pod')} on {many(len(nodes), 'node')}; {places}"
+    else:
+        yield from (f"lab {name}: {words}" for words in _changes(report))
+    for node, summary in report.changed.items():
+        yield f"{node} ({lab.state.backend}): changed {summary}"
+    if not report.changed and (report.policies_added or report.policies_removed):
+        yield f"lab {name}: no rule of its nodes is changed by that"
+    yield from report.remarks
+    if report.restarted:
+        yield f"lab {name}: what answers for the pods was gone and is started again"
+
+
+def _changes(report: Report) -> Iterator[str]:
+    for done, what, names in (
+        ("added", "pod", report.pods_added),
+        ("removed", "pod", report.pods_removed),
+        ("added", "policy", report.policies_added),
+        ("removed", "policy", report.policies_removed),
+    ):
+        if names:
+            yield f"{done} {named(names) if what == 'policy' else f'{many(len(names), what)} {named(names)}'}"
+    if report.rewired and not (report.pods_added or report.pods_removed):
+        yield "wired anew what was changed or gone"
+
+
+def many(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> many(1, "pod"), many(2, "pod")
+    ('1 pod', '2 pods')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    return ", ".join([*names[:MOST_NAMED], *more])
+
+
+# --- status
+
+
+def status(lab: Lab) -> Iterator[str]:
+    """A lab in lines."""
+    state, layout = lab.state, lab.layout
+    yield f"lab {lab.name}: up, iptables {state.backend}"
+    if state.inputs.paths:
+        yield f"  from      {' '.join(state.inputs.paths)}"
+    yield f"  answers   {_answers(lab)}"
+    yield f"  outside   network namespace {layout.outside}; internet is {' and '.join(layout.internet)}"
+    yield ""
+    pods = Counter(pod.node for pod in layout.built_pods)
+    since = {row.node: row for row in state.enforced}
+    rows: list[tuple[str, ...]] = [("NODE", "NAMESPACE", "PODS", "RULES", "SETS", "SINCE", "ADDRESSES")]
+    for node in layout.built_nodes:
+        row = since[node.name]
+        addresses = ",".join(address for _, texts in node.interfaces for address in texts)
+        rows.append((node.name, node.netns, *map(str, (pods[node.name], row.rules, row.sets)), row.since, addresses))
+    yield from aligned(rows)
+    yield ""
+    yield from _policies(lab)
+    if layout.pods:
+        yield ""
+        yield from aligned([("POD", "NODE", "INTERFACE", "ADDRESSES", "SERVES"), *map(_row, layout.pods)])
+
+
+def _policies(lab: Lab) -> Iterator[str]:
+    rows = [(name, "") for name in lab.state.policies] + [(str(key), "removed") for key in lab.state.inputs.removed]
+    yield from aligned([("POLICY", ""), *rows[:MOST_LISTED]])
+    if len(rows) > MOST_LISTED:
+        yield f"and {len(rows) - MOST_LISTED} more"
+    if not rows:
+        yield "none: whatever profiles allow is allowed"
+
+
+def _row(pod: LabPod) -> tuple[str, ...]:
+    served = " ".join(f"{protocol}/{port}" for protocol, port in pod.serves)
+    return pod.key, pod.node, pod.interface, ",".join(pod.addresses), served or "-"
+
+
+def _answers(lab: Lab) -> str:
+    try:
+        ports = len(serving.served(lab.name))
+    except OSError:
+        return "nothing answers for the pods any more; felixpy lab up starts it again"
+    sctp = "" if probing.SCTP_TRACKED.exists() else "; not for SCTP, which this kernel does not track"
+    return f"at {many(ports, 'port')}{sctp}"
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns as wide as they must be, the last one without blanks behind it."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def status_document(lab: Lab) -> dict[str, Any]:
+    """A lab for programs."""
+    state, layout = lab.state, lab.layout
+    since = {row.node: row for row in state.enforced}
+    return {
+        "apiVersion": "felixpy/v1",
+        "kind": "Lab",
+        "name": lab.name,
+        "backend": state.backend,
+        "answers": serving.is_running(lab.name),
+        "sctp": probing.SCTP_TRACKED.exists(),
+        "paths": list(state.inputs.paths),
+        "policies": list(state.policies),
+        "removed": [str(key) for key in state.inputs.removed],
+        "outside": {"netns": layout.outside, "internet": list(layout.internet)},
+        "nodes": [
+            {
+                "name": node.name,
+                "netns": node.netns,
+                "uplink": node.uplink,
+                "interfaces": {name: list(addresses) for name, addresses in node.interfaces},
+                "rules": since[node.name].rules,
+                "sets": since[node.name].sets,
+                "since": since[node.name].since,
+            }
+            for node in layout.built_nodes
+        ],
+        "pods": [
+            {
+                "namespace": pod.namespace,
+                "name": pod.name,
+                "node": pod.node,
+                "netns": pod.netns,
+                "interface": pod.interface,
+                "addresses": list(pod.addresses),
+                "serves": [{"protocol": protocol, "port": port} for protocol, port in pod.serves],
+            }
+            for pod in layout.pods
+        ],
+    }
+
+
+# --- one probe
+
+
+def verdict(flow: Flow, outcome: Outcome) -> str:
+    """One line, in the manner of `felixpy trace`."""
+    return f"{WORDS[outcome.allowed]}  {_told(flow.source)} → {_told(flow.destination)} {flow.service}  {outcome.how}"
+
+
+def turned(turn: Turn) -> str:
+    """A line about a connection that is decided otherwise by now."""
+    return f"{WORDS[turn.allowed]}  {turn.source} → {turn.destination} {turn.service}"
+
+
+def _told(party: Party) -> str:
+    return party.name if party.name == party.address else f"{party.name} ({party.address})"
+
+
+def verdict_document(flow: Flow, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "apiVersion": "felixpy/v1",
+        "kind": "LabProbe",
+        "verdict": "allow" if outcome.allowed else "deny",
+        "how": outcome.how,
+        "source": _party(flow.source, flow.source_netns),
+        "destination": _party(flow.destination, flow.destination_netns),
+        "protocol": flow.protocol,
+        **({"port": flow.port} if flow.port else {}),
+    }
+
+
+def _party(party: Party, netns: str) -> dict[str, str]:
+    found = {"kind": party.kind, "name": party.name, "address": party.address, "node": party.node, "netns": netns}
+    return {key: value for key, value in found.items() if value}
+
+
+def listed(labs: Iterable[Lab]) -> Iterator[str]:
+    """A line for each lab."""
+    rows: list[tuple[str, ...]] = [("LAB", "NODES", "PODS", "POLICIES", "IPTABLES", "FROM")]
+    for lab in labs:
+        counts = map(str, (len(lab.layout.built_nodes), len(lab.layout.built_pods), len(lab.state.policies)))
+        rows.append((lab.name, *counts, lab.state.backend, " ".join(lab.state.inputs.paths) or "-"))
+    yield from aligned(rows)

@@ -1,0 +1,196 @@
+"""What is remembered of labs from one command to the next: one JSON file for each, in a folder of root's.
+
+The file is there before the first namespace is and goes after the last one. So namespaces that are called like those
+of a lab without a file are somebody else's, and a file that says "unfinished" tells of a crash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from felixpy.errors import EnvironmentMissing, KernelRefused
+from felixpy.lab.layout import Layout
+from felixpy.model import PolicyKey
+
+FOLDER = "FELIXPY_LAB_DIR"
+"""Environment variable with another place for the files."""
+
+DEFAULT_FOLDER = "/run/felixpy"
+LOCK_POLL_SECONDS = 0.05
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a lab was made of and how that was read, so that it can be made of the same and one file more.
+
+    `paths` are absolute; settings are ``NAME=VALUE``, interfaces ``NAME=ADDRESS,…``. `removed` are policies to be left
+    out although a path has them.
+    """
+
+    paths: tuple[str, ...] = ()
+    node: str = ""
+    dialect: str = "v3.32"
+    settings: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    host_file: str = ""
+    no_expand: bool = False
+    strict: bool = False
+    removed: tuple[PolicyKey, ...] = ()
+
+    @classmethod
+    def parsed(cls, data: Mapping[str, Any]) -> Inputs:
+        lists = {name: tuple(data[name]) for name in ("paths", "settings", "interfaces")}
+        return cls(**{**data, **lists, "removed": tuple(PolicyKey(*key) for key in data["removed"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """The policy of one node: how many rules and sets, and since when (ISO 8601)."""
+
+    node: str
+    rules: int
+    sets: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A lab. It is not `finished` while its namespaces are being changed.
+
+    `policies` are all that the cluster has, `enforced` has a row for each node that is built.
+    """
+
+    layout: Layout
+    backend: str
+    inputs: Inputs
+    finished: bool
+    policies: tuple[str, ...] = ()
+    enforced: tuple[InForce, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.layout.name
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "apiVersion": "felixpy/v1",
+            "kind": "LabState",
+            "layout": self.layout.document(),
+            "backend": self.backend,
+            "inputs": asdict(self.inputs),
+            "finished": self.finished,
+            "policies": self.policies,
+            "enforced": [asdict(row) for row in self.enforced],
+        }
+
+    @classmethod
+    def parsed(cls, data: Mapping[str, Any]) -> State:
+        return cls(
+            layout=Layout.parsed(data["layout"]),
+            backend=data["backend"],
+            inputs=Inputs.parsed(data["inputs"]),
+            finished=data["finished"],
+            policies=tuple(data["policies"]),
+            enforced=tuple(InForce(**row) for row in data["enforced"]),
+        )
+
+
+def folder() -> Path:
+    return Path(os.environ.get(FOLDER) or DEFAULT_FOLDER)
+
+
+def socket_of(lab: str) -> Path:
+    """Where the responder of a lab listens."""
+    return folder() / f"{lab}.socket"
+
+
+def known() -> list[str]:
+    """The labs that there are, sorted."""
+    return sorted(path.stem for path in folder().glob("*.json"))
+
+
+def exists(lab: str) -> bool:
+    return _file(lab).exists()
+
+
+def read(lab: str) -> State | None:
+    """What is remembered of a lab; None if there is none, or if nobody can make sense of it any more."""
+    try:
+        return State.parsed(json.loads(_file(lab).read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write(state: State) -> None:
+    """Remember, as a whole or not at all."""
+    path = _file(state.name)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(json.dumps(state.document()))
+    unfinished.replace(path)
+
+
+def forget(lab: str) -> None:
+    """Remove the files of a lab, and the folder after the last one."""
+    for path in (_file(lab), _file(lab).with_suffix(".new"), socket_of(lab)):
+        path.unlink(missing_ok=True)
+
+
+def _file(lab: str) -> Path:
+    return folder() / f"{lab}.json"
+
+
+@contextmanager
+def locked(seconds: float = LOCK_SECONDS) -> Iterator[int]:
+    """Only one process changes labs at a time; others wait. The folder is made for it, and goes if it stays empty.
+
+    Yields the open file that the lock belongs to: it lasts as long as any process has that open.
+
+    Raises KernelRefused if another one stays too long, EnvironmentMissing if the folder cannot be.
+    """
+    path, deadline = folder(), time.monotonic() + seconds
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as refusal:
+            raise EnvironmentMissing(f"{path}: {refusal.strerror}; {FOLDER} names another folder") from refusal
+        if _taken(lock) and _is(path, lock):
+            break
+        os.close(lock)
+        if time.monotonic() >= deadline:
+            raise KernelRefused(f"another felixpy changes a lab, still after {seconds:g} s; nothing was changed")
+        time.sleep(LOCK_POLL_SECONDS)
+    try:
+        yield lock
+    finally:
+        with suppress(OSError):
+            path.rmdir()
+        os.close(lock)
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(path: Path, lock: int) -> bool:
+    """Whether the folder is still that one: the last owner of the lock may have removed it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(lock))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,144 @@
+"""Who reaches whom: one table for each port, rows send and columns receive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from felixpy.errors import UsageError
+from felixpy.lab.flows import Flow, between, party_of
+from felixpy.lab.lab import Lab
+from felixpy.lab.layout import FAMILIES, Layout, family_of
+from felixpy.lab.probing import Outcome
+from felixpy.trace.parties import Party
+
+Service = tuple[str, int]
+"""Protocol and port; ICMP has port 0."""
+
+FALLBACK: Service = ("tcp", 80)
+"""What is tried where no container declares a port."""
+
+ALLOWED, DENIED = ".", "X"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All pairs of the same parties, for one service and family."""
+
+    protocol: str
+    port: int
+    family: int
+    names: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Outcome]
+
+    @property
+    def service(self) -> str:
+        return f"{self.protocol}/{self.port}" if self.port else self.protocol
+
+    @property
+    def allowed(self) -> int:
+        return sum(outcome.allowed for outcome in self.cells.values())
+
+
+def declared(layout: Layout) -> list[Service]:
+    """The services that pods of a lab declare, by protocol and port."""
+    return sorted({service for pod in layout.pods for service in pod.serves}) or [FALLBACK]
+
+
+def ask(
+    lab: Lab, services: Sequence[Service] = (), *, family: int | None = None, more: Iterable[str] = ()
+) -> list[Table]:
+    """Try every pair of pods, and of the parties in `more`, at each service: by default at all that are declared.
+
+    Pods without an address of the family are left out; without `family` it is IPv4 unless no pod has that.
+    """
+    layout = lab.layout
+    had = {family_of(address) for pod in layout.pods for address in pod.addresses}
+    family = family or next((each for each in FAMILIES if each in had), 4)
+    names = [pod.key for pod in layout.pods if any(family_of(address) == family for address in pod.addresses)]
+    parties = [party_of(layout, name, family=family) for name in dict.fromkeys([*names, *more])]
+    if not parties:
+        raise UsageError(f"no pod of lab {lab.name} has an IPv{family} address")
+    services = services or declared(layout)
+    flows = [flow for service in services for flow in _pairs(layout, parties, service)]
+    outcomes = iter(lab.probe_many(flows))
+    return [
+        Table(
+            protocol,
+            port,
+            family,
+            tuple(party.name for party in parties),
+            {(source.name, destination.name): next(outcomes) for source in parties for destination in parties},
+        )
+        for protocol, port in services
+    ]
+
+
+def _pairs(layout: Layout, parties: Sequence[Party], service: Service) -> Iterator[Flow]:
+    for source in parties:
+        for destination in parties:
+            yield between(layout, source, destination, *service)
+
+
+class Turn(NamedTuple):
+    """A connection that is decided otherwise than before."""
+
+    source: str
+    destination: str
+    service: str
+    allowed: bool
+
+
+def turns(before: Iterable[Table], after: Iterable[Table]) -> list[Turn]:
+    """What changed between two rounds. What was asked in one of them only does not count."""
+    known = {(table.service, pair): outcome.allowed for table in before for pair, outcome in table.cells.items()}
+    return [
+        Turn(*pair, table.service, outcome.allowed)
+        for table in after
+        for pair, outcome in table.cells.items()
+        if known.get((table.service, pair), outcome.allowed) != outcome.allowed
+    ]
+
+
+def text(table: Table, width: int = 0) -> Iterator[str]:
+    """Lines for people; with a width the columns go into as many blocks as it takes."""
+    names = table.names
+    digits = len(str(len(names)))
+    label = digits + 2 + max(map(len, names))
+    room = max(1, (width - label) // (digits + 1)) if width else len(names)
+    total = len(table.cells)
+    yield f"{table.service} over IPv{table.family}: {table.allowed} of {total} allowed (rows send, columns receive)"
+    for first in range(0, len(names), room):
+        columns = range(first, min(first + room, len(names)))
+        yield " " * label + "".join(f" {column + 1:>{digits}}" for column in columns)
+        for number, source in enumerate(names, start=1):
+            cells = (table.cells[source, names[column]] for column in columns)
+            signs = "".join(f" {ALLOWED if outcome.allowed else DENIED:>{digits}}" for outcome in cells)
+            yield f"{f'{number:>{digits}}  {source}':<{label}}{signs}"
+
+
+def document(found: Iterable[Table]) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "apiVersion": "felixpy/v1",
+        "kind": "LabTables",
+        "tables": [
+            {
+                "protocol": table.protocol,
+                **({"port": table.port} if table.port else {}),
+                "family": table.family,
+                "parties": list(table.names),
+                "cells": [
+                    {
+                        "source": source,
+                        "destination": destination,
+                        "verdict": "allow" if outcome.allowed else "deny",
+                        "how": outcome.how,
+                    }
+                    for (source, destination), outcome in table.cells.items()
+                ],
+            }
+            for table in found
+        ],
+    }

@@ -1,0 +1,284 @@
+"""A lab as the kernel sees it: namespaces, veth pairs and routes, and what has to change from one lab to another.
+
+    pod  eth0 ══ cali…  node  eth0 ══ node1-eth0  outside  (any other address in the world)
+
+A pod has /32 and /128 addresses and a gateway that nobody owns: its node answers for that by proxy ARP, which needs a
+default route of the node's; the IPv6 gateway is the link-local address of the cali interface. Nodes are routed to each
+other through the outside without encapsulation. There every address that no route knows is local, so whoever a pod
+calls in the rest of the world can answer, and anybody there can call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+from felixpy.lab.layout import LabNode, LabPod, Layout, family_of
+
+Sysctls = tuple[tuple[str, str], ...]
+"""Files below /proc/sys with what is to be written, in this order."""
+
+LINK_IN_POD = "eth0"
+CALI_MAC = "ee:ee:ee:ee:ee:ee"
+POD_GATEWAY = {4: "169.254.1.1", 6: "fe80::ecee:eeff:feee:eeee"}
+"""What Calico's CNI plugin gives to pods; the second follows from the cali interfaces' MAC address."""
+
+NODE_GATEWAY = {4: "169.254.0.1", 6: "fe80::1"}
+"""The outside's address on each of its links."""
+
+EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+FULL = {4: 32, 6: 128}
+MAIN_TABLE, LOCAL_TABLE = 254, 255
+FELIX_METRIC = 1024
+"""IPv4NormalRoutePriority and IPv6NormalRoutePriority, which nobody changes."""
+
+_LONGEST_LINK = 15
+
+# Duplicate address detection would keep new IPv6 addresses from being used for two seconds.
+SPACE_SYSCTLS: Sysctls = (
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    # IPv4 settings of the machine itself are inherited; with this one nobody would answer to neighbours of other nets.
+    ("net/ipv4/conf/all/arp_ignore", "0"),
+    ("net/ipv4/conf/default/arp_ignore", "0"),
+    # Echo requests without raw sockets, as container engines allow them.
+    ("net/ipv4/ping_group_range", "0 2147483647"),
+)
+"""Of every namespace."""
+
+ROUTER_SYSCTLS: Sysctls = (
+    # Writing ip_forward sets others back to their defaults, so it comes first.
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+)
+NODE_SYSCTLS: Sysctls = (
+    ("net/netfilter/nf_conntrack_acct", "1"),
+    # A rule that rejects shall be seen to reject, however many packets it meets.
+    ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv4/icmp_msgs_per_sec", "1000000"),
+    ("net/ipv6/icmp/ratelimit", "0"),
+)
+OUTSIDE_SYSCTLS: Sysctls = (("net/ipv4/ip_nonlocal_bind", "1"), ("net/ipv6/ip_nonlocal_bind", "1"))
+
+_CALI_SYSCTLS = (
+    ("net/ipv6/conf/{}/accept_ra", "0"),
+    ("net/ipv4/conf/{}/route_localnet", "1"),
+    ("net/ipv4/neigh/{}/proxy_delay", "0"),
+    ("net/ipv4/conf/{}/proxy_arp", "1"),
+    ("net/ipv4/conf/{}/forwarding", "1"),
+    ("net/ipv4/conf/{}/rp_filter", "0"),
+    ("net/ipv6/conf/{}/proxy_ndp", "1"),
+    ("net/ipv6/conf/{}/forwarding", "1"),
+)
+"""What Felix writes for a pod's interface, in its order. (felix/dataplane/linux/endpoint_mgr.go)"""
+
+
+class Space(NamedTuple):
+    """A network namespace."""
+
+    netns: str
+    sysctls: Sysctls
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a veth pair. `addresses` are CIDRs."""
+
+    netns: str
+    name: str
+    addresses: tuple[str, ...] = ()
+    mac: str = ""
+    sysctls: Sysctls = ()
+
+
+class Veth(NamedTuple):
+    """A pair; the namespace of `far` is there before that of `near`."""
+
+    near: End
+    far: End
+
+
+class Route(NamedTuple):
+    """A route; without a gateway its scope is the link. `onlink` ones have a gateway that no other route leads to."""
+
+    netns: str
+    destination: str
+    device: str
+    gateway: str = ""
+    kind: str = "unicast"
+    onlink: bool = False
+    table: int = MAIN_TABLE
+    metric: int = 0
+
+
+class Topology(NamedTuple):
+    """Namespaces in the order in which they can be built; pairs and routes in any."""
+
+    spaces: tuple[Space, ...] = ()
+    veths: frozenset[Veth] = frozenset()
+    routes: frozenset[Route] = frozenset()
+
+    @property
+    def empty(self) -> bool:
+        return not any(self)
+
+    def without(self, other: Topology) -> Topology:
+        """What is not part of another one."""
+        spaces = tuple(space for space in self.spaces if space not in other.spaces)
+        return Topology(spaces, self.veths - other.veths, self.routes - other.routes)
+
+
+def topology_of(layout: Layout) -> Topology:
+    """Everything that a lab consists of."""
+    wires = _wires(layout)
+    outside = Space(layout.outside, (*SPACE_SYSCTLS, *ROUTER_SYSCTLS, *OUTSIDE_SYSCTLS))
+    nodes = [Space(node.netns, (*SPACE_SYSCTLS, *ROUTER_SYSCTLS, *NODE_SYSCTLS)) for node in layout.built_nodes]
+    pods = [Space(pod.netns, SPACE_SYSCTLS) for pod in layout.built_pods]
+    homes = {node.name: node for node in layout.built_nodes}
+    veths = [wire for node in layout.built_nodes for wire in _node_wires(layout, node, wires)]
+    veths += [_pod_veth(pod, homes[pod.node]) for pod in layout.built_pods]
+    routes = [
+        *_outside_routes(layout, wires, homes),
+        *(route for node in layout.built_nodes for route in _node_routes(node)),
+        *(route for pod in layout.built_pods for route in _pod_routes(pod, homes[pod.node])),
+    ]
+    return Topology((outside, *nodes, *pods), frozenset(veths), frozenset(routes))
+
+
+def without_pods(topology: Topology, layout: Layout) -> Topology:
+    """The part with nodes and outside, and no pod."""
+    pods = {pod.netns for pod in layout.built_pods}
+    devices = {(veth.far.netns, veth.far.name) for veth in topology.veths if veth.near.netns in pods}
+    return Topology(
+        tuple(space for space in topology.spaces if space.netns not in pods),
+        frozenset(veth for veth in topology.veths if veth.near.netns not in pods),
+        frozenset(
+            route for route in topology.routes if route.netns not in pods and (route.netns, route.device) not in devices
+        ),
+    )
+
+
+def present(topology: Topology, links: Mapping[str, Collection[str]]) -> Topology:
+    """What is left of a lab: `links` are the interfaces of the namespaces that are still there.
+
+    Those of pods' namespaces need not be given: an end of a pair never outlives the other.
+    """
+    veths = frozenset(
+        veth for veth in topology.veths if veth.near.netns in links and veth.far.name in links.get(veth.far.netns, ())
+    )
+    ends = {(end.netns, end.name) for veth in veths for end in veth}
+    return Topology(
+        tuple(space for space in topology.spaces if space.netns in links),
+        veths,
+        frozenset(
+            route
+            for route in topology.routes
+            if route.netns in links and (route.device in ("", "lo") or (route.netns, route.device) in ends)
+        ),
+    )
+
+
+class Change(NamedTuple):
+    """What has to go and what has to come."""
+
+    gone: Topology
+    new: Topology
+
+
+def difference(before: Topology, after: Topology) -> Change:
+    """How to come from one lab to another. What went with its namespace or its interface counts as gone already."""
+    spaces = {space.netns for space in before.spaces if space in after.spaces}
+    kept = frozenset(veth for veth in before.veths & after.veths if {veth.near.netns, veth.far.netns} <= spaces)
+    lost = {(end.netns, end.name) for veth in before.veths - kept for end in veth}
+    routes = frozenset(
+        route for route in before.routes if route.netns in spaces and (route.netns, route.device) not in lost
+    )
+    gone = Topology(
+        tuple(space for space in before.spaces if space.netns not in spaces),
+        frozenset(veth for veth in before.veths - kept if veth.far.netns in spaces),
+        routes - after.routes,
+    )
+    new = Topology(
+        tuple(space for space in after.spaces if space.netns not in spaces), after.veths - kept, after.routes - routes
+    )
+    return Change(gone, new)
+
+
+# --- the pieces
+
+
+def _wires(layout: Layout) -> dict[tuple[str, str], str]:
+    """What the outside calls its end of a node's interface."""
+    names: dict[tuple[str, str], str] = {}
+    for node in layout.built_nodes:
+        for interface, _ in node.interfaces:
+            name = f"{node.name}-{interface}"
+            if len(name) > _LONGEST_LINK or name in names.values():
+                name = f"w{sha256(f'{node.name}/{interface}'.encode()).hexdigest()[:12]}"
+            names[node.name, interface] = name
+    return names
+
+
+def _host(address: str) -> str:
+    return f"{address}/{FULL[family_of(address)]}"
+
+
+def _node_wires(layout: Layout, node: LabNode, wires: Mapping[tuple[str, str], str]) -> Iterator[Veth]:
+    for interface, addresses in node.interfaces:
+        near = End(node.netns, interface, tuple(map(_host, addresses)))
+        gateways = (f"{NODE_GATEWAY[4]}/32", f"{NODE_GATEWAY[6]}/64")
+        yield Veth(near, End(layout.outside, wires[node.name, interface], gateways))
+
+
+def _pod_veth(pod: LabPod, node: LabNode) -> Veth:
+    sysctls = tuple((path.format(pod.interface), value) for path, value in _CALI_SYSCTLS)
+    return Veth(
+        End(pod.netns, LINK_IN_POD, tuple(map(_host, pod.addresses))),
+        End(node.netns, pod.interface, mac=CALI_MAC, sysctls=sysctls),
+    )
+
+
+def _pod_routes(pod: LabPod, node: LabNode) -> Iterator[Route]:
+    """Of the pod itself, and of its node to the pod, as Felix writes the latter."""
+    for family in sorted({family_of(address) for address in pod.addresses}):
+        if family == 4:
+            yield Route(pod.netns, _host(POD_GATEWAY[4]), LINK_IN_POD)
+        yield Route(pod.netns, EVERYWHERE[family], LINK_IN_POD, POD_GATEWAY[family])
+    for address in pod.addresses:
+        yield Route(node.netns, _host(address), pod.interface, metric=FELIX_METRIC)
+
+
+def _node_routes(node: LabNode) -> Iterator[Route]:
+    for family, gateway in NODE_GATEWAY.items():
+        yield Route(node.netns, EVERYWHERE[family], node.uplink, gateway, onlink=True)
+
+
+def _outside_routes(
+    layout: Layout, wires: Mapping[tuple[str, str], str], homes: Mapping[str, LabNode]
+) -> Iterator[Route]:
+    """All in the table of local addresses, which is asked first and where the whole world is one of them."""
+    found = [Route(layout.outside, net, "", kind="unreachable") for net in layout.nobody]
+    found += [Route(layout.outside, destination, "lo", kind="local") for destination in EVERYWHERE.values()]
+    for node in layout.nodes:
+        for interface, addresses in node.interfaces:
+            # Without a wire the node is not built, so it is part of the outside.
+            wire = wires.get((node.name, interface), "lo")
+            kind = "local" if wire == "lo" else "unicast"
+            found += [Route(layout.outside, _host(address), wire, kind=kind) for address in addresses]
+    for pod in layout.pods:
+        for address in (*pod.addresses, *pod.floating):
+            if home := homes.get(pod.node):
+                gateway = home.address(family_of(address))
+                wire = wires[home.name, home.uplink]
+                found.append(Route(layout.outside, _host(address), wire, gateway, onlink=True))
+            else:
+                found.append(Route(layout.outside, _host(address), "lo", kind="local"))
+    by_destination = {route.destination: route for route in reversed(found)}
+    return (route._replace(table=LOCAL_TABLE) for route in by_destination.values())
