@@ -66,12 +66,15 @@ class Compiler:
 
     def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
         """One node's rules; see `felixpy.compile`."""
-        host = host or Host()
-        config = self._config(node, settings)
-        resolution = resolve(self._shared_for(config), node, config, host)
-        ruleset = self._renderer.render(self._planner(config).plan(resolution, self.dialect))
+        resolution = self.resolve(node, host, settings)
+        ruleset = self._renderer.render(self._planner(resolution.config).plan(resolution, self.dialect))
         refused = tuple(refusals(ruleset, self.cluster))
-        return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host)))
+        return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host or Host())))
+
+    def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:
+        """What a node's rules depend on; see `felixpy.resolve`."""
+        config = self._config(node, settings)
+        return resolve(self._shared_for(config), node, config, host or Host())
 
     def prepare(self, settings: Sequence[Setting] = ()) -> None:
         """Do once what all nodes have in common; for compiling many of them with these settings."""

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Checks what the system must bring, and installs what is missing where that is possible.
 #
-#   tools/system.sh python   Python 3.11 or newer that can make virtual environments; fails without
-#   tools/system.sh kernel   iptables, ipset, conntrack and ip; without them the tests in namespaces are skipped
-#                            (or fail, in CI), so this part never fails
+#   tools/system.sh python    Python 3.11 or newer that can make virtual environments; fails without
+#   tools/system.sh kernel    iptables, ipset, conntrack and ip; without them the tests in namespaces are skipped
+#                             (or fail, in CI), so this part never fails
+#   tools/system.sh compiler  a C compiler and the headers of Python, for building python-iptables; fails without
 #
 # Packages come from apt-get, as root or through sudo. Nothing is asked of the package index when nothing is missing.
 set -eu
@@ -59,8 +60,25 @@ want_kernel_tools() {
     install "$@" || say "missing and not installable here: $* (tests in network namespaces need them)"
 }
 
+has_headers() {
+    "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+}
+
+need_compiler() {
+    missing=
+    command -v cc >/dev/null || missing="gcc libc6-dev"
+    # Debian keeps the headers of its Python in a package of its own; a Python built from source has them at hand.
+    has_headers || missing="$missing $(basename "$python")-dev"
+    [ -z "$missing" ] && return
+    # shellcheck disable=SC2086  # a list of words
+    install $missing && has_headers && return
+    say "missing and not installable here: $missing"
+    exit 1
+}
+
 case ${1:-} in
     python) need_python ;;
     kernel) want_kernel_tools ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    compiler) need_compiler ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

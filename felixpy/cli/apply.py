@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import confirmed, duration, interruptible
+from felixpy.cli.goal import Goal
 from felixpy.cli.options import (
     DialectName,
     Filenames,
@@ -22,14 +22,16 @@ from felixpy.cli.options import (
     Settings,
     Strict,
 )
-from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, say, tools_of
-from felixpy.errors import InputError, UsageError
+from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, enforce, say, tools_of
+from felixpy.errors import EnvironmentMissing, UsageError
 
 if TYPE_CHECKING:
     from felixpy.dataplane.enforcer import Enforcer
     from felixpy.dataplane.wanted import Wanted
     from felixpy.kernel import Machine
-    from felixpy.model import Host
+
+RESYNC_SECONDS = 90
+"""How often Felix looks whether the kernel still holds what it wrote. (IpsetsRefreshInterval)"""
 
 
 def apply(
@@ -49,6 +51,18 @@ def apply(
         Optional[str],  # noqa: UP045 - typer reads it at run time
         typer.Option("--confirm", metavar="TIME", help="Bring the old rules back unless you say yes in time, as 30s."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and apply what changes in the files, until Ctrl-C. The rules stay.")
+    ] = False,
+    resync: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--resync",
+            metavar="SECONDS",
+            min=0,
+            help="With --watch, how often to look for what others changed in the kernel. 0: never. Default: 90.",
+        ),
+    ] = None,
     wait: LockWait = 10,
     dialect: DialectName = "v3.32",
     set_: Settings = None,
@@ -67,36 +81,29 @@ def apply(
     Examples:
       sudo felixpy apply shop/ --netns test              into a namespace made with ip netns add
       sudo felixpy apply shop/ --netns test --dry-run    what would be written
+      sudo felixpy apply shop/ --netns test --watch      and from now on whatever the files say
       sudo felixpy apply shop/ --host --confirm 30s      this machine; back to the old rules unless confirmed
     """
-    from felixpy.compiler import Compiler, configure, only_node
-    from felixpy.dataplane.wanted import Wanted
-
-    if sum((dry_run, check, confirm is not None)) > 1:
-        raise UsageError("--dry-run, --check and --confirm exclude each other")
+    if sum((dry_run, check, confirm is not None, watch)) > 1:
+        raise UsageError("--dry-run, --check, --confirm and --watch exclude each other")
+    if resync is not None and not watch:
+        raise UsageError("--resync goes with --watch")
     seconds = duration(confirm) if confirm is not None else 0
     place = choose_place(netns, host=host, command="apply")
     settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    machine_given = invocation.gather_host(interface or (), host_file, live=False) if interface or host_file else None
-    given = [*(paths or ()), *(filename or ())]
-    cluster = invocation.load_cluster(
-        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
-    )
-    compiler = Compiler(cluster, invocation.find_dialect(dialect))
+    given = invocation.gather_host(interface or (), host_file, live=False) if interface or host_file else None
+    goal = Goal([*(paths or ()), *(filename or ())], node, settings, dialect, given, no_expand, strict, quiet)
+    if watch:
+        from felixpy.cli.watching import follow
+
+        follow(goal, place, backend, wait=wait, resync=RESYNC_SECONDS if resync is None else resync)
+        return
+    compiler = goal.read()
     with place.machine() as machine:
-        name = node or only_node(cluster)
-        ruleset = compiler.compile(name, machine_given or _interfaces_of(machine), settings)
-        if ruleset.refused:
-            raise InputError([replace(problem, severity="error") for problem in ruleset.refused])
-        invocation.warn(ruleset.findings, quiet=quiet)
-        wanted = Wanted.of(ruleset, append=configure(cluster, name, settings).chain_insert_mode == "append")
+        wanted = goal.compiled(compiler, goal.interfaces(machine))
         _carry_out(machine, wanted, backend, place.words, dry_run=dry_run, check=check, seconds=seconds, wait=wait)
-
-
-def _interfaces_of(machine: Machine) -> Host:
-    from felixpy.machine import read_host
-
-    return machine.inside(read_host)
+        if machine.vanished():
+            raise EnvironmentMissing(f"{place.words} went away meanwhile, and with it whatever was written")
 
 
 def _carry_out(
@@ -130,13 +137,7 @@ def _carry_out(
 def _apply(enforcer: Enforcer, wanted: Wanted, words: str, seconds: int) -> None:
     """Write, and with `seconds` ask whether it may stay."""
     with interruptible():
-        try:
-            applied = enforcer.apply(wanted)
-        except KeyboardInterrupt as stop:
-            say("; ".join(["interrupted", *getattr(stop, "__notes__", ())]))
-            raise
-        for remark in applied.remarks:
-            say(remark)
+        applied = enforce(enforcer, wanted)
         if applied.program.empty:
             say(f"{words} is in step already; nothing was written")
             return

@@ -1,9 +1,9 @@
-"""Which network namespace and which backend a command works on: the options, and what they lead to."""
+"""Which network namespace and which backend a command works on: the options, what they lead to, and writing there."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
@@ -13,7 +13,9 @@ import typer
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
+    from felixpy.dataplane.enforcer import Applied, Enforcer
     from felixpy.dataplane.tools import Choice, Tools
+    from felixpy.dataplane.wanted import Wanted
     from felixpy.kernel import Machine
 
 Netns = Annotated[
@@ -67,17 +69,16 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
 
 def tools_of(machine: Machine, backend: Backend, wait: int) -> Tools:
     """The tools to use."""
-    from felixpy.dataplane.tools import Tools, choose, look, printed
+    from felixpy.dataplane.tools import Tools, choose, look
 
-    saves = look(machine)
-    chosen = settle(backend, choose(saves))
-    return Tools(machine, chosen, wait, printed(saves, chosen))
+    answers = look(machine)
+    return Tools(machine, settle(backend, choose(answers)), wait, answers)
 
 
 def settle(backend: Backend, found: Choice) -> str:
     """The backend to use; says so on stderr when that differs from what the namespace seems to use."""
     chosen = found.backend if backend is Backend.auto else backend.value
-    if chosen != found.backend:
+    if chosen != found.backend and not found.guessed:
         say(f"warning: --backend {chosen}, but {found.backend} is what is in use here")
     for other in found.ours:
         if other != chosen:
@@ -86,6 +87,19 @@ def settle(backend: Backend, found: Choice) -> str:
                 f"felixpy remove --backend {other} takes them out"
             )
     return chosen
+
+
+def enforce(enforcer: Enforcer, wanted: Wanted, tell: Callable[[str], None] | None = None) -> Applied:
+    """Write; tell what was remarkable, and how an interruption left things."""
+    tell = tell or say
+    try:
+        applied = enforcer.apply(wanted)
+    except KeyboardInterrupt as stop:
+        tell("; ".join(["interrupted", *getattr(stop, "__notes__", ())]))
+        raise
+    for remark in applied.remarks:
+        tell(remark)
+    return applied
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ else of a rule is taken apart. (felix/iptables/table.go, felix/ipsets/ipsets.go)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,6 +36,9 @@ _HISTORIC = re.compile(
     r"\ -m\ addrtype\ --src-type\ LOCAL\ -j\ MASQUERADE",
     re.VERBOSE,
 )
+_SIGNS = ("cali", "felix-", "tunl0")
+"""A text without any of these holds no rule of Felix."""
+
 _UNREADABLE = re.compile(r"# Table `?(\w+)'? is incompatible, use 'nft' tool")
 
 
@@ -70,55 +73,88 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CurrentTable:
-    """One table of one family: every chain with its rules. `chains` holds the kernel's own chains in any case."""
+    """One table of one family: every chain with its lines, each with its end, as they were printed.
+
+    `chains` holds the kernel's own chains in any case. Most chains are as they shall be, which their text shows at
+    once; only of the others are the rules looked at one by one.
+    """
 
     name: str
     family: int
-    chains: Mapping[str, tuple[Rule, ...]]
+    chains: Mapping[str, str]
 
     @classmethod
     def empty(cls, name: str, family: int) -> CurrentTable:
-        return cls(name, family, dict.fromkeys(TABLES[name], ()))
+        return cls(name, family, dict.fromkeys(TABLES[name], ""))
 
-    def owned(self) -> dict[str, tuple[Rule, ...]]:
+    def rules(self, chain: str) -> tuple[Rule, ...]:
+        """The rules of a chain."""
+        return read_rules(self.chains[chain])
+
+    def owned(self) -> dict[str, str]:
         """The chains of Felix."""
-        return {name: rules for name, rules in self.chains.items() if OWNED_CHAIN.match(name)}
+        return {name: text for name, text in self.chains.items() if OWNED_CHAIN.match(name)}
 
     def guests(self) -> dict[str, tuple[Rule, ...]]:
-        """Chains of others in which rules of Felix stand."""
-        return {
-            name: rules
-            for name, rules in self.chains.items()
-            if not OWNED_CHAIN.match(name) and any(rule.identity for rule in rules)
-        }
+        """Chains of others in which rules of Felix stand, with all their rules."""
+        signed = [
+            name
+            for name, text in self.chains.items()
+            if any(sign in text for sign in _SIGNS) and not OWNED_CHAIN.match(name)
+        ]
+        found = {name: self.rules(name) for name in signed}
+        return {name: rules for name, rules in found.items() if any(rule.identity for rule in rules)}
 
 
 def read_tables(text: str, family: int) -> dict[str, CurrentTable]:
     """The tables in what iptables-save printed; those that Felix does not use are left out.
 
-    Raises KernelRefused for a table that iptables-nft could not read, for it then prints nothing of it and no error.
+    Raises KernelRefused for a table that iptables-nft could not read, for it then prints nothing of it and no error,
+    and for one that breaks off.
     """
-    chains: dict[str, list[Rule]] = {}
-    tables: dict[str, dict[str, list[Rule]]] = {}
+    tables: dict[str, dict[str, list[str]]] = {}
+    chains: dict[str, list[str]] = {}
+    open_table, head, lines = "", "\n", [""]
     # Not splitlines: a comment may hold characters that only Python takes for the end of a line.
     for line in text.split("\n"):
-        if line.startswith("-A "):
-            _, chain, rule = f"{line} ".split(" ", 2)
-            chains.setdefault(chain, []).append(_read_rule(rule[:-1]))
+        if line.startswith(head):
+            lines.append(line)
+        elif line.startswith("-A "):
+            chain = f"{line} ".split(" ", 2)[1]
+            head, lines = f"-A {chain} ", chains.setdefault(chain, [])
+            lines.append(line)
         elif line.startswith(":"):
             chains[line[1:].split(" ", 1)[0]] = []
         elif line.startswith("*"):
-            chains = {name: [] for name in TABLES.get(line[1:], ())}
-            tables[line[1:]] = chains
+            _must_be_closed(open_table, family)
+            open_table, head = line[1:], "\n"
+            chains = tables[open_table] = {name: [] for name in TABLES.get(open_table, ())}
+        elif line == "COMMIT":
+            open_table = ""
         elif line.startswith("#") and (found := _UNREADABLE.match(line)) and found[1] in TABLES:
             raise KernelRefused(
                 f"table {found[1]} (IPv{family}) holds rules of nft that iptables cannot read; nothing was written"
             )
+    _must_be_closed(open_table, family)
     return {
-        name: CurrentTable(name, family, {chain: tuple(rules) for chain, rules in found.items()})
+        name: CurrentTable(name, family, {chain: _block(lines) for chain, lines in found.items()})
         for name, found in tables.items()
         if name in TABLES
     }
+
+
+def _must_be_closed(table: str, family: int) -> None:
+    if table:
+        raise KernelRefused(f"table {table} (IPv{family}) was printed only in part: its COMMIT is missing")
+
+
+def _block(lines: Sequence[str]) -> str:
+    return "\n".join((*lines, "")) if lines else ""
+
+
+def read_rules(text: str) -> tuple[Rule, ...]:
+    """The rules of one chain, from its lines."""
+    return tuple(_read_rule(f"{line} ".split(" ", 2)[2][:-1]) for line in text.split("\n")[:-1])
 
 
 def _read_rule(text: str) -> Rule:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from felixpy.dataplane import setsync
 from felixpy.dataplane.culprit import offending
-from felixpy.dataplane.current import EMPTY, CurrentTable, SetState, State, read_sets, read_tables
-from felixpy.dataplane.program import FAMILIES, Program, plan, plan_table
+from felixpy.dataplane.current import EMPTY, CurrentTable, State, read_sets, read_tables
+from felixpy.dataplane.program import FAMILIES, Program, Step, plan, plan_table
 from felixpy.dataplane.spelling import ask_for_spelling
-from felixpy.dataplane.tools import Tools, failure, line_number
+from felixpy.dataplane.tools import Tools, failure, is_about_a_line, line_number
 from felixpy.dataplane.transaction import Transaction
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import FelixpyError, KernelRefused
@@ -50,11 +50,11 @@ class Enforcer:
 
     def read(self, needed: set[int]) -> State:
         """What is there. Of a family that is not needed and could never be read, nothing is."""
-        tables: dict[tuple[int, str], CurrentTable] = {}
-        for family in FAMILIES:
-            tables |= self._tables(family, needed)
-        sets: dict[str, SetState] = read_sets(self.tools.sets())
-        return State(tables, sets)
+        with self.tools.one_look():
+            tables: dict[tuple[int, str], CurrentTable] = {}
+            for family in FAMILIES:
+                tables |= self._tables(family, needed)
+            return State(tables, read_sets(self.tools.sets()))
 
     def _tables(self, family: int, needed: set[int]) -> dict[tuple[int, str], CurrentTable]:
         try:
@@ -108,14 +108,33 @@ class Enforcer:
 
     def _run(self, program: Program, wanted: Wanted) -> list[str]:
         """Run all steps; returns remarks about what did not matter enough to fail."""
-        for fill in program.fills:
-            self.tools.restore_sets(fill.text)
-        for change in program.tables:
-            self._restore(change, wanted)
+        for step in program.steps():
+            if step.fill:
+                self.tools.restore_sets(step.fill.text)
+            if step.tables:
+                self._restore_all(step, wanted)
         return list(self._destroy(program.stale_sets))
 
+    def _restore_all(self, step: Step, wanted: Wanted) -> None:
+        """Change the tables of a family. Raises what the tool's answer means.
+
+        The tool works table by table and stops at the first that fails: what is above that one has been written.
+        """
+        done = self.tools.restore(step.family, step.text)
+        if not done.status:
+            return
+        above = 0
+        for change in step.tables:
+            again = self._replan(change, wanted)
+            if again == change and done.status:
+                raise self.refusal(change, done, above)
+            if again:
+                self._restore(again, wanted)
+                done = Done(0)
+            above += len(change.lines) + 2
+
     def _restore(self, change: Transaction, wanted: Wanted) -> None:
-        """Change a table. Raises what the tool's answer means."""
+        """Change a table that others are changing, too. Raises what the tool's answer means."""
         done = self.tools.restore(change.family, change.text)
         for _ in range(ATTEMPTS - 1):
             if not done.status:
@@ -136,15 +155,15 @@ class Enforcer:
         state = State(self._tables(change.family, {change.family}), {})
         return plan_table(state.table(change.family, change.table), wanted, self.tools.backend, self.spelling)
 
-    def refusal(self, change: Transaction, done: Done) -> FelixpyError:
-        """What the tool said, with the line that it is about."""
+    def refusal(self, change: Transaction, done: Done, above: int = 0) -> FelixpyError:
+        """What the tool said, with the line that it is about; so many lines of the input are above this table."""
         lines = ["", f"*{change.table}", *change.lines, "COMMIT"]
-        number = line_number(done)
+        number = line_number(done) - above
         line = lines[number] if 0 < number < len(lines) else ""
-        if line in ("", "COMMIT"):
+        if line in ("", "COMMIT") and is_about_a_line(done):
             found = self._culprit(change)
             number, line = (found + 2, change.lines[found]) if found >= 0 else (0, "")
-        where = f"table {change.table} (IPv{change.family})" + (f", line {number}, {line!r}," if line else "")
+        where = f"table {change.table} (IPv{change.family})" + (f", line {number + above}, {line!r}," if line else "")
         return failure(self.tools.restore_command(change.family)[0], done, where)
 
     def _culprit(self, change: Transaction) -> int:

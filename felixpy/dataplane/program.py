@@ -1,13 +1,14 @@
 """Everything that leads from one state of a namespace to another, as inputs of the tools, in the order that is safe.
 
 Sets are filled before rules that use them are written, and destroyed when no rule can use them any more. In between
-stand the tables, one input for each table of each family; stale chains go in the input that takes the last jump to
-them away. (felix/dataplane/linux/int_dataplane.go, apply)
+stand the tables, one transaction for each; stale chains go in the one that takes the last jump to them away. The tables
+of a family share an input: what is left between sets and rules is the time that one command needs.
+(felix/dataplane/linux/int_dataplane.go, apply)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from felixpy.dataplane import setsync
@@ -21,8 +22,21 @@ from felixpy.ruleset import TABLES
 FAMILIES = (4, 6)
 
 
+class Step(NamedTuple):
+    """What brings one family up to date: first its sets, then its tables."""
+
+    family: int
+    fill: SetChange | None
+    tables: tuple[Transaction, ...]
+
+    @property
+    def text(self) -> str:
+        """The input of iptables-restore."""
+        return "".join(change.text for change in self.tables)
+
+
 class Program(NamedTuple):
-    """The inputs: sets to fill, tables to change, sets to destroy. Nothing in it means that nothing is to be done."""
+    """What is to be done: sets to fill, tables to change, sets to destroy. Nothing in it means that nothing is."""
 
     fills: tuple[SetChange, ...]
     tables: tuple[Transaction, ...]
@@ -32,12 +46,27 @@ class Program(NamedTuple):
     def empty(self) -> bool:
         return not (self.fills or self.tables or self.stale_sets)
 
+    def steps(self) -> Iterator[Step]:
+        """Family by family, which have nothing to do with each other."""
+        for family in FAMILIES:
+            fill = next((fill for fill in self.fills if fill.family == family), None)
+            tables = tuple(change for change in self.tables if change.family == family)
+            yield Step(family, fill, tables)
+
     def summary(self) -> str:
         """What it changes, in numbers."""
         sets = sum(len(change.sets) for change in self.fills) + len(self.stale_sets)
         chains = sum(len(change.chains) for change in self.tables)
         tables = len(self.tables)
         return f"{_many(sets, 'set')} and {_many(chains, 'chain')} in {_many(tables, 'table')}"
+
+    def places(self, most: int = 4) -> Iterator[str]:
+        """What it changes, by name: sets, then chains by table; no more than so many of each."""
+        sets = sorted({name for change in self.fills for name in change.sets} | {*self.stale_sets})
+        if sets:
+            yield f"sets {shortened(sets, most)}"
+        for change in self.tables:
+            yield f"table {change.table} (IPv{change.family}) {shortened(change.chains, most)}"
 
     def repairs(self) -> Iterator[str]:
         """What was found damaged, although it bears our signs."""
@@ -47,12 +76,23 @@ class Program(NamedTuple):
 
     def inputs(self, tools: Tools) -> Iterator[tuple[str, str]]:
         """(command, its input), in order."""
-        for fill in self.fills:
-            yield "ipset restore", fill.text
-        for change in self.tables:
-            yield " ".join(tools.restore_command(change.family)), change.text
+        for step in self.steps():
+            if step.fill:
+                yield "ipset restore", step.fill.text
+            if step.tables:
+                yield " ".join(tools.restore_command(step.family)), step.text
         if self.stale_sets:
             yield "ipset restore", setsync.destroy(self.stale_sets)
+
+
+def shortened(names: Sequence[str], most: int) -> str:
+    """A list for people, no longer than they care to read.
+
+    >>> shortened(["a", "b"], 3), shortened(["a", "b", "c", "d", "e"], 3)
+    ('a, b', 'a, b, c and 2 more')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _many(number: int, noun: str) -> str:

@@ -8,7 +8,7 @@ which the kernel does in one step, rules that use it included. (felix/ipsets/ips
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 from felixpy.dataplane.current import SetState
@@ -27,15 +27,33 @@ class SetChange(NamedTuple):
 
 
 def fill(current: Mapping[str, SetState], wanted: Mapping[str, SetState], family: int) -> SetChange | None:
-    """How to create and fill the sets of a family, None if there is nothing to do. Runs before rules use them."""
+    """How to create and fill the sets of a family, None if there is nothing to do. Runs before rules use them.
+
+    What no rule uses yet comes first, which may take long, and then the sets that rules use: these see new members
+    shortly before the tables change.
+    """
     names = TemporaryNames(family, {*current, *wanted})
-    lines: list[str] = []
-    changed = []
+    changed: list[str] = []
+    unused: list[str] = []
+    used: list[str] = []
     for name, ipset in sorted(wanted.items()):
-        if ipset.family == family and (steps := list(_steps(current.get(name), ipset, names))):
-            changed.append(name)
-            lines.extend(steps)
-    return SetChange(family, tuple(changed), tuple(lines)) if changed else None
+        present = current.get(name)
+        if ipset.family != family or present == ipset:
+            continue
+        changed.append(name)
+        if present is None:
+            unused.extend(_created(ipset, name))
+        elif (present.type, present.family) != (ipset.type, ipset.family):
+            # The kernel swaps only sets of one type. A set of ours with another type was made by somebody else's hand.
+            used.extend((f"destroy {name}", *_created(ipset, name)))
+        elif not present.plain or present.max_size != ipset.max_size or _overflows(present, ipset):
+            temporary = names.next()
+            unused.extend(_created(ipset, temporary))
+            used.extend((f"swap {name} {temporary}", f"destroy {temporary}"))
+        else:
+            used.extend(f"add {name} {member} --exist" for member in sorted(ipset.members - present.members))
+            used.extend(f"del {name} {member} --exist" for member in sorted(present.members - ipset.members))
+    return SetChange(family, tuple(changed), (*unused, *used)) if changed else None
 
 
 def stale(current: Mapping[str, SetState], wanted: Mapping[str, SetState]) -> tuple[str, ...]:
@@ -64,25 +82,6 @@ class TemporaryNames:
             self.number += 1
         self.number += 1
         return name
-
-
-def _steps(present: SetState | None, wanted: SetState, names: TemporaryNames) -> Iterator[str]:
-    if present == wanted:
-        return
-    if present is None:
-        yield from _created(wanted, wanted.name)
-    elif (present.type, present.family) != (wanted.type, wanted.family):
-        # The kernel swaps only sets of one type. A set of ours with another type was made by somebody else's hand.
-        yield f"destroy {wanted.name}"
-        yield from _created(wanted, wanted.name)
-    elif not present.plain or present.max_size != wanted.max_size or _overflows(present, wanted):
-        temporary = names.next()
-        yield from _created(wanted, temporary)
-        yield f"swap {wanted.name} {temporary}"
-        yield f"destroy {temporary}"
-    else:
-        yield from (f"add {wanted.name} {member} --exist" for member in sorted(wanted.members - present.members))
-        yield from (f"del {wanted.name} {member} --exist" for member in sorted(present.members - wanted.members))
 
 
 def _created(ipset: SetState, name: str) -> list[str]:

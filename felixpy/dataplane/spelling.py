@@ -7,7 +7,7 @@ load the rule into an empty namespace and print it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from felixpy.dataplane import setsync
 from felixpy.dataplane.culprit import alone
@@ -39,7 +39,7 @@ def _pairs(change: Transaction, table: CurrentTable) -> Iterable[tuple[tuple[int
     for chain, rule in change.suspects:
         by_chain.setdefault(chain, []).append(rule)
     for chain, rules in by_chain.items():
-        printed: Sequence[Rule] = table.chains.get(chain, ())
+        printed = table.rules(chain) if chain in table.chains else ()
         if len(printed) == len(rules):
             for rule, there in zip(rules, printed, strict=True):
                 yield (change.family, rule.printed(change.family)), there.text

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from signal import Signals
 from types import MappingProxyType
 from typing import NamedTuple
 
 from felixpy.dataplane.current import OWNED_SET
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
-from felixpy.kernel import NOT_FOUND, Done, Kernel
+from felixpy.kernel import NOT_FOUND, Done, Kernel, run_together
 
 BACKENDS = ("legacy", "nft")
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
-NOTHING: Mapping[int, str] = MappingProxyType({})
+SAVE_SETS = ("ipset", "save")
 LOCK_SECONDS = 10
 """How long Felix lets iptables wait for the lock of the tables."""
 
@@ -27,11 +29,41 @@ class Failure(NamedTuple):
 
 
 FAILURES = (
-    Failure(re.compile("you must be root|Permission denied|not permitted"), EnvironmentMissing, "it takes root"),
     Failure(
-        re.compile("do you need to insmod|missing kernel module|Kernel error received: Invalid argument"),
+        re.compile("you must be root|Permission denied|not permitted"),
         EnvironmentMissing,
-        "this kernel lacks a module",
+        "it takes root, and in a container CAP_NET_ADMIN",
+    ),
+    Failure(
+        re.compile("Could not fetch rule set generation id|Failed to initialize nft"),
+        EnvironmentMissing,
+        "this kernel has no nf_tables: modprobe nf_tables, or take --backend legacy",
+    ),
+    Failure(
+        re.compile("ip6tables.* unable to initialize table|can't initialize ip6tables table"),
+        EnvironmentMissing,
+        "this kernel lacks it for IPv6: modprobe ip6_tables, take --backend nft, or --set Ipv6Support=false",
+    ),
+    Failure(
+        re.compile("unable to initialize table|can't initialize iptables table"),
+        EnvironmentMissing,
+        "this kernel lacks legacy tables: modprobe ip_tables, or take --backend nft",
+    ),
+    Failure(
+        re.compile("Cannot open session to kernel|Kernel error received: (Invalid argument|set type not supported)"),
+        EnvironmentMissing,
+        "this kernel lacks sets: modprobe ip_set ip_set_hash_net ip_set_hash_ip ip_set_hash_ipport",
+    ),
+    Failure(re.compile("xt_set is not loaded"), EnvironmentMissing, "this kernel lacks xt_set: modprobe xt_set"),
+    Failure(
+        re.compile("do you need to insmod|missing kernel module"),
+        EnvironmentMissing,
+        "this kernel lacks the module for it",
+    ),
+    Failure(
+        re.compile("can't open lock file"),
+        EnvironmentMissing,
+        "XTABLES_LOCKFILE names another place for the lock",
     ),
     Failure(
         re.compile("holding the xtables lock"),
@@ -39,6 +71,13 @@ FAILURES = (
         "another program works on the tables for so long; --wait gives it more time",
     ),
 )
+"""Which words mean what, the first that fits. They are those of iptables 1.8 and ipset 7."""
+
+
+def is_about_a_line(done: Done) -> bool:
+    """Whether a restore failed for what is in its input, rather than for want of a lock, a right or a program."""
+    known = any(row.words.search(done.errors) for row in FAILURES)
+    return done.status > 0 and done.status != NOT_FOUND and not known
 
 
 def failure(command: str, done: Done, where: str = "") -> FelixpyError:
@@ -46,12 +85,16 @@ def failure(command: str, done: Done, where: str = "") -> FelixpyError:
     if done.status == NOT_FOUND:
         package = "ipset" if command == "ipset" else "iptables"
         return EnvironmentMissing(f"{command} is missing; install {package} (Debian: apt-get install {package})")
-    said = " ".join(line.strip() for line in done.errors.splitlines() if line.strip()) or f"status {done.status}"
+    said = " ".join(line.strip() for line in done.errors.splitlines() if line.strip()) or _end(done.status)
     text = f"{command} refused{where and ' '}{where}: {said}"
     for row in FAILURES:
         if row.words.search(done.errors):
             return row.error(f"{text} ({row.advice})")
     return KernelRefused(text)
+
+
+def _end(status: int) -> str:
+    return f"ended by {Signals(-status).name}" if status < 0 else f"status {status}"
 
 
 _LINE = re.compile(r"\bline:? (\d+)\b")
@@ -63,14 +106,20 @@ def line_number(done: Done) -> int:
     return int(found[1]) if found else 0
 
 
+Answers = Mapping[tuple[str, ...], Done]
+"""What commands answered that only look."""
+
+NOTHING: Answers = MappingProxyType({})
+
+
 class Tools:
     """The tools of one backend, in one namespace.
 
-    `known` is what they printed a moment ago, by family: the first who asks need not wait for it again.
+    `known` is what some of them answered a moment ago: the first who asks need not wait for it again.
     """
 
     def __init__(
-        self, kernel: Kernel, backend: str, lock_seconds: int = LOCK_SECONDS, known: Mapping[int, str] = NOTHING
+        self, kernel: Kernel, backend: str, lock_seconds: int = LOCK_SECONDS, known: Answers = NOTHING
     ) -> None:
         self.kernel, self.backend, self.lock_seconds = kernel, backend, lock_seconds
         self._known = dict(known)
@@ -88,15 +137,30 @@ class Tools:
     def _prefix(self, family: int) -> str:
         return self._prefixes.get(family, f"{PROGRAMS[family]}-{self.backend}")
 
-    def tables(self, family: int) -> str:
-        """What iptables-save prints. No table is named: naming one makes the kernel create it.
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """What is asked inside is asked all at once, which takes as long as the longest answer; no answer outlives it.
 
-        Where no tool carries the backend in its name, the plain ones are used from then on.
+        The tables of both families and the sets are what is expected to be asked.
         """
-        if family in self._known:
-            return self._known.pop(family)
+        commands = [*((f"{self._prefix(family)}-save",) for family in PROGRAMS), SAVE_SETS]
+        asked = [command for command in commands if command not in self._known]
+        self._known.update(zip(asked, run_together(self.kernel, *asked), strict=True))
+        try:
+            yield
+        finally:
+            self._known.clear()
+
+    def _ask(self, *command: str) -> Done:
+        return self._known.pop(command, None) or self.kernel.run(*command)
+
+    def tables(self, family: int) -> str:
+        """What iptables-save prints of all tables that exist; those that do not are not made by looking.
+
+        Where there are no tools with the backend in their name, the plain ones are used from then on.
+        """
         for prefix in (f"{PROGRAMS[family]}-{self.backend}", PROGRAMS[family]):
-            done = self.kernel.run(f"{prefix}-save")
+            done = self._ask(f"{prefix}-save")
             if done.status != NOT_FOUND:
                 self._prefixes[family] = prefix
                 break
@@ -114,7 +178,7 @@ class Tools:
         A set of others in a revision that ipset does not know makes it fail as a whole; then they are asked for one by
         one, as Felix always does.
         """
-        done = self.kernel.run("ipset", "save")
+        done = self._ask(*SAVE_SETS)
         if not done.status:
             return done.output
         listed = self.kernel.run("ipset", "list", "-name")
@@ -156,44 +220,34 @@ _KUBELET = re.compile("KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY")
 
 
 class Choice(NamedTuple):
-    """The backend that this host uses, and those that hold rules of Felix."""
+    """The backend that this host uses, and those that hold rules of Felix; `guessed` if there are no rules at all."""
 
     backend: str
-    ours: tuple[str, ...]
+    ours: tuple[str, ...] = ()
+    guessed: bool = False
 
 
-Saves = Mapping[tuple[str, int], Done]
-"""How iptables-save of each backend and family ended."""
+def look(kernel: Kernel) -> Answers:
+    """Print the tables of all backends, and the sets."""
+    commands = [(f"{program}-{backend}-save",) for backend in BACKENDS for program in PROGRAMS.values()]
+    return dict(zip([*commands, SAVE_SETS], run_together(kernel, *commands, SAVE_SETS), strict=True))
 
 
-def look(kernel: Kernel) -> Saves:
-    """Print the tables of all backends."""
-    return {
-        (backend, family): kernel.run(f"{program}-{backend}-save")
-        for backend in BACKENDS
-        for family, program in PROGRAMS.items()
-    }
-
-
-def choose(saves: Saves) -> Choice:
+def choose(answers: Answers) -> Choice:
     """Find the backend as Felix does (felix/environment/feature_detect_linux.go).
 
     Where kubelet left its mark in table mangle, that backend, nft asked first; otherwise the one with more rules,
     legacy if both have as many. A backend without tools does not count, what fails counts as empty.
     """
-    there = [name for name in BACKENDS if any(saves[name, family].status != NOT_FOUND for family in PROGRAMS)]
-    texts = {name: "".join(f"\n{text}" for text in printed(saves, name).values()) for name in BACKENDS}
+    saves = {name: [answers[f"{program}-{name}-save",] for program in PROGRAMS.values()] for name in BACKENDS}
+    there = [name for name in BACKENDS if any(done.status != NOT_FOUND for done in saves[name])]
+    texts = {name: "".join(f"\n{done.output}" for done in saves[name] if not done.status) for name in BACKENDS}
     ours = tuple(backend for backend in there if "\n:cali-" in texts[backend])
     for backend in ("nft", "legacy"):
         if _KUBELET.search(_mangle(texts[backend])):
             return Choice(backend, ours)
     rules = {backend: texts[backend].count("\n-") for backend in BACKENDS}
-    return Choice(max(there or BACKENDS, key=lambda backend: rules[backend]), ours)
-
-
-def printed(saves: Saves, backend: str) -> dict[int, str]:
-    """The tables of one backend by family, as far as they could be printed."""
-    return {family: saves[backend, family].output for family in PROGRAMS if not saves[backend, family].status}
+    return Choice(max(there or BACKENDS, key=lambda backend: rules[backend]), ours, guessed=not any(rules.values()))
 
 
 def _mangle(text: str) -> str:

@@ -13,8 +13,8 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import NamedTuple
 
-from felixpy.dataplane.current import CurrentTable, Rule, Spelling
-from felixpy.dataplane.wanted import Hook, WantedTable
+from felixpy.dataplane.current import CurrentTable, Rule, Spelling, read_rules
+from felixpy.dataplane.wanted import Content, Hook, WantedTable
 from felixpy.ruleset import TABLES
 
 NO_SPELLING: Spelling = MappingProxyType({})
@@ -51,31 +51,32 @@ def transaction(
     view = _View(current.family, spelling)
     present = current.owned()
     stale = sorted(present.keys() - wanted.chains.keys(), key=str.encode)
-    new = wanted.chains.keys() - present.keys()
     changed = [
         name
         for name in sorted(wanted.chains, key=str.encode)
-        if name in new or not view.alike(present[name], wanted.chains[name])
+        if name not in present or not view.alike(present[name], wanted.chains[name])
     ]
-    emptied = {*stale, *(changed if rewrite else new)}
+    emptied = {*stale, *(changed if rewrite else wanted.chains.keys() - present.keys())}
     lines = [f":{name} - -" for name in sorted(emptied, key=str.encode)]
+    suspects: list[tuple[str, Rule]] = []
     for name in changed:
-        lines.extend(view.mended(name, () if name in emptied else present[name], wanted.chains[name]))
+        content = wanted.chains[name]
+        if name in present:
+            suspects.extend((name, rule) for rule in view.suspects(current.rules(name), content.rules()))
+        if name in emptied:
+            lines.extend(content.appended(name))
+        else:
+            lines.extend(view.mended(name, current.rules(name), content.rules()))
     hooked = []
     for name in _hook_chains(current, wanted):
-        if rehung := list(view.rehung(name, current.chains[name], wanted.hooks.get(name, ()))):
+        there, hooks = current.rules(name), wanted.hooks.get(name, ())
+        if rehung := list(view.rehung(name, there, hooks)):
             hooked.append(name)
             lines.extend(rehung)
+            suspects.extend((name, rule) for rule in view.suspects(_ours(there), [hook.rule for hook in hooks]))
     lines.extend(f"--delete-chain {name}" for name in stale)
     if not lines:
         return None
-    suspects = [
-        (name, rule) for name in changed for rule in view.suspects(present.get(name, ()), wanted.chains[name])
-    ] + [
-        (name, rule)
-        for name in hooked
-        for rule in view.suspects(_ours(current.chains[name]), [hook.rule for hook in wanted.hooks.get(name, ())])
-    ]
     return Transaction(current.family, current.name, tuple(lines), (*changed, *hooked, *stale), tuple(suspects))
 
 
@@ -103,8 +104,12 @@ class _View(NamedTuple):
     def same(self, rule: Rule, there: Rule) -> bool:
         return rule.is_like(there, self.family, self.spelling)
 
-    def alike(self, present: Sequence[Rule], wanted: Sequence[Rule]) -> bool:
-        return len(present) == len(wanted) and all(map(self.same, wanted, present))
+    def alike(self, present: str, wanted: Content) -> bool:
+        """Whether a chain is as it shall be; word for word, or else rule by rule in the spelling of the tools."""
+        if present == wanted.printed(self.family):
+            return True
+        there, goal = read_rules(present), wanted.rules()
+        return len(there) == len(goal) and all(map(self.same, goal, there))
 
     def suspects(self, present: Sequence[Rule], wanted: Sequence[Rule]) -> Iterator[Rule]:
         for rule, there in zip(wanted, present, strict=False):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from felixpy.canonical import kernel_rules
-from felixpy.dataplane.current import CurrentTable, Rule, SetState, State
+from felixpy.dataplane.current import CurrentTable, Rule, SetState, State, read_rules
 from felixpy.ruleset import HASH_PREFIX, Chain, Ruleset, Table
 
 END = 1 << 30
@@ -21,13 +21,68 @@ class Hook(NamedTuple):
     below: int
 
 
+class Content(Protocol):
+    """What a chain shall hold."""
+
+    def printed(self, family: int) -> str:
+        """Its lines as iptables-save prints them, each with its end."""
+        ...
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Its rules one by one."""
+        ...
+
+    def appended(self, chain: str) -> Iterable[str]:
+        """The lines that fill an empty chain with its rules."""
+        ...
+
+
+class Drawn(NamedTuple):
+    """A chain as it was compiled."""
+
+    chain: Chain
+
+    def printed(self, family: int) -> str:
+        return self.chain.text(family, restore=False)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """A rule with a list of addresses stands once for each, as in the kernel.
+
+        Felix hands the list over as it is and then takes the rules that the kernel makes of it for strangers.
+        """
+        return tuple(_rules(self.chain))
+
+    def appended(self, chain: str) -> Iterable[str]:
+        head = f'-A {chain} -m comment --comment "{HASH_PREFIX}'
+        return [
+            f'{head}{identity}" {piece}' if piece else f'{head}{identity}"'
+            for body, identity in zip(self.chain.bodies, self.chain.hashes, strict=True)
+            for piece in kernel_rules(body)
+        ]
+
+
+class Remembered(NamedTuple):
+    """A chain as it was printed at some time."""
+
+    text: str
+
+    def printed(self, family: int) -> str:
+        return self.text
+
+    def rules(self) -> tuple[Rule, ...]:
+        return read_rules(self.text)
+
+    def appended(self, chain: str) -> Iterable[str]:
+        return self.text.split("\n")[:-1]
+
+
 @dataclass(frozen=True, slots=True)
 class WantedTable:
     """Our part of one table: chains of our own, and rules in chains of others."""
 
     name: str
     family: int
-    chains: Mapping[str, tuple[Rule, ...]]
+    chains: Mapping[str, Content]
     hooks: Mapping[str, tuple[Hook, ...]]
 
     @classmethod
@@ -44,20 +99,16 @@ class WantedTable:
         for part, below in ((table.inserted, END if append else 0), (table.appended, END)):
             for name, chain in part.items():
                 hooks[name] = (*hooks.get(name, ()), *(Hook(rule, below) for rule in _rules(chain)))
-        return cls(table.name, table.family, {chain.name: tuple(_rules(chain)) for chain in table.chains}, hooks)
+        return cls(table.name, table.family, {chain.name: Drawn(chain) for chain in table.chains}, hooks)
 
     @classmethod
     def as_it_was(cls, table: CurrentTable) -> WantedTable:
         """What was ours in a table at some time, in the same places."""
-        hooks = {name: tuple(_placed(rules)) for name, rules in table.guests().items()}
-        return cls(table.name, table.family, table.owned(), hooks)
+        chains = {name: Remembered(text) for name, text in table.owned().items()}
+        return cls(table.name, table.family, chains, {name: tuple(_placed(r)) for name, r in table.guests().items()})
 
 
 def _rules(chain: Chain) -> Iterator[Rule]:
-    """A chain rule by rule; one with a list of addresses stands once for each, as in the kernel.
-
-    Felix hands the list over as it is and then takes the rules that the kernel makes of it for strangers.
-    """
     for body, identity in zip(chain.bodies, chain.hashes, strict=True):
         comment = f'-m comment --comment "{HASH_PREFIX}{identity}"'
         for piece in kernel_rules(body):

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.netns.namespace import Namespace, fresh_namespace, obstacle
+from felixpy.kernel import Machine
+from tests.netns.enforcing import fresh_machine
+from tests.netns.namespace import Namespace, fresh_namespace, in_ci, obstacle
 
 
 @pytest.fixture(scope="session")
 def kernel() -> None:
     """Skip where there is no kernel to try things on, but fail in CI: there it is a broken set-up, not a choice."""
     if reason := obstacle():
-        (pytest.fail if os.environ.get("CI", "").lower() not in ("", "0", "false") else pytest.skip)(reason)
+        (pytest.fail if in_ci() else pytest.skip)(reason)
+
+
+@pytest.fixture(autouse=True)
+def locks(kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Locks of our own, so that nobody waits for a test, nor a test for somebody."""
+    monkeypatch.setenv("FELIXPY_LOCKFILE", str(tmp_path / "felixpy.lock"))
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    return tmp_path
+
+
+@pytest.fixture
+def machine(locks: Path) -> Iterator[Machine]:
+    """felixpy's view of a fresh network namespace."""
+    with fresh_machine() as machine:
+        yield machine
 
 
 @pytest.fixture

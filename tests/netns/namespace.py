@@ -52,6 +52,11 @@ def _succeed(status: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def in_ci() -> bool:
+    """Whether what is missing is a broken set-up rather than a choice."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
 def obstacle() -> str:
     """Why tests cannot have a namespace with working tables here; "" if they can."""
     if os.geteuid():

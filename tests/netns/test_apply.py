@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import re
 import signal
 import subprocess
@@ -12,96 +11,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-import felixpy
-from felixpy.compiler import configure
 from felixpy.dataplane.enforcer import Enforcer, rehearse
 from felixpy.dataplane.tools import Choice, Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
-from felixpy.errors import EnvironmentMissing, KernelRefused
-from felixpy.kernel import Done, Faulty, Kernel, Machine, Recorder, open_machine
-from tests.conformance.recordings import AREAS, REFUSED, TOOLS, Case, cases
-from tests.netns.namespace import BACKENDS, canonical, fresh_namespace, members
+from felixpy.errors import KernelRefused
+from felixpy.kernel import Done, Faulty, Machine, Recorder
+from tests.conformance.recordings import REFUSED, TOOLS, Case, cases
+from tests.netns.enforcing import EMPTY, case_of, enforcer, goal, here, snapshot, tables, wanted
+from tests.netns.namespace import BACKENDS, canonical, members
 
 pytestmark = pytest.mark.netns
 
-SAMPLE = cases(*AREAS)[::10]
 EACH_BACKEND = pytest.mark.parametrize("backend", BACKENDS)
-
-
-@contextmanager
-def fresh_machine() -> Iterator[Machine]:
-    """felixpy's own view of a network namespace that is there for nothing else."""
-    with fresh_namespace(), open_machine(here()) as machine:
-        yield machine
-
-
-def here() -> str:
-    """The namespace of the calling thread, as other threads and processes can name it."""
-    return f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
-
-
-@pytest.fixture(autouse=True)
-def locks(kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Locks of our own, so that nobody waits for a test, nor a test for somebody."""
-    monkeypatch.setenv("FELIXPY_LOCKFILE", str(tmp_path / "felixpy.lock"))
-    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
-    return tmp_path
-
-
-@pytest.fixture
-def machine(locks: Path) -> Iterator[Machine]:
-    with fresh_machine() as machine:
-        yield machine
-
-
-def wanted(case: Case) -> Wanted:
-    cluster = felixpy.load([case.folder / "manifests.yaml"])
-    return Wanted.of(case.compile(), append=configure(cluster, case.node).chain_insert_mode == "append")
-
-
-def tables(machine: Kernel, backend: str, family: int) -> dict[str, list[str]]:
-    return canonical(machine.run(f"{TOOLS[family]}-{backend}-save").output)
-
-
-def snapshot(machine: Kernel, backend: str) -> tuple[object, ...]:
-    """Everything that is in a namespace."""
-    return tables(machine, backend, 4), tables(machine, backend, 6), members(machine.run("ipset", "save").output)
-
-
-def spelt(ruleset: felixpy.Ruleset, backend: str, family: int) -> dict[str, list[str]]:
-    """What iptables-save shall print; iptables-nft keeps silent about one option."""
-    text = ruleset.save(family)
-    return canonical(re.sub(r" --nflog-range \d+", "", text) if backend == "nft" else text)
-
-
-def goal(ruleset: felixpy.Ruleset, backend: str) -> tuple[object, ...]:
-    """What `snapshot` gives where nothing but these rules is."""
-    four, six = (spelt(ruleset, backend, family) if family in ruleset.families else {} for family in TOOLS)
-    return four, six, members(ruleset.ipset_save())
-
-
-def enforcer(machine: Machine, backend: str, kernel: Kernel | None = None) -> Enforcer:
-    return Enforcer(Tools(kernel or machine, backend), machine.scratch)
-
-
-@contextmanager
-def skip_without_ipvs() -> Iterator[None]:
-    """The only match of Felix that many kernels do not have."""
-    try:
-        yield
-    except EnvironmentMissing as missing:
-        if "ipvs" not in str(missing):
-            raise
-        pytest.skip("this kernel has no ipvs match")
-
-
-def case_of(name: str) -> Case:
-    return next(case for case in cases(*AREAS) if str(case) == name)
 
 
 SHOP, MORE = case_of("k8s/shop-three-tiers"), case_of("config/chain-insert-mode-append")
@@ -137,32 +62,6 @@ def foreign_rules(machine: Machine, backend: str) -> list[str]:
 # --- what lands
 
 
-@EACH_BACKEND
-@pytest.mark.parametrize("case", SAMPLE, ids=str)
-def test_what_lands_is_what_is_rendered_and_a_second_run_writes_nothing(
-    case: Case, backend: str, machine: Machine
-) -> None:
-    recorder = Recorder(machine)
-    with skip_without_ipvs():
-        enforcer(machine, backend, recorder).apply(wanted(case))
-    assert snapshot(machine, backend) == goal(case.compile(), backend)
-    recorder.commands.clear()
-    assert enforcer(machine, backend, recorder).apply(wanted(case)).program.empty
-    assert recorder.written() == []
-
-
-PAIRS = random.Random(3).sample([(a, b) for a in SAMPLE for b in SAMPLE if a is not b], 30)
-
-
-@pytest.mark.parametrize("first, second", PAIRS, ids=str)
-def test_one_over_the_other_is_as_good_as_fresh(first: Case, second: Case, machine: Machine) -> None:
-    backend = BACKENDS[PAIRS.index((first, second)) % 2]
-    with skip_without_ipvs():
-        for case in (first, second):
-            enforcer(machine, backend).apply(wanted(case))
-    assert snapshot(machine, backend) == goal(second.compile(), backend)
-
-
 @pytest.mark.parametrize("case", cases("takeover"), ids=lambda case: case.name)
 def test_tables_in_use_end_as_recorded(case: Case, machine: Machine) -> None:
     assert machine.run("iptables-legacy-restore", text=(case.folder / "before.iptables").read_text()).status == 0
@@ -187,7 +86,7 @@ def test_rules_sets_and_chains_of_others_survive(backend: str, machine: Machine)
 
 
 def test_the_backend_in_use_is_found(machine: Machine) -> None:
-    assert choose(look(machine)) == Choice("legacy", ())
+    assert choose(look(machine)) == Choice("legacy", (), guessed=True)
     enforcer(machine, "nft").apply(wanted(SHOP))
     assert choose(look(machine)) == Choice("nft", ("nft",))
     enforcer(machine, "legacy").apply(wanted(SHOP))
@@ -364,7 +263,7 @@ def test_the_rule_that_the_kernel_refuses_is_named(case: Case, backend: str, mac
     line = re.sub(r'-m comment --comment "cali:[\w-]+" ', "", found[2].replace("\\'", "'"))
     line = re.sub(r"^-I (\S+)", r"-A \1", line)
     assert any(line in problem.excerpt for problem in ruleset.refused), f"{line}\n{ruleset.refused}"
-    assert snapshot(machine, backend) == ({}, {}, set())
+    assert snapshot(machine, backend) == EMPTY
 
 
 @EACH_BACKEND
@@ -378,4 +277,4 @@ def test_a_rehearsal_finds_it_without_touching_anything(backend: str, machine: M
                 assert refused
             else:
                 assert not refused
-    assert snapshot(machine, backend) == ({}, {}, set())
+    assert snapshot(machine, backend) == EMPTY

@@ -38,8 +38,11 @@ def test_what_is_no_duration(text: str) -> None:
         (remove, {}, "felixpy remove needs --netns NAME for a network namespace or --host for this machine itself"),
         (apply, {"netns": "x", "host": True}, "--netns and --host exclude each other"),
         (remove, {"netns": "x", "host": True}, "--netns and --host exclude each other"),
-        (apply, {"netns": "x", "dry_run": True, "check": True}, "--dry-run, --check and --confirm exclude"),
-        (apply, {"netns": "x", "dry_run": True, "confirm": "9s"}, "--dry-run, --check and --confirm exclude"),
+        (apply, {"netns": "x", "dry_run": True, "check": True}, "--dry-run, --check, --confirm and --watch exclude"),
+        (apply, {"netns": "x", "dry_run": True, "confirm": "9s"}, "--dry-run, --check, --confirm and --watch exclude"),
+        (apply, {"netns": "x", "watch": True, "check": True}, "--dry-run, --check, --confirm and --watch exclude"),
+        (apply, {"netns": "x", "resync": 5}, "--resync goes with --watch"),
+        (apply, {"netns": "x", "watch": True, "paths": ["-"]}, "--watch -: only files and folders"),
         (apply, {"netns": "x", "confirm": "never"}, "--confirm never: write a time"),
     ],
 )
@@ -63,6 +66,7 @@ def test_a_namespace_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
         (Backend.auto, Choice("nft", ()), "nft", []),
         (Backend.auto, Choice("nft", ("nft",)), "nft", []),
         (Backend.legacy, Choice("legacy", ()), "legacy", []),
+        (Backend.nft, Choice("legacy", (), guessed=True), "nft", []),
         (Backend.legacy, Choice("nft", ()), "legacy", ["--backend legacy, but nft is what is in use here"]),
         (Backend.auto, Choice("nft", ("legacy", "nft")), "nft", ["felixpy remove --backend legacy takes them out"]),
         (

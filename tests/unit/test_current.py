@@ -14,7 +14,7 @@ HASH = '-m comment --comment "cali:wUHhoiAYhphO9Mso"'
 def rule_of(line: str) -> Rule:
     """The rule of a table with one rule."""
     table = read_tables(f"*filter\n{line}\nCOMMIT\n", 4)["filter"]
-    return next(rule for rules in table.chains.values() for rule in rules)
+    return next(rule for chain in table.chains for rule in table.rules(chain))
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,39 @@ def test_tables_and_chains() -> None:
     nat = tables["nat"]
     assert nat.family == 6
     assert list(nat.chains) == ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING", "cali-OUTPUT", "KUBE-SERVICES"]
-    assert nat.chains["KUBE-SERVICES"] == (Rule("", ""),)
+    assert nat.rules("KUBE-SERVICES") == (Rule("", ""),)
+    assert nat.rules("OUTPUT") == ()
     assert list(nat.owned()) == ["cali-OUTPUT"]
-    assert list(nat.guests()) == ["PREROUTING"]
+    assert nat.guests() == {"PREROUTING": (Rule("wUHhoiAYhphO9Mso", f"{HASH} -j cali-PREROUTING"),)}
     assert tables["filter"] == CurrentTable.empty("filter", 6)
+
+
+def test_chains_of_two_tables_with_one_name_stay_apart() -> None:
+    """The last chain of one table and the first of the next may be called the same."""
+    text = "*raw\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j A\nCOMMIT\n*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j B\nCOMMIT\n"
+    tables = read_tables(text, 4)
+    assert [tables[name].chains["OUTPUT"] for name in ("raw", "mangle")] == ["-A OUTPUT -j A\n", "-A OUTPUT -j B\n"]
+
+
+def test_rules_that_stand_apart_are_one_chain() -> None:
+    lines = ["-A cali-x -j A", "-A cali-xy -j B", "-A cali-x -j C", "-A cali-xy", "-A cali-x -j D"]
+    table = read_tables("\n".join(["*filter", *lines, "COMMIT", ""]), 4)["filter"]
+    assert [rule.text for rule in table.rules("cali-x")] == ["-j A", "-j C", "-j D"]
+    assert [rule.text for rule in table.rules("cali-xy")] == ["-j B", ""]
+
+
+@pytest.mark.parametrize(
+    "line", ["-A kube -j DROP", f"-A cali-x {HASH}", '-A kube -m comment --comment "calico" -j DROP']
+)
+def test_chains_without_rules_of_ours_are_no_hosts(line: str) -> None:
+    assert read_tables(f"*filter\n{line}\nCOMMIT\n", 4)["filter"].guests() == {}
+
+
+@pytest.mark.parametrize("rest", ["", "-A INPUT -j ACCEPT\n", "-A INPUT -j ACCEPT\n*nat\nCOMMIT\n"])
+def test_half_a_table_is_no_table(rest: str) -> None:
+    """Rules that were not printed must not be taken for gone."""
+    with pytest.raises(KernelRefused, match=r"table filter \(IPv6\) was printed only in part"):
+        read_tables("*filter\n:INPUT ACCEPT [0:0]\n" + rest, 6)
 
 
 PREFIXES = ("cali-", "califw-", "calitw-", "califh-", "calith-", "calipi-", "calipo-", "felix-")

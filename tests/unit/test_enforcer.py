@@ -16,50 +16,9 @@ from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import NOT_FOUND, Done, Faulty, Kernel, Recorder
-from felixpy.model import Policy, PortRange, Rule, Side
-from tests.clusters import compiled, pod, policy
+from tests.clusters import compiled
 from tests.unit.pretend import Pretend
-
-CLIENT, MONITOR, GUEST = (Side(selector=f"app == '{app}'") for app in ("client", "monitor", "guest"))
-HTTP = Side(ports=(PortRange(80, 80),))
-
-
-def allow(source: Side) -> Rule:
-    return Rule(action="allow", protocol="tcp", source=source, destination=HTTP)
-
-
-WEB = pod("web", "10.65.0.2", "fd00::2", labels={"app": "web"})
-CLIENTS = [pod(f"c{n}", f"10.65.1.{n}", f"fd00:1::{n}", node="node2", labels={"app": "client"}) for n in (1, 2, 3)]
-SCRAPER = pod("m", "10.65.2.1", "fd00:2::1", node="node2", labels={"app": "monitor"})
-
-
-def guard(name: str, *sources: Side) -> Policy:
-    """A policy that lets these reach port 80 of the web."""
-    return policy(name, selector="app == 'web'", ingress=[allow(source) for source in sources])
-
-
-OLD = Wanted.of(compiled(WEB, pod("db", "10.65.0.3"), *CLIENTS[:2], guard("web-in", CLIENT, GUEST)))
-NEW = Wanted.of(compiled(WEB, *CLIENTS[1:], SCRAPER, guard("web-in", CLIENT, MONITOR), guard("web-too")))
-THEIRS = {"filter": {"INPUT": ["-i lo -j ACCEPT"], "FORWARD": ["-j MINE"], "OUTPUT": [], "MINE": ["-p tcp -j DROP"]}}
-
-
-def kernel_with(*steps: Wanted, backend: str = "legacy") -> Pretend:
-    """A kernel with rules of others, in which things were applied one after the other."""
-    kernel = Pretend({(4, backend): copy.deepcopy(THEIRS)})
-    for wanted in steps:
-        Enforcer(Tools(kernel, backend)).apply(wanted)
-    return kernel
-
-
-def state(kernel: Pretend, backend: str = "legacy") -> tuple[object, ...]:
-    """Everything in it. Tables without rules count like tables that are not there."""
-    tables = {
-        (family, table): chains
-        for (family, _), tables in kernel.tables.items()
-        for table, chains in tables.items()
-        if any(chains.values())
-    }
-    return tables, kernel.sets
+from tests.unit.states import NEW, OLD, THEIRS, WEB, kernel_with, state
 
 
 def apply(kernel: Kernel, wanted: Wanted, backend: str = "legacy") -> Applied:
@@ -82,8 +41,8 @@ def test_sets_come_first_and_go_last(backend: str) -> None:
     apply(recorder, NEW, backend)
     apply(recorder, Wanted.nothing(), backend)
     four, six = (f"{tool}-{backend}-restore --noflush --wait 10" for tool in ("iptables", "ip6tables"))
-    changed = ["ipset restore", "ipset restore", four, six, "ipset restore"]
-    removed = [*[four] * 4, *[six] * 4, "ipset restore"]
+    changed = ["ipset restore", four, "ipset restore", six, "ipset restore"]
+    removed = [four, six, "ipset restore"]
     assert recorder.written() == [*changed, *removed]
 
 
@@ -217,7 +176,7 @@ def test_a_family_that_can_no_longer_be_read_is_not_taken_for_empty() -> None:
 
     def fault(command: tuple[str, ...], text: str) -> Done | None:
         written.extend([text] if text else [])
-        fails = text.startswith("*filter") if text else command[0] == "ip6tables-legacy-save" and written
+        fails = "*filter" in text if text else command[0] == "ip6tables-legacy-save" and written
         return Done(1, errors="no") if fails else None
 
     with pytest.raises(KernelRefused, match="both are mixed now: ip6tables-legacy-save refused: no"):
@@ -274,12 +233,33 @@ def test_a_hook_that_vanished_since_it_was_read_is_no_reason_to_fail() -> None:
     assert "-j cali-FORWARD" in kernel.tables[4, "legacy"]["filter"]["FORWARD"][0]
 
 
+def test_what_was_written_above_a_refused_table_is_taken_back() -> None:
+    """The tools work table by table: those above the one that is refused have been changed by then."""
+    kernel = kernel_with()
+    was = copy.deepcopy(state(kernel))
+    tables: list[str] = []
+
+    def refuse_filter(command: tuple[str, ...], text: str) -> Done | None:
+        """As the real tools do it."""
+        above, filter_, _ = text.partition("*filter")
+        if not filter_ or tables:
+            return None
+        tables.extend(re.findall(r"^\*(\w+)$", above, re.MULTILINE))
+        assert not kernel.run(*command, text=above).status
+        return Done(1, errors="iptables-restore: line 1 failed")
+
+    with pytest.raises(KernelRefused, match="table filter .* what was in force before still is"):
+        apply(Faulty(kernel, refuse_filter), OLD)
+    assert tables == ["raw", "mangle", "nat"]
+    assert state(kernel) == was
+
+
 def test_what_is_refused_for_good_is_not_tried_again() -> None:
     kernel = kernel_with()
     recorder = Recorder(Faulty(kernel, lambda command, text: Done(2, errors="no") if "*filter" in text else None))
     with pytest.raises(KernelRefused):
         apply(recorder, OLD)
-    assert sum(text.startswith("*filter") for _, text in recorder.commands) == 1
+    assert sum("*filter" in text for _, text in recorder.commands) == 1
 
 
 def test_a_stale_set_that_others_use_stays_and_is_told() -> None:
@@ -343,9 +323,13 @@ class Moody(Pretend):
     """Does not take a certain rule, and says so at COMMIT, as legacy tables do."""
 
     def run(self, *command: str, text: str = "") -> Done:
-        if "--dports 80" in text or "--destination-ports 80" in text:
-            return Done(1, errors=f"iptables-restore: line {len(text.splitlines())} failed")
-        return super().run(*command, text=text)
+        line = 0
+        for table in text.split("COMMIT\n") if text.startswith("*") else [text]:
+            line += table.count("\n") + 1
+            if "--dports 80" in table or "--destination-ports 80" in table:
+                return Done(1, errors=f"iptables-restore: line {line} failed")
+            done = super().run(*command, text=f"{table}COMMIT\n" if table.startswith("*") else table)
+        return done
 
     @contextmanager
     def scratch(self) -> Iterator[Pretend]:
@@ -360,7 +344,8 @@ def test_the_refused_rule_is_named_although_the_tool_names_commit() -> None:
     found = re.search(r"table filter \(IPv4\), line (\d+), '(.*)',: iptables-restore", str(caught.value))
     assert found
     assert found[2].startswith("-A cali-pi-gnp/web-in -m comment")
-    (text,) = (text for _, text in recorder.commands if text.startswith("*filter"))
+    (text,) = (text for _, text in recorder.commands if "*filter" in text)
+    assert text.startswith("*raw")
     assert text.splitlines()[int(found[1]) - 1] == found[2]
     with pytest.raises(KernelRefused, match=r"table filter \(IPv4\): iptables-restore: line \d+ failed"):
         apply(Moody(), OLD)

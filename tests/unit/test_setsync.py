@@ -67,8 +67,33 @@ HEADER = "hash:net family inet maxelem 10"
             ],
         ),
         ([ipset("cali40a", "a"), ipset("cali40z")], [ipset("cali40a", "a")], []),
+        (
+            [ipset("cali40a", "a"), ipset("cali40b", maxelem=20)],
+            [ipset("cali40a", "b"), ipset("cali40b", "x"), ipset("cali40c", "y")],
+            [
+                f"create cali4t0 {HEADER}",
+                "add cali4t0 x",
+                f"create cali40c {HEADER}",
+                "add cali40c y",
+                "add cali40a b --exist",
+                "del cali40a a --exist",
+                "swap cali40b cali4t0",
+                "destroy cali4t0",
+            ],
+        ),
     ],
-    ids=["new", "other family", "sorted", "members", "size", "options", "type", "no room for both", "same"],
+    ids=[
+        "new",
+        "other family",
+        "sorted",
+        "members",
+        "size",
+        "options",
+        "type",
+        "no room for both",
+        "same",
+        "what rules use comes last",
+    ],
 )
 def test_lines(there: list[SetState], goal: list[SetState], lines: list[str]) -> None:
     made = fill(by_name(*there), by_name(*goal), 4)

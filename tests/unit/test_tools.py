@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from felixpy.dataplane.tools import Choice, Tools, choose, failure, line_number, look, printed
+from felixpy.dataplane.tools import Choice, Tools, choose, failure, is_about_a_line, line_number, look
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import NOT_FOUND, Done, Recorder
 
@@ -40,20 +40,21 @@ MISSING = Done(NOT_FOUND)
 @pytest.mark.parametrize(
     "kernel, choice",
     [
-        (saves(), Choice("legacy", ())),
+        (saves(), Choice("legacy", (), guessed=True)),
         (saves(legacy4=RULE, nft4=RULE), Choice("legacy", ())),
         (saves(legacy4=RULE, nft4=TWO), Choice("nft", ())),
         (saves(legacy4=TWO, legacy6=TWO, nft4=RULE, nft6=TWO), Choice("legacy", ())),
         (saves(legacy4=TWO, nft6=HINT), Choice("nft", ())),
+        (saves(legacy4=CANARY), Choice("legacy", ())),
         (saves(legacy4=HINT, nft4=TWO + TWO), Choice("legacy", ())),
         (saves(legacy6=CANARY, nft4=CANARY), Choice("nft", ())),
         (saves(legacy4=RULE, nft4=ELSEWHERE), Choice("legacy", ())),
         (saves(legacy4=OURS, nft4=TWO), Choice("nft", ("legacy",))),
         (saves(legacy4=OURS, nft6=OURS), Choice("legacy", ("legacy", "nft"))),
         (saves(MISSING, MISSING, RULE, ""), Choice("nft", ())),
-        (saves(MISSING, MISSING, "", ""), Choice("nft", ())),
+        (saves(MISSING, MISSING, "", ""), Choice("nft", (), guessed=True)),
         (saves(Done(3, TWO, "no table"), "", RULE, ""), Choice("nft", ())),
-        (saves(MISSING, MISSING, MISSING, MISSING), Choice("legacy", ())),
+        (saves(MISSING, MISSING, MISSING, MISSING), Choice("legacy", (), guessed=True)),
     ],
 )
 def test_the_backend_is_found_as_felix_finds_it(kernel: Canned, choice: Choice) -> None:
@@ -65,7 +66,7 @@ def test_nothing_is_looked_at_that_looking_would_create() -> None:
     recorder = Recorder(saves())
     choose(look(recorder))
     Tools(recorder, "legacy").tables(4)
-    assert all(command[1:] == () for command, _ in recorder.commands)
+    assert all(command[1:] == () or command == ("ipset", "save") for command, _ in recorder.commands)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +83,24 @@ def test_tools_without_the_backend_in_their_name_will_do(answers: Mapping[str, s
     assert tools.restore_command(6, test=True) == (command, "--noflush", "--wait", "7", "--test")
 
 
-def test_what_was_just_printed_is_not_printed_again_at_once() -> None:
+def test_what_was_just_answered_is_not_asked_again_at_once() -> None:
     recorder = Recorder(saves(legacy4=RULE, legacy6=Done(3, errors="no table"), nft4=TWO))
-    known = printed(look(recorder), "legacy")
-    assert known == {4: RULE}
+    answers = look(recorder)
     recorder.commands.clear()
-    tools = Tools(recorder, "legacy", known=known)
+    tools = Tools(recorder, "legacy", known=answers)
     assert [tools.tables(4), tools.tables(4)] == [RULE, RULE]
     assert [command for command, _ in recorder.commands] == [("iptables-legacy-save",)]
+
+
+def test_no_answer_outlives_the_look_it_belongs_to() -> None:
+    recorder = Recorder(saves(legacy4=RULE))
+    tools = Tools(recorder, "legacy", known={("iptables-legacy-save",): Done(0, TWO)})
+    with tools.one_look():
+        assert [command for command, _ in recorder.commands] == [("ip6tables-legacy-save",), ("ipset", "save")]
+        assert tools.tables(4) == TWO
+        assert len(recorder.commands) == 2
+    assert tools.tables(6) == ""
+    assert recorder.commands[-1] == (("ip6tables-legacy-save",), "")
 
 
 def test_no_tools_at_all() -> None:
@@ -125,8 +136,17 @@ def test_a_refused_line_of_ipset_is_shown() -> None:
     [
         ("iptables-restore: line 3 failed", KernelRefused, "line 3 failed"),
         ("Fatal: can't open lock file /run/xtables.lock: Permission denied", EnvironmentMissing, "it takes root"),
-        ("can't initialize iptables table `filter': do you need to insmod?", EnvironmentMissing, "lacks a module"),
-        ("Extension ipvs revision 0 not supported, missing kernel module?", EnvironmentMissing, "lacks a module"),
+        ("Fatal: can't open lock file /run/x: No space left on device", EnvironmentMissing, "XTABLES_LOCKFILE"),
+        ("iptables-restore: unable to initialize table 'filter'", EnvironmentMissing, "modprobe ip_tables"),
+        ("can't initialize iptables table `filter': do you need to insmod?", EnvironmentMissing, "--backend nft"),
+        ("Could not fetch rule set generation id: Invalid argument", EnvironmentMissing, "modprobe nf_tables"),
+        ("Could not fetch rule set generation id: Permission denied (you must be root)", EnvironmentMissing, "root"),
+        ("ipset v7.17: Cannot open session to kernel.", EnvironmentMissing, "modprobe ip_set "),
+        ("ipset v7.17: Kernel error received: Invalid argument", EnvironmentMissing, "modprobe ip_set "),
+        ("ipset v7.17: Kernel error received: set type not supported", EnvironmentMissing, "ip_set_hash_net"),
+        ("ipset v7.17: Kernel error received: Operation not permitted", EnvironmentMissing, "it takes root"),
+        ("Kernel module xt_set is not loaded in.", EnvironmentMissing, "modprobe xt_set"),
+        ("Extension ipvs revision 0 not supported, missing kernel module?", EnvironmentMissing, "lacks the module"),
         ("Another app is currently holding the xtables lock. Stopped waiting after 1s.", KernelRefused, "--wait"),
         ("", KernelRefused, "status 1"),
     ],
@@ -136,6 +156,26 @@ def test_complaints(said: str, error: type[FelixpyError], advice: str) -> None:
     assert type(made) is error
     assert str(made).startswith("iptables-legacy-restore refused table filter: ")
     assert advice in str(made)
+
+
+def test_a_tool_that_was_killed() -> None:
+    assert str(failure("ipset", Done(-9))) == "ipset refused: ended by SIGKILL"
+
+
+@pytest.mark.parametrize(
+    "done, yes",
+    [
+        (Done(1, errors="iptables-restore: line 3 failed"), True),
+        (Done(2, errors="Bad argument"), True),
+        (Done(0), False),
+        (Done(NOT_FOUND), False),
+        (Done(-9), False),
+        (Done(4, errors="Another app is currently holding the xtables lock"), False),
+        (Done(3, errors="can't initialize iptables table `filter'"), False),
+    ],
+)
+def test_whether_a_line_is_to_blame(done: Done, yes: bool) -> None:
+    assert is_about_a_line(done) is yes
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from felixpy.dataplane.current import CurrentTable, Rule, read_tables
 from felixpy.dataplane.transaction import Transaction, transaction
-from felixpy.dataplane.wanted import END, Hook, WantedTable, _rules
+from felixpy.dataplane.wanted import END, Drawn, Hook, WantedTable
 from felixpy.ruleset import Chain, Origin
 from tests.unit.pretend import Pretend
 
@@ -26,6 +26,12 @@ def ours(identity: str) -> Rule:
     return Rule(identity, HOOKS[identity], f"--jump cali-{identity[0]}")
 
 
+def chain(name: str, *identities: str) -> Drawn:
+    """A chain as it comes out of the compiler."""
+    bodies = tuple(f"--jump cali-{identity[0]}" for identity in identities)
+    return Drawn(Chain(name, bodies, identities, (-1,) * len(bodies), Origin(words=""), ""))
+
+
 def current(chains: dict[str, Sequence[str]]) -> CurrentTable:
     """A table filter; a rule is one of ours by its letter, or a text."""
     lines = [f":{name} - [0:0]" for name in chains]
@@ -38,9 +44,9 @@ def wanted(
     chains: dict[str, str] | None = None, top: str = "", bottom: str = "", hooked: str = "FORWARD"
 ) -> WantedTable:
     """Our chains and our hooks in one chain, each rule by its letter."""
-    rules = {name: tuple(ours(letter * 16) for letter in letters) for name, letters in (chains or {}).items()}
+    drawn = {name: chain(name, *(letter * 16 for letter in letters)) for name, letters in (chains or {}).items()}
     hooks = (*(Hook(ours(letter * 16), 0) for letter in top), *(Hook(ours(letter * 16), END) for letter in bottom))
-    return WantedTable("filter", 4, rules, {hooked: hooks} if hooks else {})
+    return WantedTable("filter", 4, drawn, {hooked: hooks} if hooks else {})
 
 
 def appends(chain: str, *identities: str) -> list[str]:
@@ -220,7 +226,7 @@ def test_a_list_of_addresses_is_as_many_rules_as_in_the_kernel() -> None:
     """Felix writes one line, the kernel makes two rules with one hash, and Felix takes the second for a stranger."""
     body = "--source 10.0.0.1,10.0.0.2 --jump DSCP --set-dscp 23"
     chain = Chain("cali-egress-dscp", (body,), (A,), (-1,), Origin(words=""), "")
-    goal = WantedTable("mangle", 4, {chain.name: tuple(_rules(chain))}, {})
+    goal = WantedTable("mangle", 4, {chain.name: Drawn(chain)}, {})
     made = transaction(CurrentTable.empty("mangle", 4), goal, rewrite=False)
     assert made
     assert [line.split('" ')[-1] for line in made.lines[1:]] == [
@@ -249,7 +255,7 @@ TARGETS = [f"cali-{letter}" for letter in "abcd"]
 
 def with_targets(goal: WantedTable) -> WantedTable:
     """Every rule leads to a chain, so the chains have to be there."""
-    return WantedTable("filter", 4, {**goal.chains, **dict.fromkeys(TARGETS, ())}, goal.hooks)
+    return WantedTable("filter", 4, {**goal.chains, **{name: chain(name) for name in TARGETS}}, goal.hooks)
 
 
 def kernel_with(there: dict[str, Sequence[str]]) -> Pretend:
@@ -280,12 +286,12 @@ def test_any_state_becomes_the_wanted_one(there: dict[str, Sequence[str]], goal:
     after = table_of(kernel)
     assert transaction(after, goal, rewrite=rewrite) is None
     assert after.owned().keys() == goal.chains.keys()
-    for name, rules in before.chains.items():
+    for name in before.chains:
         if name not in before.owned():
-            foreign = [rule for rule in rules if not rule.identity]
-            assert [rule for rule in after.chains[name] if not rule.identity] == foreign
+            foreign = [rule for rule in before.rules(name) if not rule.identity]
+            assert [rule for rule in after.rules(name) if not rule.identity] == foreign
     for name, hooks in goal.hooks.items():
-        rules = after.chains[name]
+        rules = after.rules(name)
         top = sum(hook.below == 0 for hook in hooks)
         assert [rule.identity for rule in rules[:top]] == [hook.rule.identity for hook in hooks[:top]]
         assert [rule.identity for rule in rules if rule.identity] == [hook.rule.identity for hook in hooks]

@@ -1,0 +1,270 @@
+"""``felixpy apply --watch``: a namespace kept in step with files, and the kernel with what was made of them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from felixpy.cli.target import Backend, Place, enforce, say, tools_of
+from felixpy.errors import FelixpyError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from felixpy.cli.goal import Goal
+    from felixpy.dataplane.enforcer import Enforcer
+    from felixpy.dataplane.program import Program
+    from felixpy.dataplane.wanted import Wanted
+    from felixpy.kernel import Machine
+    from felixpy.model import Host
+
+POLL_SECONDS = 0.3
+"""How often files are looked at: at their inodes only, so a thousand of them cost some milliseconds."""
+
+UNREST_SECONDS = 3.0
+"""Files that do not come to rest are read after so long all the same."""
+
+RETRY_SECONDS = 10.0
+"""How soon what failed is tried again, as Felix does. (felix/dataplane/linux/int_dataplane.go)"""
+
+Footprint = Mapping[str, tuple[int, int, int]]
+"""File → what changes when it is written: time, size, inode."""
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise UsageError for what can be read only once, or never changes."""
+    for name in paths:
+        path = Path(name)
+        if name.startswith("git:"):
+            raise UsageError(f"--watch {name}: a revision does not change; watch the files themselves")
+        if name == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+            raise UsageError(f"--watch {name}: only files and folders can be read again when they change")
+
+
+def footprint(paths: Sequence[str]) -> Footprint:
+    """Look at the files that reading these paths reads; those that are not there leave no trace."""
+    found = {}
+    for name in paths or ["."]:
+        path = Path(name)
+        for file, look in _below(path) if path.is_dir() else [(name, path.stat)]:
+            with suppress(OSError):
+                status = look()
+                found[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return found
+
+
+def _below(folder: str | Path) -> Iterator[tuple[str, Callable[[], os.stat_result]]]:
+    """The manifests in a folder, chosen as for reading: hidden folders are left out."""
+    from felixpy.manifests.files import SUFFIXES
+
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith("."):
+                    yield from _below(entry.path)
+            elif entry.name.lower().endswith(SUFFIXES):
+                yield entry.path, entry.stat
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Tells that files changed, once whoever writes them seems to be done.
+
+    `seen` are the files as they were when they were last read, `latest` as they were when last looked at.
+    """
+
+    look: Callable[[], Footprint]
+    seen: Footprint = field(init=False)
+    latest: Footprint = field(init=False)
+    restless_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self.seen = self.latest = self.look()
+
+    def changed(self, now: float) -> list[str]:
+        """The files that are no longer as they were, if they are at rest; they count as read from then on."""
+        before, self.latest = self.latest, self.look()
+        if self.latest == self.seen:
+            self.restless_since = None
+            return []
+        if self.restless_since is None:
+            self.restless_since = now
+        if self.latest != before and now - self.restless_since < UNREST_SECONDS:
+            return []
+        old, self.seen, self.restless_since = self.seen, self.latest, None
+        return sorted(name for name in old.keys() | self.seen.keys() if old.get(name) != self.seen.get(name))
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps one namespace at what is wanted. `host` are the interfaces that was compiled for."""
+
+    goal: Goal
+    machine: Machine
+    enforcer: Enforcer
+    wanted: Wanted
+    host: Host
+    watcher: Watcher
+    wait: int
+    """Seconds to wait for another felixpy."""
+
+    resync: float
+    """Seconds between two looks at the kernel, 0 for never."""
+
+    due: float = 0.0
+    """When to look at the kernel next, whether to try again or to find what others changed."""
+
+    failed: str = ""
+    """What did not work and is due to be tried again; the same words are said once only."""
+
+    def tick(self, now: float) -> None:
+        """Do what is due. Whatever goes wrong is said, and the policy in force stays in force."""
+        if changed := self.watcher.changed(now):
+            self._reload(_shortened(changed), now)
+        elif now >= self.due:
+            self._resync(now)
+
+    def rest(self, now: float) -> None:
+        """All is well for the time being."""
+        self.failed, self.due = "", now + (self.resync or inf)
+
+    def _reload(self, reason: str, now: float) -> None:
+        """Read the files again and do what they say."""
+        try:
+            host = self.goal.interfaces(self.machine)
+            self.wanted = self.goal.compiled(self.goal.read(), host)
+            self.host = host
+        except FelixpyError as wrong:
+            self.due = now + (RETRY_SECONDS if self.failed else self.resync or inf)
+            if isinstance(wrong, InputError):
+                print(wrong, file=sys.stderr)
+            told = "the input is wrong" if isinstance(wrong, InputError) else str(wrong)
+            log(f"{reason}: {told}; the policy stays as it was")
+            return
+        if program := self._apply(reason, now):
+            log(f"{reason}: {'nothing to write' if program.empty else f'changed {program.summary()}'}")
+
+    def _resync(self, now: float) -> None:
+        """Look at the kernel, without keeping anybody waiting; what somebody changed there is put right.
+
+        What could not be written before is written now.
+        """
+        reason = "done at last" if self.failed else "put right what others had changed"
+        try:
+            if self.goal.interfaces(self.machine) != self.host:
+                self._reload("the interfaces changed", now)
+                return
+            if self.enforcer.plan(self.wanted).empty:
+                self.rest(now)
+                return
+        except FelixpyError as wrong:
+            self._retry("looking at the kernel", wrong, now)
+            return
+        program = self._apply("writing what is missing", now)
+        if program and not program.empty:
+            log(f"{reason}: {'; '.join(program.places())}")
+
+    def _apply(self, reason: str, now: float) -> Program | None:
+        try:
+            with self.machine.locked(self.wait):
+                program = enforce(self.enforcer, self.wanted, log).program
+        except FelixpyError as wrong:
+            self._retry(reason, wrong, now)
+            return None
+        self.rest(now)
+        return program
+
+    def _retry(self, reason: str, wrong: FelixpyError, now: float) -> None:
+        if str(wrong) != self.failed:
+            log(f"{reason}: {wrong}; tried again every {RETRY_SECONDS:.0f} s")
+        self.failed, self.due = str(wrong), now + RETRY_SECONDS
+
+
+def follow(goal: Goal, place: Place, backend: Backend, *, wait: int, resync: float) -> None:
+    """Keep a namespace in step with files until a signal says stop.
+
+    Wrong input ends it only at the start. A namespace that is made anew under the same name is taken for the same;
+    raises EnvironmentMissing when there is none any more.
+    """
+    check_paths(goal.paths)
+    # Commands switch off the search for cycles of values, but this one may run for days.
+    gc.enable()
+    watcher = Watcher(partial(footprint, goal.paths))
+    compiler = goal.read()
+    earlier: Keeper | None = None
+    with stoppable() as stopping:
+        while not stopping.is_set():
+            with place.machine() as machine:
+                host = earlier.host if earlier else goal.interfaces(machine)
+                wanted = earlier.wanted if earlier else goal.compiled(compiler, host)
+                enforcer = _begin(machine, wanted, place.words, backend, wait)
+                keeper = Keeper(goal, machine, enforcer, wanted, host, watcher, wait, resync)
+                if earlier is None:
+                    keeper.rest(time.monotonic())
+                # Otherwise the interfaces, which may be others now, are looked at first.
+                _keep(keeper, stopping)
+                earlier = keeper
+    log("stopped; the rules stay in force")
+
+
+def _begin(machine: Machine, wanted: Wanted, words: str, backend: Backend, wait: int) -> Enforcer:
+    """Bring a namespace in step for the first time."""
+    from felixpy.dataplane.enforcer import Enforcer
+
+    with machine.locked(wait):
+        tools = tools_of(machine, backend, wait)
+        enforcer = Enforcer(tools, machine.scratch)
+        program = enforce(enforcer, wanted, log).program
+    done = "is in step already" if program.empty else f"changed {program.summary()}"
+    log(f"{words} ({tools.backend}): {done}; now watching, Ctrl-C ends that")
+    return enforcer
+
+
+def _keep(keeper: Keeper, stopping: Event) -> None:
+    """Go on until a signal comes, or the namespace goes."""
+    try:
+        while not stopping.wait(POLL_SECONDS):
+            if keeper.machine.vanished():
+                log("the network namespace went away")
+                return
+            keeper.tick(time.monotonic())
+    except KeyboardInterrupt:
+        log("interrupted; the rules stay in force")
+        raise
+
+
+@contextmanager
+def stoppable() -> Iterator[Event]:
+    """A polite kill, or a terminal that goes away, ends a watch as soon as what it is doing is done."""
+    stopping = Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def log(text: str) -> None:
+    """Say something with the time of day: it may be read much later."""
+    say(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+def _shortened(names: Sequence[str]) -> str:
+    from felixpy.dataplane.program import shortened
+
+    return shortened(names, 3)
