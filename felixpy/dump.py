@@ -357,8 +357,13 @@ def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
     return {name: SavedSet(name, kind, options, tuple(members[name])) for name, (kind, options) in heads.items()}
 
 
-def _pairs(words: Sequence[str]) -> dict[str, str]:
-    return dict(zip(words[::2], words[1::2], strict=False))
+_FLAGS = frozenset({"counters", "comment", "skbinfo", "forceadd", "wildcard"})
+"""Options of a set that have no value."""
+
+
+def _pairs(options: Sequence[str]) -> dict[str, str]:
+    words = iter(options)
+    return {word: "" if word in _FLAGS else next(words, "") for word in words}
 
 
 def _listed(lines: Iterable[str]) -> Iterator[SavedSet]:

@@ -50,7 +50,9 @@ def decode(
         shown = {"apiVersion": "felixpy/v1", "kind": "MeaningList", "items": items}
         invocation.emit(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
     else:
-        invocation.emit("\n".join(meaning.text() for meaning in meanings))
+        from felixpy.cli.screen import page
+
+        invocation.emit("\n".join(page(meaning.text().splitlines()) for meaning in meanings))
     if not all(meaning.known for meaning in meanings):
         raise typer.Exit(1)
 

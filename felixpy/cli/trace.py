@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from felixpy.cli import invocation
+from felixpy.cli.dumps import Dumps, SetDump, likely_node, one_place, read_live, read_saved
 from felixpy.cli.options import (
     DialectName,
     Filenames,
@@ -24,6 +23,8 @@ from felixpy.cli.options import (
     Strict,
 )
 from felixpy.cli.render import Output
+from felixpy.cli.screen import page
+from felixpy.cli.target import Backend, BackendName, Netns, OnHost
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,19 +49,6 @@ class State(StrEnum):
     related = "related"
     invalid = "invalid"
     untracked = "untracked"
-
-
-Dumps = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(
-        "--rules", metavar="FILE", help="What iptables-save printed, - is stdin, instead of compiled rules; repeatable."
-    ),
-]
-SetDump = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--ipsets", metavar="FILE", help="The sets that belong to --rules, from ipset save or ipset list."),
-]
-COLOURS = {"ALLOWED": "32", "DENIED": "31"}
 
 
 def trace(
@@ -90,6 +78,9 @@ def trace(
     out_interface: Annotated[str, typer.Option("--out-interface", metavar="NAME", help="Where it leaves.")] = "",
     rules: Dumps = None,
     ipsets: SetDump = None,
+    netns: Netns = None,
+    host: OnHost = False,
+    backend: BackendName = Backend.auto,
     expect: Annotated[
         Optional[Expected],  # noqa: UP045
         typer.Option("--expect", help="Exit with 1 if the verdict is another one."),
@@ -114,15 +105,16 @@ def trace(
       felixpy trace shop/web-1 10.96.0.10:53/udp --dnat kube-system/deployment/coredns:53
       felixpy trace 10.65.0.7 host:22 --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
       sudo iptables-save | felixpy trace internet host:22 --rules - --in-interface eth0
+      sudo felixpy trace shop/web-1 shop/db-0:5432 shop/ --host    the rules that this machine has now
     """
+    from felixpy.dump import read_dump
     from felixpy.trace import Tracer
     from felixpy.trace.question import Question, parse_icmp, parse_target
     from felixpy.trace.report import document, text
 
     if four and six:
         raise UsageError("-4 and -6 exclude each other")
-    if ipsets and not rules:
-        raise UsageError("--ipsets goes with --rules")
+    foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets)
     target = parse_target(destination)
     question = Question(
         source=source,
@@ -139,10 +131,16 @@ def trace(
         out_interface=out_interface,
     )
     settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    host = invocation.gather_host(interface or (), host_file, live=live)
+    machine = invocation.gather_host(interface or (), host_file, live=live)
+    dump: Dump | None = None
+    if rules:
+        dump = read_dump(*read_saved(rules, ipsets))
+    elif foreign:
+        dump, seen = read_live(netns, backend)
+        machine = machine if machine.interfaces is not None else seen
     given = [*(paths or ()), *(filename or ())]
-    cluster = _cluster(given, settings, node, bool(rules), no_expand=no_expand, strict=strict, quiet=quiet)
-    nodes = _nodes(cluster, dialect, settings, host, node, _dump(rules, ipsets) if rules else None)
+    cluster = _cluster(given, settings, node, foreign, no_expand=no_expand, strict=strict, quiet=quiet)
+    nodes = _nodes(cluster, dialect, settings, machine, node, dump)
     home = node or (next(iter(nodes.dumps)) if nodes.dumps else "")
     found = Tracer(nodes, node=home, namespace=namespace).trace(question)
     if output is Output.json:
@@ -150,7 +148,7 @@ def trace(
 
         invocation.emit(json.dumps(document(found, verbose=verbose), indent=2, ensure_ascii=False) + "\n")
     else:
-        invocation.emit("".join(f"{_fitted(line, cut=verbose)}\n" for line in text(found, verbose=verbose)))
+        invocation.emit(page(text(found, verbose=verbose), cut=verbose))
     if expect and (expect is Expected.allow) != found.allowed:
         raise typer.Exit(1)
 
@@ -183,52 +181,9 @@ def _nodes(
     names = cluster.node_names()
     home = node or (names[0] if len(names) == 1 else "")
     if dump and not home:
-        home = only_node(cluster) if names else "this node"
+        home = likely_node(dump, cluster) if names else "this node"
     if host.interfaces is not None and not home:
         home = only_node(cluster)
     hosts = {home: host} if host.interfaces is not None else {}
     compiler = Compiler(cluster, invocation.find_dialect(dialect))
     return Nodes(compiler, hosts=hosts, settings=settings, dumps={home: dump} if dump else None)
-
-
-def _dump(rules: list[str], ipsets: str | None) -> Dump:
-    """Saved rules of one or both families, each in a file of its own, and sets."""
-    from felixpy.dump import family_of, read_dump
-
-    texts: dict[int, str] = {}
-    for name in rules:
-        text = _read(name)
-        family = family_of(text)
-        if family in texts:
-            raise UsageError(f"--rules {name}: a dump of IPv{family} was given already")
-        texts[family] = text
-    return read_dump(texts, _read(ipsets) if ipsets else None)
-
-
-def _read(name: str) -> str:
-    try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(errors="replace")
-    except OSError as wrong:
-        raise UsageError(f"{name}: {wrong.strerror}") from wrong
-
-
-def _fitted(line: str, *, cut: bool) -> str:
-    """On a terminal a line is folded to its width, or cut, and the verdict has a colour unless NO_COLOR forbids it."""
-    if not sys.stdout.isatty():
-        return line
-    import os
-    import shutil
-    import textwrap
-
-    width = shutil.get_terminal_size().columns
-    indent = line[: len(line) - len(line.lstrip())]
-    if cut:
-        shown = line if len(line) <= width else f"{line[: width - 1]}…"
-    else:
-        shown = textwrap.fill(
-            line, width, subsequent_indent=f"{indent}    ", drop_whitespace=True, break_on_hyphens=False
-        )
-    word = shown.partition(" ")[0]
-    if word in COLOURS and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        return f"\x1b[{COLOURS[word]}m{word}\x1b[0m{shown[len(word) :]}"
-    return shown

@@ -1,6 +1,7 @@
 """Names that Felix puts into the kernel → what they are, in words.
 
     legend    what a cluster's objects are called
+    phrases   selectors, sets and rules in words
     rules     a compiled node, by name
     strange   what a name that nothing here has may be
     comments  a whole dump with comments
@@ -15,8 +16,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from felixpy.decode.legend import DEVICES, DISPATCH, FIXED_SETS, SET_NAME, STATIC, Legend
+from felixpy.decode.legend import (
+    CHAIN_KINDS,
+    DEVICES,
+    DISPATCH,
+    FIXED_SETS,
+    SET_NAME,
+    STATIC,
+    Legend,
+    chain_prefix,
+)
 from felixpy.decode.meaning import Meaning
+from felixpy.decode.phrases import rule_words, selector_words, set_words
 from felixpy.decode.rules import Found, RuleIndex, Spot
 from felixpy.decode.strange import strange_chain, strange_interface, strange_rule, strange_set
 from felixpy.dialects import V3_32, Dialect
@@ -103,7 +114,8 @@ class Decoder:
         return f"no rule leads to it on {names}" if names else ""
 
     def _compiled_chain(self, name: str, index: RuleIndex, spots: Sequence[Spot], *, full: bool) -> Meaning:
-        origin, subject, dispatch = spots[0].chain.origin, self.legend.chain(name), DISPATCH.fullmatch(name)
+        origin, dispatch = spots[0].chain.origin, DISPATCH.fullmatch(name)
+        subject = self.legend.chain(name, index.node)
         words = STATIC.get(name) or (subject.words if subject else "") or origin.words
         if name in KERNEL:
             words = f"Felix's rules in the kernel's chain {name}"
@@ -116,13 +128,14 @@ class Decoder:
     def _chain_facts(self, name: str, index: RuleIndex, spots: Sequence[Spot]) -> list[tuple[str, list[str]]]:
         facts = [
             ("node", [index.node]),
-            ("tables", [f"{spot.table} (IPv{' and IPv'.join(map(str, spot.families))})" for spot in spots]),
+            ("tables", [f"{table} (IPv{' and IPv'.join(map(str, found))})" for table, found in _by_table(spots)]),
         ]
         if name in index.users:
             facts.append(("reached from", list(index.users[name])))
-        subject = self.legend.chain(name)
+        subject = self.legend.chain(name, index.node)
         policy = subject.policy if subject else None
         if policy:
+            facts.append(("applies to", [selector_words(policy.selector, sets=False)]))
             facts.append(("selector", [policy.selector or "all()"]))
             order = "none, so last" if policy.order is None else f"{policy.order:g}"
             facts.append(("tier", [f"{policy.tier}, order {order}"]))
@@ -138,7 +151,8 @@ class Decoder:
             path = chain.origin.path(number)
             if path and number != drawn:
                 place = self._place(chain.origin.source, path)
-                yield f"# {spell(path)}{f' ({place})' if place else ''}"
+                says = rule_words(chain.origin.rules[number], CHAIN_KINDS[chain_prefix(chain.name)].direction)
+                yield f"# {spell(path)}: {says}{f' ({place})' if place else ''}"
             drawn = number
             yield from lines
 
@@ -158,7 +172,7 @@ class Decoder:
         if use:
             hint = f"needed by {use.user}, but by no rule of the compiled nodes" if self._known else ""
             place = self._place(use.source)
-            return Meaning(name=name, kind="set", words=use.spec.words(), place=place, hint=hint)
+            return Meaning(name=name, kind="set", words=set_words(use.spec.words()), place=place, hint=hint)
         return strange_set(name, self.legend)
 
     def _compiled_set(self, ipset: IPSet, index: RuleIndex, *, full: bool) -> Meaning:
@@ -166,7 +180,7 @@ class Decoder:
         if ipset.origin:
             source, path = ipset.origin.source, ipset.origin.path
             place = self._place(source, path) if full else _first_line(source)
-        return Meaning(name=ipset.name, kind="set", words=ipset.words, place=place, facts=tuple(facts))
+        return Meaning(name=ipset.name, kind="set", words=set_words(ipset.words), place=place, facts=tuple(facts))
 
     def _set_facts(self, ipset: IPSet, index: RuleIndex) -> list[tuple[str, list[str]]]:
         facts = [("node", [index.node]), ("set type", [f"{ipset.type}, IPv{ipset.family}"])]
@@ -253,6 +267,14 @@ class Decoder:
         if name:
             return Meaning(name=text, kind="log prefix", words=f"{what} at the end of tier {name}")
         return Meaning(name=text, kind="log prefix", words=f"{what} as no profile matched") if owner == "R" else None
+
+
+def _by_table(spots: Sequence[Spot]) -> Iterator[tuple[str, list[int]]]:
+    """Tables with the families that have the chain there; its rules may differ between these."""
+    tables: dict[str, set[int]] = {}
+    for spot in spots:
+        tables.setdefault(spot.table, set()).update(spot.families)
+    yield from ((table, sorted(families)) for table, families in tables.items())
 
 
 def _indices(known: list[RuleIndex], more: Iterator[Ruleset]) -> Iterator[RuleIndex]:

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from felixpy.decode import Decoder
-from felixpy.decode.legend import SET_NAME
+from felixpy.decode.legend import CHAIN_KINDS, SET_NAME, chain_prefix
 from felixpy.decode.meaning import Meaning
+from felixpy.decode.phrases import rule_words
+from felixpy.decode.rules import Found
 from felixpy.errors import spell
 from felixpy.model import Cluster
 
@@ -51,11 +53,12 @@ class _Writer:
         self.table = self.chain = self.rule = ""
         self._known: dict[tuple[str, str], str] = {}
         self._rules = {
-            identity: spell(found.path)
+            identity: found
             for index in decoder.indices()
             for identity, found in index.rules.items()
             if found.path
         }
+        self._words: dict[tuple[str, int], str] = {}
 
     def comments(self, line: str) -> Iterator[str]:
         table = TABLE.match(line)
@@ -71,13 +74,23 @@ class _Writer:
             if owner in names:
                 yield self._explain(owner)
         found = IDENTITY.search(line)
-        origin = self._rules.get(found[1], "") if found else ""
-        if origin and origin != self.rule:
-            yield f"  {origin}"
-        self.rule = origin
+        origin = self._rules.get(found[1]) if found else None
+        words = self._drawn(origin) if origin else ""
+        if words and words != self.rule:
+            yield f"  {words}"
+        self.rule = words
         for name in names:
             if name != owner:
                 yield f"  {self._explain(name)}"
+
+    def _drawn(self, found: Found) -> str:
+        """The policy rule that a rule draws: its path, and what it says."""
+        key = found.chain.name, found.number
+        if key not in self._words:
+            direction = CHAIN_KINDS[chain_prefix(found.chain.name)].direction
+            rule = found.chain.origin.rules[found.number]
+            self._words[key] = f"{spell(found.path)}: {rule_words(rule, direction)}"
+        return self._words[key]
 
     def _owner(self, line: str) -> str:
         """The chain that a rule stands in or that a line declares."""

@@ -158,10 +158,10 @@ class Legend:
 
     def __init__(self, cluster: Cluster, dialect: Dialect) -> None:
         self.cluster, self.dialect = cluster, dialect
-        self._chains: dict[str, dict[str, Subject]] = {}
+        self._chains: dict[tuple[str, str], dict[str, Subject]] = {}
 
-    def chain(self, name: str) -> Subject | None:
-        """Whom a chain belongs to, whatever node it is on."""
+    def chain(self, name: str, node: str = "") -> Subject | None:
+        """Whom a chain belongs to. Those of host interfaces have the same names on many nodes; `node` says which."""
         prefix = chain_prefix(name)
         kind = CHAIN_KINDS.get(prefix)
         if kind is None or kind.owner == "group":
@@ -172,10 +172,14 @@ class Legend:
                 return Subject(kind, f"pod {found.namespace}/{found.name}", found.source, workload=found)
         if kind.owner == "pod":
             return None
-        if prefix not in self._chains:
-            suffixes = _SUFFIXES[kind.owner](self, kind)
-            self._chains[prefix] = {limited(prefix, suffix): subject for suffix, subject in suffixes}
-        return self._chains[prefix].get(name)
+        key = prefix, node if kind.owner in ("host", "mark") else ""
+        if key not in self._chains:
+            self._chains[key] = {
+                limited(prefix, suffix): subject
+                for suffix, subject in _SUFFIXES[kind.owner](self, kind)
+                if not key[1] or (subject.host and subject.host.node == node)
+            }
+        return self._chains[key].get(name)
 
     @cached_property
     def interfaces(self) -> Mapping[str, Workload]:

@@ -166,7 +166,11 @@ class Tracer:
             node = self.nodes.get(name)
             if node is None:
                 yield name
-                return
+                if number or self.nodes.get(destination.node) is None:
+                    return
+                # What the source's node says is not known; what the destination's says can be told all the same.
+                name, came_by = destination.node, ""
+                continue
             sends = number == 0 and source.kind == "host"
             here = replace(
                 packet,
@@ -183,16 +187,18 @@ class Tracer:
             name, came_by = owner.node, ""
 
     def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
-        """A pod's own interface, else the one that leads back to the source."""
+        """A pod's own interface; else the one whose address the packet is for, or that leads back to the source."""
         if source.workload and source.node == node.name:
             return source.workload.interface
-        return node.machine.route(packet.source) or node.machine.uplink
+        machine = node.machine
+        own = next((name for name, texts in machine.interfaces.items() if packet.destination in texts), "")
+        return own or machine.route(packet.source) or machine.uplink
 
     def _sent_on(self, packet: Packet, walk: Walk, node: str) -> Packet:
         """The packet as the next node sees it: rewritten as the first one did."""
         family = parse_address(packet.source).family
-        source = packet.source
-        if "source" in walk.rewritten:
+        source = walk.source
+        if source == packet.source and "source" in walk.rewritten:
             source = self.nodes.book.address(node, family) or source
         return replace(packet, source=source, destination=walk.destination, port=walk.port, dnat=None)
 

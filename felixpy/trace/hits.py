@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from felixpy.decode.legend import CHAIN_KINDS, Direction, Legend, chain_prefix
+from felixpy.decode.phrases import rule_words
 from felixpy.dump import Rule, Table
 from felixpy.errors import Path, Place
 from felixpy.model import DEFAULT_TIER
@@ -77,6 +78,8 @@ class Hit:
     trigger: Owner | None = None
     path: Path = ()
     place: Place | None = None
+    says: str = ""
+    """The rule in words, "" if a dump does not tell."""
 
     def record(self, index: int) -> dict[str, object]:
         """The hit as flow logs have it; `index` is its position among those of its end."""
@@ -160,7 +163,7 @@ class _Reader:
     def _open(self, step: Step) -> None:
         self.close()
         kind = CHAIN_KINDS[chain_prefix(step.chain)]
-        subject = self.legend.chain(step.chain)
+        subject = self.legend.chain(step.chain, self.node.name if self.node.index else "")
         interface = step.chain[len(chain_prefix(step.chain)) :]
         name = subject.name if subject else f"{'pod behind' if kind.owner == 'pod' else 'host interface'} {interface}"
         self.end = Asked(
@@ -262,10 +265,11 @@ class _Reader:
     ) -> None:
         assert self.end
         path: Path = ()
-        place = None
+        place, says = None, ""
         found = self.node.index.rules.get(step.rule.identity) if self.node.index else None
         if found and found.chain.name == step.chain and found.number >= 0 and rule is None:
             rule, path, place = found.number, found.path, found.place(self.legend.cluster)
+            says = rule_words(found.chain.origin.rules[rule], self.end.direction)
         elif rule is None:
             rule = self._logged(step)
         self.end.hits.append(
@@ -279,6 +283,7 @@ class _Reader:
                 trigger=trigger,
                 path=path,
                 place=place,
+                says=says,
             )
         )
         self.end.decided = action != "Pass"

@@ -23,11 +23,12 @@ class Reason(NamedTuple):
     hit: Hit | None = None
 
 
-def hit_words(hit: Hit, end: Asked) -> str:
-    """Whose word it was, and which rule's; rules are counted from 1 for people."""
+def hit_words(hit: Hit, end: Asked, *, brief: bool = False) -> str:
+    """Whose word it was, and which rule's; rules are counted from 1 for people. In `brief` not who was asked last."""
     if hit.owner.kind == END_OF_TIER:
         if hit.action == "Deny":
-            return f"the end of tier {hit.tier}: policies there apply, {hit.trigger} the last, and none allows it"
+            last = "" if brief or not hit.trigger else f" (asked last: {hit.trigger})"
+            return f"the end of tier {hit.tier}, where no policy allows it{last}"
         return f"the end of tier {hit.tier}, where no policy decided"
     rule = f" rule {hit.rule + 1}" if hit.rule is not None and hit.rule >= 0 else ""
     if hit.owner.kind == PROFILE and not hit.owner.name:
@@ -48,29 +49,38 @@ def reason(trace: Trace) -> Reason:
     for report in reversed(trace.reports):
         end_leg = next(leg for leg in trace.legs if any(end is report.end for end in leg.ends))
         return _consent(end_leg, report.end)
-    return Reason(_unasked(trace, leg), leg=leg)
+    return _unasked(trace, leg)
 
 
 def _consent(leg: Leg, end: Asked) -> Reason:
     hit = end.hits[-1] if end.hits else None
     if hit and hit.action == "Allow":
         return Reason(hit_words(hit, end), hit.place, hit.path, leg, hit.step, hit)
-    return Reason(_silent(leg, end), leg=leg)
+    return _silent(leg, end)
 
 
-def _silent(leg: Leg, end: Asked) -> str:
+def _silent(leg: Leg, end: Asked) -> Reason:
     """Why an endpoint let a packet pass without asking policies."""
     if leg.packet.state in ("established", "related"):
-        return f"being part of a connection that was allowed before ({leg.packet.state})"
-    if any(step.chain.startswith("cali-failsafe") and step.outcome for step in leg.walk.steps):
-        return "a failsafe port, which no policy closes"
-    return f"{end.name}, which has no policy for such packets"
+        return Reason(f"being part of a connection that was allowed before ({leg.packet.state})", leg=leg)
+    failsafe = next((step for step in leg.walk.steps if step.chain.startswith(FAILSAFE) and step.outcome), None)
+    if failsafe:
+        return Reason("a failsafe port, which no policy closes", leg=leg, step=failsafe)
+    return Reason(f"{end.name}, which has no policy for such packets", leg=leg)
 
 
-def _unasked(trace: Trace, leg: Leg) -> str:
+FAILSAFE = "cali-failsafe"
+
+
+def _unasked(trace: Trace, leg: Leg) -> Reason:
+    """Why nobody was asked: a rule of others came first, or nobody is to be asked."""
     if trace.source.kind == "host" and trace.destination.kind == "pod" and trace.source.node == trace.destination.node:
-        return "the node itself, which always reaches its own pods"
-    return f"default: no pod and no host endpoint on {leg.node.name} is asked about it"
+        return Reason("the node itself, which always reaches its own pods", leg=leg)
+    final = [step for step in leg.walk.steps if step.outcome and step.table == "filter" and not step.rule.identity]
+    if final:
+        words = f"a rule that is not Felix's, in chain {final[-1].chain}: no pod and no host endpoint is asked"
+        return Reason(words, leg=leg, step=final[-1])
+    return Reason(f"default: no pod and no host endpoint on {leg.node.name} is asked about it", leg=leg)
 
 
 def _denial(leg: Leg) -> Reason:

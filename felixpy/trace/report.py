@@ -10,15 +10,16 @@ from felixpy.errors import Place, spell
 from felixpy.trace import Leg, Report, Trace
 from felixpy.trace.hits import Hit
 from felixpy.trace.parties import Party
-from felixpy.trace.reasons import Reason, hit_words, reason
+from felixpy.trace.reasons import FAILSAFE, Reason, hit_words, reason
 from felixpy.walk import Packet, Step
 from felixpy.walk.packet import ICMP, WITH_PORTS, parse_address, protocol_number
 
+ENDS = {"drop": "dropped", "reject": "rejected"}
 REWRITING = frozenset({"DNAT", "REDIRECT", "SNAT", "MASQUERADE"})
 
 
 def flow_words(trace: Trace) -> str:
-    """``shop/web → shop/db tcp/5432`` and, if it is not the first packet, the state of its connection."""
+    """``shop/web → shop/db tcp/5432``; if it is not the first packet, the state of its connection, and what is odd."""
     packet, number = trace.packet, _number(trace.packet)
     family = parse_address(packet.source).family
     if number in WITH_PORTS:
@@ -28,7 +29,8 @@ def flow_words(trace: Trace) -> str:
         service = f"{PROTOCOLS[number]} {'echo request' if kind in (8, 128) else f'type {kind} code {code}'}"
     else:
         service = PROTOCOLS.get(number, f"protocol {number}")
-    state = "" if packet.state == "new" else f" ({packet.state})"
+    odd = [*([] if packet.state == "new" else [packet.state]), *(["forged source"] if packet.forged else [])]
+    state = f" ({', '.join(odd)})" if odd else ""
     dnat = f" rewritten to {packet.dnat[0]}{f':{packet.dnat[1]}' if packet.dnat[1] else ''}" if packet.dnat else ""
     return f"{trace.source.name} → {trace.destination.name} {service}{dnat}{state}"
 
@@ -47,7 +49,8 @@ def text(trace: Trace, *, verbose: bool = False) -> Iterator[str]:
     yield f"{verdict}  {flow_words(trace)}"
     yield f"  by {decided.words}"
     if decided.place:
-        yield f"     {_place(decided.place, decided.path)}"
+        says = f": {decided.hit.says}" if decided.hit and decided.hit.says else ""
+        yield f"     {_place(decided.place, decided.path)}{says}"
     rule = decided.hit.matched if decided.hit else decided.step
     if rule and decided.leg:
         yield f"     node {decided.leg.node.name}, {_spot(rule)}: {_body(rule)}"
@@ -81,8 +84,9 @@ def _remarks(trace: Trace, decided: Reason) -> Iterator[str]:
     for party in (trace.source, trace.destination):
         if party.note:
             yield f"note: {party.note}"
-    if trace.missing:
-        yield f"note: it goes on to {', '.join(trace.missing)}, whose rules were not given"
+    for name in trace.missing:
+        way = "comes from" if name == trace.source.node else "goes on to"
+        yield f"note: it {way} {name}, whose rules were not given"
     if trace.pending_allowed is not None and trace.pending_allowed != trace.allowed:
         ends = [report for report in trace.reports if report.pending != report.enforced and report.pending]
         by = f" by {hit_words(ends[-1].pending[-1], ends[-1].end)}" if ends else ""
@@ -101,7 +105,8 @@ def _heading(leg: Leg) -> str:
     way_in = f"in by {leg.walk.in_interface}" if leg.walk.in_interface else "sent by the node"
     way_out = f"out by {leg.walk.out_interface}" if leg.walk.out_interface else "for the node itself"
     if leg.walk.verdict != "accept":
-        way_out = f"{leg.walk.verdict} before it goes {way_out}" if leg.walk.out_interface else leg.walk.verdict
+        end = ENDS[leg.walk.verdict]
+        way_out = f"{end} before it goes {way_out}" if leg.walk.out_interface else end
     return f"{leg.node.name}: {way_in}, {way_out}"
 
 
@@ -126,10 +131,12 @@ def _steps(leg: Leg, decided: Reason) -> Iterator[Line]:
         if not step.applied and not step.unknown:
             continue
         if id(step) in firsts:
-            yield Line(f"{firsts[id(step)].direction} of {firsts[id(step)].name}", step)
+            end = firsts[id(step)]
+            idle = "" if end.hits or end.decided else ": no policy about it"
+            yield Line(f"{end.direction} of {end.name}{idle}", step)
         if id(step) in hits:
             hit, end = hits[id(step)]
-            yield Line(f"{hit.action.lower()}: {hit_words(hit, end)}", hit.matched, 1, hit.place)
+            yield Line(f"{hit.action.lower()}: {hit_words(hit, end, brief=True)}", hit.matched, 1, hit.place)
             continue
         words = f"{step.outcome}: {decided.words}" if step is decided.step else _remarkable(step)
         if words:
@@ -149,7 +156,8 @@ def _remarkable(step: Step) -> str:
         return f"logged: {_body(step)}"
     if step.outcome:
         words = next((text for text in step.rule.comments if not text.startswith("cali:")), "")
-        return f"{step.outcome}: {words or _body(step)}"
+        kept_open = f"a failsafe port, {_body(step)}" if step.chain.startswith(FAILSAFE) else ""
+        return f"{step.outcome}: {words or kept_open or _body(step)}"
     if not step.rule.identity:
         return f"not Felix's: {_body(step)}"
     return ""
@@ -226,6 +234,8 @@ def _reason(decided: Reason) -> dict[str, Any]:
     found: dict[str, Any] = {"words": decided.words}
     if decided.place:
         found |= {"file": decided.place.file, "line": decided.place.line, "path": spell(decided.path)}
+    if decided.hit and decided.hit.says:
+        found["says"] = decided.hit.says
     if decided.leg:
         found["node"] = decided.leg.node.name
     rule = decided.hit.matched if decided.hit else decided.step

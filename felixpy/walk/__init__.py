@@ -85,11 +85,14 @@ LOOPBACK = "lo"
 
 
 class Walker:
-    """Walks packets through one node's rules, each chain made ready once."""
+    """Walks packets through one node's rules, each chain made ready once.
 
-    def __init__(self, dump: Dump, machine: Machine | None = None) -> None:
+    Sets that the dump shares with that of another walker `like` this one are not read again.
+    """
+
+    def __init__(self, dump: Dump, machine: Machine | None = None, like: Walker | None = None) -> None:
         self.dump, self.machine = dump, machine or Machine()
-        self._sets = SetLibrary(dump.sets)
+        self.sets: SetLibrary = SetLibrary(dump.sets, like.sets if like else None)
         self._codes: dict[tuple[int, str, str], Code] = {}
         self._local: dict[int, dict[str, frozenset[int]]] = {}
         own = {name: [parse_address(text) for text in texts] for name, texts in self.machine.interfaces.items()}
@@ -237,7 +240,7 @@ class Walker:
     def _line(self, family: int, table: str, rule: Rule) -> Line:
         tests: list[Test | None] = []
         unknown: list[str] = []
-        context = Context(family, self._sets)
+        context = Context(family, self.sets)
         # Sets are the dearest to ask, so they come last; the order of criteria means nothing.
         for match in sorted(rule.matches, key=lambda match: match.module == "set"):
             try:

@@ -85,6 +85,17 @@ class Members:
         readers = [READERS[kind][side] for kind, side in zip(self.dimensions, sides, strict=False)]
         return lambda run: self._holds(tuple(read(run) for read in readers))
 
+    def nets(self) -> Nets:
+        """The members of a set of one dimension, the longest masks first."""
+        if self._nets is None:
+            self._nets = self._read_nets()
+        return self._nets
+
+    def rows(self) -> Iterator[Member]:
+        """The members of a set of several dimensions, those that decide before others first."""
+        found = [member for text in self.saved.members for member in self._members(text)]
+        yield from sorted(found, key=lambda member: member.lengths, reverse=True)
+
     def _one_source(self, run: Run) -> bool:
         return self._contains(run.source)
 
@@ -92,9 +103,7 @@ class Members:
         return self._contains(run.destination)
 
     def _contains(self, address: int) -> bool:
-        if self._nets is None:
-            self._nets = self._read_nets()
-        for mask, nets in self._nets:
+        for mask, nets in self._nets or self.nets():
             found = nets.get(address & mask)
             if found is not None:
                 return found
@@ -168,10 +177,10 @@ class Members:
 
 
 class SetLibrary:
-    """The saved sets of a node by name, each put in order once."""
+    """The saved sets of a node by name, each put in order once; what `before` has as well is taken from there."""
 
-    def __init__(self, saved: Mapping[str, SavedSet] | None) -> None:
-        self._saved = saved or {}
+    def __init__(self, saved: Mapping[str, SavedSet] | None, before: SetLibrary | None = None) -> None:
+        self._saved, self._before = saved or {}, before
         self._known: dict[str, Members] = {}
 
     def get(self, name: str) -> Members:
@@ -179,8 +188,17 @@ class SetLibrary:
         if name not in self._known:
             if name not in self._saved:
                 raise UnknownSet(f"set {name}, which was not given")
-            self._known[name] = Members(self._saved[name])
+            self._known[name] = self._read(self._saved[name])
         return self._known[name]
+
+    def _read(self, saved: SavedSet) -> Members:
+        if self._before and self._before.has(saved):
+            return self._before.get(saved.name)
+        return Members(saved)
+
+    def has(self, saved: SavedSet) -> bool:
+        """Whether this very set is among those here."""
+        return self._saved.get(saved.name) is saved
 
 
 def _ports(text: str) -> Iterable[tuple[int, int]]:

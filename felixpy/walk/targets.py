@@ -167,9 +167,11 @@ def spell_end(address: int, port: int, family: int) -> str:
 
 def _source(arguments: Arguments, family: int) -> Act:
     words = arguments["--to-source"]
-    _end(words, family)
+    address, _ = _end(words, family)
 
     def act(run: Run) -> str:
+        if address is not None:
+            run.source = address
         run.rewritten["source"] = words
         return ACCEPT
 

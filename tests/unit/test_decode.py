@@ -105,6 +105,16 @@ def test_known_names(name: str, words: str) -> None:
     assert meaning.known
 
 
+def test_chains_of_host_interfaces_are_those_of_their_node() -> None:
+    """Every node calls them alike, above all those of the endpoints for all interfaces."""
+    hosts = [host_endpoint(f"{node}-all", "*", f"192.0.2.{n}", node=node) for n, node in enumerate(("node1", "node2"))]
+    whole = cluster(*hosts)
+    for node in ("node1", "node2"):
+        found = Decoder(whole, [Compiler(whole).compile(node)]).decode("cali-fh-any-interface-at-all")
+        assert found.words == f"packets for the node that came in by HostEndpoint {node}-all"
+    assert Decoder(whole).decode("cali-fh-any-interface-at-all").known
+
+
 def test_groups_name_their_members() -> None:
     found = decoder()
     (group,) = {name for index in found.indices() for name in index.chains if name.startswith("cali-gi-")}
@@ -166,7 +176,9 @@ def test_facts_tell_selector_rules_and_members() -> None:
     assert chain["selector"] == ["app == 'db'"]
     assert chain["tier"] == ["default, order none, so last"]
     assert chain["reached from"] == ["cali-tw-cali0123456789a"]
-    assert chain["rules"][0] == "# spec.ingress[0] (cluster.yaml:1)"
+    says = 'allow tcp port 80 from endpoints and network sets with app == "web"'
+    assert chain["rules"][0] == f"# spec.ingress[0]: {says} (cluster.yaml:1)"
+    assert chain["applies to"] == ['endpoints with app == "db"']
     assert "--dports 80" in chain["rules"][1]
     members = dict(found.decode(SET).facts)
     assert members["members"] == ["10.65.0.2 (default/web)", "198.51.100.0/24"]
@@ -267,7 +279,7 @@ def test_comments_say_which_policy_rule_is_drawn() -> None:
     at = next(n for n, line in enumerate(lines) if line.startswith("-A cali-pi-np/default/allow "))
     assert lines[at - 3 : at] == [
         "# cali-pi-np/default/allow: ingress rules of NetworkPolicy default/allow (cluster.yaml:1)",
-        "#   spec.ingress[0]",
+        '#   spec.ingress[0]: allow tcp port 80 from endpoints and network sets with app == "web"',
         f'#   {SET}: addresses of endpoints and network sets with app == "web" (cluster.yaml:1)',
     ]
     assert "#   cali+: every pod's interface on the node" in lines

@@ -16,7 +16,7 @@ from felixpy.model import Cluster, Host, NamedPort, PortRange, Rule, Side
 from felixpy.trace import Nodes, Trace, Tracer, promoted
 from felixpy.trace.question import Question, Target, parse_icmp, parse_target
 from felixpy.trace.reasons import reason
-from felixpy.trace.report import document, text
+from felixpy.trace.report import document, flow_words, text
 from tests.clusters import (
     ALLOW,
     DENY,
@@ -249,12 +249,15 @@ def test_a_node_that_masquerades_is_the_sender_from_there_on() -> None:
     pools = (pool("10.65.0.0/24", nat_outgoing=True),)
     found = trace("shop/db-0", "host:node2:80", *pools)
     assert [leg.packet.source for leg in found.legs] == ["10.65.0.3", "192.0.2.1"]
+    fixed = trace("shop/db-0", "host:node2:80", *pools, settings={"NATOutgoingAddress": "192.0.2.77"})
+    assert [leg.packet.source for leg in fixed.legs] == ["10.65.0.3", "192.0.2.77"]
 
 
 def test_interfaces_of_the_machine() -> None:
     hosts = {"node1": Host(interfaces={"lo": (), "bond0": ("192.0.2.1/24",), "eth9": ("10.9.9.9/24",)})}
     assert trace("internet", "shop/db-0:80", hosts=hosts).legs[0].walk.in_interface == "bond0"
-    assert trace("internet", "10.9.9.9:80", hosts=hosts).destination.node == "node1"
+    other = trace("internet", "10.9.9.9:80", hosts=hosts)
+    assert (other.destination.node, other.legs[0].walk.in_interface) == ("node1", "eth9")
     endpoint = host_endpoint("uplink", "ens5", "192.0.2.1")
     assert trace("internet", "shop/db-0:80", endpoint).legs[0].walk.in_interface == "ens5"
 
@@ -428,6 +431,21 @@ def test_reasons(source: str, destination: str, more: dict[str, Any], words: str
     assert words in reason(trace(source, destination, **more)).words
 
 
+def test_ends_are_those_of_the_node_that_the_packet_is_on() -> None:
+    everywhere = [host_endpoint(f"{name}-all", "*", node=name) for name in ("node1", "node2")]
+    for name in ("node1", "node2"):
+        lines = list(text(trace("internet", f"host:{name}:22", *everywhere)))
+        assert any(line.startswith(f"  ingress of HostEndpoint {name}-all  [filter") for line in lines)
+        assert "  accept: a failsafe port, which no policy closes  [filter cali-failsafe-in 1]" in lines
+    forwarded = list(text(trace("internet", "shop/db-0:80", *everywhere)))
+    assert any(line.startswith("  ingress of HostEndpoint node1-all: no policy about it  [") for line in forwarded)
+
+
+def test_odd_packets_are_told_to_be_odd() -> None:
+    found = trace("shop/db-0", "internet:80", forged=True, state="established")
+    assert flow_words(found) == "shop/db-0 → internet tcp/80 (established, forged source)"
+
+
 def test_reasons_of_host_endpoints() -> None:
     uplink = host_endpoint("uplink", "eth0", "192.0.2.1")
     found = trace("internet", "host:node1:22", uplink)
@@ -443,16 +461,15 @@ def test_reasons_of_host_endpoints() -> None:
 
 GOLDEN = """\
 DENIED  shop/web-5c8d7f9b6-4k2wz → shop/db-0 tcp/80
-  by the end of tier default: policies there apply, NetworkPolicy shop/only-sql the last, and none allows it
+  by the end of tier default, where no policy allows it (asked last: NetworkPolicy shop/only-sql)
      node node1, filter cali-tw-calidb-0 7: -m comment --comment "End of tier default. Drop if no policies passed \
 packet" -m mark --mark 0x0/0x20000 -j DROP
 
-node1: in by caliweb, drop before it goes out by calidb-0
+node1: in by caliweb, dropped before it goes out by calidb-0
   egress of pod shop/web-5c8d7f9b6-4k2wz  [filter cali-fw-caliweb 3]
     allow: the profile of namespace shop, egress rule 1  cluster.yaml:1  [filter cali-pro-kns.shop 1]
   ingress of pod shop/db-0  [filter cali-tw-calidb-0 3]
-    deny: the end of tier default: policies there apply, NetworkPolicy shop/only-sql the last, and none allows it  \
-[filter cali-tw-calidb-0 7]
+    deny: the end of tier default, where no policy allows it  [filter cali-tw-calidb-0 7]
 """
 
 
@@ -466,10 +483,11 @@ def test_a_denial_shows_the_rule_that_matched() -> None:
     found = trace("internet", "shop/db-0:80", shut)
     lines = list(text(found))
     assert lines[1] == "  by GlobalNetworkPolicy shut (tier default), ingress rule 2"
-    assert lines[2] == "     cluster.yaml:1  spec.ingress[0]"
+    assert lines[2] == "     cluster.yaml:1  spec.ingress[0]: deny tcp port 80"
     assert "filter cali-pi-gnp/shut 3: -p tcp -m multiport --dports 80 -j MARK" in lines[3]
     shown = document(found)["reason"]
     assert (shown["file"], shown["line"], shown["path"]) == ("cluster.yaml", 1, "spec.ingress[0]")
+    assert shown["says"] == "deny tcp port 80"
     assert (shown["rule"]["chain"], shown["rule"]["number"]) == ("cali-pi-gnp/shut", 3)
 
 
@@ -542,6 +560,10 @@ def test_other_nodes_have_no_dump() -> None:
     on_the_way = from_dump(saved(), whole).trace(Question(source="shop/db-0", destination="other/far", port=80))
     assert (on_the_way.allowed, on_the_way.missing) == (True, ("node2",))
     assert "  note: it goes on to node2, whose rules were not given" in text(on_the_way)
+    from_there = from_dump(saved(), whole).trace(Question(source="other/far", destination="shop/db-0", port=80))
+    assert (from_there.allowed, from_there.missing) == (True, ("node2",))
+    assert [leg.node.name for leg in from_there.legs] == ["node1"]
+    assert "  note: it comes from node2, whose rules were not given" in text(from_there)
     with pytest.raises(UsageError, match="the packet passes node2, whose rules were not given"):
         from_dump(saved(), whole).trace(Question(source="internet", destination="other/far", port=80))
 
@@ -557,6 +579,10 @@ def test_foreign_rules_are_told() -> None:
 
     dropped = with_rule("-p tcp -j DROP")
     assert reason(dropped).words == "a rule that is not Felix's, in chain FORWARD"
+    accepted = reason(with_rule("-p tcp -j ACCEPT"))
+    assert accepted.words == "a rule that is not Felix's, in chain FORWARD: no pod and no host endpoint is asked"
+    assert accepted.step
+    assert accepted.step.rule.number == 1
     odd = with_rule("-m owner --uid-owner 0 -j DROP")
     assert (odd.allowed, odd.certain) == (True, False)
     shown = list(text(odd))

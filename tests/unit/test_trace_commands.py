@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from felixpy.cli.annotate import annotate
 from felixpy.cli.decode import decode
-from felixpy.cli.trace import _fitted, trace
+from felixpy.cli.screen import fitted
+from felixpy.cli.trace import trace
 from felixpy.errors import FelixpyError
 from tests.conformance.recordings import ROOT
 
@@ -71,9 +72,9 @@ def test_verbose() -> None:
     ],
 )
 def test_dumps(manifests: tuple[str, ...], source: str, destination: str, more: tuple[str, ...]) -> None:
+    """The node is that whose pods have chains in the dump, unless one is named."""
     dumps = ("--rules", str(RULES), "--ipsets", str(SETS))
-    node = () if "--node" in manifests or not manifests else ("--node", "node1")
-    out = run("trace", source, destination, *manifests, *dumps, *node, *more)
+    out = run("trace", source, destination, *manifests, *dumps, *more)
     assert out.startswith("DENIED")
     assert "by NetworkPolicy catfacts/application-catfacts.facts (tier application-catfacts), ingress" in out
 
@@ -84,7 +85,7 @@ def test_on_a_terminal_lines_fit_and_the_verdict_has_a_colour(plain: bool, monke
     monkeypatch.setenv("COLUMNS", "72")
     monkeypatch.setenv("NO_COLOR", "1" if plain else "")
     line = "DENIED  a b c" + " and more" * 20
-    folded, cut = _fitted(line, cut=False), _fitted(line, cut=True)
+    folded, cut = fitted(line), fitted(line, cut=True)
     colour = 0 if plain else len("\x1b[31m\x1b[0m")
     assert max(len(part) for part in folded.splitlines()) <= 72 + colour
     assert folded.replace("\n    ", " ").endswith(line[7:])
@@ -104,7 +105,8 @@ def test_rules_from_stdin_and_of_both_families() -> None:
         (("trace", WORKER, FACTS, MANIFESTS, "-4", "-6"), "exclude each other"),
         (("trace", WORKER, FACTS, MANIFESTS, "--ipsets", str(SETS)), "--ipsets goes with --rules"),
         (("trace", WORKER, FACTS, MANIFESTS, "--rules", "gone"), "gone: No such file"),
-        (("trace", WORKER, FACTS, MANIFESTS, "--rules", str(RULES)), "say which with --node: node1, node2"),
+        (("trace", WORKER, FACTS, MANIFESTS, "--rules", str(RULES), "--netns", "x"), "--netns and --rules exclude"),
+        (("trace", WORKER, FACTS, MANIFESTS, "--rules", str(SETS)), "there is no table in it"),
         (("trace", WORKER, FACTS, "--rules", str(RULES), "--rules", str(RULES)), "a dump of IPv4 was given already"),
         (("trace", WORKER, FACTS, MANIFESTS, "--interface", "eth0=192.0.2.1/24"), "say which with --node"),
         (("trace", WORKER, "catfacts/db", MANIFESTS), "did you mean catfacts/db-5c8d7f9b6-4k2wz"),

@@ -1,0 +1,107 @@
+"""``felixpy explain``: what a pod, host endpoint, policy or tier is to Felix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from felixpy.cli import invocation
+from felixpy.cli.options import (
+    DialectName,
+    Filenames,
+    HostFile,
+    Interfaces,
+    Live,
+    NodeName,
+    NoExpand,
+    Paths,
+    Quiet,
+    Settings,
+    Strict,
+)
+from felixpy.cli.render import Output
+from felixpy.errors import UsageError
+
+if TYPE_CHECKING:
+    from felixpy.explain import EndpointExplanation, Explainer, PolicyExplanation, TierExplanation
+
+HOSTS = ("hostendpoint", "hep")
+TIERS = ("tier",)
+
+
+def explain(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="pod, deployment …, hep, policy, netpol, gnp, cnp …, or tier.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="[NAMESPACE/]NAME", help="Which one.")],
+    paths: Paths = None,
+    filename: Filenames = None,
+    node: NodeName = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where bare names are.")] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Whole lists instead of the first few.")] = False,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
+    dialect: DialectName = "v3.32",
+    set_: Settings = None,
+    interface: Interfaces = None,
+    host_file: HostFile = None,
+    live: Live = False,
+    no_expand: NoExpand = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what applies to a pod or host endpoint, or what a policy or tier does, in words.
+
+    For a pod: tiers, policies and profiles in order, both ways, and which policies name it. For a policy: whom it
+    selects, its rules, whom these mean today, its chains and sets, and what is odd about it.
+
+    \b
+    Examples:
+      felixpy explain pod shop/db-0 shop/
+      felixpy explain deployment shop/web -f shop/
+      felixpy explain netpol shop/db shop/          either kind of NetworkPolicy
+      felixpy explain policy gnp/default-deny shop/ -v
+      felixpy explain tier security shop/
+      felixpy explain hep node1-eth0 shop/ --interface eth0=192.0.2.1/24
+    """
+    from felixpy.cli.screen import page
+    from felixpy.compiler import Compiler, only_node
+    from felixpy.explain import Explainer
+    from felixpy.explain.report import document, text
+    from felixpy.trace import Nodes
+
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
+    machine = invocation.gather_host(interface or (), host_file, live=live)
+    given = [*(paths or ()), *(filename or ())]
+    cluster = invocation.load_cluster(
+        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
+    )
+    hosts = {node or only_node(cluster): machine} if machine.interfaces is not None else {}
+    nodes = Nodes(Compiler(cluster, invocation.find_dialect(dialect)), hosts=hosts, settings=settings)
+    found = _found(Explainer(nodes, namespace=namespace), kind, name)
+    if output is Output.json:
+        import json
+
+        invocation.emit(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+    else:
+        invocation.emit(page(text(found, verbose=verbose)))
+
+
+def _found(explainer: Explainer, kind: str, name: str) -> EndpointExplanation | PolicyExplanation | TierExplanation:
+    from felixpy.explain.naming import POLICY_KINDS, meant_kind, singular
+    from felixpy.trace.parties import MAKERS, SHORT
+
+    word = singular(kind)
+    maker = SHORT.get(word, word)
+    if maker in MAKERS:
+        if maker == "pod":
+            return explainer.pod(name)
+        space, slash, workload = name.rpartition("/")
+        return explainer.pod(f"{space}{slash}{maker}/{workload}")
+    if word in HOSTS:
+        return explainer.host(name)
+    if word in TIERS:
+        return explainer.tier(name)
+    if word in POLICY_KINDS:
+        return explainer.policy(name, POLICY_KINDS[word])
+    raise UsageError(f"{kind} is no kind that can be explained{meant_kind(kind, [*MAKERS, *HOSTS, *TIERS])}")

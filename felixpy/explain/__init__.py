@@ -1,0 +1,83 @@
+"""What a pod, host endpoint, policy or tier is to Felix, in words: what applies to it, whom it selects, who names it.
+
+    naming     policies and tiers as people name them
+    phrases    selectors and rules in words
+    lines      rules as lines, with those whom they mean today
+    endpoints  pods and host endpoints
+    policies   policies and tiers
+    values     what explanations are made of
+    report     all of it as text and JSON
+
+Which policies apply where is what the compiler resolved; nothing is worked out a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from felixpy.errors import UsageError
+from felixpy.explain.endpoints import Endpoints, hosts_of, local_host, local_workload
+from felixpy.explain.lines import Population, RuleLines
+from felixpy.explain.naming import find_policy, meant_tier
+from felixpy.explain.policies import Policies
+from felixpy.explain.values import EndpointExplanation, PolicyExplanation, TierExplanation
+from felixpy.trace.nodes import Nodes
+from felixpy.trace.parties import Directory, Party
+
+__all__ = ["EndpointExplanation", "Explainer", "PolicyExplanation", "TierExplanation"]
+
+
+class Explainer:
+    """Explains the objects of a cluster; bare names are looked up in `namespace`."""
+
+    def __init__(self, nodes: Nodes, *, namespace: str = "") -> None:
+        self.nodes, self.cluster, self.namespace = nodes, nodes.cluster, namespace
+        lines = RuleLines(Population(nodes.cluster))
+        self._endpoints, self._policies = Endpoints(lines), Policies(lines, nodes)
+
+    def pod(self, name: str) -> EndpointExplanation:
+        """A pod, or the first of a workload's. Raises UsageError for names that mean none."""
+        party = self._pod(name)
+        pod = party.workload
+        assert pod
+        resolution = self.nodes.compiler.resolve(pod.node, self.nodes.hosts.get(pod.node), self.nodes.settings)
+        found = self._endpoints.workload(pod, local_workload(resolution.workloads, pod))
+        return replace(found, remarks=(party.note, *found.remarks)) if party.note else found
+
+    def _pod(self, name: str) -> Party:
+        directory = Directory(self.cluster, self.nodes.book, "", self.namespace)
+        wrong: UsageError | None = None
+        for family in (4, 6):
+            try:
+                party = directory.find(name, family)
+            except UsageError as reason:
+                wrong = wrong or reason
+                continue
+            if party.workload is None:
+                raise UsageError(f"{name} is no pod")
+            return party
+        assert wrong
+        raise wrong
+
+    def host(self, name: str) -> EndpointExplanation:
+        """A host endpoint. Raises UsageError for none of that name."""
+        found = hosts_of(self.cluster, name)
+        if not found:
+            known = ", ".join(sorted({host.name for host in self.cluster.host_endpoints})) or "none"
+            raise UsageError(f"{name}: no such host endpoint; the input has {known}")
+        endpoint = found[0]
+        host = self.nodes.hosts.get(endpoint.node)
+        resolution = self.nodes.compiler.resolve(endpoint.node, host, self.nodes.settings)
+        return self._endpoints.host(endpoint, local_host(resolution.hosts, endpoint))
+
+    def policy(self, name: str, kinds: Sequence[str]) -> PolicyExplanation:
+        """A policy of one of these kinds. Raises UsageError for none and for several."""
+        return self._policies.policy(find_policy(self.cluster, name, kinds, self.namespace))
+
+    def tier(self, name: str) -> TierExplanation:
+        """A tier. Raises UsageError for none of that name."""
+        names = {*self.cluster.tiers, *(policy.tier for policy in self.cluster.policies)}
+        if name not in names:
+            raise UsageError(f"{name}: no such tier{meant_tier(name, names)}")
+        return self._policies.tier(name)

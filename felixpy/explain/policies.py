@@ -1,0 +1,142 @@
+"""What a policy or tier is: whom it selects, where it is enforced, what its rules say, and what is odd about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from felixpy.decode.legend import Direction
+from felixpy.decode.phrases import selector_words
+from felixpy.decode.rules import RuleIndex
+from felixpy.explain.lines import RuleLines, Thing, named
+from felixpy.explain.values import PolicyExplanation, PolicySide, TierExplanation, TierPolicy
+from felixpy.model import HostEndpoint, NetworkSet, Policy, Tier
+from felixpy.names import limited
+from felixpy.plan.policies import POLICY_PREFIXES
+from felixpy.resolve import Shared
+from felixpy.trace.nodes import Nodes
+
+DROPS = "what no policy of the tier allows, its end drops"
+PASSES = "what no policy of the tier decides goes on to the next tier"
+
+DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
+
+
+class Policies:
+    """Explains policies and tiers of a cluster."""
+
+    def __init__(self, lines: RuleLines, nodes: Nodes) -> None:
+        self.lines, self.cluster, self.nodes = lines, lines.cluster, nodes
+        self.dialect = nodes.compiler.dialect
+
+    def policy(self, policy: Policy) -> PolicyExplanation:
+        chosen = self.lines.population.select(policy.selector, sets=False)
+        by_node = Counter(thing.node for thing in chosen if not isinstance(thing, NetworkSet))
+        tier = self.cluster.tiers.get(policy.tier)
+        index = self._index(sorted(by_node)) if not policy.staged else None
+        sides = tuple(self._side(policy, direction, index, sorted(by_node)) for direction in DIRECTIONS)
+        return PolicyExplanation(
+            name=str(policy.key),
+            place=self.lines.place(policy.source),
+            tier=policy.tier,
+            order=policy.order,
+            staged=policy.staged,
+            kinds=tuple(_kinds(policy)),
+            selector=policy.selector or "all()",
+            words=selector_words(policy.selector, sets=False),
+            selects=named(chosen),
+            by_node=dict(sorted(by_node.items())),
+            sides=sides,
+            end=_end(policy, tier),
+            remarks=tuple(self._remarks(policy, chosen, index)),
+        )
+
+    def _index(self, nodes: Sequence[str]) -> RuleIndex | None:
+        """The first node that enforces the policy; on the others its chains are the same or nearly so."""
+        node = self.nodes.get(nodes[0]) if nodes else None
+        return node.index if node else None
+
+    def _side(self, policy: Policy, direction: Direction, index: RuleIndex | None, nodes: Sequence[str]) -> PolicySide:
+        applies = policy.ingress if direction == "ingress" else policy.egress
+        chain = limited(POLICY_PREFIXES[direction], self.dialect.policy_id(policy)) if not policy.staged else ""
+        spots = index.chains.get(chain, ()) if index else ()
+        tables = dict.fromkeys(spot.table for spot in spots)
+        return PolicySide(
+            direction=direction,
+            applies=applies,
+            chain=chain if spots else "",
+            hash=spots[0].chain.hashes[-1] if spots and spots[0].chain.hashes else "",
+            tables=tuple(tables),
+            nodes=tuple(nodes) if spots else (),
+            rules=self.lines.of(policy, direction),
+        )
+
+    def _remarks(self, policy: Policy, chosen: Sequence[Thing], index: RuleIndex | None) -> Iterator[str]:
+        if policy.staged:
+            yield "it is staged: nothing of it is enforced; trace tells what it would do"
+        if not chosen:
+            yield "it selects nobody, so no node has its chains"
+        elif (policy.do_not_track or policy.pre_dnat) and not any(isinstance(t, HostEndpoint) for t in chosen):
+            yield "only host endpoints heed it, and it selects none"
+        if policy.tier not in self.cluster.tiers:
+            yield f"there is no tier {policy.tier}: Felix takes it for the last one, which drops at its end"
+        for direction in DIRECTIONS:
+            rules = policy.inbound if direction == "ingress" else policy.outbound
+            applies = policy.ingress if direction == "ingress" else policy.egress
+            if rules and not applies:
+                yield f"it has {direction} rules without effect: {direction} is none of its types"
+            elif applies and not rules and not policy.staged:
+                yield f"it has no {direction} rule, so it allows nothing of {direction}"
+        for problem in index.ruleset.refused if index else ():
+            if problem.subject == str(policy.key):
+                yield f"no kernel takes one of its rules: {problem.reason}"
+
+    # --- tiers
+
+    def tier(self, name: str) -> TierExplanation:
+        """A tier that exists, or that a policy names."""
+        ordered = Shared(self.cluster, self.dialect, spoofing=True, suppress_overlaps=False).tiers
+        names = [tier.name for tier, _ in ordered]
+        here = next(((tier, policies) for tier, policies in ordered if tier.name == name), None)
+        tier, policies = here or (self.cluster.tiers[name], ())
+        at = names.index(name) if here else -1
+        return TierExplanation(
+            name=name,
+            exists=name in self.cluster.tiers,
+            order=tier.order,
+            before=names[at - 1] if at > 0 else "",
+            after=names[at + 1] if 0 <= at < len(names) - 1 else "",
+            policies=tuple(map(self._in_tier, policies)),
+            end=PASSES if tier.passes else DROPS,
+        )
+
+    def _in_tier(self, policy: Policy) -> TierPolicy:
+        applies = {"ingress": policy.ingress, "egress": policy.egress}
+        return TierPolicy(
+            name=str(policy.key),
+            place=self.lines.place(policy.source),
+            order=policy.order,
+            staged=policy.staged,
+            directions=tuple(direction for direction in DIRECTIONS if applies[direction]),
+            words=selector_words(policy.selector, sets=False),
+            selects=self.lines.population.who(policy.selector, sets=False),
+        )
+
+
+def _kinds(policy: Policy) -> Iterator[str]:
+    """What is special about where a policy is enforced."""
+    if policy.do_not_track:
+        yield "doNotTrack: before connection tracking"
+    if policy.pre_dnat:
+        yield "preDNAT: before destinations are rewritten"
+    if policy.apply_on_forward and not policy.do_not_track and not policy.pre_dnat:
+        yield "applyOnForward: for what host endpoints forward, too"
+    if policy.everywhere:
+        yield "AssumeNeededOnEveryNode: its chains are on every node"
+
+
+def _end(policy: Policy, tier: Tier | None) -> str:
+    """What becomes of packets that the tier's policies leave undecided."""
+    if policy.staged or policy.do_not_track or policy.pre_dnat:
+        return ""
+    return PASSES if tier and tier.passes else DROPS

@@ -1,0 +1,95 @@
+"""Which era of Felix made the rules that are there.
+
+Every rule's hash covers its wording and that of the rules above it, so each era gives its own; marks, comments and
+layout differ even where policies are the same. The era that gives most of the hashes is the one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from felixpy.dataplane.current import HISTORIC, State
+from felixpy.dialects import DIALECTS
+from felixpy.errors import FelixpyError
+from felixpy.ruleset import Ruleset
+
+STRANGE = 0.5
+"""Where so few of the rules are known the manifests are hardly those of the node."""
+
+SIGNS = (
+    (re.compile(r'"(?:Global|Staged|Kubernetes)?\w*NetworkPolicy \S+ (?:in|e)gress"'), "v3.32"),
+    (re.compile(r'"Policy \S+ (?:in|e)gress"'), "v3.28 to v3.31"),
+    (re.compile(r'"Start of policies"'), "v3.8"),
+)
+"""Comments by which rules show their era, whatever the policies are; the first that is there counts."""
+
+SURE = 0.9
+"""With so many of the rules known nobody looks further: what is missing was changed since."""
+
+MARGIN = 0.1
+"""By so much another era has to know more."""
+
+Compile = Callable[[str], Ruleset]
+"""Compiles the node in the dialect of that name. Raises FelixpyError where it cannot."""
+
+
+class Era(NamedTuple):
+    """A dialect, and how many of the rules that are there it gives."""
+
+    dialect: str
+    known: int
+    rules: int
+
+    @property
+    def share(self) -> float:
+        return self.known / self.rules if self.rules else 1.0
+
+    def __str__(self) -> str:
+        return f"{self.dialect} gives {self.known} of the {self.rules} rules that are there"
+
+
+def strange(era: Era, rules: str) -> str:
+    """What to say if hardly any of the rules that are there are known, "" if enough are; `rules` is their text."""
+    if era.share >= STRANGE:
+        return ""
+    sign = next((f", and comments are those of Felix {name}" for pattern, name in SIGNS if pattern.search(rules)), "")
+    return (
+        f"only {era.known} of the {era.rules} rules of Felix that are there are known{sign}: perhaps the manifests, or "
+        "settings such as IptablesMarkMask, are not this node's"
+    )
+
+
+def rate(state: State, ruleset: Ruleset) -> Era:
+    """How many of Felix's rules that are there a compiled node has, hash for hash."""
+    known = {
+        identity for table in ruleset.tables.values() for chain in table.all_chains() for identity in chain.hashes
+    }
+    there = list(_hashes(state))
+    return Era(ruleset.dialect, sum(identity in known for identity in there), len(there))
+
+
+def _hashes(state: State) -> Iterator[str]:
+    for table in state.tables.values():
+        for name in table.chains:
+            found = (rule.identity for rule in table.rules(name))
+            yield from (identity for identity in found if identity not in ("", HISTORIC))
+
+
+def likeliest(state: State, ruleset: Ruleset, compile_as: Compile) -> Era:
+    """The era that the rules are of: that of the ruleset unless another one knows clearly more of them."""
+    own = rate(state, ruleset)
+    if own.share >= SURE:
+        return own
+    best = own
+    for name in DIALECTS:
+        if name == ruleset.dialect:
+            continue
+        try:
+            found = rate(state, compile_as(name))
+        except FelixpyError:  # a dialect may have no words for a policy
+            continue
+        if found.share > best.share:
+            best = found
+    return best if best.share >= own.share + MARGIN else own
