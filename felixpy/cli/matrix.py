@@ -1,0 +1,255 @@
+"""``felixpy matrix``: who reaches whom, on what."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+
+import typer
+
+from felixpy.cli import invocation
+from felixpy.cli.dumps import Dumps, SetDump, likely_node, read_saved
+from felixpy.cli.options import (
+    DialectName,
+    Filenames,
+    HostFile,
+    Interfaces,
+    NodeName,
+    NoExpand,
+    Paths,
+    Quiet,
+    Settings,
+    Strict,
+)
+from felixpy.errors import UsageError
+
+if TYPE_CHECKING:
+    from felixpy.compiler import Compiler
+    from felixpy.config import Setting
+    from felixpy.dump import Dump
+    from felixpy.flows import Connectivity, Flow
+    from felixpy.flows.pairs import Focus, Pairs
+    from felixpy.flows.pictures import Matrix
+    from felixpy.model import Host
+    from felixpy.trace.nodes import Nodes
+
+
+class Output(StrEnum):
+    """What comes out."""
+
+    table = "table"
+    lines = "lines"
+    grid = "grid"
+    csv = "csv"
+    json = "json"
+    dot = "dot"
+    svg = "svg"
+
+
+class By(StrEnum):
+    """What a row stands for."""
+
+    workload = "workload"
+    pod = "pod"
+
+
+READABLE = 30
+"""So many lines are read at one glance; of more a grid is made, on a terminal that has room for it."""
+
+MOST_COLUMNS = 60
+"""A grid in a pipe has no more columns."""
+
+AT_ONCE = 4096
+"""Lines that are written together."""
+
+UNNAMED = "this node"
+
+
+def matrix(
+    paths: Paths = None,
+    filename: Filenames = None,
+    output: Annotated[
+        Output,
+        typer.Option("--output", "-o", help="A table is lines, or a grid where that reads better on a terminal."),
+    ] = Output.table,
+    by: Annotated[
+        By, typer.Option("--by", help="Each pod, or the pods of a workload together if all of them fare alike.")
+    ] = By.workload,
+    focus: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--focus", metavar="NAME", help="Only what touches NS, NS/NAME, KIND/NAME, an IP or a CIDR."),
+    ] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only what touches a namespace.")] = "",
+    ports: Annotated[
+        str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (X) and no (.).")
+    ] = "",
+    external: Annotated[bool, typer.Option("--external/--no-external", help="Addresses that are no pod's.")] = True,
+    hosts: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--hosts/--no-hosts", help="Nodes themselves. Default: if there are host endpoints."),
+    ] = None,
+    every_icmp: Annotated[
+        bool, typer.Option("--every-icmp", help="Count types of ICMP that open no connection, too.")
+    ] = False,
+    rules: Dumps = None,
+    ipsets: SetDump = None,
+    node: NodeName = None,
+    dialect: DialectName = "v3.32",
+    set_: Settings = None,
+    interface: Interfaces = None,
+    host_file: HostFile = None,
+    no_expand: NoExpand = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say who reaches whom on what: exactly, through the rules of all nodes.
+
+    \b
+    Examples:
+      felixpy matrix shop/                              all workloads, and addresses outside
+      felixpy matrix shop/ -o lines | grep ' => shop/db'
+      felixpy matrix shop/ --focus shop/db              who touches the database
+      felixpy matrix shop/ --focus 10.1.0.0/16          what those addresses reach, and who reaches them
+      felixpy matrix shop/ --ports 80,443,53/udp        a table of yes and no
+      felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
+      felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
+    """
+    from felixpy.compiler import Compiler
+    from felixpy.flows import survey
+    from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
+    from felixpy.model import Cluster
+
+    if ipsets and not rules:
+        raise UsageError("--ipsets goes with --rules")
+    chosen = parse_ports(ports)
+    wanted = parse_wanted([*(focus or ()), *filter(None, [namespace])])
+    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
+    machine = invocation.gather_host(interface or (), host_file, live=False)
+    given = [*(paths or ()), *(filename or ())]
+    dump = _dump(rules, ipsets) if rules else None
+    cluster = Cluster()
+    if given or not dump:
+        cluster = invocation.load_cluster(
+            given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
+        )
+    nodes = _nodes(Compiler(cluster, invocation.find_dialect(dialect)), settings, machine, node, dump)
+    found = survey(nodes, ports=chosen, nets=wanted.nets, every_icmp=every_icmp)
+    pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
+    view = _View(found, pairs, focus_on(pairs, wanted), found.whole(chosen), asks_ports=bool(chosen))
+    if not quiet:
+        _remark(view)
+    for piece in _joined(_shown(view, output)):
+        invocation.emit(piece)
+
+
+def _dump(rules: list[str], ipsets: str | None) -> Dump:
+    from felixpy.dump import read_dump
+
+    return read_dump(*read_saved(rules, ipsets))
+
+
+def _nodes(
+    compiler: Compiler, settings: Sequence[Setting], machine: Host, node: str | None, dump: Dump | None
+) -> Nodes:
+    """A dump and the interfaces of a machine are those of the node that was named, or of the only one."""
+    from felixpy.compiler import only_node
+    from felixpy.trace.nodes import Nodes
+
+    names = compiler.cluster.node_names()
+    home = node or (names[0] if len(names) == 1 else "")
+    if dump and not home:
+        home = likely_node(dump, compiler.cluster) if names else UNNAMED
+    if machine.interfaces is not None and not home:
+        home = only_node(compiler.cluster)
+    hosts = {home: machine} if machine.interfaces is not None else {}
+    return Nodes(compiler, hosts=hosts, settings=settings, dumps={home: dump} if dump else None)
+
+
+class _View(NamedTuple):
+    """What is to be shown; `whole` are the words for all traffic that was asked for."""
+
+    found: Connectivity
+    pairs: Pairs
+    focus: Focus | None
+    whole: str
+    asks_ports: bool
+
+    def flows(self) -> Iterator[Flow]:
+        return self.pairs.flows(self.focus)
+
+    def matrix(self) -> Matrix:
+        """Endpoints that are in focus or have a flow, and addresses outside."""
+        from felixpy.flows.pictures import matrix
+
+        flows = list(self.pairs.flows(self.focus, apart=True))
+        touched = {peer for flow in flows for peer in (flow.source, flow.destination)}
+        peers = [
+            unit.peer
+            for unit in self.pairs.units
+            if self.focus is None or unit.bits & self.focus.endpoints or unit.peer in touched
+        ]
+        return matrix(flows, peers, self.whole)
+
+
+def _shown(view: _View, output: Output) -> Iterator[str]:
+    """The text in pieces."""
+    from felixpy.flows import pictures, report
+
+    if output is Output.table:
+        output = Output.grid if _prefers_grid(view) else Output.lines
+    if output is Output.lines:
+        yield from (f"{report.line(flow)}\n" for flow in view.flows())
+    elif output is Output.csv:
+        yield from report.csv_text(view.flows())
+    elif output is Output.json:
+        yield json.dumps(_document(view), indent=2, ensure_ascii=False) + "\n"
+    else:
+        draw = {Output.dot: pictures.dot, Output.svg: pictures.svg}.get(output, pictures.grid)
+        yield from (f"{line}\n" for line in draw(view.matrix()))
+
+
+def _prefers_grid(view: _View) -> bool:
+    """In a pipe lines are what is expected, unless the question is a yes or no."""
+    screen = sys.stdout.isatty()
+    if not screen and not view.asks_ports:
+        return False
+    if not view.asks_ports and len(list(islice(view.flows(), READABLE + 1))) <= READABLE:
+        return False
+    if len(view.pairs.units) > MOST_COLUMNS and view.focus is None:
+        return False
+    picture = view.matrix()
+    return picture.width <= shutil.get_terminal_size().columns if screen else len(picture.peers) <= MOST_COLUMNS
+
+
+def _document(view: _View) -> dict[str, object]:
+    from felixpy.flows.report import document
+
+    found = view.found
+    return document(
+        view.flows(),
+        [unit.peer for unit in view.pairs.units],
+        unsure=found.unsure(),
+        doubts=found.doubts,
+        missing=found.missing,
+        assumed=found.assumed,
+    )
+
+
+def _remark(view: _View) -> None:
+    """What else is worth knowing goes to stderr."""
+    from felixpy.flows.report import remarks
+
+    for line in remarks(view.found, view.pairs):
+        print(f"felixpy: {line}", file=sys.stderr)
+
+
+def _joined(pieces: Iterable[str]) -> Iterator[str]:
+    """Many short pieces as fewer long ones."""
+    rest = iter(pieces)
+    while some := list(islice(rest, AT_ONCE)):
+        yield "".join(some)

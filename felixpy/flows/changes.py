@@ -1,0 +1,138 @@
+"""What lies between two inputs: flows that open or close, exactly.
+
+Endpoints are the same if namespace and name are; pods of one workload whose names differ are paired in order. What
+concerns endpoints that only one input has is told apart, as nothing opened or closed for those that stay.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from felixpy.flows.connectivity import Connectivity
+from felixpy.flows.flow import Flow, Peer
+from felixpy.flows.grid import Doubt, Grid
+from felixpy.flows.pairs import Pairs, Sheet
+from felixpy.flows.regions import Region, bits, minus, of_peers, sum_of
+from felixpy.flows.sides import Identity, Party, Side
+from felixpy.flows.universe import Universe
+from felixpy.trace.nodes import Nodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Flows that only the second input lets through (`opened`), and those that only the first does (`closed`).
+
+    `appeared` and `vanished` are endpoints that one input has alone, with the flows from and to them. `uncertain` are
+    rules that are not understood; they are taken as not met.
+    """
+
+    opened: tuple[Flow, ...]
+    closed: tuple[Flow, ...]
+    appeared: tuple[Peer, ...] = ()
+    vanished: tuple[Peer, ...] = ()
+    appeared_flows: tuple[Flow, ...] = ()
+    vanished_flows: tuple[Flow, ...] = ()
+    uncertain: tuple[Doubt, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        return not (self.opened or self.closed or self.appeared or self.vanished)
+
+
+def compare(before: Nodes, after: Nodes) -> Changes:
+    """The flows that differ. Raises what compiling raises, InputError for dumps that cannot be read."""
+    sides = Side(before), Side(after)
+    universe = Universe(sides, renamed={0: _renamed(*sides)})
+    first, second = (Connectivity(side, universe) for side in sides)
+    common = {position: party for position, party in second.parties.items() if position in first.parties}
+    hosts = any(side.has_hosts for side in sides)
+    kept = {position: party for position, party in common.items() if hosts or party.identity.kind != "host"}
+    appeared, vanished = _Alone(second, common), _Alone(first, common)
+    return Changes(
+        opened=tuple(_pairs(second, first, kept).flows()),
+        closed=tuple(_pairs(first, second, kept).flows()),
+        appeared=appeared.peers,
+        vanished=vanished.peers,
+        appeared_flows=appeared.flows,
+        vanished_flows=vanished.flows,
+        uncertain=tuple(dict.fromkeys((*first.doubts, *second.doubts))),
+    )
+
+
+def _renamed(before: Side, after: Side) -> dict[Identity, Identity]:
+    """The later names of endpoints of the first input, where they have changed."""
+    found: dict[Identity, Identity] = {}
+    there = {party.identity for party in after.parties}
+    here = {party.identity for party in before.parties}
+    leavers, joiners = _by_workload(before, there), _by_workload(after, here)
+    for workload, gone in leavers.items():
+        found.update(zip(gone, joiners.get(workload, ()), strict=False))
+    pods = {(party.node, party.interface): party.identity for party in after.parties if party.identity.kind == "pod"}
+    for party in before.parties:
+        same = pods.get((party.node, party.interface))
+        if party.identity.kind == "interface" and same and same not in here:
+            found[party.identity] = same
+    return found
+
+
+def _by_workload(side: Side, others: set[Identity]) -> Mapping[object, list[Identity]]:
+    """Pods that the other input does not have, in order, by the workload that they belong to."""
+    found: dict[object, list[Identity]] = defaultdict(list)
+    for party in side.parties:
+        if party.owner and party.identity not in others:
+            found[party.identity.space, party.owner].append(party.identity)
+    return {workload: sorted(names) for workload, names in found.items()}
+
+
+def _pairs(more: Connectivity, less: Connectivity, parties: Mapping[int, Party]) -> Pairs:
+    """What one input lets through and the other does not, between endpoints that both have."""
+    sheets = []
+    for family, grid in more.grids.items():
+        other = less.grids.get(family)
+        if other is None:
+            continue
+        both = grid.everybody & other.everybody
+
+        def gained(pick: Callable[[Grid, int], Region], position: int, grid: Grid = grid, other: Grid = other,
+                   both: int = both) -> Region:  # fmt: skip
+            return minus(of_peers(pick(grid, position), both), pick(other, position))
+
+        ends = [position for position in grid.ends if position in other.ends]
+        sheets.append(
+            Sheet(
+                space=grid.space,
+                rows={position: gained(Grid.row, position) for position in ends},
+                columns={position: gained(Grid.column, position) for position in bits(grid.outside)},
+                never={position: grid.ends[position].never & other.ends[position].never for position in ends},
+                present=both,
+            )
+        )
+    return Pairs(sheets, parties)
+
+
+class _Alone:
+    """Endpoints that one input has alone, and the flows from and to them."""
+
+    def __init__(self, found: Connectivity, common: Mapping[int, Party]) -> None:
+        hosts = found.parties_shown()
+        mine = {position: party for position, party in hosts.items() if position not in common}
+        bits_of_mine = sum_of(1 << position for position in mine)
+        sheets = [self._sheet(grid, bits_of_mine) for grid in found.grids.values()] if mine else []
+        pairs = Pairs(sheets, hosts if mine else {})
+        self.peers = tuple(unit.peer for unit in pairs.units if unit.bits & bits_of_mine)
+        self.flows = tuple(pairs.flows())
+
+    def _sheet(self, grid: Grid, mine: int) -> Sheet:
+        def about(position: int) -> Region:
+            row = grid.row(position)
+            return row if mine >> position & 1 else of_peers(row, mine)
+
+        return Sheet(
+            space=grid.space,
+            rows={position: about(position) for position in grid.ends},
+            columns={position: of_peers(grid.column(position), mine) for position in bits(grid.outside)},
+            never={position: end.never for position, end in grid.ends.items()},
+            present=grid.everybody,
+        )

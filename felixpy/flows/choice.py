@@ -1,0 +1,125 @@
+"""What people ask for: some endpoints, some addresses, some ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from ipaddress import ip_network
+from typing import NamedTuple
+
+from felixpy.errors import UsageError
+from felixpy.flows.flow import Peer
+from felixpy.flows.pairs import Focus, Pairs
+from felixpy.flows.peers import Layer
+from felixpy.flows.regions import sum_of
+from felixpy.flows.services import Range
+from felixpy.flows.universe import Nets, PortChoice
+from felixpy.trace.parties import SHORT
+from felixpy.walk.packet import WITH_PORTS, protocol_number
+
+LARGEST_PORT = 65535
+
+
+def parse_ports(text: str) -> list[PortChoice]:
+    """``80,443/tcp,53/udp,8000-8080,icmp``: TCP where nothing is said. Raises UsageError.
+
+    >>> parse_ports("80,53/udp")[1]
+    PortChoice(protocol=17, ports=Range(first=53, last=53))
+    """
+    return [_port(part.strip(), text) for part in text.split(",") if part.strip()]
+
+
+def _port(part: str, text: str) -> PortChoice:
+    numbers, _, name = part.partition("/")
+    if not name and not numbers[:1].isdigit():
+        numbers, name = "", numbers
+    try:
+        protocol = protocol_number(name or "tcp")
+    except UsageError as wrong:
+        raise UsageError(f"--ports {text}: {wrong}") from None
+    if not numbers:
+        return PortChoice(protocol, None)
+    if protocol not in WITH_PORTS:
+        raise UsageError(f"--ports {text}: {name} has no ports")
+    first, _, last = numbers.partition("-")
+    if not first.isdecimal() or not (last or "0").isdecimal():
+        raise UsageError(f'--ports {text}: "{numbers}" is no port; write PORT, FIRST-LAST or PORT/PROTOCOL')
+    ports = Range(int(first), int(last or first))
+    if not 0 < ports.first <= ports.last <= LARGEST_PORT:
+        raise UsageError(f"--ports {text}: ports are numbers from 1 to {LARGEST_PORT}, the lower one first")
+    return PortChoice(protocol, ports)
+
+
+class Wanted(NamedTuple):
+    """Whom flows shall touch, as people wrote it: names, and nets of each family."""
+
+    names: tuple[str, ...]
+    nets: tuple[Nets, ...]
+
+
+def parse_wanted(texts: Iterable[str]) -> Wanted:
+    """Addresses and CIDRs apart from names."""
+    names: list[str] = []
+    nets: list[Nets] = []
+    for text in texts:
+        try:
+            net = ip_network(text, strict=False)
+        except ValueError:
+            names.append(text)
+        else:
+            nets.append(Nets(net.version, Range(int(net[0]), int(net[-1]))))
+    return Wanted(tuple(names), tuple(nets))
+
+
+def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
+    """Endpoints and addresses that are meant; None if nothing in particular is. Raises UsageError for unknown names.
+
+    A name is a namespace, ``NS/NAME``, ``KIND/NAME``, ``NS/KIND/NAME``, a bare name, or ``host:NODE``; pods also mean
+    the workload that they are part of.
+    """
+    if not wanted.names and not wanted.nets:
+        return None
+    endpoints = 0
+    for name in wanted.names:
+        found = [unit.bits for unit in pairs.units if _is_meant(unit.peer, name)]
+        if not found:
+            raise UsageError(f"--focus {name}: {_unknown(name, [unit.peer for unit in pairs.units])}")
+        endpoints |= sum_of(found)
+    outside: dict[int, int] = {}
+    for sheet in pairs.sheets:
+        family = sheet.space.family
+        nets = [addresses for version, addresses in wanted.nets if version == family]
+        outside[family] = sum_of(sheet.space.externals.peers((Layer(net),)) for net in nets)
+        for position, party in pairs.parties.items():
+            if any(low <= party.addresses.get(family, -1) <= high for low, high in nets):
+                endpoints |= 1 << position
+    return Focus(endpoints, outside)
+
+
+def _is_meant(peer: Peer, text: str) -> bool:
+    if text == str(peer) or (not peer.space and text == f"host:{peer.name}"):
+        return True
+    names = {peer.name, *peer.pods}
+    match text.split("/"):
+        case [one]:
+            return one == peer.space or (one in names and bool(peer.space))
+        case [space, name] if space == peer.space and name in names:
+            return True
+        case [kind, name]:
+            return _is_kind(peer, kind) and name in names
+        case [space, kind, name]:
+            return space == peer.space and _is_kind(peer, kind) and name in names
+        case _:
+            return False
+
+
+def _is_kind(peer: Peer, text: str) -> bool:
+    kind = SHORT.get(text.lower(), text.lower().removesuffix("s"))
+    return kind == peer.title.lower() or (kind == "pod" and bool(peer.pods))
+
+
+def _unknown(text: str, peers: Sequence[Peer]) -> str:
+    names = dict.fromkeys(name for peer in peers if peer.space for name in (f"{peer.space}/{peer.name}", peer.name))
+    close = get_close_matches(text, [*names, *{peer.space for peer in peers}], n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"nothing in the input is called so{hint}"

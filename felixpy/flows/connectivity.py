@@ -1,0 +1,131 @@
+"""The connections of one input, ready to be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+
+from felixpy.flows.flow import Flow
+from felixpy.flows.grid import Doubt, Grid, make_grid
+from felixpy.flows.pairs import Pairs, Sheet
+from felixpy.flows.regions import Region, bits, of_traffic, sum_of
+from felixpy.flows.sides import Party, Side
+from felixpy.flows.universe import Nets, PortChoice, Universe
+from felixpy.trace.nodes import Nodes
+
+
+class Connectivity:
+    """Who reaches whom on what. Endpoints are by their position in the universe, `grids` by family.
+
+    A pod is left out of its own row: it always reaches itself, as such packets never leave it.
+    """
+
+    def __init__(self, side: Side, universe: Universe) -> None:
+        self.side, self.universe = side, universe
+        self.parties: Mapping[int, Party] = {universe.position(side, party.identity): party for party in side.parties}
+        families = [family for family in universe.families if family in side.families]
+        self.grids: Mapping[int, Grid] = {family: make_grid(side, universe, family) for family in families}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Nodes whose rules were not given: nobody is asked there."""
+        return self.side.missing
+
+    @cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Rules that are not understood and could change connections; they are taken as not met."""
+        return tuple(doubt for grid in self.grids.values() for doubt in grid.doubts)
+
+    @cached_property
+    def assumed(self) -> tuple[str, ...]:
+        """What had to be taken for granted about rules."""
+        spaces = (self.universe.families[family] for family in self.grids)
+        rules = (rule for space in spaces for chain in space.library.chains for rule in chain.rules)
+        return tuple(sorted({words for rule in rules for words in rule.terms.assumed}))
+
+    def flows(self, *, fold: bool = True, external: bool = True, hosts: bool | None = None) -> Iterator[Flow]:
+        """All flows; see `pairs`."""
+        return self.pairs(fold=fold, external=external, hosts=hosts).flows()
+
+    def pairs(
+        self,
+        *,
+        fold: bool = True,
+        external: bool = True,
+        hosts: bool | None = None,
+        ports: Iterable[PortChoice] = (),
+    ) -> Pairs:
+        """Endpoints with names. `hosts` are nodes themselves, by default shown if there are host endpoints.
+
+        `ports` are those that are asked for, all traffic if none is; the universe must have been made for them.
+        """
+        shown = self.parties_shown(hosts=hosts)
+        chosen = tuple(ports)
+        sheets = [self._sheet(grid, Grid.row, Grid.column, chosen) for grid in self.grids.values()]
+        return Pairs(sheets, shown, fold=fold, external=external)
+
+    def unsure(self, *, fold: bool = True, external: bool = True, hosts: bool | None = None) -> Iterator[Flow]:
+        """What could be otherwise, as there are rules that are not understood."""
+        if not self.doubts:
+            return iter(())
+        sheets = [self._sheet(grid, Grid.unsure_row, Grid.unsure_column, ()) for grid in self.grids.values()]
+        return Pairs(sheets, self.parties_shown(hosts=hosts), fold=fold, external=external).flows()
+
+    def whole(self, ports: Iterable[PortChoice]) -> str:
+        """All that was asked for, in words."""
+        chosen = tuple(ports)
+        for family, space in self.universe.families.items():
+            if chosen and family in self.grids:
+                return str(space.traffic.tell(sum_of(choice.mask(space.traffic) for choice in chosen)))
+        return "All"
+
+    def parties_shown(self, *, hosts: bool | None = None) -> dict[int, Party]:
+        with_hosts = self.side.has_hosts if hosts is None else hosts
+        return {
+            position: party
+            for position, party in self.parties.items()
+            if with_hosts or party.identity.kind != "host"
+        }
+
+    def _sheet(
+        self,
+        grid: Grid,
+        row: Callable[[Grid, int], Region],
+        column: Callable[[Grid, int], Region],
+        ports: tuple[PortChoice, ...],
+    ) -> Sheet:
+        traffic = grid.space.traffic
+        chosen = traffic.all
+        if ports:
+            chosen = sum_of(choice.mask(traffic) for choice in ports)
+
+        def only(region: Region) -> Region:
+            return of_traffic(region, chosen) if ports else region
+
+        return Sheet(
+            space=grid.space,
+            rows={position: only(row(grid, position)) for position in grid.ends},
+            columns={position: only(column(grid, position)) for position in bits(grid.outside)},
+            never={position: end.never & chosen for position, end in grid.ends.items()},
+            present=grid.everybody,
+        )
+
+
+def survey(
+    nodes: Nodes,
+    *,
+    universe: Universe | None = None,
+    ports: Iterable[PortChoice] = (),
+    nets: Iterable[Nets] = (),
+    every_icmp: bool = False,
+) -> Connectivity:
+    """Who reaches whom on what in one input.
+
+    `universe` is given where several inputs are to be numbered alike; it has the input as its only or first side.
+    Otherwise `ports` and `nets` that will be asked for are told apart, and with `every_icmp` types of ICMP that open
+    no connection count, too. Raises what compiling raises, InputError for dumps that cannot be read.
+    """
+    if universe is None:
+        universe = Universe([Side(nodes)], ports=ports, nets=nets, every_icmp=every_icmp)
+    side = next(side for side in universe.sides if side.nodes is nodes)
+    return Connectivity(side, universe)

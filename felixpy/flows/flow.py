@@ -1,0 +1,71 @@
+"""Flows as people name them: from whom, to whom, what."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from felixpy.flows.services import Traffic
+
+PeerKind = Literal["workload", "pod", "interface", "host", "external"]
+
+
+class Peer(NamedTuple):
+    """One end of flows: a workload with its pods, a single pod, an interface, a node, or addresses of nobody.
+
+    `kind` of a workload is told by `maker` (Deployment and so on), `pods` are the names of its pods; the space of an
+    interface is its node. `ranges` are CIDRs or first-last, the lowest first, `words` a shorter way to say them.
+    `lowest` is the family and the first address, for sorting.
+    """
+
+    kind: PeerKind
+    space: str
+    name: str
+    maker: str = ""
+    pods: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    words: str = ""
+    lowest: tuple[int, int] = (0, 0)
+
+    def __str__(self) -> str:
+        """``shop/web[Deployment]``, ``shop/db-0``, ``host:node1``, ``10.0.0.0/8 except 10.1.0.0/16``."""
+        match self.kind:
+            case "external":
+                return self.words
+            case "host":
+                return f"host:{self.name}"
+            case "workload":
+                return f"{self.space}/{self.name}[{self.maker}]"
+            case _:
+                return f"{self.space}/{self.name}"
+
+    @property
+    def title(self) -> str:
+        """The kind as manifests write it."""
+        return self.maker or self.kind.capitalize()
+
+    def json(self) -> dict[str, Any]:
+        """``{"kind": …, "namespace": …, "name": …}`` for endpoints, ``{"kind": "External", "ranges": […]}``."""
+        if self.kind == "external":
+            return {"kind": "External", "ranges": list(self.ranges)}
+        found: dict[str, Any] = {"kind": self.title}
+        if self.space:
+            found["node" if self.kind == "interface" else "namespace"] = self.space
+        return found | {"name": self.name}
+
+
+class Flow(NamedTuple):
+    """Traffic from one peer to another; `family` is given where it holds in one of both families only."""
+
+    source: Peer
+    destination: Peer
+    traffic: Traffic
+    family: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        found = {
+            "source": self.source.json(),
+            "destination": self.destination.json(),
+            "connection": str(self.traffic),
+            **self.traffic.json(),
+        }
+        return found if self.family is None else found | {"family": self.family}

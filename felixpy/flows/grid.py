@@ -1,0 +1,157 @@
+"""Who reaches whom on what, in one family of one input: both halves of every connection put together.
+
+A connection gets through if the sender's node lets it out and the receiver's node lets it in. Between endpoints of one
+node the first half is the whole way. Nobody is asked at addresses that are no endpoint's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from felixpy.flows.lens import Lens
+from felixpy.flows.peers import Directory
+from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, sum_of
+from felixpy.flows.scene import Memory
+from felixpy.flows.sides import Side
+from felixpy.flows.universe import FamilySpace, Universe
+from felixpy.flows.ways import Crossing, Half, Lenses, Place
+
+
+class Doubt(NamedTuple):
+    """A rule that is not understood and could change what is said: on which node, what about it, and the rule."""
+
+    node: str
+    family: int
+    words: str
+    text: str
+
+
+@dataclass(slots=True)
+class End:
+    """What is known of one endpoint: what it lets out and in, who else is on its node, and its node's own bit.
+
+    `never` is the traffic that it may not send whatever policy says.
+    """
+
+    bit: int
+    out: Half
+    into: Half
+    here: int = 0
+    host: int = 0
+    never: int = 0
+
+
+class Grid:
+    """Rows and columns of one family. `ends` are by the position of the endpoint in the universe."""
+
+    def __init__(self, space: FamilySpace, everybody: int, ends: Mapping[int, End], doubts: Iterable[Doubt]) -> None:
+        self.space, self.everybody, self.ends = space, everybody, ends
+        self.doubts = tuple(dict.fromkeys(doubts))
+        self.outside = space.externals.mask
+
+    def row(self, position: int) -> Region:
+        """Whom an endpoint reaches on what."""
+        end = self.ends[position]
+        return self._row(end, end.out.allowed, end.out.masqueraded, self._let_in)
+
+    def column(self, position: int) -> Region:
+        """Whom a class of outside addresses reaches on what."""
+        return self._let_in.get(position, {})
+
+    def unsure_row(self, position: int) -> Region:
+        """What could be otherwise, as there are rules that are not understood."""
+        if not self._any_unsure:
+            return {}
+        end = self.ends[position]
+        out = end.out
+        possible = self._row(end, join(out.allowed, out.unsure), out.masqueraded, self._perhaps_let_in)
+        plain, masqueraded = minus(out.allowed, out.unsure), minus(out.masqueraded, out.unsure)
+        return minus(possible, self._row(end, plain, masqueraded, self._surely_let_in))
+
+    def unsure_column(self, position: int) -> Region:
+        if not self._any_unsure:
+            return {}
+        return minus(self._perhaps_let_in.get(position, {}), self._surely_let_in.get(position, {}))
+
+    def _row(self, end: End, plain: Region, masqueraded: Region, let_in: Mapping[int, Region]) -> Region:
+        """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
+        settled = self.outside | end.here
+        row = join(of_peers(plain, settled), of_peers(masqueraded, settled))
+        for region, sender in ((plain, end.bit), (masqueraded, end.host)):
+            if region:
+                far = of_peers(region, self.everybody & ~settled)
+                row = join(row, meet(far, let_in.get(sender.bit_length() - 1, {})))
+        return row
+
+    @cached_property
+    def _any_unsure(self) -> bool:
+        return any(end.out.unsure or end.into.unsure for end in self.ends.values())
+
+    @cached_property
+    def _let_in(self) -> dict[int, Region]:
+        return by_sender((end.bit, end.into.allowed) for end in self.ends.values())
+
+    @cached_property
+    def _perhaps_let_in(self) -> dict[int, Region]:
+        return by_sender((end.bit, join(end.into.allowed, end.into.unsure)) for end in self.ends.values())
+
+    @cached_property
+    def _surely_let_in(self) -> dict[int, Region]:
+        return by_sender((end.bit, minus(end.into.allowed, end.into.unsure)) for end in self.ends.values())
+
+
+def make_grid(side: Side, universe: Universe, family: int) -> Grid:
+    """Go through the rules of every node of a side."""
+    space = universe.families[family]
+    places: dict[str, list[tuple[int, Place]]] = {name: [] for name in (*side.names, *side.missing)}
+    owners: dict[int, int] = {}
+    hosts: dict[str, int] = {}
+    for party in side.parties:
+        address = party.addresses.get(family)
+        if address is None and party.identity.kind != "interface":
+            continue
+        position = universe.position(side, party.identity)
+        bit = 0
+        if address is not None:
+            bit = 1 << position
+            owners[address] = owners.get(address, 0) | bit
+        if party.identity.kind == "host":
+            hosts[party.node] = bit
+        places[party.node].append((position, Place(bit, address, party.interface)))
+    directory = Directory(owners)
+    egress, ingress = (Lens(space.traffic, directory, space.externals, way) for way in ("egress", "ingress"))
+    lenses = Lenses(egress, ingress)
+    memory: Memory = {}
+    ends: dict[int, End] = {}
+    doubts: list[Doubt] = []
+    for name in side.names:
+        crossing = Crossing(
+            side.programs[family][name],
+            side.machines[name],
+            lenses,
+            owners,
+            [place for _, place in places[name]],
+            memory,
+        )
+        here = sum_of(place.bit for _, place in places[name])
+        for position, place in places[name]:
+            end = End(
+                bit=place.bit,
+                out=crossing.egress(place),
+                into=crossing.ingress(place),
+                here=here,
+                host=hosts.get(name, 0),
+                never=crossing.never(place),
+            )
+            ends[position] = end
+            lines = (*end.out.doubts, *end.into.doubts)
+            doubts += [Doubt(name, family, line.unknown or "whose address is not known", line.rule.text)
+                       for line in lines]  # fmt: skip
+    everything = Half(lenses.egress.all)
+    for name in side.missing:
+        for position, place in places[name]:
+            ends[position] = End(place.bit, everything, everything)
+    return Grid(space, egress.everybody, ends, doubts)

@@ -1,0 +1,319 @@
+"""Rules as one end of a connection sees them: criteria become regions of traffic and peers.
+
+Seen from the sender, sources are its own and destinations are peers; seen from the receiver it is the other way round.
+What depends on the end itself, its address and interfaces, stays open as a `Factor` until somebody looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from felixpy.flows.criteria import (
+    Addresses,
+    Constant,
+    Criterion,
+    Icmp,
+    Interface,
+    Listed,
+    Marked,
+    Ports,
+    Protocol,
+    Side,
+    Test,
+    Tracked,
+)
+from felixpy.flows.peers import Directory, Externals, Layer, Layers
+from felixpy.flows.programs import ChainCode, RuleCode, SetCode
+from felixpy.flows.regions import Region, join, meet, minus, product, sum_of
+from felixpy.flows.services import Range
+from felixpy.flows.targets import CONNECTION, EARLY, UNTRACKED, Action, Nothing, Unclear
+from felixpy.flows.traffic import TrafficSpace
+from felixpy.walk.members import BITS, Member
+from felixpy.walk.packet import STATES
+
+Direction = Literal["egress", "ingress"]
+
+MOST_FACTORS = 16
+"""Chains that ask for more about an end are gone through for each of them; others are remembered."""
+
+SOURCES: Mapping[Side, str] = {"source": "src", "destination": "dst"}
+
+
+class Factor(NamedTuple):
+    """A criterion whose answer depends on who looks; `code` is the set that it asks."""
+
+    test: Test
+    code: SetCode | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A rule from one end's point of view.
+
+    It applies to what is in `region` (None is everything) and in the value of every factor, if the packet's tag fits;
+    `unknown` says what is not understood. `target` is the chain it calls.
+    """
+
+    rule: RuleCode
+    tags: tuple[tuple[int, int, bool], ...]
+    """(mask, mark, whether it must differ) of the tag."""
+    tracked: tuple[Test, ...]
+    region: Region | None
+    factors: tuple[Factor, ...]
+    unknown: str
+    action: Action
+    target: ChainCode | None
+
+
+class View:
+    """A chain from one end's point of view.
+
+    `factors` are those of all that it leads to, None if they are too many. `asks_in` and `asks_out` tell whether there
+    are interfaces among them that packets come in or leave by.
+    """
+
+    def __init__(self, chain: ChainCode, lines: Sequence[Line], inner: Sequence[View], direction: Direction) -> None:
+        self.chain = chain
+        factors = dict.fromkeys(factor for line in lines for factor in line.factors)
+        ways = [factor.test.criterion.incoming for factor in factors if isinstance(factor.test.criterion, Interface)]
+        self.asks_in: bool = True in ways or any(view.asks_in for view in inner)
+        self.asks_out: bool = False in ways or any(view.asks_out for view in inner)
+        for view in inner:
+            factors.update(dict.fromkeys(view.factors or ()))
+        bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
+        self.factors: tuple[Factor, ...] | None = tuple(factors) if bounded else None
+        self._lines, self._own_way = tuple(lines), direction == "egress"
+        self._by_interface: dict[str, tuple[Line, ...]] = {}
+        names = {name for line in lines if (name := self._only_by(line))}
+        if len(names) > 1:
+            for name in names:
+                self._by_interface[name] = tuple(line for line in lines if self._only_by(line) in ("", name))
+            self._lines = tuple(line for line in lines if not self._only_by(line))
+
+    def _only_by(self, line: Line) -> str:
+        """The end's own interface that a rule is about, "" for any."""
+        for (criterion, negated), _ in line.factors:
+            if isinstance(criterion, Interface) and criterion.incoming == self._own_way and not negated:
+                return "" if criterion.pattern.endswith("+") else criterion.pattern
+        return ""
+
+    def lines(self, interface: str) -> tuple[Line, ...]:
+        """The rules that may apply to an end with that interface."""
+        return self._by_interface.get(interface, self._lines)
+
+
+class Lens:
+    """One family on one side of a comparison, in one direction."""
+
+    def __init__(
+        self, space: TrafficSpace, directory: Directory, externals: Externals, direction: Direction
+    ) -> None:
+        self.space, self.direction = space, direction
+        self._directory, self._externals = directory, externals
+        self.everybody = sum_of(directory.owners.values()) | externals.mask
+        self.all: Region = product(space.all, self.everybody)
+        self._own: Side = "source" if direction == "egress" else "destination"
+        self._views: dict[int, View] = {}
+        self._regions: dict[Factor, Region | None] = {}
+        self._ranges: dict[Range, int] = {}
+        self._indexes: dict[tuple[SetCode, tuple[str, ...]], _Index] = {}
+
+    def peers(self, layers: Layers) -> int:
+        return self._directory.peers(layers) | self._externals.peers(layers)
+
+    # --- chains
+
+    def view(self, chain: ChainCode) -> View:
+        found = self._views.get(id(chain))
+        if found is None:
+            lines = [line for rule in chain.rules if (line := self._line(rule))]
+            inner = [self.view(line.target) for line in lines if line.target]
+            found = self._views[id(chain)] = View(chain, lines, inner, self.direction)
+        return found
+
+    def _line(self, rule: RuleCode) -> Line | None:
+        """None for rules that do nothing, or never apply."""
+        unknown = ", ".join([*rule.unknown, *([rule.action.words] if isinstance(rule.action, Unclear) else [])])
+        if isinstance(rule.action, Nothing) and not unknown:
+            return None
+        tags: list[tuple[int, int, bool]] = []
+        tracked: list[Test] = []
+        factors: list[Factor] = []
+        region = self.all
+        for test in rule.terms.tests:
+            if isinstance(test.criterion, Marked):
+                tags.append(_tag_test(test.criterion, test.negated))
+            elif isinstance(test.criterion, Tracked):
+                tracked.append(test)
+            elif not isinstance(test.criterion, Listed) or rule.sets[test.criterion.name]:
+                code = rule.sets[test.criterion.name] if isinstance(test.criterion, Listed) else None
+                factor = Factor(test, code)
+                value = self._region(factor)
+                if value is None:
+                    factors.append(factor)
+                else:
+                    region = value if region is self.all else meet(region, value)
+        if not region:
+            return None
+        restricted = None if region is self.all else region
+        return Line(rule, tuple(tags), tuple(tracked), restricted, tuple(factors), unknown, rule.action, rule.target)
+
+    # --- criteria
+
+    def _region(self, factor: Factor) -> Region | None:
+        """What a criterion lets through; None if that depends on the end."""
+        if factor not in self._regions:
+            criterion, negated = factor.test
+            value = self._read(criterion, factor.code)
+            self._regions[factor] = minus(self.all, value) if negated and value is not None else value
+        return self._regions[factor]
+
+    def _read(self, criterion: Criterion, code: SetCode | None) -> Region | None:
+        match criterion:
+            case Addresses(side, ranges):
+                return None if side == self._own else self.of_peers(self.peers(tuple(map(Layer, ranges))))
+            case Listed(_, sides):
+                assert code is not None
+                return self._listed(code, sides)
+            case Protocol(number):
+                return self.of_traffic(self.space.protocol(number))
+            case Ports(sides, ranges):
+                sources = (self.space.ports(ranges, source=side == "source") for side in sides)
+                return self.of_traffic(sum_of(sources))
+            case Icmp(types):
+                return self.of_traffic(self.space.icmp([types]))
+            case Constant(holds):
+                return self.all if holds else {}
+            case _:
+                return None
+
+    def of_traffic(self, traffic: int) -> Region:
+        return product(traffic, self.everybody)
+
+    def of_peers(self, peers: int) -> Region:
+        return product(self.space.all, peers)
+
+    def _listed(self, code: SetCode, sides: tuple[str, ...]) -> Region | None:
+        if len(sides) < len(code.dimensions):
+            return {}
+        own = SOURCES[self._own]
+        if any(kind != "port" and side == own for kind, side in zip(code.dimensions, sides, strict=False)):
+            return None
+        if len(code.dimensions) == 1 and code.dimensions[0] != "port":
+            return self.of_peers(self.peers(code.layers))
+        return self._rows(code.rows, code, sides, None)
+
+    # --- what depends on the end
+
+    def own_value(self, factor: Factor, own: int) -> Region:
+        """The value of a factor that asks for the end's own address."""
+        criterion, negated = factor.test
+        if isinstance(criterion, Addresses):
+            value = self.all if any(low <= own <= high for low, high in criterion.ranges) else {}
+        else:
+            assert isinstance(criterion, Listed)
+            assert factor.code is not None
+            value = self._own_listed(factor.code, criterion.sides, own)
+        return minus(self.all, value) if negated else value
+
+    def _own_listed(self, code: SetCode, sides: tuple[str, ...], own: int) -> Region:
+        if len(code.dimensions) == 1:
+            return self.all if code.holds(own) else {}
+        key = code, sides
+        if key not in self._indexes:
+            self._indexes[key] = _Index(code, sides, SOURCES[self._own])
+        return self._rows(self._indexes[key].rows(own), code, sides, own)
+
+    def _rows(self, rows: Iterable[Member], code: SetCode, sides: tuple[str, ...], own: int | None) -> Region:
+        """What members of several dimensions let through; a member that decided keeps others from doing so."""
+        by_peers: dict[int, int] = {}
+        inside: Region = {}
+        decided: Region = {}
+        for row in rows:
+            traffic, peers = self._row(row, code, sides, own)
+            if code.is_exact:
+                by_peers[peers] = by_peers.get(peers, 0) | traffic
+                continue
+            piece = minus(product(traffic, peers), decided)
+            decided = join(decided, piece)
+            if not row.excludes:
+                inside = join(inside, piece)
+        for peers, traffic in by_peers.items():
+            if traffic and peers:
+                inside[traffic] = inside.get(traffic, 0) | peers
+        return inside
+
+    def _row(self, row: Member, code: SetCode, sides: tuple[str, ...], own: int | None) -> tuple[int, int]:
+        traffic, peers = self.space.all, self.everybody
+        lengths = iter(row.lengths)
+        for kind, side, value in zip(code.dimensions, sides, row.values, strict=False):
+            if kind == "port":
+                assert isinstance(value, tuple)
+                protocol, number = value
+                traffic &= self.space.service(protocol, number, source=side == "src")
+                continue
+            assert isinstance(value, int)
+            addresses = member_range(value, next(lengths), code.family)
+            if side != SOURCES[self._own]:
+                peers &= self._of_range(addresses)
+            elif own is None or not addresses.first <= own <= addresses.last:
+                peers = 0
+        return traffic, peers
+
+    def _of_range(self, addresses: Range) -> int:
+        if addresses not in self._ranges:
+            self._ranges[addresses] = self.peers((Layer(addresses),))
+        return self._ranges[addresses]
+
+    # --- connection tracking
+
+    def tracked(self, tag: int, test: Test) -> int:
+        """The traffic in one of the states that a criterion names; before tracking all of it is INVALID."""
+        assert isinstance(test.criterion, Tracked)
+        states = test.criterion.states
+        if tag & EARLY:
+            found = self.space.all if states & STATES["INVALID"] else 0
+        elif tag & UNTRACKED:
+            found = self.space.all if states & STATES["UNTRACKED"] else 0
+        else:
+            found = self.space.untracked if states & STATES["UNTRACKED"] else 0
+            if states & STATES["NEW"]:
+                found |= self.opening
+        return self.space.all & ~found if test.negated else found
+
+    @cached_property
+    def opening(self) -> int:
+        return self.space.all & ~self.space.untracked
+
+
+class _Index:
+    """The members of a set of several dimensions by the end's own address."""
+
+    def __init__(self, code: SetCode, sides: tuple[str, ...], own: str) -> None:
+        self._single: dict[int, list[Member]] | None = {} if code.is_exact else None
+        self._all = code.rows
+        if self._single is not None:
+            kinds = [(kind, side) for kind, side in zip(code.dimensions, sides, strict=False)]
+            at = next(number for number, (kind, side) in enumerate(kinds) if kind != "port" and side == own)
+            for row in code.rows:
+                value = row.values[at]
+                assert isinstance(value, int)
+                self._single.setdefault(value, []).append(row)
+
+    def rows(self, own: int) -> Iterable[Member]:
+        return self._all if self._single is None else self._single.get(own, ())
+
+
+def member_range(address: int, length: int, family: int) -> Range:
+    """The addresses of a member with a prefix length."""
+    free = BITS[family] - length
+    first = address >> free << free
+    return Range(first, first | (1 << free) - 1)
+
+
+def _tag_test(criterion: Marked, negated: bool) -> tuple[int, int, bool]:
+    shift = CONNECTION if criterion.connection else 0
+    return criterion.mask << shift, criterion.mark << shift, negated

@@ -1,0 +1,258 @@
+"""From rows of numbers to flows between peers with names: replicas folded, ranges joined, families said once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from felixpy.flows.flow import Flow, Peer
+from felixpy.flows.peers import outline, spell_range
+from felixpy.flows.regions import Region, bits, of_peers, sum_of
+from felixpy.flows.services import Range
+from felixpy.flows.sides import Party
+from felixpy.flows.universe import FamilySpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Who reaches whom in one family: rows of endpoints and of classes of outside addresses, by position.
+
+    `never` is traffic of endpoints that no policy could let out; it counts as part of what is around it. `present` are
+    the endpoints that have an address of that family.
+    """
+
+    space: FamilySpace
+    rows: Mapping[int, Region]
+    columns: Mapping[int, Region]
+    never: Mapping[int, int]
+    present: int
+
+
+class Unit(NamedTuple):
+    """Endpoints that are shown as one; `first` is the position of one of them."""
+
+    peer: Peer
+    bits: int
+    first: int
+
+    @property
+    def others(self) -> int:
+        return self.bits & ~(1 << self.first)
+
+
+class Focus(NamedTuple):
+    """Whom flows must touch: endpoints as bits, and classes of outside addresses as bits by family."""
+
+    endpoints: int
+    outside: Mapping[int, int]
+
+
+class Pairs:
+    """Flows of one or two families. `parties` are by position, those that are left out of no interest.
+
+    With `fold` the pods of a workload are one peer if they all reach, and are reached by, the same on the same.
+    """
+
+    def __init__(
+        self,
+        sheets: Sequence[Sheet],
+        parties: Mapping[int, Party],
+        *,
+        fold: bool = True,
+        external: bool = True,
+    ) -> None:
+        self.sheets, self.parties, self.external = sheets, parties, external
+        self.units = sorted(self._units(fold=fold), key=lambda unit: _order(unit.peer))
+        self._ranks = {unit.first: rank for rank, unit in enumerate(self.units)}
+        self._first_bits = sum_of(1 << unit.first for unit in self.units)
+        self._peers: dict[tuple[int, int], Peer] = {}
+
+    # --- who is shown as one
+
+    def _units(self, *, fold: bool) -> Iterator[Unit]:
+        groups: dict[object, list[int]] = defaultdict(list)
+        for position, party in self.parties.items():
+            owner = party.owner if fold else None
+            key: object = (party.identity.space, owner) if owner else party.identity
+            groups[key].append(position)
+        several = {key: members for key, members in groups.items() if len(members) > 1}
+        broken = self._uneven(several)
+        for key, members in groups.items():
+            owner = self.parties[members[0]].owner if fold else None
+            if owner and key not in broken:
+                names = tuple(sorted(self.parties[position].identity.name for position in members))
+                space = self.parties[members[0]].identity.space
+                peer = Peer("workload", space, owner.name, owner.kind, names)
+                yield Unit(peer, sum_of(1 << position for position in members), members[0])
+            else:
+                yield from (self._alone(position) for position in members)
+
+    def _alone(self, position: int) -> Unit:
+        kind, space, name = self.parties[position].identity
+        return Unit(Peer(kind, space, name, pods=(name,) if kind == "pod" else ()), 1 << position, position)
+
+    def _uneven(self, groups: Mapping[object, Sequence[int]]) -> set[object]:
+        """Groups whose members do not all send and receive the same."""
+        masks = {key: sum_of(1 << position for position in members) for key, members in groups.items()}
+        homes = {position: key for key, members in groups.items() for position in members}
+        broken: set[object] = set()
+        for sheet in self.sheets:
+            broken |= {key for key, mask in masks.items() if sheet.present & mask not in (0, mask)}
+            split = _Splits(masks)
+            for position, region in sheet.rows.items():
+                own = homes.get(position)
+                broken |= {key for peers in region.values() for key in split.by(peers) if key != own}
+            for region in sheet.columns.values():
+                broken |= {key for peers in region.values() for key in split.by(peers)}
+            for key, members in groups.items():
+                if key not in broken and not self._alike(sheet, members, masks[key]):
+                    broken.add(key)
+        return broken
+
+    def _alike(self, sheet: Sheet, members: Sequence[int], mask: int) -> bool:
+        """Whether all members send the same to others and to each other."""
+        seen = {tuple(sorted(of_peers(sheet.rows.get(position, {}), ~mask).items())) for position in members}
+        among: set[int] = set()
+        for position in members:
+            near = of_peers(sheet.rows.get(position, {}), mask)
+            among.update(near)
+            if sum_of(near.values()) != mask & ~(1 << position):
+                among.add(0)
+        return len(seen) == 1 and len(among) <= 1
+
+    # --- flows
+
+    def flows(self, focus: Focus | None = None, *, apart: bool = False) -> Iterator[Flow]:
+        """All flows, source by source, those from outside last.
+
+        Addresses to which the same applies are one peer of each flow; with `apart` those that differ in anything are
+        always different peers.
+        """
+        parts = {sheet.space.family: self._apart(sheet) for sheet in self.sheets} if apart else {}
+        for unit in self.units:
+            focused = focus is None or bool(unit.bits & focus.endpoints)
+            cells = [self._row(unit, sheet) for sheet in self.sheets]
+            for rank in sorted({rank for cell in cells for rank in cell}):
+                if focused or (focus and self.units[rank].bits & focus.endpoints):
+                    yield from self._merged(unit, self.units[rank], [cell.get(rank, 0) for cell in cells])
+            for sheet in self.sheets if self.external else ():
+                family = sheet.space.family
+                some = sheet.space.externals.mask if focused or not focus else focus.outside.get(family, 0)
+                for peer, traffic in self._in_order(sheet, self._to_outside(unit, sheet, some), parts.get(family)):
+                    yield Flow(unit.peer, peer, sheet.space.traffic.tell(traffic))
+        for sheet in self.sheets if self.external else ():
+            yield from self._from_outside(sheet, focus, parts.get(sheet.space.family))
+
+    def _row(self, unit: Unit, sheet: Sheet) -> dict[int, int]:
+        """Traffic by the rank of the destination. Among the pods of a workload any of the others stands for it."""
+        found: dict[int, int] = {}
+        never = sheet.never.get(unit.first, 0)
+        for traffic, peers in sheet.rows.get(unit.first, {}).items():
+            filled = sheet.space.traffic.filled(traffic, never)
+            for first in bits(peers & self._first_bits):
+                found[self._ranks[first]] = filled
+            if peers & unit.others:
+                found[self._ranks[unit.first]] = filled
+        return found
+
+    def _to_outside(self, unit: Unit, sheet: Sheet, some: int) -> dict[int, int]:
+        """Classes of outside addresses by traffic."""
+        never = sheet.never.get(unit.first, 0)
+        found: dict[int, int] = {}
+        for traffic, peers in sheet.rows.get(unit.first, {}).items():
+            if peers & some:
+                filled = sheet.space.traffic.filled(traffic, never)
+                found[filled] = found.get(filled, 0) | peers & some
+        return found
+
+    def _from_outside(self, sheet: Sheet, focus: Focus | None, parts: Sequence[int] | None) -> Iterator[Flow]:
+        by_rank: dict[int, dict[int, int]] = defaultdict(dict)
+        near = focus.outside.get(sheet.space.family, 0) if focus else 0
+        for position, region in sheet.columns.items():
+            for traffic, peers in region.items():
+                for first in bits(peers & self._first_bits):
+                    rank = self._ranks[first]
+                    if focus is None or near >> position & 1 or self.units[rank].bits & focus.endpoints:
+                        row = by_rank[rank]
+                        row[traffic] = row.get(traffic, 0) | 1 << position
+        for rank in sorted(by_rank):
+            for peer, traffic in self._in_order(sheet, by_rank[rank], parts):
+                yield Flow(peer, self.units[rank].peer, sheet.space.traffic.tell(traffic))
+
+    def _in_order(
+        self, sheet: Sheet, found: Mapping[int, int], parts: Sequence[int] | None
+    ) -> Iterator[tuple[Peer, int]]:
+        """Addresses with the traffic, the lowest first; classes without any are left out."""
+        pieces = [(classes, traffic) for traffic, classes in found.items()]
+        if parts is not None:
+            pieces = [(part, traffic) for classes, traffic in pieces for part in parts if part & classes]
+        peers = [(self._outside(sheet.space, classes), traffic) for classes, traffic in pieces]
+        yield from sorted(((peer, t) for peer, t in peers if peer.ranges), key=lambda each: each[0].lowest)
+
+    def _outside(self, space: FamilySpace, classes: int) -> Peer:
+        key = space.family, classes
+        if key not in self._peers:
+            self._peers[key] = _external(space.externals.ranges(classes), space.family)
+        return self._peers[key]
+
+    def _apart(self, sheet: Sheet) -> list[int]:
+        """Classes of outside addresses, together if they fare the same with all endpoints that are shown."""
+        alike: dict[object, int] = defaultdict(int)
+        for position, region in sheet.columns.items():
+            shown = {traffic: some for traffic, peers in region.items() if (some := peers & self._first_bits)}
+            alike[tuple(sorted(shown.items()))] |= 1 << position
+        parts = list(alike.values())
+        for unit in self.units:
+            for classes in self._to_outside(unit, sheet, sheet.space.externals.mask).values():
+                parts = [piece for part in parts for piece in (part & classes, part & ~classes) if piece]
+        return parts
+
+    def _merged(self, source: Unit, destination: Unit, traffic: Sequence[int]) -> Iterator[Flow]:
+        """Flows of a pair of endpoints; what holds in all families that both have is said once."""
+        both = [
+            (sheet, found)
+            for sheet, found in zip(self.sheets, traffic, strict=True)
+            if sheet.present >> source.first & sheet.present >> destination.first & 1
+        ]
+        told = [sheet.space.traffic.tell(found) for sheet, found in both]
+        if len({told.family_free() for told in told}) == 1:
+            yield Flow(source.peer, destination.peer, told[0])
+            return
+        for (sheet, found), words in zip(both, told, strict=True):
+            if found:
+                yield Flow(source.peer, destination.peer, words, sheet.space.family)
+
+
+def _external(ranges: Sequence[Range], family: int) -> Peer:
+    texts = tuple(spell_range(addresses, family) for addresses in ranges)
+    words = ",".join(texts)
+    outlined = outline(ranges)
+    if outlined:
+        whole, gaps = outlined
+        words = f"{spell_range(whole, family)} except {','.join(spell_range(gap, family) for gap in gaps)}"
+    lowest = ranges[0].first if ranges else 0
+    return Peer("external", "", "", ranges=texts, words=words, lowest=(family, lowest))
+
+
+class _Splits:
+    """Which groups some peers belong to in part."""
+
+    def __init__(self, masks: Mapping[object, int]) -> None:
+        self._masks = masks
+        self._all = sum_of(masks.values())
+        self._known: dict[int, list[object]] = {}
+
+    def by(self, peers: int) -> list[object]:
+        those = peers & self._all
+        if those not in self._known:
+            self._known[those] = [key for key, mask in self._masks.items() if those & mask not in (0, mask)]
+        return self._known[those]
+
+
+ORDER = {"workload": 0, "pod": 0, "interface": 1, "host": 2, "external": 3}
+
+
+def _order(peer: Peer) -> tuple[int, str, str]:
+    return ORDER[peer.kind], peer.space, peer.name

@@ -1,0 +1,173 @@
+"""Peers: the endpoints of a cluster by their addresses, and all other addresses in ranges that no rule tells apart.
+
+Every peer has a bit: endpoints first, in an order that everybody agreed on, then one for each class of addresses that
+belong to exactly the same nets and sets. Addresses of endpoints and nodes cut no ranges: a range is what rules say.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+from felixpy.flows.regions import bits
+from felixpy.flows.services import Range
+from felixpy.walk.members import BITS
+from felixpy.walk.packet import spell_address
+
+
+class Layer(NamedTuple):
+    """Addresses that belong to something, or (`inside` is false) are excepted from it."""
+
+    range: Range
+    inside: bool = True
+
+
+Layers: TypeAlias = tuple[Layer, ...]
+"""What a net or set holds: a later layer has the last word."""
+
+
+class Externals:
+    """The addresses that are no endpoint's, in classes; the first class has the bit `offset`.
+
+    `known` are addresses that somebody has: they are asked about one by one and never cut a range.
+    """
+
+    def __init__(self, family: int, layered: Iterable[Layers], known: Iterable[int], offset: int) -> None:
+        self.family, self.offset = family, offset
+        self._have = frozenset(known)
+        self._known = sorted(self._have)
+        several = list(layered)
+        last = (1 << BITS[family]) - 1
+        edges = {0}
+        for layers in several:
+            for (low, high), _ in layers:
+                if low != high or low not in self._have:
+                    edges |= {low, high + 1}
+        edges.discard(last + 1)
+        self._starts = sorted(edges)
+        self._ends = [*(start - 1 for start in self._starts[1:]), last]
+        self._classes = self._sorted_out(several)
+        self.count = len(self._classes)
+
+    @property
+    def mask(self) -> int:
+        return (1 << self.count) - 1 << self.offset
+
+    def _sorted_out(self, layered: Iterable[Layers]) -> list[int]:
+        """Classes of pieces, each as bits of pieces: two pieces are in one class if no net tells them apart."""
+        classes = [(1 << len(self._starts)) - 1]
+        for pieces in {self._pieces(layers) for layers in layered}:
+            split = []
+            for one in classes:
+                inside = one & pieces
+                split += [inside, one ^ inside] if inside and inside != one else [one]
+            classes = split
+        return sorted(classes, key=lambda one: one & -one)
+
+    def _pieces(self, layers: Layers) -> int:
+        """The pieces that are inside, as bits."""
+        found = 0
+        for (low, high), inside in layers:
+            if low == high and low in self._have:
+                continue
+            first, end = bisect_left(self._starts, low), bisect_left(self._starts, high + 1)
+            if first < end:
+                those = (1 << end) - (1 << first)
+                found = found | those if inside else found & ~those
+        return found
+
+    def peers(self, layers: Layers) -> int:
+        """The classes that are inside."""
+        pieces = self._pieces(layers)
+        found = 0
+        if pieces:
+            for position, one in enumerate(self._classes):
+                if one & pieces:
+                    found |= 1 << position
+        return found << self.offset
+
+    def ranges(self, peers: int) -> tuple[Range, ...]:
+        """The addresses of some classes, neighbours together; between them may be addresses that somebody has."""
+        pieces = 0
+        for position in bits(peers >> self.offset):
+            pieces |= self._classes[position]
+        found: list[Range] = []
+        for position in bits(pieces):
+            low, high = self._starts[position], self._ends[position]
+            if self._all_known(low, high):
+                continue
+            if found and self._all_known(found[-1].last + 1, low - 1):
+                found[-1] = Range(found[-1].first, high)
+            else:
+                found.append(Range(low, high))
+        return tuple(found)
+
+    def free(self, addresses: Range) -> Iterator[int]:
+        """The first and last address of a range that nobody has."""
+        low, high = addresses
+        have = self._known[bisect_left(self._known, low) : bisect_right(self._known, high)]
+        while have and have[0] == low:
+            low, have = low + 1, have[1:]
+        while have and have[-1] == high:
+            high, have = high - 1, have[:-1]
+        if low <= high:
+            yield from (low, high) if low != high else (low,)
+
+    def _all_known(self, low: int, high: int) -> bool:
+        """Whether somebody has each of these addresses, or there are none."""
+        return bisect_right(self._known, high) - bisect_left(self._known, low) == high - low + 1
+
+
+class Directory:
+    """Which endpoint has which address, on one side of a comparison. `owners` are bits by address."""
+
+    def __init__(self, owners: Mapping[int, int]) -> None:
+        self.owners = owners
+        self._addresses = sorted(owners)
+        self._before = [0]
+        for address in self._addresses:
+            self._before.append(self._before[-1] | owners[address])
+
+    def peers(self, layers: Layers) -> int:
+        """The endpoints that are inside."""
+        found = 0
+        for (low, high), inside in layers:
+            if low == high:
+                those = self.owners.get(low, 0)
+            else:
+                first, end = bisect_left(self._addresses, low), bisect_right(self._addresses, high)
+                those = self._before[end] ^ self._before[first] if first < end else 0
+            found = found | those if inside else found & ~those
+        return found
+
+
+def spell_range(addresses: Range, family: int) -> str:
+    """A range as people write it: a CIDR if it is one, else first-last.
+
+    >>> spell_range(Range(0x0A000000, 0x0A0000FF), 4), spell_range(Range(0x0A000001, 0x0A000003), 4)
+    ('10.0.0.0/24', '10.0.0.1-10.0.0.3')
+    """
+    first, last = addresses
+    size = last - first + 1
+    if size & size - 1 == 0 and first % size == 0:
+        return f"{spell_address(first, family)}/{BITS[family] - size.bit_length() + 1}"
+    return f"{spell_address(first, family)}-{spell_address(last, family)}"
+
+
+def outline(ranges: Sequence[Range]) -> tuple[Range, list[Range]] | None:
+    """One CIDR and what is excepted from it, if that describes several ranges and most of it is in them.
+
+    >>> outline([Range(0, 3), Range(5, 7)])
+    (Range(first=0, last=7), [Range(first=4, last=4)])
+    """
+    if len(ranges) < 2:
+        return None
+    whole = Range(ranges[0].first, ranges[-1].last)
+    size = whole.last - whole.first + 1
+    gaps = [Range(low.last + 1, high.first - 1) for low, high in pairwise(ranges)]
+    excepted = sum(last - first + 1 for first, last in gaps)
+    if size & size - 1 or whole.first % size or 2 * excepted > size:
+        return None
+    return whole, gaps

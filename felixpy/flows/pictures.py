@@ -1,0 +1,169 @@
+"""Connections as pictures: a grid of signs, a graph for Graphviz, and a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from string import ascii_lowercase, ascii_uppercase
+
+from felixpy.flows.flow import Flow, Peer
+
+NONE, ITSELF, WHOLE, SOME = ".", "-", "X", "x"
+SIGNS = (*ascii_lowercase.replace("x", ""), *ascii_uppercase.replace("X", ""))
+"""What stands for traffic that is neither nothing nor everything, the most frequent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Who reaches whom: peers in order, and by sender and receiver, as their positions, the traffic in words.
+
+    `whole` are the words for all that was asked for.
+    """
+
+    peers: tuple[Peer, ...]
+    cells: Mapping[tuple[int, int], str]
+    whole: str = "All"
+
+    @property
+    def digits(self) -> int:
+        return len(str(len(self.peers)))
+
+    @property
+    def names(self) -> int:
+        """Characters of the longest name."""
+        return max((len(str(peer)) for peer in self.peers), default=0)
+
+    @property
+    def width(self) -> int:
+        """How many columns of a terminal the grid takes."""
+        return self.digits + self.names + 2 + len(self.peers) * (self.digits + 1)
+
+    def signs(self) -> dict[str, str]:
+        """A sign for each kind of traffic, but for all that is less than the whole the same if there are too many."""
+        counts: dict[str, int] = {}
+        for words in self.cells.values():
+            counts[words] = counts.get(words, 0) + 1
+        others = sorted((words for words in counts if words != self.whole), key=lambda words: (-counts[words], words))
+        few = dict(zip(others, SIGNS, strict=False)) if len(others) <= len(SIGNS) else dict.fromkeys(others, SOME)
+        return {self.whole: WHOLE} | few
+
+    def blank(self, row: int, column: int) -> str:
+        """What stands where there is no traffic."""
+        return ITSELF if row == column and self.peers[row].kind != "external" else NONE
+
+
+def matrix(flows: Iterable[Flow], peers: Sequence[Peer], whole: str = "All") -> Matrix:
+    """All flows between some peers and whatever is outside. Peers outside must be apart (`Pairs.flows`)."""
+    found = list(flows)
+    outside = {peer for flow in found for peer in flow[:2] if isinstance(peer, Peer) and peer.kind == "external"}
+    everybody = (*peers, *sorted(outside, key=lambda peer: peer.lowest))
+    positions = {peer: position for position, peer in enumerate(everybody)}
+    cells: dict[tuple[int, int], str] = {}
+    for flow in found:
+        words = f"{flow.traffic} (IPv{flow.family})" if flow.family else str(flow.traffic)
+        at = positions[flow.source], positions[flow.destination]
+        cells[at] = f"{cells[at]}; {words}" if at in cells else words
+    return Matrix(everybody, cells, whole)
+
+
+def grid(found: Matrix) -> Iterator[str]:
+    """A row for each sender, a numbered column for each receiver, and what the signs mean."""
+    signs, digits, names = found.signs(), found.digits, found.names
+    columns = range(len(found.peers))
+    yield " " * (digits + 1 + names) + "".join(f" {number + 1:>{digits}}" for number in columns)
+    for row, peer in enumerate(found.peers):
+        marks = [signs.get(found.cells.get((row, column), ""), found.blank(row, column)) for column in columns]
+        yield f"{row + 1:>{digits}} {peer!s:<{names}}" + "".join(f" {mark:>{digits}}" for mark in marks)
+    yield ""
+    yield f"Rows send, columns receive. {NONE} nothing"
+    used = set(found.cells.values())
+    told = {sign: words for words, sign in signs.items() if words in used}
+    yield from (f"{sign} {'something' if sign == SOME else words}" for sign, words in told.items())
+
+
+# --- Graphviz
+
+
+def dot(found: Matrix) -> Iterator[str]:
+    """A graph with a box for each namespace."""
+    yield "digraph connectivity {"
+    yield "  rankdir=LR; node [shape=box, fontname=sans]; edge [fontname=sans, fontsize=10];"
+    spaces = sorted({peer.space for peer in found.peers if peer.space})
+    for number, space in enumerate(spaces):
+        yield f"  subgraph cluster_{number} {{ label={_quoted(space)};"
+        yield from (f"    {_node(peer)}" for peer in found.peers if peer.space == space)
+        yield "  }"
+    yield from (f"  {_node(peer)}" for peer in found.peers if not peer.space)
+    for (row, column), words in found.cells.items():
+        ends = f"{_quoted(str(found.peers[row]))} -> {_quoted(str(found.peers[column]))}"
+        yield f"  {ends} [label={_quoted(words)}];"
+    yield "}"
+
+
+def _node(peer: Peer) -> str:
+    shape = ", shape=ellipse" if peer.kind == "external" else ""
+    label = f"{peer.name}\\n{peer.title}" if peer.space else str(peer)
+    return f"{_quoted(str(peer))} [label={_quoted(label)}{shape}];"
+
+
+def _quoted(text: str) -> str:
+    quoted = text.replace('"', r"\"")
+    return f'"{quoted}"'
+
+
+# --- a drawing
+
+CELL, LETTER, LINE, MARGIN = 18, 7.3, 20, 12
+COLOURS = {WHOLE: "#2a9d4a", SOME: "#8e6bbf", NONE: "#eeeeee"}
+PALETTE = ("#8e6bbf", "#4f81bd", "#c9772c", "#b5495b", "#5d8a8a", "#9a8b3c")
+"""Colours of traffic that is less than the whole; its letter says the same."""
+
+STYLE = "text { font: 12px sans-serif; fill: #222 } .c { text-anchor: middle } .w { fill: #fff; text-anchor: middle }"
+
+
+def svg(found: Matrix) -> Iterator[str]:
+    """The grid in colours. Neighbours with the same traffic are one field; pointing at it tells who and what."""
+    signs = found.signs()
+    left, top = MARGIN + found.names * LETTER + 40, MARGIN + LINE
+    size = len(found.peers) * CELL
+    legend = [(words, sign) for words, sign in signs.items() if words in set(found.cells.values())]
+    height = top + size + LINE * (len(legend) + 2)
+    width = max(left + size, left + max((len(words) for words, _ in legend), default=0) * LETTER) + MARGIN
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}">'
+    yield f"<style>{STYLE}</style>"
+    yield '<rect width="100%" height="100%" fill="#fff"/>'
+    for row, peer in enumerate(found.peers):
+        y = top + row * CELL
+        yield f'<text x="{MARGIN}" y="{y + 13}">{row + 1} {escape(str(peer))}</text>'
+        yield f'<text class="c" x="{left + (row + 0.5) * CELL:.1f}" y="{top - 6}">{row + 1}</text>'
+        yield f'<rect x="{left:.1f}" y="{y}" width="{size}" height="{CELL - 1}" fill="{COLOURS[NONE]}"/>'
+        yield from _fields(found, row, signs, left, y)
+    for number, (words, sign) in enumerate(legend):
+        y = top + size + LINE * (number + 1)
+        yield f'<rect x="{left:.1f}" y="{y - 13}" width="{CELL - 1}" height="{CELL - 1}" fill="{_colour(sign)}"/>'
+        yield f'<text class="w" x="{left + CELL / 2:.1f}" y="{y}">{sign}</text>'
+        yield f'<text x="{left + CELL + 6:.1f}" y="{y}">{escape(words)}</text>'
+    yield "</svg>"
+
+
+def _fields(found: Matrix, row: int, signs: Mapping[str, str], left: float, y: float) -> Iterator[str]:
+    columns = range(len(found.peers))
+    for words, run in groupby(columns, lambda column: found.cells.get((row, column), "")):
+        fields = list(run)
+        if not words:
+            continue
+        last = "" if len(fields) == 1 else f" … {found.peers[fields[-1]]}"
+        told = f"{found.peers[row]} => {found.peers[fields[0]]}{last} : {words}"
+        x, width = left + fields[0] * CELL, len(fields) * CELL - 1
+        yield (
+            f'<rect x="{x:.1f}" y="{y}" width="{width}" height="{CELL - 1}" fill="{_colour(signs[words])}">'
+            f"<title>{escape(told)}</title></rect>"
+        )
+        for column in fields:
+            yield f'<text class="w" x="{left + (column + 0.5) * CELL:.1f}" y="{y + 13}">{signs[words]}</text>'
+
+
+def _colour(sign: str) -> str:
+    return COLOURS.get(sign) or PALETTE[SIGNS.index(sign) % len(PALETTE)]

@@ -1,0 +1,247 @@
+"""Rules of nodes made ready: every chain is read once, however many nodes and endpoints have the same.
+
+Chains are the same if their rules are, hashes left aside, and so are the chains they jump to and the sets they ask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+from felixpy.dump import Dump, SavedSet, parse_rule
+from felixpy.errors import UsageError
+from felixpy.flows.criteria import Listed, Terms, read_terms
+from felixpy.flows.peers import Layer, Layers
+from felixpy.flows.services import Range
+from felixpy.flows.targets import Action, Call, read_action
+from felixpy.ruleset import TABLES, Ruleset
+from felixpy.walk import HOOKS
+from felixpy.walk.members import BITS, Member, Members, UnknownSet
+
+Bodies: TypeAlias = tuple[str, ...]
+
+
+class ChainText(NamedTuple):
+    """A chain as text: its rules without ``-A chain`` and hash, and the policy of a kernel chain ("" for others)."""
+
+    policy: str
+    bodies: Bodies
+
+
+class NodeText(NamedTuple):
+    """One node's rules of one family, by table and chain, and its sets by name; None if nobody knows the sets."""
+
+    tables: Mapping[str, Mapping[str, ChainText]]
+    sets: Mapping[str, SavedSet] | None
+
+
+def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
+    """Rules as Felix writes them: no text is printed and read again."""
+    tables: dict[str, dict[str, ChainText]] = {}
+    for (found, name), table in ruleset.tables.items():
+        if found == family:
+            chains = tables[name] = {}
+            for hook in TABLES[name]:
+                parts = [part[hook].bodies for part in (table.inserted, table.appended) if hook in part]
+                chains[hook] = ChainText("ACCEPT", tuple(body for bodies in parts for body in bodies))
+            chains.update({chain.name: ChainText("", chain.bodies) for chain in table.chains})
+    kind = "inet6" if family == 6 else "inet"
+    sets = {each.name: SavedSet(each.name, each.type, {"family": kind}, each.members) for each in ruleset.sets}
+    return NodeText(tables, sets)
+
+
+_HASH = re.compile(r'-m comment --comment "?cali:[\w-]{16}"? ?')
+
+
+def of_dump(dump: Dump, family: int) -> NodeText:
+    """Rules that were saved on a node."""
+    tables = {
+        name: {
+            chain.name: ChainText(chain.policy, tuple(_body(text, chain.name) for _, text in chain.lines))
+            for chain in table.values()
+        }
+        for name, table in dump.tables.get(family, {}).items()
+    }
+    return NodeText(tables, dump.sets)
+
+
+def _body(text: str, chain: str) -> str:
+    return _HASH.sub("", text[len(f"-A {chain}") :].strip(), count=1)
+
+
+class SetCode:
+    """A set made ready. Two sets of one content are one."""
+
+    def __init__(self, members: Members) -> None:
+        self._members, self.dimensions = members, members.dimensions
+
+    @cached_property
+    def layers(self) -> Layers:
+        """The nets of a set of one dimension, the shortest first. Raises InputError for members that are none."""
+        full = (1 << BITS[self._members.family]) - 1
+        return tuple(
+            Layer(Range(net, net | full ^ mask), inside)
+            for mask, nets in reversed(self._members.nets())
+            for net, inside in nets.items()
+        )
+
+    @cached_property
+    def rows(self) -> tuple[Member, ...]:
+        """The members of a set of several dimensions, those first that decide before others."""
+        return tuple(self._members.rows())
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether members of several dimensions name single addresses, and none excepts any."""
+        full = BITS[self.family]
+        return all(not row.excludes and set(row.lengths) <= {full} for row in self.rows)
+
+    def holds(self, address: int) -> bool:
+        """Whether a set of one dimension has an address: among nets that hold it the longest decides."""
+        found = (nets.get(address & mask) for mask, nets in self._members.nets())
+        return next((inside for inside in found if inside is not None), False)
+
+    @property
+    def family(self) -> int:
+        return self._members.family
+
+
+class RuleCode(NamedTuple):
+    """A rule made ready: what it asks with which sets (None for one that is not known), what it does, and its text."""
+
+    terms: Terms
+    sets: Mapping[str, SetCode | None]
+    action: Action
+    target: ChainCode | None
+    text: str
+
+    @property
+    def unknown(self) -> list[str]:
+        """What is not understood about its criteria."""
+        missing = [f"set {name}, which is not known" for name, code in self.sets.items() if code is None]
+        return [*self.terms.unknown, *missing]
+
+
+@dataclass(eq=False)
+class ChainCode:
+    """A chain made ready; `name` is that of the first chain with these rules."""
+
+    name: str
+    rules: tuple[RuleCode, ...]
+
+    @cached_property
+    def closure(self) -> tuple[ChainCode, ...]:
+        """The chain and all that it may lead to, each once."""
+        found = {id(self): self}
+        for rule in self.rules:
+            if rule.target:
+                found.update({id(chain): chain for chain in rule.target.closure})
+        return tuple(found.values())
+
+
+class _Parsed(NamedTuple):
+    """A rule's text read once; `named` is the target, should the table have a chain of that name."""
+
+    terms: Terms
+    sets: tuple[str, ...]
+    named: str
+    call: Action
+    action: Action
+
+
+class Library:
+    """All chains and sets of one family, shared by nodes."""
+
+    def __init__(self, family: int) -> None:
+        self.family = family
+        self._rules: dict[str, _Parsed] = {}
+        self._chains: dict[tuple[object, ...], ChainCode] = {}
+        self._sets: dict[object, tuple[SavedSet, SetCode | None]] = {}
+
+    @property
+    def chains(self) -> Iterator[ChainCode]:
+        """Every chain that was asked for."""
+        return iter(self._chains.values())
+
+    def parsed(self, body: str) -> _Parsed:
+        found = self._rules.get(body)
+        if found is None:
+            rule = parse_rule(f"-A CHAIN {body}")
+            terms = read_terms(rule, self.family)
+            names = [test.criterion.name for test in terms.tests if isinstance(test.criterion, Listed)]
+            action = read_action(rule, {})
+            called = action if not rule.target else read_action(rule, {rule.target: None})
+            found = _Parsed(terms, tuple(dict.fromkeys(names)), rule.target, called, action)
+            self._rules[body] = found
+        return found
+
+    def set(self, saved: SavedSet) -> SetCode | None:
+        """A set by its content; None for a type that is not understood."""
+        key = id(saved.members), saved.type, tuple(saved.options.items())
+        if key not in self._sets:
+            whole = saved.members, *key[1:]
+            if whole not in self._sets:
+                try:
+                    code = SetCode(Members(saved))
+                except UnknownSet:
+                    code = None
+                self._sets[whole] = saved, code
+            # The members are kept, so that nothing else can get their identity.
+            self._sets[key] = saved, self._sets[whole][1]
+        return self._sets[key][1]
+
+    def intern(self, name: str, rules: tuple[RuleCode, ...]) -> ChainCode:
+        key = tuple((rule.text, id(rule.target), *map(id, rule.sets.values())) for rule in rules)
+        return self._chains.setdefault(key, ChainCode(name, rules))
+
+
+class Program:
+    """One node's chains, made ready as they are reached."""
+
+    def __init__(self, text: NodeText, library: Library) -> None:
+        self._text, self._library = text, library
+        self._known: dict[tuple[str, str], ChainCode] = {}
+        self._open: set[tuple[str, str]] = set()
+
+    def load(self) -> None:
+        """Make ready all that packets may reach."""
+        for table, chains in self._text.tables.items():
+            for hook in chains:
+                if hook in HOOKS:
+                    self.chain(table, hook)
+
+    def policy(self, table: str, hook: str) -> str:
+        found = self._text.tables.get(table, {}).get(hook)
+        return found.policy if found else ""
+
+    def chain(self, table: str, name: str) -> ChainCode | None:
+        """A chain; None if the table has none of that name. Raises UsageError for chains that go in a circle."""
+        key = table, name
+        if key in self._known:
+            return self._known[key]
+        text = self._text.tables.get(table, {}).get(name)
+        if text is None:
+            return None
+        if key in self._open:
+            raise UsageError(f"the chains that {name} leads to jump in a circle, which no kernel would take")
+        self._open.add(key)
+        rules = tuple(self._rule(table, body) for body in text.bodies)
+        self._open.discard(key)
+        self._known[key] = self._library.intern(name, rules)
+        return self._known[key]
+
+    def _rule(self, table: str, body: str) -> RuleCode:
+        parsed = self._library.parsed(body)
+        target = None
+        action = parsed.action
+        if isinstance(parsed.call, Call):
+            target = self.chain(table, parsed.named)
+            action = parsed.call if target else parsed.action
+        return RuleCode(parsed.terms, {name: self._set(name) for name in parsed.sets}, action, target, body)
+
+    def _set(self, name: str) -> SetCode | None:
+        saved = (self._text.sets or {}).get(name)
+        return self._library.set(saved) if saved else None

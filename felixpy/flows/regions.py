@@ -1,0 +1,169 @@
+"""Sets of (traffic, peer) pairs: what a rule lets through, for everything that may be sent to or come from everybody.
+
+Traffic and peers are each numbered, and a set of either is an integer with a bit for each member. A region says for
+some of the traffic with which peers: traffic → peers. The peers of two entries have nothing in common and no entry is
+empty, so a region has as many entries as there are kinds of peers that differ in their traffic: mostly one or two.
+Regions are never changed once they were made, but for those that `grow` is called on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+Region: TypeAlias = dict[int, int]
+
+
+def product(traffic: int, peers: int) -> Region:
+    """All of the traffic with all of the peers."""
+    return {traffic: peers} if traffic and peers else {}
+
+
+def meet(one: Region, other: Region) -> Region:
+    """What is in both.
+
+    >>> meet({0b11: 0b01}, {0b10: 0b11})
+    {2: 1}
+    """
+    found: Region = {}
+    for traffic, peers in one.items():
+        for more_traffic, more_peers in other.items():
+            both = peers & more_peers
+            if both:
+                common = traffic & more_traffic
+                if common:
+                    found[common] = found.get(common, 0) | both
+    return found
+
+
+def minus(one: Region, other: Region) -> Region:
+    """What is in the first only.
+
+    >>> minus({0b11: 0b11}, {0b10: 0b01})
+    {1: 1, 3: 2}
+    """
+    found: Region = {}
+    for traffic, peers in one.items():
+        left = peers
+        for taken, takers in other.items():
+            both = left & takers
+            if both:
+                left ^= both
+                remaining = traffic & ~taken
+                if remaining:
+                    found[remaining] = found.get(remaining, 0) | both
+                if not left:
+                    break
+        if left:
+            found[traffic] = found.get(traffic, 0) | left
+    return found
+
+
+def join(one: Region, other: Region) -> Region:
+    """What is in either.
+
+    >>> join({0b01: 0b11}, {0b10: 0b01})
+    {3: 1, 1: 2}
+    """
+    if not one:
+        return other
+    if not other:
+        return one
+    found: Region = {}
+    loose = dict(other)
+    for traffic, peers in one.items():
+        left = peers
+        for more_traffic, more_peers in list(loose.items()):
+            both = left & more_peers
+            if both:
+                left ^= both
+                either = traffic | more_traffic
+                found[either] = found.get(either, 0) | both
+                if more_peers == both:
+                    del loose[more_traffic]
+                else:
+                    loose[more_traffic] = more_peers ^ both
+        if left:
+            found[traffic] = found.get(traffic, 0) | left
+    for traffic, peers in loose.items():
+        found[traffic] = found.get(traffic, 0) | peers
+    return found
+
+
+def grow(region: Region, more: Region) -> None:
+    """Add peers that the region has nothing about yet."""
+    for traffic, peers in more.items():
+        region[traffic] = region.get(traffic, 0) | peers
+
+
+def of_peers(region: Region, peers: int) -> Region:
+    """The part that is about some peers."""
+    found: Region = {}
+    for traffic, those in region.items():
+        both = those & peers
+        if both:
+            found[traffic] = both
+    return found
+
+
+def of_traffic(region: Region, traffic: int) -> Region:
+    """The part that is about some traffic."""
+    found: Region = {}
+    for those, peers in region.items():
+        both = those & traffic
+        if both:
+            found[both] = found.get(both, 0) | peers
+    return found
+
+
+def peers_of(region: Region) -> int:
+    """Everybody that a region is about."""
+    return sum_of(region.values())
+
+
+def traffic_with(region: Region, peer: int) -> int:
+    """The traffic with one peer, given as its bit."""
+    for traffic, peers in region.items():
+        if peers & peer:
+            return traffic
+    return 0
+
+
+def by_sender(receivers: Iterable[tuple[int, Region]]) -> dict[int, Region]:
+    """From what receivers, given by their bits, let in to what each sender, by its position, reaches.
+
+    >>> by_sender([(0b01, {0b1: 0b110}), (0b10, {0b1: 0b100})])
+    {1: {1: 1}, 2: {1: 3}}
+    """
+    alike: dict[tuple[tuple[int, int], ...], int] = {}
+    for bit, region in receivers:
+        key = tuple(region.items())
+        alike[key] = alike.get(key, 0) | bit
+    found: dict[int, Region] = {}
+    for entries, those in alike.items():
+        for traffic, senders in entries:
+            for sender in bits(senders):
+                # A receiver says one thing about a sender, so entries have no receivers in common.
+                reached = found.setdefault(sender, {})
+                reached[traffic] = reached.get(traffic, 0) | those
+    return found
+
+
+def sum_of(masks: Iterable[int]) -> int:
+    """The bits of several numbers together."""
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found
+
+
+def bits(number: int) -> Iterable[int]:
+    """The positions of the bits that are set, ascending.
+
+    >>> list(bits(0b1010))
+    [1, 3]
+    """
+    while number:
+        lowest = number & -number
+        yield lowest.bit_length() - 1
+        number ^= lowest

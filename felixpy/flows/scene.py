@@ -1,0 +1,305 @@
+"""Chains gone through for all packets of one end at once.
+
+Packets are sorted by their tag; of each tag there is a region. A rule takes from each region what it applies to, and
+accepts, drops, sends back or retags that, or sends it through another chain. What a chain makes of everything is
+remembered for all ends to which its rules mean the same, so the pods of a workload cost little more than one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from felixpy.flows.criteria import Interface, Local
+from felixpy.flows.lens import Factor, Lens, Line, View
+from felixpy.flows.programs import ChainCode
+from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, of_traffic, sum_of
+from felixpy.flows.targets import MASQUERADED, Call, Change, End, Rewrite, Unclear
+
+States: TypeAlias = dict[int, Region]
+"""Regions by tag."""
+
+
+def add(states: States, tag: int, region: Region) -> None:
+    """More packets with a tag."""
+    if region:
+        states[tag] = join(states[tag], region) if tag in states else region
+
+
+class Way:
+    """By which interfaces packets come or go ("" for none), and the peers that take each of them."""
+
+    def __init__(self, peers: Mapping[str, int]) -> None:
+        self.peers = peers
+        self._known: dict[str, int] = {}
+
+    def by(self, criterion: Interface) -> int:
+        """The peers that take interfaces of a name or, with ``+``, a prefix."""
+        pattern = criterion.pattern
+        if not pattern.endswith("+"):
+            return self.peers.get(pattern, 0)
+        if pattern not in self._known:
+            self._known[pattern] = sum_of(those for name, those in self.peers.items() if criterion.fits(name))
+        return self._known[pattern]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of packets: accepted, or sent back to the caller; others were dropped, or NAT made others of them.
+
+    `dropped` is told where rules are read in both ways; `doubts` are rules that were not understood when packets came
+    by.
+    """
+
+    accepted: States = field(default_factory=dict)
+    returned: States = field(default_factory=dict)
+    dropped: Region = field(default_factory=dict)
+    doubts: dict[Line, None] = field(default_factory=dict)
+
+    def absorb(self, other: Outcome) -> None:
+        """Add everything but what was sent back."""
+        for tag, region in other.accepted.items():
+            add(self.accepted, tag, region)
+        if other.dropped:
+            self.dropped = join(self.dropped, other.dropped)
+        if other.doubts:
+            self.doubts.update(other.doubts)
+
+    def within(self, region: Region) -> Outcome:
+        """The part about some packets."""
+        return Outcome(
+            {tag: found for tag, each in self.accepted.items() if (found := meet(each, region))},
+            {tag: found for tag, each in self.returned.items() if (found := meet(each, region))},
+            meet(self.dropped, region),
+            self.doubts,
+        )
+
+
+NOWHERE = Way({})
+
+Memory: TypeAlias = dict[tuple[object, ...], Outcome]
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """What a node is to the packets that pass it, in one family.
+
+    `local` are its own addresses by interface, "" for all of them; `local_peers` the endpoints that have those.
+    """
+
+    local: Mapping[str, frozenset[int]]
+    local_peers: Mapping[str, int]
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """One end of connections at one point of their way: who looks, and by which interfaces packets come and go.
+
+    `own` is the end's address, None if nobody knows it, `interface` its own one at this point. `receivers` are the
+    endpoints of the same node that packets may be for.
+    """
+
+    lens: Lens
+    site: Site
+    own: int | None
+    bit: int
+    interface: str
+    memory: Memory
+    own_values: dict[Factor, Region]
+    incoming: Way = NOWHERE
+    outgoing: Way = NOWHERE
+    receivers: Receivers | None = None
+    readings: bool = False
+    """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
+    _values: dict[Factor, Region | None] = field(default_factory=dict)
+
+    # --- what criteria mean here
+
+    def value(self, factor: Factor) -> Region | None:
+        """What a criterion lets through; None if nobody can know."""
+        if factor not in self._values:
+            self._values[factor] = self._evaluate(factor)
+        return self._values[factor]
+
+    def _evaluate(self, factor: Factor) -> Region | None:
+        criterion = factor.test.criterion
+        if isinstance(criterion, Interface):
+            way = self.incoming if criterion.incoming else self.outgoing
+            return self._of(way.by(criterion), negated=factor.test.negated)
+        if isinstance(criterion, Local):
+            local = self._local(criterion)
+            return None if local is None else self._of(local, negated=factor.test.negated)
+        if self.own is None:
+            return None
+        if factor not in self.own_values:
+            self.own_values[factor] = self.lens.own_value(factor, self.own)
+        return self.own_values[factor]
+
+    def _of(self, peers: int, *, negated: bool) -> Region:
+        everybody = self.lens.everybody
+        those = everybody & ~peers if negated else everybody & peers
+        return self.lens.all if those == everybody else self.lens.of_peers(those)
+
+    def _local(self, criterion: Local) -> int | None:
+        own = (criterion.side == "source") == (self.lens.direction == "egress")
+        if own and self.own is None:
+            return None
+        if not criterion.limit:
+            return self._local_on("", self.lens.everybody, own=own)
+        way = self.incoming if criterion.limit == "in" else self.outgoing
+        return sum_of(self._local_on(name, peers, own=own) for name, peers in way.peers.items())
+
+    def _local_on(self, interface: str, peers: int, *, own: bool) -> int:
+        if own:
+            return peers if self.own in self.site.local.get(interface, ()) else 0
+        return peers & self.site.local_peers.get(interface, 0)
+
+    # --- chains
+
+    def call(self, chain: ChainCode, tag: int, region: Region) -> Outcome:
+        """What becomes of packets in a chain."""
+        view = self.lens.view(chain)
+        everything = self.lens.all
+        if view.factors is None:
+            if self.receivers and view.asks_out and not view.asks_in:
+                return self._received(view, tag, region)
+            return self._run(view, tag, region)
+        values = (self.value(factor) for factor in view.factors)
+        signature = [None if value is None else tuple(value.items()) for value in values]
+        key = (id(view), tag, self.readings, *signature)
+        found = self.memory.get(key)
+        if found is None:
+            found = self.memory[key] = self._run(view, tag, everything)
+        return found if region is everything else found.within(region)
+
+    def _received(self, view: View, tag: int, region: Region) -> Outcome:
+        """A chain that sorts packets by where they go: what receivers on this node see of it is known already."""
+        assert self.receivers is not None
+        seen = self.receivers.outcome(view.chain, tag, self.bit)
+        others = of_peers(region, ~self.receivers.peers)
+        found = self._run(view, tag, others) if others else Outcome()
+        near = seen.within(region)
+        found.absorb(near)
+        for returned, some in near.returned.items():
+            add(found.returned, returned, some)
+        return found
+
+    def _run(self, view: View, start: int, whole: Region) -> Outcome:
+        outcome = Outcome()
+        states: States = {start: whole}
+        for line in view.lines(self.interface):
+            later: States = {}
+            for tag, region in list(states.items()):
+                hit = self._hit(line, tag, region)
+                if not hit:
+                    continue
+                if line.unknown or (self.own is None and self._is_open(line)):
+                    outcome.doubts[line] = None
+                    if not self.readings:
+                        continue
+                elif hit is region:
+                    del states[tag]
+                else:
+                    rest = minus(region, hit)
+                    if rest:
+                        states[tag] = rest
+                    else:
+                        del states[tag]
+                self._act(line, tag, hit, outcome, later)
+            for tag, region in later.items():
+                add(states, tag, region)
+            if not states:
+                break
+        for tag, region in states.items():
+            add(outcome.returned, tag, region)
+        return outcome
+
+    def _is_open(self, line: Line) -> bool:
+        """Whether a rule asks for an address that nobody knows."""
+        return any(self.value(factor) is None for factor in line.factors)
+
+    def _hit(self, line: Line, tag: int, region: Region) -> Region:
+        """The packets that a rule applies to, as far as it is understood."""
+        for mask, mark, differs in line.tags:
+            if (tag & mask == mark) is differs:
+                return {}
+        for factor in line.factors:
+            value = self.value(factor)
+            if value is not None and value is not self.lens.all:
+                region = meet(region, value)
+                if not region:
+                    return {}
+        if line.region is not None:
+            region = meet(region, line.region)
+        for test in line.tracked:
+            region = of_traffic(region, self.lens.tracked(tag, test))
+        return region
+
+    def _act(self, line: Line, tag: int, hit: Region, outcome: Outcome, later: States) -> None:
+        match line.action:
+            case End("accept"):
+                add(outcome.accepted, tag, hit)
+            case End("drop") | Unclear():
+                if self.readings:
+                    outcome.dropped = join(outcome.dropped, hit)
+            case End():
+                add(outcome.returned, tag, hit)
+            case Change(retag):
+                add(later, retag(tag), hit)
+            case Rewrite("source"):
+                add(outcome.accepted, tag | MASQUERADED, hit)
+            case Rewrite():
+                pass
+            case Call(_, goto):
+                assert line.target is not None
+                inner = self.call(line.target, tag, hit)
+                outcome.absorb(inner)
+                for found, region in inner.returned.items():
+                    add(outcome.returned if goto else later, found, region)
+
+
+class Receivers:
+    """The endpoints of one node as they see packets that are forwarded to them, turned round to the senders' side.
+
+    `senders` are the peers on the same node. Going through a receiver's chains once answers for all of them.
+    """
+
+    def __init__(self, scenes: Sequence[Scene], senders: int) -> None:
+        self._scenes, self._senders = scenes, senders
+        self.peers = sum_of(scene.bit for scene in scenes)
+        self._known: dict[tuple[int, int], _Turned] = {}
+
+    def outcome(self, chain: ChainCode, tag: int, sender: int) -> Outcome:
+        """What becomes of packets of one sender, given by its bit, for any of the receivers."""
+        key = id(chain), tag
+        if key not in self._known:
+            self._known[key] = _Turned(self._scenes, self._senders, chain, tag)
+        return self._known[key].outcome(sender.bit_length() - 1)
+
+
+class _Turned:
+    """Outcomes of a chain by the position of the sender."""
+
+    def __init__(self, scenes: Sequence[Scene], senders: int, chain: ChainCode, tag: int) -> None:
+        seen = [(scene.bit, scene.call(chain, tag, scene.lens.all)) for scene in scenes]
+        self._doubts = {line: None for _, outcome in seen for line in outcome.doubts}
+
+        def turned(regions: Iterable[tuple[int, Region]]) -> dict[int, Region]:
+            return by_sender((bit, of_peers(region, senders)) for bit, region in regions)
+
+        def each(pick: Callable[[Outcome], States]) -> dict[int, dict[int, Region]]:
+            tags = dict.fromkeys(tag for _, outcome in seen for tag in pick(outcome))
+            return {tag: turned((bit, pick(outcome).get(tag, {})) for bit, outcome in seen) for tag in tags}
+
+        self._accepted = each(lambda outcome: outcome.accepted)
+        self._returned = each(lambda outcome: outcome.returned)
+        self._dropped = turned((bit, outcome.dropped) for bit, outcome in seen)
+
+    def outcome(self, sender: int) -> Outcome:
+        return Outcome(
+            {tag: region for tag, regions in self._accepted.items() if (region := regions.get(sender))},
+            {tag: region for tag, regions in self._returned.items() if (region := regions.get(sender))},
+            self._dropped.get(sender, {}),
+            self._doubts,
+        )

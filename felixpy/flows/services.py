@@ -1,0 +1,105 @@
+"""Traffic as people and programs read it: protocols with ranges of ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+Numbers = Literal["ports", "icmp", "none"]
+"""What the numbers of a protocol are: ports, types of ICMP (type * 256 + code), or nothing."""
+
+
+class Range(NamedTuple):
+    """Numbers first..last, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+class Part(NamedTuple):
+    """Some of one protocol; no `numbers` are all of them, no `sources` any source port.
+
+    `protocol` is its title, `number` its number, None for all protocols that are not listed.
+    """
+
+    protocol: str
+    number: int | None
+    kind: Numbers
+    numbers: tuple[Range, ...] = ()
+    sources: tuple[Range, ...] = ()
+
+    def values(self) -> list[str]:
+        """The ports, or types of ICMP, as texts; none if it is all of them."""
+        if self.kind == "icmp":
+            return [text for numbers in self.numbers for text in _types(numbers)]
+        return [str(numbers) for numbers in self.numbers]
+
+    def __str__(self) -> str:
+        text = " ".join(filter(None, [self.protocol, ",".join(self.values())]))
+        return f"{text} from {','.join(map(str, self.sources))}" if self.sources else text
+
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"protocol": self.protocol}
+        if self.number is not None:
+            found["number"] = self.number
+        if self.numbers:
+            found["types" if self.kind == "icmp" else "ports"] = self.values()
+        if self.sources:
+            found["sourcePorts"] = [str(sources) for sources in self.sources]
+        return found
+
+
+class Traffic(NamedTuple):
+    """Traffic in parts. `missing` is what lacks to everything, given where protocols that nobody lists are in."""
+
+    parts: tuple[Part, ...]
+    everything: bool = False
+    missing: tuple[Part, ...] = ()
+
+    def __str__(self) -> str:
+        """``All``, ``TCP 80,443; UDP 53``, or ``All but TCP 25`` where that says it."""
+        if self.everything:
+            return "All"
+        if self.missing:
+            return f"All but {_listed(self.missing)}"
+        return self.explicit() or "None"
+
+    def explicit(self) -> str:
+        """All parts by name, ``other`` being the protocols that are not listed."""
+        return "All" if self.everything else _listed(self.parts)
+
+    def family_free(self) -> Traffic:
+        """The same with all ICMP of either family under one name, to compare what is said about both."""
+        parts, missing = (
+            tuple(ANY_ICMP if part.kind == "icmp" and not part.numbers else part for part in each)
+            for each in (self.parts, self.missing)
+        )
+        return Traffic(parts, self.everything, missing)
+
+    def json(self) -> dict[str, Any]:
+        """``{"all": true}``, or the protocols with their ports; what has no ports listed has all of them."""
+        if self.everything:
+            return {"all": True}
+        return {"all": False, "protocols": [part.json() for part in self.parts]}
+
+
+ANY_ICMP = Part("ICMP", None, "icmp")
+
+
+def _listed(parts: Iterable[Part]) -> str:
+    return "; ".join(map(str, parts))
+
+
+def _types(numbers: Range) -> Iterator[str]:
+    """Types of ICMP: a whole type by its number, of others the codes.
+
+    >>> list(_types(Range(0x0800, 0x08FF))), list(_types(Range(0x0301, 0x04FF))), list(_types(Range(0x0304, 0x0304)))
+    (['8'], ['3/1-255', '4'], ['3/4'])
+    """
+    for kind in range(numbers.first >> 8, (numbers.last >> 8) + 1):
+        low = max(numbers.first, kind << 8) & 0xFF
+        high = min(numbers.last, kind << 8 | 0xFF) & 0xFF
+        yield str(kind) if (low, high) == (0, 0xFF) else f"{kind}/{Range(low, high)}"

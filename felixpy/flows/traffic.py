@@ -1,0 +1,281 @@
+"""Traffic: protocols, ports and types of ICMP, cut into the smallest pieces that any rule tells apart.
+
+Within a piece all rules agree, so a set of traffic is a number with a bit for each piece, and what comes out is exact
+although nobody ever looked at a single port. Ports go from 1 to 65535, as 0 is never used. Of ICMP only those types
+count that can open a connection or need none: others pass with the connection that they belong to, or are invalid.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from felixpy.canonical import PROTOCOLS
+from felixpy.flows.services import Numbers, Part, Range, Traffic
+from felixpy.walk.packet import ICMP, NUMBERS, OPENING_ICMP, UNTRACKED_ICMP, WITH_PORTS
+
+ALWAYS = tuple(NUMBERS[name] for name in ("tcp", "udp", "sctp"))
+"""Protocols that are told apart whether rules mention them or not."""
+
+PORTS = Range(1, 65535)
+LARGEST_PROTOCOL = 255
+TITLES: Mapping[int, str] = {
+    NUMBERS["tcp"]: "TCP", NUMBERS["udp"]: "UDP", NUMBERS["sctp"]: "SCTP", NUMBERS["icmp"]: "ICMP",
+    NUMBERS["icmpv6"]: "ICMPv6", NUMBERS["udplite"]: "UDPLite", NUMBERS["dccp"]: "DCCP", 4: "IP-in-IP",
+}  # fmt: skip
+OTHERS = "other"
+"""What the protocols are called that nobody mentions."""
+
+
+def title(protocol: int) -> str:
+    """What people call a protocol.
+
+    >>> title(6), title(47), title(200)
+    ('TCP', 'GRE', 'protocol 200')
+    """
+    known = TITLES.get(protocol)
+    return known or (PROTOCOLS[protocol].upper() if protocol in PROTOCOLS else f"protocol {protocol}")
+
+
+@dataclass(slots=True)
+class Mentions:
+    """The numbers that rules mention; ports and ICMP (type * 256 + code) as starts of what they tell apart."""
+
+    family: int
+    protocols: set[int] = field(default_factory=set)
+    starts: dict[int, set[int]] = field(default_factory=dict)
+    source_starts: dict[int, set[int]] = field(default_factory=dict)
+
+    def ports(self, protocols: Iterable[int], ranges: Iterable[Range], *, source: bool) -> None:
+        """Ports of some protocols, of all that have ports if none is given."""
+        starts = self.source_starts if source else self.starts
+        for protocol in protocols or WITH_PORTS:
+            self.protocols.add(protocol)
+            found = starts.setdefault(protocol, set())
+            for first, last in ranges:
+                found |= {first, last + 1}
+
+    def icmp(self, ranges: Iterable[Range]) -> None:
+        self.ports([ICMP[self.family]], ranges, source=False)
+
+
+class Block(NamedTuple):
+    """The pieces of one protocol; None are all that nobody mentions.
+
+    A piece is a range of destination `numbers` (ports, or ICMP) with a range of `sources`. Its bit is `offset` and the
+    position of the sources times the number of ranges of numbers, and the position of the numbers.
+    """
+
+    protocol: int | None
+    offset: int
+    numbers: tuple[Range, ...]
+    sources: tuple[Range, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.numbers) * len(self.sources)
+
+    @property
+    def mask(self) -> int:
+        return (1 << self.size) - 1 << self.offset
+
+    def rows(self, traffic: int) -> Iterator[tuple[Range, int]]:
+        """For each range of sources the bits of numbers."""
+        width = len(self.numbers)
+        row = (1 << width) - 1
+        for at, sources in enumerate(self.sources):
+            yield sources, traffic >> self.offset + at * width & row
+
+    def pieces(self, numbers: int, sources: int) -> int:
+        """The bits of some numbers from some sources, both given as bits."""
+        width = len(self.numbers)
+        found = 0
+        for at in range(len(self.sources)):
+            if sources >> at & 1:
+                found |= numbers << self.offset + at * width
+        return found
+
+
+EVERY_NUMBER: tuple[Range, ...] = (Range(0, 0),)
+"""What stands for the ports of a protocol without ports."""
+
+
+class TrafficSpace:
+    """All traffic of one family, in pieces. With `every_icmp` types that open no connection count, too."""
+
+    def __init__(self, mentions: Mentions, *, every_icmp: bool = False) -> None:
+        self.family, self.every_icmp = mentions.family, every_icmp
+        own = ICMP[self.family]
+        listed = dict.fromkeys((*ALWAYS, own, *sorted(mentions.protocols)))
+        blocks: list[Block] = []
+        offset = 0
+        for protocol in (*listed, None):
+            numbers = sources = EVERY_NUMBER
+            if protocol == own:
+                numbers = _cut(self._icmp_types(), mentions.starts.get(own, ()))
+            elif protocol in WITH_PORTS and protocol is not None:
+                numbers = _cut([PORTS], mentions.starts.get(protocol, ()))
+                sources = _cut([PORTS], mentions.source_starts.get(protocol, ()))
+            blocks.append(Block(protocol, offset, numbers, sources))
+            offset += blocks[-1].size
+        self.blocks = tuple(blocks)
+        self.all = (1 << offset) - 1
+        self._by_protocol = {block.protocol: block for block in blocks}
+        self._told: dict[int, Traffic] = {}
+        self._filled: dict[tuple[int, int], int] = {}
+
+    def _icmp_types(self) -> list[Range]:
+        """Types as ranges of numbers."""
+        types = OPENING_ICMP[self.family] | UNTRACKED_ICMP[self.family]
+        return [Range(kind << 8, kind << 8 | 0xFF) for kind in (range(256) if self.every_icmp else sorted(types))]
+
+    # --- what criteria stand for
+
+    def protocol(self, number: int) -> int:
+        """Raises KeyError for one that was not mentioned."""
+        return self._by_protocol[number].mask
+
+    def ports(self, ranges: Iterable[Range], *, source: bool) -> int:
+        """The traffic of all protocols with ports in the ranges."""
+        found = 0
+        for block in self.blocks:
+            if block.protocol in WITH_PORTS:
+                found |= _within(block, list(ranges), source=source)
+        return found
+
+    def service(self, protocol: int, number: int, *, source: bool) -> int:
+        """One port of one protocol; for ICMP type and code, for protocols without either 0."""
+        block = self._by_protocol[protocol]
+        has_sources = protocol in WITH_PORTS
+        return _within(block, [Range(number, number)], source=source and has_sources)
+
+    def icmp(self, ranges: Iterable[Range]) -> int:
+        return _within(self._by_protocol[ICMP[self.family]], list(ranges), source=False)
+
+    @cached_property
+    def untracked(self) -> int:
+        """What connection tracking leaves alone; all else opens connections."""
+        return self.icmp(Range(kind << 8, kind << 8 | 0xFF) for kind in UNTRACKED_ICMP[self.family])
+
+    # --- in words
+
+    def tell(self, traffic: int) -> Traffic:
+        """The traffic as ranges."""
+        told = self._told.get(traffic)
+        if told is None:
+            missing = self.all & ~traffic if traffic & self._by_protocol[None].mask else 0
+            told = Traffic(tuple(self._parts(traffic)), traffic == self.all, tuple(self._parts(missing)))
+            self._told[traffic] = told
+        return told
+
+    def _parts(self, traffic: int) -> Iterator[Part]:
+        for block in self.blocks:
+            if not traffic & block.mask:
+                continue
+            name = OTHERS if block.protocol is None else title(block.protocol)
+            whole = (1 << len(block.numbers)) - 1
+            rows: dict[int, list[Range]] = {}
+            for source, numbers in block.rows(traffic):
+                if numbers:
+                    rows.setdefault(numbers, []).append(source)
+            for numbers, sources in rows.items():
+                yield Part(
+                    protocol=name,
+                    number=block.protocol,
+                    kind=_kind(block.protocol, self.family),
+                    numbers=() if numbers == whole else _merged(block.numbers, numbers),
+                    sources=() if len(sources) == len(block.sources) else tuple(_joined(sources)),
+                )
+
+    def filled(self, traffic: int, shadow: int) -> int:
+        """The traffic with those pieces of the shadow that it surrounds."""
+        key = traffic, shadow & ~traffic
+        found = self._filled.get(key)
+        if found is None:
+            found = self._filled[key] = self._fill(*key)
+        return found
+
+    def _fill(self, traffic: int, shadow: int) -> int:
+        for block in self.blocks:
+            if not shadow & block.mask:
+                continue
+            if block.size == 1:
+                if traffic & self._by_protocol[None].mask:
+                    traffic |= block.mask
+                continue
+            rows = zip(block.rows(traffic), block.rows(shadow), strict=True)
+            for at, ((_, row), (_, dark)) in enumerate(rows):
+                traffic |= _surrounded(block.numbers, row, dark) << block.offset + at * len(block.numbers)
+        return traffic
+
+
+def _kind(protocol: int | None, family: int) -> Numbers:
+    if protocol == ICMP[family]:
+        return "icmp"
+    return "ports" if protocol in WITH_PORTS else "none"
+
+
+def _cut(domain: Sequence[Range], starts: Iterable[int]) -> tuple[Range, ...]:
+    """The domain in pieces, a new one beginning at each start.
+
+    >>> _cut([Range(1, 9)], {4, 5, 99})
+    (Range(first=1, last=3), Range(first=4, last=4), Range(first=5, last=9))
+    """
+    cuts = sorted(starts)
+    found = []
+    for first, last in domain:
+        inside = cuts[bisect_left(cuts, first + 1) : bisect_left(cuts, last + 1)]
+        found += [Range(low, high - 1) for low, high in zip((first, *inside), (*inside, last + 1), strict=True)]
+    return tuple(found)
+
+
+def _within(block: Block, ranges: Sequence[Range], *, source: bool) -> int:
+    """The pieces of a block that lie in the ranges; as rules made the cuts, a piece is inside or outside."""
+    pieces = block.sources if source else block.numbers
+    chosen = 0
+    for first, last in ranges:
+        low = bisect_left(pieces, first, key=lambda piece: piece.first)
+        high = bisect_left(pieces, last + 1, key=lambda piece: piece.first)
+        if low < high:
+            chosen |= (1 << high) - (1 << low)
+    if source:
+        return block.pieces((1 << len(block.numbers)) - 1, chosen)
+    return block.pieces(chosen, (1 << len(block.sources)) - 1)
+
+
+def _merged(ranges: Sequence[Range], chosen: int) -> tuple[Range, ...]:
+    return tuple(_joined(piece for at, piece in enumerate(ranges) if chosen >> at & 1))
+
+
+def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
+    """Neighbours as one range."""
+    current: Range | None = None
+    for piece in ranges:
+        if current and piece.first == current.last + 1:
+            current = Range(current.first, piece.last)
+        else:
+            if current:
+                yield current
+            current = piece
+    if current:
+        yield current
+
+
+def _surrounded(ranges: Sequence[Range], row: int, dark: int) -> int:
+    """Of the dark pieces those in a run that has traffic, and nothing else, beside it."""
+    found, at = 0, 0
+    while dark >> at:
+        if not dark >> at & 1:
+            at += 1
+            continue
+        end = at
+        while dark >> end & 1:
+            end += 1
+        beside = [number for number in (at - 1, end) if 0 <= number < len(ranges)]
+        if beside and all(row >> number & 1 for number in beside):
+            found |= (1 << end) - (1 << at)
+        at = end
+    return found

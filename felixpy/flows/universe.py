@@ -1,0 +1,175 @@
+"""Numbers for everything that rules tell apart, so that two inputs can be held against each other bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from felixpy.flows.criteria import Addresses, Icmp, Listed, Ports, Protocol, Test
+from felixpy.flows.lens import member_range
+from felixpy.flows.peers import Externals, Layer, Layers
+from felixpy.flows.programs import Library, RuleCode, SetCode
+from felixpy.flows.services import Range
+from felixpy.flows.sides import Identity, Side
+from felixpy.flows.targets import Rewrite
+from felixpy.flows.traffic import Mentions, TrafficSpace
+from felixpy.walk.packet import ICMP, WITH_PORTS
+
+
+class PortChoice(NamedTuple):
+    """Ports of a protocol that are asked for, or (None) all of it. ICMP is that of either family."""
+
+    protocol: int
+    ports: Range | None
+
+    def mask(self, traffic: TrafficSpace) -> int:
+        """The traffic that is meant."""
+        number = ICMP[traffic.family] if self.protocol in ICMP.values() else self.protocol
+        whole = traffic.protocol(number)
+        return whole & traffic.ports([self.ports], source=False) if self.ports else whole
+
+
+class Nets(NamedTuple):
+    """Addresses of a family that are asked for."""
+
+    family: int
+    addresses: Range
+
+
+@dataclass(frozen=True, slots=True)
+class FamilySpace:
+    """One family: its traffic, and the ranges of addresses that are no endpoint's."""
+
+    family: int
+    library: Library
+    traffic: TrafficSpace
+    externals: Externals
+
+
+class Universe:
+    """What there is on some sides together. An endpoint's bit is its place among the `identities`.
+
+    `renamed` are for each side the names that endpoints have in common, where those of the input differ. `ports`
+    and `nets` that are asked for are told apart as if rules mentioned them; `every_icmp` counts types that open no
+    connection as well.
+    """
+
+    def __init__(
+        self,
+        sides: Sequence[Side],
+        *,
+        renamed: Mapping[int, Mapping[Identity, Identity]] | None = None,
+        ports: Iterable[PortChoice] = (),
+        nets: Iterable[Nets] = (),
+        every_icmp: bool = False,
+    ) -> None:
+        self.sides = tuple(sides)
+        self._renamed = renamed or {}
+        names = {name for number, side in enumerate(sides) for name in self._names(number, side)}
+        self.identities = tuple(sorted(names))
+        self.positions = {name: position for position, name in enumerate(self.identities)}
+        self._ports, self._nets, self._every_icmp = tuple(ports), tuple(nets), every_icmp
+        self.families = {
+            family: self._space(family) for family in sorted({family for side in sides for family in side.families})
+        }
+
+    def position(self, side: Side, identity: Identity) -> int:
+        """The place of an endpoint of one of the sides."""
+        return self.positions[self._renamed.get(self.sides.index(side), {}).get(identity, identity)]
+
+    def _names(self, number: int, side: Side) -> Iterator[Identity]:
+        renamed = self._renamed.get(number, {})
+        return (renamed.get(party.identity, party.identity) for party in side.parties)
+
+    def _space(self, family: int) -> FamilySpace:
+        library = Library(family)
+        for side in self.sides:
+            side.load(library)
+        mentioned = _Mentioned(Mentions(family))
+        for chain in library.chains:
+            for rule in chain.rules:
+                mentioned.note(rule)
+        known = set(mentioned.rewritten(library))
+        for side in self.sides:
+            known.update(side.known(family))
+        mentioned.layers.update((Layer(net.addresses),) for net in self._nets if net.family == family)
+        for protocol, ports in self._ports:
+            if ports:
+                mentioned.mentions.ports([protocol], [ports], source=False)
+            elif protocol not in ICMP.values():
+                mentioned.mentions.protocols.add(protocol)
+        space = TrafficSpace(mentioned.mentions, every_icmp=self._every_icmp)
+        return FamilySpace(family, library, space, Externals(family, mentioned.layers, known, len(self.identities)))
+
+
+@dataclass(slots=True)
+class _Mentioned:
+    """What rules mention: protocols, ports and types, nets and sets."""
+
+    mentions: Mentions
+    layers: set[Layers] = field(default_factory=set)
+    _noted: set[tuple[SetCode, tuple[str, ...]]] = field(default_factory=set)
+
+    def note(self, rule: RuleCode) -> None:
+        tests = rule.terms.tests
+        protocols = [test.criterion.number for test in tests if isinstance(test.criterion, Protocol)]
+        self.mentions.protocols.update(protocols)
+        for test in tests:
+            match test.criterion:
+                case Ports(sides, ranges):
+                    for side in sides:
+                        self.mentions.ports(protocols, ranges, source=side == "source")
+                case Icmp(types):
+                    self.mentions.icmp([types])
+                case Addresses(_, ranges):
+                    self.layers.add(tuple(map(Layer, ranges)))
+                case Listed(name, sides) if (code := rule.sets[name]) and len(code.dimensions) <= len(sides):
+                    self._note_set(code, sides)
+                case _:
+                    pass
+
+    def _note_set(self, code: SetCode, sides: tuple[str, ...]) -> None:
+        if (code, sides) in self._noted:
+            return
+        self._noted.add((code, sides))
+        if len(code.dimensions) == 1 and code.dimensions[0] != "port":
+            self.layers.add(code.layers)
+            return
+        for row in code.rows:
+            lengths = iter(row.lengths)
+            for side, value in zip(sides, row.values, strict=False):
+                if isinstance(value, int):
+                    self.layers.add((Layer(member_range(value, next(lengths), code.family)),))
+                else:
+                    assert isinstance(value, tuple)
+                    self._note_port(*value, source=side == "src")
+
+    def _note_port(self, protocol: int, number: int, *, source: bool) -> None:
+        numbers = [Range(number, number)]
+        if protocol == ICMP[self.mentions.family]:
+            self.mentions.icmp(numbers)
+        elif protocol in WITH_PORTS:
+            self.mentions.ports([protocol], numbers, source=source)
+        else:
+            self.mentions.protocols.add(protocol)
+
+    def rewritten(self, library: Library) -> Iterator[int]:
+        """Addresses that NAT rewrites to others, such as those of services: nobody has them."""
+        rewriting = {id(chain) for chain in library.chains if any(rule.action == REWRITES for rule in chain.rules)}
+        if not rewriting:
+            return
+        for chain in library.chains:
+            for rule in chain.rules:
+                targets = rule.target.closure if rule.target else ()
+                if rule.action == REWRITES or any(id(target) in rewriting for target in targets):
+                    yield from _single_destinations(rule.terms.tests)
+
+
+REWRITES = Rewrite("destination")
+
+
+def _single_destinations(tests: Iterable[Test]) -> Iterator[int]:
+    for criterion, negated in tests:
+        if isinstance(criterion, Addresses) and criterion.side == "destination" and not negated:
+            yield from (first for first, last in criterion.ranges if first == last)

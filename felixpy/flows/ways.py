@@ -1,0 +1,264 @@
+"""The ways of packets past the hooks of a node: out of an endpoint to everybody, and from everybody into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from felixpy.flows.lens import Direction, Factor, Lens, Line
+from felixpy.flows.programs import ChainCode, Program
+from felixpy.flows.regions import Region, join, meet, of_peers, of_traffic, sum_of
+from felixpy.flows.scene import Memory, Outcome, Receivers, Scene, Site, States, Way, add
+from felixpy.flows.targets import EARLY, MASQUERADED, UNTRACKED, End
+from felixpy.names import limited
+from felixpy.plan.endpoints import FROM_WORKLOAD
+from felixpy.walk import HOOKS, TRACKING, Machine
+from felixpy.walk.packet import parse_address, spell_address
+
+
+class Place(NamedTuple):
+    """Where an endpoint is on its node: its bit, its address (None if nobody knows) and interface, "" for the node."""
+
+    bit: int
+    address: int | None
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """What one end lets through, by peer; of what is `masqueraded` the other end sees the node as the source.
+
+    `unsure` is what could fare otherwise, as there are rules that are not understood; `doubts` are those.
+    """
+
+    allowed: Region = field(default_factory=dict)
+    masqueraded: Region = field(default_factory=dict)
+    unsure: Region = field(default_factory=dict)
+    doubts: tuple[Line, ...] = ()
+
+
+class Lenses(NamedTuple):
+    """Both directions of one family on one side."""
+
+    egress: Lens
+    ingress: Lens
+
+
+@dataclass(slots=True)
+class _Log:
+    """What happened on a way besides what got through."""
+
+    dropped: Region = field(default_factory=dict)
+    doubts: dict[Line, None] = field(default_factory=dict)
+
+    def note(self, outcome: Outcome) -> None:
+        if outcome.dropped:
+            self.dropped = join(self.dropped, outcome.dropped)
+        self.doubts.update(outcome.doubts)
+
+
+class Crossing:
+    """One node in one family: its rules, its interfaces and the endpoints behind them.
+
+    `owners` are all endpoints' bits by address, `places` the endpoints of this node.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        machine: Machine,
+        lenses: Lenses,
+        owners: Mapping[int, int],
+        places: Iterable[Place],
+        memory: Memory,
+    ) -> None:
+        self._program, self._lenses, self._memory = program, lenses, memory
+        self._places = {place.bit: place for place in places if place.bit and place.interface}
+        self._everybody = lenses.egress.everybody
+        self._routes = Way(self._find_routes(machine, owners))
+        self._site = _site(machine, lenses.egress.space.family, owners)
+        self._own = self._site.local_peers[""]
+        self._here = self._own | sum_of(self._places)
+        self._receivers: dict[bool, Receivers] = {}
+        self._values: dict[tuple[Place, Direction], dict[Factor, Region]] = {}
+
+    def _find_routes(self, machine: Machine, owners: Mapping[int, int]) -> dict[str, int]:
+        """The interface that each peer is reached by, "" for the node's own; ranges are beyond the uplink."""
+        family, found = self._lenses.egress.space.family, dict[str, int]()
+        for address, bits in owners.items():
+            name = machine.route(spell_address(address, family))
+            found[name] = found.get(name, 0) | bits
+        found[machine.uplink] = found.get(machine.uplink, 0) | self._everybody & ~sum_of(found.values())
+        return found
+
+    # --- both directions
+
+    def egress(self, place: Place) -> Half:
+        """What may leave an endpoint, to peers of the same node to their very end."""
+        start = of_peers(self._lenses.egress.all, self._everybody & ~place.bit)
+        return _half(lambda log, readings: self._out(place, start, log, readings))
+
+    def ingress(self, place: Place) -> Half:
+        """What may come to an endpoint from outside of its node."""
+        start = of_peers(self._lenses.ingress.all, self._everybody & ~self._here)
+        return _half(lambda log, readings: self._into(place, start, log, readings))
+
+    def never(self, place: Place) -> int:
+        """Traffic that a pod may not send whatever policy says: what its chain drops before it asks any."""
+        chain = self._program.chain("filter", limited(FROM_WORKLOAD, place.interface)) if place.interface else None
+        return _dropped_first(self._lenses.egress, chain) if chain else 0
+
+    def _out(self, place: Place, start: Region, log: _Log, readings: bool) -> States:
+        """A pod's packets are for the node itself or go on; the node's own leave it."""
+        if not place.interface:
+            scene = self._sending(place, self._routes, readings)
+            states = self._hook(scene, "OUTPUT", {EARLY: start}, log)
+            return self._hook(scene, "POSTROUTING", states, log)
+        nowhere = self._sending(place, self._only(""), readings)
+        states = self._hook(nowhere, "PREROUTING", {EARLY: start}, log)
+        ended = self._hook(nowhere, "INPUT", _about(states, self._own), log)
+        scene = self._sending(place, self._routes, readings)
+        states = self._hook(scene, "FORWARD", _about(states, self._everybody & ~self._own), log)
+        for tag, region in self._hook(scene, "POSTROUTING", states, log).items():
+            add(ended, tag, region)
+        return ended
+
+    def _into(self, place: Place, start: Region, log: _Log, readings: bool) -> States:
+        before = self._receiving(place, "", readings)
+        states = self._hook(before, "PREROUTING", {EARLY: start}, log)
+        if not place.interface:
+            return self._hook(before, "INPUT", states, log)
+        scene = self._receiving(place, place.interface, readings)
+        states = self._hook(scene, "FORWARD", states, log)
+        return self._hook(scene, "POSTROUTING", states, log)
+
+    # --- scenes
+
+    def _only(self, interface: str) -> Way:
+        return Way({interface: self._everybody})
+
+    def _sending(self, place: Place, leave: Way, readings: bool) -> Scene:
+        scene = self._scene(place, "egress", place.interface, readings)
+        scene.incoming, scene.outgoing = self._only(place.interface), leave
+        if leave is self._routes and place.bit:
+            scene.receivers = self._receiving_all(readings)
+        return scene
+
+    def _receiving(self, place: Place, leave: str, readings: bool) -> Scene:
+        scene = self._scene(place, "ingress", leave, readings)
+        scene.incoming, scene.outgoing = self._routes, self._only(leave)
+        return scene
+
+    def _scene(self, place: Place, direction: Direction, interface: str, readings: bool) -> Scene:
+        return Scene(
+            lens=self._lenses.egress if direction == "egress" else self._lenses.ingress,
+            site=self._site,
+            own=place.address,
+            bit=place.bit,
+            interface=interface,
+            memory=self._memory,
+            own_values=self._values.setdefault((place, direction), {}),
+            readings=readings,
+        )
+
+    def _receiving_all(self, readings: bool) -> Receivers:
+        """What local pods see of forwarded packets for them."""
+        if readings not in self._receivers:
+            scenes = [self._receiving(place, place.interface, readings) for place in self._places.values()]
+            self._receivers[readings] = Receivers(scenes, self._here)
+        return self._receivers[readings]
+
+    # --- hooks
+
+    def _hook(self, scene: Scene, hook: str, states: States, log: _Log) -> States:
+        """What passes the tables at a hook."""
+        for table in HOOKS[hook]:
+            if table == TRACKING:
+                states = _retagged(states)
+                continue
+            chain = self._program.chain(table, hook) if states else None
+            if chain and chain.rules:
+                drops = self._program.policy(table, hook) == "DROP"
+                states = self._table(scene, chain, states, log, drops=drops, nat=table == "nat")
+        return states
+
+    def _table(
+        self, scene: Scene, chain: ChainCode, states: States, log: _Log, *, drops: bool, nat: bool
+    ) -> States:
+        """What passes a table; of NAT's only the first packets of connections are asked."""
+        passed: States = {}
+        for tag, region in states.items():
+            if nat:
+                quiet = scene.lens.space.all if tag & UNTRACKED else scene.lens.space.untracked
+                add(passed, tag, of_traffic(region, quiet))
+                region = of_traffic(region, scene.lens.space.all & ~quiet)
+            outcome = scene.call(chain, tag, region)
+            log.note(outcome)
+            for found, accepted in outcome.accepted.items():
+                add(passed, found, accepted)
+            for found, returned in outcome.returned.items():
+                if drops:
+                    log.dropped = join(log.dropped, returned)
+                else:
+                    add(passed, found, returned)
+        return passed
+
+
+def _half(go: Callable[[_Log, bool], States]) -> Half:
+    """Both readings of rules that are not understood are tried if there was such a rule on the way."""
+    log = _Log()
+    ended = go(log, False)
+    plain = _together(region for tag, region in ended.items() if not tag & MASQUERADED)
+    masqueraded = _together(region for tag, region in ended.items() if tag & MASQUERADED)
+    if not log.doubts:
+        return Half(plain, masqueraded)
+    both = _Log()
+    unsure = meet(_together(go(both, True).values()), both.dropped)
+    return Half(plain, masqueraded, unsure, tuple(both.doubts) if unsure else ())
+
+
+def _together(regions: Iterable[Region]) -> Region:
+    found: Region = {}
+    for region in regions:
+        found = join(found, region)
+    return found
+
+
+def _about(states: States, peers: int) -> States:
+    return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
+
+
+def _retagged(states: States) -> States:
+    found: States = {}
+    for tag, region in states.items():
+        add(found, tag & ~EARLY, region)
+    return found
+
+
+def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:
+    local: dict[str, frozenset[int]] = {}
+    for name, texts in machine.interfaces.items():
+        parsed = map(parse_address, texts)
+        local[name] = frozenset(address.number for address in parsed if address.family == family)
+    local[""] = frozenset[int]().union(*local.values())
+    peers = {name: sum_of(owners.get(address, 0) for address in found) for name, found in local.items()}
+    return Site(local, peers)
+
+
+def _dropped_first(lens: Lens, chain: ChainCode) -> int:
+    """Traffic that a chain drops on its own, to anybody."""
+    found = 0
+    for line in _own_lines(lens, chain):
+        if line.action == End("drop") and not (line.tags or line.tracked or line.factors or line.unknown):
+            region = lens.all if line.region is None else line.region
+            found |= sum_of(traffic for traffic, peers in region.items() if peers == lens.everybody)
+    return found
+
+
+def _own_lines(lens: Lens, chain: ChainCode) -> Iterator[Line]:
+    """The rules up to the first that calls another chain."""
+    for line in lens.view(chain).lines(""):
+        if line.target:
+            return
+        yield line
