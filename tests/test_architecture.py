@@ -20,7 +20,7 @@ LONGEST = 420
 
 LAYERS = [
     {"errors", "names", "canonical"},
-    {"parameters", "marks", "dump"},
+    {"parameters", "marks", "dump", "revisions"},
     {"config"},
     {"model"},
     {"selector"},
@@ -34,13 +34,15 @@ LAYERS = [
     {"render", "decode"},
     {"compiler"},
     {"fleet", "machine", "kernel", "walk"},
-    {"dataplane", "trace"},
+    {"dataplane", "trace", "readback"},
+    {"flows", "verify", "explain", "lab"},
+    {"difference"},
     {"cli"},
 ]
 """From the bottom up; a module imports from layers below its own only. A package counts as one module."""
 
 ALLOWED = {
-    "manifests": {"errors", "config", "model", "selector"},
+    "manifests": {"errors", "config", "model", "selector", "revisions"},
     "verdict": {"errors", "config", "model", "selector"},
 }
 """Modules that may import less than their layer permits: an oracle that borrows from the compiler proves little."""
@@ -49,15 +51,15 @@ READERS = {"manifests": {"cli"}, "verdict": {"cli"}}
 """Modules that only these may import: the compiler knows neither files nor the oracle."""
 
 OWNERS = {
-    "yaml": "manifests",
-    "jinja2": "render",
-    "pyroute2": "machine",
-    "subprocess": "kernel",
-    "iptc": "readback",
-    "distributed": "fleet",
-    "typer": "cli",
+    "yaml": {"manifests"},
+    "jinja2": {"render"},
+    "pyroute2": {"machine", "lab"},
+    "subprocess": {"kernel", "revisions"},
+    "iptc": {"readback"},
+    "distributed": {"fleet"},
+    "typer": {"cli"},
 }
-"""Libraries that concern one module each."""
+"""Libraries that concern few modules each."""
 
 SLOW_TO_IMPORT = {"yaml", "jinja2", "pyroute2", "iptc", "rich", "numpy"}
 """What ``felixpy --help`` has to do without: together they cost several times what the help costs."""
@@ -118,12 +120,12 @@ def test_some_modules_know_even_less() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_library_has_one_owner() -> None:
+def test_every_library_has_its_owners() -> None:
     wrong = [
-        f"{file.relative_to(ROOT)}:{line}: {name} belongs to {OWNERS[library]}"
+        f"{file.relative_to(ROOT)}:{line}: {name} belongs to {' and '.join(sorted(OWNERS[library]))}"
         for module, file in sources()
         for name, line in imports(file)
-        if (library := name.split(".")[0]) in OWNERS and module != OWNERS[library]
+        if (library := name.split(".")[0]) in OWNERS and module not in OWNERS[library]
     ]
     assert not wrong, "\n".join(wrong)
 

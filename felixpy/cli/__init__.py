@@ -11,7 +11,21 @@ import sys
 
 import typer
 
-from felixpy.cli import annotate, apply, catalogue, decode, remove, render, trace, validate
+from felixpy.cli import (
+    annotate,
+    apply,
+    catalogue,
+    decode,
+    diff,
+    explain,
+    lab,
+    matrix,
+    remove,
+    render,
+    trace,
+    validate,
+    verify,
+)
 from felixpy.errors import FelixpyError, InputError
 
 app = typer.Typer(
@@ -22,8 +36,10 @@ app = typer.Typer(
         "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
         "  felixpy render -f shop/ --node n1 --annotate | less\n"
         "  felixpy validate shop/            what is wrong in the manifests\n"
-        "  felixpy trace shop/web-1 shop/db-0:5432 -f shop/  why a packet passes or dies\n"
-        "  sudo felixpy apply shop/ --netns test --dry-run   what would be written into a namespace\n"
+        "  felixpy trace shop/web-1 shop/db-0:5432 shop/     why a packet passes or dies\n"
+        "  felixpy matrix shop/              who reaches whom, on what\n"
+        "  felixpy diff git:main:shop/ shop/ what a change does to rules and to traffic\n"
+        "  sudo felixpy lab up shop/         the pods and their policy for real, in network namespaces\n"
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -34,10 +50,15 @@ app = typer.Typer(
 app.command("render")(render.render)
 app.command("validate")(validate.validate)
 app.command("trace")(trace.trace)
+app.command("explain")(explain.explain)
+app.command("matrix")(matrix.matrix)
+app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)
+app.command("verify")(verify.verify)
 app.command("apply")(apply.apply)
 app.command("remove")(remove.remove)
+app.add_typer(lab.lab, name="lab")
 app.command("settings")(catalogue.settings)
 app.command("templates")(catalogue.templates)
 app.command("completion")(catalogue.completion)

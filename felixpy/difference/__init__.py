@@ -1,0 +1,176 @@
+"""What lies between two states of a cluster: objects, rules and sets, and what that means for traffic.
+
+    objects   policies, pods and the like
+    chains    the rules of one node
+    sets      the IP sets of one node
+    report    all of it as text, Markdown and JSON
+
+Either state is manifests or saved dumps. Changes that are the same on several nodes, or in both families, are told
+once; chains are grouped by the object that they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, Owner, Subject, chain_prefix
+from felixpy.difference.chains import OURS, ChainChange, compare_tables
+from felixpy.difference.objects import ObjectChange, compare_objects
+from felixpy.difference.sets import SetChange, compare_sets
+from felixpy.errors import Place
+from felixpy.flows import Changes, compare
+from felixpy.model import DEFAULT_TIER
+from felixpy.trace.nodes import NodeRules, Nodes
+
+__all__ = ["Difference", "Group", "Spread", "difference"]
+
+RANKS: Mapping[Owner | None, int] = {"policy": 0, "profile": 1, "group": 2, "pod": 3, "host": 4, "mark": 5, None: 6}
+"""The order in which changes are told, by whom the chain belongs to; None are Felix's own chains."""
+
+GROUPS = "groups of policies with one selector"
+OWN_CHAINS = "Felix's own chains"
+HOOKS = "the kernel's chains"
+
+
+class Group(NamedTuple):
+    """Whom changed chains belong to."""
+
+    rank: int
+    title: str
+    place: Place | None = None
+
+
+class Spread(NamedTuple):
+    """Where a change is the same: nodes and families, both sorted."""
+
+    nodes: tuple[str, ...]
+    families: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Everything that differs. `flows` is None where nobody asked; `meanings` tell in words what changed sets are.
+
+    `appeared` and `vanished` are nodes that only one of the states has; their rules are not told one by one.
+    """
+
+    objects: tuple[ObjectChange, ...]
+    groups: Mapping[Group, Mapping[ChainChange, Spread]]
+    sets: Mapping[SetChange, Spread]
+    meanings: Mapping[str, str]
+    appeared: tuple[str, ...]
+    vanished: tuple[str, ...]
+    flows: Changes | None
+
+    @property
+    def rules_differ(self) -> bool:
+        return bool(self.groups or self.sets or self.appeared or self.vanished)
+
+    @property
+    def flows_differ(self) -> bool:
+        return self.flows is not None and not self.flows.same
+
+
+def difference(
+    before: Nodes, after: Nodes, nodes: Iterable[str] | None = None, *, rules: bool = True, flows: bool = True
+) -> Difference:
+    """Compare two states. `nodes` are those whose rules are compared, all of them by default; flows are of all nodes.
+
+    Raises what compiling raises.
+    """
+    old, new = (set(state.dumps or state.cluster.node_names()) for state in (before, after))
+    chosen = {*nodes} if nodes is not None else {*old, *new}
+    changes: dict[ChainChange, set[tuple[str, int]]] = {}
+    set_changes: dict[SetChange, set[str]] = {}
+    meanings: dict[str, str] = {}
+    foreign = bool(before.dumps) and bool(after.dumps)
+    for name in sorted(chosen.intersection(old, new)) if rules else ():
+        one, other = before.get(name), after.get(name)
+        assert one is not None
+        assert other is not None
+        for family, change in _chain_changes(one, other, foreign=foreign):
+            changes.setdefault(change, set()).add((name, family))
+        for found in compare_sets(one.dump.sets, other.dump.sets):
+            set_changes.setdefault(found, set()).add(name)
+            meanings.setdefault(found.name, _meaning(found.name, other) or _meaning(found.name, one))
+    return Difference(
+        objects=() if before.dumps or after.dumps else tuple(compare_objects(before.cluster, after.cluster)),
+        groups=_grouped(_folded(changes), _Names(before, after)),
+        sets={change: Spread(tuple(sorted(names)), (change.family,)) for change, names in set_changes.items()},
+        meanings=meanings,
+        appeared=tuple(sorted(chosen.intersection(new).difference(old))) if rules else (),
+        vanished=tuple(sorted(chosen.intersection(old).difference(new))) if rules else (),
+        flows=compare(before, after) if flows else None,
+    )
+
+
+def _chain_changes(one: NodeRules, other: NodeRules, *, foreign: bool) -> Iterator[tuple[int, ChainChange]]:
+    for family in sorted({*one.dump.tables, *other.dump.tables}):
+        # A family that nobody saved is unknown rather than empty.
+        if family in one.dump.tables and family in other.dump.tables:
+            for change in compare_tables(one.dump.tables[family], other.dump.tables[family], foreign=foreign):
+                yield family, change
+
+
+def _meaning(name: str, node: NodeRules) -> str:
+    found = node.index.sets.get(name) if node.index else None
+    return found.words if found else ""
+
+
+def _folded(changes: Mapping[ChainChange, set[tuple[str, int]]]) -> Iterator[tuple[ChainChange, Spread]]:
+    """Changes; what is the same on the same nodes in both families, but for the names of sets, is one."""
+    twins: dict[ChainChange, dict[int, tuple[ChainChange, tuple[str, ...]]]] = {}
+    for change, places in changes.items():
+        for family in sorted({family for _, family in places}):
+            nodes = tuple(sorted(name for name, found in places if found == family))
+            twins.setdefault(_as_ipv6(change), {})[family] = change, nodes
+    for by_family in twins.values():
+        shown = {nodes for _, nodes in by_family.values()}
+        if len(shown) == 1:
+            yield by_family[min(by_family)][0], Spread(shown.pop(), tuple(sorted(by_family)))
+        else:
+            yield from ((change, Spread(nodes, (family,))) for family, (change, nodes) in by_family.items())
+
+
+def _as_ipv6(change: ChainChange) -> ChainChange:
+    rules = (rule._replace(text=rule.text.replace("cali40", "cali60")) for rule in change.rules)
+    return change._replace(rules=tuple(rules))
+
+
+class _Names:
+    """Whom chains belong to, in either state."""
+
+    def __init__(self, before: Nodes, after: Nodes) -> None:
+        self._states = [(nodes, Legend(nodes.cluster, nodes.compiler.dialect)) for nodes in (after, before)]
+
+    def group(self, chain: str) -> Group:
+        prefix = chain_prefix(chain)
+        kind = CHAIN_KINDS.get(prefix)
+        if kind is None:
+            return Group(RANKS[None], OWN_CHAINS if chain.startswith(OURS) or chain in STATIC else HOOKS)
+        rank = RANKS[kind.owner]
+        if kind.owner == "group":
+            return Group(rank, GROUPS)
+        for nodes, legend in self._states:
+            subject = legend.chain(chain)
+            if subject:
+                source = subject.source
+                place = nodes.cluster.where(source, ()) if source and source.file else None
+                return Group(rank, _title(subject), place)
+        return Group(rank, f"{kind.owner} of chains …-{chain[len(prefix):]}")
+
+
+def _title(subject: Subject) -> str:
+    tier = subject.policy.tier if subject.policy else DEFAULT_TIER
+    return subject.name if tier == DEFAULT_TIER else f"{subject.name} (tier {tier})"
+
+
+def _grouped(
+    changes: Iterable[tuple[ChainChange, Spread]], names: _Names
+) -> dict[Group, dict[ChainChange, Spread]]:
+    found: dict[Group, dict[ChainChange, Spread]] = {}
+    for change, spread in changes:
+        found.setdefault(names.group(change.chain), {})[change] = spread
+    return {group: found[group] for group in sorted(found, key=lambda group: group[:2])}

@@ -1,0 +1,274 @@
+"""A difference as text for a terminal, as Markdown for a pull request, and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from felixpy.decode.legend import chain_prefix
+from felixpy.difference import RANKS, Difference, Group, Spread
+from felixpy.difference.chains import ChainChange
+from felixpy.difference.sets import SetChange
+from felixpy.errors import Place
+from felixpy.flows.report import change_lines, change_rows, changes_json
+
+SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+MOST_MEMBERS = 8
+"""Members of a set that are told one by one."""
+
+MOST_OBJECTS = 24
+
+BOILERPLATE = 2
+"""Up to this rank of a group, policies and profiles, rules of chains that came or went are worth telling."""
+
+FLOWS_ARE_EQUAL = "no flow opens or closes"
+
+
+def summary(found: Difference) -> str:
+    """One line: how much of what differs."""
+    parts = [*_rule_counts(found), *_flow_counts(found)]
+    return "; ".join(parts) if parts else "no difference"
+
+
+def _rule_counts(found: Difference) -> Iterator[str]:
+    changes = [change for chains in found.groups.values() for change in chains]
+    signs = [rule.sign for change in changes for rule in change.rules]
+    if signs:
+        chains = _count(len(changes), "chain")
+        yield f"{_count(signs.count('+'), 'rule')} added, {signs.count('-')} removed in {chains}"
+    elif changes:
+        yield f"{_count(len(changes), 'chain')} changed"
+    if found.sets:
+        yield f"{_count(len(found.sets), 'set')} changed"
+    for nodes, words in ((found.appeared, "new"), (found.vanished, "gone")):
+        if nodes:
+            yield f"{_count(len(nodes), 'node')} {words}: {', '.join(nodes)}"
+
+
+def _flow_counts(found: Difference) -> Iterator[str]:
+    if found.flows is None:
+        return
+    opened, closed = len(found.flows.opened), len(found.flows.closed)
+    if opened or closed:
+        yield f"{_count(opened, 'flow')} opened, {closed} closed"
+    for peers, words in ((found.flows.appeared, "new"), (found.flows.vanished, "gone")):
+        if peers:
+            yield f"{_count(len(peers), 'endpoint')} {words}"
+    if found.flows.same and found.rules_differ:
+        yield FLOWS_ARE_EQUAL
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# --- text
+
+
+def text(found: Difference, *, verbose: bool) -> Iterator[str]:
+    """For eyes: the summary, then objects, rules, sets and flows."""
+    yield summary(found)
+    for heading, lines in (
+        ("objects", object_lines(found)),
+        ("rules", rule_lines(found, verbose=verbose)),
+        ("flows", change_lines(found.flows, verbose=verbose) if found.flows else ()),
+    ):
+        told = list(lines)
+        if told:
+            yield from ("", f"{heading}:", *(f"  {line}" for line in told))
+
+
+def object_lines(found: Difference) -> Iterator[str]:
+    """Each object that differs with its place; of many of a kind only the first."""
+    for change in found.objects[:MOST_OBJECTS]:
+        yield f"{SIGNS[change.kind]} {change.name}{f'  {change.place}' if change.place else ''}"
+    if len(found.objects) > MOST_OBJECTS:
+        yield f"  … and {len(found.objects) - MOST_OBJECTS} more objects"
+
+
+def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
+    """The rules, grouped by whom they belong to, then the sets."""
+    spread = _common(found)
+    for groups, changes in _twins(found):
+        group = groups[0]
+        place = f"  {group.place}" if group.place and len(groups) == 1 else ""
+        yield f"{_titles(groups)}{place}"
+        for change, where in changes.items():
+            yield from _chain(group, change, where, spread, verbose=verbose)
+    if found.sets:
+        yield "sets"
+        told = ""
+        for set_change, where in sorted(found.sets.items(), key=lambda item: _twin_order(item[0].name)):
+            meaning = found.meanings.get(set_change.name, "")
+            # The sets of both families mean the same.
+            yield from _set(set_change, "" if meaning == told else meaning, where, spread, verbose=verbose)
+            told = meaning
+
+
+def _twin_order(name: str) -> tuple[str, str]:
+    """The set of IPv6 comes right after that of IPv4 with the same meaning."""
+    return name.removeprefix("cali4").removeprefix("cali6"), name
+
+
+def _twins(found: Difference) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
+    """Groups, those of several pods together if the same happened to each of them."""
+    together: dict[object, tuple[list[Group], Mapping[ChainChange, Spread]]] = {}
+    for group, changes in found.groups.items():
+        if group.rank != RANKS["pod"]:
+            yield [group], changes
+            continue
+        alike = {_of_any_pod(change): spread for change, spread in changes.items()}
+        key = tuple(alike.items())
+        if key in together:
+            together[key] = [*together[key][0], group], alike
+        else:
+            together[key] = [group], changes
+    yield from together.values()
+
+
+def _of_any_pod(change: ChainChange) -> ChainChange:
+    """The change without the name of the pod's interface, which is the end of the chain's name."""
+    prefix = chain_prefix(change.chain)
+    interface = change.chain[len(prefix) :]
+    rules = tuple(rule._replace(text=rule.text.replace(interface, "…")) for rule in change.rules)
+    return change._replace(chain=f"{prefix}…", rules=rules)
+
+
+def _titles(groups: Sequence[Group]) -> str:
+    names = [group.title for group in groups]
+    if len(names) == 1:
+        return names[0]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{len(names)} pods alike: {', '.join(name.removeprefix('pod ') for name in names[:3])}{more}"
+
+
+def _common(found: Difference) -> tuple[str, ...]:
+    """Nodes that need not be named with each change, because all changes are there."""
+    nodes = {spread.nodes for changes in found.groups.values() for spread in changes.values()}
+    nodes |= {spread.nodes for spread in found.sets.values()}
+    return nodes.pop() if len(nodes) == 1 else ()
+
+
+def _chain(
+    group: Group, change: ChainChange, where: Spread, common: Sequence[str], *, verbose: bool
+) -> Iterator[str]:
+    told = verbose or change.kind == "changed" or group.rank < BOILERPLATE
+    size = "" if told and change.rules else f"  {_count(change.size, 'rule')}"
+    yield f"  {SIGNS[change.kind]} {change.table} {change.chain}{size}{_where(where, common)}"
+    if told:
+        width = len(str(max((rule.number for rule in change.rules), default=0)))
+        yield from (f"    {rule.sign} {rule.number:>{width}}  {rule.text}" for rule in change.rules)
+    if change.rehashed:
+        yield f"      {_count(change.rehashed, 'rule')} below with nothing new but the hash"
+
+
+def _set(
+    change: SetChange, meaning: str, where: Spread, common: Sequence[str], *, verbose: bool
+) -> Iterator[str]:
+    size = f"  {_count(change.size, 'member')}" if change.kind != "changed" else ""
+    yield f"  {SIGNS[change.kind]} {change.name}{size}{_where(where._replace(families=(4, 6)), common)}"
+    if meaning:
+        yield f"      {meaning}"
+    if change.head:
+        yield f"      {change.head}"
+    for sign, members in (("-", change.removed), ("+", change.added)):
+        most = len(members) if verbose else MOST_MEMBERS
+        if members:
+            more = f" … and {len(members) - most} more" if len(members) > most else ""
+            yield f"    {sign} {', '.join(members[:most])}{more}"
+
+
+def _where(spread: Spread, common: Sequence[str]) -> str:
+    """Families if it is one only, and nodes unless they are the usual ones."""
+    family = f"IPv{spread.families[0]}" if len(spread.families) == 1 else ""
+    nodes = "" if spread.nodes == common else _listed(spread.nodes)
+    words = ", ".join(part for part in (family, nodes) if part)
+    return f"  ({words})" if words else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= 3:
+        return ", ".join(names)
+    return f"{names[0]}, {names[1]} and {len(names) - 2} more nodes"
+
+
+# --- Markdown
+
+
+def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
+    """A comment for a pull request: what it means first, the rules folded away."""
+    yield f"**felixpy:** {summary(found)}"
+    objects = list(object_lines(found))
+    if objects:
+        yield from ("", "```diff", *(line.replace("~", "!", 1) for line in objects), "```")
+    told = list(change_rows(found.flows)) if found.flows else []
+    if told:
+        yield from ("", "#### Flows", "", *told)
+    rules = list(rule_lines(found, verbose=verbose))
+    if rules:
+        yield from ("", "<details><summary>Rules and sets</summary>", "", "```diff")
+        yield from (_as_diff(line) for line in rules)
+        yield from ("```", "", "</details>")
+
+
+def _as_diff(line: str) -> str:
+    """Lines of a diff have their sign in front, which is what colours them."""
+    stripped = line.lstrip()
+    if stripped[:2] in ("+ ", "- "):
+        return f"{stripped[0]}{line.replace(stripped[0], ' ', 1)}"
+    return f" {line}"
+
+
+# --- JSON
+
+
+def document(found: Difference) -> dict[str, Any]:
+    """For programs (``apiVersion: felixpy/v1``)."""
+    return {
+        "apiVersion": "felixpy/v1",
+        "kind": "Difference",
+        "different": found.rules_differ or found.flows_differ,
+        "summary": summary(found),
+        "objects": [
+            {"change": change.kind, "object": change.name, **_file(change.place)} for change in found.objects
+        ],
+        "rules": [
+            {"of": group.title, **_file(group.place), "chains": [_chain_json(*item) for item in chains.items()]}
+            for group, chains in found.groups.items()
+        ],
+        "sets": [_set_json(change, where, found.meanings) for change, where in found.sets.items()],
+        "nodes": {"appeared": list(found.appeared), "vanished": list(found.vanished)},
+        **({} if found.flows is None else {"flows": changes_json(found.flows)}),
+    }
+
+
+def _file(place: Place | None) -> dict[str, Any]:
+    return {"file": place.file, "line": place.line} if place else {}
+
+
+def _chain_json(change: ChainChange, where: Spread) -> dict[str, Any]:
+    return {
+        "change": change.kind,
+        "table": change.table,
+        "chain": change.chain,
+        "nodes": list(where.nodes),
+        "families": list(where.families),
+        "size": change.size,
+        "rehashed": change.rehashed,
+        "rules": [{"sign": rule.sign, "number": rule.number, "text": rule.text} for rule in change.rules],
+    }
+
+
+def _set_json(change: SetChange, where: Spread, meanings: Mapping[str, str]) -> dict[str, Any]:
+    meaning = meanings.get(change.name)
+    return {
+        "change": change.kind,
+        "name": change.name,
+        "type": change.type,
+        **({"meaning": meaning} if meaning else {}),
+        "nodes": list(where.nodes),
+        "size": change.size,
+        "added": list(change.added),
+        "removed": list(change.removed),
+        **({"head": change.head} if change.head else {}),
+    }

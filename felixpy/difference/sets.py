@@ -1,0 +1,66 @@
+"""How the IP sets of a node differ between two states: sets that came and went, and their members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from felixpy.difference.chains import Kind
+from felixpy.dump import SavedSet
+
+OURS = ("cali4", "cali6")
+
+
+class SetChange(NamedTuple):
+    """What happened to a set. `type` and `size` are those now, of a set that is gone those it had.
+
+    `head` tells what became of type or options, "" if they stayed; sizes that the kernel chooses do not count.
+    """
+
+    name: str
+    kind: Kind
+    type: str
+    size: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    head: str = ""
+
+    @property
+    def family(self) -> int:
+        return 6 if self.name.startswith("cali6") else 4
+
+
+CHOSEN_BY_KERNEL = frozenset({"hashsize", "bucketsize", "initval"})
+
+
+def compare_sets(
+    before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None
+) -> Iterator[SetChange]:
+    """The differences between Felix's sets, by name; none can be told where nobody saved the sets of one state."""
+    if before is None or after is None:
+        return
+    for name in sorted({*before, *after}):
+        if not name.startswith(OURS):
+            continue
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None:
+            there = old or new
+            assert there is not None
+            kind: Kind = "removed" if old else "added"
+            yield SetChange(name, kind, there.type, len(there.members), *_members(old, new))
+            continue
+        added, removed = _members(old, new)
+        head = "" if _head(old) == _head(new) else f"{_head(old)} → {_head(new)}"
+        if added or removed or head:
+            yield SetChange(name, "changed", new.type, len(new.members), added, removed, head)
+
+
+def _members(old: SavedSet | None, new: SavedSet | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    earlier = old.members if old else ()
+    later = new.members if new else ()
+    return tuple(sorted({*later}.difference(earlier))), tuple(sorted({*earlier}.difference(later)))
+
+
+def _head(found: SavedSet) -> str:
+    options = (f"{key} {value}" for key, value in found.options.items() if key not in CHOSEN_BY_KERNEL)
+    return " ".join((found.type, *options))
