@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import confirmed, duration, interruptible
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.goal import Goal
-from felixpy.cli.options import (
-    DialectName,
-    Filenames,
-    HostFile,
-    Interfaces,
-    NodeName,
-    NoExpand,
-    Paths,
-    Quiet,
-    Settings,
-    Strict,
+from felixpy.cli.target import (
+    Backend,
+    BackendName,
+    LockWait,
+    Netns,
+    OnHost,
+    choose_place,
+    enforce,
+    lab_or_nothing,
+    say,
+    tools_of,
 )
-from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, enforce, say, tools_of
 from felixpy.errors import EnvironmentMissing, UsageError
 
 if TYPE_CHECKING:
@@ -34,10 +35,9 @@ RESYNC_SECONDS = 90
 """How often Felix looks whether the kernel still holds what it wrote. (IpsetsRefreshInterval)"""
 
 
+@takes_manifests("live")
 def apply(
-    paths: Paths = None,
-    filename: Filenames = None,
-    node: NodeName = None,
+    given: Given,
     netns: Netns = None,
     host: OnHost = False,
     backend: BackendName = Backend.auto,
@@ -64,21 +64,18 @@ def apply(
         ),
     ] = None,
     wait: LockWait = 10,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    interface: Interfaces = None,
-    host_file: HostFile = None,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Program a node's rules into a kernel, as Felix would.
 
     Only what differs is written. Rules and chains of others stay where they are. If anything fails, the rules that
     were in force before stay in force. The interfaces are those of the namespace unless given.
 
+    Without --netns and --host it is the lab that gets the rules: nodes and pods in network namespaces, which are made
+    if they are not there yet (see felixpy lab).
+
     \b
     Examples:
+      sudo felixpy apply                                 the lab of this folder's manifests, brought up or in step
       sudo felixpy apply shop/ --netns test              into a namespace made with ip netns add
       sudo felixpy apply shop/ --netns test --dry-run    what would be written
       sudo felixpy apply shop/ --netns test --watch      and from now on whatever the files say
@@ -89,14 +86,21 @@ def apply(
     if resync is not None and not watch:
         raise UsageError("--resync goes with --watch")
     seconds = duration(confirm) if confirm is not None else 0
-    place = choose_place(netns, host=host, command="apply")
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    given = invocation.gather_host(interface or (), host_file, live=False) if interface or host_file else None
-    goal = Goal([*(paths or ()), *(filename or ())], node, settings, dialect, given, no_expand, strict, quiet)
+    every = RESYNC_SECONDS if resync is None else resync
+    goal = Goal(given)
+    if not netns and not host:
+        if confirm is not None:
+            raise UsageError("--confirm goes with --netns or --host; a lab is there to be tried out")
+        if not (dry_run or check):
+            _to_lab(given, backend, wait, resync=every if watch else None)
+            return
+        place = lab_or_nothing()
+    else:
+        place = choose_place(netns, host=host, command="apply")
     if watch:
         from felixpy.cli.watching import follow
 
-        follow(goal, place, backend, wait=wait, resync=RESYNC_SECONDS if resync is None else resync)
+        follow(goal, place, backend, wait=wait, resync=every)
         return
     compiler = goal.read()
     with place.machine() as machine:
@@ -104,6 +108,23 @@ def apply(
         _carry_out(machine, wanted, backend, place.words, dry_run=dry_run, check=check, seconds=seconds, wait=wait)
         if machine.vanished():
             raise EnvironmentMissing(f"{place.words} went away meanwhile, and with it whatever was written")
+
+
+def _to_lab(given: Given, backend: Backend, wait: int, *, resync: int | None) -> None:
+    """Bring the lab up or in step; with `resync`, again whenever files change and every so many seconds."""
+    from felixpy.cli.lab_inputs import bring, inputs_of
+    from felixpy.cli.watching import check_paths, follow_lab
+    from felixpy.lab.layout import DEFAULT_NAME
+
+    def step(*, unasked: bool) -> None:
+        anew = replace(given, quiet=given.quiet or unasked)
+        bring(DEFAULT_NAME, anew, inputs_of(anew), backend.value, wait, unasked=unasked)
+
+    if resync is None:
+        step(unasked=False)
+        return
+    check_paths(given.files)
+    follow_lab(step, given.files, resync)
 
 
 def _carry_out(

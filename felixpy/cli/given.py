@@ -135,7 +135,7 @@ def takes_manifests(
 
         @wraps(command)
         def call(*arguments: Rest.args, **values: Rest.kwargs) -> None:
-            chosen: dict[str, Any] = {name: values.pop(name) for name in kept}
+            chosen: dict[str, Any] = {name: values.pop(name) for name in kept if name in values}
             command(Given(**chosen), *arguments, **values)
 
         shared = [_parameter(name, declared) for name, declared in kept.items()]

@@ -60,8 +60,11 @@ def absolute(path: str) -> str:
     return path if path == "-" or path.startswith(REVISION) else str(Path(path).absolute())
 
 
-def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int) -> Lab:
-    """Bring a lab up or in step, and say what that took. `given` is what `inputs` remember."""
+def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int, *, unasked: bool = False) -> Lab:
+    """Bring a lab up or in step, and say what that took; `unasked` nothing is said if it took nothing.
+
+    `given` is what `inputs` remember.
+    """
     from felixpy.lab import Lab, Options
     from felixpy.lab.report import brought
 
@@ -79,7 +82,7 @@ def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int) -> L
     with interruptible():
         lab = Lab.up(cluster, name, options)
     assert lab.report
-    for sentence in brought(lab, lab.report):
+    for sentence in () if unasked and lab.report.empty else brought(lab, lab.report):
         say(sentence)
     return lab
 

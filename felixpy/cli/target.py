@@ -42,17 +42,22 @@ LockWait = Annotated[
 
 
 class Place(NamedTuple):
-    """A namespace as chosen on the command line, and its name for people."""
+    """A namespace as chosen on the command line, and its name for people; `fresh` is one made for the occasion."""
 
     netns: str | None
     words: str
+    fresh: bool = False
 
     @contextmanager
     def machine(self) -> Iterator[Machine]:
         from felixpy.kernel import open_machine
 
         with open_machine(self.netns) as machine:
-            yield machine
+            if not self.fresh:
+                yield machine
+                return
+            with machine.scratch() as nowhere:
+                yield nowhere
 
 
 def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
@@ -61,10 +66,20 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
         raise UsageError("--netns and --host exclude each other")
     if not netns and not host:
         raise UsageError(
-            f"where? felixpy {command} needs --netns NAME for a network namespace or --host for this machine itself "
-            "(a lab of its own is not there yet)"
+            f"where? felixpy {command} needs --netns NAME for a network namespace or --host for this machine itself; "
+            "felixpy lab down takes a lab away"
         )
     return Place(netns, f"network namespace {netns}" if netns else "this machine")
+
+
+def lab_or_nothing() -> Place:
+    """The home node of the lab if that is up, else an empty namespace: what the lab would begin with."""
+    from felixpy.lab.layout import DEFAULT_NAME
+    from felixpy.lab.state import exists
+
+    if exists(DEFAULT_NAME):
+        return Place(DEFAULT_NAME, f"network namespace {DEFAULT_NAME}")
+    return Place(None, "an empty network namespace", fresh=True)
 
 
 def tools_of(machine: Machine, backend: Backend, wait: int) -> Tools:

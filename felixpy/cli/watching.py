@@ -15,7 +15,7 @@ from math import inf
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from felixpy.cli.target import Backend, Place, enforce, say, tools_of
 from felixpy.errors import FelixpyError, InputError, UsageError
@@ -215,6 +215,38 @@ def follow(goal: Goal, place: Place, backend: Backend, *, wait: int, resync: flo
                 _keep(keeper, stopping)
                 earlier = keeper
     log("stopped; the rules stay in force")
+
+
+class Step(Protocol):
+    """Brings something in step; what is done `unasked` is worth words only if there was something to do."""
+
+    def __call__(self, *, unasked: bool) -> None: ...
+
+
+def follow_lab(bring: Step, paths: Sequence[str], resync: float) -> None:
+    """Bring a lab up, and in step again whenever files change, until a signal says stop.
+
+    Every `resync` seconds (0: never) it is looked after as well. Wrong input ends it only at the start.
+    """
+    gc.enable()
+    watcher = Watcher(partial(footprint, paths))
+    bring(unasked=False)
+    log("now watching, Ctrl-C ends that")
+    due = time.monotonic() + (resync or inf)
+    with stoppable() as stopping:
+        while not stopping.wait(POLL_SECONDS):
+            changed = watcher.changed(time.monotonic())
+            if not changed and time.monotonic() < due:
+                continue
+            if changed:
+                log(_shortened(changed))
+            try:
+                bring(unasked=not changed)
+            except FelixpyError as wrong:
+                print(wrong, file=sys.stderr)
+                log("the lab stays as it was")
+            due = time.monotonic() + (resync or inf)
+    log("stopped; the lab stays up")
 
 
 def _begin(machine: Machine, wanted: Wanted, words: str, backend: Backend, wait: int) -> Enforcer:

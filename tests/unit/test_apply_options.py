@@ -34,7 +34,7 @@ def test_what_is_no_duration(text: str) -> None:
 @pytest.mark.parametrize(
     "command, options, told",
     [
-        (apply, {}, "felixpy apply needs --netns NAME for a network namespace or --host for this machine itself"),
+        (apply, {"confirm": "9s"}, "--confirm goes with --netns or --host"),
         (remove, {}, "felixpy remove needs --netns NAME for a network namespace or --host for this machine itself"),
         (apply, {"netns": "x", "host": True}, "--netns and --host exclude each other"),
         (remove, {"netns": "x", "host": True}, "--netns and --host exclude each other"),

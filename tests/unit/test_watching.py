@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from felixpy.cli.given import Given
 from felixpy.cli.goal import Goal
 from felixpy.cli.watching import (
     RETRY_SECONDS,
@@ -146,7 +147,8 @@ class Scene:
         self.files = {"shop.yaml": (1, 1, 1)}
         self.capsys, self.now = capsys, 1000.0
         enforcer = Enforcer(Tools(Faulty(self.kernel, self._fault), "legacy"))
-        goal = Files(["."], None, (), "v3.32", given, False, False, False)
+        names = tuple(f"{name}={','.join(texts)}" for name, texts in (given.interfaces or {}).items()) if given else ()
+        goal = Files(Given(paths=["."], interface=names))
         self.keeper = Keeper(
             goal, self.machine, enforcer, OLD, self.machine.host, Watcher(lambda: dict(self.files)), 10, resync  # type: ignore[arg-type]
         )  # fmt: skip
