@@ -81,15 +81,17 @@ netns: $(READY) kernel-tools witness  ## what needs a real kernel: every recorde
 conformance: $(READY)  ## compare with the recorded answers of Felix v3.32.1; prints the parity table
 	@$(PYTEST) tests/conformance
 
-bench: $(READY)  ## time and memory of rendering whole clusters; with root, also of putting rules into a kernel
+bench: $(READY)  ## time and memory of rendering and of connectivity; with root, also of putting rules into a kernel
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.flows
 	@$(SUDO) $(BIN)/python -m tests.bench.kernel
 
 wheel: $(READY)  ## a wheel in dist/
 	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
 
-docs: $(READY)  ## docs/settings.md anew
+docs: $(READY)  ## docs/settings.md anew, and what commands print in the README and docs/examples.md
 	@$(BIN)/python tools/document_settings.py
+	@$(BIN)/python tools/document_examples.py
 
 vm:  ## a virtual Debian for those without Linux or root, with felixpy on its PATH; runs the tests there
 	vagrant up
