@@ -134,7 +134,8 @@ def trace(
     machine = invocation.gather_host(interface or (), host_file, live=live)
     dump: Dump | None = None
     if rules:
-        dump = read_dump(*read_saved(rules, ipsets))
+        saved = read_saved(rules, ipsets)
+        dump = read_dump(saved.rules, saved.sets)
     elif foreign:
         dump, seen = read_live(netns, backend)
         machine = machine if machine.interfaces is not None else seen

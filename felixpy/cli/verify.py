@@ -102,8 +102,9 @@ def _saved(rules: list[str], ipsets: str | None) -> Iterator[tuple[Observed, Hos
     from felixpy.model import Host
     from felixpy.verify import observe_saved
 
-    texts, sets = read_saved(rules, ipsets)
-    yield observe_saved(texts, sets, ", ".join("stdin" if name == "-" else name for name in rules)), Host()
+    saved = read_saved(rules, ipsets, both=True)
+    words = ", ".join("stdin" if name == "-" else name for name in rules)
+    yield observe_saved(saved.rules, saved.sets, words, comments=saved.comments, others=saved.others), Host()
 
 
 @contextmanager

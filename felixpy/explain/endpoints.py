@@ -27,6 +27,7 @@ OWN_LABELS = "projectcalico.org/"
 """Labels that Calico adds; they are told otherwise."""
 
 DROPPED = "drop what none of them decided"
+DECIDED = "nothing gets here, the rules decide everything"
 NEXT_TIER = "what none of them decided goes on to the next tier"
 STAGED_ONLY = "only staged policies: everything goes on"
 GOES_ON = "what none of them decided goes on to ordinary policy"
@@ -121,7 +122,7 @@ class Endpoints:
             line = self._tier(tier, way, reached=reached)
             if line:
                 tiers.append(line)
-                reached = reached and (line.end != DROPPED or _passes(tier, way.direction))
+                reached = reached and (line.end not in (DROPPED, DECIDED) or _passes(tier, way.direction))
         lines, undecided = self._profiles(profiles if way.profiles else (), way.direction)
         end = NO_PROFILE if way.profiles and undecided else ""
         if way.policies == "forward" and not tiers:
@@ -142,8 +143,11 @@ class Endpoints:
         policies = tuple(self._policy(active.policy, way.direction) for active in found)
         if not policies:
             return None
+        rules = [rule for active in found if not active.policy.staged for rule in _rules(active.policy, way.direction)]
         if all(policy.staged for policy in policies):
             end = STAGED_ONLY
+        elif any(map(decides_everything, rules)):
+            end = DECIDED
         elif not way.ends:
             end = GOES_ON
         else:
@@ -225,8 +229,12 @@ def _own(thing: Workload | HostEndpoint) -> dict[str, str]:
 def _passes(tier: AppliedTier, direction: Direction) -> bool:
     """Whether a rule of the tier can pass packets on to what comes after it."""
     policies = [active.policy for active in (tier.ingress if direction == "ingress" else tier.egress)]
-    rules = (rule for p in policies if not p.staged for rule in (p.inbound if direction == "ingress" else p.outbound))
+    rules = (rule for policy in policies if not policy.staged for rule in _rules(policy, direction))
     return any(rule.action in ("pass", "next-tier") for rule in rules)
+
+
+def _rules(policy: Policy, direction: Direction) -> tuple[Rule, ...]:
+    return policy.inbound if direction == "ingress" else policy.outbound
 
 
 def _by_name(policy: Policy) -> tuple[str, str, str]:

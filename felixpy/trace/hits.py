@@ -269,7 +269,9 @@ class _Reader:
         found = self.node.index.rules.get(step.rule.identity) if self.node.index else None
         if found and found.chain.name == step.chain and found.number >= 0 and rule is None:
             rule, path, place = found.number, found.path, found.place(self.legend.cluster)
-            says = rule_words(found.chain.origin.rules[rule], self.end.direction)
+            rules = found.chain.origin.rules
+            # A profile that does not exist denies without a rule of its own.
+            says = rule_words(rules[rule], self.end.direction) if rule < len(rules) else ""
         elif rule is None:
             rule = self._logged(step)
         self.end.hits.append(

@@ -92,7 +92,7 @@ class Verification:
 def verify(observed: Observed, node: Node) -> Verification:
     """Compare what is there with what should be. Raises InputError and UsageError as compiling does."""
     ruleset = node.ruleset()
-    era = likeliest(observed.state, ruleset, lambda dialect: node.as_of(dialect).ruleset())
+    era = likeliest(observed.state, ruleset, lambda dialect: node.as_of(dialect).ruleset(), observed.text)
     found: list[Finding] = []
     if era.dialect != ruleset.dialect:
         found.append(_other_dialect(era, ruleset.dialect, observed))

@@ -54,10 +54,9 @@ class Baseline:
     @cached_property
     def dump(self) -> Dump:
         """Everything in its place."""
-        tables = {
-            family: {name: self._table(family, name) for name in self._names(family)}
-            for family in self.observed.families
-        }
+        # Of a family that was not given the rules are taken to be right: its sets may be there.
+        families = sorted(self.wanted.families.union(self.observed.families))
+        tables = {family: {name: self._table(family, name) for name in self._names(family)} for family in families}
         foreign = {name: found for name, found in (self.observed.dump.sets or {}).items() if not OWNED_SET.match(name)}
         return Dump(tables, {**foreign, **{ipset.name: saved_set(ipset) for ipset in self.sets}})
 
@@ -90,11 +89,11 @@ class Baseline:
         return {damage.family: {**tables, damage.table: changed}}
 
     def _names(self, family: int) -> list[str]:
-        others = set(self.observed.dump.tables[family]) - set(TABLES)
+        others = set(self.observed.dump.tables.get(family, {})) - set(TABLES)
         return [*TABLES, *sorted(others)]
 
     def _table(self, family: int, name: str) -> Table:
-        there = self.observed.dump.tables[family].get(name, {})
+        there = self.observed.dump.tables.get(family, {}).get(name, {})
         if name not in TABLES:
             return there
         current, wanted = self.observed.state.table(family, name), self.wanted.table(family, name)

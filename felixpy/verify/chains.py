@@ -10,7 +10,7 @@ from felixpy.dataplane.current import CurrentTable, Rule, Spelling
 from felixpy.dataplane.wanted import WantedTable
 from felixpy.verify.alignment import Pair, align
 from felixpy.verify.baseline import Damage, rule_line
-from felixpy.verify.finding import KINDS, Finding
+from felixpy.verify.finding import KINDS, Finding, many
 from felixpy.verify.wording import Saying, saying
 
 
@@ -133,7 +133,7 @@ def _missing(view: TableView, name: str) -> Draft:
         for caller, content in view.wanted.chains.items()
         if _leads_to(name, content.printed(view.family))
     }
-    finding = replace(view.finding("chain-missing", name, -1, None, None), wanted=_count(wanted))
+    finding = replace(view.finding("chain-missing", name, -1, None, None), wanted=many(len(wanted), "rule"))
     rules = tuple(view.text(name, rule) for rule in wanted)
     return Draft(finding, Damage(view.family, view.name, {**callers, name: None}, rules=rules))
 
@@ -142,7 +142,7 @@ def _emptied(view: TableView, name: str) -> Draft:
     """A chain that is there, but without any of its rules."""
     wanted = view.wanted.chains[name].rules()
     finding = view.finding("rule-missing", name, -1, None, None)
-    finding = replace(finding, there="no rule", wanted=_count(wanted))
+    finding = replace(finding, there="no rule", wanted=many(len(wanted), "rule"))
     rules = tuple(view.text(name, rule) for rule in wanted)
     return Draft(finding, Damage(view.family, view.name, {name: ()}, rules=rules))
 
@@ -157,7 +157,7 @@ def _stale(view: TableView, name: str) -> Draft:
             for at, pair in edits.wrong():
                 if pair.way == "extra" and edits.leads_to(pair) == name:
                     callers.setdefault(caller, edits.lines(at))
-    finding = replace(view.finding("chain-stale", name, -1, None, None), there=_count(there))
+    finding = replace(view.finding("chain-stale", name, -1, None, None), there=many(len(there), "rule"))
     rules = tuple(view.text(name, rule) for rule in there)
     return Draft(finding, Damage(view.family, view.name, dict(callers), rules=rules if callers else ()))
 
@@ -165,10 +165,6 @@ def _stale(view: TableView, name: str) -> Draft:
 def _leads_to(name: str, text: str) -> bool:
     """Whether a rule among these lines leads to a chain."""
     return f" {name}\n" in text
-
-
-def _count(rules: Sequence[Rule]) -> str:
-    return f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
 
 
 class _Edits:

@@ -14,7 +14,7 @@ from felixpy.model import Host
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verify.baseline import Baseline, Damage
 from felixpy.verify.chains import Draft, TableView, compare_chains
-from felixpy.verify.finding import KINDS, Finding
+from felixpy.verify.finding import KINDS, Finding, many
 from felixpy.verify.hooks import compare_hooks
 from felixpy.verify.observed import Observed, has_felix
 from felixpy.verify.sets import compare_sets
@@ -104,7 +104,7 @@ class Comparison:
     def _drafts(self) -> Iterator[Draft]:
         for family in self.absent:
             chains = sum(len(table.chains) for (other, _), table in self.wanted.tables.items() if other == family)
-            finding = Finding(kind=KINDS["not-programmed"], families=(family,), wanted=f"{chains} chains")
+            finding = Finding(kind=KINDS["not-programmed"], families=(family,), wanted=many(chains, "chain"))
             yield Draft(finding, Damage(family, whole=True))
         for view in self._views:
             yield from compare_hooks(view, self.baseline)
@@ -145,7 +145,7 @@ class Comparison:
         for family, tables in sorted(dump.tables.items()):
             chains = sum(bool(OWNED_CHAIN.match(name)) for table in tables.values() for name in table)
             if chains:
-                finding = _two_backends((family,), right, f"{chains} chains of Felix in {backend} tables, too")
+                finding = _two_backends((family,), right, f"{many(chains, 'chain')} of Felix in {backend} tables, too")
                 yield Draft(finding, Damage(family, beside=Dump({family: tables}, self.observed.dump.sets)))
 
 

@@ -26,10 +26,10 @@ SIGNS = (
 """Comments by which rules show their era, whatever the policies are; the first that is there counts."""
 
 SURE = 0.9
-"""With so many of the rules known nobody looks further: what is missing was changed since."""
+"""With so many of the rules known, and no sign of another era, nobody looks further: the rest was changed since."""
 
-MARGIN = 0.1
-"""By so much another era has to know more."""
+FEW = 3000
+"""So many rules are looked at in all eras in any case; compiling a big node in each of them takes its time."""
 
 Compile = Callable[[str], Ruleset]
 """Compiles the node in the dialect of that name. Raises FelixpyError where it cannot."""
@@ -54,11 +54,16 @@ def strange(era: Era, rules: str) -> str:
     """What to say if hardly any of the rules that are there are known, "" if enough are; `rules` is their text."""
     if era.share >= STRANGE:
         return ""
-    sign = next((f", and comments are those of Felix {name}" for pattern, name in SIGNS if pattern.search(rules)), "")
+    sign = _sign(rules)
+    shown = f", and comments are those of Felix {sign}" if sign else ""
     return (
-        f"only {era.known} of the {era.rules} rules of Felix that are there are known{sign}: perhaps the manifests, or "
-        "settings such as IptablesMarkMask, are not this node's"
+        f"only {era.known} of the {era.rules} rules of Felix that are there are known{shown}: perhaps the manifests, "
+        "or settings such as IptablesMarkMask, are not this node's"
     )
+
+
+def _sign(rules: str) -> str:
+    return next((name for pattern, name in SIGNS if pattern.search(rules)), "")
 
 
 def rate(state: State, ruleset: Ruleset) -> Era:
@@ -77,10 +82,12 @@ def _hashes(state: State) -> Iterator[str]:
             yield from (identity for identity in found if identity not in ("", HISTORIC))
 
 
-def likeliest(state: State, ruleset: Ruleset, compile_as: Compile) -> Era:
-    """The era that the rules are of: that of the ruleset unless another one knows clearly more of them."""
+def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -> Era:
+    """The era that the rules are of: that of the ruleset unless another one knows more of them."""
     own = rate(state, ruleset)
-    if own.share >= SURE:
+    sign = _sign(rules)
+    unsuspicious = own.share >= SURE and own.rules > FEW and sign in ("", own.dialect)
+    if own.known == own.rules or unsuspicious:
         return own
     best = own
     for name in DIALECTS:
@@ -90,6 +97,6 @@ def likeliest(state: State, ruleset: Ruleset, compile_as: Compile) -> Era:
             found = rate(state, compile_as(name))
         except FelixpyError:  # a dialect may have no words for a policy
             continue
-        if found.share > best.share:
+        if found.known > best.known:
             best = found
-    return best if best.share >= own.share + MARGIN else own
+    return best

@@ -8,7 +8,7 @@ from typing import Any
 
 from felixpy.errors import spell
 from felixpy.verify import Verification
-from felixpy.verify.finding import Effect, Finding, Severity
+from felixpy.verify.finding import Effect, Finding, Severity, many
 from felixpy.verify.wording import without_hash
 
 EQUAL, DIFFERENT = "EQUAL", "DIFFERENT"
@@ -30,8 +30,8 @@ MOST_DETAILS = 8
 def text(found: Verification, *, verbose: bool = False) -> Iterator[str]:
     """One line if all is equal, else every finding, the worst first; with `verbose` whole lists."""
     if found.equal:
-        sets = f", {_many(found.sets, 'set')}" if found.sets else ""
-        rules = f"{_many(found.rules, 'rule')}, {_many(found.chains, 'chain')}{sets}"
+        sets = f", {many(found.sets, 'set')}" if found.sets else ""
+        rules = f"{many(found.rules, 'rule')}, {many(found.chains, 'chain')}{sets}"
         yield f"{EQUAL}  {found.words} has what the manifests give node {found.node}: {rules} (Felix {found.dialect})"
     else:
         yield f"{DIFFERENT}  {found.words} and the manifests, node {found.node} (Felix {found.dialect})"
@@ -59,10 +59,6 @@ def _groups(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
     yield from groups.values()
 
 
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _summary(found: Verification) -> str:
     """How many findings there are, and how many of each severity."""
     counts = Counter((finding.effect.severity, finding.effect.certain) for finding in found.findings)
@@ -72,7 +68,7 @@ def _summary(found: Verification) -> str:
             parts.append(f"{counts[severity, True]} {words}")
         if counts[severity, False]:
             parts.append(f"{counts[severity, False]} perhaps {words}")
-    return f"{_many(len(found.findings), 'finding')}: {', '.join(parts)}"
+    return f"{many(len(found.findings), 'finding')}: {', '.join(parts)}"
 
 
 def headline(effect: Effect) -> str:

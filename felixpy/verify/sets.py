@@ -9,7 +9,7 @@ from felixpy.dataplane.current import SetState
 from felixpy.dump import SavedSet
 from felixpy.verify.baseline import Damage
 from felixpy.verify.chains import Draft
-from felixpy.verify.finding import KINDS, Finding
+from felixpy.verify.finding import KINDS, Finding, many
 
 
 def compare_sets(
@@ -40,8 +40,7 @@ def _family(ipset: SetState) -> Mapping[str, str]:
 
 
 def _described(ipset: SetState) -> str:
-    members = len(ipset.members)
-    return f"{_kind(ipset)}, {members} member{'' if members == 1 else 's'}"
+    return f"{_kind(ipset)}, {many(len(ipset.members), 'member')}"
 
 
 def _kind(ipset: SetState) -> str:

@@ -191,9 +191,9 @@ def test_tiers_are_told_in_order_and_which_of_them_are_never_reached() -> None:
     found = explainer(*things).pod("shop/db")
     ingress = found.stages[0]
     assert [(line.name, line.reached, line.end) for line in ingress.tiers] == [
-        ("early", True, "drop what none of them decided"),
+        ("early", True, "nothing gets here, the rules decide everything"),
         ("soft", True, "only staged policies: everything goes on"),
-        ("shut", True, "drop what none of them decided"),
+        ("shut", True, "nothing gets here, the rules decide everything"),
         ("default", False, "drop what none of them decided"),
     ]
     shown = told(found)
@@ -224,8 +224,9 @@ def test_a_pod_that_felix_refuses_is_told() -> None:
 
 
 def test_a_host_endpoint() -> None:
-    early = policy("early", pre_dnat=True, ingress=[DENY], apply_on_forward=True, selector="role == 'edge'")
-    raw = policy("raw", do_not_track=True, ingress=[ALLOW], egress=[ALLOW], apply_on_forward=True, selector="all()")
+    some = Rule(action="allow", protocol="tcp")
+    early = policy("early", pre_dnat=True, ingress=[some], apply_on_forward=True, selector="role == 'edge'")
+    raw = policy("raw", do_not_track=True, ingress=[some], egress=[some], apply_on_forward=True, selector="all()")
     through = policy("through", ingress=[ALLOW], apply_on_forward=True, selector="role == 'edge'")
     edge = host_endpoint("edge", "eth0", "192.0.2.1", labels={"role": "edge"})
     found = explainer(early, raw, through, edge).host("edge")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from copy import deepcopy
 from functools import cache
@@ -133,17 +134,23 @@ def test_a_family_without_felix_is_one_finding() -> None:
     assert "no policy is in force" in shown(found)
 
 
-def test_another_era_is_recognised_and_compared_with() -> None:
+@pytest.mark.parametrize("era", ["v3.31", "v3.30", "v3.29", "v3.28", "v3.8"])
+def test_another_era_is_recognised_and_compared_with(era: str) -> None:
     """What else differs is told as a difference from that era."""
-    old = NODE.as_of("v3.30").ruleset()
+    old = NODE.as_of(era).ruleset()
     found = verify(observe_saved({4: old.save(4), 6: old.save(6)}, old.ipset_save(), "saved"), NODE)
-    assert classes(found) == (("other-dialect", "NO_EFFECT"),)
-    assert found.dialect == "v3.30"
-    assert re.search(r"v3\.30 gives (\d+) of the \1 rules that are there", shown(found))
+    assert (classes(found), found.dialect) == ((("other-dialect", "NO_EFFECT"),), era)
+    assert re.search(rf"{re.escape(era)} gives (\d+) of the \1 rules that are there", shown(found))
     lines = old.save(4).replace("-A FORWARD", "-A FORWARD -j ACCEPT\n-A FORWARD", 1)
     found = verify(observe_saved({4: lines}, old.ipset_save(), "saved"), NODE)
     assert classes(found) == (("foreign-rule-ahead", "LETS_THROUGH"), ("other-dialect", "NO_EFFECT"))
-    assert verify(observe_saved({4: old.save(4)}, old.ipset_save(), "saved"), NODE.as_of("v3.30")).equal
+    assert verify(observe_saved({4: old.save(4)}, old.ipset_save(), "saved"), NODE.as_of(era)).equal
+
+
+def test_a_damaged_node_is_of_its_own_era() -> None:
+    kernel = programmed()
+    inflict(kernel, "legacy", DAMAGES["chain emptied"])
+    assert saved(kernel).dialect == "v3.32"
 
 
 def test_manifests_of_another_cluster_are_noticed() -> None:
@@ -211,7 +218,7 @@ def test_two_kinds_of_tables() -> None:
         kernel.run("iptables-nft-restore", "--noflush", text=f"*filter\n{rule}\nCOMMIT\n")
         assert classes(verify(observe_live(kernel, "legacy", "here"), NODE)) == (("two-backends", severity),)
     warned = "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n"
-    found = verify(observe_saved({4: warned + kernel.save(4)}, kernel.ipset_save(), "a file"), NODE)
+    found = verify(observe_saved({4: kernel.save(4)}, kernel.ipset_save(), "a file", comments=warned), NODE)
     assert classes(found) == (("two-backends", "DROPS"),)
     assert "MAYBE DROPS" in shown(found)
 
@@ -265,6 +272,42 @@ def test_what_is_the_same_in_both_families_is_one_finding() -> None:
     assert finding.families == (4, 6)
 
 
+def edits(lines: list[str], draw: random.Random) -> list[str]:
+    """A dump with one rule of a chain of Felix taken out, doubled, exchanged for another, or changed."""
+    changed = list(lines)
+    at = draw.choice([n for n, line in enumerate(lines) if line.startswith("-A cali-")])
+    way = draw.choice(("out", "twice", "other", "target"))
+    if way == "out":
+        del changed[at]
+    elif way == "twice":
+        changed.insert(at, lines[at])
+    elif way == "other":
+        changed[at] = f"-A {lines[at].split()[1]} -p udp -j ACCEPT"
+    else:
+        changed[at] = f"{lines[at].partition(' -j ')[0].partition(' -g ')[0]} -j TRACE"
+    return changed
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_change_to_a_chain_of_felix_goes_unnoticed(seed: int) -> None:
+    """Whatever is done to one rule, that chain is told, and nothing else."""
+    draw = random.Random(seed)
+    case = draw.choice(cases("seeds", "host", "k8s"))
+    lines = case.expected(4).splitlines()
+    changed = edits(lines, draw)
+    found = verify(observe_saved({4: "".join(f"{line}\n" for line in changed)}, None, "a file"), node_of(case))
+    assert found.findings
+    chains = {finding.chain for finding in found.findings}
+    first = next(n for n, (old, new) in enumerate(zip(lines, [*changed, ""], strict=False)) if old != new)
+    assert chains == {lines[first].split()[1]}
+
+
+def node_of(case: Case) -> Node:
+    cluster = felixpy.load([case.folder / "manifests.yaml"])
+    interfaces = {name: tuple(addresses) for name, addresses in case.facts.get("interfaces", {}).items()}
+    return Node(name=case.node, compiler=Compiler(cluster), host=Host(interfaces=interfaces))
+
+
 SHARE = 8
 """One recording in so many is compared by default, all of them with the slow tests."""
 
@@ -276,8 +319,5 @@ RECORDED = [
 
 @pytest.mark.parametrize("case", RECORDED)
 def test_what_felix_programmed_is_equal(case: Case) -> None:
-    cluster = felixpy.load([case.folder / "manifests.yaml"])
-    interfaces = {name: tuple(addresses) for name, addresses in case.facts.get("interfaces", {}).items()}
-    node = Node(name=case.node, compiler=Compiler(cluster), host=Host(interfaces=interfaces))
     rules = {family: case.expected(family) for family in case.families}
-    assert classes(verify(observe_saved(rules, case.expected_sets(), str(case)), node)) == ()
+    assert classes(verify(observe_saved(rules, case.expected_sets(), str(case)), node_of(case))) == ()
