@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, screen
 from felixpy.cli.given import Given, takes_manifests
 
 if TYPE_CHECKING:
     from felixpy.difference import Difference
+
+
+COLOURS = {"+": screen.GREEN, "-": screen.RED, "~": screen.YELLOW}
 
 
 class Output(StrEnum):
@@ -85,19 +88,13 @@ def _shown(found: Difference, output: Output, *, summary: bool, verbose: bool) -
         return json.dumps(report.document(found), indent=2, ensure_ascii=False) + "\n"
     if summary:
         return f"{report.summary(found)}\n"
-    show = report.text if output is Output.text else report.markdown
-    lines = _coloured(show(found, verbose=verbose), colour=output is Output.text)
+    markdown = output is not Output.text
+    lines = report.markdown(found, verbose=verbose) if markdown else _coloured(report.text(found, verbose=verbose))
     return "".join(f"{line}\n" for line in lines)
 
 
-COLOURS = {"+": "32", "-": "31", "~": "35"}
-
-
-def _coloured(lines: Iterator[str], *, colour: bool) -> Iterator[str]:
-    """On a terminal a line has the colour of its sign, unless NO_COLOR forbids it."""
-    if not (colour and invocation.wants_colour()):
-        yield from lines
-        return
+def _coloured(lines: Iterator[str]) -> Iterator[str]:
+    """Each line in the colour of its sign."""
     for line in lines:
-        code = COLOURS.get(line.lstrip()[:1])
-        yield f"\x1b[{code}m{line}\x1b[0m" if code else line
+        colour = COLOURS.get(line.lstrip()[:1])
+        yield screen.painted(line, colour) if colour else line

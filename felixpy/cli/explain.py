@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.options import (
-    DialectName,
-    Filenames,
-    HostFile,
-    Interfaces,
-    Live,
-    NodeName,
-    NoExpand,
-    Paths,
-    Quiet,
-    Settings,
-    Strict,
-)
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import UsageError
 
@@ -30,25 +18,16 @@ HOSTS = ("hostendpoint", "hep")
 TIERS = ("tier",)
 
 
+@takes_manifests()
 def explain(
+    given: Given,
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help="pod, deployment …, hep, policy, netpol, gnp, cnp …, or tier.")
     ],
     name: Annotated[str, typer.Argument(metavar="[NAMESPACE/]NAME", help="Which one.")],
-    paths: Paths = None,
-    filename: Filenames = None,
-    node: NodeName = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where bare names are.")] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Whole lists instead of the first few.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    interface: Interfaces = None,
-    host_file: HostFile = None,
-    live: Live = False,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Say what applies to a pod or host endpoint, or what a policy or tier does, in words.
 
@@ -65,20 +44,10 @@ def explain(
       felixpy explain hep node1-eth0 shop/ --interface eth0=192.0.2.1/24
     """
     from felixpy.cli.screen import page
-    from felixpy.compiler import Compiler, only_node
     from felixpy.explain import Explainer
     from felixpy.explain.report import document, text
-    from felixpy.trace import Nodes
 
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    machine = invocation.gather_host(interface or (), host_file, live=live)
-    given = [*(paths or ()), *(filename or ())]
-    cluster = invocation.load_cluster(
-        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
-    )
-    hosts = {node or only_node(cluster): machine} if machine.interfaces is not None else {}
-    nodes = Nodes(Compiler(cluster, invocation.find_dialect(dialect)), hosts=hosts, settings=settings)
-    found = _found(Explainer(nodes, namespace=namespace), kind, name)
+    found = _found(Explainer(given.nodes(), namespace=namespace), kind, name)
     if output is Output.json:
         import json
 

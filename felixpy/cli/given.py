@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
+    from felixpy.dump import Dump
     from felixpy.model import Cluster, Host
+    from felixpy.trace import Nodes
 
 Rest = ParamSpec("Rest")
+
+UNNAMED = "this node"
+"""What a node is called of which there is only a dump."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,29 @@ class Given:
         from felixpy.compiler import Compiler
 
         return Compiler(self.cluster, self.era)
+
+    def nodes(self, dump: Dump | None = None, seen: Host | None = None) -> Nodes:
+        """The nodes of the manifests. With `dump` they only give names to what that one node holds, and need not be.
+
+        The machine, as described or else as `seen`, is that of the node that was named, or of the only one. Raises
+        UsageError where it is not clear which node is meant.
+        """
+        from felixpy.cli.dumps import likely_node
+        from felixpy.compiler import Compiler, only_node
+        from felixpy.model import Cluster
+        from felixpy.trace import Nodes
+
+        machine = self.host if seen is None or self.host.interfaces is not None else seen
+        cluster = self.cluster if self.files or not dump else Cluster()
+        names = cluster.node_names()
+        home = self.node or (names[0] if len(names) == 1 else "")
+        if dump and not home:
+            home = likely_node(dump, cluster) if names else UNNAMED
+        if machine.interfaces is not None and not home:
+            home = only_node(cluster)
+        hosts = {home: machine} if machine.interfaces is not None else {}
+        dumps = {home: dump} if dump else None
+        return Nodes(Compiler(cluster, self.era), hosts=hosts, settings=self.settings, dumps=dumps)
 
     @cached_property
     def home(self) -> str:

@@ -44,11 +44,6 @@ def emit(text: str) -> None:
     sys.stdout.flush()
 
 
-def wants_colour() -> bool:
-    """Colour is for terminals, and only for those that did not decline it (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def find_dialect(name: str) -> Dialect:
     """The dialect of that name, with or without a patch number (v3.32.1 is v3.32)."""
     from felixpy.dialects import DIALECTS

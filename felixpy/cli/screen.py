@@ -46,9 +46,7 @@ def fitted(line: str, *, cut: bool = False) -> str:
     else:
         shown = _folded(text, line[: len(line) - len(text)], width)
     word = shown.partition("  ")[0]
-    if word in COLOURS and has_colour():
-        return f"\x1b[{COLOURS[word]}m{word}\x1b[0m{shown[len(word) :]}"
-    return shown
+    return painted(word, COLOURS[word]) + shown[len(word) :] if word in COLOURS else shown
 
 
 def _folded(text: str, indent: str, width: int) -> str:
@@ -65,9 +63,10 @@ def _folded(text: str, indent: str, width: int) -> str:
     return "\n".join(lines).replace(_GLUE, " ")
 
 
-def has_colour() -> bool:
-    """Whether a terminal shall have colours (no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def painted(text: str, colour: str) -> str:
+    """A text in a colour if stdout is a terminal, unless that or somebody declined it (no-color.org)."""
+    declined = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if declined or not sys.stdout.isatty() else f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def page(lines: Iterable[str], *, cut: bool = False) -> str:

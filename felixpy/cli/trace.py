@@ -8,30 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, SetDump, likely_node, one_place, read_live, read_saved
-from felixpy.cli.options import (
-    DialectName,
-    Filenames,
-    HostFile,
-    Interfaces,
-    Live,
-    NodeName,
-    NoExpand,
-    Paths,
-    Quiet,
-    Settings,
-    Strict,
-)
+from felixpy.cli.dumps import Dumps, SetDump, one_place, read_live, read_saved
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.cli.screen import page
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
-    from felixpy.config import Setting
     from felixpy.dump import Dump
-    from felixpy.model import Cluster, Host
-    from felixpy.trace import Nodes
+    from felixpy.model import Host
 
 
 class Expected(StrEnum):
@@ -51,17 +37,16 @@ class State(StrEnum):
     untracked = "untracked"
 
 
+@takes_manifests()
 def trace(
+    given: Given,
     source: Annotated[
         str, typer.Argument(metavar="SRC", help="NS/POD, NS/deployment/NAME, an IP, host[:NODE] or internet.")
     ],
     destination: Annotated[
         str, typer.Argument(metavar="DST[:PORT[/PROTO]]", help="The same, with a port; without it a ping.")
     ],
-    paths: Paths = None,
-    filename: Filenames = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where bare names of pods are.")] = "",
-    node: NodeName = None,
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default where both ends have it).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     icmp: Annotated[str, typer.Option("--icmp", metavar="TYPE[/CODE]", help="An ICMP packet of that type.")] = "",
@@ -87,14 +72,6 @@ def trace(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule that is looked at.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text, or JSON like flow logs.")] = Output.text,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    interface: Interfaces = None,
-    host_file: HostFile = None,
-    live: Live = False,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Walk a packet through the rules: the verdict, what decided it, and the way there.
 
@@ -130,19 +107,15 @@ def trace(
         in_interface=in_interface,
         out_interface=out_interface,
     )
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    machine = invocation.gather_host(interface or (), host_file, live=live)
     dump: Dump | None = None
+    seen: Host | None = None
     if rules:
         saved = read_saved(rules, ipsets)
         dump = read_dump(saved.rules, saved.sets)
     elif foreign:
         dump, seen = read_live(netns, backend)
-        machine = machine if machine.interfaces is not None else seen
-    given = [*(paths or ()), *(filename or ())]
-    cluster = _cluster(given, settings, node, foreign, no_expand=no_expand, strict=strict, quiet=quiet)
-    nodes = _nodes(cluster, dialect, settings, machine, node, dump)
-    home = node or (next(iter(nodes.dumps)) if nodes.dumps else "")
+    nodes = given.nodes(dump, seen)
+    home = given.node or (next(iter(nodes.dumps)) if nodes.dumps else "")
     found = Tracer(nodes, node=home, namespace=namespace).trace(question)
     if output is Output.json:
         import json
@@ -152,39 +125,3 @@ def trace(
         invocation.emit(page(text(found, verbose=verbose), cut=verbose))
     if expect and (expect is Expected.allow) != found.allowed:
         raise typer.Exit(1)
-
-
-def _cluster(
-    given: list[str],
-    settings: list[Setting],
-    node: str | None,
-    dumped: bool,
-    *,
-    no_expand: bool,
-    strict: bool,
-    quiet: bool,
-) -> Cluster:
-    """With a dump manifests only add names, so none need be given."""
-    from felixpy.model import Cluster
-
-    if dumped and not given:
-        return Cluster()
-    return invocation.load_cluster(given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet)
-
-
-def _nodes(
-    cluster: Cluster, dialect: str, settings: list[Setting], host: Host, node: str | None, dump: Dump | None
-) -> Nodes:
-    """The host's interfaces are those of the node that was named, or of the only one."""
-    from felixpy.compiler import Compiler, only_node
-    from felixpy.trace import Nodes
-
-    names = cluster.node_names()
-    home = node or (names[0] if len(names) == 1 else "")
-    if dump and not home:
-        home = likely_node(dump, cluster) if names else "this node"
-    if host.interfaces is not None and not home:
-        home = only_node(cluster)
-    hosts = {home: host} if host.interfaces is not None else {}
-    compiler = Compiler(cluster, invocation.find_dialect(dialect))
-    return Nodes(compiler, hosts=hosts, settings=settings, dumps={home: dump} if dump else None)

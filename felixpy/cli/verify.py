@@ -10,18 +10,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SetDump, likely_node, live_place, one_place, read_saved
-from felixpy.cli.options import (
-    DialectName,
-    Filenames,
-    HostFile,
-    Interfaces,
-    NodeName,
-    NoExpand,
-    Paths,
-    Quiet,
-    Settings,
-    Strict,
-)
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost
 from felixpy.errors import UsageError
@@ -31,10 +20,9 @@ if TYPE_CHECKING:
     from felixpy.verify import Observed
 
 
+@takes_manifests("live")
 def verify(
-    paths: Paths = None,
-    filename: Filenames = None,
-    node: NodeName = None,
+    given: Given,
     netns: Netns = None,
     host: OnHost = False,
     backend: BackendName = Backend.auto,
@@ -42,13 +30,6 @@ def verify(
     ipsets: SetDump = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every finding, and whole lists.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    interface: Interfaces = None,
-    host_file: HostFile = None,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Compare a live kernel, or what was saved on a node, with the manifests: every difference and what it means.
 
@@ -62,7 +43,6 @@ def verify(
       felixpy verify shop/ --rules iptables.save --rules ip6tables.save --ipsets ipset.save
       ssh n1 sudo iptables-save | felixpy verify shop/ --node n1 --rules -
     """
-    from felixpy.compiler import Compiler
     from felixpy.verify import Node
     from felixpy.verify import verify as compare
     from felixpy.verify.report import document, text
@@ -72,18 +52,12 @@ def verify(
             "compare with what? --netns NAME is a network namespace, --host this machine, "
             "--rules FILE what iptables-save printed on a node"
         )
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    machine = invocation.gather_host(interface or (), host_file, live=False)
-    given = [*(paths or ()), *(filename or ())]
-    cluster = invocation.load_cluster(
-        given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
-    )
-    compiler = Compiler(cluster, invocation.find_dialect(dialect))
+    compiler = given.compiler
     with _saved(rules, ipsets) if rules else _live(netns, backend) as (observed, seen):
-        name = node or likely_node(observed.dump, cluster)
-        described = machine if machine.interfaces is not None else seen
-        found = compare(observed, Node(name=name, compiler=compiler, host=described, settings=settings))
-    invocation.warn(found.warnings, quiet=quiet)
+        name = given.node or likely_node(observed.dump, given.cluster)
+        described = seen if given.host.interfaces is None else given.host
+        found = compare(observed, Node(name=name, compiler=compiler, host=described, settings=given.settings))
+    invocation.warn(found.warnings, quiet=given.quiet)
     if output is Output.json:
         import json
 

@@ -202,7 +202,7 @@ def follow(goal: Goal, place: Place, backend: Backend, *, wait: int, resync: flo
     watcher = Watcher(partial(footprint, goal.paths))
     compiler = goal.read()
     earlier: Keeper | None = None
-    with stoppable() as stopping:
+    with stoppable() as stopping, farewell():
         while not stopping.is_set():
             with place.machine() as machine:
                 host = earlier.host if earlier else goal.interfaces(machine)
@@ -233,7 +233,7 @@ def follow_lab(bring: Step, paths: Sequence[str], resync: float) -> None:
     bring(unasked=False)
     log("now watching, Ctrl-C ends that")
     due = time.monotonic() + (resync or inf)
-    with stoppable() as stopping:
+    with stoppable() as stopping, farewell():
         while not stopping.wait(POLL_SECONDS):
             changed = watcher.changed(time.monotonic())
             if not changed and time.monotonic() < due:
@@ -264,12 +264,18 @@ def _begin(machine: Machine, wanted: Wanted, words: str, backend: Backend, wait:
 
 def _keep(keeper: Keeper, stopping: Event) -> None:
     """Go on until a signal comes, or the namespace goes."""
+    while not stopping.wait(POLL_SECONDS):
+        if keeper.machine.vanished():
+            log("the network namespace went away")
+            return
+        keeper.tick(time.monotonic())
+
+
+@contextmanager
+def farewell() -> Iterator[None]:
+    """Ctrl-C ends a watch with a word about what stays."""
     try:
-        while not stopping.wait(POLL_SECONDS):
-            if keeper.machine.vanished():
-                log("the network namespace went away")
-                return
-            keeper.tick(time.monotonic())
+        yield
     except KeyboardInterrupt:
         log("interrupted; the rules stay in force")
         raise
