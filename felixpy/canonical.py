@@ -228,6 +228,10 @@ class _Reader:
         self.options.append((option.order, f"{negated}{option.name} {option.value(value)}{more}"))
 
 
+_SET_NAME = re.compile(r"(?<=--match-set )\S+")
+_ANY_SET = "%"
+
+
 def saved(body: str, family: int) -> Saved:
     """What iptables-save prints for a rule, given without its chain and hash comment.
 
@@ -239,9 +243,14 @@ def saved(body: str, family: int) -> Saved:
     """
     matches, jump, chain = body.rpartition(" --jump cali-")
     if not jump or " " in chain or '"' in chain:  # such words may stand in a comment, too
-        return _read(body, family)
-    # Chains have many names, but few matches lead to them.
-    core, rest = _read(matches, family)
+        matches, jump = body, ""
+    # Chains and sets have many names, but few matches lead to them.
+    names = () if '"' in matches else _SET_NAME.findall(matches)
+    core, rest = _read(_SET_NAME.sub(_ANY_SET, matches) if names else matches, family)
+    for name in names:
+        rest = rest.replace(_ANY_SET, name, 1)
+    if not jump:
+        return Saved(core, rest)
     return Saved(core, f"{rest} -j cali-{chain}" if rest else f"-j cali-{chain}")
 
 
@@ -262,7 +271,7 @@ def kernel_rules(body: str) -> tuple[str, ...]:
     >>> kernel_rules("--source 10.0.0.1,10.0.0.2 --jump ACCEPT")
     ('--source 10.0.0.1 --jump ACCEPT', '--source 10.0.0.2 --jump ACCEPT')
     """
-    found = _ADDRESS_LIST.match(body)
+    found = _ADDRESS_LIST.match(body) if "," in body else None
     if not found:
         return (body,)
     return tuple(f"{body[: found.start(2)]}{address}{body[found.end(2) :]}" for address in found[2].split(","))

@@ -5,6 +5,7 @@ After rendering a rule is its text, as in Felix's hash; everything downstream re
 
 from __future__ import annotations
 
+import itertools
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,17 +96,20 @@ class Chain:
             pieces = kernel_rules(body)
             if restore:
                 yield [f"{head}{comment} {body}" if body else f"{head}{comment}"] * len(pieces)
-            else:
-                printed = (saved(piece, family) for piece in pieces)
-                yield [f"{head}{core}{comment} {rest}" if rest else f"{head}{core}{comment}" for core, rest in printed]
+                continue
+            lines = []
+            for piece in pieces:
+                core, rest = saved(piece, family)
+                lines.append(f"{head}{core}{comment} {rest}" if rest else f"{head}{core}{comment}")
+            yield lines
 
     def text(self, family: int, *, restore: bool) -> str:
         """All rules, each line with its end."""
         key = 0 if restore else family if self._rejects else 1
         known = self._texts.get(key)
         if known is None:
-            lines = (line for rule in self.each_rule(family, restore=restore) for line in rule)
-            known = self._texts[key] = "".join(f"{line}\n" for line in lines)
+            lines = itertools.chain.from_iterable(self.each_rule(family, restore=restore))
+            known = self._texts[key] = "\n".join([*lines, ""])
         return known
 
     @cached_property

@@ -72,7 +72,7 @@ need_compiler() {
     [ -z "$missing" ] && return
     # shellcheck disable=SC2086  # a list of words
     install $missing && has_headers && return
-    say "missing and not installable here: $missing"
+    say "missing and not installable here: ${missing# }"
     exit 1
 }
 

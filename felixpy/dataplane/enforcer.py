@@ -20,13 +20,15 @@ from felixpy.dataplane.spelling import ask_for_spelling
 from felixpy.dataplane.tools import Tools, failure, is_about_a_line, line_number
 from felixpy.dataplane.transaction import Transaction
 from felixpy.dataplane.wanted import Wanted
-from felixpy.errors import FelixpyError, KernelRefused
+from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import Done, Kernel
 
 ATTEMPTS = 5
 """How often a table is read again because somebody else changes it at the same time."""
 
 PAUSE_SECONDS = 0.02
+PATIENT_INTERRUPTIONS = 3
+"""How often Ctrl-C has to be pressed once more until not even the old policy is put back."""
 
 Scratch = Callable[[], AbstractContextManager[Kernel]]
 """Gives a namespace to try things in."""
@@ -75,8 +77,12 @@ class Enforcer:
         program = plan(state, wanted, self.tools.backend, self.spelling)
         if self.scratch is None or not any(change.suspects for change in program.tables):
             return program
-        with self.scratch() as kernel:
-            self.spelling |= ask_for_spelling(self.tools.in_another(kernel), program.tables, wanted)
+        try:
+            with self.scratch() as kernel:
+                self.spelling |= ask_for_spelling(self.tools.in_another(kernel), program.tables, wanted)
+        except EnvironmentMissing:
+            # Nowhere to ask, as in a container: what looks changed is written once more, which is right in any case.
+            return program
         return plan(state, wanted, self.tools.backend, self.spelling)
 
     def apply(self, wanted: Wanted) -> Applied:
@@ -100,11 +106,15 @@ class Enforcer:
 
     def _put_back(self, before: State) -> str:
         """Undo what was written; returns what to say about it."""
-        try:
-            self.revert(before)
-        except FelixpyError as worse:
-            return f"putting back what was there before failed as well, so both are mixed now: {worse}"
-        return "what was in force before still is"
+        for _ in range(PATIENT_INTERRUPTIONS):
+            try:
+                self.revert(before)
+            except FelixpyError as worse:
+                return f"putting back what was there before failed as well, so both are mixed now: {worse}"
+            except KeyboardInterrupt:
+                continue
+            return "what was in force before still is"
+        return "putting back what was there before was interrupted, so both are mixed now"
 
     def _run(self, program: Program, wanted: Wanted) -> list[str]:
         """Run all steps; returns remarks about what did not matter enough to fail."""
@@ -170,11 +180,17 @@ class Enforcer:
         """The index of the line that the kernel does not take, -1 if that cannot be found out."""
         if self.scratch is None:
             return -1
-        sets = read_sets(self.tools.sets())
-        with self.scratch() as kernel:
-            tools = self.tools.in_another(kernel)
-            tools.restore_sets(setsync.headers(sets.values()))
-            return offending(change.lines, change.table, lambda text: bool(tools.restore(change.family, text).status))
+        try:
+            sets = read_sets(self.tools.sets())
+            with self.scratch() as kernel:
+                tools = self.tools.in_another(kernel)
+                tools.restore_sets(setsync.headers(sets.values()))
+                return offending(
+                    change.lines, change.table, lambda text: bool(tools.restore(change.family, text).status)
+                )
+        except FelixpyError:
+            # What failed in the first place is what has to be told.
+            return -1
 
     def _destroy(self, stale: tuple[str, ...]) -> Iterator[str]:
         """Destroy sets that no rule uses any more; one that is in use somewhere else stays."""

@@ -57,8 +57,10 @@ class Program(NamedTuple):
         """What it changes, in numbers."""
         sets = sum(len(change.sets) for change in self.fills) + len(self.stale_sets)
         chains = sum(len(change.chains) for change in self.tables)
-        tables = len(self.tables)
-        return f"{_many(sets, 'set')} and {_many(chains, 'chain')} in {_many(tables, 'table')}"
+        parts = [_many(sets, "set")] if sets else []
+        if chains:
+            parts.append(f"{_many(chains, 'chain')} in {_many(len(self.tables), 'table')}")
+        return " and ".join(parts) or "nothing"
 
     def places(self, most: int = 4) -> Iterator[str]:
         """What it changes, by name: sets, then chains by table; no more than so many of each."""

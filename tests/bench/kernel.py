@@ -166,7 +166,8 @@ def rows(runs: int, wanted: set[str]) -> Iterator[Row]:
     for backend in BACKENDS:
         for name, shape in RULES.items():
             if name in wanted:
-                yield fresh(name, partial(objects, shape), backend, runs)
+                # What is over soon is measured more often: other programs disturb it more.
+                yield fresh(name, partial(objects, shape), backend, 3 * runs if shape is ten else runs)
         if "members" in wanted:
             yield fresh("100k set members", partial(crowd, MEMBERS), backend, runs)
         if "change" in wanted:

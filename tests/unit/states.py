@@ -1,4 +1,4 @@
-"""Two policies for one node, and kernels made of dicts that hold them beside rules of others."""
+"""Policies for one node, and kernels made of dicts that hold them beside rules of others."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def guard(name: str, *sources: Side) -> Policy:
 
 OLD = Wanted.of(compiled(WEB, pod("db", "10.65.0.3"), *CLIENTS[:2], guard("web-in", CLIENT, GUEST)))
 NEW = Wanted.of(compiled(WEB, *CLIENTS[1:], SCRAPER, guard("web-in", CLIENT, MONITOR), guard("web-too")))
+FEWER_CLIENTS = Wanted.of(compiled(WEB, pod("db", "10.65.0.3"), CLIENTS[0], guard("web-in", CLIENT, GUEST)))
+OTHER_ORDER = Wanted.of(compiled(WEB, pod("db", "10.65.0.3"), *CLIENTS[:2], guard("web-in", GUEST, CLIENT)))
 THEIRS = {"filter": {"INPUT": ["-i lo -j ACCEPT"], "FORWARD": ["-j MINE"], "OUTPUT": [], "MINE": ["-p tcp -j DROP"]}}
 
 

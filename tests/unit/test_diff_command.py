@@ -161,7 +161,7 @@ def test_flows_tell_what_a_pull_request_opens(diff) -> None:
 
 def test_colour_is_for_terminals(diff, monkeypatch) -> None:
     assert "\x1b" not in diff(BEFORE, AFTER, "--rules").out
-    monkeypatch.setattr("felixpy.cli.invocation.wants_colour", lambda: True)
+    monkeypatch.setattr("felixpy.cli.screen.painted", lambda text, colour: f"\x1b[{colour}m{text}")
     coloured = diff(BEFORE, AFTER, "--rules").out
     assert "\x1b[32m" in coloured
     assert "\x1b[31m" in coloured

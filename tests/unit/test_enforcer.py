@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -18,7 +18,7 @@ from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import NOT_FOUND, Done, Faulty, Kernel, Recorder
 from tests.clusters import compiled
 from tests.unit.pretend import Pretend
-from tests.unit.states import NEW, OLD, THEIRS, WEB, kernel_with, state
+from tests.unit.states import FEWER_CLIENTS, NEW, OLD, OTHER_ORDER, THEIRS, WEB, kernel_with, state
 
 
 def apply(kernel: Kernel, wanted: Wanted, backend: str = "legacy") -> Applied:
@@ -44,6 +44,19 @@ def test_sets_come_first_and_go_last(backend: str) -> None:
     changed = ["ipset restore", four, "ipset restore", six, "ipset restore"]
     removed = [four, six, "ipset restore"]
     assert recorder.written() == [*changed, *removed]
+
+
+@pytest.mark.parametrize(
+    "wanted, summary",
+    [
+        (OLD, "nothing"),
+        (NEW, "6 sets and 16 chains in 2 tables"),
+        (FEWER_CLIENTS, "2 sets"),
+        (OTHER_ORDER, "2 chains in 2 tables"),
+    ],
+)
+def test_what_was_changed_in_numbers(wanted: Wanted, summary: str) -> None:
+    assert apply(kernel_with(OLD), wanted).program.summary() == summary
 
 
 @BACKENDS
@@ -169,6 +182,43 @@ def test_an_interruption_leaves_everything_as_it_was_and_says_so() -> None:
         assert state(kernel) == was
 
 
+@pytest.mark.parametrize(
+    "more, told", [(2, "what was in force before still is"), (3, "was interrupted, so both are mixed")]
+)
+def test_whoever_is_impatient_has_to_insist(more: int, told: str) -> None:
+    """Putting back is begun anew when it is interrupted, but not for ever."""
+    kernel = kernel_with(OLD)
+    was = copy.deepcopy(state(kernel))
+    left = iter(range(more + 1))
+
+    def interrupt(command: tuple[str, ...], text: str) -> Done | None:
+        """The new policy is written, the old one is not."""
+        number = next(left, None) if "*filter" in text else None
+        if number == 0:
+            kernel.run(*command, text=text)
+        if number is not None:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        apply(Faulty(kernel, interrupt), NEW)
+    assert told in caught.value.__notes__[0]
+    assert more == 3 or state(kernel) == was
+
+
+def test_without_a_place_to_try_things_in_the_work_is_done_all_the_same() -> None:
+    def nowhere() -> AbstractContextManager[Kernel]:
+        raise EnvironmentMissing("no network namespace can be made")
+
+    kernel = Dialect()
+    for _ in range(2):
+        assert not Enforcer(Tools(kernel, "legacy"), nowhere).apply(OLD).program.empty
+    with pytest.raises(
+        KernelRefused, match=r"table filter \(IPv4\): iptables-restore: line \d+ failed; what was in force"
+    ):
+        Enforcer(Tools(Moody(), "legacy"), nowhere).apply(OLD)
+
+
 def test_a_family_that_can_no_longer_be_read_is_not_taken_for_empty() -> None:
     """IPv6 was empty before, so that nothing of it is needed to go back; but it has to be looked at."""
     kernel = kernel_with()
@@ -248,7 +298,7 @@ def test_what_was_written_above_a_refused_table_is_taken_back() -> None:
         assert not kernel.run(*command, text=above).status
         return Done(1, errors="iptables-restore: line 1 failed")
 
-    with pytest.raises(KernelRefused, match="table filter .* what was in force before still is"):
+    with pytest.raises(KernelRefused, match=r"table filter .* what was in force before still is"):
         apply(Faulty(kernel, refuse_filter), OLD)
     assert tables == ["raw", "mangle", "nat"]
     assert state(kernel) == was
