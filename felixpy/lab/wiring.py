@@ -156,18 +156,27 @@ def _found(space: Space) -> None:
         netlink.link("set", index=socket.if_nametoindex("lo"), state="up")
 
 
+LOWEST_INDEX = 100_000
+"""Near ends have numbers above, far ends those that the kernel chooses from 1 on.
+
+Of a pair whose ends have the same number the kernel takes its time to notice that it is up, and does not speak IPv6
+there until then. (net/core/link_watch.c, linkwatch_urgent_event)
+"""
+
+
 def _connect(pairs: Iterable[Veth], routes: Iterable[Route]) -> None:
     """Make pairs whose near end is here. What has its name already has lost its other end, or is about to."""
     if not pairs and not routes:
         return
     there = {name: index for index, name in socket.if_nameindex()}
+    first = max(LOWEST_INDEX, *there.values()) + 1
     with IPRoute() as netlink:
-        for near, far in pairs:
+        for index, (near, far) in enumerate(pairs, start=first):
             if near.name in there:
                 with _unless_gone():
                     netlink.link("del", index=there[near.name])
             peer = {"ifname": far.name, "net_ns_fd": far.netns, **({"address": far.mac} if far.mac else {})}
-            netlink.link("add", ifname=near.name, kind="veth", peer=peer)
+            netlink.link("add", ifname=near.name, kind="veth", index=index, peer=peer)
             _raise(netlink, near)
         _route(netlink, routes)
 

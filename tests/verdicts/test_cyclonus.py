@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +11,7 @@ import pytest
 
 from felixpy.manifests import load
 from felixpy.verdict import Oracle, Packet
-
-TABLE = Path(__file__).parents[2] / "fixtures" / "verdicts" / "cyclonus-230.json.gz"
-CASES: list[dict[str, Any]] = json.loads(gzip.decompress(TABLE.read_bytes()))
-CELLS = 123_669
-
-CONTAINER = {
-    "name": "serve",
-    "ports": [
-        {"name": f"serve-{port}-{protocol.lower()}", "containerPort": port, "protocol": protocol}
-        for protocol in ("TCP", "UDP", "SCTP")
-        for port in (80, 81)
-    ],
-}
+from tests.verdicts.cyclonus import CASES, CELLS, manifests, service, title
 
 agreed: list[int] = []
 
@@ -35,32 +22,12 @@ def summary() -> Iterator[None]:
     print(f"\ncyclonus: {sum(agreed)} of {CELLS} cells agree, {len(agreed)} of {len(CASES)} cases were asked")
 
 
-def manifests(step: dict[str, Any]) -> dict[str, Any]:
-    """One List with the state of the cluster in a step."""
-    namespaces = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        for name, labels in step["namespaces"].items()
-    ]
-    pods = [
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": pod["Name"], "namespace": pod["NS"], "labels": pod["Labels"]},
-            "spec": {"nodeName": "node1", "containers": [CONTAINER]},
-            "status": {"podIPs": [{"ip": pod["IP"]}]},
-        }
-        for pod in step["pods"]
-    ]
-    policies = [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"} | policy for policy in step["policies"]]
-    return {"apiVersion": "v1", "kind": "List", "items": [*namespaces, *pods, *policies]}
-
-
 def allowed(oracle: Oracle, packet: Packet) -> bool:
     """Both ends are asked, also where a pod talks to itself: the table tells what the policies say about that."""
     return oracle.ask(packet, "egress").allowed and oracle.ask(packet, "ingress").allowed
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['index']}: {case['description']}")
+@pytest.mark.parametrize("case", CASES, ids=title)
 def test_cells(case: dict[str, Any], tmp_path: Path) -> None:
     cells = 0
     for number, step in enumerate(case["steps"]):
@@ -70,15 +37,15 @@ def test_cells(case: dict[str, Any], tmp_path: Path) -> None:
         oracle = Oracle(cluster)
         pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.workloads}
         assert len(pods) == len(step["pods"])
-        for service, expected in step["expected_allowed"].items():
-            protocol, _, port = service.lower().partition("/")
+        for name, expected in step["expected_allowed"].items():
+            protocol, port = service(name)
             reached = {
                 f"{source}>{destination}"
                 for source, sender in pods.items()
                 for destination, receiver in pods.items()
-                if allowed(oracle, Packet(source=sender, destination=receiver, protocol=protocol, port=int(port)))
+                if allowed(oracle, Packet(source=sender, destination=receiver, protocol=protocol, port=port))
             }
-            assert reached == set(expected), f"step {number}, {service}"
+            assert reached == set(expected), f"step {number}, {name}"
             cells += len(pods) ** 2
     agreed.append(cells)
 

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import pytest
-import yaml
 
 from felixpy.manifests import load
 from felixpy.model import Cluster, PolicyKey
 from felixpy.verdict import Oracle, Packet, Party
-
-FIXTURES = Path(__file__).parents[2] / "fixtures"
-STATEMENTS: list[dict[str, Any]] = yaml.safe_load((FIXTURES / "seeds" / "statements.yaml").read_text())
-FLOWS = [
-    pytest.param(statement["case"], flow, id=f"{statement['case']}-{number}")
-    for statement in STATEMENTS
-    for number, flow in enumerate(statement["flows"])
-]
+from tests.verdicts.statements import FLOWS, STATES, State, Stated, each_flow
 
 INTERNET = "198.51.100.7"
 KINDS = {"CalicoNetworkPolicy": "NetworkPolicy"}
@@ -27,8 +16,8 @@ KINDS = {"CalicoNetworkPolicy": "NetworkPolicy"}
 
 
 @cache
-def cluster_of(case: str) -> Cluster:
-    return load([FIXTURES / "conformance" / "seeds" / case / "manifests.yaml"])
+def cluster_of(manifests: Path) -> Cluster:
+    return load([manifests])
 
 
 def party(text: str, cluster: Cluster) -> Party:
@@ -43,20 +32,17 @@ def party(text: str, cluster: Cluster) -> Party:
     return pod
 
 
-def packet(flow: dict[str, Any], cluster: Cluster) -> Packet:
-    source, destination = (party(str(flow[end]), cluster) for end in ("from", "to"))
-    if flow.get("icmp") == "echo-request":
-        return Packet(source=source, destination=destination, protocol="icmp")
-    port, protocol = flow["port"].split("/")
-    return Packet(source=source, destination=destination, protocol=protocol, port=int(port))
+def packet(flow: Stated, cluster: Cluster) -> Packet:
+    source, destination = (party(end, cluster) for end in (flow.source, flow.destination))
+    return Packet(source=source, destination=destination, protocol=flow.protocol, port=flow.port)
 
 
-@pytest.mark.parametrize("case, flow", FLOWS)
-def test_flow(case: str, flow: dict[str, Any]) -> None:
-    cluster = cluster_of(case)
+@each_flow
+def test_flow(state: State, flow: Stated) -> None:
+    cluster = cluster_of(state.manifests)
     verdict = Oracle(cluster).verdict(packet(flow, cluster))
-    assert ("allow" if verdict.allowed else "deny") == flow["expect"], verdict.steps
-    if enforced := flow.get("enforced"):
+    assert verdict.allowed is flow.allowed, verdict.steps
+    if enforced := flow.enforced:
         last = verdict.steps[-1]
         name = f"{enforced['tier']}.{enforced['name']}"  # flow logs leave out the tier that Calico's names begin with
         assert last.policy == PolicyKey(KINDS[enforced["kind"]], enforced["namespace"], name)
@@ -65,5 +51,5 @@ def test_flow(case: str, flow: dict[str, Any]) -> None:
 
 
 def test_the_statements_are_complete() -> None:
-    assert len(FLOWS) == 58
-    assert sum("enforced" in flow for statement in STATEMENTS for flow in statement["flows"]) == 1
+    assert sum(len(state.flows) for state in STATES) == FLOWS
+    assert sum(bool(flow.enforced) for state in STATES for flow in state.flows) == 1

@@ -17,11 +17,7 @@ from felixpy.dump import read_dump
 from felixpy.manifests import load
 from felixpy.model import Workload
 from felixpy.walk import Packet, Walker
-from tests.verdicts.test_cyclonus import CASES, CELLS, CONTAINER
-
-NODE = "node1"
-
-PORTS = CONTAINER["ports"]
+from tests.verdicts.cyclonus import CASES, CELLS, NODE, manifests, service, title
 
 agreed: list[int] = []
 
@@ -30,26 +26,6 @@ agreed: list[int] = []
 def summary() -> Iterator[None]:
     yield
     print(f"\ncyclonus: {sum(agreed)} of {CELLS} cells agree through the rules, {len(agreed)} of {len(CASES)} cases")
-
-
-def manifests(step: dict[str, Any]) -> dict[str, Any]:
-    """One List with the state of the cluster in a step; all pods run on one node."""
-    items = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        for name, labels in step["namespaces"].items()
-    ]
-    items += [
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": pod["Name"], "namespace": pod["NS"], "labels": pod["Labels"]},
-            "spec": {"nodeName": NODE, "containers": [{"name": "serve", "ports": PORTS}]},
-            "status": {"podIPs": [{"ip": pod["IP"]}]},
-        }
-        for pod in step["pods"]
-    ]
-    items += [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"} | policy for policy in step["policies"]]
-    return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
 def packet(sender: Workload, receiver: Workload, protocol: str, port: int) -> Packet:
@@ -72,19 +48,19 @@ def walk_cells(step: dict[str, Any], file: Path) -> int:
     walker = Walker(read_dump({4: ruleset.save(4)}, ruleset.ipset_save((4,))))
     pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.workloads}
     assert len(pods) == len(step["pods"])
-    for service, expected in step["expected_allowed"].items():
-        protocol, _, port = service.lower().partition("/")
+    for name, expected in step["expected_allowed"].items():
+        protocol, port = service(name)
         reached = {
             f"{source}>{destination}"
             for source, sender in pods.items()
             for destination, receiver in pods.items()
-            if walker.allows(packet(sender, receiver, protocol, int(port)))
+            if walker.allows(packet(sender, receiver, protocol, port))
         }
-        assert reached == set(expected), service
+        assert reached == set(expected), name
     return len(pods) ** 2 * len(step["expected_allowed"])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['index']}: {case['description']}")
+@pytest.mark.parametrize("case", CASES, ids=title)
 def test_cells(case: dict[str, Any], tmp_path: Path) -> None:
     agreed.append(sum(walk_cells(step, tmp_path / f"{number}.json") for number, step in enumerate(case["steps"])))
 

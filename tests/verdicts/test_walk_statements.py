@@ -2,63 +2,41 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import pytest
-import yaml
-
 from felixpy.compiler import Compiler
 from felixpy.manifests import load
-from felixpy.model import Host
 from felixpy.trace import Nodes, Question, Trace, Tracer
 from felixpy.trace.report import document
+from tests.verdicts.statements import STATES, State, Stated, each_flow
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
-STATEMENTS: list[dict[str, Any]] = yaml.safe_load((FIXTURES / "seeds" / "statements.yaml").read_text())
-FLOWS = [
-    pytest.param(statement["case"], flow, id=f"{statement['case']}-{number}")
-    for statement in STATEMENTS
-    for number, flow in enumerate(statement["flows"])
-]
+tracers: dict[str, Tracer] = {}
 
 
-@cache
-def tracer(case: str) -> Tracer:
-    """The cluster of a case; its recording tells which interfaces the node has that was recorded."""
-    folder = FIXTURES / "conformance" / "seeds" / case
-    facts = yaml.safe_load((folder / "case.yaml").read_text())
-    interfaces = {name: tuple(addresses) for name, addresses in facts.get("interfaces", {}).items()}
-    compiler = Compiler(load([folder / "manifests.yaml"]))
-    return Tracer(Nodes(compiler, hosts={facts["node"]: Host(interfaces=interfaces)} if interfaces else {}))
+def tracer(state: State) -> Tracer:
+    """The tracer of a state, made once."""
+    if state.case not in tracers:
+        tracers[state.case] = Tracer(Nodes(Compiler(load([state.manifests])), hosts=state.hosts()))
+    return tracers[state.case]
 
 
-def trace(case: str, flow: dict[str, Any]) -> Trace:
-    port, _, protocol = str(flow.get("port", "")).partition("/")
-    return tracer(case).trace(
-        Question(
-            source=str(flow["from"]),
-            destination=str(flow["to"]),
-            port=int(port) if port else None,
-            protocol=protocol or "icmp",
-        )
+def trace(state: State, flow: Stated) -> Trace:
+    question = Question(
+        source=flow.source, destination=flow.destination, protocol=flow.protocol, port=flow.port or None
     )
+    return tracer(state).trace(question)
 
 
-@pytest.mark.parametrize("case, flow", FLOWS)
-def test_flow(case: str, flow: dict[str, Any]) -> None:
-    found = trace(case, flow)
+@each_flow
+def test_flow(state: State, flow: Stated) -> None:
+    found = trace(state, flow)
     assert found.certain
-    assert ("allow" if found.allowed else "deny") == flow["expect"]
-    if "other end" in flow and found.allowed:
-        assert [leg.node.name for leg in found.legs] == [found.source.node, flow["other end"]]
-    if enforced := flow.get("enforced"):
+    assert found.allowed is flow.allowed
+    if flow.other_end and found.allowed:
+        assert [leg.node.name for leg in found.legs] == [found.source.node, flow.other_end]
+    if flow.enforced:
         shown = document(found)
-        assert shown["enforced"] == shown["pending"] == [{**enforced, "trigger": None}]
+        assert shown["enforced"] == shown["pending"] == [{**flow.enforced, "trigger": None}]
 
 
 def test_the_statements_are_complete() -> None:
-    assert len(FLOWS) == 58
-    flows = [flow for statement in STATEMENTS for flow in statement["flows"]]
-    assert [sum(key in flow for flow in flows) for key in ("enforced", "other end")] == [1, 6]
+    flows = [flow for state in STATES for flow in state.flows]
+    assert sum(bool(flow.other_end) for flow in flows) == 6
