@@ -596,3 +596,11 @@ def test_policies_of_kernel_chains_are_told() -> None:
     rules = {4: "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"}
     found = from_dump(rules).trace(Question(source="10.65.0.2", destination="10.65.0.3", port=80))
     assert reason(found).words == "the policy of the kernel's chain FORWARD in table filter, which is to drop"
+
+
+def test_a_profile_that_does_not_exist_denies_without_a_rule_to_name() -> None:
+    uplink = host_endpoint("uplink", "eth0", "192.0.2.1", profiles=("gone",))
+    found = trace("internet", "host:node1", uplink, node("node1", bgp_v4="192.0.2.1/24"))
+    assert not found.allowed
+    assert "profile gone" in "\n".join(text(found))
+    assert document(found)["verdict"] == "deny"
