@@ -2,7 +2,7 @@
 # Checks what the system must bring, and installs what is missing where that is possible.
 #
 #   tools/system.sh python    Python 3.11 or newer that can make virtual environments; fails without
-#   tools/system.sh kernel    iptables, ipset, conntrack and ip; without them the tests in namespaces are skipped
+#   tools/system.sh kernel    iptables, ipset, conntrack, tcpdump and ip; without them tests in namespaces are skipped
 #                             (or fail, in CI), so this part never fails
 #   tools/system.sh compiler  a C compiler and the headers of Python, for building python-iptables; fails without
 #
@@ -51,7 +51,7 @@ need_python() {
 want_kernel_tools() {
     missing=
     for pair in iptables-legacy-restore:iptables iptables-nft-restore:iptables ipset:ipset conntrack:conntrack \
-        ip:iproute2; do
+        ip:iproute2 tcpdump:tcpdump; do
         command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
     done
     [ -z "$missing" ] && return

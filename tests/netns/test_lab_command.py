@@ -19,6 +19,7 @@ from felixpy.cli.apply import apply
 from felixpy.cli.lab import lab
 from felixpy.errors import EnvironmentMissing, UsageError
 from tests.netns.labs import left_of, new_name, places
+from tests.netns.namespace import in_ci
 
 pytestmark = pytest.mark.netns
 
@@ -211,6 +212,29 @@ def test_commands_run_where_the_pod_is_with_its_terminal_and_status(name: str) -
 )
 def test_what_is_not_there_is_one_clear_line(words: str, message: str) -> None:
     assert message in str(felixpy("lab", *words.split()).exception)
+
+
+@pytest.fixture
+def tcpdump() -> None:
+    """Skip where it is not installed; in CI that is an error."""
+    if not shutil.which("tcpdump"):
+        (pytest.fail if in_ci() else pytest.skip)("tcpdump is missing")
+
+
+def test_packets_of_a_pod_can_be_watched(name: str, tcpdump: None) -> None:
+    felixpy("lab", "up", "shop", "--name", name)
+    script = "import sys; from felixpy.cli.lab import lab; lab()"
+    words = ("capture", "--name", name, "shop/web", "--", "-c", "1", "-l", "tcp", "dst", "port", "80")
+    command = [sys.executable, "-c", script, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stderr
+        while "listening on" not in process.stderr.readline():
+            assert process.poll() is None
+        felixpy("lab", "probe", "--name", name, "internet", "shop/web:80")
+        seen, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "> 10.65.0.1.80: Flags [S]" in seen
 
 
 def test_without_tcpdump_it_is_told_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
