@@ -141,6 +141,7 @@ def matrix(
     found = survey(nodes, ports=chosen, nets=wanted.nets, every_icmp=every_icmp)
     pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
     view = _View(found, pairs, focus_on(pairs, wanted), found.whole(chosen), asks_ports=bool(chosen))
+    invocation.warn(found.side.findings, quiet=quiet)
     if not quiet:
         _remark(view)
     for piece in _joined(_shown(view, output)):
@@ -150,7 +151,8 @@ def matrix(
 def _dump(rules: list[str], ipsets: str | None) -> Dump:
     from felixpy.dump import read_dump
 
-    return read_dump(*read_saved(rules, ipsets))
+    saved = read_saved(rules, ipsets)
+    return read_dump(saved.rules, saved.sets)
 
 
 def _nodes(
@@ -187,13 +189,12 @@ class _View(NamedTuple):
         from felixpy.flows.pictures import matrix
 
         flows = list(self.pairs.flows(self.focus, apart=True))
-        touched = {peer for flow in flows for peer in (flow.source, flow.destination)}
-        peers = [
-            unit.peer
-            for unit in self.pairs.units
-            if self.focus is None or unit.bits & self.focus.endpoints or unit.peer in touched
-        ]
-        return matrix(flows, peers, self.whole)
+        peers = [unit.peer for unit in self.pairs.units]
+        if self.focus is None:
+            return matrix(flows, peers, self.whole)
+        asked = self.pairs.asked(self.focus)
+        touched = asked.union(peer for flow in flows for peer in (flow.source, flow.destination))
+        return matrix(flows, [peer for peer in peers if peer in touched], self.whole, asked)
 
 
 def _shown(view: _View, output: Output) -> Iterator[str]:
@@ -215,7 +216,7 @@ def _shown(view: _View, output: Output) -> Iterator[str]:
 
 def _prefers_grid(view: _View) -> bool:
     """In a pipe lines are what is expected, unless the question is a yes or no."""
-    screen = sys.stdout.isatty()
+    screen = on_screen()
     if not screen and not view.asks_ports:
         return False
     if not view.asks_ports and len(list(islice(view.flows(), READABLE + 1))) <= READABLE:
@@ -224,6 +225,11 @@ def _prefers_grid(view: _View) -> bool:
         return False
     picture = view.matrix()
     return picture.width <= shutil.get_terminal_size().columns if screen else len(picture.peers) <= MOST_COLUMNS
+
+
+def on_screen() -> bool:
+    """Whether somebody looks at the output."""
+    return sys.stdout.isatty()
 
 
 def _document(view: _View) -> dict[str, object]:

@@ -7,7 +7,7 @@ concerns endpoints that only one input has is told apart, as nothing opened or c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from felixpy.flows.connectivity import Connectivity
@@ -88,28 +88,22 @@ def _by_workload(side: Side, others: set[Identity]) -> Mapping[object, list[Iden
 
 def _pairs(more: Connectivity, less: Connectivity, parties: Mapping[int, Party]) -> Pairs:
     """What one input lets through and the other does not, between endpoints that both have."""
-    sheets = []
-    for family, grid in more.grids.items():
-        other = less.grids.get(family)
-        if other is None:
-            continue
-        both = grid.everybody & other.everybody
+    grids = [(grid, less.grids[family]) for family, grid in more.grids.items() if family in less.grids]
+    return Pairs([_gained(grid, other) for grid, other in grids], parties)
 
-        def gained(pick: Callable[[Grid, int], Region], position: int, grid: Grid = grid, other: Grid = other,
-                   both: int = both) -> Region:  # fmt: skip
-            return minus(of_peers(pick(grid, position), both), pick(other, position))
 
-        ends = [position for position in grid.ends if position in other.ends]
-        sheets.append(
-            Sheet(
-                space=grid.space,
-                rows={position: gained(Grid.row, position) for position in ends},
-                columns={position: gained(Grid.column, position) for position in bits(grid.outside)},
-                never={position: grid.ends[position].never & other.ends[position].never for position in ends},
-                present=both,
-            )
-        )
-    return Pairs(sheets, parties)
+def _gained(grid: Grid, other: Grid) -> Sheet:
+    """Senders without an address that anybody knows are no peers, but have rows; as receivers they have columns."""
+    ends = [position for position in grid.ends if position in other.ends]
+    senders = grid.everybody & other.everybody
+    receivers = sum_of(1 << position for position in ends)
+    return Sheet(
+        space=grid.space,
+        rows={at: minus(of_peers(grid.row(at), senders), other.row(at)) for at in ends},
+        columns={at: minus(of_peers(grid.column(at), receivers), other.column(at)) for at in bits(grid.outside)},
+        never={at: grid.ends[at].never & other.ends[at].never for at in ends},
+        present=senders,
+    )
 
 
 class _Alone:

@@ -11,21 +11,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.flows.lens import Lens
-from felixpy.flows.peers import Directory
+from felixpy.flows.lens import Lens, Line
+from felixpy.flows.peers import Directory, Layer
 from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, sum_of
 from felixpy.flows.scene import Memory
+from felixpy.flows.services import Range
 from felixpy.flows.sides import Side
 from felixpy.flows.universe import FamilySpace, Universe
 from felixpy.flows.ways import Crossing, Half, Lenses, Place
 
 
 class Doubt(NamedTuple):
-    """A rule that is not understood and could change what is said: on which node, what about it, and the rule."""
+    """A rule that is not understood and could change what is said: on which node, what about it, where, and its text.
+
+    `place` is table, chain and number.
+    """
 
     node: str
     family: int
     words: str
+    place: str
     text: str
 
 
@@ -47,15 +52,22 @@ class End:
 class Grid:
     """Rows and columns of one family. `ends` are by the position of the endpoint in the universe."""
 
-    def __init__(self, space: FamilySpace, everybody: int, ends: Mapping[int, End], doubts: Iterable[Doubt]) -> None:
-        self.space, self.everybody, self.ends = space, everybody, ends
+    def __init__(
+        self,
+        space: FamilySpace,
+        everybody: int,
+        ends: Mapping[int, End],
+        owners: Mapping[int, int],
+        doubts: Iterable[Doubt],
+    ) -> None:
+        self.space, self.everybody, self.ends, self._owners = space, everybody, ends, owners
         self.doubts = tuple(dict.fromkeys(doubts))
         self.outside = space.externals.mask
 
     def row(self, position: int) -> Region:
         """Whom an endpoint reaches on what."""
         end = self.ends[position]
-        return self._row(end, end.out.allowed, end.out.masqueraded, self._let_in)
+        return self._row(end, end.out.allowed, end.out.translated, self._let_in)
 
     def column(self, position: int) -> Region:
         """Whom a class of outside addresses reaches on what."""
@@ -67,24 +79,37 @@ class Grid:
             return {}
         end = self.ends[position]
         out = end.out
-        possible = self._row(end, join(out.allowed, out.unsure), out.masqueraded, self._perhaps_let_in)
-        plain, masqueraded = minus(out.allowed, out.unsure), minus(out.masqueraded, out.unsure)
-        return minus(possible, self._row(end, plain, masqueraded, self._surely_let_in))
+        possible = self._row(end, join(out.allowed, out.unsure), out.translated, self._perhaps_let_in)
+        plain = minus(out.allowed, out.unsure)
+        translated = {source: minus(region, out.unsure) for source, region in out.translated.items()}
+        return minus(possible, self._row(end, plain, translated, self._surely_let_in))
 
     def unsure_column(self, position: int) -> Region:
         if not self._any_unsure:
             return {}
         return minus(self._perhaps_let_in.get(position, {}), self._surely_let_in.get(position, {}))
 
-    def _row(self, end: End, plain: Region, masqueraded: Region, let_in: Mapping[int, Region]) -> Region:
+    def _row(
+        self, end: End, plain: Region, translated: Mapping[int, Region], let_in: Mapping[int, Region]
+    ) -> Region:
         """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
         settled = self.outside | end.here
-        row = join(of_peers(plain, settled), of_peers(masqueraded, settled))
-        for region, sender in ((plain, end.bit), (masqueraded, end.host)):
-            if region:
-                far = of_peers(region, self.everybody & ~settled)
+        row: Region = {}
+        for sender, region in (
+            (end.bit, plain),
+            *((self._sender(end, source), region) for source, region in translated.items()),
+        ):
+            row = join(row, of_peers(region, settled))
+            far = of_peers(region, self.everybody & ~settled)
+            if far:
                 row = join(row, meet(far, let_in.get(sender.bit_length() - 1, {})))
         return row
+
+    def _sender(self, end: End, source: int) -> int:
+        """Who the receiver takes for the sender: the node, or whoever has the address that NAT put in."""
+        if source < 0:
+            return end.host
+        return self._owners.get(source) or self.space.externals.peers((Layer(Range(source, source)),))
 
     @cached_property
     def _any_unsure(self) -> bool:
@@ -139,7 +164,7 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
         here = sum_of(place.bit for _, place in places[name])
         for position, place in places[name]:
             end = End(
-                bit=place.bit,
+                bit=1 << position,
                 out=crossing.egress(place),
                 into=crossing.ingress(place),
                 here=here,
@@ -147,11 +172,14 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
                 never=crossing.never(place),
             )
             ends[position] = end
-            lines = (*end.out.doubts, *end.into.doubts)
-            doubts += [Doubt(name, family, line.unknown or "whose address is not known", line.rule.text)
-                       for line in lines]  # fmt: skip
-    everything = Half(lenses.egress.all)
+            doubts += (_doubt(name, family, line) for line in (*end.out.doubts, *end.into.doubts))
     for name in side.missing:
-        for position, place in places[name]:
-            ends[position] = End(place.bit, everything, everything)
-    return Grid(space, egress.everybody, ends, doubts)
+        for position, _ in places[name]:
+            everybody_else = Half(of_peers(lenses.egress.all, ~(1 << position)))
+            ends[position] = End(1 << position, everybody_else, everybody_else)
+    return Grid(space, egress.everybody, ends, owners, doubts)
+
+
+def _doubt(node: str, family: int, line: Line) -> Doubt:
+    words = line.unknown or "it asks for the address of an endpoint, which is not known"
+    return Doubt(node, family, words, line.rule.place, line.rule.text)

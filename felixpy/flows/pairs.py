@@ -95,6 +95,7 @@ class Pairs:
 
     def _uneven(self, groups: Mapping[object, Sequence[int]]) -> set[object]:
         """Groups whose members do not all send and receive the same."""
+        shown = sum_of(1 << position for position in self.parties)
         masks = {key: sum_of(1 << position for position in members) for key, members in groups.items()}
         homes = {position: key for key, members in groups.items() for position in members}
         broken: set[object] = set()
@@ -102,18 +103,22 @@ class Pairs:
             broken |= {key for key, mask in masks.items() if sheet.present & mask not in (0, mask)}
             split = _Splits(masks)
             for position, region in sheet.rows.items():
+                if not shown >> position & 1:
+                    continue
                 own = homes.get(position)
                 broken |= {key for peers in region.values() for key in split.by(peers) if key != own}
-            for region in sheet.columns.values():
+            for region in sheet.columns.values() if self.external else ():
                 broken |= {key for peers in region.values() for key in split.by(peers)}
             for key, members in groups.items():
-                if key not in broken and not self._alike(sheet, members, masks[key]):
+                outside = sheet.space.externals.mask if self.external else 0
+                if key not in broken and not self._alike(sheet, members, masks[key], shown | outside):
                     broken.add(key)
         return broken
 
-    def _alike(self, sheet: Sheet, members: Sequence[int], mask: int) -> bool:
-        """Whether all members send the same to others and to each other."""
-        seen = {tuple(sorted(of_peers(sheet.rows.get(position, {}), ~mask).items())) for position in members}
+    def _alike(self, sheet: Sheet, members: Sequence[int], mask: int, shown: int) -> bool:
+        """Whether all members send the same to others that are shown, and to each other."""
+        others = shown & ~mask
+        seen = {tuple(sorted(of_peers(sheet.rows.get(position, {}), others).items())) for position in members}
         among: set[int] = set()
         for position in members:
             near = of_peers(sheet.rows.get(position, {}), mask)
@@ -144,6 +149,16 @@ class Pairs:
                     yield Flow(unit.peer, peer, sheet.space.traffic.tell(traffic))
         for sheet in self.sheets if self.external else ():
             yield from self._from_outside(sheet, focus, parts.get(sheet.space.family))
+
+    def asked(self, focus: Focus) -> set[Peer]:
+        """The peers in focus, those outside apart."""
+        parts = ((sheet, part) for sheet in self.sheets for part in self._apart(sheet))
+        outside = {
+            self._outside(sheet.space, part)
+            for sheet, part in parts
+            if part & focus.outside.get(sheet.space.family, 0)
+        }
+        return outside | {unit.peer for unit in self.units if unit.bits & focus.endpoints}
 
     def _row(self, unit: Unit, sheet: Sheet) -> dict[int, int]:
         """Traffic by the rank of the destination. Among the pods of a workload any of the others stands for it."""

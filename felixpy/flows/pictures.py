@@ -10,7 +10,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 from felixpy.flows.flow import Flow, Peer
 
-NONE, ITSELF, WHOLE, SOME = ".", "-", "X", "x"
+NONE, ITSELF, WHOLE, SOME, UNASKED = ".", "-", "X", "x", " "
 SIGNS = (*ascii_lowercase.replace("x", ""), *ascii_uppercase.replace("X", ""))
 """What stands for traffic that is neither nothing nor everything, the most frequent first."""
 
@@ -19,12 +19,13 @@ SIGNS = (*ascii_lowercase.replace("x", ""), *ascii_uppercase.replace("X", ""))
 class Matrix:
     """Who reaches whom: peers in order, and by sender and receiver, as their positions, the traffic in words.
 
-    `whole` are the words for all that was asked for.
+    `whole` are the words for all that was asked for, `asked` the positions of the peers that were (None: of all).
     """
 
     peers: tuple[Peer, ...]
     cells: Mapping[tuple[int, int], str]
     whole: str = "All"
+    asked: frozenset[int] | None = None
 
     @property
     def digits(self) -> int:
@@ -38,7 +39,7 @@ class Matrix:
     @property
     def width(self) -> int:
         """How many columns of a terminal the grid takes."""
-        return self.digits + self.names + 2 + len(self.peers) * (self.digits + 1)
+        return self.digits + 1 + self.names + 2 * len(self.peers)
 
     def signs(self) -> dict[str, str]:
         """A sign for each kind of traffic, but for all that is less than the whole the same if there are too many."""
@@ -50,14 +51,19 @@ class Matrix:
         return {self.whole: WHOLE} | few
 
     def blank(self, row: int, column: int) -> str:
-        """What stands where there is no traffic."""
+        """What stands where there is no traffic, or nobody asked for it."""
+        if self.asked is not None and not self.asked & {row, column}:
+            return UNASKED
         return ITSELF if row == column and self.peers[row].kind != "external" else NONE
 
 
-def matrix(flows: Iterable[Flow], peers: Sequence[Peer], whole: str = "All") -> Matrix:
+def matrix(
+    flows: Iterable[Flow], peers: Sequence[Peer], whole: str = "All", asked: Iterable[Peer] | None = None
+) -> Matrix:
     """All flows between some peers and whatever is outside. Peers outside must be apart (`Pairs.flows`)."""
     found = list(flows)
-    outside = {peer for flow in found for peer in flow[:2] if isinstance(peer, Peer) and peer.kind == "external"}
+    ends = (peer for flow in found for peer in (flow.source, flow.destination))
+    outside = {peer for peer in ends if peer.kind == "external"}
     everybody = (*peers, *sorted(outside, key=lambda peer: peer.lowest))
     positions = {peer: position for position, peer in enumerate(everybody)}
     cells: dict[tuple[int, int], str] = {}
@@ -65,17 +71,20 @@ def matrix(flows: Iterable[Flow], peers: Sequence[Peer], whole: str = "All") -> 
         words = f"{flow.traffic} (IPv{flow.family})" if flow.family else str(flow.traffic)
         at = positions[flow.source], positions[flow.destination]
         cells[at] = f"{cells[at]}; {words}" if at in cells else words
-    return Matrix(everybody, cells, whole)
+    chosen = None if asked is None else frozenset(positions[peer] for peer in asked if peer in positions)
+    return Matrix(everybody, cells, whole, chosen)
 
 
 def grid(found: Matrix) -> Iterator[str]:
-    """A row for each sender, a numbered column for each receiver, and what the signs mean."""
+    """A row for each sender, a column for each receiver with its number above it, and what the signs mean."""
     signs, digits, names = found.signs(), found.digits, found.names
     columns = range(len(found.peers))
-    yield " " * (digits + 1 + names) + "".join(f" {number + 1:>{digits}}" for number in columns)
+    numbers = [f"{column + 1:>{digits}}" for column in columns]
+    for digit in range(digits):
+        yield (" " * (digits + 1 + names) + "".join(f" {number[digit]}" for number in numbers)).rstrip()
     for row, peer in enumerate(found.peers):
-        marks = [signs.get(found.cells.get((row, column), ""), found.blank(row, column)) for column in columns]
-        yield f"{row + 1:>{digits}} {peer!s:<{names}}" + "".join(f" {mark:>{digits}}" for mark in marks)
+        marks = (signs.get(found.cells.get((row, column), ""), found.blank(row, column)) for column in columns)
+        yield (f"{row + 1:>{digits}} {peer!s:<{names}}" + "".join(f" {mark}" for mark in marks)).rstrip()
     yield ""
     yield f"Rows send, columns receive. {NONE} nothing"
     used = set(found.cells.values())

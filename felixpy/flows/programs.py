@@ -110,13 +110,17 @@ class SetCode:
 
 
 class RuleCode(NamedTuple):
-    """A rule made ready: what it asks with which sets (None for one that is not known), what it does, and its text."""
+    """A rule made ready: what it asks with which sets (None for one that is not known), and what it does.
+
+    `text` is the rule without its chain, `place` where it stands: table, chain and number of the first one like it.
+    """
 
     terms: Terms
     sets: Mapping[str, SetCode | None]
     action: Action
     target: ChainCode | None
     text: str
+    place: str
 
     @property
     def unknown(self) -> list[str]:
@@ -228,19 +232,21 @@ class Program:
         if key in self._open:
             raise UsageError(f"the chains that {name} leads to jump in a circle, which no kernel would take")
         self._open.add(key)
-        rules = tuple(self._rule(table, body) for body in text.bodies)
+        rules = tuple(
+            self._rule(table, body, f"{table} {name} {number}") for number, body in enumerate(text.bodies, start=1)
+        )
         self._open.discard(key)
         self._known[key] = self._library.intern(name, rules)
         return self._known[key]
 
-    def _rule(self, table: str, body: str) -> RuleCode:
+    def _rule(self, table: str, body: str, place: str) -> RuleCode:
         parsed = self._library.parsed(body)
         target = None
         action = parsed.action
         if isinstance(parsed.call, Call):
             target = self.chain(table, parsed.named)
             action = parsed.call if target else parsed.action
-        return RuleCode(parsed.terms, {name: self._set(name) for name in parsed.sets}, action, target, body)
+        return RuleCode(parsed.terms, {name: self._set(name) for name in parsed.sets}, action, target, body, place)
 
     def _set(self, name: str) -> SetCode | None:
         saved = (self._text.sets or {}).get(name)

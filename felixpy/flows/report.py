@@ -39,6 +39,8 @@ MOST_DOUBTS = 8
 
 def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
     """What else is worth knowing about connections, a sentence each."""
+    if not pairs.units:
+        yield "there is no pod in the input, so there are no connections"
     if found.missing:
         yield f"the rules of {', '.join(found.missing)} were not given: what is said there is not in the answer"
     if found.doubts:
@@ -99,11 +101,18 @@ def document(
 
 
 def doubt_json(doubt: Doubt) -> dict[str, Any]:
-    return {"node": doubt.node, "family": doubt.family, "what": doubt.words, "rule": doubt.text}
+    """What is not understood, and where."""
+    return {
+        "node": doubt.node,
+        "family": doubt.family,
+        "what": doubt.words,
+        "place": doubt.place,
+        "rule": doubt.text,
+    }
 
 
 def doubt_line(doubt: Doubt) -> str:
-    return f"not understood on {doubt.node}: {doubt.words} in {doubt.text}"
+    return f"not understood: {doubt.words}, in {doubt.place} of {doubt.node}: {doubt.text}"
 
 
 # --- what lies between two inputs

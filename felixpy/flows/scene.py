@@ -15,7 +15,7 @@ from felixpy.flows.criteria import Interface, Local
 from felixpy.flows.lens import Factor, Lens, Line, View
 from felixpy.flows.programs import ChainCode
 from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, of_traffic, sum_of
-from felixpy.flows.targets import MASQUERADED, Call, Change, End, Rewrite, Unclear
+from felixpy.flows.targets import Call, Change, End, Rewrite, Unclear
 
 States: TypeAlias = dict[int, Region]
 """Regions by tag."""
@@ -90,6 +90,10 @@ class Site:
 
     local: Mapping[str, frozenset[int]]
     local_peers: Mapping[str, int]
+
+    def interface_of(self, address: int | None) -> str:
+        """The interface that has an address, "" for none."""
+        return next((name for name, own in self.local.items() if name and address in own), "")
 
 
 @dataclass(slots=True, eq=False)
@@ -247,8 +251,8 @@ class Scene:
                 add(outcome.returned, tag, hit)
             case Change(retag):
                 add(later, retag(tag), hit)
-            case Rewrite("source"):
-                add(outcome.accepted, tag | MASQUERADED, hit)
+            case Rewrite("source") as rewrite:
+                add(outcome.accepted, tag | rewrite.source, hit)
             case Rewrite():
                 pass
             case Call(_, goto):

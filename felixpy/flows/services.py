@@ -65,11 +65,11 @@ class Traffic(NamedTuple):
             return "All"
         if self.missing:
             return f"All but {_listed(self.missing)}"
-        return self.explicit() or "None"
+        return self.explicit()
 
     def explicit(self) -> str:
         """All parts by name, ``other`` being the protocols that are not listed."""
-        return "All" if self.everything else _listed(self.parts)
+        return "All" if self.everything else _listed(self.parts) or "None"
 
     def family_free(self) -> Traffic:
         """The same with all ICMP of either family under one name, to compare what is said about both."""

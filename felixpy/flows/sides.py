@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from felixpy.config import Setting
+from felixpy.errors import Problem
 from felixpy.flows.programs import Library, NodeText, Program, of_dump, of_ruleset
 from felixpy.model import Owner, Workload
 from felixpy.names import limited
@@ -107,6 +108,11 @@ class Side:
         """Rules that were saved count instead of compiled ones."""
         dump = self.nodes.dumps.get(name)
         return of_dump(dump, family) if dump else of_ruleset(self._ruleset(name), family)
+
+    @property
+    def findings(self) -> tuple[Problem, ...]:
+        """What compiling had to remark, each thing once."""
+        return tuple(dict.fromkeys(found for ruleset in self._rulesets.values() for found in ruleset.findings))
 
     def _interfaces(self, name: str) -> list[str]:
         """Interfaces for which a dump has chains of a pod; the names of long ones are hashed, so they are unknown."""

@@ -10,14 +10,20 @@ from felixpy.dump import Rule
 from felixpy.errors import UsageError
 from felixpy.flows.criteria import NotUnderstood
 from felixpy.walk.matches import FULL_MARK, mark_and_mask
+from felixpy.walk.packet import parse_address
 from felixpy.walk.run import ACCEPT, DROP, REJECT, RETURNED
 from felixpy.walk.targets import FINAL, HARMLESS
 
 CONNECTION = 32
 """Where in a tag the mark of the connection begins; the packet's own has the bits below."""
 
-EARLY, UNTRACKED, MASQUERADED = (1 << bit for bit in (64, 65, 66))
-"""Tags of packets before connection tracking, of those that it leaves alone, and of those with a new source."""
+EARLY, UNTRACKED = 1 << 64, 1 << 65
+"""Tags of packets before connection tracking, and of those that it leaves alone."""
+
+SOURCE = 66
+"""Where in a tag the new source of a packet begins, as NAT gave it: 1 is the node's own, others are addresses + 2."""
+
+MASQUERADED = 1
 
 Retag = Callable[[int], int]
 
@@ -46,9 +52,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """NAT. A new source ends the table; a new destination makes it another packet."""
+    """NAT. A new source, by default the node's own, ends the table; a new destination makes it another packet."""
 
     side: Literal["source", "destination"]
+    address: int | None = None
+
+    @property
+    def source(self) -> int:
+        """The tag of packets with the new source."""
+        return (MASQUERADED if self.address is None else self.address + 2) << SOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +135,28 @@ def _connection_tracking(arguments: Arguments) -> Action:
     return _untrack(arguments) if "--notrack" in arguments else NOTHING
 
 
-def _rewriting(side: Literal["source", "destination"]) -> Callable[[Arguments], Action]:
-    return lambda arguments: Rewrite(side)
+def _to_source(arguments: Arguments) -> Action:
+    """Of a range of addresses the first, ports do not matter: ``10.0.0.1-10.0.0.9:80-90``, ``[fd00::1]:80``."""
+    text = arguments["--to-source"]
+    first = text[1:].partition("]")[0] if text.startswith("[") else text
+    if text.count(":") == 1:
+        first = first.partition(":")[0]
+    first = first.partition("-")[0]
+    return Rewrite("source", parse_address(first).number if first else None)
+
+
+def _masquerade(arguments: Arguments) -> Action:
+    return Rewrite("source")
+
+
+def _destination(arguments: Arguments) -> Action:
+    return Rewrite("destination")
+
+
+def new_source(tag: int) -> int | None:
+    """The address that NAT gave a packet for its source: -1 for the node's own, None if it left it alone."""
+    source = tag >> SOURCE
+    return None if not source else source - 2
 
 
 ACTIONS: Mapping[str, Callable[[Arguments], Action]] = {
@@ -132,8 +164,8 @@ ACTIONS: Mapping[str, Callable[[Arguments], Action]] = {
     "CONNMARK": _connection_mark,
     "NOTRACK": _untrack,
     "CT": _connection_tracking,
-    "DNAT": _rewriting("destination"),
-    "REDIRECT": _rewriting("destination"),
-    "SNAT": _rewriting("source"),
-    "MASQUERADE": _rewriting("source"),
+    "DNAT": _destination,
+    "REDIRECT": _destination,
+    "SNAT": _to_source,
+    "MASQUERADE": _masquerade,
 }

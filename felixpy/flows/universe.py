@@ -112,6 +112,8 @@ class _Mentioned:
     _noted: set[tuple[SetCode, tuple[str, ...]]] = field(default_factory=set)
 
     def note(self, rule: RuleCode) -> None:
+        if isinstance(rule.action, Rewrite) and rule.action.address is not None:
+            self.layers.add((Layer(Range(rule.action.address, rule.action.address)),))
         tests = rule.terms.tests
         protocols = [test.criterion.number for test in tests if isinstance(test.criterion, Protocol)]
         self.mentions.protocols.update(protocols)

@@ -10,7 +10,7 @@ from felixpy.flows.lens import Direction, Factor, Lens, Line
 from felixpy.flows.programs import ChainCode, Program
 from felixpy.flows.regions import Region, join, meet, of_peers, of_traffic, sum_of
 from felixpy.flows.scene import Memory, Outcome, Receivers, Scene, Site, States, Way, add
-from felixpy.flows.targets import EARLY, MASQUERADED, UNTRACKED, End
+from felixpy.flows.targets import EARLY, UNTRACKED, End, new_source
 from felixpy.names import limited
 from felixpy.plan.endpoints import FROM_WORKLOAD
 from felixpy.walk import HOOKS, TRACKING, Machine
@@ -27,13 +27,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """What one end lets through, by peer; of what is `masqueraded` the other end sees the node as the source.
+    """What one end lets through, by peer; of what is `translated` the other end sees another source.
 
-    `unsure` is what could fare otherwise, as there are rules that are not understood; `doubts` are those.
+    That is by the new address, -1 for the node's own. `unsure` is what could fare otherwise, as there are rules that
+    are not understood; `doubts` are those.
     """
 
     allowed: Region = field(default_factory=dict)
-    masqueraded: Region = field(default_factory=dict)
+    translated: Mapping[int, Region] = field(default_factory=dict)
     unsure: Region = field(default_factory=dict)
     doubts: tuple[Line, ...] = ()
 
@@ -146,8 +147,10 @@ class Crossing:
         return scene
 
     def _receiving(self, place: Place, leave: str, readings: bool) -> Scene:
+        """What is for the node itself comes in by the interface that has its address."""
         scene = self._scene(place, "ingress", leave, readings)
-        scene.incoming, scene.outgoing = self._routes, self._only(leave)
+        own = self._site.interface_of(place.address) if not place.interface else ""
+        scene.incoming, scene.outgoing = self._only(own) if own else self._routes, self._only(leave)
         return scene
 
     def _scene(self, place: Place, direction: Direction, interface: str, readings: bool) -> Scene:
@@ -209,13 +212,17 @@ def _half(go: Callable[[_Log, bool], States]) -> Half:
     """Both readings of rules that are not understood are tried if there was such a rule on the way."""
     log = _Log()
     ended = go(log, False)
-    plain = _together(region for tag, region in ended.items() if not tag & MASQUERADED)
-    masqueraded = _together(region for tag, region in ended.items() if tag & MASQUERADED)
+    by_source: dict[int | None, Region] = {}
+    for tag, region in ended.items():
+        source = new_source(tag)
+        by_source[source] = join(by_source.get(source, {}), region)
+    plain = by_source.pop(None, {})
+    translated = {source: region for source, region in by_source.items() if source is not None}
     if not log.doubts:
-        return Half(plain, masqueraded)
+        return Half(plain, translated)
     both = _Log()
     unsure = meet(_together(go(both, True).values()), both.dropped)
-    return Half(plain, masqueraded, unsure, tuple(both.doubts) if unsure else ())
+    return Half(plain, translated, unsure, tuple(both.doubts) if unsure else ())
 
 
 def _together(regions: Iterable[Region]) -> Region:
@@ -251,14 +258,15 @@ def _dropped_first(lens: Lens, chain: ChainCode) -> int:
     found = 0
     for line in _own_lines(lens, chain):
         if line.action == End("drop") and not (line.tags or line.tracked or line.factors or line.unknown):
-            region = lens.all if line.region is None else line.region
+            region = line.region or {}
             found |= sum_of(traffic for traffic, peers in region.items() if peers == lens.everybody)
     return found
 
 
 def _own_lines(lens: Lens, chain: ChainCode) -> Iterator[Line]:
-    """The rules up to the first that calls another chain."""
+    """The rules up to the first that calls another chain or applies to everything: policy begins there, or ends."""
     for line in lens.view(chain).lines(""):
-        if line.target:
+        unconditional = line.region is None and not (line.tags or line.tracked or line.factors or line.unknown)
+        if line.target or (unconditional and isinstance(line.action, End)):
             return
         yield line
