@@ -21,7 +21,8 @@ def documents(text: str) -> list[Document]:
 
 def manifest(kind: str, name: str, spec: str, *, namespace: str = "shop", more: str = "") -> str:
     version = {"Pod": "v1", "Node": "v1", "Job": "batch/v1", "CronJob": "batch/v1", "IPPool": "projectcalico.org/v3"}
-    version |= {"HostEndpoint": "projectcalico.org/v3"}
+    version |= {"HostEndpoint": "projectcalico.org/v3", "ReplicationController": "v1"}
+    version |= {"DeploymentConfig": "apps.openshift.io/v1"}
     metadata = f"{{name: {name}, namespace: {namespace}{', ' + more if more else ''}}}"
     return f"---\napiVersion: {version.get(kind, 'apps/v1')}\nkind: {kind}\nmetadata: {metadata}\n{dedent(spec)}\n"
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.documents import Document
+from felixpy.manifests.owners import NO_WORKLOADS
 from felixpy.manifests.replicas import owners
 from felixpy.model import Source
 
@@ -86,7 +87,7 @@ def _key(metadata: Mapping[str, Any]) -> tuple[str, str]:
 
 def _told(kind: str, namespace: str, metadata: Mapping[str, Any]) -> str:
     """An object in words; an assumed pod (live ones have a uid) by its Deployment or the like."""
-    made_by = () if "uid" in metadata else owners(metadata)
+    made_by = () if "uid" in metadata else [owner for owner in owners(metadata) if owner[0] not in NO_WORKLOADS]
     kind, name = min(made_by) if made_by else (kind, metadata["name"])
     return f"{kind} {namespace}/{name}"
 

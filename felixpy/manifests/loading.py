@@ -16,10 +16,13 @@ from felixpy.manifests.documents import Document, Reading, no_garbage_collection
 from felixpy.manifests.findings import Finding, Ignored
 from felixpy.manifests.kinds import STORED, Key, Kind, known
 from felixpy.manifests.owners import Owners
-from felixpy.manifests.pods import Pods
+from felixpy.manifests.pods import Pods, absence
 from felixpy.manifests.positions import locate
 from felixpy.manifests.workloads import expand
 from felixpy.model import Cluster, Source
+
+_TOLD = 3
+"""How many pods of one sort a warning names."""
 
 
 class Places:
@@ -162,10 +165,22 @@ class Loading:
             Problem(place=Place(first.file), reason=f"skipped, without effect on rules: {counts}", severity="warning")
         )
 
+    def mention_absent(self, absent: Mapping[str, Sequence[Key]]) -> None:
+        """Pods that are no endpoints, by the reason; who looks for one in an answer learns why it is not there."""
+        told = []
+        for reason, keys in sorted(absent.items()):
+            names = [f"{key.namespace}/{key.name}" for key in sorted(keys)[:_TOLD]]
+            more = [f"{len(keys) - _TOLD} more"] if len(keys) > _TOLD else []
+            told.append(f"{len(keys)} pod{'s' if len(keys) > 1 else ''} {reason} ({', '.join(names + more)})")
+        first = min(self.objects[key].source for keys in absent.values() for key in keys)
+        reason = f"no endpoints, so no policy selects them: {'; '.join(told)}"
+        self.problems.append(Problem(place=Place(first.file, first.line), reason=reason, severity="warning"))
+
     def assembled(self, owners: Owners) -> Cluster:
         """The cluster; objects that Calico or Felix would ignore are left out with a warning."""
         pods = Pods(self.interface_prefix, owners)
         parts = assembly.Parts()
+        absent: dict[str, list[Key]] = defaultdict(list)
         for key, (data, source) in self.objects.items():
             convert = pods if key.kind.name == "Pod" else key.kind.convert
             if convert is None:
@@ -177,6 +192,10 @@ class Loading:
             else:
                 if converted is not None:
                     parts.add(key, converted)
+                elif convert is pods:
+                    absent[absence(data)].append(key)
+        if absent:
+            self.mention_absent(absent)
         parts.sort()
         nodes = sorted(key for key in self.objects if key.kind.part == "nodes")
         parts.add_automatic([self.objects[key] for key in nodes])

@@ -12,7 +12,7 @@ from felixpy.model import Owner
 Data = Mapping[str, Any]
 
 TEMPLATE_HASH = "pod-template-hash"
-BETWEEN = frozenset({"ReplicaSet", "Job"})
+BETWEEN = frozenset({"ReplicaSet", "ReplicationController", "Job"})
 """Kinds that are mostly made by another workload, which is the one that people know."""
 
 NO_WORKLOADS = frozenset({"Node"})

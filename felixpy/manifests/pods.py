@@ -223,6 +223,16 @@ def _finished(data: Data, annotations: Mapping[str, str]) -> bool:
     return leaving and (annotations.get(POD_IP) == "" or annotations.get(AWS_IPS) == "")
 
 
+def absence(data: Data) -> str:
+    """Why Calico does not know a pod of which nothing was made, in words that follow its kind."""
+    spec = data.get("spec", EMPTY)
+    if spec.get("hostNetwork"):
+        return "in the network of a node"
+    if not spec.get("nodeName"):
+        return "without a node"
+    return "no longer running" if _finished(data, data["metadata"].get("annotations", EMPTY)) else "without an address"
+
+
 def _extras(
     annotations: Mapping[str, str], addresses: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], Qos | None, int | None]:

@@ -16,6 +16,9 @@ MAX_REPLICAS = 10_000
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 
+_PLAIN_SELECTORS = frozenset({"ReplicationController", "DeploymentConfig"})
+"""Kinds from before there were label selectors: labels by themselves, those of the template if none are given."""
+
 
 class Odd(Exception):
     """A controller that cannot be expanded: where and why."""
@@ -69,6 +72,14 @@ class Controller:
         if number > MAX_REPLICAS:
             raise Odd((*self.at, name), f"{number} pods are too many to assume, {MAX_REPLICAS:,} is the most")
         return number
+
+    @property
+    def selector(self) -> object:
+        """Its label selector as it is written, or as newer kinds would write it."""
+        given = self.spec.get("selector")
+        if self.kind in _PLAIN_SELECTORS:
+            return {"matchLabels": given or self.inside("template", "metadata", "labels")}
+        return given
 
     def revision(self) -> str:
         """Ten digits that follow from the template, as names and labels of pods have them."""
@@ -138,9 +149,16 @@ def _of_deployment(controller: Controller, nodes: Sequence[str]) -> Iterator[Rep
 
 
 def _of_replica_set(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
-    """One that no Deployment made: it adds no label."""
+    """One that no Deployment made, or its predecessor, a ReplicationController: no label is added."""
     for _ in range(controller.count("replicas")):
         yield Replica(f"{controller.name}-", {})
+
+
+def _of_deployment_config(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
+    """OpenShift's: the pods of the first ReplicationController that it makes."""
+    first = f"{controller.name}-1"
+    for _ in range(controller.count("replicas")):
+        yield Replica(f"{first}-", {"deployment": first, "deploymentconfig": controller.name})
 
 
 def _of_stateful_set(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
@@ -184,6 +202,8 @@ _MAKERS: Mapping[tuple[str, str], Callable[[Controller, Sequence[str]], Iterator
     ("apps/v1", "StatefulSet"): _of_stateful_set,
     ("apps/v1", "DaemonSet"): _of_daemon_set,
     ("apps/v1", "ReplicaSet"): _of_replica_set,
+    ("v1", "ReplicationController"): _of_replica_set,
+    ("apps.openshift.io/v1", "DeploymentConfig"): _of_deployment_config,
     ("batch/v1", "Job"): _of_job,
     ("batch/v1", "CronJob"): _of_job,
 }

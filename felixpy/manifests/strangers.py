@@ -11,7 +11,7 @@ from felixpy.manifests.kinds import CALICO, KUBERNETES, STORED, known
 WITHOUT_EFFECT = {
     "v1": (
         "Binding", "ComponentStatus", "ConfigMap", "Endpoints", "Event", "LimitRange", "PersistentVolume",
-        "PersistentVolumeClaim", "PodTemplate", "ReplicationController", "ResourceQuota", "Secret",
+        "PersistentVolumeClaim", "PodTemplate", "ResourceQuota", "Secret",
     ),
     "networking.k8s.io/v1": ("IPAddress", "Ingress", "IngressClass", "ServiceCIDR"),
     "discovery.k8s.io/v1": (),
@@ -26,6 +26,8 @@ WITHOUT_EFFECT = {
 WORKLOADS = {
     **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps/v1"),
     **dict.fromkeys(("Job", "CronJob"), "batch/v1"),
+    "ReplicationController": "v1",
+    "DeploymentConfig": "apps.openshift.io/v1",
 }
 """Kinds that become pods, and where they belong."""
 

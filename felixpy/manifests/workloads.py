@@ -201,7 +201,7 @@ class _Pods:
         if (controller.namespace, controller.kind, controller.name) in self._owners:
             return True
         of_job = controller.kind in ("Job", "CronJob")
-        mine = _of_job(controller) if of_job else _selected(controller.spec.get("selector"))
+        mine = _of_job(controller) if of_job else _selected(controller.selector)
         return any(mine(labels) for labels in self._labels[controller.namespace])
 
 

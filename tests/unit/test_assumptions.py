@@ -125,6 +125,10 @@ WARNINGS = {
         pod("web-1", more=OWNED + ", uid: x"),
         [f"2: warning: namespace shop, used by Pod shop/web-1: there is no Namespace object for it (its {UNKNOWN})"],
     ),
+    "pods of the kubelet itself by their name": (
+        pod("etcd-n1", more=", ownerReferences: [{kind: Node, name: n1}]"),
+        [f"2: warning: namespace shop, used by Pod shop/etcd-n1: there is no Namespace object for it (its {UNKNOWN})"],
+    ),
     "account": (
         manifest("Namespace", "shop") + pod("web", account="runner"),
         [

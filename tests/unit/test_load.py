@@ -180,7 +180,32 @@ def test_shared_addresses() -> None:
 
 
 def test_addresses_of_finished_pods_are_free() -> None:
-    assert told(pod("a"), pod("b", status={"phase": "Failed", "podIP": "10.0.0.1"})) == []
+    reasons = [reason for _, _, reason in told(pod("a"), pod("b", status={"phase": "Failed", "podIP": "10.0.0.1"}))]
+    assert reasons == ["no endpoints, so no policy selects them: 1 pod no longer running (shop/b)"]
+
+
+def _without(name: str, **spec: Any) -> dict[str, Any]:
+    live = pod(name)
+    return {**live, "spec": {**live["spec"], **spec}}
+
+
+@pytest.mark.parametrize(
+    "pods, expected",
+    [
+        ([_without("a", hostNetwork=True)], "1 pod in the network of a node (shop/a)"),
+        ([_without("a", nodeName="")], "1 pod without a node (shop/a)"),
+        ([_without("a", nodeName="", hostNetwork=True)], "1 pod in the network of a node (shop/a)"),
+        ([pod("a", status={"phase": "Pending"})], "1 pod without an address (shop/a)"),
+        ([pod("a", status={"phase": "Succeeded"})], "1 pod no longer running (shop/a)"),
+        (
+            [_without(name, hostNetwork=True) for name in "dbac"] + [pod("e", status={"phase": "Failed"})],
+            "4 pods in the network of a node (shop/a, shop/b, shop/c, 1 more); 1 pod no longer running (shop/e)",
+        ),
+    ],
+)
+def test_pods_that_are_no_endpoints_are_told(pods: list[dict[str, Any]], expected: str) -> None:
+    assert loaded(*pods).workloads == ()
+    assert [reason for _, _, reason in told(*pods)] == [f"no endpoints, so no policy selects them: {expected}"]
 
 
 def test_an_unknown_tier_is_not_blamed_on_a_tier_that_is_wrong_itself() -> None:

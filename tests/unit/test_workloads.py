@@ -24,6 +24,8 @@ COUNTS = {
     "null": (controller("Deployment", fields="replicas: null"), 1),
     "stateful": (controller("StatefulSet", fields="replicas: 2"), 2),
     "replica set": (controller("ReplicaSet", fields="replicas: 2"), 2),
+    "replication controller": (controller("ReplicationController", fields="replicas: 2"), 2),
+    "deployment config": (controller("DeploymentConfig", fields="replicas: 2"), 2),
     "job": (controller("Job"), 1),
     "parallel job": (controller("Job", fields="parallelism: 3, completions: 30000"), 3),
     "more at a time than in all": (controller("Job", fields="parallelism: 3, completions: 2"), 2),
@@ -50,6 +52,8 @@ def test_how_many_pods(text, count):
 NAMES = {
     "Deployment": f"web-[0-9a-f]{{10}}-{LETTERS}",
     "ReplicaSet": f"web-{LETTERS}",
+    "ReplicationController": f"web-{LETTERS}",
+    "DeploymentConfig": f"web-1-{LETTERS}",
     "DaemonSet": f"web-{LETTERS}",
     "Job": f"web-{LETTERS}",
     "StatefulSet": "web-0",
@@ -87,6 +91,8 @@ def test_names_that_exist_are_not_given_again():
 LABELS = {
     "Deployment": {"pod-template-hash": "[0-9a-f]{10}"},
     "ReplicaSet": {},
+    "ReplicationController": {},
+    "DeploymentConfig": {"deployment": "web-1", "deploymentconfig": "web"},
     "DaemonSet": {"controller-revision-hash": "[0-9a-f]{10}", "pod-template-generation": "1"},
     "StatefulSet": {
         "apps.kubernetes.io/pod-index": "0",
@@ -160,6 +166,14 @@ EXISTING = {
     ),
     "job of a cron job": (cron_job() + controller("Job", more="ownerReferences: [{kind: CronJob, name: nightly}]"), 1),
     "given twice": (controller("Deployment") + controller("Deployment", fields="replicas: 3"), 3),
+    "plain selector": (manifest("ReplicationController", "web", SELECTOR % "{app: web}") + live("web-1"), 0),
+    "plain selector of others": (manifest("ReplicationController", "web", SELECTOR % "{app: db}") + live("web-1"), 1),
+    "no plain selector": (manifest("DeploymentConfig", "web", SELECTOR % "null") + live("web-1"), 0),
+    "replication controller of a config": (
+        controller("DeploymentConfig", fields="replicas: 3")
+        + controller("ReplicationController", "web-1", more="ownerReferences: [{kind: DeploymentConfig, name: web}]"),
+        3,
+    ),
     "no selector": (manifest("Deployment", "web", SELECTOR % "null") + live("web-1"), 1),
     "empty selector": (manifest("Deployment", "web", SELECTOR % "{}") + live("web-1"), 1),
 }  # fmt: skip
