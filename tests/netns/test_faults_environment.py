@@ -95,10 +95,12 @@ PLAIN = [f"{tool}-{what}" for tool in TOOLS.values() for what in ("save", "resto
 
 @pytest.fixture
 def own_mounts(netns: Namespace) -> None:
-    """Skip where no mount namespace can be made, as below a bare chroot; in CI that is an error."""
+    """Skip where no mount namespace can be made; in CI that is an error, except in a chroot that is no mount."""
     done = netns.run("unshare", "-m", "true")
     if done.returncode:
-        (pytest.fail if in_ci() else pytest.skip)(done.stderr.strip())
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        chrooted = all(line.split()[4] != "/" for line in mounts)
+        (pytest.fail if in_ci() and not chrooted else pytest.skip)(done.stderr.strip())
 
 
 @pytest.mark.usefixtures("own_mounts")
