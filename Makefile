@@ -85,6 +85,7 @@ bench: $(READY)  ## time and memory of rendering and of connectivity; with root,
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.flows
 	@$(SUDO) $(BIN)/python -m tests.bench.kernel
+	@$(SUDO) $(BIN)/python -m tests.bench.lab
 
 wheel: $(READY)  ## a wheel in dist/
 	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
