@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -198,20 +197,19 @@ class _View(NamedTuple):
 
 
 def _shown(view: _View, output: Output) -> Iterator[str]:
-    """The text in pieces."""
+    """The lines of the output."""
     from felixpy.flows import pictures, report
 
     if output is Output.table:
         output = Output.grid if _prefers_grid(view) else Output.lines
     if output is Output.lines:
-        yield from (f"{report.line(flow)}\n" for flow in view.flows())
-    elif output is Output.csv:
-        yield from report.csv_text(view.flows())
-    elif output is Output.json:
-        yield json.dumps(_document(view), indent=2, ensure_ascii=False) + "\n"
-    else:
-        draw = {Output.dot: pictures.dot, Output.svg: pictures.svg}.get(output, pictures.grid)
-        yield from (f"{line}\n" for line in draw(view.matrix()))
+        return report.lines(view.flows())
+    if output is Output.csv:
+        return report.csv_lines(view.flows())
+    if output is Output.json:
+        return report.json_lines(view.found, view.pairs, view.focus)
+    draw = {Output.dot: pictures.dot, Output.svg: pictures.svg}.get(output, pictures.grid)
+    return draw(view.matrix())
 
 
 def _prefers_grid(view: _View) -> bool:
@@ -232,20 +230,6 @@ def on_screen() -> bool:
     return sys.stdout.isatty()
 
 
-def _document(view: _View) -> dict[str, object]:
-    from felixpy.flows.report import document
-
-    found = view.found
-    return document(
-        view.flows(),
-        [unit.peer for unit in view.pairs.units],
-        unsure=found.unsure(),
-        doubts=found.doubts,
-        missing=found.missing,
-        assumed=found.assumed,
-    )
-
-
 def _remark(view: _View) -> None:
     """What else is worth knowing goes to stderr."""
     from felixpy.flows.report import remarks
@@ -254,8 +238,8 @@ def _remark(view: _View) -> None:
         print(f"felixpy: {line}", file=sys.stderr)
 
 
-def _joined(pieces: Iterable[str]) -> Iterator[str]:
-    """Many short pieces as fewer long ones."""
-    rest = iter(pieces)
+def _joined(lines: Iterable[str]) -> Iterator[str]:
+    """Many lines as fewer long texts."""
+    rest = iter(lines)
     while some := list(islice(rest, AT_ONCE)):
-        yield "".join(some)
+        yield "".join(f"{line}\n" for line in some)

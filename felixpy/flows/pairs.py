@@ -226,6 +226,9 @@ class Pairs:
 
     def _merged(self, source: Unit, destination: Unit, traffic: Sequence[int]) -> Iterator[Flow]:
         """Flows of a pair of endpoints; what holds in all families that both have is said once."""
+        if len(self.sheets) == 1:
+            yield Flow(source.peer, destination.peer, self.sheets[0].space.traffic.tell(traffic[0]))
+            return
         both = [
             (sheet, found)
             for sheet, found in zip(self.sheets, traffic, strict=True)

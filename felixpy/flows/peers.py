@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from felixpy.flows.regions import bits
+from felixpy.flows.regions import bits, sum_of
 from felixpy.flows.services import Range
 from felixpy.walk.members import BITS
 from felixpy.walk.packet import spell_address
@@ -48,23 +48,37 @@ class Externals:
         edges.discard(last + 1)
         self._starts = sorted(edges)
         self._ends = [*(start - 1 for start in self._starts[1:]), last]
-        self._classes = self._sorted_out(several)
+        self._all = (1 << len(self._starts)) - 1
+        self._classes, self._class_of = self._sorted_out({self._pieces(layers) for layers in several})
         self.count = len(self._classes)
 
     @property
     def mask(self) -> int:
         return (1 << self.count) - 1 << self.offset
 
-    def _sorted_out(self, layered: Iterable[Layers]) -> list[int]:
-        """Classes of pieces, each as bits of pieces: two pieces are in one class if no net tells them apart."""
-        classes = [(1 << len(self._starts)) - 1]
-        for pieces in {self._pieces(layers) for layers in layered}:
-            split = []
-            for one in classes:
-                inside = one & pieces
-                split += [inside, one ^ inside] if inside and inside != one else [one]
-            classes = split
-        return sorted(classes, key=lambda one: one & -one)
+    def _sorted_out(self, layered: Iterable[int]) -> tuple[list[int], list[int]]:
+        """Classes of pieces, each as bits of pieces, and the class of each piece.
+
+        Two pieces are in one class if no net tells them apart; each net splits the classes of its pieces.
+        """
+        classes = [self._all]
+        class_of = [0] * len(self._starts)
+        for pieces in layered:
+            few = self._fewer(pieces)
+            for number in {class_of[piece] for piece in bits(few)}:
+                inside = classes[number] & few
+                if inside != classes[number]:
+                    classes[number] ^= inside
+                    for piece in bits(inside):
+                        class_of[piece] = len(classes)
+                    classes.append(inside)
+        order = sorted(range(len(classes)), key=lambda number: classes[number] & -classes[number])
+        ranks = {number: rank for rank, number in enumerate(order)}
+        return [classes[number] for number in order], [ranks[number] for number in class_of]
+
+    def _fewer(self, pieces: int) -> int:
+        """The pieces or all others, whichever are fewer."""
+        return self._all ^ pieces if 2 * pieces.bit_count() > len(self._starts) else pieces
 
     def _pieces(self, layers: Layers) -> int:
         """The pieces that are inside, as bits."""
@@ -81,12 +95,9 @@ class Externals:
     def peers(self, layers: Layers) -> int:
         """The classes that are inside."""
         pieces = self._pieces(layers)
-        found = 0
-        if pieces:
-            for position, one in enumerate(self._classes):
-                if one & pieces:
-                    found |= 1 << position
-        return found << self.offset
+        few = self._fewer(pieces)
+        found = sum_of(1 << number for number in {self._class_of[piece] for piece in bits(few)})
+        return (found if few == pieces else found ^ (1 << self.count) - 1) << self.offset
 
     def ranges(self, peers: int) -> tuple[Range, ...]:
         """The addresses of some classes, neighbours together; between them may be addresses that somebody has."""

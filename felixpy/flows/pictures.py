@@ -86,7 +86,8 @@ def grid(found: Matrix) -> Iterator[str]:
         marks = (signs.get(found.cells.get((row, column), ""), found.blank(row, column)) for column in columns)
         yield (f"{row + 1:>{digits}} {peer!s:<{names}}" + "".join(f" {mark}" for mark in marks)).rstrip()
     yield ""
-    yield f"Rows send, columns receive. {NONE} nothing"
+    yield "Rows send, columns receive."
+    yield f"{NONE} nothing"
     used = set(found.cells.values())
     told = {sign: words for words, sign in signs.items() if words in used}
     yield from (f"{sign} {'something' if sign == SOME else words}" for sign, words in told.items())

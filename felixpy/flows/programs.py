@@ -125,7 +125,7 @@ class RuleCode(NamedTuple):
     @property
     def unknown(self) -> list[str]:
         """What is not understood about its criteria."""
-        missing = [f"set {name}, which is not known" for name, code in self.sets.items() if code is None]
+        missing = [f"set {name}, whose members are not known" for name, code in self.sets.items() if code is None]
         return [*self.terms.unknown, *missing]
 
 

@@ -3,7 +3,7 @@
 Traffic and peers are each numbered, and a set of either is an integer with a bit for each member. A region says for
 some of the traffic with which peers: traffic → peers. The peers of two entries have nothing in common and no entry is
 empty, so a region has as many entries as there are kinds of peers that differ in their traffic: mostly one or two.
-Regions are never changed once they were made, but for those that `grow` is called on.
+Regions are never changed once they were made, as many things share them.
 """
 
 from __future__ import annotations
@@ -88,12 +88,6 @@ def join(one: Region, other: Region) -> Region:
     for traffic, peers in loose.items():
         found[traffic] = found.get(traffic, 0) | peers
     return found
-
-
-def grow(region: Region, more: Region) -> None:
-    """Add peers that the region has nothing about yet."""
-    for traffic, peers in more.items():
-        region[traffic] = region.get(traffic, 0) | peers
 
 
 def of_peers(region: Region, peers: int) -> Region:

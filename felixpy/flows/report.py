@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
-from typing import Any
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
 from felixpy.export import API_VERSION
 from felixpy.flows.bundles import bundled
@@ -14,24 +15,43 @@ from felixpy.flows.changes import Changes
 from felixpy.flows.connectivity import Connectivity
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.grid import Doubt
-from felixpy.flows.pairs import Pairs
+from felixpy.flows.pairs import Focus, Pairs
+from felixpy.flows.services import Traffic
 
 COLUMNS = (
     "source", "source_namespace", "source_name", "source_kind",
     "destination", "destination_namespace", "destination_name", "destination_kind",
     "connection", "family",
 )  # fmt: skip
-AT_ONCE = 4096
-"""Lines of CSV that are handed over together."""
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Once(Generic[T, S]):
+    """What is made of values that come again and again, made once. Values are told apart by identity: that is quick."""
+
+    def __init__(self, make: Callable[[T], S]) -> None:
+        self._make = make
+        self._known: dict[int, tuple[T, S]] = {}
+
+    def __call__(self, value: T) -> S:
+        found = self._known.get(id(value))
+        if found is None:
+            # The value is kept, so that no other one can get its identity.
+            found = self._known[id(value)] = value, self._make(value)
+        return found[1]
 
 
 # --- one input
 
 
-def line(flow: Flow) -> str:
+def lines(flows: Iterable[Flow]) -> Iterator[str]:
     """``SRC => DST : TCP 80,443``, which existing greps look for."""
-    family = f" (IPv{flow.family} only)" if flow.family else ""
-    return f"{flow.source} => {flow.destination} : {flow.traffic}{family}"
+    peer, traffic = Once[Peer, str](str), Once[Traffic, str](str)
+    for source, destination, what, family in flows:
+        only = f" (IPv{family} only)" if family else ""
+        yield f"{peer(source)} => {peer(destination)} : {traffic(what)}{only}"
 
 
 MOST_DOUBTS = 8
@@ -55,49 +75,74 @@ def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
         yield f"not counted, as Felix lets no pod send it: {', '.join(told)}"
 
 
-def csv_text(flows: Iterable[Flow]) -> Iterator[str]:
-    """CSV in pieces, with a line for each range of addresses. `other` in a connection are protocols not listed."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for number, flow in enumerate(flows, start=1):
-        tail = (flow.traffic.explicit(), flow.family or "")
-        ends = product(_cells(flow.source), _cells(flow.destination))
-        writer.writerows((*source, *destination, *tail) for source, destination in ends)
-        if number % AT_ONCE == 0:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
+def csv_lines(flows: Iterable[Flow]) -> Iterator[str]:
+    """CSV with a line for each range of addresses. `other` in a connection are protocols that are not listed."""
+    yield ",".join(COLUMNS)
+    ends, traffic = Once(_cells), Once[Traffic, str](lambda what: _csv([what.explicit()]))
+    for source, destination, what, family in flows:
+        for sender in ends(source):
+            for receiver in ends(destination):
+                yield f"{sender},{receiver},{traffic(what)},{family or ''}"
 
 
-def _cells(peer: Peer) -> list[tuple[str, str, str, str]]:
+def _cells(peer: Peer) -> list[str]:
     if peer.kind == "external":
-        return [(addresses, "", addresses, "External") for addresses in peer.ranges]
-    return [(str(peer), peer.space, peer.name, peer.title)]
+        return [_csv([addresses, "", addresses, "External"]) for addresses in peer.ranges]
+    return [_csv([str(peer), peer.space, peer.name, peer.title])]
 
 
-def document(
-    flows: Iterable[Flow],
-    peers: Iterable[Peer],
-    *,
-    unsure: Iterable[Flow] = (),
-    doubts: Sequence[Doubt] = (),
-    missing: Sequence[str] = (),
-    assumed: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The connections as JSON. Lists that would be empty but for `endpoints` and `connections` are left out."""
-    found: dict[str, Any] = {
-        "apiVersion": API_VERSION,
-        "kind": "Connectivity",
-        "endpoints": [{**peer.json(), **({"pods": list(peer.pods)} if peer.pods else {})} for peer in peers],
-        "connections": [flow.json() for flow in flows],
-        "uncertain": [flow.json() for flow in unsure],
-        "notUnderstood": [doubt_json(doubt) for doubt in doubts],
-        "nodesWithoutRules": list(missing),
-        "assumed": list(assumed),
+def _csv(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
+    return buffer.getvalue()
+
+
+def json_lines(found: Connectivity, pairs: Pairs, focus: Focus | None = None) -> Iterator[str]:
+    """The connections as JSON, each on a line. Lists but `endpoints` and `connections` are left out if empty."""
+    yield f'{{\n  "apiVersion": "{API_VERSION}",\n  "kind": "Connectivity",'
+    yield from _json_list("endpoints", (_dumped(_endpoint(unit.peer)) for unit in pairs.units))
+    yield from _json_list("connections", _flows(pairs.flows(focus)))
+    more = {
+        "uncertain": _flows(found.unsure()),
+        "notUnderstood": (_dumped(doubt_json(doubt)) for doubt in found.doubts),
+        "nodesWithoutRules": map(_dumped, found.missing),
+        "assumed": map(_dumped, found.assumed),
     }
-    return {key: value for key, value in found.items() if value or key in ("endpoints", "connections")}
+    for key, values in more.items():
+        first = next(values, None)
+        if first is not None:
+            yield from _json_list(key, chain([first], values))
+    yield f'  "families": {_dumped(sorted(found.grids))}\n}}'
+
+
+def _json_list(key: str, values: Iterable[str]) -> Iterator[str]:
+    """A list with a line for each value. Of the lines only the last value's may have no comma."""
+    yield f'  "{key}": ['
+    before = None
+    for value in values:
+        if before is not None:
+            yield f"    {before},"
+        before = value
+    if before is not None:
+        yield f"    {before}"
+    yield "  ],"
+
+
+def _endpoint(peer: Peer) -> dict[str, Any]:
+    return {**peer.json(), **({"pods": list(peer.pods)} if peer.pods else {})}
+
+
+def _flows(flows: Iterable[Flow]) -> Iterator[str]:
+    """Each flow as JSON, as `Flow.json` has it."""
+    peer = Once[Peer, str](lambda value: _dumped(value.json()))
+    traffic = Once[Traffic, str](lambda value: _dumped({"connection": str(value), **value.json()})[1:-1])
+    for source, destination, what, family in flows:
+        only = f', "family": {family}' if family else ""
+        yield f'{{"source": {peer(source)}, "destination": {peer(destination)}, {traffic(what)}{only}}}'
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def doubt_json(doubt: Doubt) -> dict[str, Any]:
@@ -116,6 +161,9 @@ def doubt_line(doubt: Doubt) -> str:
 
 
 # --- what lies between two inputs
+
+MOST_LINES = 60
+"""So many lines of one kind are told; more are counted."""
 
 SIGNS = {"opened": "+", "closed": "-"}
 
@@ -143,8 +191,11 @@ def change_lines(changes: Changes, *, verbose: bool = False) -> Iterator[str]:
 def _signed(flows: Sequence[Flow], sign: str, *, verbose: bool) -> Iterator[str]:
     if verbose:
         yield from (f"{sign} {arrow(flow)}" for flow in flows)
-    else:
-        yield from (f"{sign} {bundle.text()}" for bundle in bundled(flows))
+        return
+    bundles = list(bundled(flows))
+    yield from (f"{sign} {bundle.text()}" for bundle in bundles[:MOST_LINES])
+    if len(bundles) > MOST_LINES:
+        yield f"{sign} … and {len(bundles) - MOST_LINES} more; --verbose names them all"
 
 
 def arrow(flow: Flow) -> str:

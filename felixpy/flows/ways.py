@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from felixpy.flows.lens import Direction, Factor, Lens, Line
@@ -101,9 +101,11 @@ class Crossing:
         return _half(lambda log, readings: self._out(place, start, log, readings))
 
     def ingress(self, place: Place) -> Half:
-        """What may come to an endpoint from outside of its node."""
+        """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
         start = of_peers(self._lenses.ingress.all, self._everybody & ~self._here)
-        return _half(lambda log, readings: self._into(place, start, log, readings))
+        half = _half(lambda log, readings: self._into(place, start, log, readings))
+        arrived = _together((half.allowed, *half.translated.values()))
+        return replace(half, allowed=arrived, translated={})
 
     def never(self, place: Place) -> int:
         """Traffic that a pod may not send whatever policy says: what its chain drops before it asks any."""

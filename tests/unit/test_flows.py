@@ -13,7 +13,7 @@ from felixpy.dialects import DIALECTS
 from felixpy.dump import read_dump
 from felixpy.errors import UsageError
 from felixpy.flows import Connectivity, survey
-from felixpy.flows.report import line
+from felixpy.flows.report import lines as spelled
 from felixpy.flows.services import Range
 from felixpy.flows.universe import PortChoice
 from felixpy.model import Cluster, Icmp, NamedPort, Owner, PortRange, Rule, ServiceName, Side, Slice
@@ -47,7 +47,7 @@ def found(*things: object, settings: Iterable[Setting] = (), dialect: str = "v3.
 
 
 def lines(*things: object, **more: object) -> list[str]:
-    return [line(flow) for flow in found(*things, **more).flows()]  # type: ignore[arg-type]
+    return list(spelled(found(*things, **more).flows()))  # type: ignore[arg-type]
 
 
 def to_db(*things: object, **more: object) -> dict[str, str]:
@@ -221,7 +221,7 @@ def test_nodes_are_shown_where_they_have_policy_or_when_asked_for() -> None:
 
 def test_a_pod_without_profiles_may_do_nothing_but_find_its_neighbours() -> None:
     lonely = pod("lonely", "10.65.0.9", "fd00::9", profiles=())
-    flows = [line(flow) for flow in found(lonely).flows(hosts=True)]
+    flows = list(spelled(found(lonely).flows(hosts=True)))
     assert flows == [
         "default/lonely => host:node1 : ICMPv6 130,131,132,133,135,136 (IPv6 only)",
         "host:node1 => default/lonely : All",
@@ -235,7 +235,7 @@ def test_a_pod_without_profiles_may_do_nothing_but_find_its_neighbours() -> None
 def test_a_pod_reaches_its_node_only_where_that_is_configured() -> None:
     accepting = [Setting("DefaultEndpointToHostAction", "ACCEPT")]
     flows = found(*THINGS, settings=accepting).flows(hosts=True)
-    assert "shop/db-0 => host:node1 : All" in [line(flow) for flow in flows]
+    assert "shop/db-0 => host:node1 : All" in list(spelled(flows))
 
 
 def test_receivers_on_other_nodes_see_masqueraded_packets_as_their_node() -> None:
@@ -247,6 +247,47 @@ def test_receivers_on_other_nodes_see_masqueraded_packets_as_their_node() -> Non
     shown = [text for text in lines(WEB, outside, *nodes, only, *pools) if text.startswith("shop/web-1 => other/")]
     assert shown == ["shop/web-1 => other/outside : TCP"]
     assert not [text for text in lines(WEB, outside, *nodes, only) if text.startswith("shop/web-1 => other/")]
+
+
+def test_nat_gives_new_connections_another_source_and_leaves_the_rest_alone() -> None:
+    """Discovery of neighbours belongs to no connection."""
+    web, far = (replace(pod, addresses=(f"fd00:{at}::1",)) for at, pod in ((1, WEB), (2, FAR)))
+    pools = [pool("fd00:1::/32", nat_outgoing=True)]
+    node1 = node("node1", bgp_v6="2001:db8::1/64")
+    from_node = allow("icmpv6", source=Side(nets=("2001:db8::1/128",)))
+    from_pod = allow("icmpv6", source=Side(nets=("fd00:1::1/128",)))
+    told = [
+        [str(flow.traffic) for flow in found(web, far, node1, *pools, only).flows(external=False)
+         if str(flow.source) == "shop/web-1"]
+        for only in (policy("only", selector="app == 'far'", ingress=[rule]) for rule in (from_node, from_pod))
+    ]  # fmt: skip
+    assert told == [["ICMPv6 128,139"], ["ICMPv6 130,131,132,133,134,135,136,143"]]
+
+
+@pytest.mark.parametrize(
+    "outgoing, expected", [("203.0.113.77", ["TCP"]), ("203.0.113.78", []), ("10.65.0.2", ["UDP"])]
+)
+def test_nat_may_give_packets_a_certain_source(outgoing: str, expected: list[str]) -> None:
+    """It may even be the address of another pod."""
+    far = replace(FAR, addresses=("172.30.0.1",))
+    rules = [allow("tcp", source=Side(nets=("203.0.113.77/32",))), allow("udp", source=Side(selector="app == 'db'"))]
+    surveyed = found(
+        WEB, DB, far, pool("10.65.0.0/16", nat_outgoing=True), policy("only", selector="app == 'far'", ingress=rules),
+        settings=[Setting("NATOutgoingAddress", outgoing)],
+    )  # fmt: skip
+    flows = surveyed.flows(external=False)
+    ends = "shop/web-1", "other/far"
+    assert [str(flow.traffic) for flow in flows if (str(flow.source), str(flow.destination)) == ends] == expected
+
+
+def test_what_is_for_a_node_comes_in_by_the_interface_with_its_address() -> None:
+    """Though pods are reached through the tunnel, whose interface has no policy."""
+    nodes = (node("node1", bgp_v4="192.0.2.1/24"), node("node2", bgp_v4="192.0.2.2/24", vxlan_tunnel_v4="10.65.1.0"))
+    guarded = host_endpoint("n2", "eth0", "192.0.2.2", node="node2")
+    shown = lines(WEB, FAR, *nodes, guarded, pool("10.65.0.0/16", vxlan=True))
+    assert [text for text in shown if text.startswith("shop/web-1 => host:node2")] == [
+        "shop/web-1 => host:node2 : TCP 22,179,2379-2380,5473,6443,6666-6667; UDP 68"
+    ]
 
 
 def test_addresses_that_nat_rewrites_are_no_peers() -> None:
@@ -280,7 +321,7 @@ def dumped(extra: str, things: Iterable[object] = ()) -> Connectivity:
 
 
 def test_a_dump_alone_has_interfaces_for_pods() -> None:
-    assert [line(flow) for flow in dumped("-p udp").flows()] == [
+    assert list(spelled(dumped("-p udp").flows())) == [
         "node1/cali1 => 10.0.0.0/8 : TCP",
         "0.0.0.0/0 => node1/cali1 : TCP 80; UDP",
     ]
@@ -290,14 +331,14 @@ def test_a_dump_alone_has_interfaces_for_pods() -> None:
     "extra, words",
     [
         ("-m time --timestart 10:00", "-m time"),
-        ("-m set --match-set gone src", "set gone, which is not known"),
+        ("-m set --match-set gone src", "set gone, whose members are not known"),
         ("-d 10.65.0.0/16", "it asks for the address of an endpoint, which is not known"),
     ],
 )
 def test_what_is_not_understood_is_named_and_counts_as_not_met(extra: str, words: str) -> None:
     surveyed = dumped(extra)
-    assert [line(flow) for flow in surveyed.flows()][1:] == ["0.0.0.0/0 => node1/cali1 : TCP 80"]
-    assert [line(flow) for flow in surveyed.unsure()] == ["0.0.0.0/0 => node1/cali1 : All but TCP 80"]
+    assert list(spelled(surveyed.flows()))[1:] == ["0.0.0.0/0 => node1/cali1 : TCP 80"]
+    assert list(spelled(surveyed.unsure())) == ["0.0.0.0/0 => node1/cali1 : All but TCP 80"]
     (doubt,) = surveyed.doubts
     assert (doubt.node, doubt.words, doubt.place) == ("node1", words, "filter cali-tw-cali1 2")
 
@@ -315,7 +356,7 @@ def test_doubts_that_change_nothing_are_none() -> None:
 
 def test_manifests_give_names_and_addresses_to_a_dump() -> None:
     surveyed = dumped("-d 10.65.0.0/24", [pod("web", "10.65.0.1", interface="cali1")])
-    assert [line(flow) for flow in surveyed.flows()] == [
+    assert list(spelled(surveyed.flows())) == [
         "default/web => 10.0.0.0/8 : TCP",
         "0.0.0.0/0 => default/web : All",
     ]
@@ -325,7 +366,7 @@ def test_manifests_give_names_and_addresses_to_a_dump() -> None:
 def test_nodes_without_rules_have_no_say() -> None:
     surveyed = dumped("-p udp", [pod("web", "10.65.0.1", interface="cali1"), replace(FAR, addresses=("10.65.9.9",))])
     assert surveyed.missing == ("node2",)
-    assert [line(flow) for flow in surveyed.flows(external=False)] == [
+    assert list(spelled(surveyed.flows(external=False))) == [
         "default/web => other/far : TCP",
         "other/far => default/web : TCP 80; UDP",
     ]

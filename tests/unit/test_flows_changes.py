@@ -157,6 +157,16 @@ def test_flows_of_equal_traffic_are_one_line() -> None:
     ]
 
 
+def test_of_many_lines_the_rest_is_counted() -> None:
+    flows = tuple(Flow(peer(f"p{number}"), peer("db"), Traffic((Part("TCP", 6, "ports", (Range(number, number),)),)))
+                  for number in range(100))  # fmt: skip
+    changes = Changes(opened=flows, closed=())
+    told = list(change_lines(changes))
+    assert len(told) == 61
+    assert told[-1] == "+ … and 40 more; --verbose names them all"
+    assert len(list(change_lines(changes, verbose=True))) == 100
+
+
 @pytest.mark.parametrize(
     "names, words",
     [

@@ -42,6 +42,10 @@ def maker(kind: str, name: str, *owners: tuple[str, str], namespace: str = "shop
          Owner("ReplicaSet", "odd")),
         ([("Job", "nightly-1")], {}, [maker("Job", "nightly-1", ("CronJob", "nightly"))], Owner("CronJob", "nightly")),
         ([("Job", "once")], {}, [], Owner("Job", "once")),
+        ([("ReplicationController", "web-1")], {},
+         [manifest("v1", "ReplicationController", "web-1", {"replicas": 0, "template": {"spec": {"containers": []}}},
+                   "shop", ownerReferences=made_by(("DeploymentConfig", "web")))],
+         Owner("DeploymentConfig", "web")),
     ],
 )  # fmt: skip
 def test_owners_of_pods(
@@ -54,7 +58,8 @@ def test_owners_of_pods(
 
 @pytest.mark.parametrize(
     "version, kind", [("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("apps/v1", "StatefulSet"),
-                      ("apps/v1", "DaemonSet"), ("batch/v1", "Job"), ("batch/v1", "CronJob")]
+                      ("apps/v1", "DaemonSet"), ("batch/v1", "Job"), ("batch/v1", "CronJob"),
+                      ("v1", "ReplicationController"), ("apps.openshift.io/v1", "DeploymentConfig")]
 )  # fmt: skip
 def test_pods_that_are_assumed_belong_to_what_they_are_assumed_for(version: str, kind: str) -> None:
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}

@@ -119,7 +119,7 @@ def test_csv_has_a_line_for_each_range() -> None:
 
 def test_json_names_every_endpoint_and_connection() -> None:
     shown = json.loads(run(SHOP, "-o", "json"))
-    assert list(shown) == ["apiVersion", "kind", "endpoints", "connections"]
+    assert list(shown) == ["apiVersion", "kind", "endpoints", "connections", "families"]
     assert (shown["apiVersion"], shown["kind"]) == ("felixpy/v1", "Connectivity")
     assert shown["endpoints"][2] == {"kind": "StatefulSet", "namespace": "shop", "name": "db", "pods": ["db-0"]}
     assert len(shown["connections"]) == 16
@@ -141,7 +141,8 @@ def test_ports_make_a_table_of_yes_and_no() -> None:
         f"3 {DB}              X . - a",
         f"4 {WEB}              X . . a",
         "",
-        "Rows send, columns receive. . nothing",
+        "Rows send, columns receive.",
+        ". nothing",
         "X TCP 8080; UDP 53",
         "a TCP 8080",
     ]
@@ -271,7 +272,8 @@ def test_a_grid_of_signs() -> None:
         "3 shop/c     b . - .",
         "4 10.0.0.0/8 . . a .",
         "",
-        "Rows send, columns receive. . nothing",
+        "Rows send, columns receive.",
+        ". nothing",
         "X All",
         "a TCP 80",
         "b UDP",
@@ -325,5 +327,24 @@ def test_a_drawing_is_sound_and_says_what_fields_mean() -> None:
 
 def test_an_empty_picture() -> None:
     nothing = Matrix((), {})
-    assert list(grid(nothing))[-1] == "Rows send, columns receive. . nothing"
+    assert list(grid(nothing))[-1] == ". nothing"
     assert ET.fromstring("\n".join(svg(nothing))) is not None
+
+
+def test_json_of_doubts(tmp_path: Path) -> None:
+    rules = ["*filter", ":FORWARD DROP [0:0]", ":cali-tw-cali1 - [0:0]", "-A FORWARD -o cali1 -j cali-tw-cali1"]
+    rules += ["-A cali-tw-cali1 -p tcp -m time --timestart 10:00 -j ACCEPT", "COMMIT", ""]
+    (tmp_path / "rules.txt").write_text("\n".join(rules))
+    shown = json.loads(run("--rules", "rules.txt", "-o", "json"))
+    assert list(shown)[4:] == ["uncertain", "notUnderstood", "families"]
+    assert shown["connections"] == []
+    assert shown["uncertain"][0]["connection"] == "TCP"
+    assert shown["notUnderstood"] == [
+        {
+            "node": "this node",
+            "family": 4,
+            "what": "-m time",
+            "place": "filter cali-tw-cali1 1",
+            "rule": "-p tcp -m time --timestart 10:00 -j ACCEPT",
+        }
+    ]
