@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
@@ -12,30 +12,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, SetDump, likely_node, read_saved
-from felixpy.cli.options import (
-    DialectName,
-    Filenames,
-    HostFile,
-    Interfaces,
-    NodeName,
-    NoExpand,
-    Paths,
-    Quiet,
-    Settings,
-    Strict,
-)
+from felixpy.cli.dumps import Dumps, SetDump, read_saved
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
-    from felixpy.compiler import Compiler
-    from felixpy.config import Setting
-    from felixpy.dump import Dump
     from felixpy.flows import Connectivity, Flow
     from felixpy.flows.pairs import Focus, Pairs
     from felixpy.flows.pictures import Matrix
-    from felixpy.model import Host
-    from felixpy.trace.nodes import Nodes
 
 
 class Output(StrEnum):
@@ -66,12 +50,10 @@ MOST_COLUMNS = 60
 AT_ONCE = 4096
 """Lines that are written together."""
 
-UNNAMED = "this node"
 
-
+@takes_manifests("live")
 def matrix(
-    paths: Paths = None,
-    filename: Filenames = None,
+    given: Given,
     output: Annotated[
         Output,
         typer.Option("--output", "-o", help="A table is lines, or a grid where that reads better on a terminal."),
@@ -85,7 +67,7 @@ def matrix(
     ] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only what touches a namespace.")] = "",
     ports: Annotated[
-        str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (X) and no (.).")
+        str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (.) and no (X).")
     ] = "",
     external: Annotated[bool, typer.Option("--external/--no-external", help="Addresses that are no pod's.")] = True,
     hosts: Annotated[
@@ -97,14 +79,6 @@ def matrix(
     ] = False,
     rules: Dumps = None,
     ipsets: SetDump = None,
-    node: NodeName = None,
-    dialect: DialectName = "v3.32",
-    set_: Settings = None,
-    interface: Interfaces = None,
-    host_file: HostFile = None,
-    no_expand: NoExpand = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
 ) -> None:
     """Say who reaches whom on what: exactly, through the rules of all nodes.
 
@@ -118,57 +92,27 @@ def matrix(
       felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
-    from felixpy.compiler import Compiler
+    from felixpy.dump import read_dump
     from felixpy.flows import survey
     from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
-    from felixpy.model import Cluster
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
     chosen = parse_ports(ports)
     wanted = parse_wanted([*(focus or ()), *filter(None, [namespace])])
-    settings = invocation.gather_settings(set_ or (), invocation.felix_environment())
-    machine = invocation.gather_host(interface or (), host_file, live=False)
-    given = [*(paths or ()), *(filename or ())]
-    dump = _dump(rules, ipsets) if rules else None
-    cluster = Cluster()
-    if given or not dump:
-        cluster = invocation.load_cluster(
-            given, settings=settings, node=node, no_expand=no_expand, strict=strict, quiet=quiet
-        )
-    nodes = _nodes(Compiler(cluster, invocation.find_dialect(dialect)), settings, machine, node, dump)
+    dump = None
+    if rules:
+        saved = read_saved(rules, ipsets)
+        dump = read_dump(saved.rules, saved.sets)
+    nodes = given.nodes(dump)
     found = survey(nodes, ports=chosen, nets=wanted.nets, every_icmp=every_icmp)
     pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
     view = _View(found, pairs, focus_on(pairs, wanted), found.whole(chosen), asks_ports=bool(chosen))
-    invocation.warn(found.side.findings, quiet=quiet)
-    if not quiet:
+    invocation.warn(found.side.findings, quiet=given.quiet)
+    if not given.quiet:
         _remark(view)
     for piece in _joined(_shown(view, output)):
         invocation.emit(piece)
-
-
-def _dump(rules: list[str], ipsets: str | None) -> Dump:
-    from felixpy.dump import read_dump
-
-    saved = read_saved(rules, ipsets)
-    return read_dump(saved.rules, saved.sets)
-
-
-def _nodes(
-    compiler: Compiler, settings: Sequence[Setting], machine: Host, node: str | None, dump: Dump | None
-) -> Nodes:
-    """A dump and the interfaces of a machine are those of the node that was named, or of the only one."""
-    from felixpy.compiler import only_node
-    from felixpy.trace.nodes import Nodes
-
-    names = compiler.cluster.node_names()
-    home = node or (names[0] if len(names) == 1 else "")
-    if dump and not home:
-        home = likely_node(dump, compiler.cluster) if names else UNNAMED
-    if machine.interfaces is not None and not home:
-        home = only_node(compiler.cluster)
-    hosts = {home: machine} if machine.interfaces is not None else {}
-    return Nodes(compiler, hosts=hosts, settings=settings, dumps={home: dump} if dump else None)
 
 
 class _View(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from felixpy.cli.given import Given
+from felixpy.cli.given import UNNAMED, Given
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,9 +108,6 @@ def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
     dumps = {folder or name: dump for folder, dump in side.dumps.items()}
     hosts = {name: given.host} if given.host.interfaces is not None else {}
     return Nodes(Compiler(cluster, dialect), hosts=hosts, settings=given.settings, dumps=dumps or None)
-
-
-UNNAMED = "node"
 
 
 def _only(side: Side, other: Side) -> str:

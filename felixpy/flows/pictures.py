@@ -10,7 +10,9 @@ from string import ascii_lowercase, ascii_uppercase
 
 from felixpy.flows.flow import Flow, Peer
 
-NONE, ITSELF, WHOLE, SOME, UNASKED = ".", "-", "X", "x", " "
+NONE, ITSELF, WHOLE, SOME, UNASKED = "X", "-", ".", "~", " "
+"""As in cyclonus' tables and those of ``felixpy lab probe``, a dot is what gets through."""
+
 SIGNS = (*ascii_lowercase.replace("x", ""), *ascii_uppercase.replace("X", ""))
 """What stands for traffic that is neither nothing nor everything, the most frequent first."""
 

@@ -136,14 +136,14 @@ def test_ports_make_a_table_of_yes_and_no() -> None:
     shown = run(SHOP, "--ports", "8080,53/udp", "--no-external").splitlines()
     assert shown == [
         "                                    1 2 3 4",
-        f"1 {PROMETHEUS} - . . a",
-        f"2 {API}              X - . a",
-        f"3 {DB}              X . - a",
-        f"4 {WEB}              X . . a",
+        f"1 {PROMETHEUS} - X X a",
+        f"2 {API}              . - X a",
+        f"3 {DB}              . X - a",
+        f"4 {WEB}              . X X a",
         "",
         "Rows send, columns receive.",
-        ". nothing",
-        "X TCP 8080; UDP 53",
+        "X nothing",
+        ". TCP 8080; UDP 53",
         "a TCP 8080",
     ]
 
@@ -267,14 +267,14 @@ def test_a_grid_of_signs() -> None:
     found = drawn(flows, [A, B, C])
     assert list(grid(found)) == [
         "             1 2 3 4",
-        "1 shop/a     - X . a",
-        "2 shop/b     . X . .",
-        "3 shop/c     b . - .",
-        "4 10.0.0.0/8 . . a .",
+        "1 shop/a     - . X a",
+        "2 shop/b     X . X X",
+        "3 shop/c     b X - X",
+        "4 10.0.0.0/8 X X a X",
         "",
         "Rows send, columns receive.",
-        ". nothing",
-        "X All",
+        "X nothing",
+        ". All",
         "a TCP 80",
         "b UDP",
     ]
@@ -286,19 +286,19 @@ def test_a_grid_of_many_has_its_numbers_upright() -> None:
     lines = list(grid(drawn([flow(many[0], many[11])], many)))
     assert lines[0] == " " * 30 + "1 1 1"
     assert lines[1] == " " * 11 + " 1 2 3 4 5 6 7 8 9 0 1 2"
-    assert lines[2] == " 1 shop/p00" + " -" + " ." * 10 + " X"
+    assert lines[2] == " 1 shop/p00" + " -" + " X" * 10 + " ."
 
 
 def test_what_nobody_asked_for_is_blank() -> None:
     found = drawn([flow(A, B)], [A, B, C], asked=[A])
-    assert list(grid(found))[1:4] == ["1 shop/a - X .", "2 shop/b .", "3 shop/c ."]
+    assert list(grid(found))[1:4] == ["1 shop/a - . X", "2 shop/b X", "3 shop/c X"]
 
 
 def test_too_many_kinds_of_traffic_share_a_sign() -> None:
     many = [peer(f"p{number:03}") for number in range(100)]
     found = drawn([flow(A, each, f"TCP {number}") for number, each in enumerate(many)], [A, *many])
-    assert set(found.signs().values()) == {"X", "x"}
-    assert list(grid(found))[-1] == "x something"
+    assert set(found.signs().values()) == {".", "~"}
+    assert list(grid(found))[-1] == "~ something"
 
 
 def test_both_families_of_a_pair_share_a_field() -> None:
@@ -327,7 +327,7 @@ def test_a_drawing_is_sound_and_says_what_fields_mean() -> None:
 
 def test_an_empty_picture() -> None:
     nothing = Matrix((), {})
-    assert list(grid(nothing))[-1] == ". nothing"
+    assert list(grid(nothing))[-1] == "X nothing"
     assert ET.fromstring("\n".join(svg(nothing))) is not None
 
 
