@@ -11,8 +11,12 @@
     pairs                   back to names: replicas folded, ranges joined
     connectivity, changes   what people ask: all of it, or what lies between two inputs
 
-It is the connection's first packet that counts, as in `felixpy.walk`, and so are what that takes for granted and what
-it does not understand. Nothing is sampled: within a piece all rules agree.
+It is a connection's first packet that counts. What `felixpy.walk` takes for granted or does not understand, holds here
+as well. Nothing is sampled: within a piece all rules agree, so what comes out is what a walk of every packet would say.
+
+No flows of their own are: what an endpoint or a machine sends to itself, which meets no rule; packets whose destination
+NAT rewrites (the addresses that it does so for are nobody's); second addresses of a pod, addresses of nodes besides
+the one they are reached by; port 0; and types of ICMP that open no connection, unless they are asked for.
 """
 
 from __future__ import annotations

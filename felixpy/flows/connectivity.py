@@ -82,9 +82,7 @@ class Connectivity:
     def parties_shown(self, *, hosts: bool | None = None) -> dict[int, Party]:
         with_hosts = self.side.has_hosts if hosts is None else hosts
         return {
-            position: party
-            for position, party in self.parties.items()
-            if with_hosts or party.identity.kind != "host"
+            position: party for position, party in self.parties.items() if with_hosts or party.identity.kind != "host"
         }
 
     def _sheet(

@@ -89,9 +89,7 @@ class Grid:
             return {}
         return minus(self._perhaps_let_in.get(position, {}), self._surely_let_in.get(position, {}))
 
-    def _row(
-        self, end: End, plain: Region, translated: Mapping[int, Region], let_in: Mapping[int, Region]
-    ) -> Region:
+    def _row(self, end: End, plain: Region, translated: Mapping[int, Region], let_in: Mapping[int, Region]) -> Region:
         """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
         settled = self.outside | end.here
         row: Region = {}

@@ -108,9 +108,7 @@ class View:
 class Lens:
     """One family on one side of a comparison, in one direction."""
 
-    def __init__(
-        self, space: TrafficSpace, directory: Directory, externals: Externals, direction: Direction
-    ) -> None:
+    def __init__(self, space: TrafficSpace, directory: Directory, externals: Externals, direction: Direction) -> None:
         self.space, self.direction = space, direction
         self._directory, self._externals = directory, externals
         self.everybody = sum_of(directory.owners.values()) | externals.mask

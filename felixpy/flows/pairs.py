@@ -154,9 +154,7 @@ class Pairs:
         """The peers in focus, those outside apart."""
         parts = ((sheet, part) for sheet in self.sheets for part in self._apart(sheet))
         outside = {
-            self._outside(sheet.space, part)
-            for sheet, part in parts
-            if part & focus.outside.get(sheet.space.family, 0)
+            self._outside(sheet.space, part) for sheet, part in parts if part & focus.outside.get(sheet.space.family, 0)
         }
         return outside | {unit.peer for unit in self.units if unit.bits & focus.endpoints}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import NamedTuple
 
 from felixpy.flows.lens import Direction, Factor, Lens, Line
@@ -188,9 +189,7 @@ class Crossing:
                 states = self._table(scene, chain, states, log, drops=drops, nat=table == "nat")
         return states
 
-    def _table(
-        self, scene: Scene, chain: ChainCode, states: States, log: _Log, *, drops: bool, nat: bool
-    ) -> States:
+    def _table(self, scene: Scene, chain: ChainCode, states: States, log: _Log, *, drops: bool, nat: bool) -> States:
         """What passes a table; of NAT's only the first packets of connections are asked."""
         passed: States = {}
         for tag, region in states.items():
@@ -256,19 +255,10 @@ def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:
 
 
 def _dropped_first(lens: Lens, chain: ChainCode) -> int:
-    """Traffic that a chain drops on its own, to anybody."""
+    """Traffic of some kinds that a chain drops to anybody, before it asks another chain."""
     found = 0
-    for line in _own_lines(lens, chain):
+    for line in takewhile(lambda line: not line.target, lens.view(chain).lines("")):
         if line.action == End("drop") and not (line.tags or line.tracked or line.factors or line.unknown):
             region = line.region or {}
             found |= sum_of(traffic for traffic, peers in region.items() if peers == lens.everybody)
     return found
-
-
-def _own_lines(lens: Lens, chain: ChainCode) -> Iterator[Line]:
-    """The rules up to the first that calls another chain or applies to everything: policy begins there, or ends."""
-    for line in lens.view(chain).lines(""):
-        unconditional = line.region is None and not (line.tags or line.tracked or line.factors or line.unknown)
-        if line.target or (unconditional and isinstance(line.action, End)):
-            return
-        yield line

@@ -366,9 +366,7 @@ STRANGE = ("-m time --timestart 10:00 -j DROP", "-m time --timestart 10:00 -j AC
 
 def with_strangers(dump: Dump, draw: random.Random) -> Dump:
     """The dump with a few rules in it that nobody understands."""
-    tables = {
-        family: {name: dict(table) for name, table in found.items()} for family, found in dump.tables.items()
-    }
+    tables = {family: {name: dict(table) for name, table in found.items()} for family, found in dump.tables.items()}
     for _ in range(3):
         table = draw.choice([*tables.values()])["filter"]
         old = table[draw.choice(sorted(table))]

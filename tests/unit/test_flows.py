@@ -296,6 +296,13 @@ def test_addresses_that_nat_rewrites_are_no_peers() -> None:
     assert "shop/web-1 => 0.0.0.0/0 : All" in shown
 
 
+def test_of_several_addresses_the_first_counts() -> None:
+    two = replace(WEB, addresses=("10.65.0.1", "10.65.0.77"))
+    for first, expected in (("10.65.0.1/32", ["All"]), ("10.65.0.77/32", [])):
+        shown = found(two, DB, for_db(allow(source=Side(nets=(first,))))).flows()
+        assert [str(flow.traffic) for flow in shown if str(flow.destination) == "shop/db-0"] == expected
+
+
 # --- dumps
 
 RULES = """*filter
@@ -341,6 +348,15 @@ def test_what_is_not_understood_is_named_and_counts_as_not_met(extra: str, words
     assert list(spelled(surveyed.unsure())) == ["0.0.0.0/0 => node1/cali1 : All but TCP 80"]
     (doubt,) = surveyed.doubts
     assert (doubt.node, doubt.words, doubt.place) == ("node1", words, "filter cali-tw-cali1 2")
+
+
+def test_discovery_of_neighbours_is_not_tracked() -> None:
+    rules = RULES.format("-m conntrack --ctstate UNTRACKED -j MARK --set-xmark 0x1/0x1").replace("-d 10.0.0.0/8 ", "")
+    surveyed = survey(Nodes(Compiler(Cluster()), dumps={"node1": read_dump({6: rules}, "")}))
+    assert list(spelled(surveyed.flows())) == [
+        "node1/cali1 => ::/0 : TCP",
+        "::/0 => node1/cali1 : TCP 80; ICMPv6 130,131,132,133,134,135,136,143",
+    ]
 
 
 def test_a_target_that_is_not_understood_may_take_packets_away() -> None:

@@ -34,9 +34,12 @@ SETS = """create nets hash:net family inet hashsize 1024 maxelem 65536
 add nets 10.0.0.0/8
 add nets 10.1.0.0/16 nomatch
 add nets 10.1.1.0/24
+add nets 10.65.0.0/24 nomatch
 add nets 10.65.0.2
 create ends hash:ip,port family inet
 add ends 10.65.0.1,tcp:80
+add ends 10.65.0.1,tcp:40000
+add ends 10.1.0.5,tcp:1024
 add ends 10.65.0.1,udp:53
 add ends 10.1.0.5,tcp:80
 add ends 10.65.0.2,icmp:8/0
