@@ -13,6 +13,8 @@ from felixpy.flows.flow import Flow, Peer
 NONE, ITSELF, WHOLE, SOME, UNASKED = "X", "-", ".", "~", " "
 """As in cyclonus' tables and those of ``felixpy lab probe``, a dot is what gets through."""
 
+READING = "Rows send, columns receive."
+
 SIGNS = (*ascii_lowercase.replace("x", ""), *ascii_uppercase.replace("X", ""))
 """What stands for traffic that is neither nothing nor everything, the most frequent first."""
 
@@ -88,7 +90,7 @@ def grid(found: Matrix) -> Iterator[str]:
         marks = (signs.get(found.cells.get((row, column), ""), found.blank(row, column)) for column in columns)
         yield (f"{row + 1:>{digits}} {peer!s:<{names}}" + "".join(f" {mark}" for mark in marks)).rstrip()
     yield ""
-    yield "Rows send, columns receive."
+    yield READING
     yield f"{NONE} nothing"
     used = set(found.cells.values())
     told = {sign: words for words, sign in signs.items() if words in used}
@@ -157,6 +159,7 @@ def svg(found: Matrix) -> Iterator[str]:
         yield f'<rect x="{left:.1f}" y="{y - 13}" width="{CELL - 1}" height="{CELL - 1}" fill="{_colour(sign)}"/>'
         yield f'<text class="w" x="{left + CELL / 2:.1f}" y="{y}">{sign}</text>'
         yield f'<text x="{left + CELL + 6:.1f}" y="{y}">{escape(words)}</text>'
+    yield f'<text x="{MARGIN}" y="{top + size + LINE}">{READING}</text>'
     yield "</svg>"
 
 
