@@ -73,19 +73,20 @@ class Compiler:
 
     def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:
         """What a node's rules depend on; see `felixpy.resolve`."""
-        config = self._config(node, settings)
+        config = self.config(node, settings)
         return resolve(self._shared_for(config), node, config, host or Host())
 
     def prepare(self, settings: Sequence[Setting] = ()) -> None:
         """Do once what all nodes have in common; for compiling many of them with these settings."""
-        for config in {self._config(node, settings) for node in self.cluster.node_names()}:
+        for config in {self.config(node, settings) for node in self.cluster.node_names()}:
             self._shared_for(config).prepare()
 
     def purpose(self, template: str) -> str:
         """What a template says about itself."""
         return self._renderer.purpose(template)
 
-    def _config(self, node: str, settings: Sequence[Setting]) -> Config:
+    def config(self, node: str, settings: Sequence[Setting] = ()) -> Config:
+        """The parameters in force on a node."""
         return configure(self.cluster, node, (*self.dialect.parameters, *settings))
 
     def _shared_for(self, config: Config) -> Shared:

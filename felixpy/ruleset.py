@@ -9,7 +9,7 @@ import itertools
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha224
 
@@ -172,6 +172,11 @@ class Ruleset:
     def findings(self) -> tuple[Problem, ...]:
         """Everything that compiling has to remark."""
         return (*self.assumed, *self.refused)
+
+    @property
+    def errors(self) -> list[Problem]:
+        """What is refused, for those who cannot go on with that."""
+        return [replace(problem, severity="error") for problem in self.refused]
 
     @cached_property
     def families(self) -> tuple[int, ...]:

@@ -33,15 +33,15 @@ class Goal:
 
     def compiled(self, compiler: Compiler, host: Host) -> Wanted:
         """The rules. Raises InputError for those that no kernel takes, UsageError where the node is not clear."""
-        from felixpy.compiler import configure, only_node
+        from felixpy.compiler import only_node
         from felixpy.dataplane.wanted import Wanted
 
         name = self.given.node or only_node(compiler.cluster)
         ruleset = compiler.compile(name, host, self.given.settings)
         if ruleset.refused:
-            raise InputError([replace(problem, severity="error") for problem in ruleset.refused])
+            raise InputError(ruleset.errors)
         invocation.warn(ruleset.findings, quiet=self.given.quiet)
-        mode = configure(compiler.cluster, name, self.given.settings).chain_insert_mode
+        mode = compiler.config(name, self.given.settings).chain_insert_mode
         return Wanted.of(ruleset, append=mode == "append")
 
     def interfaces(self, machine: Machine) -> Host:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import typer
 
 from felixpy.cli.given import MACHINE, Given, takes_manifests
@@ -24,9 +22,7 @@ def validate(given: Given) -> None:
     cluster = given.cluster
     names = [given.node] if given.node else cluster.node_names()
     refused = dict.fromkeys(
-        replace(problem, severity="error")
-        for name in names
-        for problem in given.compiler.compile(name, settings=given.settings).refused
+        problem for name in names for problem in given.compiler.compile(name, settings=given.settings).errors
     )
     if refused:
         raise InputError([*refused])

@@ -101,7 +101,8 @@ class Side:
     def _ruleset(self, name: str) -> Ruleset:
         if name not in self._rulesets:
             settings = (WITHOUT_IPV6, *self.nodes.settings) if self._used == {4} else self.nodes.settings
-            self._rulesets[name] = self.nodes.compiler.compile(name, self.nodes.hosts.get(name), settings)
+            compiled = self.nodes.compiled(name)
+            self._rulesets[name] = compiled or self.nodes.compiler.compile(name, self.nodes.hosts.get(name), settings)
         return self._rulesets[name]
 
     def text(self, name: str, family: int) -> NodeText:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 
-from felixpy.compiler import Compiler, configure
+from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dataplane.enforcer import Enforcer
 from felixpy.dataplane.tools import LOCK_SECONDS, Tools, choose, look
@@ -47,8 +47,8 @@ def compile_nodes(compiler: Compiler, layout: Layout, settings: Sequence[Setting
     found, refused = [], list[Problem]()
     for node in layout.built_nodes:
         ruleset = compiler.compile(node.name, _host(node), settings)
-        refused += [replace(problem, severity="error") for problem in ruleset.refused]
-        mode = configure(compiler.cluster, node.name, (*compiler.dialect.parameters, *settings)).chain_insert_mode
+        refused += ruleset.errors
+        mode = compiler.config(node.name, settings).chain_insert_mode
         found.append(NodeRules(node, ruleset, Wanted.of(ruleset, append=mode == "append")))
     if refused:
         raise InputError(list(dict.fromkeys(refused)))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
 
-from felixpy.compiler import Compiler, configure
+from felixpy.compiler import Compiler
 from felixpy.config import Config, Setting
 from felixpy.decode.rules import RuleIndex
 from felixpy.dump import Dump, read_dump
 from felixpy.model import Cluster, Host
+from felixpy.ruleset import Ruleset
 from felixpy.trace.addresses import AddressBook
 from felixpy.walk import Machine, Walker
 
@@ -63,8 +64,13 @@ class Nodes:
             self._known[name] = self._make(name)
         return self._known[name]
 
+    def compiled(self, name: str) -> Ruleset | None:
+        """What a node was compiled to, if that was done already."""
+        index = self._known[name].index if name in self._known else None
+        return index.ruleset if index else None
+
     def config(self, name: str) -> Config:
-        return configure(self.cluster, name, (*self.compiler.dialect.parameters, *self.settings))
+        return self.compiler.config(name, self.settings)
 
     def _make(self, name: str) -> NodeRules:
         known = name in self.cluster.node_names()

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from felixpy.compiler import Compiler, configure
+from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
 from felixpy.errors import Problem
@@ -66,7 +66,7 @@ class Node:
     @property
     def appends(self) -> bool:
         """Whether hooks stand below the rules of others (chainInsertMode Append)."""
-        return configure(self.compiler.cluster, self.name, self.settings).chain_insert_mode == "append"
+        return self.compiler.config(self.name, self.settings).chain_insert_mode == "append"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
