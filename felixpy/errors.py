@@ -46,6 +46,15 @@ def spell(path: Path) -> str:
     return text
 
 
+def many(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> many(1, "rule"), many(0, "rule")
+    ('1 rule', '0 rules')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One finding about the input: where, in which object, what is wrong, what to do."""

@@ -17,6 +17,7 @@ from felixpy.dataplane.setsync import SetChange
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction, transaction
 from felixpy.dataplane.wanted import Wanted
+from felixpy.errors import many
 from felixpy.ruleset import TABLES
 
 FAMILIES = (4, 6)
@@ -57,9 +58,9 @@ class Program(NamedTuple):
         """What it changes, in numbers."""
         sets = sum(len(change.sets) for change in self.fills) + len(self.stale_sets)
         chains = sum(len(change.chains) for change in self.tables)
-        parts = [_many(sets, "set")] if sets else []
+        parts = [many(sets, "set")] if sets else []
         if chains:
-            parts.append(f"{_many(chains, 'chain')} in {_many(len(self.tables), 'table')}")
+            parts.append(f"{many(chains, 'chain')} in {many(len(self.tables), 'table')}")
         return " and ".join(parts) or "nothing"
 
     def places(self, most: int = 4) -> Iterator[str]:
@@ -95,10 +96,6 @@ def shortened(names: Sequence[str], most: int) -> str:
     """
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def plan(state: State, wanted: Wanted, backend: str, spelling: Spelling = NO_SPELLING) -> Program:

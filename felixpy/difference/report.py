@@ -9,7 +9,7 @@ from felixpy.decode.legend import chain_prefix
 from felixpy.difference import RANKS, Difference, Group, Spread
 from felixpy.difference.chains import ChainChange
 from felixpy.difference.sets import SetChange
-from felixpy.errors import Place
+from felixpy.errors import Place, many
 from felixpy.flows.report import change_lines, change_rows, changes_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -34,15 +34,15 @@ def _rule_counts(found: Difference) -> Iterator[str]:
     changes = [change for chains in found.groups.values() for change in chains]
     signs = [rule.sign for change in changes for rule in change.rules]
     if signs:
-        chains = _count(len(changes), "chain")
-        yield f"{_count(signs.count('+'), 'rule')} added, {signs.count('-')} removed in {chains}"
+        chains = many(len(changes), "chain")
+        yield f"{many(signs.count('+'), 'rule')} added, {signs.count('-')} removed in {chains}"
     elif changes:
-        yield f"{_count(len(changes), 'chain')} changed"
+        yield f"{many(len(changes), 'chain')} changed"
     if found.sets:
-        yield f"{_count(len(found.sets), 'set')} changed"
+        yield f"{many(len(found.sets), 'set')} changed"
     for nodes, words in ((found.appeared, "new"), (found.vanished, "gone")):
         if nodes:
-            yield f"{_count(len(nodes), 'node')} {words}: {', '.join(nodes)}"
+            yield f"{many(len(nodes), 'node')} {words}: {', '.join(nodes)}"
 
 
 def _flow_counts(found: Difference) -> Iterator[str]:
@@ -50,16 +50,12 @@ def _flow_counts(found: Difference) -> Iterator[str]:
         return
     opened, closed = len(found.flows.opened), len(found.flows.closed)
     if opened or closed:
-        yield f"{_count(opened, 'flow')} opened, {closed} closed"
+        yield f"{many(opened, 'flow')} opened, {closed} closed"
     for peers, words in ((found.flows.appeared, "new"), (found.flows.vanished, "gone")):
         if peers:
-            yield f"{_count(len(peers), 'endpoint')} {words}"
+            yield f"{many(len(peers), 'endpoint')} {words}"
     if found.flows.same and found.rules_differ:
         yield FLOWS_ARE_EQUAL
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 # --- text
@@ -153,19 +149,19 @@ def _chain(
     group: Group, change: ChainChange, where: Spread, common: Sequence[str], *, verbose: bool
 ) -> Iterator[str]:
     told = verbose or change.kind == "changed" or group.rank < BOILERPLATE
-    size = "" if told and change.rules else f"  {_count(change.size, 'rule')}"
+    size = "" if told and change.rules else f"  {many(change.size, 'rule')}"
     yield f"  {SIGNS[change.kind]} {change.table} {change.chain}{size}{_where(where, common)}"
     if told:
         width = len(str(max((rule.number for rule in change.rules), default=0)))
         yield from (f"    {rule.sign} {rule.number:>{width}}  {rule.text}" for rule in change.rules)
     if change.rehashed:
-        yield f"      {_count(change.rehashed, 'rule')} below with nothing new but the hash"
+        yield f"      {many(change.rehashed, 'rule')} below with nothing new but the hash"
 
 
 def _set(
     change: SetChange, meaning: str, where: Spread, common: Sequence[str], *, verbose: bool
 ) -> Iterator[str]:
-    size = f"  {_count(change.size, 'member')}" if change.kind != "changed" else ""
+    size = f"  {many(change.size, 'member')}" if change.kind != "changed" else ""
     yield f"  {SIGNS[change.kind]} {change.name}{size}{_where(where._replace(families=(4, 6)), common)}"
     if meaning:
         yield f"      {meaning}"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from felixpy.errors import many
 from felixpy.lab import probing, serving
 from felixpy.lab.flows import Flow
 from felixpy.lab.lab import Lab, Report
@@ -57,15 +58,6 @@ def _changes(report: Report) -> Iterator[str]:
             yield f"{done} {named(names) if what == 'policy' else f'{many(len(names), what)} {named(names)}'}"
     if report.rewired and not (report.pods_added or report.pods_removed):
         yield "wired anew what was changed or gone"
-
-
-def many(number: int, noun: str) -> str:
-    """A number of things.
-
-    >>> many(1, "pod"), many(2, "pod")
-    ('1 pod', '2 pods')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def named(names: Sequence[str]) -> str:

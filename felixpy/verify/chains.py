@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from felixpy.dataplane.current import CurrentTable, Rule, Spelling
 from felixpy.dataplane.wanted import WantedTable
+from felixpy.errors import many
 from felixpy.verify.alignment import Pair, align
 from felixpy.verify.baseline import Damage, rule_line
-from felixpy.verify.finding import KINDS, Finding, many
+from felixpy.verify.finding import KINDS, Finding
 from felixpy.verify.wording import Saying, saying
 
 

@@ -10,11 +10,12 @@ from felixpy.dataplane.current import OWNED_CHAIN, CurrentTable, Spelling
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
 from felixpy.dataplane.wanted import Wanted
 from felixpy.dump import Dump, read_dump
+from felixpy.errors import many
 from felixpy.model import Host
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verify.baseline import Baseline, Damage
 from felixpy.verify.chains import Draft, TableView, compare_chains
-from felixpy.verify.finding import KINDS, Finding, many
+from felixpy.verify.finding import KINDS, Finding
 from felixpy.verify.hooks import compare_hooks
 from felixpy.verify.observed import Observed, has_felix
 from felixpy.verify.sets import compare_sets

@@ -121,12 +121,3 @@ class Finding:
         if self.kind.name in ("rule-replaced", "rule-extra") and self.there and not identity(self.there):
             return "it bears no hash, so it was not Felix that wrote it"
         return self.kind.meaning
-
-
-def many(number: int, noun: str) -> str:
-    """A number of things.
-
-    >>> many(1, "rule"), many(0, "rule")
-    ('1 rule', '0 rules')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from felixpy.errors import spell
+from felixpy.errors import many, spell
 from felixpy.verify import Verification
-from felixpy.verify.finding import Effect, Finding, Severity, many
+from felixpy.verify.finding import Effect, Finding, Severity
 from felixpy.verify.wording import without_hash
 
 EQUAL, DIFFERENT = "EQUAL", "DIFFERENT"

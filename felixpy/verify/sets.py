@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from felixpy.dataplane.current import SetState
 from felixpy.dump import SavedSet
+from felixpy.errors import many
 from felixpy.verify.baseline import Damage
 from felixpy.verify.chains import Draft
-from felixpy.verify.finding import KINDS, Finding, many
+from felixpy.verify.finding import KINDS, Finding
 
 
 def compare_sets(
