@@ -44,11 +44,9 @@ def decode(
     decoder = decoder_for(cluster, given.era, given.settings, nodes)
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
-        import json
-
         items = [meaning.json() for meaning in meanings]
         shown = {"apiVersion": "felixpy/v1", "kind": "MeaningList", "items": items}
-        invocation.emit(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+        invocation.emit_json(shown)
     else:
         from felixpy.cli.screen import page
 

@@ -67,28 +67,26 @@ def diff(
       felixpy diff shop/ shop/ --dialect-before v3.31    what an upgrade of Calico changes
     """
     from felixpy.cli.sides import nodes_of, read_sides
-    from felixpy.difference import difference
+    from felixpy.difference import difference, report
 
     first, second = read_sides(before, after, given)
     old = nodes_of(first, second, invocation.find_dialect(dialect_before) if dialect_before else given.era, given)
     new = nodes_of(second, first, given.era, given)
     both = rules == flows
     found = difference(old, new, [given.node] if given.node else None, rules=rules or both, flows=flows or both)
-    invocation.emit(_shown(found, output, summary=summary, verbose=verbose))
+    if output is Output.json:
+        invocation.emit_json(report.document(found))
+    else:
+        invocation.emit(_shown(found, markdown=output is not Output.text, summary=summary, verbose=verbose))
     if found.rules_differ or found.flows_differ:
         raise typer.Exit(1)
 
 
-def _shown(found: Difference, output: Output, *, summary: bool, verbose: bool) -> str:
+def _shown(found: Difference, *, markdown: bool, summary: bool, verbose: bool) -> str:
     from felixpy.difference import report
 
-    if output is Output.json:
-        import json
-
-        return json.dumps(report.document(found), indent=2, ensure_ascii=False) + "\n"
     if summary:
         return f"{report.summary(found)}\n"
-    markdown = output is not Output.text
     lines = report.markdown(found, verbose=verbose) if markdown else _coloured(report.text(found, verbose=verbose))
     return "".join(f"{line}\n" for line in lines)
 

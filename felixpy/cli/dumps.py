@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 import typer
 
-from felixpy.cli.target import Backend, Place, tools_of
+from felixpy.cli.target import Backend, live_place, tools_of
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ def one_place(netns: str | None, *, host: bool, rules: Sequence[str] | None, ips
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
     return bool(given)
-
-
-def live_place(netns: str | None) -> Place:
-    """A namespace, or this machine."""
-    return Place(netns, f"network namespace {netns}" if netns else "this machine")
 
 
 def read_live(netns: str | None, backend: Backend) -> tuple[Dump, Host]:

@@ -49,9 +49,7 @@ def explain(
 
     found = _found(Explainer(given.nodes(), namespace=namespace), kind, name)
     if output is Output.json:
-        import json
-
-        invocation.emit(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+        invocation.emit_json(document(found))
     else:
         invocation.emit(page(text(found, verbose=verbose)))
 

@@ -44,6 +44,13 @@ def emit(text: str) -> None:
     sys.stdout.flush()
 
 
+def emit_json(document: object) -> None:
+    """A document for programs goes to stdout."""
+    import json
+
+    emit(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
 def find_dialect(name: str) -> Dialect:
     """The dialect of that name, with or without a patch number (v3.32.1 is v3.32)."""
     from felixpy.dialects import DIALECTS

@@ -136,7 +136,7 @@ def list_(output: Format = Output.text) -> None:
             say(str(wrong))
     if output is Output.json:
         items = [status_document(one) for one in found]
-        _emit_json({"apiVersion": "felixpy/v1", "kind": "LabList", "items": items})
+        invocation.emit_json({"apiVersion": "felixpy/v1", "kind": "LabList", "items": items})
     elif found:
         invocation.emit(screen.page(listed(found), cut=True))
     else:
@@ -157,7 +157,7 @@ def status(name: Name = DEFAULT_NAME, output: Format = Output.text) -> None:
 
     found = _find(name)
     if output is Output.json:
-        _emit_json(status_document(found))
+        invocation.emit_json(status_document(found))
     else:
         invocation.emit(screen.page(lines(found), cut=True))
 
@@ -277,7 +277,7 @@ def _probe_one(
     flow = found.flow(source, destination, family=family, namespace=namespace)
     [outcome] = found.probe_many([flow])
     if output is Output.json:
-        _emit_json(verdict_document(flow, outcome))
+        invocation.emit_json(verdict_document(flow, outcome))
     else:
         invocation.emit(screen.page([verdict(flow, outcome)]))
     if expect and (expect is Expected.allow) != outcome.allowed:
@@ -296,7 +296,7 @@ def _show_tables(tables: Iterable[Table], output: Output) -> None:
     from felixpy.lab.tables import document, text
 
     if output is Output.json:
-        _emit_json(document(tables))
+        invocation.emit_json(document(tables))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     invocation.emit("\n".join("".join(f"{line}\n" for line in text(table, width)) for table in tables))
@@ -374,9 +374,3 @@ def _become(found: Lab, party: str, namespace: str, words: Sequence[str]) -> NoR
     from felixpy.lab.wiring import become
 
     become(found.space(party, namespace=namespace), words)
-
-
-def _emit_json(document: dict[str, Any]) -> None:
-    import json
-
-    invocation.emit(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -11,13 +11,12 @@ from felixpy.cli.confirmation import interruptible
 from felixpy.cli.given import Given
 from felixpy.cli.target import say
 from felixpy.errors import UsageError
+from felixpy.revisions import is_revision
 
 if TYPE_CHECKING:
     from felixpy.lab import Lab
     from felixpy.lab.state import Inputs
     from felixpy.model import Cluster, PolicyKey
-
-REVISION = "git:"
 
 
 def inputs_of(given: Given) -> Inputs:
@@ -39,7 +38,7 @@ def inputs_of(given: Given) -> Inputs:
 def given_of(inputs: Inputs, *, quiet: bool) -> Given:
     """The way back. Raises UsageError for what can be read only once, such as standard input."""
     for path in inputs.paths:
-        if not path.startswith(REVISION) and not Path(path).is_file() and not Path(path).is_dir():
+        if not is_revision(path) and not Path(path).is_file() and not Path(path).is_dir():
             what = "standard input" if path == "-" else path
             raise UsageError(f"the lab was made from {what}, which cannot be read again; felixpy lab up makes it anew")
     return Given(
@@ -57,7 +56,7 @@ def given_of(inputs: Inputs, *, quiet: bool) -> Given:
 
 def absolute(path: str) -> str:
     """A path that means the same wherever the next command is called."""
-    return path if path == "-" or path.startswith(REVISION) else str(Path(path).absolute())
+    return path if path == "-" or is_revision(path) else str(Path(path).absolute())
 
 
 def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int, *, unasked: bool = False) -> Lab:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from felixpy.model import Cluster
     from felixpy.trace.nodes import Nodes
 
-MANIFESTS = (".yaml", ".yml", ".json")
 SAVED = ".save"
 """How the files that ``felixpy render --output-dir`` writes for comparing end; their twins end otherwise."""
 
@@ -68,7 +67,9 @@ def _dumps(path: Path) -> Iterator[tuple[str, Dump]]:
 
 
 def _saved_below(folder: Path) -> Dump | None:
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in MANIFESTS]
+    from felixpy.manifests.files import SUFFIXES
+
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SUFFIXES]
     return _saved([file for file in files if file.suffix == SAVED] or files)
 
 

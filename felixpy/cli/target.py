@@ -69,6 +69,11 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
             f"where? felixpy {command} needs --netns NAME for a network namespace or --host for this machine itself; "
             "felixpy lab down takes a lab away"
         )
+    return live_place(netns)
+
+
+def live_place(netns: str | None) -> Place:
+    """A namespace, or this machine."""
     return Place(netns, f"network namespace {netns}" if netns else "this machine")
 
 
@@ -78,7 +83,7 @@ def lab_or_nothing() -> Place:
     from felixpy.lab.state import exists
 
     if exists(DEFAULT_NAME):
-        return Place(DEFAULT_NAME, f"network namespace {DEFAULT_NAME}")
+        return live_place(DEFAULT_NAME)
     return Place(None, "an empty network namespace", fresh=True)
 
 

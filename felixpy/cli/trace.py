@@ -118,9 +118,7 @@ def trace(
     home = given.node or (next(iter(nodes.dumps)) if nodes.dumps else "")
     found = Tracer(nodes, node=home, namespace=namespace).trace(question)
     if output is Output.json:
-        import json
-
-        invocation.emit(json.dumps(document(found, verbose=verbose), indent=2, ensure_ascii=False) + "\n")
+        invocation.emit_json(document(found, verbose=verbose))
     else:
         invocation.emit(page(text(found, verbose=verbose), cut=verbose))
     if expect and (expect is Expected.allow) != found.allowed:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, SetDump, likely_node, live_place, one_place, read_saved
+from felixpy.cli.dumps import Dumps, SetDump, likely_node, one_place, read_saved
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
-from felixpy.cli.target import Backend, BackendName, Netns, OnHost
+from felixpy.cli.target import Backend, BackendName, Netns, OnHost, live_place
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def verify(
         found = compare(observed, Node(name=name, compiler=compiler, host=described, settings=given.settings))
     invocation.warn(found.warnings, quiet=given.quiet)
     if output is Output.json:
-        import json
-
-        invocation.emit(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+        invocation.emit_json(document(found))
     else:
         from felixpy.cli.screen import page
 

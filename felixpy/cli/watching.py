@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from felixpy.cli.target import Backend, Place, enforce, say, tools_of
 from felixpy.errors import FelixpyError, InputError, UsageError
+from felixpy.revisions import is_revision
 
 if TYPE_CHECKING:
     from felixpy.cli.goal import Goal
@@ -45,7 +46,7 @@ def check_paths(paths: Sequence[str]) -> None:
     """Raise UsageError for what can be read only once, or never changes."""
     for name in paths:
         path = Path(name)
-        if name.startswith("git:"):
+        if is_revision(name):
             raise UsageError(f"--watch {name}: a revision does not change; watch the files themselves")
         if name == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
             raise UsageError(f"--watch {name}: only files and folders can be read again when they change")
