@@ -80,6 +80,18 @@ def identity(text: str) -> str:
     return found[1] if found else ""
 
 
+_HASH_COMMENT = re.compile(r'-m comment --comment "?cali:[\w-]{16}"?(?: |$)', re.ASCII)
+
+
+def without_hash(text: str) -> str:
+    """A rule's text without the comment that bears Felix's hash.
+
+    >>> without_hash('-p tcp -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD')
+    '-p tcp -j cali-FORWARD'
+    """
+    return _HASH_COMMENT.sub("", text, count=1).strip()
+
+
 @dataclass(eq=False)
 class Chain:
     """A chain: the policy of a kernel chain ("" for others) and its rules, parsed when they are first asked for."""

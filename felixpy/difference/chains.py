@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
-from felixpy.dump import Chain, Table, identity
+from felixpy.dump import Chain, Table, identity, without_hash
 
 Kind = Literal["added", "removed", "changed"]
 
 OURS = "cali-"
 """What the names of Felix's chains begin with."""
-
-_HASH_COMMENT = re.compile(r'-m comment --comment "?cali:[\w-]{16}"? ?', re.ASCII)
 
 
 class RuleChange(NamedTuple):
@@ -64,7 +61,7 @@ def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, for
         kind = "removed"
     elif before == after:
         return None
-    old_texts, new_texts = ([_HASH_COMMENT.sub("", text, count=1) for text in texts] for texts in (before, after))
+    old_texts, new_texts = (list(map(without_hash, texts)) for texts in (before, after))
     rules, kept = _compare_texts(old_texts, new_texts)
     rehashed = sum(identity(before[i]) != identity(after[j]) for i, j in kept)
     size = len(before if kind == "removed" else after)

@@ -5,13 +5,12 @@ Chains are the same if their rules are, hashes left aside, and so are the chains
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
-from felixpy.dump import Dump, SavedSet, parse_rule
+from felixpy.dump import Chain, Dump, SavedSet, parse_rule, without_hash
 from felixpy.errors import UsageError
 from felixpy.flows.criteria import Listed, Terms, read_terms
 from felixpy.flows.peers import Layer, Layers
@@ -53,14 +52,11 @@ def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
     return NodeText(tables, sets)
 
 
-_HASH = re.compile(r'-m comment --comment "?cali:[\w-]{16}"? ?')
-
-
 def of_dump(dump: Dump, family: int) -> NodeText:
     """Rules that were saved on a node."""
     tables = {
         name: {
-            chain.name: ChainText(chain.policy, tuple(_body(text, chain.name) for _, text in chain.lines))
+            chain.name: ChainText(chain.policy, tuple(_bodies(chain)))
             for chain in table.values()
         }
         for name, table in dump.tables.get(family, {}).items()
@@ -68,8 +64,9 @@ def of_dump(dump: Dump, family: int) -> NodeText:
     return NodeText(tables, dump.sets)
 
 
-def _body(text: str, chain: str) -> str:
-    return _HASH.sub("", text[len(f"-A {chain}") :].strip(), count=1)
+def _bodies(chain: Chain) -> Iterator[str]:
+    start = len(f"-A {chain.name}")
+    return (without_hash(text[start:]) for _, text in chain.lines)
 
 
 class SetCode:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from felixpy.dump import without_hash
 from felixpy.errors import many, spell
 from felixpy.verify import Verification
 from felixpy.verify.finding import Effect, Finding, Severity
-from felixpy.verify.wording import without_hash
 
 EQUAL, DIFFERENT = "EQUAL", "DIFFERENT"
 

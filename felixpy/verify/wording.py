@@ -7,19 +7,15 @@ rules say the same if their `Saying` is equal. Rules of others are read as well,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from felixpy.dump import CORE, Match, Option, Rule, parse_rule
+from felixpy.dump import CORE, Match, Option, Rule, parse_rule, without_hash
 from felixpy.errors import FelixpyError
 from felixpy.walk.matches import ICMP_NAMES, mark_and_mask
 from felixpy.walk.packet import protocol_number
-
-HASH = re.compile(r'-m comment --comment "?cali:[\w-]{16}"?(?: |$)', re.ASCII)
-"""The comment with Felix's hash of the rule."""
 
 ALIASES: Mapping[str, str | int] = {"ipv4": 4, "ospfigp": 89, "icmp6": 58, "ip": 0, "hopopt": 0}
 """Names of protocols that Debian spells otherwise."""
@@ -51,15 +47,6 @@ class Saying(NamedTuple):
     target: str
     goto: bool
     arguments: frozenset[tuple[object, ...]]
-
-
-def without_hash(text: str) -> str:
-    """A rule's text without the comment that bears Felix's hash.
-
-    >>> without_hash('-p tcp -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD')
-    '-p tcp -j cali-FORWARD'
-    """
-    return HASH.sub("", text, count=1).strip()
 
 
 @lru_cache(maxsize=1 << 16)
