@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 import felixpy
 from felixpy.cli import run
 from felixpy.errors import InputError
+from tests.commands import caller
 from tests.conformance.recordings import ROOT
 
 SHOP = ROOT / "k8s" / "shop-three-tiers"
@@ -23,26 +23,10 @@ INVALID = ROOT / "invalid"
 HOST = ROOT / "host" / "hep-named-interface-with-policy"
 
 
-class Answer:
-    """What a command said and how it ended."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
 def felixpy_(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Runs a command in this process, without the FELIX_* variables of the machine."""
-    for name in [*os.environ]:
-        if name.startswith("FELIX"):
-            monkeypatch.delenv(name)
-
-    def call(*arguments: object) -> Answer:
-        status = run([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Answer(status, said.out, said.err)
-
-    return call
+    return caller(capsys, monkeypatch)
 
 
 def recorded(case: Path, name: str) -> str:

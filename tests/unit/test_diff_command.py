@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from felixpy.cli import run
+from tests.commands import caller
 from tests.conformance.recordings import ROOT
 
 CASE = ROOT / "transitions" / "04-rule-changed-in-the-middle"
@@ -20,23 +20,9 @@ SHOP = ROOT.parent / "demo" / "shop"
 PULL_REQUEST = ROOT.parent / "demo" / "pull-request"
 
 
-class Answer:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
 def diff(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    for name in [*os.environ]:
-        if name.startswith("FELIX"):
-            monkeypatch.delenv(name)
-
-    def call(*arguments: object) -> Answer:
-        status = run(["diff", *map(str, arguments)])
-        said = capsys.readouterr()
-        return Answer(status, said.out, said.err)
-
-    return call
+    return caller(capsys, monkeypatch, "diff")
 
 
 @pytest.fixture

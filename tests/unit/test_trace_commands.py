@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from felixpy.cli.annotate import annotate
 from felixpy.cli.decode import decode
 from felixpy.cli.screen import fitted
 from felixpy.cli.trace import trace
 from felixpy.errors import FelixpyError
+from tests.commands import output_of
 from tests.conformance.recordings import ROOT
 
 FOLDER = ROOT / "seeds" / "catfacts-facts-denied"
@@ -27,13 +28,7 @@ app.command("decode")(decode)
 app.command("annotate")(annotate)
 
 
-def run(*arguments: str, stdin: str = "", status: int = 0) -> str:
-    """The output of a command that ends with a status."""
-    result = CliRunner().invoke(app, arguments, input=stdin)
-    if isinstance(result.exception, FelixpyError):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result.stdout
+run = partial(output_of, app)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from felixpy.cli.explain import explain
 from felixpy.cli.screen import fitted, page
 from felixpy.cli.verify import verify
 from felixpy.errors import FelixpyError, InputError, UsageError
+from tests.commands import output_of
 from tests.conformance.recordings import ROOT
 
 FOLDER = ROOT / "seeds" / "catfacts-facts-denied"
@@ -25,13 +27,7 @@ app.command("verify")(verify)
 app.command("explain")(explain)
 
 
-def run(*arguments: str, stdin: str = "", status: int = 0) -> str:
-    """The output of a command that ends with a status."""
-    result = CliRunner().invoke(app, arguments, input=stdin)
-    if isinstance(result.exception, FelixpyError):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result.stdout
+run = partial(output_of, app)
 
 
 @pytest.fixture(autouse=True)
