@@ -22,9 +22,7 @@ class Answer(NamedTuple):
     err: str
 
 
-def caller(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *head: str
-) -> Callable[..., Answer]:
+def caller(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *head: str) -> Callable[..., Answer]:
     """Runs ``felixpy`` with some words and those of each call, without the FELIX_* variables of the machine."""
     for name in [*os.environ]:
         if name.startswith("FELIX"):

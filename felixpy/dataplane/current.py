@@ -190,7 +190,7 @@ class SetState:
 
 
 _WITH_VALUE = {"family", "maxelem", "hashsize", "bucketsize", "initval", "timeout", "netmask", "markmask", "range"}
-_CHOSEN_BY_KERNEL = {"hashsize", "bucketsize", "initval"}
+CHOSEN_BY_KERNEL = {"hashsize", "bucketsize", "initval"}
 
 
 def read_sets(text: str) -> dict[str, SetState]:
@@ -219,7 +219,7 @@ def _read_set(name: str, header: str, members: Iterable[str]) -> SetState:
     options = {word: next(words, "") if word in _WITH_VALUE else "" for word in words}
     family = 6 if options.pop("family", "inet") == "inet6" else 4
     max_size = int(options.pop("maxelem", "0"))
-    return SetState(name, kind, family, max_size, frozenset(members), plain=options.keys() <= _CHOSEN_BY_KERNEL)
+    return SetState(name, kind, family, max_size, frozenset(members), plain=options.keys() <= CHOSEN_BY_KERNEL)
 
 
 class State(NamedTuple):

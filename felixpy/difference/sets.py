@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from felixpy.dataplane.current import CHOSEN_BY_KERNEL
 from felixpy.difference.chains import Kind
 from felixpy.dump import SavedSet
 
@@ -28,9 +29,6 @@ class SetChange(NamedTuple):
     @property
     def family(self) -> int:
         return 6 if self.name.startswith("cali6") else 4
-
-
-CHOSEN_BY_KERNEL = frozenset({"hashsize", "bucketsize", "initval"})
 
 
 def compare_sets(
