@@ -27,7 +27,8 @@ $(LOCKED): requirements.lock
 	@tools/system.sh python
 	@echo "felixpy: making the environment $(VENV)" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip check --quiet
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml
