@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from felixpy.config import Config, Setting, build
 from felixpy.dialects import V3_32, Dialect
+from felixpy.effective import configure, data_plane
 from felixpy.errors import InputError, Path, Problem, UsageError
 from felixpy.hosts import ALL_INTERFACES
-from felixpy.model import Cluster, Configuration, Host
+from felixpy.model import Cluster, DataPlane, Host
 from felixpy.plan import Planner
 from felixpy.plan.facts import RuleContext
 from felixpy.refusals import refusals
 from felixpy.render import Renderer
 from felixpy.resolve import Resolution, Shared, resolve
 from felixpy.ruleset import Ruleset
-from felixpy.selector import matches, parse
 
 
 def compile(
@@ -49,9 +49,12 @@ def only_node(cluster: Cluster) -> str:
 
 
 def interface_prefix(settings: Sequence[Setting]) -> str:
-    """What pods' interface names begin with: Felix's environment decides that, never a FelixConfiguration."""
+    """What pods' interface names begin with according to `settings`, "" if they do not say.
+
+    Felix's environment decides that, never a FelixConfiguration.
+    """
     strongest = next((s for s in settings if s.name.lower() == "interfaceprefix" and not s.by_field), None)
-    return build([strongest] if strongest else []).interface_prefixes[0]
+    return build([strongest]).interface_prefixes[0] if strongest else ""
 
 
 class Compiler:
@@ -88,6 +91,10 @@ class Compiler:
     def config(self, node: str, settings: Sequence[Setting] = ()) -> Config:
         """The parameters in force on a node."""
         return configure(self.cluster, node, (*self.dialect.parameters, *settings))
+
+    def data_plane(self, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
+        """How Felix programs a node according to the input."""
+        return data_plane(self.cluster, node, (*self.dialect.parameters, *settings))
 
     def _shared_for(self, config: Config) -> Shared:
         key = (config.source_spoofing == "Any", config.suppresses_overlaps)
@@ -136,23 +143,3 @@ def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
             hint="say what the machine has with --interface, --host-file or --live",
             severity="warning",
         )
-
-
-def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> Config:
-    """The parameters in force on a node."""
-    return build([*settings, *_layers(cluster, node)])
-
-
-def _layers(cluster: Cluster, node: str) -> Iterator[Setting]:
-    """Settings of the FelixConfigurations that count on a node, the strongest first."""
-    by_name = {configuration.name: configuration for configuration in cluster.configurations}
-    found = cluster.nodes.get(node)
-    labels = found.labels if found else {}
-    scoped = [c for c in cluster.configurations if c.node_selector and matches(parse(c.node_selector), labels)]
-    oldest = sorted(scoped, key=lambda configuration: (configuration.created, configuration.name))[:1]
-    layers: list[Configuration | None] = [by_name.get(f"node.{node}"), *oldest, by_name.get("default")]
-    for layer in layers:
-        if layer:
-            yield from (Setting(name, value) for name, value in layer.annotations.items())
-            yield from (Setting(name, value, by_field=True) for name, value in layer.values.items())
-    yield Setting("ClusterType", cluster.cluster_type)

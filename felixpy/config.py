@@ -137,6 +137,9 @@ class Config:
         "Disabled keeps members of sets that another member covers",
         field="nftablesMode",
     )
+    bpf_enabled: bool = parameter(
+        "BPFEnabled", read.flag, False, "the eBPF data plane, whose rules felixpy does not draw", field="bpfEnabled"
+    )
     feature_override: tuple[tuple[str, str], ...] = parameter(
         "FeatureDetectOverride",
         read.overrides,
@@ -172,18 +175,10 @@ class Config:
     )
     # --- encapsulation
     ipip_enabled: bool | None = parameter(
-        "IpInIpEnabled",
-        read.flag,
-        None,
-        "IPIP rules, whatever the pools say",
-        field="ipipEnabled",
+        "IpInIpEnabled", read.flag, None, "IPIP rules, whatever the pools say", field="ipipEnabled"
     )
     vxlan_enabled: bool | None = parameter(
-        "VXLANEnabled",
-        read.flag,
-        None,
-        "IPv4 VXLAN rules, whatever the pools say",
-        field="vxlanEnabled",
+        "VXLANEnabled", read.flag, None, "IPv4 VXLAN rules, whatever the pools say", field="vxlanEnabled"
     )
     vxlan_port: int = parameter("VXLANPort", PORT, 4789, "the port in VXLAN rules", field="vxlanPort")
     ipip_tunnel: str = parameter(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from felixpy.errors import Path, Place, Problem
 
@@ -300,6 +300,39 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """A value that the input states outside Calico's own configuration, and where.
+
+    `name` is a Felix parameter or what else the value is for, `by` the object as people call it, such as
+    ``DaemonSet kube-system/calico-node``. `node` is "" where it holds for every node.
+    """
+
+    name: str
+    value: str
+    by: str
+    source: Source
+    path: Path = ()
+    node: str = ""
+
+
+DataPlaneKind = Literal["iptables", "nftables", "bpf"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPlane:
+    """How Felix programs a node, why, and where the input says so (None where it is Felix's default).
+
+    `reason` follows the object's name: "spec.bpfEnabled is true".
+    """
+
+    kind: DataPlaneKind
+    reason: str
+    by: str = ""
+    place: Place | None = None
+    path: Path = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The machine that a node runs on: its network interfaces with their addresses as CIDRs, loopback left out.
 
@@ -331,6 +364,14 @@ class Cluster:
     """``clusterType`` of the ClusterInformation."""
     service_cidrs: tuple[str, ...] = ()
     """Cluster, external and load balancer CIDRs of the BGPConfiguration."""
+    environment: tuple[Stated, ...] = ()
+    """Variables ``FELIX_<NAME>`` of calico-node's containers, by parameter: they beat every FelixConfiguration."""
+    operator: tuple[Stated, ...] = ()
+    """Parameters that the operator writes into the FelixConfiguration ``default`` because an Installation asks."""
+    kube_proxy_mode: Stated | None = None
+    """iptables, ipvs or nftables; None where the input does not say."""
+    calico_version: Stated | None = None
+    """The release that the ClusterInformation or the Installation's status names, such as ``v3.32.1``."""
     warnings: tuple[Problem, ...] = ()
     """What loading found odd but usable: skipped kinds, unknown fields, objects that had to be assumed."""
     where: Callable[[Source, Path], Place] = _unknown_place

@@ -25,7 +25,7 @@ LAYERS = [
     {"model"},
     {"selector"},
     {"manifests", "verdict", "labels", "dialects"},
-    {"ipsets"},
+    {"ipsets", "effective"},
     {"rules", "nodesets", "hosts"},
     {"resolve"},
     {"match"},

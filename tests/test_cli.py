@@ -275,3 +275,18 @@ def test_the_python_api_raises_what_the_command_prints() -> None:
     with pytest.raises(InputError) as caught:
         felixpy.load([INVALID / "action-missing" / "manifests.yaml"])
     assert "spec.ingress[0].action: required field is missing" in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["render", "validate", "matrix"])
+def test_another_data_plane_is_told_unless_the_rules_are_asked_for(felixpy_, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "felix.yaml"
+    path.write_text(
+        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\nspec:\n"
+        "  bpfEnabled: true\n---\napiVersion: v1\nkind: Node\nmetadata: {name: node1}\n"
+    )
+    told, asked = felixpy_(command, path), felixpy_(command, path, "--dataplane", "iptables")
+    assert told.status == asked.status
+    expected = "felix.yaml:5:15: warning: FelixConfiguration default: bpfEnabled is true, so Felix uses its eBPF"
+    assert expected in told.err
+    assert "eBPF" not in asked.err
+    assert felixpy_(command, path, "--dataplane", "ebpf").status == 2

@@ -57,9 +57,10 @@ def decode(
 
 def decoder_for(cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str]) -> Decoder:
     """A decoder that compiles nodes, in this and in other dialects, as far as names ask for it."""
-    from felixpy.compiler import Compiler, configure
+    from felixpy.compiler import Compiler
     from felixpy.decode import Decoder
     from felixpy.dialects import DIALECTS
+    from felixpy.effective import configure
     from felixpy.plan.facts import RuleContext
 
     def compiled(compiler: Compiler) -> Iterator[Ruleset]:

@@ -37,6 +37,7 @@ class Given:
     filename: Sequence[str] | None = None
     node: str | None = None
     dialect: str = "v3.32"
+    dataplane: str | None = None
     set_: Sequence[str] | None = None
     interface: Sequence[str] | None = None
     host_file: Path | None = None
@@ -67,7 +68,7 @@ class Given:
 
     def read(self, paths: Sequence[str]) -> Cluster:
         """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
-        return invocation.load_cluster(
+        cluster = invocation.load_cluster(
             paths,
             settings=self.settings,
             node=self.node,
@@ -75,12 +76,18 @@ class Given:
             strict=self.strict,
             quiet=self.quiet,
         )
+        if not self.dataplane:
+            nodes = [self.node] if self.node else cluster.node_names()
+            settings = (*self.era.parameters, *self.settings)
+            invocation.warn(invocation.other_data_planes(cluster, nodes, settings), quiet=self.quiet)
+        return cluster
 
     @cached_property
     def cluster(self) -> Cluster:
         """The manifests that were given, those of this folder if none were."""
         # Bad options are told before bad manifests: that is the quicker answer.
         _ = self.settings, self.host, self.era
+        invocation.check_data_plane(self.dataplane)
         return self.read(self.files)
 
     @cached_property
@@ -138,6 +145,7 @@ DECLARED: dict[str, Any] = {
     "filename": options.Filenames,
     "node": options.NodeName,
     "dialect": options.DialectName,
+    "dataplane": options.DataPlaneName,
     "set_": options.Settings,
     "interface": options.Interfaces,
     "host_file": options.HostFile,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from felixpy.errors import Problem, UsageError
+from felixpy.errors import Place, Problem, UsageError
 
 if TYPE_CHECKING:
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
-    from felixpy.model import Cluster, Host
+    from felixpy.model import Cluster, DataPlane, Host
 
 ENVIRONMENT_PREFIX = "FELIX_"
 
@@ -36,6 +36,42 @@ def load_cluster(
     cluster = load(paths, node=node, expand=not no_expand, strict=strict, interface_prefix=interface_prefix(settings))
     warn(cluster.warnings, quiet=quiet)
     return cluster
+
+
+DATA_PLANES = ("iptables",)
+"""Those whose rules felixpy draws."""
+
+
+def check_data_plane(name: str | None) -> None:
+    """Raises UsageError for a data plane whose rules are not drawn."""
+    if name is not None and name not in DATA_PLANES:
+        raise UsageError(f"--dataplane {name}: unknown; there is {', '.join(DATA_PLANES)}")
+
+
+def other_data_planes(cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting]) -> Iterator[Problem]:
+    """A warning for each reason why nodes do not run the rules that felixpy draws."""
+    from felixpy.effective import data_plane
+
+    found: dict[DataPlane, list[str]] = {}
+    for node in nodes or [""]:
+        plane = data_plane(cluster, node, settings)
+        if plane.kind not in DATA_PLANES:
+            found.setdefault(plane, []).append(node)
+    for plane, names in found.items():
+        where = "every node" if len(names) == len(nodes or [""]) else f"{names[0]} and {len(names) - 1} more nodes"
+        where = names[0] if len(names) == 1 and names[0] else where
+        told = f"{plane.by}: {plane.reason}" if plane.place is None and plane.by else plane.reason
+        yield Problem(
+            place=plane.place or Place("command line"),
+            subject=plane.by if plane.place else "",
+            reason=f"{told}, so Felix uses its {NAMES[plane.kind]} data plane on {where}; "
+            "the iptables rules that felixpy shows are not what such a node runs",
+            hint="--dataplane iptables says that they are meant",
+            severity="warning",
+        )
+
+
+NAMES = {"bpf": "eBPF", "nftables": "nftables"}
 
 
 def emit(text: str) -> None:

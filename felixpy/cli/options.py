@@ -26,6 +26,12 @@ NoExpand = Annotated[
 DialectName = Annotated[
     str, typer.Option("--dialect", metavar="NAME", help="The era of Felix, such as v3.32; see `felixpy templates`.")
 ]
+DataPlaneName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--dataplane", metavar="NAME", help="The rules of this data plane (iptables), whatever the input chooses."
+    ),
+]
 Settings = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

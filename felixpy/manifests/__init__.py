@@ -26,7 +26,7 @@ def load(
     node: str | None = None,
     expand: bool = True,
     strict: bool = False,
-    interface_prefix: str = "cali",
+    interface_prefix: str = "",
     stdin: TextIO | None = None,
 ) -> Cluster:
     """Read manifests and say what they mean to Felix.
@@ -34,7 +34,8 @@ def load(
     `paths` are files, directories (searched for .yaml, .yml and .json) and "-" for `stdin`; none at all means the
     current directory. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
     on `node`. Unknown fields, and namespaces and service accounts that had to be assumed, are warnings, with `strict`
-    errors. Names of pods' interfaces begin with `interface_prefix`.
+    errors. Names of pods' interfaces begin with `interface_prefix`, else with what the
+    environment of calico-node in the input says, else with ``cali``.
 
     Raises InputError with everything that was found, warnings included, when anything is an error. Otherwise the
     warnings are in the cluster.

@@ -11,6 +11,7 @@ from felixpy.errors import Path, Place, Problem, sort_problems
 from felixpy.manifests import automatic, calico, networks
 from felixpy.manifests.documents import Document
 from felixpy.manifests.findings import Finding, shown
+from felixpy.manifests.installation import Installed
 from felixpy.manifests.kinds import Key
 from felixpy.manifests.pods import address_path
 from felixpy.model import Cluster, HostEndpoint, Source
@@ -71,7 +72,9 @@ class Parts:
                     reason = f"{shown(name)}: there is no such profile; Felix takes one that denies everything"
                     yield key, Finding(("spec", "profiles", index), reason, severity="warning")
 
-    def cluster(self, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
+    def cluster(
+        self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]
+    ) -> Cluster:
         def part(name: str) -> Iterator[Any]:
             return (converted for _, converted in self._pairs[name])
 
@@ -89,6 +92,10 @@ class Parts:
             configurations=tuple(part("configurations")),
             cluster_type="".join(part("cluster_type")),
             service_cidrs=tuple(cidr for cidrs in part("service_cidrs") for cidr in cidrs),
+            environment=tuple(found.environment),
+            operator=tuple(found.operator),
+            kube_proxy_mode=found.kube_proxy_mode,
+            calico_version=found.calico_version,
             warnings=tuple(sort_problems(problem for problem in problems if problem.severity == "warning")),
             where=where,
         )

@@ -12,14 +12,18 @@ from typing import Any, TextIO
 from felixpy.errors import InputError, Path, Place, Problem
 from felixpy.manifests import assembly, storage, strangers
 from felixpy.manifests.assumptions import assume
-from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read
+from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read, subject
 from felixpy.manifests.findings import Finding, Ignored
+from felixpy.manifests.installation import Installed, installed
 from felixpy.manifests.kinds import STORED, Key, Kind, known
 from felixpy.manifests.owners import Owners
 from felixpy.manifests.pods import Pods, absence
 from felixpy.manifests.positions import locate
 from felixpy.manifests.workloads import expand
 from felixpy.model import Cluster, Source
+
+DEFAULT_PREFIX = "cali"
+"""What names of pods' interfaces begin with unless Felix's environment says something else."""
 
 _TOLD = 3
 """How many pods of one sort a warning names."""
@@ -42,7 +46,7 @@ class Places:
 class Loading:
     """What was read, and everything that there is to say about it."""
 
-    def __init__(self, *, strict: bool, interface_prefix: str) -> None:
+    def __init__(self, *, strict: bool, interface_prefix: str = "") -> None:
         self.strict, self.interface_prefix = strict, interface_prefix
         self.reading = Reading()
         self.places = Places({})
@@ -51,6 +55,7 @@ class Loading:
         self.refused: set[Key] = set()
         self.told: set[tuple[Source, Finding]] = set()
         self.skipped: dict[str, list[Source]] = defaultdict(list)
+        self.found = Installed()
 
     def load(
         self, paths: Sequence[str | os.PathLike[str]], *, node: str | None, expanding: bool, stdin: TextIO | None
@@ -61,6 +66,7 @@ class Loading:
             self.places = Places(self.reading.texts)
             self.problems += self.reading.problems
             documents = self.judged(self.reading.documents)
+            documents = self.installed(documents)
             if expanding:
                 documents = self.completed(documents, expand(documents, node=node))
             documents = self.completed(documents, self.assumed(documents))
@@ -69,6 +75,15 @@ class Loading:
         if self.failed:
             raise InputError(self.problems)
         return cluster
+
+    def installed(self, documents: list[Document]) -> list[Document]:
+        """What installs Calico counts as it would on the cluster; its pools are added."""
+        self.found = installed(documents)
+        for document, finding in self.found.findings:
+            self.report(document.source, subject(document.data), finding)
+        if not self.interface_prefix:
+            self.interface_prefix = self.found.interface_prefix or DEFAULT_PREFIX
+        return documents + self.judged(self.found.pools)
 
     @property
     def failed(self) -> bool:
@@ -135,7 +150,7 @@ class Loading:
             data = document.data
             kind = table.get((data["apiVersion"], data["kind"]))
             if kind is None:
-                if data["kind"] not in without:
+                if data["kind"] not in without and id(document) not in self.found.used:
                     self.skipped[data["kind"]].append(document.source)
                 continue
             metadata = data["metadata"]
@@ -202,7 +217,7 @@ class Loading:
         refused_tiers = {key.name for key in self.refused if key.kind.part == "tiers"}
         for key, finding in parts.doubts(refused_tiers, self.objects):
             self.report(self.objects[key].source, str(key), finding)
-        return parts.cluster(self.problems, self.places.find)
+        return parts.cluster(self.found, self.problems, self.places.find)
 
     def described(self, data: dict[str, Any], source: Source) -> str:
         """Kind and name of an object, or as much of them as there is."""

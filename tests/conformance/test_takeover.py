@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import felixpy
-from felixpy.compiler import configure
 from felixpy.dataplane.current import read_sets
 from felixpy.dataplane.enforcer import Applied, Enforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
+from felixpy.effective import configure
 from tests.conformance.comparison import difference
 from tests.conformance.recordings import TOOLS, Case, cases
 from tests.unit.pretend import Pretend

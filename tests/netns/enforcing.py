@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import felixpy
-from felixpy.compiler import configure
 from felixpy.dataplane.enforcer import Enforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
+from felixpy.effective import configure
 from felixpy.kernel import Kernel, Machine, open_machine
 from tests.conformance.recordings import AREAS, TOOLS, Case, cases
 from tests.netns.namespace import canonical, fresh_namespace, members

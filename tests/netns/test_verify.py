@@ -17,11 +17,12 @@ from typer.testing import CliRunner, Result
 import felixpy
 from felixpy.cli.trace import trace
 from felixpy.cli.verify import verify as verify_command
-from felixpy.compiler import Compiler, configure
+from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dataplane.enforcer import Enforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
+from felixpy.effective import configure
 from felixpy.errors import EnvironmentMissing
 from felixpy.kernel import Machine, open_machine
 from felixpy.model import Host

@@ -19,10 +19,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from felixpy.compiler import Compiler, configure
+from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS, V3_32, Dialect
 from felixpy.dump import Chain, Dump
+from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.flows import Connectivity, Flow, Peer, compare, survey
 from felixpy.flows.regions import bits

@@ -14,10 +14,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from felixpy import walk
-from felixpy.compiler import Compiler, configure
+from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS, V3_32, Dialect
 from felixpy.dump import read_dump
+from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.match import split_ports
 from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 import felixpy
-from felixpy.compiler import Compiler, configure, interface_prefix, only_node
+from felixpy.compiler import Compiler, interface_prefix, only_node
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
+from felixpy.effective import configure
 from felixpy.errors import InputError, UsageError
 from felixpy.model import Configuration, Host, Rule, Side
 from tests.clusters import (
@@ -122,10 +123,10 @@ def test_the_cluster_type_is_the_last_resort() -> None:
 @pytest.mark.parametrize(
     "settings, prefix",
     [
-        ([], "cali"),
+        ([], ""),
         ([Setting("InterfacePrefix", "eni,veth")], "eni"),
         ([Setting("interfaceprefix", "tap"), Setting("InterfacePrefix", "eni")], "tap"),
-        ([Setting("interfacePrefix", "eni", by_field=True)], "cali"),
+        ([Setting("interfacePrefix", "eni", by_field=True)], ""),
     ],
 )
 def test_names_of_pod_interfaces_begin_with_what_the_environment_says(settings: list[Setting], prefix: str) -> None:

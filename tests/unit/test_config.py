@@ -24,6 +24,7 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "IptablesMarkMask": [("0xff000000", 0xFF000000), (4278190080, 0xFF000000), ("65280", 0xFF00)],
     "Ipv6Support": [("false", False), (False, False), ("Y", True)],
     "MaxIpsetSize": [(1, 1), ("1048576", 1048576)],
+    "BPFEnabled": [("true", True), (False, False)],
     "NFTablesMode": [("disabled", "Disabled"), ("AUTO", "Auto"), ("Enabled", "Enabled")],
     "FeatureDetectOverride": [
         ("SNATFullyRandom=false, NFLogSize = true", (("SNATFullyRandom", "false"), ("NFLogSize", "true")))
@@ -91,6 +92,7 @@ BAD: dict[str, list[object]] = {
     "IptablesMarkMask": ["0x100000000", "0", "-1", "0xg", True],
     "Ipv6Support": ["auto"],
     "MaxIpsetSize": ["0", "many", 2**32],
+    "BPFEnabled": ["maybe"],
     "NFTablesMode": ["iptables"],
     "FeatureDetectOverride": ["SNATFullyRandom", "a=b,c"],
     "FailsafeInboundHostPorts": ["tcp", "0", "65536", "sctp:22", "tcp:10.0.0.1:22:x", "tcp:fd00::1:22"],
@@ -240,7 +242,7 @@ DEFAULTS = """
     IptablesFilterAllowAction=ACCEPT IptablesMangleAllowAction=ACCEPT IptablesFilterDenyAction=DROP
     DefaultEndpointToHostAction=DROP DisableConntrackInvalidCheck=false InterfacePrefix=cali
     InterfaceExclude=kube-ipvs0 ChainInsertMode=insert IptablesMarkMask=0xffff0000 Ipv6Support=true
-    MaxIpsetSize=1048576 NFTablesMode=Auto
+    MaxIpsetSize=1048576 NFTablesMode=Auto BPFEnabled=false
     FailsafeInboundHostPorts=tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667
     FailsafeOutboundHostPorts=udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667
     LogPrefix=calico-packet LogActionRateLimitBurst=5 FlowLogsLocalReporter=Disabled VXLANPort=4789

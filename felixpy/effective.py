@@ -1,0 +1,100 @@
+"""What is in force on a node: Felix's parameters with their origin, and the data plane that they choose.
+
+(felix/config/config_params.go: sources in descending order; felix/dataplane/linux/int_dataplane.go: useNftables)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from felixpy.config import Config, Setting, build, find
+from felixpy.errors import Path
+from felixpy.model import Cluster, Configuration, DataPlane, DataPlaneKind, Source, Stated
+from felixpy.selector import matches, parse
+
+PARAMETER = "config.projectcalico.org/"
+"""Prefix of the annotations that set parameters in a FelixConfiguration."""
+
+
+class Origin(NamedTuple):
+    """A setting and where it comes from; no source: the command line or the environment of felixpy itself."""
+
+    setting: Setting
+    by: str = ""
+    source: Source | None = None
+    path: Path = ()
+
+
+def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> Config:
+    """The parameters in force on a node."""
+    return build([*settings, *(origin.setting for origin in origins(cluster, node))])
+
+
+def origins(cluster: Cluster, node: str) -> Iterator[Origin]:
+    """The settings of the input that count on a node, the strongest first.
+
+    The environment of calico-node beats the FelixConfigurations ``node.<node>``, the oldest one whose nodeSelector
+    matches, and ``default``, into which the operator writes what an Installation asks for.
+    """
+    yield from (_stated(item) for item in cluster.environment if item.node in ("", node))
+    by_name = {configuration.name: configuration for configuration in cluster.configurations}
+    found = cluster.nodes.get(node)
+    labels = found.labels if found else {}
+    scoped = [c for c in cluster.configurations if c.node_selector and matches(parse(c.node_selector), labels)]
+    oldest = sorted(scoped, key=lambda configuration: (configuration.created, configuration.name))[:1]
+    for layer in filter(None, (by_name.get(f"node.{node}"), *oldest)):
+        yield from _written(layer)
+    yield from map(_stated, cluster.operator)
+    if "default" in by_name:
+        yield from _written(by_name["default"])
+    yield Origin(Setting("ClusterType", cluster.cluster_type), "ClusterInformation default")
+
+
+def _stated(item: Stated) -> Origin:
+    return Origin(Setting(item.name, item.value), item.by, item.source, item.path)
+
+
+def _written(layer: Configuration) -> Iterator[Origin]:
+    by = f"FelixConfiguration {layer.name}"
+    for name, value in layer.annotations.items():
+        yield Origin(Setting(name, value), by, layer.source, ("metadata", "annotations", PARAMETER + name))
+    for field, given in layer.values.items():
+        yield Origin(Setting(field, given, by_field=True), by, layer.source, ("spec", field))
+
+
+def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
+    """The data plane that Felix chooses on a node.
+
+    `bpfEnabled` comes first; then ``nftablesMode``, of which Auto follows kube-proxy: nftables if it runs in that
+    mode. Felix looks for kube-proxy's table in the kernel, felixpy for its configuration in the input.
+    """
+    config = configure(cluster, node, settings)
+    given = [*(Origin(setting) for setting in settings), *origins(cluster, node)]
+    if config.bpf_enabled:
+        return _chosen(cluster, "bpf", _decisive(given, "bpf_enabled"), "true")
+    if config.nftables_mode != "Auto":
+        kind: DataPlaneKind = "nftables" if config.nftables_mode == "Enabled" else "iptables"
+        return _chosen(cluster, kind, _decisive(given, "nftables_mode"), config.nftables_mode)
+    proxy = cluster.kube_proxy_mode
+    if proxy is not None:
+        kind = "nftables" if proxy.value == "nftables" else "iptables"
+        reason = f"nftablesMode is Auto and kube-proxy's mode is {proxy.value}"
+        place = cluster.where(proxy.source, proxy.path)
+        return DataPlane(kind=kind, reason=reason, by=proxy.by, place=place, path=proxy.path)
+    return DataPlane(kind="iptables", reason="nftablesMode is Auto and the input does not say how kube-proxy runs")
+
+
+def _decisive(given: Sequence[Origin], field: str) -> Origin:
+    """Where the value of a parameter comes from."""
+    for origin in given:
+        parameter = find(origin.setting)
+        if parameter is not None and parameter.name == field and origin.setting.value not in ("", None):
+            return origin
+    return Origin(Setting(field, ""))
+
+
+def _chosen(cluster: Cluster, kind: DataPlaneKind, origin: Origin, value: str) -> DataPlane:
+    reason = f"{origin.setting.name} is {value}"
+    place = cluster.where(origin.source, origin.path) if origin.source else None
+    return DataPlane(kind=kind, reason=reason, by=origin.by, place=place, path=origin.path)
