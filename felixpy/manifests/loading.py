@@ -54,7 +54,7 @@ class Loading:
         self.objects: dict[Key, Document] = {}
         self.refused: set[Key] = set()
         self.told: set[tuple[Source, Finding]] = set()
-        self.skipped: dict[str, list[Source]] = defaultdict(list)
+        self.skipped: dict[tuple[bool, str], list[Source]] = defaultdict(list)
         self.found = Installed()
 
     def load(
@@ -99,6 +99,11 @@ class Loading:
             data = document.data
             version = data["apiVersion"]
             kind = table.get((version, data["kind"]))
+            if kind is None and (current := strangers.OLD.get((version, data["kind"]))):
+                self.report(document.source, self.described(data, document.source), _outdated(version, current))
+                version, data = current, {**data, "apiVersion": current}
+                document = Document(data, document.source)
+                kind = table.get((version, data["kind"]))
             if kind is None:
                 complaint = strangers.judge(version, data["kind"])
                 if complaint is None:
@@ -151,7 +156,9 @@ class Loading:
             kind = table.get((data["apiVersion"], data["kind"]))
             if kind is None:
                 if data["kind"] not in without and id(document) not in self.found.used:
-                    self.skipped[data["kind"]].append(document.source)
+                    harmless = strangers.harmless(data["apiVersion"], data["kind"])
+                    told = data["kind"] if harmless else f"{data['kind']} ({data['apiVersion']})"
+                    self.skipped[harmless, told].append(document.source)
                 continue
             metadata = data["metadata"]
             key = Key(metadata["namespace"] if kind.namespaced else "", metadata["name"], kind)
@@ -174,11 +181,13 @@ class Loading:
         return Finding((), reason, "only the last survives on a cluster", "warning")
 
     def mention_skipped(self) -> None:
-        counts = ", ".join(f"{len(sources)} {kind}" for kind, sources in sorted(self.skipped.items()))
-        first = min(source for sources in self.skipped.values() for source in sources)
-        self.problems.append(
-            Problem(place=Place(first.file), reason=f"skipped, without effect on rules: {counts}", severity="warning")
-        )
+        for words, sort in (("without effect on rules", True), ("of kinds that felixpy does not know", False)):
+            found = {kind: sources for (harmless, kind), sources in self.skipped.items() if harmless is sort}
+            if found:
+                counts = ", ".join(f"{len(sources)} {kind}" for kind, sources in sorted(found.items()))
+                first = min(source for sources in found.values() for source in sources)
+                reason = f"skipped, {words}: {counts}"
+                self.problems.append(Problem(place=Place(first.file), reason=reason, severity="warning"))
 
     def mention_absent(self, absent: Mapping[str, Sequence[Key]]) -> None:
         """Pods that are no endpoints, by the reason; who looks for one in an answer learns why it is not there."""
@@ -253,3 +262,8 @@ class Loading:
                 excerpt=finding.excerpt,
             )
         )
+
+
+def _outdated(version: str, current: str) -> Finding:
+    reason = f"apiVersion {version} is not served any more; it is read as {current}"
+    return Finding((), reason, severity="warning")

@@ -226,16 +226,36 @@ def test_other_kinds_are_counted() -> None:
 KINDS = [
     ("projectcalico.org/v1", "GlobalNetworkPolicy", "projectcalico.org/v3 was probably meant"),
     ("networking.k8s.io/v1beta1", "NetworkPolicy", "networking.k8s.io/v1 was probably meant"),
-    ("extensions/v1beta1", "NetworkPolicy", "networking.k8s.io/v1 was probably meant"),
-    ("extensions/v1beta1", "Deployment", "apps/v1 was probably meant"),
-    ("discovery.k8s.io/v1beta1", "EndpointSlice", "discovery.k8s.io/v1 was probably meant"),
+    ("extensions/v1beta1", "NetworkPolicy", "it belongs to networking.k8s.io/v1"),
+    ("networking/v1", "NetworkPolicy", "networking.k8s.io/v1 was probably meant"),
+    ("projectcalico/v3", "GlobalNetworkPolicy", "projectcalico.org/v3 was probably meant"),
+    ("projectcalico/v3", "Tier", "projectcalico.org/v3 was probably meant"),
+    ("calico.org/v3", "HostEndpoint", "projectcalico.org/v3 was probably meant"),
+    ("Projectcalico.org/v3", "NetworkSet", "projectcalico.org/v3 was probably meant"),
+    ("example.com/v1", "NetworkPolicy", "networking.k8s.io/v1 was probably meant"),
+    ("v3", "GlobalNetworkPolicy", "it belongs to projectcalico.org/v3"),
+    ("V1", "Pod", "v1 was probably meant"),
+    ("app/v1", "Deployment", "apps/v1 was probably meant"),
+    ("apps/v2", "Deployment", "apps/v1 was probably meant"),
+    ("apps/v1", "Deploymnet", "Deployment was probably meant"),
+    ("networking.k8s.io/v1", "NETWORKPOLICY", "NetworkPolicy was probably meant"),
+    ("networking.k8s.io/v1", "NetPol", "NetworkPolicy was probably meant"),
+    ("networking/v1", "NetworkPolicies", "NetworkPolicy of networking.k8s.io/v1 was probably meant"),
+    ("projectcalico.org/v3", "GlobalPolicy", "GlobalNetworkPolicy was probably meant"),
+    ("projectcalico.org/v3", "gnp", "GlobalNetworkPolicy was probably meant"),
+    ("projectcalico.org/v3", "Banana", ""),
+    ("projectcalico/v3", "Banana", "the group projectcalico.org was probably meant"),
+    ("v1", "Pdo", "Pod was probably meant"),
+    ("v1", "policy", 'let "calicoctl convert -f FILE" write it as projectcalico.org/v3'),
+    ("v1", "hostEndpoint", 'let "calicoctl convert -f FILE" write it as projectcalico.org/v3'),
+    ("v1", "Status", "the command that wrote it has failed"),
     (
         "policy.networking.k8s.io/v1alpha1",
         "ClusterNetworkPolicy",
         "policy.networking.k8s.io/v1alpha2 was probably meant",
     ),
     ("v2", "Pod", "v1 was probably meant"),
-    ("apps/v1", "Pod", "v1 was probably meant"),
+    ("apps/v1", "Pod", "it belongs to v1"),
     ("v1", "Deployment", "it belongs to apps/v1"),
     ("networking.k8s.io/v1", "NetworkPolcy", "NetworkPolicy was probably meant"),
     ("projectcalico.org/v3", "GlobalNetworkPolicies", "GlobalNetworkPolicy was probably meant"),
@@ -256,19 +276,56 @@ def test_the_predecessors_of_cluster_network_policies(kind: str, tier: str) -> N
     assert f"ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) with tier: {tier}" in problem.hint
 
 
-FOREIGN = [
-    ("crd.antrea.io/v1beta1", "NetworkPolicy"),
-    ("serving.knative.dev/v1", "Service"),
-    ("kubeflow.org/v1", "Profile"),
+IDLE = [
+    ("longhorn.io/v1beta2", "Node"),
     ("projectcalico.org/v3", "BGPPeer"),
     ("v1", "Endpoints"),
+    ("networking.k8s.io/v1beta1", "Ingress"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
     ("metrics.k8s.io/v1beta1", "PodMetrics"),
 ]
 
 
-@pytest.mark.parametrize("version, kind", FOREIGN)
-def test_kinds_of_others_are_skipped(version: str, kind: str) -> None:
+@pytest.mark.parametrize("version, kind", IDLE)
+def test_kinds_that_change_no_rule_are_skipped(version: str, kind: str) -> None:
     assert told(manifest(version, kind, "x")) == [("warning", "", f"skipped, without effect on rules: 1 {kind}")]
+
+
+UNKNOWN = [
+    ("example.com/v1", "Banana"),
+    ("example.com/v1", "Node"),
+    ("serving.knative.dev/v1", "Service"),
+    ("kubeflow.org/v1", "Profile"),
+    ("argoproj.io/v1alpha1", "Rollout"),
+]
+
+
+@pytest.mark.parametrize("version, kind", UNKNOWN)
+def test_of_kinds_that_nobody_knows_nothing_is_said_but_that(version: str, kind: str) -> None:
+    reason = f"skipped, of kinds that felixpy does not know: 1 {kind} ({version})"
+    assert told(manifest(version, kind, "x")) == [("warning", "", reason)]
+
+
+NOT_READ = [
+    ("crd.antrea.io/v1beta1", "NetworkPolicy", "NetworkPolicy: enforced by Antrea, not by Felix"),
+    ("cilium.io/v2", "CiliumNetworkPolicy", "CiliumNetworkPolicy: enforced by Cilium, not by Felix"),
+    ("kustomize.config.k8s.io/v1beta1", "Kustomization", "a Kustomization of kustomize is not applied"),
+    ("v1", "Config", "a kubeconfig is not a manifest; skipped"),
+]
+
+
+@pytest.mark.parametrize("version, kind, reason", NOT_READ)
+def test_what_felixpy_cannot_use_is_said_without_refusing_the_rest(version: str, kind: str, reason: str) -> None:
+    ((severity, _, found),) = told(manifest(version, kind, "x"))
+    assert severity == "warning"
+    assert found.startswith(reason)
+
+
+@pytest.mark.parametrize("version, current", [("extensions/v1beta1", "apps/v1"), ("apps/v1beta2", "apps/v1")])
+def test_versions_that_are_not_served_any_more_are_read(version: str, current: str) -> None:
+    old = deployment() | {"apiVersion": version}
+    assert [pod.labels for pod in loaded(old).workloads] == [pod.labels for pod in loaded(deployment()).workloads]
+    assert f"apiVersion {version} is not served any more; it is read as {current}" in [each[2] for each in told(old)]
 
 
 UNNAMED = [
