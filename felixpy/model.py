@@ -263,7 +263,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node; empty text where it has no such address. `bgp_*` keep the annotation as written, maybe with a length."""
+    """A node; empty text where it has no such address. `bgp_*` keep the annotation as written, maybe with a length.
+
+    `addresses` are those of its status, the internal ones first. They are the host's own, but only BGP addresses
+    become members of the sets all-hosts-net and all-vxlan-net. (felix v3.32.1: calc/dataplane_passthru.go,
+    calc/vxlan_resolver.go)
+    """
 
     name: str
     labels: Labels
@@ -273,6 +278,7 @@ class Node:
     ipip_tunnel: str = ""
     vxlan_tunnel_v4: str = ""
     vxlan_tunnel_v6: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

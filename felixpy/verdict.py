@@ -266,7 +266,7 @@ class Oracle:
     def _node_addresses(self) -> Iterator[tuple[str, str]]:
         for node in self._cluster.nodes.values():
             tunnels = (node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6)
-            for address in filter(None, (node.bgp_v4, node.bgp_v6, *tunnels)):
+            for address in filter(None, (node.bgp_v4, node.bgp_v6, *node.addresses, *tunnels)):
                 yield _canonical(address.partition("/")[0]), node.name
         for host in self._cluster.host_endpoints:
             for address in host.addresses:

@@ -227,7 +227,8 @@ class Legend:
         """Who has an address: pods, host endpoints, nodes."""
         found: dict[str, str] = {}
         for node in self.cluster.nodes.values():
-            for address in (node.bgp_v4, node.bgp_v6, node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6):
+            tunnels = (node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6)
+            for address in (node.bgp_v4, node.bgp_v6, *node.addresses, *tunnels):
                 found[address.partition("/")[0]] = f"node {node.name}"
         for host in self.cluster.host_endpoints:
             found.update((address, host_words(host)) for address in host.addresses)

@@ -29,6 +29,19 @@ class Parts:
     def add(self, key: Key, converted: Any) -> None:
         self._pairs[key.kind.part].append((key, converted))
 
+    def drop_twins(self) -> Iterator[tuple[Key, Finding]]:
+        """Of a pod that the input has as Pod and as WorkloadEndpoint the pod counts, of which more is known."""
+        pods = {(each.namespace, each.name): each for key, each in self._pairs["workloads"] if key.kind.name == "Pod"}
+        kept = []
+        for key, each in self._pairs["workloads"]:
+            pod = pods.get((each.namespace, each.name))
+            if key.kind.name == "Pod" or pod is None:
+                kept.append((key, each))
+            elif (pod.node, pod.interface, pod.addresses) != (each.node, each.interface, each.addresses):
+                reason = "says something else than the Pod of this name about node, interface or addresses"
+                yield key, Finding((), reason, "the Pod counts", "warning")
+        self._pairs["workloads"] = kept
+
     def sort(self) -> None:
         """By namespace, name and kind, so that the order of documents does not matter."""
         for pairs in self._pairs.values():

@@ -23,6 +23,7 @@ _NAMESPACED: Mapping[str, tuple[str, ...]] = {
     "StagedNetworkPolicy": _CALICO,
     "StagedKubernetesNetworkPolicy": _CALICO,
     "NetworkSet": _CALICO,
+    "WorkloadEndpoint": _CALICO,
 }
 """Kinds in namespaces whose meaning depends on the namespace's labels, with their apiVersions."""
 
@@ -76,7 +77,8 @@ def _missing(
         namespace = metadata.get("namespace") or "default"
         if namespace not in known:
             namespaces.setdefault(namespace, []).append(_User(_told(kind, namespace, metadata), source))
-        if kind == "Pod" and (account := _account(data)) and (namespace, account) not in known_accounts:
+        account = _account(data) if kind in ("Pod", "WorkloadEndpoint") else ""
+        if account and (namespace, account) not in known_accounts:
             accounts.setdefault((namespace, account), []).append(_User(_told(kind, namespace, metadata), source))
     return namespaces, accounts
 

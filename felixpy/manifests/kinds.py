@@ -12,6 +12,7 @@ from felixpy.manifests.cluster_policy import policy as cluster_policy
 from felixpy.manifests.host_endpoints import HOST_ENDPOINT, host_endpoint
 from felixpy.manifests.network_policy import NETWORK_POLICY, network_policy
 from felixpy.manifests.shapes import Clean, Shape
+from felixpy.manifests.workload_endpoints import WORKLOAD_ENDPOINT, workload_endpoint
 from felixpy.model import Source
 
 CALICO = "projectcalico.org/v3"
@@ -90,6 +91,7 @@ CALICO_KINDS = (
     Kind("NetworkSet", networks.NETWORK_SET, networks.network_set, "network_sets", namespaced=True),
     Kind("GlobalNetworkSet", networks.NETWORK_SET, networks.global_network_set, "network_sets"),
     Kind("HostEndpoint", HOST_ENDPOINT, host_endpoint, "host_endpoints"),
+    Kind("WorkloadEndpoint", WORKLOAD_ENDPOINT, workload_endpoint, "workloads", namespaced=True),
     Kind("IPPool", networks.POOL, networks.pool, "pools"),
     Kind("FelixConfiguration", configuration.FELIX_CONFIGURATION, configuration.felix_configuration, "configurations"),
     _only_default("BGPConfiguration", configuration.BGP_CONFIGURATION, configuration.service_networks, "service_cidrs"),

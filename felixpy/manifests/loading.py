@@ -15,7 +15,7 @@ from felixpy.manifests.assumptions import assume
 from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read, subject
 from felixpy.manifests.findings import Finding, Ignored
 from felixpy.manifests.installation import Installed, installed
-from felixpy.manifests.kinds import STORED, Key, Kind, known
+from felixpy.manifests.kinds import CALICO, STORED, Key, Kind, known
 from felixpy.manifests.owners import Owners
 from felixpy.manifests.pods import Pods, absence
 from felixpy.manifests.positions import locate
@@ -56,6 +56,7 @@ class Loading:
         self.told: set[tuple[Source, Finding]] = set()
         self.skipped: dict[tuple[bool, str], list[Source]] = defaultdict(list)
         self.found = Installed()
+        self.printed_nodes: set[Source] = set()
 
     def load(
         self, paths: Sequence[str | os.PathLike[str]], *, node: str | None, expanding: bool, stdin: TextIO | None
@@ -99,6 +100,11 @@ class Loading:
             data = document.data
             version = data["apiVersion"]
             kind = table.get((version, data["kind"]))
+            if (version, data["kind"]) == (CALICO, "Node"):
+                data = storage.kubernetes_node(data)
+                version, document = data["apiVersion"], Document(data, document.source)
+                kind = table[version, "Node"]
+                self.printed_nodes.add(document.source)
             if kind is None and (current := strangers.OLD.get((version, data["kind"]))):
                 self.report(document.source, self.described(data, document.source), _outdated(version, current))
                 version, data = current, {**data, "apiVersion": current}
@@ -163,6 +169,11 @@ class Loading:
             metadata = data["metadata"]
             key = Key(metadata["namespace"] if kind.namespaced else "", metadata["name"], kind)
             earlier = self.objects.get(key)
+            printed = document.source in self.printed_nodes
+            if earlier is not None and (earlier.source in self.printed_nodes) != printed:
+                own, other = (earlier, document) if printed else (document, earlier)
+                self.objects[key] = Document(storage.joined(own.data, other.data), own.source)
+                continue
             if earlier is not None and earlier.data != data:
                 self.report(document.source, str(key), self.replaced(earlier.source, document.source))
             self.objects[key] = document
@@ -220,6 +231,8 @@ class Loading:
                     absent[absence(data)].append(key)
         if absent:
             self.mention_absent(absent)
+        for key, finding in parts.drop_twins():
+            self.report(self.objects[key].source, str(key), finding)
         parts.sort()
         nodes = sorted(key for key in self.objects if key.kind.part == "nodes")
         parts.add_automatic([self.objects[key] for key in nodes])

@@ -60,7 +60,16 @@ def node(data: Data, source: Source) -> Node:
         ipip_tunnel=tunnel("IPv4IPIPTunnelAddr"),
         vxlan_tunnel_v4=tunnel("IPv4VXLANTunnelAddr"),
         vxlan_tunnel_v6=tunnel("IPv6VXLANTunnelAddr"),
+        addresses=tuple(_status_addresses(data)),
     )
+
+
+def _status_addresses(data: Data) -> Iterator[str]:
+    """InternalIPs, then ExternalIPs. (libcalico-go/lib/backend/syncersv1/updateprocessors/felixnodeprocessor.go)"""
+    listed = data.get("status", {}).get("addresses", ())
+    for kind in ("InternalIP", "ExternalIP"):
+        given = (entry.get("address", "") for entry in listed if entry.get("type") == kind)
+        yield from (found for item in given if (found := address(item)))
 
 
 def node_labels(data: Data) -> dict[str, str]:

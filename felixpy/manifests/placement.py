@@ -27,6 +27,7 @@ class Placement:
     def __init__(self, documents: Sequence[Document], node: str | None) -> None:
         self._wanted = node
         self._known = set(_nodes(documents))
+        self._homes = _homes(documents)
         self.ranges = _ranges(documents)
         for address in _used(documents):
             for each in self.ranges:
@@ -45,6 +46,12 @@ class Placement:
     def node(self, spec: Mapping[str, Any]) -> str:
         """The node that a pod asks for, or the one that was asked for, or the first of those that there are."""
         return spec.get("nodeName") or self._wanted or self.nodes[0]
+
+    def home(self, status: Mapping[str, Any]) -> str:
+        """The node with the address that a pod's status calls its host's, "" if none is known to have it."""
+        several = status.get("hostIPs")
+        listed = [item.get("ip") for item in several if isinstance(item, dict)] if isinstance(several, list) else []
+        return next((self._homes[given] for given in (status.get("hostIP"), *listed) if given in self._homes), "")
 
     def addresses(self, identity: str) -> list[str]:
         """An unused address of each family. Raises NoAddressLeft."""
@@ -117,9 +124,26 @@ def _nodes(documents: Sequence[Document]) -> Iterator[str]:
 _NODES: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str | None]] = {
     ("v1", "Node"): lambda data: str(data["metadata"]["name"]),
     ("v1", "Pod"): lambda data: (data.get("spec") or {}).get("nodeName"),
+    (_CALICO[0], "WorkloadEndpoint"): lambda data: (data.get("spec") or {}).get("node"),
     (_CALICO[0], "HostEndpoint"): lambda data: (data.get("spec") or {}).get("node"),
     (_CALICO[1], "HostEndpoint"): lambda data: (data.get("spec") or {}).get("node"),
 }
+
+
+def _homes(documents: Sequence[Document]) -> dict[str, str]:
+    """Nodes by their addresses, as Node objects and the pods that know both say."""
+    found: dict[str, str] = {}
+    for data, _ in documents:
+        if (data["apiVersion"], data["kind"]) == ("v1", "Node"):
+            for address in _of_node(data):
+                if isinstance(address, str) and address:
+                    found.setdefault(address, str(data["metadata"]["name"]))
+    for data, _ in documents:
+        if (data["apiVersion"], data["kind"]) == ("v1", "Pod"):
+            node, address = (data.get("spec") or {}).get("nodeName"), (data.get("status") or {}).get("hostIP")
+            if node and isinstance(address, str) and address:
+                found.setdefault(address, node)
+    return found
 
 
 def _used(documents: Sequence[Document]) -> Iterator[str]:
@@ -151,6 +175,10 @@ def _of_host_endpoint(data: Mapping[str, Any]) -> Iterator[Any]:
     yield from (data.get("spec") or {}).get("expectedIPs") or ()
 
 
+def _of_workload_endpoint(data: Mapping[str, Any]) -> Iterator[Any]:
+    yield from map(_without_length, (data.get("spec") or {}).get("ipNetworks") or ())
+
+
 def _without_length(text: str) -> str:
     try:
         return str(ip_interface(text.strip()).ip)
@@ -161,6 +189,7 @@ def _without_length(text: str) -> str:
 _ADDRESSES: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Any]]] = {
     ("v1", "Pod"): _of_pod,
     ("v1", "Node"): _of_node,
+    (_CALICO[0], "WorkloadEndpoint"): _of_workload_endpoint,
     (_CALICO[0], "HostEndpoint"): _of_host_endpoint,
     (_CALICO[1], "HostEndpoint"): _of_host_endpoint,
 }

@@ -1,7 +1,7 @@
-"""crd.projectcalico.org/v1: the form in which Calico stores its objects as custom resources.
+"""The two forms of an object: as its author wrote it, and as Calico stores it in Kubernetes.
 
-Name, labels and annotations that an author gave stand as JSON in an annotation.
-(libcalico-go/lib/backend/k8s/resources)
+crd.projectcalico.org/v1: name, labels and annotations that an author gave stand as JSON in an annotation. A node that
+``calicoctl get node -o yaml`` prints is a Kubernetes Node with annotations. (libcalico-go/lib/backend/k8s/resources)
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from felixpy.model import DEFAULT_TIER
 
-METADATA = "projectcalico.org/metadata"
+PREFIX = "projectcalico.org/"
+METADATA = f"{PREFIX}metadata"
 TIERED = frozenset({"GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetworkPolicy", "StagedNetworkPolicy"})
 """Kinds whose stored names carried the tier in front."""
 
@@ -55,3 +56,57 @@ def _without_tier(data: dict[str, Any], name: str) -> str:
     if data.get("kind") in TIERED and tier in (None, "", DEFAULT_TIER):
         return name.removeprefix("default.")
     return name
+
+
+NODE_ANNOTATIONS = {
+    ("bgp", "ipv4Address"): "IPv4Address",
+    ("bgp", "ipv6Address"): "IPv6Address",
+    ("bgp", "ipv4IPIPTunnelAddr"): "IPv4IPIPTunnelAddr",
+    ("ipv4VXLANTunnelAddr",): "IPv4VXLANTunnelAddr",
+    ("ipv6VXLANTunnelAddr",): "IPv6VXLANTunnelAddr",
+    ("vxlanTunnelMACAddr",): "VXLANTunnelMACAddr",
+    ("vxlanTunnelMACAddrV6",): "VXLANTunnelMACAddrV6",
+    ("wireguard", "interfaceIPv4Address"): "IPv4WireguardInterfaceAddr",
+    ("wireguard", "interfaceIPv6Address"): "IPv6WireguardInterfaceAddr",
+}
+"""Fields of a Calico Node's spec, and the annotations of Kubernetes' Node that hold them."""
+
+
+def kubernetes_node(data: dict[str, Any]) -> dict[str, Any]:
+    """A Calico Node as the Kubernetes Node that it is printed from.
+
+    >>> node = {"kind": "Node", "metadata": {"name": "n1"}, "spec": {"bgp": {"ipv4Address": "192.0.2.1/24"}}}
+    >>> kubernetes_node(node)["metadata"]["annotations"]
+    {'projectcalico.org/IPv4Address': '192.0.2.1/24'}
+    """
+    metadata = data.get("metadata")
+    spec = data.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    annotations: dict[str, Any] = {}
+    for path, name in NODE_ANNOTATIONS.items():
+        value: Any = spec
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        if value not in (None, ""):
+            annotations[PREFIX + name] = value
+    if isinstance(spec.get("interfaces"), list):
+        annotations[PREFIX + "Interfaces"] = json.dumps(spec["interfaces"])
+    made: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+    if isinstance(metadata, dict):
+        given = metadata.get("annotations")
+        made["metadata"] = {**metadata, "annotations": {**(given if isinstance(given, dict) else {}), **annotations}}
+    listed = spec.get("addresses")
+    addresses = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    made["status"] = {"addresses": [{"type": each.get("type"), "address": each.get("address")} for each in addresses]}
+    return made
+
+
+def joined(kubernetes: dict[str, Any], calico: dict[str, Any]) -> dict[str, Any]:
+    """A Node that the input has in both forms: Kubernetes' with what only the other one knows."""
+    own, other = kubernetes["metadata"], calico["metadata"]
+    metadata = {
+        **own,
+        **{name: {**other.get(name, {}), **own.get(name, {})} for name in ("labels", "annotations")},
+    }
+    status = kubernetes.get("status") or calico.get("status")
+    return {**kubernetes, "metadata": metadata, "status": status}

@@ -27,6 +27,8 @@ _LONGEST_BASE = 58
 MAX_PODS = 100_000
 """Most pods that are assumed in all; the largest clusters run 150,000."""
 
+NOT_RUNNING = frozenset({"Pending", "Failed", "Succeeded", "Completed"})
+
 _TOLD = 10
 """How many objects a summary names."""
 
@@ -37,7 +39,7 @@ def expand(documents: list[Document], *, node: str | None) -> tuple[list[Documen
     `node` is where pods go that do not say it themselves. The workloads stay in the list.
     """
     workloads = [document for document in documents if (document.data["apiVersion"], document.data["kind"]) in KINDS]
-    if not workloads and not any(_is_bare(document.data) for document in documents):
+    if not workloads and not any(_is_bare(data) or _lacks_node(data) for data, _ in documents):
         return documents, []
     expansion = _Expansion(documents, node)
     expansion.workloads(workloads)
@@ -51,6 +53,20 @@ def _is_pod(data: Mapping[str, Any]) -> bool:
 def _is_bare(data: Mapping[str, Any]) -> bool:
     """A pod as tutorials write it: nothing says that it ever ran. (kubectl prints an empty status before that.)"""
     return _is_pod(data) and not data.get("status") and not (data.get("spec") or {}).get("nodeName")
+
+
+def _lacks_node(data: Mapping[str, Any]) -> bool:
+    """A pod that runs somewhere, though its nodeName was left out. Pending and finished pods are no endpoints."""
+    status = data.get("status")
+    if not _is_pod(data) or not isinstance(status, dict) or (data.get("spec") or {}).get("nodeName"):
+        return False
+    runs = status.get("phase") == "Running" or bool(_own_addresses(status))
+    return runs and status.get("phase") not in NOT_RUNNING
+
+
+def _own_addresses(status: Mapping[str, Any]) -> list[str]:
+    given = [item.get("ip") for item in mappings(status.get("podIPs"))] or [status.get("podIP")]
+    return [address for address in given if isinstance(address, str) and address]
 
 
 class _Claim(NamedTuple):
@@ -70,6 +86,7 @@ class _Expansion:
         self._claims: list[_Claim] = []
         self._made: Counter[str] = Counter()
         self._bare: list[str] = []
+        self._nodeless: list[str] = []
         self._exhausted: set[str] = set()
         self._names = {_key(data) for data, _ in documents if _is_pod(data)}
         self._pods = _Pods(data for data, _ in documents if _is_pod(data))
@@ -131,9 +148,10 @@ class _Expansion:
 
     def placed(self) -> list[Document]:
         """All documents, each claim settled. Claims come in a fixed order, whatever that of the input."""
-        bare = {id(document): document for document in self._documents if _is_bare(document.data)}
+        bare = {id(each): each for each in self._documents if _is_bare(each.data) or _lacks_node(each.data)}
         claims = [_Claim(f"Pod {'/'.join(_key(document.data))}", *document) for document in bare.values()]
-        self._bare = sorted({claim.identity for claim in claims})
+        self._bare = sorted({claim.identity for claim in claims if not _own_addresses(claim.data.get("status") or {})})
+        self._nodeless = sorted({claim.identity for claim in claims} - set(self._bare))
         self._claims += claims
         self._claims.sort(key=lambda claim: claim.identity)
         settled = {id(claim.data): self._settled(claim) for claim in self._claims}
@@ -145,10 +163,11 @@ class _Expansion:
     def _settled(self, claim: _Claim) -> Document:
         """The pod with node, account, address and status. Pods on the host's network have the host's address."""
         spec = dict(claim.data.get("spec") or {})
-        spec["nodeName"] = claim.node or self._placement.node(spec)
+        given = claim.data.get("status") or {}
+        spec["nodeName"] = claim.node or self._placement.home(given) or self._placement.node(spec)
         spec["serviceAccountName"] = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
-        status: dict[str, Any] = {"phase": "Running"}
-        if not spec.get("hostNetwork"):
+        status: dict[str, Any] = {**given, "phase": "Running"}
+        if not spec.get("hostNetwork") and not _own_addresses(given):
             try:
                 addresses = self._placement.addresses(claim.identity)
             except NoAddressLeft as wrong:
@@ -170,10 +189,13 @@ class _Expansion:
             told.append(f"{total} pod{'s are' if total > 1 else ' is'} assumed: {_listed(made)}")
         if self._bare:
             told.append(f"node and address are assumed for {_listed(self._bare)}")
+        if self._nodeless:
+            told.append(f"the node is assumed for {_listed(self._nodeless)}")
+        addresses = f"addresses from {self._placement.origin}; " if made or self._bare else ""
         return Problem(
             place=Place(first.file, first.line),
             reason="; ".join(told),
-            hint=f"addresses from {self._placement.origin}; --no-expand switches this off",
+            hint=f"{addresses}--no-expand switches this off",
             severity="warning",
         )
 

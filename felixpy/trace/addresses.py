@@ -24,7 +24,8 @@ class AddressBook:
         """Nodes by address; the first of a node's is the one that it is reached by."""
         found: dict[str, str] = {}
         for node in self.cluster.nodes.values():
-            for text in (node.bgp_v4, node.bgp_v6, node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6):
+            tunnels = (node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6)
+            for text in (node.bgp_v4, node.bgp_v6, *node.addresses, *tunnels):
                 if text:
                     found.setdefault(str(ip_interface(text).ip), node.name)
         for name, host in self.hosts.items():

@@ -189,12 +189,15 @@ def _without(name: str, **spec: Any) -> dict[str, Any]:
     return {**live, "spec": {**live["spec"], **spec}}
 
 
+def _pending(name: str) -> dict[str, Any]:
+    return {**_without(name, nodeName=""), "status": {"phase": "Pending", "podIP": "10.0.0.1"}}
+
+
 @pytest.mark.parametrize(
     "pods, expected",
     [
         ([_without("a", hostNetwork=True)], "1 pod in the network of a node (shop/a)"),
-        ([_without("a", nodeName="")], "1 pod without a node (shop/a)"),
-        ([_without("a", nodeName="", hostNetwork=True)], "1 pod in the network of a node (shop/a)"),
+        ([_pending("a")], "1 pod without a node (shop/a)"),
         ([pod("a", status={"phase": "Pending"})], "1 pod without an address (shop/a)"),
         ([pod("a", status={"phase": "Succeeded"})], "1 pod no longer running (shop/a)"),
         (
