@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from signal import Signals
 from typing import Any, NamedTuple
 
-from felixpy.canonical import PROTOCOLS
 from felixpy.errors import EnvironmentMissing, KernelRefused
 from felixpy.kernel import Done, Kernel, run_together
+from felixpy.netfilter.numbers import PROTOCOLS
 from felixpy.ruleset import TABLES
 
 Tables = Mapping[tuple[int, str], Mapping[str, tuple["ReadRule", ...]]]

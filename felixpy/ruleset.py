@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha224
 
-from felixpy.canonical import kernel_rules, saved
 from felixpy.errors import Path, Problem
 from felixpy.ipsets import IPSet
+from felixpy.iptables.printer import kernel_rules, saved
 from felixpy.model import Rule, Source
 
 TABLES: Mapping[str, tuple[str, ...]] = {

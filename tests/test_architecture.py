@@ -19,9 +19,9 @@ PACKAGE = ROOT / "felixpy"
 LONGEST = 420
 
 LAYERS = [
-    {"errors", "names", "canonical"},
-    {"parameters", "marks", "dump", "revisions"},
-    {"config"},
+    {"errors", "names"},
+    {"netfilter", "parameters", "marks", "revisions"},
+    {"iptables", "config"},
     {"model"},
     {"selector"},
     {"manifests", "verdict", "labels", "dialects"},

@@ -76,6 +76,4 @@ def decoder_for(cluster: Cluster, dialect: Dialect, settings: list[Setting], nam
 
     config = configure(cluster, names[0] if names else "", (*dialect.parameters, *settings))
     marks = RuleContext(config, dialect).marks
-    return Decoder(
-        cluster, compiled(Compiler(cluster, dialect)), dialect=dialect, marks=marks, elsewhere=elsewhere()
-    )
+    return Decoder(cluster, compiled(Compiler(cluster, dialect)), dialect=dialect, marks=marks, elsewhere=elsewhere())

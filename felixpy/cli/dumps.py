@@ -14,8 +14,8 @@ from felixpy.cli.target import Backend, live_place, tools_of
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
-    from felixpy.dump import Dump
     from felixpy.model import Cluster, Host
+    from felixpy.netfilter.rules import Dump
 
 LOCK_SECONDS = 10
 
@@ -46,7 +46,7 @@ def read_live(netns: str | None, backend: Backend) -> tuple[Dump, Host]:
 
     Raises EnvironmentMissing without root, tools or namespace.
     """
-    from felixpy.dump import read_dump
+    from felixpy.iptables.forms import read_dump
     from felixpy.machine import read_host
     from felixpy.verify.observed import read_all
 
@@ -72,7 +72,7 @@ def read_saved(rules: Sequence[str], ipsets: str | None, *, both: bool = False) 
 
     Raises UsageError for files that cannot be read or tell things twice.
     """
-    from felixpy.dump import split_saved
+    from felixpy.iptables.forms import split_saved
 
     kinds: dict[str, dict[int, str]] = {}
     sets: str | None = None

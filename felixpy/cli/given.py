@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
-    from felixpy.dump import Dump
     from felixpy.model import Cluster, Host
+    from felixpy.netfilter.rules import Dump
     from felixpy.trace import Nodes
 
 Rest = ParamSpec("Rest")

@@ -92,9 +92,9 @@ def matrix(
       felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
-    from felixpy.dump import read_dump
     from felixpy.flows import survey
     from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
+    from felixpy.iptables.forms import read_dump
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")

@@ -11,8 +11,8 @@ from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
     from felixpy.dialects import Dialect
-    from felixpy.dump import Dump
     from felixpy.model import Cluster
+    from felixpy.netfilter.rules import Dump
     from felixpy.trace.nodes import Nodes
 
 SAVED = ".save"
@@ -75,7 +75,7 @@ def _saved_below(folder: Path) -> Dump | None:
 
 def _saved(files: Sequence[Path]) -> Dump | None:
     """The dump that files make up; None if none of them holds saved rules or sets."""
-    from felixpy.dump import looks_saved, read_dump, split_saved
+    from felixpy.iptables.forms import looks_saved, read_dump, split_saved
 
     rules: dict[int, str] = {}
     sets: list[str] = []

@@ -16,8 +16,8 @@ from felixpy.cli.target import Backend, BackendName, Netns, OnHost
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
-    from felixpy.dump import Dump
     from felixpy.model import Host
+    from felixpy.netfilter.rules import Dump
 
 
 class Expected(StrEnum):
@@ -84,7 +84,7 @@ def trace(
       sudo iptables-save | felixpy trace internet host:22 --rules - --in-interface eth0
       sudo felixpy trace shop/web-1 shop/db-0:5432 shop/ --host    the rules that this machine has now
     """
-    from felixpy.dump import read_dump
+    from felixpy.iptables.forms import read_dump
     from felixpy.trace import Tracer
     from felixpy.trace.question import Question, parse_icmp, parse_target
     from felixpy.trace.report import document, text

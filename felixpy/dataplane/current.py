@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from felixpy.canonical import saved
 from felixpy.errors import KernelRefused
 from felixpy.ipsets import IPSet
+from felixpy.iptables.printer import saved
 from felixpy.ruleset import HASH_PREFIX, TABLES
 
 _CHAINS = "cali-|califw-|calitw-|califh-|calith-|calipi-|calipo-|felix-"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from felixpy.canonical import kernel_rules
 from felixpy.dataplane.current import CurrentTable, Rule, SetState, State, read_rules
+from felixpy.iptables.printer import kernel_rules
 from felixpy.ruleset import HASH_PREFIX, Chain, Ruleset, Table
 
 END = 1 << 30

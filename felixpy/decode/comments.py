@@ -53,10 +53,7 @@ class _Writer:
         self.table = self.chain = self.rule = ""
         self._known: dict[tuple[str, str], str] = {}
         self._rules = {
-            identity: found
-            for index in decoder.indices()
-            for identity, found in index.rules.items()
-            if found.path
+            identity: found for index in decoder.indices() for identity, found in index.rules.items() if found.path
         }
         self._words: dict[tuple[str, int], str] = {}
 

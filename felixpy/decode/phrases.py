@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from felixpy.canonical import PROTOCOLS
 from felixpy.decode.legend import Direction
 from felixpy.model import (
     NAMESPACE_LABEL,
@@ -19,6 +18,7 @@ from felixpy.model import (
     Rule,
     Side,
 )
+from felixpy.netfilter.numbers import PROTOCOLS
 from felixpy.selector import And, Everything, Node, Not, Test, parse, tests
 
 MOST_NETS = 4

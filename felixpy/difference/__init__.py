@@ -159,7 +159,7 @@ class _Names:
                 source = subject.source
                 place = nodes.cluster.where(source, ()) if source and source.file else None
                 return Group(rank, _title(subject), place)
-        return Group(rank, f"{kind.owner} of chains …-{chain[len(prefix):]}")
+        return Group(rank, f"{kind.owner} of chains …-{chain[len(prefix) :]}")
 
 
 def _title(subject: Subject) -> str:
@@ -167,9 +167,7 @@ def _title(subject: Subject) -> str:
     return subject.name if tier == DEFAULT_TIER else f"{subject.name} (tier {tier})"
 
 
-def _grouped(
-    changes: Iterable[tuple[ChainChange, Spread]], names: _Names
-) -> dict[Group, dict[ChainChange, Spread]]:
+def _grouped(changes: Iterable[tuple[ChainChange, Spread]], names: _Names) -> dict[Group, dict[ChainChange, Spread]]:
     found: dict[Group, dict[ChainChange, Spread]] = {}
     for change, spread in changes:
         found.setdefault(names.group(change.chain), {})[change] = spread

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
-from felixpy.dump import Chain, Table, identity, without_hash
+from felixpy.iptables.words import identity, without_hash
+from felixpy.netfilter.rules import Chain, Table
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -50,7 +51,7 @@ def compare_tables(
 
 
 def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, foreign: bool) -> ChainChange | None:
-    if old and new and [text for _, text in old.lines] == [text for _, text in new.lines]:
+    if old and new and [line.text for line in old.lines] == [line.text for line in new.lines]:
         return None
     before, after = (_counted(name, chain, foreign=foreign) for chain in (old, new))
     own = name.startswith(OURS)
@@ -74,7 +75,7 @@ def _counted(name: str, chain: Chain | None, *, foreign: bool) -> list[str]:
         return []
     start = len(f"-A {name} ")
     everything = foreign or name.startswith(OURS)
-    return [text[start:] for _, text in chain.lines if everything or identity(text)]
+    return [text[start:] for _, text, _ in chain.lines if everything or identity(text)]
 
 
 def _compare_texts(old: Sequence[str], new: Sequence[str]) -> tuple[tuple[RuleChange, ...], list[tuple[int, int]]]:

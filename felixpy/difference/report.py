@@ -145,9 +145,7 @@ def _common(found: Difference) -> tuple[str, ...]:
     return nodes.pop() if len(nodes) == 1 else ()
 
 
-def _chain(
-    group: Group, change: ChainChange, where: Spread, common: Sequence[str], *, verbose: bool
-) -> Iterator[str]:
+def _chain(group: Group, change: ChainChange, where: Spread, common: Sequence[str], *, verbose: bool) -> Iterator[str]:
     told = verbose or change.kind == "changed" or group.rank < BOILERPLATE
     size = "" if told and change.rules else f"  {many(change.size, 'rule')}"
     yield f"  {SIGNS[change.kind]} {change.table} {change.chain}{size}{_where(where, common)}"
@@ -158,9 +156,7 @@ def _chain(
         yield f"      {many(change.rehashed, 'rule')} below with nothing new but the hash"
 
 
-def _set(
-    change: SetChange, meaning: str, where: Spread, common: Sequence[str], *, verbose: bool
-) -> Iterator[str]:
+def _set(change: SetChange, meaning: str, where: Spread, common: Sequence[str], *, verbose: bool) -> Iterator[str]:
     size = f"  {many(change.size, 'member')}" if change.kind != "changed" else ""
     yield f"  {SIGNS[change.kind]} {change.name}{size}{_where(where._replace(families=(4, 6)), common)}"
     if meaning:
@@ -225,9 +221,7 @@ def document(found: Difference) -> dict[str, Any]:
         "kind": "Difference",
         "different": found.rules_differ or found.flows_differ,
         "summary": summary(found),
-        "objects": [
-            {"change": change.kind, "object": change.name, **_file(change.place)} for change in found.objects
-        ],
+        "objects": [{"change": change.kind, "object": change.name, **_file(change.place)} for change in found.objects],
         "rules": [
             {"of": group.title, **_file(group.place), "chains": [_chain_json(*item) for item in chains.items()]}
             for group, chains in found.groups.items()

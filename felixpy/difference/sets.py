@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from felixpy.dataplane.current import CHOSEN_BY_KERNEL
 from felixpy.difference.chains import Kind
-from felixpy.dump import SavedSet
+from felixpy.netfilter.rules import SavedSet
 
 OURS = ("cali4", "cali6")
 
@@ -31,9 +31,7 @@ class SetChange(NamedTuple):
         return 6 if self.name.startswith("cali6") else 4
 
 
-def compare_sets(
-    before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None
-) -> Iterator[SetChange]:
+def compare_sets(before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None) -> Iterator[SetChange]:
     """The differences between Felix's sets, by name; none can be told where nobody saved the sets of one state."""
     if before is None or after is None:
         return

@@ -25,8 +25,9 @@ from felixpy.flows.changes import Changes, compare
 from felixpy.flows.connectivity import Connectivity, survey
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.grid import Doubt
-from felixpy.flows.services import Range, Traffic
+from felixpy.flows.services import Traffic
 from felixpy.flows.universe import PortChoice, Universe
+from felixpy.netfilter.numbers import Range
 
 __all__ = [
     "Changes",

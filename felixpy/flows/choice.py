@@ -12,10 +12,9 @@ from felixpy.flows.flow import Peer
 from felixpy.flows.pairs import Focus, Pairs
 from felixpy.flows.peers import Layer
 from felixpy.flows.regions import sum_of
-from felixpy.flows.services import Range
 from felixpy.flows.universe import Nets, PortChoice
+from felixpy.netfilter.numbers import WITH_PORTS, Range, protocol_number
 from felixpy.trace.parties import SHORT
-from felixpy.walk.packet import WITH_PORTS, protocol_number
 
 LARGEST_PORT = 65535
 

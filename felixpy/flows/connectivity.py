@@ -41,7 +41,7 @@ class Connectivity:
         """What had to be taken for granted about rules."""
         spaces = (self.universe.families[family] for family in self.grids)
         rules = (rule for space in spaces for chain in space.library.chains for rule in chain.rules)
-        return tuple(sorted({words for rule in rules for words in rule.terms.assumed}))
+        return tuple(sorted({words for rule in rules for words in rule.body.assumed}))
 
     def flows(self, *, fold: bool = True, external: bool = True, hosts: bool | None = None) -> Iterator[Flow]:
         """All flows; see `pairs`."""

@@ -15,10 +15,10 @@ from felixpy.flows.lens import Lens, Line
 from felixpy.flows.peers import Directory, Layer
 from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, sum_of
 from felixpy.flows.scene import Memory
-from felixpy.flows.services import Range
 from felixpy.flows.sides import Side
 from felixpy.flows.universe import FamilySpace, Universe
 from felixpy.flows.ways import Crossing, Half, Lenses, Place
+from felixpy.netfilter.numbers import Range
 
 
 class Doubt(NamedTuple):

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from felixpy.flows.criteria import (
+from felixpy.flows.peers import Directory, Externals, Layer, Layers
+from felixpy.flows.programs import ChainCode, Question, RuleCode, SetCode
+from felixpy.flows.regions import Region, join, meet, minus, product, sum_of
+from felixpy.flows.tags import DNAT, EARLY, ESTABLISHED, INVALID, RELATED, SPOOFED, UNTRACKED, tag_test
+from felixpy.flows.traffic import TrafficSpace
+from felixpy.netfilter.actions import Action, Nothing
+from felixpy.netfilter.criteria import (
     Addresses,
+    Assumed,
     Constant,
     Criterion,
     Icmp,
     Interface,
     Listed,
     Marked,
+    Masked,
+    NotUnderstood,
     Ports,
     Protocol,
+    ReversePath,
     Side,
+    TcpFlags,
     Test,
     Tracked,
 )
-from felixpy.flows.peers import Directory, Externals, Layer, Layers
-from felixpy.flows.programs import ChainCode, RuleCode, SetCode
-from felixpy.flows.regions import Region, join, meet, minus, product, sum_of
-from felixpy.flows.services import Range
-from felixpy.flows.targets import CONNECTION, EARLY, UNTRACKED, Action, Nothing, Unclear
-from felixpy.flows.traffic import TrafficSpace
-from felixpy.walk.members import BITS, Member
-from felixpy.walk.packet import STATES
+from felixpy.netfilter.numbers import ACK, BITS, STATES, SYN, Range
+from felixpy.walk.members import Member
 
 Direction = Literal["egress", "ingress"]
 
@@ -54,13 +59,14 @@ class Line:
     """A rule from one end's point of view.
 
     It applies to what is in `region` (None is everything) and in the value of every factor, if the packet's tag fits;
-    `unknown` says what is not understood. `target` is the chain it calls.
+    `unknown` says what is not understood. `target` is the chain it calls. `by_tag` are criteria about what the tag
+    says besides marks.
     """
 
     rule: RuleCode
     tags: tuple[tuple[int, int, bool], ...]
     """(mask, mark, whether it must differ) of the tag."""
-    tracked: tuple[Test, ...]
+    by_tag: tuple[Test, ...]
     region: Region | None
     factors: tuple[Factor, ...]
     unknown: str
@@ -106,10 +112,21 @@ class View:
 
 
 class Lens:
-    """One family on one side of a comparison, in one direction."""
+    """One family on one side of a comparison, in one direction.
 
-    def __init__(self, space: TrafficSpace, directory: Directory, externals: Externals, direction: Direction) -> None:
-        self.space, self.direction = space, direction
+    `questions` are those that no packet decides, each with the bit of a tag that is the answer; without them what is
+    assumed holds, and what is not understood is read in both ways (`Scene.readings`).
+    """
+
+    def __init__(
+        self,
+        space: TrafficSpace,
+        directory: Directory,
+        externals: Externals,
+        direction: Direction,
+        questions: Mapping[Question, int] = MappingProxyType({}),
+    ) -> None:
+        self.space, self.direction, self.questions = space, direction, questions
         self._directory, self._externals = directory, externals
         self.everybody = sum_of(directory.owners.values()) | externals.mask
         self.all: Region = product(space.all, self.everybody)
@@ -134,18 +151,20 @@ class Lens:
 
     def _line(self, rule: RuleCode) -> Line | None:
         """None for rules that do nothing, or never apply."""
-        unknown = ", ".join([*rule.unknown, *([rule.action.words] if isinstance(rule.action, Unclear) else [])])
+        tags: list[tuple[int, int, bool]] = []
+        unknown = self._unknown(rule, tags)
         if isinstance(rule.action, Nothing) and not unknown:
             return None
-        tags: list[tuple[int, int, bool]] = []
-        tracked: list[Test] = []
+        by_tag: list[Test] = []
         factors: list[Factor] = []
         region = self.all
-        for test in rule.terms.tests:
+        for test in rule.body.tests:
             if isinstance(test.criterion, Marked):
-                tags.append(_tag_test(test.criterion, test.negated))
-            elif isinstance(test.criterion, Tracked):
-                tracked.append(test)
+                tags.append(tag_test(test.criterion, negated=test.negated))
+            elif isinstance(test.criterion, BY_TAG):
+                by_tag.append(test)
+            elif isinstance(test.criterion, Masked | NotUnderstood) or self._question(test.criterion):
+                continue
             elif not isinstance(test.criterion, Listed) or rule.sets[test.criterion.name]:
                 code = rule.sets[test.criterion.name] if isinstance(test.criterion, Listed) else None
                 factor = Factor(test, code)
@@ -157,7 +176,20 @@ class Lens:
         if not region:
             return None
         restricted = None if region is self.all else region
-        return Line(rule, tuple(tags), tuple(tracked), restricted, tuple(factors), unknown, rule.action, rule.target)
+        return Line(rule, tuple(tags), tuple(by_tag), restricted, tuple(factors), unknown, rule.action, rule.target)
+
+    def _unknown(self, rule: RuleCode, tags: list[tuple[int, int, bool]]) -> str:
+        """What is not understood about a rule; questions that have a bit of the tag for their answer ask that."""
+        for question in rule.questions():
+            bit = self.questions.get(question)
+            if bit:
+                tags.append((bit, bit, False))
+        words = [question.words for question in rule.questions() if question.is_open]
+        return "" if self.questions else ", ".join(words)
+
+    def _question(self, criterion: Criterion) -> bool:
+        """Whether the answer to a criterion is a bit of the tag."""
+        return isinstance(criterion, Assumed) and bool(self.questions)
 
     # --- criteria
 
@@ -183,7 +215,7 @@ class Lens:
                 return self.of_traffic(sum_of(sources))
             case Icmp(types):
                 return self.of_traffic(self.space.icmp([types]))
-            case Constant(holds):
+            case Constant(holds) | Assumed(_, _, holds):
                 return self.all if holds else {}
             case _:
                 return None
@@ -266,25 +298,44 @@ class Lens:
             self._ranges[addresses] = self.peers((Layer(addresses),))
         return self._ranges[addresses]
 
-    # --- connection tracking
+    # --- what the tag says
 
-    def tracked(self, tag: int, test: Test) -> int:
-        """The traffic in one of the states that a criterion names; before tracking all of it is INVALID."""
-        assert isinstance(test.criterion, Tracked)
-        states = test.criterion.states
-        if tag & EARLY:
-            found = self.space.all if states & STATES["INVALID"] else 0
-        elif tag & UNTRACKED:
-            found = self.space.all if states & STATES["UNTRACKED"] else 0
-        else:
-            found = self.space.untracked if states & STATES["UNTRACKED"] else 0
-            if states & STATES["NEW"]:
-                found |= self.opening
+    def by_tag(self, tag: int, test: Test) -> int:
+        """The traffic that meets a criterion about the state of connections, flags or the way back."""
+        match test.criterion:
+            case Tracked(states):
+                found = self._tracked(tag, states)
+            case TcpFlags(examined, wanted):
+                flags = ACK if tag & (ESTABLISHED | RELATED | INVALID) else SYN
+                found = self.space.all if flags & examined == wanted else 0
+            case ReversePath(fails):
+                found = self.space.all if bool(tag & SPOOFED) is fails else 0
+            case _:
+                raise AssertionError(test)
         return self.space.all & ~found if test.negated else found
 
-    @cached_property
-    def opening(self) -> int:
-        return self.space.all & ~self.space.untracked
+    def _tracked(self, tag: int, states: int) -> int:
+        """The traffic in one of some states; before tracking all of it is INVALID."""
+        everything = self.space.all
+        found = everything if tag & DNAT and states & STATES["DNAT"] else 0
+        if tag & EARLY:
+            return found | (everything if states & STATES["INVALID"] else 0)
+        if tag & UNTRACKED:
+            return found | (everything if states & STATES["UNTRACKED"] else 0)
+        found |= self.space.untracked if states & STATES["UNTRACKED"] else 0
+        for name, of_state in self._states(tag).items():
+            found |= of_state if states & STATES[name] else 0
+        return found
+
+    def _states(self, tag: int) -> Mapping[str, int]:
+        tracked = self.space.all & ~self.space.untracked
+        for name, bit in (("ESTABLISHED", ESTABLISHED), ("RELATED", RELATED), ("INVALID", INVALID)):
+            if tag & bit:
+                return {name: tracked}
+        return {"NEW": tracked & ~self.space.unasked, "INVALID": self.space.unasked}
+
+
+BY_TAG = (Tracked, TcpFlags, ReversePath)
 
 
 class _Index:
@@ -310,8 +361,3 @@ def member_range(address: int, length: int, family: int) -> Range:
     free = BITS[family] - length
     first = address >> free << free
     return Range(first, first | (1 << free) - 1)
-
-
-def _tag_test(criterion: Marked, negated: bool) -> tuple[int, int, bool]:
-    shift = CONNECTION if criterion.connection else 0
-    return criterion.mask << shift, criterion.mark << shift, negated

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.peers import outline, spell_range
 from felixpy.flows.regions import Region, bits, of_peers, sum_of
-from felixpy.flows.services import Range
 from felixpy.flows.sides import Party
 from felixpy.flows.universe import FamilySpace
+from felixpy.netfilter.numbers import Range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

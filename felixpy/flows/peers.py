@@ -12,9 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from felixpy.flows.regions import bits, sum_of
-from felixpy.flows.services import Range
-from felixpy.walk.members import BITS
-from felixpy.walk.packet import spell_address
+from felixpy.netfilter.numbers import BITS, Range, spell_address
 
 
 class Layer(NamedTuple):

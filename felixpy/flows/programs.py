@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
-from felixpy.dump import Chain, Dump, SavedSet, parse_rule, without_hash
 from felixpy.errors import UsageError
-from felixpy.flows.criteria import Listed, Terms, read_terms
 from felixpy.flows.peers import Layer, Layers
-from felixpy.flows.services import Range
-from felixpy.flows.targets import Action, Call, read_action
+from felixpy.iptables.reader import read_body
+from felixpy.netfilter.actions import Action, Call, Unclear
+from felixpy.netfilter.criteria import Assumed, Listed, Masked, NotUnderstood
+from felixpy.netfilter.numbers import BITS, Range
+from felixpy.netfilter.rules import Body, Dump, SavedSet
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.walk import HOOKS
-from felixpy.walk.members import BITS, Member, Members, UnknownSet
+from felixpy.walk.members import Member, Members, UnknownSet
 
-Bodies: TypeAlias = tuple[str, ...]
+Bodies: TypeAlias = tuple[Body, ...]
 
 
 class ChainText(NamedTuple):
-    """A chain as text: its rules without ``-A chain`` and hash, and the policy of a kernel chain ("" for others)."""
+    """A chain: what its rules say, and the policy of a kernel chain ("" for others)."""
 
     policy: str
     bodies: Bodies
@@ -45,8 +46,9 @@ def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
             chains = tables[name] = {}
             for hook in TABLES[name]:
                 parts = [part[hook].bodies for part in (table.inserted, table.appended) if hook in part]
-                chains[hook] = ChainText("ACCEPT", tuple(body for bodies in parts for body in bodies))
-            chains.update({chain.name: ChainText("", chain.bodies) for chain in table.chains})
+                chains[hook] = ChainText("ACCEPT", tuple(read_body(body, family) for part in parts for body in part))
+            for chain in table.chains:
+                chains[chain.name] = ChainText("", tuple(read_body(body, family) for body in chain.bodies))
     kind = "inet6" if family == 6 else "inet"
     sets = {each.name: SavedSet(each.name, each.type, {"family": kind}, each.members) for each in ruleset.sets}
     return NodeText(tables, sets)
@@ -56,17 +58,11 @@ def of_dump(dump: Dump, family: int) -> NodeText:
     """Rules that were saved on a node."""
     tables = {
         name: {
-            chain.name: ChainText(chain.policy, tuple(_bodies(chain)))
-            for chain in table.values()
+            chain.name: ChainText(chain.policy, tuple(rule.body for rule in chain.rules)) for chain in table.values()
         }
         for name, table in dump.tables.get(family, {}).items()
     }
     return NodeText(tables, dump.sets)
-
-
-def _bodies(chain: Chain) -> Iterator[str]:
-    start = len(f"-A {chain.name}")
-    return (without_hash(text[start:]) for _, text in chain.lines)
 
 
 class SetCode:
@@ -106,24 +102,53 @@ class SetCode:
         return self._members.family
 
 
+class Question(NamedTuple):
+    """What no packet decides: `text` is how the rule spells it, `words` say what about it, `holds` what is assumed.
+
+    An `is_open` question has no answer that could be assumed.
+    """
+
+    text: str
+    words: str
+    holds: bool = False
+    is_open: bool = True
+
+
 class RuleCode(NamedTuple):
     """A rule made ready: what it asks with which sets (None for one that is not known), and what it does.
 
-    `text` is the rule without its chain, `place` where it stands: table, chain and number of the first one like it.
+    `place` is where it stands: table, chain and number of the first one like it.
     """
 
-    terms: Terms
+    body: Body
     sets: Mapping[str, SetCode | None]
     action: Action
     target: ChainCode | None
-    text: str
     place: str
 
     @property
-    def unknown(self) -> list[str]:
-        """What is not understood about its criteria."""
-        missing = [f"set {name}, whose members are not known" for name, code in self.sets.items() if code is None]
-        return [*self.terms.unknown, *missing]
+    def text(self) -> str:
+        """The rule without its chain and hash."""
+        return self.body.text
+
+    def questions(self) -> list[Question]:
+        """What about it is not understood or has to be assumed."""
+        found: list[Question] = []
+        for test in self.body.tests:
+            match test.criterion:
+                case NotUnderstood(text, reason):
+                    found.append(Question(text, reason))
+                case Masked():
+                    found.append(Question(str(test), "a net whose mask has gaps"))
+                case Assumed(text, words, holds):
+                    found.append(Question(text, words, holds=holds is not test.negated, is_open=False))
+                case Listed(name, _) if self.sets[name] is None:
+                    found.append(Question(str(test), f"set {name}, whose members are not known"))
+                case _:
+                    pass
+        if isinstance(self.action, Unclear):
+            found.append(Question(self.action.words, self.action.words))
+        return found
 
 
 @dataclass(eq=False)
@@ -143,22 +168,11 @@ class ChainCode:
         return tuple(found.values())
 
 
-class _Parsed(NamedTuple):
-    """A rule's text read once; `named` is the target, should the table have a chain of that name."""
-
-    terms: Terms
-    sets: tuple[str, ...]
-    named: str
-    call: Action
-    action: Action
-
-
 class Library:
     """All chains and sets of one family, shared by nodes."""
 
     def __init__(self, family: int) -> None:
         self.family = family
-        self._rules: dict[str, _Parsed] = {}
         self._chains: dict[tuple[object, ...], ChainCode] = {}
         self._sets: dict[object, tuple[SavedSet, SetCode | None]] = {}
 
@@ -166,18 +180,6 @@ class Library:
     def chains(self) -> Iterator[ChainCode]:
         """Every chain that was asked for."""
         return iter(self._chains.values())
-
-    def parsed(self, body: str) -> _Parsed:
-        found = self._rules.get(body)
-        if found is None:
-            rule = parse_rule(f"-A CHAIN {body}")
-            terms = read_terms(rule, self.family)
-            names = [test.criterion.name for test in terms.tests if isinstance(test.criterion, Listed)]
-            action = read_action(rule, {})
-            called = action if not rule.target else read_action(rule, {rule.target: None})
-            found = _Parsed(terms, tuple(dict.fromkeys(names)), rule.target, called, action)
-            self._rules[body] = found
-        return found
 
     def set(self, saved: SavedSet) -> SetCode | None:
         """A set by its content; None for a type that is not understood."""
@@ -236,14 +238,12 @@ class Program:
         self._known[key] = self._library.intern(name, rules)
         return self._known[key]
 
-    def _rule(self, table: str, body: str, place: str) -> RuleCode:
-        parsed = self._library.parsed(body)
-        target = None
-        action = parsed.action
-        if isinstance(parsed.call, Call):
-            target = self.chain(table, parsed.named)
-            action = parsed.call if target else parsed.action
-        return RuleCode(parsed.terms, {name: self._set(name) for name in parsed.sets}, action, target, body, place)
+    def _rule(self, table: str, body: Body, place: str) -> RuleCode:
+        action, target = body.action, None
+        if isinstance(action, Unclear) and body.target:
+            target = self.chain(table, body.target)
+            action = Call(body.target, body.goto) if target else action
+        return RuleCode(body, {name: self._set(name) for name in body.sets}, action, target, place)
 
     def _set(self, name: str) -> SetCode | None:
         saved = (self._text.sets or {}).get(name)

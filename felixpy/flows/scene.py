@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from felixpy.flows.criteria import Interface, Local
 from felixpy.flows.lens import Factor, Lens, Line, View
 from felixpy.flows.programs import ChainCode
 from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, of_traffic, sum_of
-from felixpy.flows.targets import Call, Change, End, Rewrite, Unclear
+from felixpy.flows.tags import RETAGS, translated
+from felixpy.netfilter.actions import Call, ConnectionMark, Final, NoTrack, Rewrite, SetMark, Unclear
+from felixpy.netfilter.criteria import Interface, Local
 
 States: TypeAlias = dict[int, Region]
 """Regions by tag."""
@@ -236,23 +237,23 @@ class Scene:
                     return {}
         if line.region is not None:
             region = meet(region, line.region)
-        for test in line.tracked:
-            region = of_traffic(region, self.lens.tracked(tag, test))
+        for test in line.by_tag:
+            region = of_traffic(region, self.lens.by_tag(tag, test))
         return region
 
     def _act(self, line: Line, tag: int, hit: Region, outcome: Outcome, later: States) -> None:
         match line.action:
-            case End("accept"):
+            case Final("accept"):
                 add(outcome.accepted, tag, hit)
-            case End("drop") | Unclear():
+            case Final("drop" | "reject") | Unclear():
                 if self.readings:
                     outcome.dropped = join(outcome.dropped, hit)
-            case End():
+            case Final():
                 add(outcome.returned, tag, hit)
-            case Change(retag):
-                add(later, retag(tag), hit)
-            case Rewrite("source") as rewrite:
-                add(outcome.accepted, tag | rewrite.source, hit)
+            case SetMark() | ConnectionMark() | NoTrack() as change:
+                add(later, RETAGS[type(change)](change)(tag), hit)
+            case Rewrite("source", address):
+                add(outcome.accepted, tag | translated(address), hit)
             case Rewrite():
                 pass
             case Call(_, goto):

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from felixpy.netfilter.numbers import Range
+
 Numbers = Literal["ports", "icmp", "none"]
 """What the numbers of a protocol are: ports, types of ICMP (type * 256 + code), or nothing."""
-
-
-class Range(NamedTuple):
-    """Numbers first..last, both included."""
-
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 class Part(NamedTuple):

@@ -11,11 +11,11 @@ from felixpy.errors import Problem
 from felixpy.flows.programs import Library, NodeText, Program, of_dump, of_ruleset
 from felixpy.model import Owner, Workload
 from felixpy.names import limited
+from felixpy.netfilter.numbers import parse_address
 from felixpy.plan.endpoints import FROM_HOST, FROM_WORKLOAD, TO_HOST, TO_WORKLOAD
 from felixpy.ruleset import Ruleset
 from felixpy.trace.nodes import Nodes, machine_of
 from felixpy.walk import Machine
-from felixpy.walk.packet import parse_address
 
 FAMILIES = (4, 6)
 WITHOUT_IPV6 = Setting("Ipv6Support", "false")

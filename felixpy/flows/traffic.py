@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.canonical import PROTOCOLS
-from felixpy.flows.services import Numbers, Part, Range, Traffic
-from felixpy.walk.packet import ICMP, NUMBERS, OPENING_ICMP, UNTRACKED_ICMP, WITH_PORTS
+from felixpy.flows.services import Numbers, Part, Traffic
+from felixpy.netfilter.numbers import ICMP, NUMBERS, OPENING_ICMP, PROTOCOLS, UNTRACKED_ICMP, WITH_PORTS, Range
 
 ALWAYS = tuple(NUMBERS[name] for name in ("tcp", "udp", "sctp"))
 """Protocols that are told apart whether rules mention them or not."""
@@ -104,10 +103,13 @@ EVERY_NUMBER: tuple[Range, ...] = (Range(0, 0),)
 
 
 class TrafficSpace:
-    """All traffic of one family, in pieces. With `every_icmp` types that open no connection count, too."""
+    """All traffic of one family, in pieces. With `every_icmp` types that open no connection count, too.
 
-    def __init__(self, mentions: Mentions, *, every_icmp: bool = False) -> None:
-        self.family, self.every_icmp = mentions.family, every_icmp
+    They count as part of one that was opened, unless packets are `single` ones.
+    """
+
+    def __init__(self, mentions: Mentions, *, every_icmp: bool = False, single: bool = False) -> None:
+        self.family, self.every_icmp, self.single = mentions.family, every_icmp or single, single
         own = ICMP[self.family]
         listed = dict.fromkeys((*ALWAYS, own, *sorted(mentions.protocols)))
         blocks: list[Block] = []
@@ -159,6 +161,14 @@ class TrafficSpace:
     def untracked(self) -> int:
         """What connection tracking leaves alone; all else opens connections."""
         return self.icmp(Range(kind << 8, kind << 8 | 0xFF) for kind in UNTRACKED_ICMP[self.family])
+
+    @cached_property
+    def unasked(self) -> int:
+        """Types of ICMP that open no connection: a single packet without one that it belongs to is invalid."""
+        if not self.single:
+            return 0
+        opening = self.icmp(Range(kind << 8, kind << 8 | 0xFF) for kind in OPENING_ICMP[self.family])
+        return self._by_protocol[ICMP[self.family]].mask & ~self.untracked & ~opening
 
     # --- in words
 

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from felixpy.flows.criteria import Addresses, Icmp, Listed, Ports, Protocol, Test
 from felixpy.flows.lens import member_range
 from felixpy.flows.peers import Externals, Layer, Layers
 from felixpy.flows.programs import Library, RuleCode, SetCode
-from felixpy.flows.services import Range
 from felixpy.flows.sides import Identity, Side
-from felixpy.flows.targets import Rewrite
 from felixpy.flows.traffic import Mentions, TrafficSpace
-from felixpy.walk.packet import ICMP, WITH_PORTS
+from felixpy.netfilter.actions import Rewrite
+from felixpy.netfilter.criteria import Addresses, Icmp, Listed, Ports, Protocol, Test
+from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range
 
 
 class PortChoice(NamedTuple):
@@ -112,9 +111,9 @@ class _Mentioned:
     _noted: set[tuple[SetCode, tuple[str, ...]]] = field(default_factory=set)
 
     def note(self, rule: RuleCode) -> None:
-        if isinstance(rule.action, Rewrite) and rule.action.address is not None:
+        if isinstance(rule.action, Rewrite) and rule.action.side == "source" and rule.action.address is not None:
             self.layers.add((Layer(Range(rule.action.address, rule.action.address)),))
-        tests = rule.terms.tests
+        tests = rule.body.tests
         protocols = [test.criterion.number for test in tests if isinstance(test.criterion, Protocol)]
         self.mentions.protocols.update(protocols)
         for test in tests:
@@ -158,17 +157,18 @@ class _Mentioned:
 
     def rewritten(self, library: Library) -> Iterator[int]:
         """Addresses that NAT rewrites to others, such as those of services: nobody has them."""
-        rewriting = {id(chain) for chain in library.chains if any(rule.action == REWRITES for rule in chain.rules)}
+        rewriting = {id(chain) for chain in library.chains if any(_rewrites(rule) for rule in chain.rules)}
         if not rewriting:
             return
         for chain in library.chains:
             for rule in chain.rules:
                 targets = rule.target.closure if rule.target else ()
-                if rule.action == REWRITES or any(id(target) in rewriting for target in targets):
-                    yield from _single_destinations(rule.terms.tests)
+                if _rewrites(rule) or any(id(target) in rewriting for target in targets):
+                    yield from _single_destinations(rule.body.tests)
 
 
-REWRITES = Rewrite("destination")
+def _rewrites(rule: RuleCode) -> bool:
+    return isinstance(rule.action, Rewrite) and rule.action.side == "destination"
 
 
 def _single_destinations(tests: Iterable[Test]) -> Iterator[int]:

@@ -11,11 +11,12 @@ from felixpy.flows.lens import Direction, Factor, Lens, Line
 from felixpy.flows.programs import ChainCode, Program
 from felixpy.flows.regions import Region, join, meet, of_peers, of_traffic, sum_of
 from felixpy.flows.scene import Memory, Outcome, Receivers, Scene, Site, States, Way, add
-from felixpy.flows.targets import EARLY, UNTRACKED, End, new_source
+from felixpy.flows.tags import EARLY, UNTRACKED, new_source
 from felixpy.names import limited
+from felixpy.netfilter.actions import Final
+from felixpy.netfilter.numbers import parse_address, spell_address
 from felixpy.plan.endpoints import FROM_WORKLOAD
 from felixpy.walk import HOOKS, TRACKING, Machine
-from felixpy.walk.packet import parse_address, spell_address
 
 
 class Place(NamedTuple):
@@ -254,11 +255,14 @@ def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:
     return Site(local, peers)
 
 
+DROPS = (Final("drop"), Final("reject"))
+
+
 def _dropped_first(lens: Lens, chain: ChainCode) -> int:
     """Traffic of some kinds that a chain drops to anybody, before it asks another chain."""
     found = 0
     for line in takewhile(lambda line: not line.target, lens.view(chain).lines("")):
-        if line.action == End("drop") and not (line.tags or line.tracked or line.factors or line.unknown):
+        if line.action in DROPS and not (line.tags or line.by_tag or line.factors or line.unknown):
             region = line.region or {}
             found |= sum_of(traffic for traffic, peers in region.items() if peers == lens.everybody)
     return found

@@ -28,8 +28,8 @@ from felixpy.errors import EnvironmentMissing
 from felixpy.kernel import open_machine
 from felixpy.lab import sctp
 from felixpy.lab.flows import Flow
+from felixpy.netfilter.numbers import ECHO_REQUEST
 from felixpy.trace.question import LARGEST_PORT
-from felixpy.walk.packet import ECHO_REQUEST
 
 ATTEMPTS = 2
 WAIT_SECONDS = 0.2

@@ -50,6 +50,7 @@ STATIC: Mapping[str, tuple[str, ...]] = {
 }
 IPVS_STATIC = ("cali-forward-check", "cali-forward-endpoint-mark")
 
+
 class Planner:
     """Plans nodes with one configuration and dialect; policy chains are shared between them."""
 

@@ -21,12 +21,12 @@ from typing import Literal
 from felixpy.decode.legend import Legend
 from felixpy.errors import UsageError
 from felixpy.model import STAGED_KINDS, Cluster
+from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
 from felixpy.trace.hits import PENDING, Asked, Hit, asked
 from felixpy.trace.nodes import NodeRules, Nodes
 from felixpy.trace.parties import Directory, Party
 from felixpy.trace.question import Question
 from felixpy.walk import Packet, Walk
-from felixpy.walk.packet import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
 
 __all__ = ["Leg", "Nodes", "Question", "Report", "Trace", "Tracer", "promoted"]
 

@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple
 
 from felixpy.decode.legend import CHAIN_KINDS, Direction, Legend, chain_prefix
 from felixpy.decode.phrases import rule_words
-from felixpy.dump import Rule, Table
 from felixpy.errors import Path, Place
 from felixpy.model import DEFAULT_TIER
+from felixpy.netfilter.numbers import parse_mark
+from felixpy.netfilter.rules import Rule, Table
 from felixpy.plan.policies import GROUP_PREFIXES, PROFILE_PREFIXES
 from felixpy.trace.nodes import NodeRules
 from felixpy.walk import Step
-from felixpy.walk.matches import mark_and_mask
 
 Action = Literal["Allow", "Deny", "Pass"]
 
@@ -231,7 +231,7 @@ class _Reader:
         """A rule that gives its verdict sets the mark for it; denying it ends the packet's way."""
         action: Action | None = "Deny" if step.outcome else None
         if step.rule.target == "MARK" and step.rule.arguments:
-            value, mask = mark_and_mask(step.rule.arguments[0].values[0])
+            value, mask = parse_mark(step.rule.arguments[0].values[0])
             verdicts: dict[int, Action] = {self.accept: "Allow", self.passed: "Pass"}
             action = verdicts.get(value) if value and value & mask == value else None
         if action:
@@ -319,7 +319,7 @@ def _bits(rules: Iterable[Rule]) -> tuple[int, int]:
         words = _words(rule)
         if not accept and _ACCEPTED.fullmatch(words):
             tested = (option.values[0] for match in rule.matches if match.module == "mark" for option in match.options)
-            accept = mark_and_mask(next(tested, "0x0"))[0]
+            accept = parse_mark(next(tested, "0x0"))[0]
         elif not passed and _START.fullmatch(words) and rule.arguments:
-            passed = mark_and_mask(rule.arguments[0].values[0])[1]
+            passed = parse_mark(rule.arguments[0].values[0])[1]
     return accept, passed

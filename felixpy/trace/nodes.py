@@ -10,8 +10,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 from felixpy.compiler import Compiler
 from felixpy.config import Config, Setting
 from felixpy.decode.rules import RuleIndex
-from felixpy.dump import Dump, read_dump
+from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host
+from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import Ruleset
 from felixpy.trace.addresses import AddressBook
 from felixpy.walk import Machine, Walker

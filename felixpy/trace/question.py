@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from felixpy.errors import UsageError
-from felixpy.walk.packet import WITH_PORTS, State, protocol_number
+from felixpy.netfilter.numbers import WITH_PORTS, State, protocol_number
 
 LARGEST_PORT = 65535
 LARGEST_ICMP = 255

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from felixpy.canonical import PROTOCOLS
 from felixpy.errors import Place, spell
+from felixpy.netfilter.numbers import ICMP, PROTOCOLS, WITH_PORTS, parse_address, protocol_number
 from felixpy.trace import Leg, Report, Trace
 from felixpy.trace.hits import Hit
 from felixpy.trace.parties import Party
 from felixpy.trace.reasons import FAILSAFE, Reason, hit_words, reason
 from felixpy.walk import Packet, Step
-from felixpy.walk.packet import ICMP, WITH_PORTS, parse_address, protocol_number
 
 ENDS = {"drop": "dropped", "reject": "rejected"}
 REWRITING = frozenset({"DNAT", "REDIRECT", "SNAT", "MASQUERADE"})

@@ -12,8 +12,9 @@ from functools import cached_property
 
 from felixpy.dataplane.current import OWNED_SET, Rule
 from felixpy.dataplane.wanted import Hook, Wanted
-from felixpy.dump import Chain, Dump, SavedSet, Table
 from felixpy.ipsets import IPSet
+from felixpy.iptables.saved import make_chain
+from felixpy.netfilter.rules import Dump, SavedSet, Table
 from felixpy.ruleset import TABLES
 from felixpy.verify.observed import Observed
 
@@ -85,7 +86,7 @@ class Baseline:
                 changed.pop(name, None)
             else:
                 policy = changed[name].policy if name in changed else ""
-                changed[name] = make_chain(name, policy, rules)
+                changed[name] = make_chain(name, policy, damage.family, rules)
         return {damage.family: {**tables, damage.table: changed}}
 
     def _names(self, family: int) -> list[str]:
@@ -105,11 +106,11 @@ class Baseline:
         return {
             **{chain: found for chain, found in there.items() if chain not in kernel},
             **{
-                chain: make_chain(chain, "", content.printed(family).split("\n")[:-1])
+                chain: make_chain(chain, "", family, content.printed(family).split("\n")[:-1])
                 for chain, content in wanted.chains.items()
             },
             **{
-                chain: make_chain(chain, there[chain].policy if chain in there else "ACCEPT", lines)
+                chain: make_chain(chain, there[chain].policy if chain in there else "ACCEPT", family, lines)
                 for chain, lines in kernel.items()
             },
         }
@@ -130,10 +131,6 @@ def rule_line(chain: str, rule: Rule, family: int) -> str:
     '-A FORWARD -j ACCEPT'
     """
     return f"-A {chain} {rule.printed(family)}".rstrip()
-
-
-def make_chain(name: str, policy: str, rules: Sequence[str]) -> Chain:
-    return Chain(name, policy, "", [(0, text) for text in rules])
 
 
 def saved_set(ipset: IPSet) -> SavedSet:

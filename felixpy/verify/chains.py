@@ -9,10 +9,11 @@ from typing import NamedTuple
 from felixpy.dataplane.current import CurrentTable, Rule, Spelling
 from felixpy.dataplane.wanted import WantedTable
 from felixpy.errors import many
+from felixpy.iptables.reader import read_body
+from felixpy.iptables.words import without_hash
 from felixpy.verify.alignment import Pair, align
 from felixpy.verify.baseline import Damage, rule_line
 from felixpy.verify.finding import KINDS, Finding
-from felixpy.verify.wording import Saying, saying
 
 
 class Draft(NamedTuple):
@@ -57,10 +58,10 @@ class TableView(NamedTuple):
         """Whether a rule is there word for word."""
         return wanted.is_like(there, self.family, self.spelling)
 
-    def content(self, rule: Rule) -> Saying | str:
+    def content(self, rule: Rule) -> object:
         """What a rule says; one that the tools spell in their own way says what they say."""
         printed = rule.printed(self.family)
-        return saying(self.spelling.get((self.family, printed), printed), self.family)
+        return read_body(without_hash(self.spelling.get((self.family, printed), printed)), self.family).content
 
     def suspects(self) -> Iterator[tuple[str, Rule]]:
         """Rules that bear the right hash and read otherwise: changed, or spelt in a way of the tools' own."""

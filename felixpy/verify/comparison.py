@@ -9,9 +9,10 @@ from functools import cached_property
 from felixpy.dataplane.current import OWNED_CHAIN, CurrentTable, Spelling
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
 from felixpy.dataplane.wanted import Wanted
-from felixpy.dump import Dump, read_dump
 from felixpy.errors import many
+from felixpy.iptables.forms import read_dump
 from felixpy.model import Host
+from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verify.baseline import Baseline, Damage
 from felixpy.verify.chains import Draft, TableView, compare_chains
@@ -121,9 +122,7 @@ class Comparison:
         """Where nothing of Felix is there, its sets are not missed one by one."""
         there = self.observed.state.sets
         wanted = {
-            name: ipset
-            for name, ipset in self.wanted.sets.items()
-            if ipset.family not in self.absent or name in there
+            name: ipset for name, ipset in self.wanted.sets.items() if ipset.family not in self.absent or name in there
         }
         yield from compare_sets(wanted, there, self.observed.dump.sets or {}, self._unsure)
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from felixpy.decode.legend import Legend
-from felixpy.dump import Dump, parse_rule
 from felixpy.errors import FelixpyError
+from felixpy.iptables.reader import read_rule
+from felixpy.netfilter.numbers import parse_address
+from felixpy.netfilter.rules import Dump
 from felixpy.trace import Leg, Report, Trace
 from felixpy.trace.hits import asked
 from felixpy.trace.nodes import NodeRules
@@ -24,7 +26,6 @@ from felixpy.verify.finding import HARMLESS, Effect, Example, Severity
 from felixpy.verify.naming import Concern
 from felixpy.verify.probes import Surroundings, Wishes, packets
 from felixpy.walk import Packet, Walker
-from felixpy.walk.packet import parse_address
 
 ENOUGH = 2
 """Examples of each sort."""
@@ -145,10 +146,10 @@ class Judge:
         table = tables.get(damage.table, {})
         for name in dict.fromkeys((*_targets(damage.rules), *damage.chains)):
             if name in table:
-                yield from (text for _, text in table[name].lines[:NEAR])
+                yield from (line.text for line in table[name].lines[:NEAR])
         for chains in tables.values() if damage.sets else ():
             for chain in chains.values():
-                for _, text in chain.lines:
+                for _, text, _ in chain.lines:
                     if any(f" {name} " in text for name in damage.sets):
                         yield text
 
@@ -262,6 +263,6 @@ def _rewriting(rewritten: Mapping[str, str]) -> str:
 def _targets(rules: Sequence[str]) -> Iterator[str]:
     for text in rules:
         try:
-            yield parse_rule(text).target
+            yield read_rule(text).target
         except FelixpyError:
             continue

@@ -68,9 +68,7 @@ def _sign(rules: str) -> str:
 
 def rate(state: State, ruleset: Ruleset) -> Era:
     """How many of Felix's rules that are there a compiled node has, hash for hash."""
-    known = {
-        identity for table in ruleset.tables.values() for chain in table.all_chains() for identity in chain.hashes
-    }
+    known = {identity for table in ruleset.tables.values() for chain in table.all_chains() for identity in chain.hashes}
     there = list(_hashes(state))
     return Era(ruleset.dialect, sum(identity in known for identity in there), len(there))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from felixpy.dump import identity
 from felixpy.errors import Path, Place
+from felixpy.iptables.words import identity
 
 
 class Severity(IntEnum):

@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 
 from felixpy.dataplane.current import HISTORIC, OWNED_CHAIN, Rule
 from felixpy.dataplane.wanted import Hook
-from felixpy.dump import Table, parse_rule
 from felixpy.errors import InputError
+from felixpy.iptables.reader import read_rule
+from felixpy.netfilter.actions import ConnectionMark, Nothing, SetMark
+from felixpy.netfilter.rules import Table
 from felixpy.ruleset import TABLES
 from felixpy.verify.baseline import Baseline, Damage
 from felixpy.verify.chains import Draft, TableView
 from felixpy.verify.finding import Finding
-from felixpy.walk.targets import HARMLESS as NOTING
-
-CHANGING = frozenset({"MARK", "CONNMARK", "CLASSIFY"})
-"""Targets after which the next rule follows, and Felix's hook as well."""
 
 
 def compare_hooks(view: TableView, baseline: Baseline) -> Iterator[Draft]:
@@ -90,9 +88,7 @@ class _Chain:
             says = self._says_the_same(wanted, there)
             if says and wanted.identity == there.identity:
                 continue
-            finding = self.view.finding(
-                "hash-changed" if says else "rule-tampered", self.name, position, wanted, there
-            )
+            finding = self.view.finding("hash-changed" if says else "rule-tampered", self.name, position, wanted, there)
             lines = list(self.right)
             lines[places[number]] = self.view.text(self.name, there)
             yield self._draft(finding, lines, wanted, there)
@@ -189,10 +185,10 @@ def decides(text: str, table: Table) -> bool:
 
 def _decides(text: str, table: Table, seen: frozenset[str], *, own: bool) -> bool:
     try:
-        rule = parse_rule(text)
+        rule = read_rule(text)
     except InputError:
         return True
-    if rule.target in NOTING or rule.target in CHANGING or rule.target in seen:
+    if isinstance(rule.body.action, Nothing | SetMark | ConnectionMark) or rule.target in seen:
         return False
     if rule.target == "RETURN":
         return not own  # in the kernel's own chain that is the chain's policy, below it just the end of a detour
@@ -201,4 +197,4 @@ def _decides(text: str, table: Table, seen: frozenset[str], *, own: bool) -> boo
     if OWNED_CHAIN.match(rule.target):
         return True
     inner = seen | {rule.target}
-    return rule.goto or any(_decides(line, table, inner, own=True) for _, line in table[rule.target].lines)
+    return rule.goto or any(_decides(line, table, inner, own=True) for _, line, _ in table[rule.target].lines)

@@ -12,8 +12,8 @@ from felixpy.decode import Decoder
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, chain_prefix
 from felixpy.decode.rules import RuleIndex
 from felixpy.dialects import Dialect
-from felixpy.dump import identity
 from felixpy.errors import spell
+from felixpy.iptables.words import identity
 from felixpy.model import Cluster, HostEndpoint, Workload
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verify.finding import Finding
@@ -182,5 +182,3 @@ def _name(endpoint: Endpoint) -> str:
     if isinstance(endpoint, Workload):
         return f"{endpoint.namespace}/{endpoint.name}"
     return f"HostEndpoint {endpoint.name}"
-
-

@@ -14,9 +14,10 @@ from felixpy.dataplane.spelling import ask_for_spelling
 from felixpy.dataplane.tools import PROGRAMS, Tools, choose, look
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
 from felixpy.dataplane.wanted import Wanted
-from felixpy.dump import Dump, read_dump
 from felixpy.errors import FelixpyError, InputError, KernelRefused, Place, Problem
+from felixpy.iptables.forms import read_dump
 from felixpy.kernel import Kernel
+from felixpy.netfilter.rules import Dump
 
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
 
@@ -144,9 +145,7 @@ def observe_live(machine: Namespace, backend: str, words: str) -> Observed:
     choice = choose(answers)
     chosen = backend or choice.backend
     tools = Tools(machine, chosen, known=answers)
-    others = {
-        other: read_all(Tools(machine, other, known=answers)) for other in choice.ours if other != chosen
-    }
+    others = {other: read_all(Tools(machine, other, known=answers)) for other in choice.ours if other != chosen}
 
     def respell(changes: Iterable[Transaction], wanted: Wanted) -> Spelling:
         with machine.scratch() as elsewhere:

@@ -12,11 +12,21 @@ from ipaddress import ip_network
 from itertools import islice, product
 from typing import NamedTuple
 
-from felixpy.dump import Match, Option, parse_rule
 from felixpy.errors import FelixpyError
+from felixpy.iptables.matches import ICMP_NAMES
+from felixpy.iptables.reader import read_rule
+from felixpy.netfilter.numbers import (
+    ECHO_REQUEST,
+    ICMP,
+    NUMBERS,
+    STATES,
+    State,
+    parse_address,
+    parse_ranges,
+    protocol_number,
+)
+from felixpy.netfilter.rules import Match, Option
 from felixpy.walk import Machine, Packet
-from felixpy.walk.matches import ICMP_NAMES, ranges
-from felixpy.walk.packet import ECHO_REQUEST, ICMP, NUMBERS, STATES, State, parse_address, protocol_number
 
 MOST_PACKETS = 2000
 """So many packets are tried for one finding; walking one takes some ten microseconds."""
@@ -61,7 +71,7 @@ class Wishes:
         """Note what some rules look for; those that cannot be read wish for nothing."""
         for text in rules:
             try:
-                rule = parse_rule(text)
+                rule = read_rule(text)
                 protocols = [match.options[0] for match in rule.matches if match.module == "-p"]
                 protocol = protocol_number(protocols[0].values[0]) if protocols else 0
                 for match in rule.matches:
@@ -91,7 +101,7 @@ class Wishes:
                 self._service(Service(protocol_number(kind or "tcp"), int(number)))
 
     def ports_of(self, option: Option, protocol: int) -> None:
-        for low, high in ranges(option.values[0]):
+        for low, high in parse_ranges(option.values[0]):
             for port in dict.fromkeys((low, high)):
                 self._service(Service(protocol or TCP, port))
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from felixpy.dump import without_hash
 from felixpy.errors import many, spell
+from felixpy.iptables.words import without_hash
 from felixpy.verify import Verification
 from felixpy.verify.finding import Effect, Finding, Severity
 

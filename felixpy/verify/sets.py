@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from felixpy.dataplane.current import SetState
-from felixpy.dump import SavedSet
 from felixpy.errors import many
+from felixpy.netfilter.rules import SavedSet
 from felixpy.verify.baseline import Damage
 from felixpy.verify.chains import Draft
 from felixpy.verify.finding import KINDS, Finding

@@ -2,12 +2,12 @@
 
     packet    the packet and the machine it meets
     run       a packet on its way, and what is written down about it
-    matches   what each criterion says about it
+    tests     what each criterion says about it
     members   who is in an IP set
-    targets   what each target does to it
+    acts      what each action does to it
 
 Nothing here knows who made the rules. What nobody can know from the rules alone is taken for granted and named in the
-answer (`matches.ASSUMPTIONS`; sources are genuine unless the packet is said to be forged). A criterion that is not
+answer (`Assumed` criteria; sources are genuine unless the packet is said to be forged). A criterion that is not
 understood counts as not met, a target that is not understood as absent; the rule is named, and the answer is certain
 only if no other reading of such rules would change the verdict.
 """
@@ -19,22 +19,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar, cast
 
-from felixpy.dump import Dump, Rule
 from felixpy.errors import UsageError
-from felixpy.walk.matches import ASSUMPTIONS, Context, Unknown, every, make_test
+from felixpy.netfilter.criteria import Listed
+from felixpy.netfilter.numbers import ICMP, OPENING_ICMP, STATES, UNTRACKED_ICMP, parse_address, spell_address
+from felixpy.netfilter.rules import Dump, Rule
+from felixpy.walk.acts import UnknownTarget, make_act, nothing, rewrite_destination
 from felixpy.walk.members import SetLibrary
-from felixpy.walk.packet import (
-    ICMP,
-    OPENING_ICMP,
-    STATES,
-    UNTRACKED_ICMP,
-    Machine,
-    Packet,
-    parse_address,
-    spell_address,
-)
+from felixpy.walk.packet import Machine, Packet
 from felixpy.walk.run import ACCEPT, DROP, RETURNED, Code, Line, Recorder, Run, Step, Test
-from felixpy.walk.targets import UnknownTarget, make_act, nothing, rewrite_destination
+from felixpy.walk.tests import Unknown, every, make_check
 
 __all__ = ["Machine", "Packet", "Step", "Verdict", "Walk", "Walker"]
 
@@ -240,23 +233,21 @@ class Walker:
     def _line(self, family: int, table: str, rule: Rule) -> Line:
         tests: list[Test | None] = []
         unknown: list[str] = []
-        context = Context(family, self.sets)
         # Sets are the dearest to ask, so they come last; the order of criteria means nothing.
-        for match in sorted(rule.matches, key=lambda match: match.module == "set"):
+        for test in sorted(rule.body.tests, key=lambda test: isinstance(test.criterion, Listed)):
             try:
-                tests.append(make_test(match, context))
+                tests.append(make_check(test, self.sets))
             except Unknown as wrong:
                 unknown.append(str(wrong))
-        test = every(tests)
+        check = every(tests)
         if unknown:
-            test = _guess(test)
+            check = _guess(check)
         try:
             act = make_act(rule, family, partial(self._code, family, table))
         except UnknownTarget as wrong:
             unknown.append(str(wrong))
             act = _perhaps
-        assumption = ", ".join(ASSUMPTIONS[m.module] for m in rule.matches if m.module in ASSUMPTIONS)
-        return Line(test, act, assumption, ", ".join(unknown), act is nothing and not unknown)
+        return Line(check, act, ", ".join(rule.body.assumed), ", ".join(unknown), act is nothing and not unknown)
 
 
 def _traverse(run: Run, code: Code) -> str | None:

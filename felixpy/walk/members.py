@@ -6,12 +6,11 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from felixpy.dump import SavedSet
 from felixpy.errors import InputError, Place, Problem, UsageError
-from felixpy.walk.packet import ICMP, NUMBERS, parse_address
+from felixpy.netfilter.numbers import BITS, ICMP, NUMBERS, parse_address
+from felixpy.netfilter.rules import SavedSet
 from felixpy.walk.run import Run, Test
 
-BITS = {4: 32, 6: 128}
 SOCKETS = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 PLAIN = frozenset({"family", "hashsize", "maxelem", "bucketsize", "initval", "range", "timeout", "counters", "comment",

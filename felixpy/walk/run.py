@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from felixpy.dump import Chain, Rule
-from felixpy.walk.packet import (
-    ACK,
-    ECHO_REQUEST,
-    ICMP,
-    STATES,
-    SYN,
-    WITH_PORTS,
-    Packet,
-    parse_address,
-    protocol_number,
-)
+from felixpy.netfilter.numbers import ACK, ECHO_REQUEST, ICMP, STATES, SYN, WITH_PORTS, parse_address, protocol_number
+from felixpy.netfilter.rules import Chain, Rule
+from felixpy.walk.packet import Packet
 
 ACCEPT, DROP, REJECT = "accept", "drop", "reject"
 RETURNED = "return"

@@ -29,6 +29,7 @@ RECORDED = {
 REFUSED = {"v3.31": 17, "v3.30": 17, "v3.29": 21, "v3.28": 26}
 """In how many of these cases a policy asks for what the era did not have."""
 
+
 @cache
 def recordings(version: str) -> dict[str, str]:
     """The recorded files of a version by their path in the archive."""

@@ -15,11 +15,11 @@ from typing import NamedTuple
 from felixpy.compiler import Compiler
 from felixpy.lab.layout import LabNode, Layout, family_of
 from felixpy.model import Cluster, Host
+from felixpy.netfilter.numbers import ICMP, State
 from felixpy.trace import Leg, Nodes, Question, Trace, Tracer
 from felixpy.trace.nodes import NodeRules
 from felixpy.trace.reasons import reason
 from felixpy.walk import Machine, Packet
-from felixpy.walk.packet import ICMP, State
 from tests.netns.packet_cases import Drawn
 
 CLIENT_PORT = 49152

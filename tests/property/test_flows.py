@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS, V3_32, Dialect
-from felixpy.dump import Chain, Dump
 from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.flows import Connectivity, Flow, Peer, compare, survey
@@ -31,9 +30,10 @@ from felixpy.flows.services import Part, Traffic
 from felixpy.flows.sides import Side
 from felixpy.flows.universe import Universe
 from felixpy.model import Cluster, HostEndpoint, Icmp, Owner, Pool, Workload
+from felixpy.netfilter.numbers import ICMP, UNTRACKED_ICMP, WITH_PORTS, spell_address
+from felixpy.netfilter.rules import Dump, Line
 from felixpy.trace import Nodes, Question, Tracer
 from felixpy.verdict import Oracle, Packet
-from felixpy.walk.packet import ICMP, UNTRACKED_ICMP, WITH_PORTS, spell_address
 from tests.clusters import ALLOW, cluster
 from tests.property.strategies import NODES, things
 from tests.property.test_walk import HOSTS, PLAIN_CLUSTERS, SETTINGS, tame
@@ -372,8 +372,8 @@ def with_strangers(dump: Dump, draw: random.Random) -> Dump:
         table = draw.choice([*tables.values()])["filter"]
         old = table[draw.choice(sorted(table))]
         lines = list(old.lines)
-        lines.insert(draw.randint(0, len(lines)), (0, f"-A {old.name} {draw.choice(STRANGE)}"))
-        table[old.name] = Chain(old.name, old.policy, old.file, lines)
+        lines.insert(draw.randint(0, len(lines)), Line(0, f"-A {old.name} {draw.choice(STRANGE)}"))
+        table[old.name] = replace(old, lines=lines)
     return Dump(tables, dump.sets)
 
 

@@ -17,9 +17,9 @@ from felixpy import walk
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS, V3_32, Dialect
-from felixpy.dump import read_dump
 from felixpy.effective import configure
 from felixpy.errors import InputError
+from felixpy.iptables.forms import read_dump
 from felixpy.match import split_ports
 from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload
 from felixpy.trace import Nodes, Question, Tracer

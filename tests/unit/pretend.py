@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from felixpy.canonical import saved
+from felixpy.iptables.printer import saved
 from felixpy.kernel import NOT_FOUND, Done
 from felixpy.ruleset import TABLES
 

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from felixpy.canonical import kernel_rules, quoted, saved
+from felixpy.iptables.printer import kernel_rules, saved
+from felixpy.iptables.words import quoted
 from tests.tables import rows
 
 REPEATED = re.compile(r"\b(\w)\*(\d+)")

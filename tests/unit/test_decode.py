@@ -12,8 +12,9 @@ from felixpy.compiler import Compiler
 from felixpy.decode import Decoder
 from felixpy.decode.comments import commented, likely_nodes
 from felixpy.dialects import V3_8, V3_32
-from felixpy.dump import read_sets, read_tables
 from felixpy.ipsets import selector_set
+from felixpy.iptables.saved import read_tables
+from felixpy.iptables.sets import read_sets
 from felixpy.marks import allocate
 from felixpy.model import Cluster, PortRange, Rule, Side
 from felixpy.names import limited, set_name

@@ -10,7 +10,9 @@ from felixpy.compiler import Compiler
 from felixpy.difference import GROUPS, OWN_CHAINS, Difference, difference, report
 from felixpy.difference.chains import RuleChange, compare_tables
 from felixpy.difference.sets import compare_sets
-from felixpy.dump import read_dump, read_sets, read_tables
+from felixpy.iptables.forms import read_dump
+from felixpy.iptables.saved import read_tables
+from felixpy.iptables.sets import read_sets
 from felixpy.model import Cluster, Icmp, PortRange, Rule, Side, Source
 from felixpy.trace.nodes import Nodes
 from tests.clusters import ALLOW, DENY, cluster, node, pod, policy, tier

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from felixpy import dump
-from felixpy.dump import Match, Option, SavedSet, identity, parse_rule, read_dump, read_sets, read_tables
 from felixpy.errors import InputError
+from felixpy.iptables.forms import family_of, read_dump, split_saved
+from felixpy.iptables.reader import read_rule
+from felixpy.iptables.saved import read_tables
+from felixpy.iptables.sets import read_sets
+from felixpy.iptables.words import identity
+from felixpy.netfilter.rules import Line, Match, Option, SavedSet
 from tests.conformance.recordings import cases
 
 
@@ -84,13 +88,13 @@ def option(name: str, *values: str, negated: bool = False) -> Option:
     ],
 )
 def test_rules(text: str, matches: object, target: str, goto: bool, arguments: object) -> None:
-    rule = parse_rule(text)
+    rule = read_rule(text)
     assert (rule.matches, rule.target, rule.goto, rule.arguments) == (matches, target, goto, arguments)
 
 
 def test_comments_and_identity() -> None:
-    rule = parse_rule('-A c -m comment --comment "cali:wUHhoiAYhphO9Mso" -m comment --comment word -j DROP')
-    assert rule.comments == ["cali:wUHhoiAYhphO9Mso", "word"]
+    rule = read_rule('-A c -m comment --comment "cali:wUHhoiAYhphO9Mso" -m comment --comment word -j DROP')
+    assert rule.comments == ("word",)
     assert rule.identity == "wUHhoiAYhphO9Mso"
     assert identity('-A c -m comment --comment "cali:too-short" -j DROP') == ""
     assert identity("-A c -m set --match-set cali40s:5y5I3VdRZfDU01O--xXAPx2 src") == ""
@@ -230,20 +234,20 @@ def headed(text: str, tool: str) -> str:
     ids=range(8),
 )
 def test_dumps_that_follow_each_other_are_told_apart(parts: list[str]) -> None:
-    rules, sets = dump.split_saved("".join(parts))
+    rules, sets = split_saved("".join(parts))
     assert (sets is not None) == (SETS in parts)
     for family, text in rules.items():
-        (part,) = (part for part in parts if part != SETS and dump.family_of(part) == family)
-        tables = dump.read_tables(text, "f")
-        assert tables.keys() == dump.read_tables(part, "f").keys()
+        (part,) = (part for part in parts if part != SETS and family_of(part) == family)
+        tables = read_tables(text, "f", family)
+        assert tables.keys() == read_tables(part, "f").keys()
         assert [c.lines for c in tables["filter"].values()] == [
-            [("".join(parts).splitlines().index(line) + 1, line) for _, line in chain.lines]
-            for chain in dump.read_tables(part, "f")["filter"].values()
+            [Line("".join(parts).splitlines().index(line) + 1, line, counted) for _, line, counted in chain.lines]
+            for chain in read_tables(part, "f")["filter"].values()
         ]
     assert len(rules) == len([part for part in parts if part != SETS])
 
 
 def test_of_two_dumps_without_a_mark_the_second_is_of_ipv6() -> None:
-    rules, _ = dump.split_saved(BLAND + BLAND)
+    rules, _ = split_saved(BLAND + BLAND)
     assert sorted(rules) == [4, 6]
-    assert dump.split_saved(BLAND, 6)[0].keys() == {6}
+    assert split_saved(BLAND, 6)[0].keys() == {6}

@@ -161,11 +161,13 @@ def test_a_pod() -> None:
 
 def test_who_names_a_pod() -> None:
     shown = told(explainer(ONLY_WEB).pod("shop/web"))
-    assert shown.endswith("""\
+    assert shown.endswith(
+        """\
 NAMED BY POLICIES OF OTHERS  rules that mean this pod
   NetworkPolicy shop/only-web, packets from it to 1 pod: shop/db
     1. allow tcp port 5432 from endpoints and network sets with app == "web"  :1  [cali40s:t6uFgsgeGmAv8M8RAVBmM1q]
-""".replace("cali40s:t6uFgsgeGmAv8M8RAVBmM1q", explainer(ONLY_WEB).pod("shop/web").mentions[0].sets[0]))
+""".replace("cali40s:t6uFgsgeGmAv8M8RAVBmM1q", explainer(ONLY_WEB).pod("shop/web").mentions[0].sets[0])
+    )
     assert "named ports http tcp/8080" in shown
 
 

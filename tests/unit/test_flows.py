@@ -10,13 +10,13 @@ import pytest
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
-from felixpy.dump import read_dump
 from felixpy.errors import UsageError
 from felixpy.flows import Connectivity, survey
 from felixpy.flows.report import lines as spelled
-from felixpy.flows.services import Range
 from felixpy.flows.universe import PortChoice
+from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Icmp, NamedPort, Owner, PortRange, Rule, ServiceName, Side, Slice
+from felixpy.netfilter.numbers import Range
 from felixpy.trace import Nodes
 from tests.clusters import ALLOW, DENY, HERE, PASS, cluster, host_endpoint, network_set, node, pod, policy, pool, tier
 

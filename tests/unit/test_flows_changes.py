@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from felixpy.compiler import Compiler
-from felixpy.dump import read_dump
 from felixpy.flows import Changes, compare
 from felixpy.flows.bundles import bundled, listed
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.report import change_lines, change_rows, changes_json
-from felixpy.flows.services import Part, Range, Traffic
+from felixpy.flows.services import Part, Traffic
+from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Owner, PortRange, Rule, Side
+from felixpy.netfilter.numbers import Range
 from felixpy.trace import Nodes
 from tests.clusters import cluster, host_endpoint, node, pod, policy
 

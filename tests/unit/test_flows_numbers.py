@@ -10,9 +10,8 @@ import pytest
 from felixpy.flows import regions
 from felixpy.flows.peers import Directory, Externals, Layer, outline, spell_range
 from felixpy.flows.regions import Region
-from felixpy.flows.services import Range
 from felixpy.flows.traffic import Mentions, TrafficSpace
-from felixpy.walk.packet import parse_address
+from felixpy.netfilter.numbers import Range, parse_address
 
 # --- regions
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 from unittest.mock import patch
 
 import pytest
 
 from felixpy.compiler import Compiler
-from felixpy.dump import read_dump
 from felixpy.flows import Connectivity, survey
-from felixpy.flows.criteria import MODULES, SPECIAL
-from felixpy.flows.targets import ACTIONS
+from felixpy.iptables.forms import read_dump
+from felixpy.iptables.matches import MATCHES
+from felixpy.netfilter.actions import Action, Call, Unclear
+from felixpy.netfilter.criteria import Criterion, NotUnderstood
 from felixpy.trace import Nodes
-from felixpy.walk import Packet, Walker, matches, targets
+from felixpy.walk import Packet, Walker
+from felixpy.walk.acts import ACTS
+from felixpy.walk.tests import CHECKS
 from tests.clusters import cluster, node, pod
 from tests.property.test_flows import Shot, covered, listed
 
@@ -158,16 +162,15 @@ def test_criteria(criterion: str) -> None:
     check(found)
 
 
-def test_every_module_is_tried() -> None:
+def test_every_match_is_tried() -> None:
     text = " ".join(CRITERIA)
-    names = {name for name in {**MODULES, **SPECIAL} if not name.startswith("-") and f"-m {name}" not in text}
-    assert names == {"dccp", "udp", "icmp6", "icmpv6", "ipv6-icmp"} - {"udp"}
+    names = {row.name for row in MATCHES.values() if not row.name.startswith("-") and f"-m {row.name}" not in text}
+    assert names == {"dccp", "icmp6"}
 
 
-def test_flows_understand_what_walks_understand() -> None:
-    assert set(MODULES) == set(matches.MODULES)
-    assert set(SPECIAL) == set(matches.SPECIAL)
-    assert set(ACTIONS) == set(targets.ACTS)
+def test_walks_answer_every_criterion() -> None:
+    assert set(CHECKS) == set(get_args(Criterion)) - {NotUnderstood}
+    assert set(ACTS) == set(get_args(Action)) - {Call, Unclear}
 
 
 PROGRAMS = {

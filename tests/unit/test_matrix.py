@@ -20,8 +20,9 @@ from felixpy.flows.choice import parse_ports, parse_wanted
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.pictures import Matrix, dot, grid, svg
 from felixpy.flows.pictures import matrix as drawn
-from felixpy.flows.services import Range, Traffic
+from felixpy.flows.services import Traffic
 from felixpy.flows.universe import Nets, PortChoice
+from felixpy.netfilter.numbers import Range
 from tests.conformance.recordings import ROOT
 
 SHOP = str(ROOT.parent / "demo" / "shop")

@@ -11,7 +11,7 @@ import pytest
 from felixpy.errors import Path, Place, Problem
 from felixpy.ipsets import IPSet, SetOrigin
 from felixpy.model import Icmp, PortRange, Rule, Side, Source
-from felixpy.refusals import RULE_CHECKS, SET_CHECKS, refusals
+from felixpy.refusals import REFUSALS, SET_CHECKS, refusals
 from felixpy.ruleset import Chain, Origin, Ruleset, Table, hashes
 from tests.clusters import LOG, cluster, compiled, configuration, host_endpoint, node, pod, policy, pool
 
@@ -137,7 +137,7 @@ def test_a_rule_that_no_kernel_takes_is_blamed_on_whoever_caused_it(case: Case) 
 
 
 def test_every_class_of_rules_has_a_case() -> None:
-    reasons = [check.reason for check in RULE_CHECKS]
+    reasons = [check.reason for check in REFUSALS]
     assert [reason for reason in reasons if not any(case.reason in reason for case in CASES.values())] == []
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dump import read_dump
 from felixpy.errors import UsageError
+from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host, NamedPort, PortRange, Rule, Side
 from felixpy.trace import Nodes, Trace, Tracer, promoted
 from felixpy.trace.question import Question, Target, parse_icmp, parse_target

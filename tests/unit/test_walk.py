@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from felixpy.dump import read_dump
 from felixpy.errors import UsageError
+from felixpy.iptables.forms import read_dump
 from felixpy.walk import Machine, Packet, Walk, Walker
 
 MACHINE = Machine(

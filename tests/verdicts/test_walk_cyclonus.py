@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from felixpy.compiler import Compiler
-from felixpy.dump import read_dump
+from felixpy.iptables.forms import read_dump
 from felixpy.manifests import load
 from felixpy.model import Workload
 from felixpy.walk import Packet, Walker

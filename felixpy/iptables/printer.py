@@ -1,0 +1,148 @@
+"""Felix's spelling of a rule → the spelling in which iptables-save prints it.
+
+The kernel's tools put the core options first (-s -d -i -o -p), keep the matches in their order, shorten option names,
+spell marks as xmarks and numbers as names. Both backends print the same text for everything that Felix writes
+(iptables 1.8.9).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from felixpy.iptables.fields import Field
+from felixpy.iptables.matches import CORE, MATCHES
+from felixpy.iptables.reader import read_felix
+from felixpy.iptables.targets import TARGETS
+from felixpy.iptables.words import quoted
+from felixpy.netfilter.rules import Body, Match, Option
+
+
+class Saved(NamedTuple):
+    """A rule as printed: the core options that come before the hash comment and everything after it."""
+
+    core: str
+    rest: str
+
+
+_CORE_ORDER = ("-s", "-d", "-i", "-o", "-p")
+
+_SET_NAME = re.compile(r"(?<=--match-set )\S+")
+_ANY_SET = "%"
+
+
+def saved(body: str, family: int) -> Saved:
+    """What iptables-save prints for a rule, given without its chain and hash comment.
+
+    >>> saved("--in-interface cali+ -m mark --mark 0/0x30000 --jump cali-tgt", 4)
+    Saved(core='-i cali+ ', rest='-m mark --mark 0x0/0x30000 -j cali-tgt')
+
+    A rule that no kernel takes, such as one with a rate of 0 or with a quote in its log prefix, is never printed; where
+    it cannot even be read it stays as it is.
+    """
+    matches, jump, chain = body.rpartition(" --jump cali-")
+    if not jump or " " in chain or '"' in chain:  # such words may stand in a comment, too
+        matches, jump = body, ""
+    # Chains and sets have many names, but few matches lead to them.
+    names = () if '"' in matches else _SET_NAME.findall(matches)
+    core, rest = _printed(_SET_NAME.sub(_ANY_SET, matches) if names else matches, family)
+    for name in names:
+        rest = rest.replace(_ANY_SET, name, 1)
+    if not jump:
+        return Saved(core, rest)
+    return Saved(core, f"{rest} -j cali-{chain}" if rest else f"-j cali-{chain}")
+
+
+@lru_cache(maxsize=1 << 17)
+def _printed(body: str, family: int) -> Saved:
+    try:
+        read = read_felix(body, family)
+        return Saved("", body) if _has_stray_words(read) else printed(read)
+    except (IndexError, ValueError, ZeroDivisionError):
+        return Saved("", body)
+
+
+def _has_stray_words(body: Body) -> bool:
+    """Whether words stand where an option should, as behind a log prefix with a quote in it."""
+    matched = (option for match in body.matches for option in match.options)
+    return any(not option.name.startswith("-") for option in (*matched, *body.arguments))
+
+
+def printed(body: Body) -> Saved:
+    """A rule as iptables-save prints it. Raises ValueError or ZeroDivisionError for values that no kernel takes."""
+    parts: list[str] = []
+    for match in body.matches:
+        if match.module not in CORE:
+            parts.append(f"-m {match.module}")
+            row = MATCHES.get(match.module)
+            parts.extend(_options(row.options if row else {}, match.options, body.family))
+    if body.target:
+        target = TARGETS.get(body.target)
+        parts.append(f"{'-g' if body.goto else '-j'} {body.target}")
+        parts.extend(_options(target.options if target else {}, body.arguments, body.family))
+        if body.target == "REJECT" and not body.arguments:
+            parts.append(f"--reject-with icmp{'6' if body.family == 6 else ''}-port-unreachable")
+    return Saved("".join(f"{text} " for text in _core(body.matches, body.family)), " ".join(parts))
+
+
+def _core(matches: Sequence[Match], family: int) -> Iterator[str]:
+    """Core options in the order of the tools, those left out that hold for every packet.
+
+    Two of one option is what no kernel takes, but nothing is left out of what it was asked for.
+    """
+    for name in _CORE_ORDER:
+        for match in matches:
+            if match.module == name:
+                option = match.options[0]
+                text = CORE[name].shown(option.values, family)
+                everywhere = text.endswith("/0") if name in ("-s", "-d") else name == "-p" and text == "0"
+                if option.negated or not everywhere:
+                    yield f"! {name} {text}" if option.negated else f"{name} {text}"
+
+
+def _options(fields: object, options: Sequence[Option], family: int) -> list[str]:
+    rows: list[tuple[int, str]] = []
+    for option in options:
+        field = fields.get(option.name) if isinstance(fields, dict) else None
+        if field is None:
+            rows.append((0, _written(option)))
+        elif field.prints_default or option.values not in field.hidden:
+            rows.append((field.order, _shown(field, option, family)))
+    return [text for _, text in sorted(rows, key=lambda row: row[0])]
+
+
+def _shown(field: Field, option: Option, family: int) -> str:
+    negation = "! " if option.negated else ""
+    name = SHOWN_NAMES.get(field.name, field.name)
+    values = f" {field.shown(option.values, family)}" if field.words else ""
+    return f"{negation}{name}{values}{field.more}"
+
+
+SHOWN_NAMES = {"--set-mark": "--set-xmark"}
+
+
+def _written(option: Option) -> str:
+    words = [option.name, *map(quoted_if_needed, option.values)]
+    return " ".join(["!", *words] if option.negated else words)
+
+
+def quoted_if_needed(value: str) -> str:
+    """A value of an option that nobody knows: in quotes if it has a blank."""
+    return quoted(value) if " " in value or not value else value
+
+
+_ADDRESS_LIST = re.compile(r"(--source|--destination) (\S+,\S+)")
+
+
+def kernel_rules(body: str) -> tuple[str, ...]:
+    """The rules that the kernel makes of one that begins with a list of addresses: a rule for each of them.
+
+    >>> kernel_rules("--source 10.0.0.1,10.0.0.2 --jump ACCEPT")
+    ('--source 10.0.0.1 --jump ACCEPT', '--source 10.0.0.2 --jump ACCEPT')
+    """
+    found = _ADDRESS_LIST.match(body) if "," in body else None
+    if not found:
+        return (body,)
+    return tuple(f"{body[: found.start(2)]}{address}{body[found.end(2) :]}" for address in found[2].split(","))

@@ -1,0 +1,55 @@
+"""What ``ipset save`` and ``ipset list`` print, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from felixpy.iptables.saved import wrong
+from felixpy.netfilter.rules import SavedSet
+
+
+def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
+    """The sets of an ``ipset save`` or ``ipset list`` text. Raises InputError where it is neither."""
+    lines = text.splitlines()
+    if any(line.startswith("Name: ") for line in lines):
+        return {found.name: found for found in _listed(lines)}
+    heads: dict[str, tuple[str, Mapping[str, str]]] = {}
+    members: dict[str, list[str]] = {}
+    for number, line in enumerate(lines, start=1):
+        verb, _, rest = line.partition(" ")
+        name, _, rest = rest.partition(" ")
+        if verb == "create":
+            kind, *options = rest.split()
+            heads[name] = kind, _pairs(options)
+            members[name] = []
+        elif verb == "add" and name in members:
+            members[name].append(rest)
+        elif line and not line.startswith("#") and line != "COMMIT":
+            raise wrong(file, number, f"{line[:40]!r} is no line of ipset save")
+    return {name: SavedSet(name, kind, options, tuple(members[name])) for name, (kind, options) in heads.items()}
+
+
+_FLAGS = frozenset({"counters", "comment", "skbinfo", "forceadd", "wildcard"})
+"""Options of a set that have no value."""
+
+
+def _pairs(options: Sequence[str]) -> dict[str, str]:
+    words = iter(options)
+    return {word: "" if word in _FLAGS else next(words, "") for word in words}
+
+
+def _listed(lines: Iterable[str]) -> Iterator[SavedSet]:
+    """Sets as ``ipset list`` prints them: headings with a colon, then the members up to an empty line."""
+    head: dict[str, str] = {}
+    members: list[str] | None = None
+    for line in (*lines, ""):
+        if members is not None and line.strip():
+            members.append(line.strip())
+        elif members is not None:
+            yield SavedSet(head["Name"], head.get("Type", ""), _pairs(head.get("Header", "").split()), tuple(members))
+            head, members = {}, None
+        elif line.startswith("Members:"):
+            members = []
+        else:
+            key, _, value = line.partition(": ")
+            head[key] = value

@@ -1,0 +1,195 @@
+"""Rules, chains and sets as values, and what was saved of a node.
+
+A rule keeps the words that it was written in and, derived from these once, what they mean. Rules with equal words share
+one `Body`, so the meaning of a rule that a thousand chains have is found once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from felixpy.netfilter.actions import Action
+from felixpy.netfilter.criteria import Assumed, Listed, NotUnderstood, Test
+
+
+class Option(NamedTuple):
+    """``! --ctstate NEW,RELATED`` as name, values and whether it was negated."""
+
+    name: str
+    values: tuple[str, ...]
+    negated: bool = False
+
+
+class Match(NamedTuple):
+    """One criterion: the module's name and its options. Core criteria have their option as the module's name."""
+
+    module: str
+    options: tuple[Option, ...]
+
+
+class Meaning(NamedTuple):
+    """What a rule asks and does.
+
+    `action` is what it does if its target is no chain of the table, `content` a value that two rules share exactly if
+    they say the same, however they are spelt.
+    """
+
+    tests: tuple[Test, ...]
+    action: Action
+    content: object
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """What a rule says: everything but its chain, its place and Felix's hash. `text` is how it was written."""
+
+    text: str
+    family: int
+    matches: tuple[Match, ...]
+    target: str
+    goto: bool
+    arguments: tuple[Option, ...]
+    read: Callable[[Body], Meaning] = field(repr=False)
+    """Finds the meaning when somebody first asks."""
+
+    @cached_property
+    def meaning(self) -> Meaning:
+        return self.read(self)
+
+    @property
+    def tests(self) -> tuple[Test, ...]:
+        return self.meaning.tests
+
+    @property
+    def action(self) -> Action:
+        return self.meaning.action
+
+    @property
+    def content(self) -> object:
+        return self.meaning.content
+
+    @cached_property
+    def comments(self) -> tuple[str, ...]:
+        """Free text of people and of Felix, without the hash."""
+        return tuple(o.values[0] for m in self.matches if m.module == "comment" for o in m.options if o.values)
+
+    @cached_property
+    def sets(self) -> tuple[str, ...]:
+        """The sets that it asks, each once."""
+        found = (test.criterion.name for test in self.tests if isinstance(test.criterion, Listed))
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def unclear(self) -> tuple[str, ...]:
+        """What is not understood about its criteria."""
+        return tuple(test.criterion.reason for test in self.tests if isinstance(test.criterion, NotUnderstood))
+
+    @cached_property
+    def assumed(self) -> tuple[str, ...]:
+        """What is taken for granted about its criteria."""
+        return tuple(test.criterion.words for test in self.tests if isinstance(test.criterion, Assumed))
+
+
+class Rule(NamedTuple):
+    """One rule. `number` counts from 1 within its chain, `line` within the file; `text` is the line as it stands there.
+
+    `identity` is Felix's hash, "" for other people's rules; `counters` are packets and bytes, None where nobody
+    counted.
+    """
+
+    number: int
+    line: int
+    text: str
+    identity: str
+    body: Body
+    counters: tuple[int, int] | None = None
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        return self.body.matches
+
+    @property
+    def target(self) -> str:
+        return self.body.target
+
+    @property
+    def goto(self) -> bool:
+        return self.body.goto
+
+    @property
+    def arguments(self) -> tuple[Option, ...]:
+        return self.body.arguments
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """Free text, without the hash."""
+        return self.body.comments
+
+
+class Line(NamedTuple):
+    """A rule's line: its number in the file, its text without counters, and these."""
+
+    number: int
+    text: str
+    counters: tuple[int, int] | None = None
+
+
+ReadRules = Callable[["Chain"], tuple[Rule, ...]]
+
+
+@dataclass(eq=False)
+class Chain:
+    """A chain: the policy of a kernel chain ("" for others) and its rules, read when they are first asked for."""
+
+    name: str
+    policy: str
+    file: str
+    family: int
+    read: ReadRules = field(repr=False)
+    lines: list[Line] = field(default_factory=list)
+    counters: tuple[int, int] | None = None
+    """Packets and bytes that met the policy."""
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Raises InputError for a rule that is none."""
+        return self.read(self)
+
+
+Table = Mapping[str, Chain]
+"""Chains by name, in the order of the dump."""
+
+
+class SavedSet(NamedTuple):
+    """An IP set: its type, options such as ``family`` and members as printed, extensions like ``nomatch`` included."""
+
+    name: str
+    type: str
+    options: Mapping[str, str]
+    members: tuple[str, ...]
+
+    @property
+    def family(self) -> int:
+        return 6 if self.options.get("family") == "inet6" else 4
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What was saved of one node: tables by family and name; `sets` is None if nobody saved the sets.
+
+    `open` says what the form that it was saved in leaves open.
+    """
+
+    tables: Mapping[int, Mapping[str, Table]]
+    sets: Mapping[str, SavedSet] | None = None
+    open: tuple[str, ...] = ()
+
+    def chains(self, family: int | None = None) -> Iterable[tuple[int, str, Chain]]:
+        """(family, table, chain) of every chain."""
+        for found, tables in self.tables.items():
+            if family in (None, found):
+                for table, chains in tables.items():
+                    yield from ((found, table, chain) for chain in chains.values())
