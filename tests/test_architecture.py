@@ -20,7 +20,7 @@ LONGEST = 420
 
 LAYERS = [
     {"errors", "names"},
-    {"netfilter", "parameters", "marks", "revisions"},
+    {"netfilter", "parameters", "marks", "revisions", "kubectl"},
     {"iptables", "config"},
     {"model"},
     {"selector"},
@@ -54,7 +54,7 @@ OWNERS = {
     "yaml": {"manifests"},
     "jinja2": {"render"},
     "pyroute2": {"machine", "lab"},
-    "subprocess": {"kernel", "revisions"},
+    "subprocess": {"kernel", "kubectl", "revisions"},
     "iptc": {"readback"},
     "distributed": {"fleet"},
     "typer": {"cli"},

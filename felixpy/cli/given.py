@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from felixpy.cli import invocation, options
+from felixpy.cli.running import PREFIX, Clusters, is_cluster
 from felixpy.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,11 +46,21 @@ class Given:
     no_expand: bool = False
     strict: bool = False
     quiet: bool = False
+    cluster_: bool = False
+    context: str = ""
+    kubeconfig: str = ""
+    request_timeout: float = 60.0
 
     @property
     def files(self) -> list[str]:
-        """Files and folders, however they were given."""
-        return [*(self.paths or ()), *(self.filename or ())]
+        """Files, folders and running clusters, however they were given."""
+        running = [f"{PREFIX}{self.context}"] if self.cluster_ or self.context or self.kubeconfig else []
+        return [*(self.paths or ()), *(self.filename or ()), *running]
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Reads the running clusters among the files."""
+        return Clusters(kubeconfig=self.kubeconfig, timeout=self.request_timeout, quiet=self.quiet)
 
     @cached_property
     def settings(self) -> list[Setting]:
@@ -69,10 +80,11 @@ class Given:
     def read(self, paths: Sequence[str]) -> Cluster:
         """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
         cluster = invocation.load_cluster(
-            paths,
+            self.clusters.expand(paths),
             settings=self.settings,
             node=self.node,
-            no_expand=self.no_expand,
+            # Of a running cluster nothing has to be assumed: what is missing there is missing.
+            no_expand=self.no_expand or all(map(is_cluster, paths or ["."])),
             strict=self.strict,
             quiet=self.quiet,
         )
@@ -153,6 +165,10 @@ DECLARED: dict[str, Any] = {
     "no_expand": options.NoExpand,
     "strict": options.Strict,
     "quiet": options.Quiet,
+    "cluster_": options.RunningCluster,
+    "context": options.Context,
+    "kubeconfig": options.Kubeconfig,
+    "request_timeout": options.RequestTimeout,
 }
 """The options in the order of the help."""
 

@@ -14,6 +14,7 @@ from felixpy.errors import Place, Problem, UsageError
 if TYPE_CHECKING:
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
+    from felixpy.manifests.files import File
     from felixpy.model import Cluster, DataPlane, Host
 
 ENVIRONMENT_PREFIX = "FELIX_"
@@ -27,7 +28,13 @@ def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
 
 
 def load_cluster(
-    paths: Sequence[str], *, settings: Sequence[Setting], node: str | None, no_expand: bool, strict: bool, quiet: bool
+    paths: Sequence[str | File],
+    *,
+    settings: Sequence[Setting],
+    node: str | None,
+    no_expand: bool,
+    strict: bool,
+    quiet: bool,
 ) -> Cluster:
     """Read the manifests and speak about what was odd. Raises InputError with all problems."""
     from felixpy.compiler import interface_prefix

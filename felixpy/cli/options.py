@@ -50,3 +50,16 @@ HostFile = Annotated[
 ]
 Live = Annotated[bool, typer.Option("--live", help="Take the interfaces of this machine.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings.")]
+RunningCluster = Annotated[
+    bool,
+    typer.Option("--cluster", help="Read the running cluster with kubectl. As a PATH: cluster:CONTEXT."),
+]
+Context = Annotated[
+    str, typer.Option("--context", metavar="NAME", help="The context of the kubeconfig to use; implies --cluster.")
+]
+Kubeconfig = Annotated[
+    str, typer.Option("--kubeconfig", metavar="FILE", help="The kubeconfig file to use; implies --cluster.")
+]
+RequestTimeout = Annotated[
+    float, typer.Option("--request-timeout", metavar="SECONDS", help="How long to wait for one answer.", min=0.1)
+]

@@ -9,10 +9,10 @@ loading, assembly   documents judged one by one, and put together
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TextIO
 
+from felixpy.manifests.files import Input
 from felixpy.manifests.hosts import load_host
 from felixpy.manifests.loading import Loading
 from felixpy.model import Cluster
@@ -21,7 +21,7 @@ __all__ = ["load", "load_host"]
 
 
 def load(
-    paths: Sequence[str | os.PathLike[str]] = (),
+    paths: Sequence[Input] = (),
     *,
     node: str | None = None,
     expand: bool = True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests import jsontext
-from felixpy.manifests.files import File, gather
+from felixpy.manifests.files import File, Input, gather
 from felixpy.manifests.pieces import Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.positions import line_and_column
 from felixpy.model import Source
@@ -70,7 +69,7 @@ def subject(data: dict[str, Any]) -> str:
     return " ".join(str(part) for part in (data.get("kind"), name) if part)
 
 
-def read(paths: Sequence[str | os.PathLike[str]], *, stdin: TextIO | None = None) -> Reading:
+def read(paths: Sequence[Input], *, stdin: TextIO | None = None) -> Reading:
     """Read all manifests that `paths` mean; every file is read, and every problem is told."""
     files, problems = gather(paths, stdin)
     reading = Reading(problems=problems)

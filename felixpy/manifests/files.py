@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, TextIO, TypeAlias
 
 from felixpy import revisions
 from felixpy.errors import Place, Problem
@@ -35,11 +35,17 @@ _ENCODINGS = (
 
 
 class File(NamedTuple):
-    """A file's text; `named` tells that the call names the file itself rather than a folder above it."""
+    """A file's text; `named` tells that the call names the file itself rather than a folder above it.
+
+    It may stand among the paths of a call: what was read elsewhere, such as from a running cluster.
+    """
 
     name: str
     text: str
     named: bool
+
+
+Input: TypeAlias = str | os.PathLike[str] | File
 
 
 class _Candidate(NamedTuple):
@@ -50,7 +56,7 @@ class _Candidate(NamedTuple):
     """Of files in a git revision, which come all at once."""
 
 
-def gather(paths: Sequence[str | os.PathLike[str]], stdin: TextIO | None = None) -> tuple[list[File], list[Problem]]:
+def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[File], list[Problem]]:
     """Read all files that `paths` mean: files, folders with everything below, ``-`` for standard input.
 
     ``git:REV:path`` is a file or folder in a revision. Without paths it is the current folder. A file reached twice is
@@ -58,12 +64,14 @@ def gather(paths: Sequence[str | os.PathLike[str]], stdin: TextIO | None = None)
     """
     problems: list[Problem] = []
     found: dict[object, _Candidate] = {}
+    files = [path for path in paths if isinstance(path, File)]
     for path in paths or ["."]:
+        if isinstance(path, File):
+            continue
         for candidate in _candidates(os.fsdecode(path), problems):
             key = _identity(candidate.path)
             earlier = found.get(key, candidate)
             found[key] = earlier._replace(named=earlier.named or candidate.named)
-    files = []
     for candidate in found.values():
         try:
             content = _content(candidate.path, stdin) if candidate.content is None else candidate.content

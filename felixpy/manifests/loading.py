@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from felixpy.errors import InputError, Path, Place, Problem
 from felixpy.manifests import assembly, storage, strangers
 from felixpy.manifests.assumptions import assume
 from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read, subject
+from felixpy.manifests.files import Input
 from felixpy.manifests.findings import Finding, Ignored
 from felixpy.manifests.installation import Installed, installed
 from felixpy.manifests.kinds import CALICO, STORED, Key, Kind, known
@@ -59,7 +59,7 @@ class Loading:
         self.printed_nodes: set[Source] = set()
 
     def load(
-        self, paths: Sequence[str | os.PathLike[str]], *, node: str | None, expanding: bool, stdin: TextIO | None
+        self, paths: Sequence[Input], *, node: str | None, expanding: bool, stdin: TextIO | None
     ) -> Cluster:
         """Read, judge, convert. Raises InputError with all problems when one is an error."""
         with no_garbage_collection():

@@ -1,0 +1,93 @@
+"""Running clusters among the paths of a command: ``--cluster``, and ``cluster:CONTEXT`` where a path may stand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from felixpy.cli import invocation
+from felixpy.errors import Place, Problem
+
+if TYPE_CHECKING:
+    from felixpy.kubectl import Kubectl, Listing
+    from felixpy.manifests.files import File
+
+PREFIX = "cluster:"
+
+
+def is_cluster(path: object) -> bool:
+    """Whether a path means a running cluster rather than a file.
+
+    >>> is_cluster("cluster:production"), is_cluster("cluster/")
+    (True, False)
+    """
+    return isinstance(path, str) and path.startswith(PREFIX)
+
+
+@dataclass
+class Clusters:
+    """Reads running clusters, each once in a run. `kubeconfig` and `timeout` (seconds for one answer) are kubectl's."""
+
+    kubeconfig: str = ""
+    timeout: float = 60.0
+    namespace: str = ""
+    quiet: bool = False
+    _read: dict[str, Listing] = field(default_factory=dict)
+
+    def kubectl(self, path: str) -> Kubectl:
+        """The client of a path's context."""
+        from felixpy.kubectl import Kubectl
+
+        return Kubectl(context=path.removeprefix(PREFIX), kubeconfig=self.kubeconfig, timeout=self.timeout)
+
+    def listing(self, path: str) -> Listing:
+        """All that felixpy needs of the cluster; what is missing of it is said. Raises Refused."""
+        from felixpy.kubectl import list_cluster
+
+        if path not in self._read:
+            with _Counter() as counter:
+                found = list_cluster(self.kubectl(path), namespace=self.namespace, progress=counter.count)
+            self._read[path] = found
+            warnings = [Problem(place=Place(found.context), reason=said, severity="warning") for said in found.missing]
+            invocation.warn(warnings, quiet=self.quiet)
+        return self._read[path]
+
+    def expand(self, paths: Sequence[str]) -> list[str | File]:
+        """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
+        from felixpy.kubectl.listing import texts
+        from felixpy.manifests.files import File
+
+        found: list[str | File] = []
+        for path in paths:
+            if is_cluster(path):
+                found += [File(name, text, named=True) for name, text in texts(self.listing(path))]
+            else:
+                found.append(path)
+        return found
+
+
+class _Counter:
+    """Objects read so far, on a terminal only, and gone when all are."""
+
+    @cached_property
+    def _shown(self) -> bool:
+        return sys.stderr.isatty()
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def count(self, resource: str, number: int) -> None:
+        """Told after each page, from several threads; a page more or less on the screen does not matter."""
+        self._counts[resource] = number
+        if self._shown:
+            print(f"\rreading the cluster: {sum(self._counts.values())} objects", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown and self._counts:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,15 @@
+"""A running cluster as manifests: what ``kubectl get --raw`` answers, and what ``kubectl exec`` shows of its nodes.
+
+client      runs kubectl, with read-only verbs only; its answers as values, its failures as exceptions
+resources   which resources felixpy asks for, and what an answer lacks without them
+trim        which fields of an object felixpy keeps; the rest is never written down
+listing     all resources of a cluster, in pages, side by side
+nodes       the rules and sets in the kernels of nodes, read through their calico-node pods or ssh
+"""
+
+from __future__ import annotations
+
+from felixpy.kubectl.client import Kubectl
+from felixpy.kubectl.listing import Listing, list_cluster
+
+__all__ = ["Kubectl", "Listing", "list_cluster"]

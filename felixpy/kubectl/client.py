@@ -1,0 +1,165 @@
+"""``kubectl`` as the one way to a cluster, so that every way of logging in works: exec plugins, OIDC, proxies.
+
+Only verbs that read are ever run: `get --raw`, `exec` of a command in `READING`, `config` to name the context.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, NamedTuple
+
+from felixpy.errors import EnvironmentMissing, FelixpyError
+
+READING: frozenset[tuple[str, ...]] = frozenset({
+    ("iptables-legacy-save", "-c"), ("ip6tables-legacy-save", "-c"),
+    ("iptables-nft-save", "-c"), ("ip6tables-nft-save", "-c"),
+    ("ipset", "save"), ("nft", "-s", "list", "ruleset"), ("nft", "list", "ruleset"),
+})  # fmt: skip
+"""The commands that may run on a node. Each of them prints, and changes nothing."""
+
+TRIES = 4
+FIRST_PAUSE_SECONDS = 0.2
+
+
+class Refused(FelixpyError):
+    """The API server answered, but not with what was asked for."""
+
+    exit_code = 3
+
+
+class Forbidden(Refused):
+    """This user may not read the resource (403)."""
+
+
+class Absent(Refused):
+    """The cluster has no such resource or object (404)."""
+
+
+class Expired(Refused):
+    """A page or a watch cannot go on, because the API server no longer has that revision (410)."""
+
+
+class Unauthorized(Refused):
+    """The credentials are missing or expired (401)."""
+
+
+class Unreachable(Refused):
+    """No answer, or only a part of one."""
+
+
+class Overloaded(Unreachable):
+    """The API server asks to be left alone for a moment (429, 500, 503, 504)."""
+
+
+class _Meaning(NamedTuple):
+    pattern: re.Pattern[str]
+    kind: type[Refused]
+
+
+_MEANINGS = tuple(
+    _Meaning(re.compile(pattern), kind)
+    for pattern, kind in (
+        (r"\(Forbidden\)", Forbidden),
+        (r"\(NotFound\)|could not find the requested resource|not found", Absent),
+        (r"\(Expired\)|\(Gone\)|[Tt]he provided continue parameter is too old|too old resource version", Expired),
+        (r"\(Unauthorized\)|must be logged in|provide credentials|getting credentials", Unauthorized),
+        (r"\((TooManyRequests|ServiceUnavailable|ServerTimeout|Timeout|InternalError)\)|etcdserver", Overloaded),
+        (r"currently unable to handle the request", Overloaded),
+        (r"EOF|refused|reset by peer|i/o timeout|no such host|Unable to connect|no route|deadline|TLS|connection",
+         Unreachable),
+    )
+)  # fmt: skip
+"""What kubectl prints on stderr, in the order in which it is tried."""
+
+
+def failure(said: str, what: str) -> Refused:
+    """The exception for what kubectl printed about `what`.
+
+    >>> failure("Error from server (Forbidden): pods is forbidden: User \\"dev\\" cannot list …", "/api/v1/pods")
+    Forbidden('/api/v1/pods: pods is forbidden: User "dev" cannot list …')
+    """
+    line = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "kubectl said nothing")
+    kind = next((meaning.kind for meaning in _MEANINGS if meaning.pattern.search(said)), Refused)
+    words = re.sub(r"^(error: |Error from server( \(\w+\))?: )", "", line)
+    return kind(f"{what}: {words}")
+
+
+class Kubectl:
+    """The user's own kubectl, with the context, the kubeconfig file and the patience (seconds) for one answer."""
+
+    def __init__(
+        self, *, context: str = "", kubeconfig: str = "", timeout: float = 60.0, program: str = "kubectl",
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._context, self._timeout, self._pause = context, timeout, pause
+        options = (("--context", context), ("--kubeconfig", kubeconfig))
+        self._command = [program, *(f"{name}={value}" for name, value in options if value)]
+
+    @property
+    def context(self) -> str:
+        """The name of the context in use, "cluster" if the configuration names none (as inside a pod)."""
+        if not self._context:
+            done = self._run(["config", "current-context"])
+            self._context = done.stdout.decode(errors="replace").strip() or "cluster"
+        return self._context
+
+    def get(self, path: str) -> bytes:
+        """What the API server answers to a GET of `path`. Overloaded servers and lost connections are tried again.
+
+        Raises Refused, by the kind of failure.
+        """
+        for attempt in range(TRIES):
+            done = self._run(["get", "--raw", path])
+            if not done.returncode:
+                return done.stdout
+            wrong = failure(done.stderr.decode(errors="replace"), path)
+            if not isinstance(wrong, Unreachable) or attempt == TRIES - 1:
+                raise wrong
+            self._pause(FIRST_PAUSE_SECONDS * 2**attempt)
+        raise AssertionError("the last attempt raises")
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
+        """What one of the `READING` commands prints inside a container. Raises Refused."""
+        if tuple(command) not in READING:
+            raise ValueError(f"{' '.join(command)} is not among the commands that may run on a node")
+        done = self._run(["exec", "--namespace", namespace, pod, "--container", container, "--", *command])
+        if done.returncode:
+            raise failure(done.stderr.decode(errors="replace"), f"{pod}: {' '.join(command)}")
+        return done.stdout.decode(errors="surrogateescape")
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[IO[bytes]]:
+        """The answer to a GET that does not end, such as a watch, as it comes; leaving the block ends it."""
+        with self._started(["get", "--raw", path]) as process:
+            assert process.stdout
+            try:
+                yield process.stdout
+            finally:
+                process.kill()
+
+    def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(  # noqa: S603 - the arguments are felixpy's own
+                [*self._command, *arguments],
+                stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=self._timeout,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise _missing(self._command[0]) from None
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{arguments[-1]}: no answer within {self._timeout:.0f} s") from None
+
+    def _started(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603 - as above
+                [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except FileNotFoundError:
+            raise _missing(self._command[0]) from None
+
+
+def _missing(program: str) -> EnvironmentMissing:
+    return EnvironmentMissing(f"{program} is missing, which --cluster needs; install kubectl")

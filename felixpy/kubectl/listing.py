@@ -1,0 +1,189 @@
+"""All that felixpy needs of a cluster, listed in pages, several resources at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, Refused
+from felixpy.kubectl.resources import CALICO, RESOURCES
+from felixpy.kubectl.trim import trimmed
+
+PAGE = 500
+"""Objects asked for at once, as kubectl does."""
+
+PARALLEL = 8
+RESTARTS = 3
+"""How often a list whose pages expired is begun again, before it is asked for in one piece."""
+
+Progress = Callable[[str, int], None]
+"""Told after every page: the resource, and how many of its objects have arrived."""
+
+
+class Listed(NamedTuple):
+    """The objects of one resource: its key in `RESOURCES`, the API version that served them, the objects, and the
+    resource version of the list, from which a watch goes on ("" for objects that were asked for by name).
+    """
+
+    resource: str
+    version: str
+    items: tuple[dict[str, Any], ...]
+    revision: str
+
+    @property
+    def text(self) -> str:
+        """A List, one object a line, so that a place in it names an object.
+
+        >>> print(Listed("namespaces", "v1", ({"metadata": {"name": "shop"}},), "7").text, end="")
+        {"apiVersion":"v1","kind":"List","items":[
+        {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}
+        ]}
+        """
+        typed = {"apiVersion": self.version, "kind": RESOURCES[self.resource].kind}
+        lines = ",\n".join(json.dumps({**typed, **item}, separators=(",", ":")) for item in self.items)
+        return f'{{"apiVersion":"v1","kind":"List","items":[\n{lines}\n]}}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A cluster's answer: what was listed by resource, and a sentence for each resource that is missing."""
+
+    context: str
+    listed: Mapping[str, Listed]
+    missing: tuple[str, ...]
+
+
+def list_cluster(
+    kubectl: Kubectl, *, namespace: str = "", page: int = PAGE, progress: Progress | None = None
+) -> Listing:
+    """List all resources of the table.
+
+    Where the user may not list a resource in all namespaces, that of `namespace` is listed, and the listing says so.
+    Raises Unauthorized and Unreachable, and EnvironmentMissing without kubectl.
+    """
+    offered = _offered(kubectl)
+    missing = []
+    served: dict[str, str] = {}
+    for key, resource in RESOURCES.items():
+        version = next((version for version in resource.versions if (version, resource.plural) in offered.names), "")
+        if version:
+            served[key] = version
+        elif sources := [version for version in resource.versions if version in offered.forbidden]:
+            missing.append(f"{resource.plural}: {offered.forbidden[sources[0]]}; {resource.lacking}")
+    if not any(version in CALICO for version in served.values()):
+        missing.append("the cluster has no resources of Calico: only policies of Kubernetes are known")
+    reader = _Reader(kubectl, namespace, page, progress or (lambda resource, count: None))
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        results = list(pool.map(reader.read, served, served.values()))
+    listed = {each.resource: each for each, _ in results if each}
+    return Listing(kubectl.context, listed, (*missing, *(said for _, said in results if said)))
+
+
+class _Offered(NamedTuple):
+    """(API version, plural name) of what the cluster serves, and why some API versions could not be asked."""
+
+    names: frozenset[tuple[str, str]]
+    forbidden: Mapping[str, str]
+
+
+def _offered(kubectl: Kubectl) -> _Offered:
+    """Discovery. An aggregated API whose server is down is left out, with the reason."""
+    versions = sorted({version for resource in RESOURCES.values() for version in resource.versions})
+    groups = json.loads(kubectl.get("/apis"))
+    known = {version["groupVersion"] for group in groups.get("groups", ()) for version in group.get("versions", ())}
+    wanted = [version for version in versions if version in known or "/" not in version]
+
+    def ask(version: str) -> tuple[list[tuple[str, str]], str]:
+        try:
+            found = json.loads(kubectl.get(f"/api/{version}" if "/" not in version else f"/apis/{version}"))
+        except Absent:
+            return [], ""
+        except (Forbidden, Overloaded) as wrong:
+            return [], str(wrong)
+        return [(version, each["name"]) for each in found.get("resources", ())], ""
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        answers = list(pool.map(ask, wanted))
+    names = frozenset(name for found, _ in answers for name in found)
+    return _Offered(names, {version: said for version, (_, said) in zip(wanted, answers, strict=True) if said})
+
+
+class _Reader:
+    """Reads one resource after another, whatever becomes of it."""
+
+    def __init__(self, kubectl: Kubectl, namespace: str, page: int, progress: Progress) -> None:
+        self._kubectl, self._namespace, self._page, self._progress = kubectl, namespace, page, progress
+
+    def read(self, key: str, version: str) -> tuple[Listed | None, str]:
+        """What was listed, and what is missing of it, "" for nothing."""
+        resource = RESOURCES[key]
+        try:
+            if resource.objects:
+                return self._objects(key, version), ""
+            return self._list(key, version, resource.path(version)), ""
+        except Absent as wrong:
+            return None, f"{wrong}; {resource.lacking}"
+        except Forbidden as wrong:
+            return self._within(key, version, wrong)
+
+    def _within(self, key: str, version: str, wrong: Refused) -> tuple[Listed | None, str]:
+        """A user of one namespace may read that."""
+        resource = RESOURCES[key]
+        if not (self._namespace and resource.namespaced) or resource.objects:
+            return None, f"{wrong}; {resource.lacking}"
+        try:
+            listed = self._list(key, version, resource.path(version, self._namespace))
+        except Refused:
+            return None, f"{wrong}; {resource.lacking}"
+        return listed, f"{resource.plural}: only those of namespace {self._namespace} may be read"
+
+    def _objects(self, key: str, version: str) -> Listed:
+        resource, items = RESOURCES[key], []
+        for namespace, name in resource.objects:
+            try:
+                items.append(json.loads(self._kubectl.get(resource.path(version, namespace, name))))
+            except Absent:
+                continue
+        return Listed(key, version, tuple(trimmed(item, resource.kind) for item in items), "")
+
+    def _list(self, key: str, version: str, path: str) -> Listed:
+        for _ in range(RESTARTS):
+            try:
+                return self._pages(key, version, path, self._page)
+            except Expired:
+                continue
+        return self._pages(key, version, path, 0)
+
+    def _pages(self, key: str, version: str, path: str, size: int) -> Listed:
+        """Every page of a list; a `size` of 0 asks for all at once. Raises Expired where pages were too slow."""
+        items: list[dict[str, Any]] = []
+        revision = ""
+        for found in _walk(self._kubectl, path, size):
+            revision = found["metadata"].get("resourceVersion", "")
+            items += [trimmed(item, RESOURCES[key].kind) for item in found.get("items") or ()]
+            self._progress(RESOURCES[key].plural, len(items))
+        return Listed(key, version, tuple(items), revision)
+
+
+def _walk(kubectl: Kubectl, path: str, size: int) -> Iterator[dict[str, Any]]:
+    following = ""
+    while True:
+        query = [f"limit={size}"] * bool(size) + [f"continue={quote(following)}"] * bool(following)
+        found: dict[str, Any] = json.loads(kubectl.get(f"{path}?{'&'.join(query)}" if query else path))
+        yield found
+        following = found["metadata"].get("continue", "")
+        if not following:
+            return
+
+
+def texts(listing: Listing) -> Sequence[tuple[str, str]]:
+    """(name, text) of each resource as a file of manifests: ``production/pods``."""
+    return [
+        (f"{listing.context}/{RESOURCES[each.resource].plural}", each.text)
+        for each in listing.listed.values()
+        if each.items
+    ]

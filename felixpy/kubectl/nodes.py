@@ -1,0 +1,135 @@
+"""What the kernels of nodes hold: rules and sets, read through each node's calico-node pod, or through ssh."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from felixpy.errors import EnvironmentMissing
+from felixpy.kubectl.client import READING, Kubectl, Refused, Unreachable
+
+SELECTOR = "k8s-app=calico-node"
+NAMESPACES = ("calico-system", "kube-system")
+CONTAINER = "calico-node"
+AT_ONCE = 16
+OURS = "cali-"
+
+BACKENDS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
+    "nft": {4: ("iptables-nft-save", "-c"), 6: ("ip6tables-nft-save", "-c")},
+    "legacy": {4: ("iptables-legacy-save", "-c"), 6: ("ip6tables-legacy-save", "-c")},
+}
+SETS = ("ipset", "save")
+RULESET = ("nft", "-s", "list", "ruleset")
+
+
+class Kernel(NamedTuple):
+    """What was read of one node: rules by family, sets, an nftables ruleset if the node has Calico's tables in it, or
+    why nothing could be read.
+    """
+
+    node: str
+    rules: Mapping[int, str]
+    sets: str | None
+    ruleset: str = ""
+    failure: str = ""
+
+
+Run = Callable[[Sequence[str]], str]
+"""Runs one reading command on a node, and gives what it prints. Raises Refused."""
+
+
+def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
+    """(namespace, name) of the running calico-node pod of each node. Raises Refused where they cannot be listed."""
+    found: dict[str, tuple[str, str]] = {}
+    for namespace in NAMESPACES:
+        path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={SELECTOR.replace('=', '%3D')}"
+        for pod in json.loads(kubectl.get(path)).get("items") or ():
+            if pod.get("status", {}).get("phase") == "Running" and (node := pod.get("spec", {}).get("nodeName")):
+                found.setdefault(node, (namespace, pod["metadata"]["name"]))
+    return found
+
+
+def read_nodes(
+    kubectl: Kubectl, nodes: Sequence[str] | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> Iterator[Kernel]:
+    """The kernels of some nodes, or of all that run calico-node, in the order of their names.
+
+    Each is read on its own: one that does not answer has its failure in its value. `progress` is told how many of how
+    many have been read. Raises Refused where the pods of calico-node cannot be listed.
+    """
+    pods = pods_of_nodes(kubectl)
+    names = sorted(pods) if nodes is None else list(nodes)
+
+    def read(node: str) -> Kernel:
+        if node not in pods:
+            return Kernel(node, {}, None, failure="no calico-node pod runs on it")
+        namespace, pod = pods[node]
+        return read_kernel(node, lambda command: kubectl.execute(namespace, pod, CONTAINER, command))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for count, kernel in enumerate(pool.map(read, names), start=1):
+            if progress:
+                progress(count, len(names))
+            yield kernel
+
+
+def read_kernel(node: str, run: Run) -> Kernel:
+    """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
+
+    The nftables ruleset is read where neither backend has any of Calico's chains.
+    """
+    try:
+        saved, reason = _saved(run)
+        if not saved:
+            return Kernel(node, {}, None, failure=reason)
+        chosen = max(saved, key=lambda backend: saved[backend].count(OURS))
+        ruleset = "" if OURS in saved[chosen] else _attempt(run, RULESET)[0]
+        rules = {4: saved[chosen], 6: _attempt(run, BACKENDS[chosen][6])[0]}
+        return Kernel(node, {family: text for family, text in rules.items() if text}, run(SETS), ruleset)
+    except Refused as wrong:
+        return Kernel(node, {}, None, failure=str(wrong))
+
+
+def _saved(run: Run) -> tuple[dict[str, str], str]:
+    """What each backend has for IPv4, and why one has nothing; images may bring the tools of one backend only."""
+    answers = {backend: _attempt(run, commands[4]) for backend, commands in BACKENDS.items()}
+    reasons = [reason for _, reason in answers.values() if reason]
+    return {backend: text for backend, (text, reason) in answers.items() if not reason}, "; ".join(reasons)
+
+
+def _attempt(run: Run, command: Sequence[str]) -> tuple[str, str]:
+    """What a command prints, or why it does not: the tool may be missing. Raises Unreachable."""
+    try:
+        return run(command), ""
+    except Unreachable:
+        raise
+    except Refused as wrong:
+        return "", str(wrong)
+
+
+def over_ssh(destination: str, *, timeout: float = 60.0, program: str = "ssh") -> Run:
+    """Runs the same commands on a machine outside of Kubernetes, as root or through sudo that asks nothing."""
+
+    def run(command: Sequence[str]) -> str:
+        if tuple(command) not in READING:
+            raise ValueError(f"{' '.join(command)} is not among the commands that may run on a node")
+        line = " ".join(command)
+        remote = f"if [ $(id -u) = 0 ]; then {line}; else sudo -n {line}; fi"
+        try:
+            done = subprocess.run(  # noqa: S603 - the destination is one word, and no option
+                [program, "-o", "BatchMode=yes", "--", destination, remote],
+                stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise EnvironmentMissing(f"{program} is missing, which --ssh needs") from None
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{destination}: no answer within {timeout:.0f} s") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise (Unreachable if done.returncode == 255 else Refused)(f"{destination}: {line}: {said}")
+        return done.stdout.decode(errors="surrogateescape")
+
+    return run
