@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
 READY := $(VENV)/ready
 LEGACY := $(VENV)/legacy
+APISERVER := $(VENV)/kube-apiserver
 UV := uv==0.13.8
 COMPILE := --universal --python-version 3.11 --generate-hashes --upgrade --quiet --custom-compile-command 'make lock'
 DEMO := fixtures/demo/access-nginx.yaml
@@ -17,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check lint types unit property netns conformance bench wheel docs vm lock clean \
+.PHONY: help install demo test check lint types unit property netns conformance cluster-tests bench wheel docs vm lock clean \
 	kernel-tools legacy witness
 
 help:  ## this list
@@ -78,6 +79,11 @@ property: $(READY)  ## laws on generated clusters, with more examples than `make
 
 netns: $(READY) kernel-tools witness  ## what needs a real kernel: every recorded case loads and reads back
 	@$(NAMESPACED)
+
+cluster-tests: $(READY)  ## read the API server of Kubernetes itself, built from its module (Go 1.26, ten minutes the first time)
+	@tools/system.sh cluster
+	@cd tests/cluster/apiserver && go build -trimpath -o ../../../$(APISERVER) .
+	@CI=true FELIXPY_APISERVER=$(CURDIR)/$(APISERVER) $(PYTEST) tests/cluster
 
 conformance: $(READY)  ## compare with the recorded answers of Felix v3.32.1; prints the parity table
 	@$(PYTEST) tests/conformance

@@ -4,6 +4,7 @@
 #   tools/system.sh python    Python 3.11 or newer that can make virtual environments; fails without
 #   tools/system.sh kernel    iptables, ipset, conntrack, tcpdump and ip; without them tests in namespaces are skipped
 #                             (or fail, in CI), so this part never fails
+#   tools/system.sh cluster   Go, etcd, kubectl and openssl, for reading a real API server; fails without
 #   tools/system.sh compiler  a C compiler and the headers of Python, for building python-iptables; fails without
 #
 # Packages come from apt-get, as root or through sudo. Nothing is asked of the package index when nothing is missing.
@@ -60,6 +61,19 @@ want_kernel_tools() {
     install "$@" || say "missing and not installable here: $* (tests in network namespaces need them)"
 }
 
+need_cluster_tools() {
+    command -v go >/dev/null || { say "go is missing; install Go 1.26 or newer from go.dev"; exit 1; }
+    missing=
+    for pair in etcd:etcd-server kubectl:kubernetes-client openssl:openssl; do
+        command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+    done
+    [ -z "$missing" ] && return
+    # shellcheck disable=SC2086  # a list of words
+    install $missing && return
+    say "missing and not installable here:$missing"
+    exit 1
+}
+
 has_headers() {
     "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
@@ -79,6 +93,7 @@ need_compiler() {
 case ${1:-} in
     python) need_python ;;
     kernel) want_kernel_tools ;;
+    cluster) need_cluster_tools ;;
     compiler) need_compiler ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -22,6 +22,7 @@ from felixpy.cli import (
     matrix,
     remove,
     render,
+    snapshot,
     trace,
     validate,
     verify,
@@ -56,6 +57,7 @@ app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)
 app.command("verify")(verify.verify)
+app.command("snapshot")(snapshot.snapshot)
 app.command("apply")(apply.apply)
 app.command("remove")(remove.remove)
 app.add_typer(lab.lab, name="lab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +82,28 @@ def test_commands_read_it(
     assert "shop/web => shop/db : TCP 5432" in answer.out
     answer = felixpy("trace", "shop/web", "shop/db:5432", "--kubeconfig", shop.kubeconfig, "-q", "--expect", "allow")
     assert answer.status == 0, answer.out + answer.err
+
+
+def test_a_snapshot_is_read_like_the_cluster(
+    shop: RunningCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    felixpy = caller(capsys, monkeypatch)
+    saved = tmp_path / "cluster.json"
+    assert felixpy("snapshot", "--kubeconfig", shop.kubeconfig, "-o", saved).status == 0
+    live = felixpy("matrix", "--kubeconfig", shop.kubeconfig, "-q")
+    again = felixpy("matrix", saved, "-q", "--no-expand")
+    assert again == live
+    assert "metadata" in saved.read_text()
+    assert "managedFields" not in saved.read_text()
+
+
+def test_diff_of_a_cluster_and_a_folder(
+    shop: RunningCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    felixpy = caller(capsys, monkeypatch)
+    saved = tmp_path / "cluster.json"
+    felixpy("snapshot", "--kubeconfig", shop.kubeconfig, "-o", saved)
+    monkeypatch.setenv("KUBECONFIG", str(shop.kubeconfig))
+    assert felixpy("diff", "cluster:", saved, "-q").status == 0
+    saved.write_text(saved.read_text().replace("5432", "5433"))
+    assert felixpy("diff", "cluster:test", saved, "-q").status == 1

@@ -1,0 +1,60 @@
+"""``felixpy snapshot``: what felixpy reads of a cluster, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from felixpy.cli import invocation
+from felixpy.cli.given import Given, takes_manifests
+from felixpy.errors import InputError, UsageError
+
+KEPT = ("node", "dialect", "set_", "interface", "host_file", "live", "no_expand", "strict")
+"""Options about compiling, which a snapshot does not do."""
+
+
+@takes_manifests(*KEPT)
+def snapshot(
+    given: Given,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; .gz is compressed, - is stdout.")
+    ] = "-",
+    anonymise: Annotated[
+        bool,
+        typer.Option("--anonymise", help="Replace names, labels and addresses, so that every verdict stays the same."),
+    ] = False,
+) -> None:
+    """Save the objects that felixpy reads of a cluster, or of files, as one file that every command reads.
+
+    Fields that say nothing about packets are left out, and so are Secrets, environment variables and images.
+    With --anonymise the file can be shared: names, labels and addresses are replaced, but the same names stay the
+    same, selectors select the same pods, and addresses stay in the same networks.
+
+    \b
+    Examples:
+      felixpy snapshot --cluster -o cluster.json.gz
+      felixpy snapshot --context production --anonymise -o bug.json.gz
+      felixpy snapshot shop/ --anonymise
+    """
+    from felixpy.snapshot import objects, packed, text
+
+    paths = given.clusters.expand(given.files)
+    items, problems = objects(paths)
+    if any(problem.severity == "error" for problem in problems):
+        raise InputError(problems)
+    invocation.warn(problems, quiet=given.quiet)
+    if anonymise:
+        from felixpy.anonymise import anonymised
+
+        found = anonymised(items)
+        items = found.items
+        invocation.warn(found.remarks, quiet=given.quiet)
+    if output == "-":
+        invocation.emit(text(items))
+        return
+    try:
+        Path(output).write_bytes(packed(text(items), compress=output.endswith(".gz")))
+    except OSError as wrong:
+        raise UsageError(f"--output {output}: {wrong.strerror}") from wrong

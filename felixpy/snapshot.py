@@ -1,0 +1,36 @@
+"""Objects as one file of manifests, an object a line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from felixpy.errors import Problem
+from felixpy.kubectl.trim import trimmed
+from felixpy.manifests.documents import read
+from felixpy.manifests.files import Input
+
+
+def objects(paths: Sequence[Input]) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """All objects of files, folders and clusters, without the fields that say nothing about packets; every problem."""
+    reading = read(paths)
+    return [trimmed(document.data, document.data["kind"]) for document in reading.documents], reading.problems
+
+
+def text(items: Iterable[Mapping[str, Any]]) -> str:
+    """A List, an object a line, so that two snapshots can be compared line by line.
+
+    >>> print(text([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}]), end="")
+    {"apiVersion":"v1","kind":"List","items":[
+    {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}
+    ]}
+    """
+    lines = ",\n".join(json.dumps(item, separators=(",", ":"), ensure_ascii=False) for item in items)
+    return f'{{"apiVersion":"v1","kind":"List","items":[\n{lines}\n]}}\n'
+
+
+def packed(content: str, *, compress: bool) -> bytes:
+    """The bytes of a file; the same content always gives the same bytes."""
+    return gzip.compress(content.encode(), mtime=0) if compress else content.encode()
