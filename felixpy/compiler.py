@@ -10,7 +10,9 @@ from felixpy.dialects import V3_32, Dialect
 from felixpy.effective import configure, data_plane
 from felixpy.errors import InputError, Path, Problem, UsageError
 from felixpy.hosts import ALL_INTERFACES
+from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
 from felixpy.model import Cluster, DataPlane, Host
+from felixpy.nftables import NftRuleset
 from felixpy.plan import Planner
 from felixpy.plan.facts import RuleContext
 from felixpy.refusals import refusals
@@ -24,18 +26,21 @@ def compile(
     node: str | None = None,
     *,
     dialect: Dialect = V3_32,
+    dataplane: str | None = None,
     host: Host | None = None,
     settings: Sequence[Setting] = (),
 ) -> Ruleset:
-    """Compile every policy that touches a node into iptables chains and IP sets.
+    """Compile every policy that touches a node into chains and IP sets.
 
-    `node` may be left out when the cluster has just one. `host` says which interfaces the machine has, `settings`
+    `node` may be left out when the cluster has just one. `dataplane` is ``iptables`` or ``nftables``; None takes what
+    Felix would choose (iptables instead of eBPF). `host` says which interfaces the machine has, `settings`
     override the cluster's FelixConfigurations, strongest first. No input or output, no clock: equal arguments give
     equal text. `Ruleset.findings` are warnings: rules that no kernel takes, interfaces that had to be assumed.
 
-    Raises UsageError for an unknown or ambiguous node, InputError for policies that the dialect cannot say.
+    Raises UsageError for an unknown or ambiguous node, or a data plane whose rules are not known for the dialect,
+    InputError for policies that the dialect cannot say.
     """
-    return Compiler(cluster, dialect).compile(node or only_node(cluster), host or Host(), settings)
+    return Compiler(cluster, dialect, dataplane).compile(node or only_node(cluster), host or Host(), settings)
 
 
 def only_node(cluster: Cluster) -> str:
@@ -58,20 +63,29 @@ def interface_prefix(settings: Sequence[Setting]) -> str:
 
 
 class Compiler:
-    """Compiles nodes of one cluster, sharing whatever is the same for several of them."""
+    """Compiles nodes of one cluster, sharing whatever is the same for several of them.
 
-    def __init__(self, cluster: Cluster, dialect: Dialect = V3_32) -> None:
+    `dataplane` is that of all nodes, or None if the input decides. Raises UsageError for one whose rules are not known
+    for the dialect.
+    """
+
+    def __init__(self, cluster: Cluster, dialect: Dialect = V3_32, dataplane: str | None = IPTABLES.name) -> None:
         refuse(cluster, dialect)
         self.cluster, self.dialect = cluster, dialect
-        self._renderer = Renderer(dialect)
+        self._asked = None if dataplane is None else _layout(dataplane, dialect)
+        self._renderers: dict[str, Renderer] = {}
         self._shared: dict[tuple[bool, bool], Shared] = {}
-        self._planners: dict[Config, Planner] = {}
+        self._planners: dict[tuple[Config, str], Planner] = {}
 
     def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
         """One node's rules; see `felixpy.compile`."""
         resolution = self.resolve(node, host, settings)
-        ruleset = self._renderer.render(self._planner(resolution.config).plan(resolution, self.dialect))
-        refused = tuple(refusals(ruleset, self.cluster))
+        layout = self.layout(node, settings)
+        plan = self._planner(resolution.config, layout).plan(resolution, self.dialect)
+        ruleset = self._renderer(layout).render(plan)
+        if layout is NFTABLES:
+            ruleset = NftRuleset.of(ruleset)
+        refused = () if layout is NFTABLES else tuple(refusals(ruleset, self.cluster))
         return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host or Host())))
 
     def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:
@@ -84,13 +98,23 @@ class Compiler:
         for config in {self.config(node, settings) for node in self.cluster.node_names()}:
             self._shared_for(config).prepare()
 
-    def purpose(self, template: str) -> str:
-        """What a template says about itself."""
-        return self._renderer.purpose(template)
+    def purpose(self, template: str, dataplane: str = IPTABLES.name) -> str:
+        """What a template of a data plane says about itself."""
+        return self._renderer(LAYOUTS[dataplane]).purpose(template)
 
     def config(self, node: str, settings: Sequence[Setting] = ()) -> Config:
         """The parameters in force on a node."""
-        return configure(self.cluster, node, (*self.dialect.parameters, *settings))
+        config = configure(self.cluster, node, (*self.dialect.parameters, *settings))
+        if self._asked is NFTABLES:
+            config = replace(config, nftables_mode="Enabled")
+        return self.layout(node, settings).configured(config)
+
+    def layout(self, node: str, settings: Sequence[Setting] = ()) -> Layout:
+        """How the chains of a node are laid out. eBPF programs have no chains, so iptables' are taken for them."""
+        if self._asked:
+            return self._asked
+        kind = self.data_plane(node, settings).kind
+        return _layout(IPTABLES.name if kind == "bpf" else kind, self.dialect)
 
     def data_plane(self, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
         """How Felix programs a node according to the input."""
@@ -102,10 +126,25 @@ class Compiler:
             self._shared[key] = Shared(self.cluster, self.dialect, *key)
         return self._shared[key]
 
-    def _planner(self, config: Config) -> Planner:
-        if config not in self._planners:
-            self._planners[config] = Planner(RuleContext(config, self.dialect))
-        return self._planners[config]
+    def _planner(self, config: Config, layout: Layout) -> Planner:
+        key = (config, layout.name)
+        if key not in self._planners:
+            self._planners[key] = Planner(RuleContext(config, self.dialect, layout))
+        return self._planners[key]
+
+    def _renderer(self, layout: Layout) -> Renderer:
+        if layout.name not in self._renderers:
+            self._renderers[layout.name] = Renderer(self.dialect, layout)
+        return self._renderers[layout.name]
+
+
+def _layout(dataplane: str, dialect: Dialect) -> Layout:
+    if dataplane not in LAYOUTS:
+        raise UsageError(f"unknown data plane {dataplane}; there are {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[dataplane]
+    if layout is NFTABLES and dialect is not V3_32:
+        raise UsageError(f"the nftables rules of Felix {dialect.name} are not known, only those of {V3_32.name}")
+    return layout
 
 
 def refuse(cluster: Cluster, dialect: Dialect) -> None:

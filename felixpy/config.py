@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -24,7 +24,6 @@ __all__ = [
     "FailsafePort",
     "Setting",
     "build",
-    "described",
     "find",
     "parameters",
     "spec_fields",
@@ -62,6 +61,7 @@ DEFAULT_INBOUND = read.failsafe_ports(f"tcp:22,udp:68,{BOTH_WAYS}")
 DEFAULT_OUTBOUND = read.failsafe_ports(f"udp:53,udp:67,{BOTH_WAYS}")
 
 ACCEPT_OR_RETURN = read.one_of("ACCEPT", "RETURN")
+DROP_OR_REJECT = read.one_of("DROP", "REJECT")
 ENABLED = read.one_of("Enabled", "Disabled")
 PORT = read.number(1, 65535)
 
@@ -85,9 +85,18 @@ class Config:
     )
     filter_deny_action: str = parameter(
         "IptablesFilterDenyAction",
-        read.one_of("DROP", "REJECT"),
+        DROP_OR_REJECT,
         "DROP",
         "the target of denying rules and the word in their comments; Reject is refused by the kernel outside filter",
+    )
+    nftables_filter_allow_action: str = parameter(
+        "NftablesFilterAllowAction", ACCEPT_OR_RETURN, "ACCEPT", "IptablesFilterAllowAction for nftables"
+    )
+    nftables_mangle_allow_action: str = parameter(
+        "NftablesMangleAllowAction", ACCEPT_OR_RETURN, "ACCEPT", "IptablesMangleAllowAction for nftables"
+    )
+    nftables_filter_deny_action: str = parameter(
+        "NftablesFilterDenyAction", DROP_OR_REJECT, "DROP", "IptablesFilterDenyAction for nftables"
     )
     endpoint_to_host_action: str = parameter(
         "DefaultEndpointToHostAction",
@@ -128,13 +137,20 @@ class Config:
         "which bits of the packet mark are used",
         fatal=True,
     )
+    nftables_mark_mask: int = parameter(
+        "NftablesMarkMask",
+        read.number(1, 0xFFFFFFFF),
+        0xFFFF0000,
+        "IptablesMarkMask for nftables",
+        fatal=True,
+    )
     ipv6: bool = parameter("Ipv6Support", read.flag, True, "IPv6 tables and sets exist")
     max_ipset_size: int = parameter("MaxIpsetSize", read.number(1, 2**32 - 1), 1048576, "maxelem of every set")
     nftables_mode: str = parameter(
         "NFTablesMode",
         read.one_of("Auto", "Enabled", "Disabled"),
         "Auto",
-        "Disabled keeps members of sets that another member covers",
+        "whether rules are programmed with nftables; Disabled keeps members of sets that another member covers",
         field="nftablesMode",
     )
     bpf_enabled: bool = parameter(
@@ -382,33 +398,3 @@ def build(settings: Iterable[Setting]) -> Config:
         except ValueError:
             values[field.name] = field.default
     return Config(**values)
-
-
-class Described(NamedTuple):
-    """A parameter for people: Felix's name, the FelixConfiguration field ("" if none), default, what it changes."""
-
-    name: str
-    field: str
-    default: str
-    effect: str
-
-
-def described() -> Iterator[Described]:
-    """Every parameter that changes rules or sets, in the order of `Config`."""
-    for field in dataclasses.fields(Config):
-        yield Described(
-            field.metadata["name"], field.metadata["field"], _spelt(field.default), field.metadata["effect"]
-        )
-
-
-def _spelt(value: object) -> str:
-    if value is None or value in ("", ()):
-        return "none"
-    if isinstance(value, FailsafePort):
-        return f"{value.protocol}:{value.port}"
-    if isinstance(value, tuple):
-        is_range = all(isinstance(item, int) for item in value)
-        return (":" if is_range else ",").join(map(_spelt, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return hex(value) if isinstance(value, int) and value > 0xFFFFFFF else str(value)

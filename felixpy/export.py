@@ -26,10 +26,7 @@ def ruleset_json(ruleset: Ruleset, cluster: Cluster, families: Iterable[int]) ->
     an ``origin`` when it draws a rule of a policy or profile.
     """
     return {
-        "apiVersion": API_VERSION,
-        "kind": "Ruleset",
-        "node": ruleset.node,
-        "dialect": ruleset.dialect,
+        **head_json(ruleset),
         "families": [
             {
                 "family": family,
@@ -37,7 +34,7 @@ def ruleset_json(ruleset: Ruleset, cluster: Cluster, families: Iterable[int]) ->
                     _table(ruleset.tables[family, name], cluster) for name in TABLES if (family, name) in ruleset.tables
                 ],
                 "sets": [
-                    _set(ipset, cluster)
+                    set_json(ipset, cluster)
                     for ipset in sorted(ruleset.sets, key=lambda ipset: ipset.name)
                     if ipset.family == family
                 ],
@@ -45,6 +42,17 @@ def ruleset_json(ruleset: Ruleset, cluster: Cluster, families: Iterable[int]) ->
             for family in families
         ],
         "findings": [problem_json(problem) for problem in ruleset.findings],
+    }
+
+
+def head_json(ruleset: Ruleset) -> Json:
+    """What every document about a ruleset begins with."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Ruleset",
+        "node": ruleset.node,
+        "dialect": ruleset.dialect,
+        "dataplane": ruleset.dataplane,
     }
 
 
@@ -66,7 +74,8 @@ def _known(**values: object) -> Json:
     return {key: value for key, value in values.items() if value not in (None, "", 0)}
 
 
-def _origin(cluster: Cluster, words: str, source: Source | None, path: Path = ()) -> Json:
+def origin_json(cluster: Cluster, words: str, source: Source | None, path: Path = ()) -> Json:
+    """Where something comes from: in words, and the place in a file if it has one."""
     if source is None or not source.file:
         return {"object": words}
     place = cluster.where(source, path)
@@ -90,14 +99,15 @@ def _chain(chain: Chain, family: int, cluster: Cluster) -> Json:
         path = chain.origin.path(number)
         if path:
             if number not in places:
-                places[number] = _origin(cluster, chain.origin.words, chain.origin.source, path)
+                places[number] = origin_json(cluster, chain.origin.words, chain.origin.source, path)
             rule["origin"] = places[number]
         rules.append(rule)
-    origin = _origin(cluster, chain.origin.words, chain.origin.source)
+    origin = origin_json(cluster, chain.origin.words, chain.origin.source)
     return {"name": chain.name, "origin": origin, "rules": rules}
 
 
-def _set(ipset: IPSet, cluster: Cluster) -> Json:
+def set_json(ipset: IPSet, cluster: Cluster) -> Json:
+    """A set with its meaning and members."""
     shown: Json = {
         "name": ipset.name,
         "type": ipset.type,
@@ -106,5 +116,5 @@ def _set(ipset: IPSet, cluster: Cluster) -> Json:
         "members": list(ipset.members),
     }
     if ipset.origin:
-        shown["origin"] = _origin(cluster, ipset.origin.subject, ipset.origin.source, ipset.origin.path)
+        shown["origin"] = origin_json(cluster, ipset.origin.subject, ipset.origin.source, ipset.origin.path)
     return shown

@@ -22,7 +22,6 @@ from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
 from felixpy.errors import EnvironmentMissing, FelixpyError, Problem, UsageError
 from felixpy.model import Cluster
-from felixpy.ruleset import Ruleset
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -48,16 +47,6 @@ class Outcome:
     """The texts by file name, where they were not written by the worker."""
 
 
-def files_of(ruleset: Ruleset) -> dict[str, str]:
-    """Every text of a node by file name; a family that is off has no files."""
-    files = {"ipset.save": ruleset.ipset_save()}
-    for family in ruleset.families:
-        name = "ip6tables" if family == 6 else "iptables"
-        files[f"{name}.save"] = ruleset.save(family)
-        files[f"{name}.restore"] = ruleset.restore(family)
-    return files
-
-
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write files into a folder, each as a whole or not at all. Raises UsageError where that is not possible."""
     try:
@@ -74,7 +63,7 @@ def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], fold
     """Compile one node; write its files under `folder`, or hand them back when that is None."""
     try:
         ruleset = compiler.compile(node, settings=settings)
-        files = files_of(ruleset)
+        files = ruleset.files()
         if folder:
             write_files(folder / node, files)
     except FelixpyError as wrong:

@@ -31,8 +31,8 @@ def _base64(digest: bytes) -> str:
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def limited(prefix: str, suffix: str, limit: int = MAX_CHAIN) -> str:
-    """Fit a name into `limit` bytes, hashing the suffix when it does not fit.
+def limited(prefix: str, suffix: str, limit: int | None = MAX_CHAIN) -> str:
+    """Fit a name into `limit` bytes, hashing the suffix when it does not fit. Without a limit it stays as it is.
 
     A name of exactly the limit whose suffix begins with "_" is hashed too, as it could be mistaken for a hash.
 
@@ -42,6 +42,8 @@ def limited(prefix: str, suffix: str, limit: int = MAX_CHAIN) -> str:
     'cali-pi-_hkektpvVyhILpLRsra1'
     """
     suffix = suffix or "_"
+    if limit is None:
+        return prefix + suffix
     length = len(prefix) + len(suffix.encode())
     if length > limit or (length == limit and suffix.startswith("_")):
         return f"{prefix}_{_base64(sha256(suffix.encode()).digest())[: limit - 1 - len(prefix)]}"

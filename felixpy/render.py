@@ -12,8 +12,12 @@ from weakref import WeakKeyDictionary
 import jinja2
 
 from felixpy.dialects import Dialect
+from felixpy.layouts import IPTABLES, Layout
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
 from felixpy.ruleset import Chain, Ruleset, Table, hashes
+
+NATIVE_RULE = "add rule"
+"""Begins a template line that is spelt as for nft; all others are spelt as for iptables-restore."""
 
 NUMBER_SIGN = "#"
 """Begins a template line that numbers the policy rule drawn below it."""
@@ -87,9 +91,9 @@ class Renderer:
     Chains that several nodes, tables or families share are one `ChainPlan` and so are drawn once.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, layout: Layout = IPTABLES) -> None:
         self.dialect = dialect
-        self._environment = _environment(dialect.templates)
+        self._environment = _environment((*layout.templates, *dialect.templates))
         self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
 
     @property
@@ -119,7 +123,7 @@ class Renderer:
         appended = {name: self.chain(plan) for name, plan in table.appended.items()}
         reached: dict[str, Chain] = {}
         open_chains: list[Chain] = [*inserted.values(), *appended.values()]
-        names = [*table.needed]
+        names = [*table.needed, *(chain for targets in table.maps.values() for chain in targets.values())]
         while names or open_chains:
             names.extend(target for chain in open_chains for target in _targets(chain))
             open_chains.clear()
@@ -129,7 +133,7 @@ class Renderer:
                     reached[name] = self.chain(table.chains[name])
                     open_chains.append(reached[name])
         chains = tuple(reached[name] for name in sorted(reached, key=str.encode))
-        return Table(table.name, table.family, inserted, appended, chains)
+        return Table(table.name, table.family, inserted, appended, chains, table.maps)
 
     def chain(self, plan: ChainPlan) -> Chain:
         """Draw one chain, or find it among those already drawn."""
@@ -153,7 +157,7 @@ def _targets(chain: Chain) -> Iterator[str]:
 
 def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:
     """Rules without ``-A chain``, and the number of the policy rule that each belongs to (-1 for none)."""
-    head = f"-A {plan.name}"
+    heads = (f"-A {plan.name}", f"{NATIVE_RULE} {plan.name}")
     bodies: list[str] = []
     numbers: list[int] = []
     number = -1
@@ -161,6 +165,7 @@ def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:
         if line.startswith(NUMBER_SIGN):
             number = int(line[1:])
         elif line:
+            head = heads[line.startswith(NATIVE_RULE)]
             if line != head and not line.startswith(f"{head} "):
                 raise AssertionError(f"template {plan.template}: {line!r} does not begin with {head!r}")
             bodies.append(line[len(head) + 1 :])

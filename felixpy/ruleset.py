@@ -9,9 +9,10 @@ import itertools
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha224
+from typing import ClassVar
 
 from felixpy.errors import Path, Problem
 from felixpy.ipsets import IPSet
@@ -25,6 +26,9 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
 }
 """The tables in the order they are printed, each with the kernel's own chains in hook order."""
+
+ARP = "arp"
+"""The table of ARP rules, which the nftables data plane has for IPv4."""
 
 HASH_PREFIX = "cali:"
 
@@ -131,10 +135,12 @@ class Table:
     inserted: Mapping[str, Chain]
     appended: Mapping[str, Chain]
     chains: tuple[Chain, ...]
+    maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Verdict maps by name: from an interface to the chain for it."""
 
     def hooks(self) -> Iterator[Chain]:
         """Felix's parts of the kernel chains, in the order in which they stand there."""
-        for name in TABLES[self.name]:
+        for name in TABLES.get(self.name, self.inserted):
             for part in (self.inserted, self.appended):
                 if name in part:
                     yield part[name]
@@ -160,6 +166,8 @@ class Ruleset:
     `tables` are by (family, table name). `refused` are warnings about rules and sets that no kernel takes, `assumed`
     about what had to be taken for granted.
     """
+
+    dataplane: ClassVar[str] = "iptables"
 
     node: str
     dialect: str
@@ -198,6 +206,15 @@ class Ruleset:
         """The sets of the families (all of them by default) as create and add lines, sorted by name."""
         wanted = self.families if families is None else families
         return "".join(s.save() for s in sorted(self.sets, key=lambda s: s.name) if s.family in wanted)
+
+    def files(self) -> dict[str, str]:
+        """Every text by file name; a family that is off has no files."""
+        files = {"ipset.save": self.ipset_save()}
+        for family in self.families:
+            name = "ip6tables" if family == 6 else "iptables"
+            files[f"{name}.save"] = self.save(family)
+            files[f"{name}.restore"] = self.restore(family)
+        return files
 
     def _text(self, family: int, *, restore: bool, counters: bool = False) -> str:
         tables = (self.tables[family, name] for name in TABLES if (family, name) in self.tables)

@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from felixpy.config import described
+from felixpy.settings import described
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "settings.md"

@@ -68,7 +68,7 @@ def settings(
       felixpy settings
       felixpy render --set IptablesFilterAllowAction=Return
     """
-    from felixpy.config import described
+    from felixpy.settings import described
 
     rows = list(described())
     if output is Listing.json:

@@ -50,6 +50,8 @@ class Given:
     context: str = ""
     kubeconfig: str = ""
     request_timeout: float = 60.0
+    dataplanes: Sequence[str] = (invocation.DEFAULT_DATA_PLANE,)
+    """The data planes whose rules the command knows; no option of its own."""
 
     @property
     def files(self) -> list[str]:
@@ -88,10 +90,12 @@ class Given:
             strict=self.strict,
             quiet=self.quiet,
         )
-        if not self.dataplane:
+        if self.dataplane:
+            invocation.tell_chosen_data_plane(self.dataplane, quiet=self.quiet)
+        else:
             nodes = [self.node] if self.node else cluster.node_names()
             settings = (*self.era.parameters, *self.settings)
-            invocation.warn(invocation.other_data_planes(cluster, nodes, settings), quiet=self.quiet)
+            invocation.tell_data_planes(cluster, nodes, settings, self.dataplanes, quiet=self.quiet)
         return cluster
 
     @cached_property
@@ -99,7 +103,7 @@ class Given:
         """The manifests that were given, those of this folder if none were."""
         # Bad options are told before bad manifests: that is the quicker answer.
         _ = self.settings, self.host, self.era
-        invocation.check_data_plane(self.dataplane)
+        invocation.check_data_plane(self.dataplane, self.dataplanes)
         return self.read(self.files)
 
     @cached_property
@@ -119,7 +123,12 @@ class Given:
         """Compiles nodes of `cluster`. Raises InputError for policies that the dialect cannot say."""
         from felixpy.compiler import Compiler
 
-        return Compiler(self.cluster, self.era)
+        return Compiler(self.cluster, self.era, self.dataplane or self._chosen)
+
+    @property
+    def _chosen(self) -> str | None:
+        """None where the input decides on the data plane of each node."""
+        return None if "nftables" in self.dataplanes else invocation.DEFAULT_DATA_PLANE
 
     def nodes(self, dump: Dump | None = None, seen: Host | None = None) -> Nodes:
         """The nodes of the manifests. With `dump` they only give names to what that one node holds, and need not be.
@@ -172,14 +181,20 @@ DECLARED: dict[str, Any] = {
 }
 """The options in the order of the help."""
 
+DATA_PLANES = ("iptables", "nftables")
+"""What commands give `takes_manifests` as `dataplanes` that know the rules of both."""
+
 MACHINE = ("interface", "host_file", "live")
 """Those that describe the machine."""
 
 
 def takes_manifests(
-    *without: str, **instead: Any
+    *without: str, dataplanes: Sequence[str] = (invocation.DEFAULT_DATA_PLANE,), **instead: Any
 ) -> Callable[[Callable[Concatenate[Given, Rest], None]], Callable[Rest, None]]:
-    """Give a command all the options but those named; `instead` declares some in another way."""
+    """Give a command all the options but those named; `instead` declares some in another way.
+
+    `dataplanes` are those whose rules the command knows.
+    """
     kept = {name: instead.get(name, declared) for name, declared in DECLARED.items() if name not in without}
 
     def decorate(command: Callable[Concatenate[Given, Rest], None]) -> Callable[Rest, None]:
@@ -188,7 +203,7 @@ def takes_manifests(
         @wraps(command)
         def call(*arguments: Rest.args, **values: Rest.kwargs) -> None:
             chosen: dict[str, Any] = {name: values.pop(name) for name in kept if name in values}
-            command(Given(**chosen), *arguments, **values)
+            command(Given(dataplanes=dataplanes, **chosen), *arguments, **values)
 
         shared = [_parameter(name, declared) for name, declared in kept.items()]
         call.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # what typer reads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,37 +45,51 @@ def load_cluster(
     return cluster
 
 
-DATA_PLANES = ("iptables",)
-"""Those whose rules felixpy draws."""
+DEFAULT_DATA_PLANE = "iptables"
 
 
-def check_data_plane(name: str | None) -> None:
-    """Raises UsageError for a data plane whose rules are not drawn."""
-    if name is not None and name not in DATA_PLANES:
-        raise UsageError(f"--dataplane {name}: unknown; there is {', '.join(DATA_PLANES)}")
+def check_data_plane(name: str | None, known: Sequence[str]) -> None:
+    """Raises UsageError for a data plane whose rules a command does not know."""
+    if name is not None and name not in known:
+        raise UsageError(f"--dataplane {name}: unknown here; there is {', '.join(known)}")
 
 
-def other_data_planes(cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting]) -> Iterator[Problem]:
-    """A warning for each reason why nodes do not run the rules that felixpy draws."""
+def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:
+    """Say that an option chose another data plane than the default one."""
+    if name != DEFAULT_DATA_PLANE and not quiet:
+        print(f"felixpy: {NAMES[name]} data plane: --dataplane {name}", file=sys.stderr)
+
+
+def tell_data_planes(
+    cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting], known: Sequence[str], *, quiet: bool
+) -> None:
+    """Say which data plane Felix uses, and why, where that is not iptables; a warning where it is not `known`."""
     from felixpy.effective import data_plane
 
     found: dict[DataPlane, list[str]] = {}
     for node in nodes or [""]:
-        plane = data_plane(cluster, node, settings)
-        if plane.kind not in DATA_PLANES:
-            found.setdefault(plane, []).append(node)
+        found.setdefault(data_plane(cluster, node, settings), []).append(node)
     for plane, names in found.items():
         where = "every node" if len(names) == len(nodes or [""]) else f"{names[0]} and {len(names) - 1} more nodes"
         where = names[0] if len(names) == 1 and names[0] else where
-        told = f"{plane.by}: {plane.reason}" if plane.place is None and plane.by else plane.reason
-        yield Problem(
-            place=plane.place or Place("command line"),
-            subject=plane.by if plane.place else "",
-            reason=f"{told}, so Felix uses its {NAMES[plane.kind]} data plane on {where}; "
-            "the iptables rules that felixpy shows are not what such a node runs",
-            hint="--dataplane iptables says that they are meant",
-            severity="warning",
-        )
+        if plane.kind not in known:
+            warn([_unknown_plane(plane, where)], quiet=quiet)
+        elif plane.kind != DEFAULT_DATA_PLANE and not quiet:
+            source = ", ".join(str(part) for part in (plane.by, plane.place) if part)
+            because = f"{plane.reason} ({source})" if source else plane.reason
+            print(f"felixpy: {NAMES[plane.kind]} data plane on {where}: {because}", file=sys.stderr)
+
+
+def _unknown_plane(plane: DataPlane, where: str) -> Problem:
+    told = f"{plane.by}: {plane.reason}" if plane.place is None and plane.by else plane.reason
+    return Problem(
+        place=plane.place or Place("command line"),
+        subject=plane.by if plane.place else "",
+        reason=f"{told}, so Felix uses its {NAMES[plane.kind]} data plane on {where}; "
+        "the iptables rules that felixpy shows are not what such a node runs",
+        hint="--dataplane iptables says that they are meant",
+        severity="warning",
+    )
 
 
 NAMES = {"bpf": "eBPF", "nftables": "nftables"}

@@ -28,9 +28,7 @@ DialectName = Annotated[
 ]
 DataPlaneName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(
-        "--dataplane", metavar="NAME", help="The rules of this data plane (iptables), whatever the input chooses."
-    ),
+    typer.Option("--dataplane", metavar="NAME", help="iptables or nftables, whatever the input chooses."),
 ]
 Settings = Annotated[
     Optional[list[str]],  # noqa: UP045

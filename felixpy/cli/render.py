@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
+    from felixpy.annotate import Notes
     from felixpy.compiler import Compiler
     from felixpy.model import Cluster
     from felixpy.ruleset import Ruleset
@@ -32,16 +34,17 @@ class Output(StrEnum):
     json = "json"
 
 
-@takes_manifests()
+@takes_manifests(dataplanes=DATA_PLANES)
 def render(
     given: Given,
-    four: Annotated[bool, typer.Option("-4", help="IPv4 (the default).")] = False,
+    four: Annotated[bool, typer.Option("-4", help="IPv4 (the default for iptables; for nftables it is all).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     form: Annotated[
-        Form, typer.Option("--form", help="As the kernel prints rules, or as Felix spells them.")
+        Form,
+        typer.Option("--form", help="As the kernel prints rules, or as Felix writes them."),
     ] = Form.save,
     ipsets: Annotated[
-        bool, typer.Option("--ipsets", help="The IP sets instead of the rules; of both families unless -4 or -6.")
+        bool, typer.Option("--ipsets", help="The sets instead of the rules; of both families unless -4 or -6.")
     ] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text, or JSON with origins.")] = Output.text,
     output_dir: Annotated[
@@ -74,6 +77,7 @@ def render(
       felixpy render -f shop/ --node node1 -6         IPv6 rules of one of several nodes
       felixpy render shop/ --annotate                 with the object and line behind each chain
       felixpy render shop/ --ipsets                   the sets, fit for `ipset restore`
+      felixpy render shop/ --dataplane nftables       what `nft -s list ruleset` prints, fit for `nft -f`
       kubectl get ns,sa,po,netpol -Ao yaml | felixpy render - --node node1
       felixpy render shop/ --all-nodes --output-dir out/
     """
@@ -90,51 +94,75 @@ def render(
     ruleset = compiler.compile(given.home, given.host, given.settings)
     invocation.warn(ruleset.findings, quiet=given.quiet)
     if output_dir:
-        from felixpy.fleet import files_of, write_files
+        from felixpy.fleet import write_files
 
-        write_files(output_dir, files_of(ruleset))
+        write_files(output_dir, ruleset.files())
         return
+    if six and 6 not in ruleset.families and not ipsets:
+        raise UsageError("IPv6 is off on this node (ipv6Support: false)")
     wanted = tuple(family for family in ruleset.families if family != (4 if six else 6 if four else 0))
+    notes = _notes(ruleset, compiler) if annotate else None
     if output is Output.json:
-        invocation.emit(as_json(ruleset, given.cluster, wanted))
+        invocation.emit_json(as_json(ruleset, given.cluster, wanted if four or six else ()))
     elif ipsets:
-        invocation.emit(_sets(ruleset, given.cluster, wanted, annotate=annotate))
+        invocation.emit(_sets(ruleset, wanted, notes))
     else:
-        family = 6 if six else 4
-        if family not in ruleset.families:
-            raise UsageError("IPv6 is off on this node (ipv6Support: false)")
-        text = _rules(ruleset, compiler, family, form=form, annotate=annotate, counters=counters)
-        invocation.emit((heading(ruleset, family) if headers else "") + text)
+        families = (4,) if four else (6,) if six else ()
+        text = _rules(ruleset, families, notes, form=form, counters=counters)
+        invocation.emit((heading(ruleset, families) if headers else "") + text)
 
 
-def as_json(ruleset: Ruleset, cluster: Cluster, families: tuple[int, ...]) -> str:
-    import json
+def as_json(ruleset: Ruleset, cluster: Cluster, families: Sequence[int]) -> dict[str, object]:
+    """Everything about some families, about all if none is named."""
+    from felixpy.nftables import NftRuleset
 
+    if isinstance(ruleset, NftRuleset):
+        from felixpy.nftables.export import nft_json
+
+        return nft_json(ruleset, cluster, families)
     from felixpy.export import ruleset_json
 
-    return json.dumps(ruleset_json(ruleset, cluster, families), indent=2) + "\n"
+    return ruleset_json(ruleset, cluster, families or ruleset.families)
 
 
-def heading(ruleset: Ruleset, family: int) -> str:
+def _notes(ruleset: Ruleset, compiler: Compiler) -> Notes:
+    from functools import partial
+
+    from felixpy.annotate import Notes
+
+    return Notes(compiler.cluster, partial(compiler.purpose, dataplane=ruleset.dataplane))
+
+
+def heading(ruleset: Ruleset, families: Sequence[int]) -> str:
     """Comment lines on top: what made the text, and for whom. No date, so that two runs are equal."""
     from felixpy import __version__
 
-    tool = "ip6tables" if family == 6 else "iptables"
+    tool = "ip6tables" if 6 in families and ruleset.dataplane == "iptables" else ruleset.dataplane
     return f"# {tool} rules of node {ruleset.node}, made by felixpy {__version__} as Felix {ruleset.dialect} would\n"
 
 
-def _sets(ruleset: Ruleset, cluster: Cluster, families: tuple[int, ...], *, annotate: bool) -> str:
-    if not annotate:
+def _sets(ruleset: Ruleset, families: tuple[int, ...], notes: Notes | None) -> str:
+    from felixpy.nftables import NftRuleset
+
+    if isinstance(ruleset, NftRuleset):
+        return ruleset.set_text(families, notes)
+    if not notes:
         return ruleset.ipset_save(families)
     from felixpy.annotate import annotated_sets
 
-    return annotated_sets(ruleset, cluster, families)
+    return annotated_sets(ruleset, notes, families)
 
 
-def _rules(ruleset: Ruleset, compiler: Compiler, family: int, *, form: Form, annotate: bool, counters: bool) -> str:
+def _rules(ruleset: Ruleset, families: Sequence[int], notes: Notes | None, *, form: Form, counters: bool) -> str:
+    """The rules of some families; of all tables of nftables, or of IPv4 for iptables, if none is named."""
+    from felixpy.nftables import NftRuleset
+
     restore = form is Form.restore
-    if annotate:
+    if isinstance(ruleset, NftRuleset):
+        return ruleset.text(families, notes, restore=restore, counters=counters)
+    family = families[0] if families else 4
+    if notes:
         from felixpy.annotate import annotated_rules
 
-        return annotated_rules(ruleset, family, compiler.cluster, compiler.purpose, restore=restore)
+        return annotated_rules(ruleset, family, notes, restore=restore)
     return ruleset.restore(family) if restore else ruleset.save(family, counters=counters)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from felixpy.cli.given import MACHINE, Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
 
 
-@takes_manifests(*MACHINE)
+@takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
 def validate(given: Given) -> None:
     """Check manifests, down to rules that no kernel would take. Exit status 2 if anything is wrong.
 

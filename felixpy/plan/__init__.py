@@ -7,11 +7,13 @@ are planned; only those that are reached by a jump get rendered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from felixpy.dialects import Dialect
 from felixpy.marks import endpoint_marks, spell
-from felixpy.names import ANY_INTERFACE, limited
+from felixpy.names import ANY_INTERFACE
 from felixpy.plan.addresses import address_chains
+from felixpy.plan.arp import arp_table
 from felixpy.plan.dispatch import dispatch, tree
 from felixpy.plan.endpoints import (
     FROM_HOST,
@@ -57,6 +59,7 @@ class Planner:
     def __init__(self, context: RuleContext) -> None:
         self.context = context
         self.policies = PolicyChains(context)
+        self._programs_everywhere = context.dialect.programs_everywhere and context.layout.programs_everywhere
 
     def plan(self, resolution: Resolution, dialect: Dialect) -> Plan:
         """All chains of a node, in all tables and families."""
@@ -75,6 +78,8 @@ class Planner:
         tables = tuple(
             table for family in resolution.families for table in self._family(resolution, family, shared, groups)
         )
+        if self.context.layout.filters_arp:
+            tables += (arp_table(resolution, self.context.chain),)
         return Plan(node=resolution.node.name, dialect=dialect.name, tables=tables, sets=resolution.sets)
 
     def _family(
@@ -92,12 +97,12 @@ class Planner:
             if name != "nat":
                 table.add(*groups.values())
                 self._rules(table, resolution, family)
-            table.add(*_host_dispatch(name, resolution, facts))
+            table.add(*_host_dispatch(name, resolution, facts, self.context))
         for name, plan in address_chains(resolution, facts, family):
             tables[name].add(plan)
-        tables["filter"].add(*_workload_dispatch(resolution, facts))
+        _workload_dispatch(tables["filter"], resolution, facts, self.context)
         if resolution.ipvs:
-            tables["filter"].add(*_endpoint_marks(resolution, facts, self.context.marks.endpoint))
+            tables["filter"].add(*_endpoint_marks(resolution, facts, self.context))
         return list(tables.values())
 
     def _static(self, table: TablePlan, resolution: Resolution, facts: Mapping[str, object], family: int) -> None:
@@ -122,7 +127,7 @@ class Planner:
                 continue
             chains = [self.policies.policy(policy, direction, family) for direction in ("ingress", "egress")]
             table.add(*chains)
-            if table.name == "filter" and self.context.dialect.programs_everywhere and policy.policy.everywhere:
+            if table.name == "filter" and self._programs_everywhere and policy.policy.everywhere:
                 table.needed.extend(chain.name for chain in chains)
         directions = {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ())
         for profile in resolution.profiles:
@@ -163,20 +168,27 @@ def _failsafe(resolution: Resolution, table: str, family: int) -> dict[str, dict
     }
 
 
-def _workload_dispatch(resolution: Resolution, facts: Mapping[str, object]) -> list[ChainPlan]:
+def _workload_dispatch(
+    table: TablePlan, resolution: Resolution, facts: Mapping[str, object], context: RuleContext
+) -> None:
+    """From a local pod's interface to its chain: by a tree of chains, or by one rule and a verdict map."""
     interfaces = [local.workload.interface for local in resolution.workloads]
     rows = (
         ("cali-from-wl-dispatch", FROM_WORKLOAD, "interfaces of local pods, for packets from them"),
         ("cali-to-wl-dispatch", TO_WORKLOAD, "interfaces of local pods, for packets to them"),
     )
-    return [
-        chain
-        for root, prefix, words in rows
-        for chain in dispatch(root, f"filter/{root}", interfaces, prefix, facts, words)
-    ]
+    for root, prefix, words in rows:
+        chain_of = partial(context.chain, prefix)
+        if context.layout.verdict_maps:
+            table.maps[root] = {interface: chain_of(interface) for interface in sorted(interfaces)}
+            table.add(ChainPlan(name=root, template=f"filter/{root}", facts=facts, origin=Origin(words=words)))
+        else:
+            table.add(*dispatch(root, f"filter/{root}", interfaces, chain_of, facts, words))
 
 
-def _host_dispatch(table: str, resolution: Resolution, facts: Mapping[str, object]) -> list[ChainPlan]:
+def _host_dispatch(
+    table: str, resolution: Resolution, facts: Mapping[str, object], context: RuleContext
+) -> list[ChainPlan]:
     """Dispatch to host interfaces: which interfaces take part depends on the table and the direction."""
     everyone, untracked = list(resolution.hosts), _with_policies(resolution, "untracked")
     rows: Mapping[str, tuple[tuple[str, str, list[LocalHost]], ...]] = {
@@ -199,33 +211,35 @@ def _host_dispatch(table: str, resolution: Resolution, facts: Mapping[str, objec
     chains = []
     for root, prefix, hosts in rows[table]:
         interfaces = [local.interface for local in hosts if local.interface != ANY_INTERFACE]
-        default = limited(prefix, ANY_INTERFACE) if len(interfaces) < len(hosts) else ""
+        default = context.chain(prefix, ANY_INTERFACE) if len(interfaces) < len(hosts) else ""
         side = "from" if root.startswith("cali-from") else "to"
         special = table == "mangle" and side == "to"
         template = f"mangle/{root}" if special else f"cali-{side}-host-endpoint"
         words = f"host interfaces, for packets {side} them"
-        chains.extend(dispatch(root, template, interfaces, prefix, {**facts, "default": default}, words))
+        chain_of = partial(context.chain, prefix)
+        chains.extend(dispatch(root, template, interfaces, chain_of, {**facts, "default": default}, words))
     return chains
 
 
-def _endpoint_marks(resolution: Resolution, facts: Mapping[str, object], mask: int) -> list[ChainPlan]:
+def _endpoint_marks(resolution: Resolution, facts: Mapping[str, object], context: RuleContext) -> list[ChainPlan]:
     """IPVS mode: chains that mark packets with their endpoint, and find the endpoint again by the mark."""
     template = "filter/cali-set-endpoint-mark"
     workloads = sorted(local.workload.interface for local in resolution.workloads)
     hosts = sorted(local.interface for local in resolution.hosts if local.interface != ANY_INTERFACE)
-    marks = {interface: spell(mark) for interface, mark in endpoint_marks([*workloads, *hosts], mask).items()}
-    root = "cali-set-endpoint-mark"
-    trees = [tree(names, f"{root}-{kind}", SET_MARK) for kind, names in (("wep", workloads), ("hep", hosts))]
+    found_marks = endpoint_marks([*workloads, *hosts], context.marks.endpoint)
+    marks = {interface: spell(mark) for interface, mark in found_marks.items()}
+    root, set_mark = "cali-set-endpoint-mark", partial(context.chain, SET_MARK)
+    trees = [tree(names, f"{root}-{kind}", set_mark) for kind, names in (("wep", workloads), ("hep", hosts))]
     origin = Origin(words="marks of local endpoints, for packets that IPVS sends on")
-    found = [{"mark": marks[name], "chain": limited(FROM_WORKLOAD, name)} for name in workloads]
-    found += [{"mark": marks[name], "chain": limited(FROM_HOST_FORWARD, name)} for name in hosts]
+    found = [{"mark": marks[name], "chain": context.chain(FROM_WORKLOAD, name)} for name in workloads]
+    found += [{"mark": marks[name], "chain": context.chain(FROM_HOST_FORWARD, name)} for name in hosts]
     children = {name: branches for split in trees for name, branches in split.children.items()}
     roots = [branch for split in trees for branch in split.root]
     rows: list[tuple[str, str, Mapping[str, object]]] = [
         *((name, template, {"branches": branches, "is_root": False}) for name, branches in children.items()),
         (root, template, {"branches": roots, "is_root": True}),
         ("cali-from-endpoint-mark", "filter/cali-from-endpoint-mark", {"endpoints": found}),
-        *((limited(SET_MARK, name), "filter/cali-sm", {"endpoint_mark": mark}) for name, mark in marks.items()),
+        *((set_mark(name), "filter/cali-sm", {"endpoint_mark": mark}) for name, mark in marks.items()),
     ]
     return [
         ChainPlan(name=name, template=template, facts={**facts, **own}, origin=origin) for name, template, own in rows

@@ -6,11 +6,10 @@ child chains by the whole name, so that a packet meets few rules even on a node 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os.path import commonprefix
 from typing import NamedTuple
 
-from felixpy.names import limited
 from felixpy.plan.values import ChainPlan
 from felixpy.ruleset import Origin
 
@@ -29,10 +28,10 @@ class Tree(NamedTuple):
     children: Mapping[str, Sequence[Branch]]
 
 
-def tree(interfaces: Sequence[str], root: str, endpoint_prefix: str) -> Tree:
-    """Split interfaces over a root chain and its children.
+def tree(interfaces: Sequence[str], root: str, chain_of: Callable[[str], str]) -> Tree:
+    """Split interfaces over a root chain and its children; `chain_of` names the chain for an interface.
 
-    >>> tree(["cali1", "cali12", "cali13"], "cali-to-wl-dispatch", "cali-tw-").root[0]
+    >>> tree(["cali1", "cali12", "cali13"], "cali-to-wl-dispatch", "cali-tw-{}".format).root[0]
     Branch(interface='cali1', chain='cali-tw-cali1')
     """
     names = sorted(set(interfaces))
@@ -43,7 +42,7 @@ def tree(interfaces: Sequence[str], root: str, endpoint_prefix: str) -> Tree:
     branches: list[Branch] = []
     children: dict[str, Sequence[Branch]] = {}
     for start, members in bins.items():
-        leaves = [Branch(name, limited(endpoint_prefix, name)) for name in members]
+        leaves = [Branch(name, chain_of(name)) for name in members]
         if len(leaves) == 1:
             branches.extend(leaves)
         else:
@@ -54,10 +53,15 @@ def tree(interfaces: Sequence[str], root: str, endpoint_prefix: str) -> Tree:
 
 
 def dispatch(
-    root: str, template: str, interfaces: Sequence[str], endpoint_prefix: str, facts: Mapping[str, object], words: str
+    root: str,
+    template: str,
+    interfaces: Sequence[str],
+    chain_of: Callable[[str], str],
+    facts: Mapping[str, object],
+    words: str,
 ) -> list[ChainPlan]:
     """The root chain and its children; the rules at the end, drawn from `facts`, are in each of them."""
-    split = tree(interfaces, root, endpoint_prefix)
+    split = tree(interfaces, root, chain_of)
     origin = Origin(words=words)
     chains = {**split.children, root: split.root}
     return [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from felixpy.model import Qos, Source
-from felixpy.names import comment, limited, nflog_prefix
+from felixpy.names import comment, nflog_prefix
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
 from felixpy.plan.policies import PROFILE_PREFIXES, PolicyChains
 from felixpy.plan.values import ChainPlan
@@ -55,9 +55,8 @@ class EndpointChains:
                 "allow_ipip": config.allow_ipip_from_workloads,
             }
             way = f"packets {'to' if direction == 'ingress' else 'from'} {words}"
-            plans.append(
-                _chain(prefix, workload.interface, f"filter/{prefix.rstrip('-')}", facts, way, workload.source)
-            )
+            template = f"filter/{prefix.rstrip('-')}"
+            plans.append(self._chain(prefix, workload.interface, template, facts, way, workload.source))
         return plans[0], plans[1]
 
     def host_filter(self, local: LocalHost) -> list[ChainPlan]:
@@ -113,7 +112,17 @@ class EndpointChains:
     def _host(self, prefix: str, table: str, local: LocalHost, facts: dict[str, object], what: str) -> ChainPlan:
         words = f"{what} {'to' if prefix.startswith('cali-th') else 'from'} HostEndpoint {local.endpoint.name}"
         template = f"{table}/{prefix.rstrip('-')}"
-        return _chain(prefix, local.interface, template, facts, words, local.endpoint.source)
+        return self._chain(prefix, local.interface, template, facts, words, local.endpoint.source)
+
+    def _chain(
+        self, prefix: str, interface: str, template: str, facts: dict[str, object], words: str, source: Source
+    ) -> ChainPlan:
+        return ChainPlan(
+            name=self.context.chain(prefix, interface),
+            template=template,
+            facts=facts,
+            origin=Origin(words=words, source=source),
+        )
 
     def _common(self, direction: str) -> dict[str, object]:
         config = self.context.config
@@ -128,7 +137,7 @@ class EndpointChains:
         }
 
     def _profiles(self, names: Sequence[str], direction: str) -> dict[str, object]:
-        return {"profiles": [limited(PROFILE_PREFIXES[direction], name) for name in names]}
+        return {"profiles": [self.context.chain(PROFILE_PREFIXES[direction], name) for name in names]}
 
     def _tiers(self, tiers: Sequence[AppliedTier], direction: str, *, ends: bool = True) -> list[TierFacts]:
         """Tiers with policies in this direction. One whose policies are all staged lets every packet fall through."""
@@ -155,11 +164,3 @@ def _limits(qos: Qos | None, direction: str) -> dict[str, object]:
         "packet_burst": qos.ingress_packet_burst if incoming else qos.egress_packet_burst,
         "connections": qos.ingress_connections if incoming else qos.egress_connections,
     }
-
-
-def _chain(
-    prefix: str, interface: str, template: str, facts: dict[str, object], words: str, source: Source
-) -> ChainPlan:
-    return ChainPlan(
-        name=limited(prefix, interface), template=template, facts=facts, origin=Origin(words=words, source=source)
-    )

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 
 from felixpy.config import Config
 from felixpy.dialects import Dialect
+from felixpy.layouts import IPTABLES, Layout
 from felixpy.marks import Marks, allocate
 from felixpy.match import split_ports
 from felixpy.model import PortRange
+from felixpy.names import limited
 from felixpy.resolve import Resolution
 
 NFLOG_GROUPS = {"ingress": 1, "egress": 2}
@@ -24,6 +26,11 @@ class RuleContext:
 
     config: Config
     dialect: Dialect
+    layout: Layout = IPTABLES
+
+    def chain(self, prefix: str, suffix: str) -> str:
+        """The name of a chain, fit for the data plane."""
+        return limited(prefix, suffix, self.layout.max_chain)
 
     @cached_property
     def marks(self) -> Marks:

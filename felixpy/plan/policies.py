@@ -11,7 +11,7 @@ from typing import NamedTuple
 from felixpy.marks import spell
 from felixpy.match import Block, first_mark, match
 from felixpy.model import SHORT_KINDS, Rule, Source
-from felixpy.names import comment, group_uid, limited, nflog_prefix
+from felixpy.names import comment, group_uid, nflog_prefix
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
 from felixpy.plan.values import ChainPlan
 from felixpy.resolve import ActivePolicy, ActiveProfile
@@ -76,7 +76,7 @@ class PolicyChains:
     _known: dict[tuple[object, str, int, bool], ChainPlan] = field(default_factory=dict)
 
     def name(self, policy: ActivePolicy, direction: str) -> str:
-        return limited(POLICY_PREFIXES[direction], self.context.dialect.policy_id(policy.policy))
+        return self.context.chain(POLICY_PREFIXES[direction], self.context.dialect.policy_id(policy.policy))
 
     def policy(self, policy: ActivePolicy, direction: str, family: int) -> ChainPlan:
         """The chain of one direction of a policy."""
@@ -121,7 +121,7 @@ class PolicyChains:
         name, profile = active.name, active.profile
         rules = () if profile is None else profile.inbound if direction == "ingress" else profile.outbound
         return _Subject(
-            chain=limited(PROFILE_PREFIXES[direction], name),
+            chain=self.context.chain(PROFILE_PREFIXES[direction], name),
             title=f"Profile {name} {direction}" if self.context.dialect.policy_title else "",
             id=name,
             letter="R",

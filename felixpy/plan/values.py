@@ -29,7 +29,8 @@ class ChainPlan:
 class TablePlan:
     """The chains of one table in one family, of which only those that something jumps to will be programmed.
 
-    `needed` are programmed even so (performance hint AssumeNeededOnEveryNode).
+    `needed` are programmed even so (performance hint AssumeNeededOnEveryNode). `maps` are verdict maps by name: from
+    an interface to the chain for it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TablePlan:
     appended: dict[str, ChainPlan] = field(default_factory=dict)
     chains: dict[str, ChainPlan] = field(default_factory=dict)
     needed: list[str] = field(default_factory=list)
+    maps: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def add(self, *plans: ChainPlan) -> None:
         for plan in plans:

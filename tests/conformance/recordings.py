@@ -50,11 +50,12 @@ class Case:
     def expected_sets(self) -> str:
         return (self.folder / "expected/ipset.save").read_text()
 
-    def compile(self) -> felixpy.Ruleset:
+    def compile(self, dataplane: str | None = None) -> felixpy.Ruleset:
         """The rules of the recorded node; a case that lists no interfaces ran on a host with loopback only."""
         interfaces = {name: tuple(addresses) for name, addresses in self.facts.get("interfaces", {}).items()}
         cluster = felixpy.load([self.folder / "manifests.yaml"])
-        return felixpy.compile(cluster, node=self.node, host=felixpy.Host(interfaces=interfaces))
+        host = felixpy.Host(interfaces=interfaces)
+        return felixpy.compile(cluster, node=self.node, host=host, dataplane=dataplane)
 
 
 def cases(*areas: str) -> list[Case]:

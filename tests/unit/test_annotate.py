@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from felixpy.annotate import annotated_rules, annotated_sets
+from felixpy.annotate import Notes, annotated_rules, annotated_sets
 from felixpy.compiler import Compiler
 from felixpy.errors import Path, Place
 from felixpy.model import Cluster, Rule, ServiceName, Side, Source
@@ -69,18 +69,18 @@ def above(text: str, start: str) -> list[str]:
 def test_without_the_comments_the_text_is_the_plain_one(
     compiler: Compiler, ruleset: Ruleset, family: int, restore: bool
 ) -> None:
-    text = annotated_rules(ruleset, family, CLUSTER, compiler.purpose, restore=restore)
+    text = annotated_rules(ruleset, family, Notes(CLUSTER, compiler.purpose), restore=restore)
     assert stripped(text) == (ruleset.restore(family) if restore else ruleset.save(family))
     assert text != stripped(text)
 
 
 @pytest.mark.parametrize("families", [(4, 6), (4,), (6,)])
 def test_without_the_comments_the_sets_are_the_plain_ones(ruleset: Ruleset, families: tuple[int, ...]) -> None:
-    assert stripped(annotated_sets(ruleset, CLUSTER, families)) == ruleset.ipset_save(families)
+    assert stripped(annotated_sets(ruleset, Notes(CLUSTER, str), families)) == ruleset.ipset_save(families)
 
 
 def test_each_rule_of_a_policy_is_announced_once_with_its_place(compiler: Compiler, ruleset: Ruleset) -> None:
-    text = annotated_rules(ruleset, 4, CLUSTER, compiler.purpose, restore=False)
+    text = annotated_rules(ruleset, 4, Notes(CLUSTER, compiler.purpose), restore=False)
     announced = [line for line in text.splitlines() if "spec.ingress" in line]
     assert announced == ["#   spec.ingress[0] (policies.yaml:13:3)", "#   spec.ingress[2] (policies.yaml:13:3)"]
     assert above(text, "-A cali-pi-gnp/p ") == [
@@ -101,12 +101,12 @@ def test_each_rule_of_a_policy_is_announced_once_with_its_place(compiler: Compil
     ],
 )
 def test_a_chain_says_what_it_came_from(compiler: Compiler, ruleset: Ruleset, start: str, words: str) -> None:
-    text = annotated_rules(ruleset, 4, CLUSTER, compiler.purpose, restore=True)
+    text = annotated_rules(ruleset, 4, Notes(CLUSTER, compiler.purpose), restore=True)
     assert above(text, start)[0] == words
 
 
 def test_felixs_own_chains_say_what_they_are_for(compiler: Compiler, ruleset: Ruleset) -> None:
-    text = annotated_rules(ruleset, 4, CLUSTER, compiler.purpose, restore=True)
+    text = annotated_rules(ruleset, 4, Notes(CLUSTER, compiler.purpose), restore=True)
     assert above(text, "-A cali-wl-to-host ") == [f"# cali-wl-to-host: {compiler.purpose('filter/cali-wl-to-host')}"]
     endpoint = above(text, "-A cali-tw-calia ")
     assert endpoint[1:] == [f"#   {compiler.purpose('filter/cali-tw')}"]
@@ -114,13 +114,13 @@ def test_felixs_own_chains_say_what_they_are_for(compiler: Compiler, ruleset: Ru
 
 def test_every_comment_is_one_line(compiler: Compiler, ruleset: Ruleset) -> None:
     for family in (4, 6):
-        text = annotated_rules(ruleset, family, CLUSTER, compiler.purpose, restore=True)
+        text = annotated_rules(ruleset, family, Notes(CLUSTER, compiler.purpose), restore=True)
         assert all(line[0] in "#*:-C" for line in text.splitlines())
         assert all(len(line) > 3 for line in text.splitlines() if line.startswith("#"))
 
 
 def test_a_set_says_what_it_holds_and_who_asked(ruleset: Ruleset) -> None:
-    text = annotated_sets(ruleset, CLUSTER, (4,))
+    text = annotated_sets(ruleset, Notes(CLUSTER, str), (4,))
     (selected,) = [ipset for ipset in ruleset.sets if "has(app)" in ipset.words and ipset.family == 4]
     assert above(text, f"create {selected.name} ") == [
         "# addresses of endpoints and network sets with has(app)",

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from felixpy.config import Config, FailsafePort, Setting, build, described, find, parameters, spec_fields
+from felixpy.config import Config, FailsafePort, Setting, build, find, parameters, spec_fields
 from felixpy.parameters import ConfigValueError
+from felixpy.settings import described
 
 PORTS = (FailsafePort("tcp", 22), FailsafePort("udp", 53, "10.0.0.0/8"))
 
@@ -16,12 +17,16 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "IptablesFilterAllowAction": [("ACCEPT", "ACCEPT"), ("Return", "RETURN"), (" accept ", "ACCEPT")],
     "IptablesMangleAllowAction": [("return", "RETURN")],
     "IptablesFilterDenyAction": [("Reject", "REJECT"), ("drop", "DROP")],
+    "NftablesFilterAllowAction": [("Return", "RETURN")],
+    "NftablesMangleAllowAction": [("return", "RETURN")],
+    "NftablesFilterDenyAction": [("Reject", "REJECT")],
     "DefaultEndpointToHostAction": [("Accept", "ACCEPT"), ("RETURN", "RETURN"), ("Drop", "DROP")],
     "DisableConntrackInvalidCheck": [(True, True), ("true", True), ("1", True), ("yes", True), ("n", False)],
     "InterfacePrefix": [("cali", ("cali",)), (" eni , veth ,", ("eni", "veth"))],
     "InterfaceExclude": [("kube-ipvs0,/^docker/", ("kube-ipvs0", "/^docker/")), (["a", "b"], ("a", "b"))],
     "ChainInsertMode": [("Append", "append"), ("INSERT", "insert")],
     "IptablesMarkMask": [("0xff000000", 0xFF000000), (4278190080, 0xFF000000), ("65280", 0xFF00)],
+    "NftablesMarkMask": [("0xff000000", 0xFF000000)],
     "Ipv6Support": [("false", False), (False, False), ("Y", True)],
     "MaxIpsetSize": [(1, 1), ("1048576", 1048576)],
     "BPFEnabled": [("true", True), (False, False)],
@@ -240,6 +245,8 @@ def test_configurations_are_values() -> None:
 
 DEFAULTS = """
     IptablesFilterAllowAction=ACCEPT IptablesMangleAllowAction=ACCEPT IptablesFilterDenyAction=DROP
+    NftablesFilterAllowAction=ACCEPT
+    NftablesMangleAllowAction=ACCEPT NftablesFilterDenyAction=DROP NftablesMarkMask=0xffff0000
     DefaultEndpointToHostAction=DROP DisableConntrackInvalidCheck=false InterfacePrefix=cali
     InterfaceExclude=kube-ipvs0 ChainInsertMode=insert IptablesMarkMask=0xffff0000 Ipv6Support=true
     MaxIpsetSize=1048576 NFTablesMode=Auto BPFEnabled=false

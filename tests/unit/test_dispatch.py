@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from felixpy.names import limited
 from felixpy.plan.dispatch import Branch, dispatch, tree
 from felixpy.ruleset import Ruleset
 from tests.clusters import DENY, bodies, chains, compiled, host_endpoint, pod, policy
@@ -37,26 +40,26 @@ ROOT = "cali-from-wl-dispatch"
 )
 def test_a_tree_has_two_levels(interfaces: list[str], root: list[str], children: dict[str, list[str]]) -> None:
     for given in (interfaces, interfaces[::-1]):
-        found = tree(given, ROOT, "cali-fw-")
+        found = tree(given, ROOT, "cali-fw-{}".format)
         assert [branch.interface for branch in found.root] == root
         assert {name: [leaf.interface for leaf in leaves] for name, leaves in found.children.items()} == children
 
 
 def test_branches_lead_to_children_or_to_endpoints() -> None:
-    found = tree(["cali1234", "cali2333", "cali2444"], ROOT, "cali-fw-")
+    found = tree(["cali1234", "cali2333", "cali2444"], ROOT, "cali-fw-{}".format)
     assert list(found.root) == [Branch("cali1234", "cali-fw-cali1234"), Branch("cali2+", f"{ROOT}-2")]
     assert found.children[f"{ROOT}-2"][0] == Branch("cali2333", "cali-fw-cali2333")
 
 
 def test_long_interface_names_get_the_chain_that_their_endpoint_has() -> None:
-    (branch,) = tree(["a-host-interface"], "cali-from-hep-forward", "cali-fhfw-").root
+    (branch,) = tree(["a-host-interface"], "cali-from-hep-forward", "cali-fhfw-{}".format).root
     assert branch == Branch("a-host-interface", "cali-fhfw-a-host-interface")
-    (hashed,) = tree(["any-interface-at-all"], "cali-from-hep-forward", "cali-fhfw-").root
+    (hashed,) = tree(["any-interface-at-all"], "cali-from-hep-forward", partial(limited, "cali-fhfw-")).root
     assert hashed.chain == "cali-fhfw-_Nqh4HyA73udmyanQI"
 
 
 def test_children_get_the_facts_of_their_root() -> None:
-    plans = dispatch("cali-r", "t", ["a1", "a2", "b"], "cali-x-", {"default": "cali-x-any"}, "somewhere")
+    plans = dispatch("cali-r", "t", ["a1", "a2", "b"], "cali-x-{}".format, {"default": "cali-x-any"}, "somewhere")
     assert [plan.name for plan in plans] == ["cali-r-a", "cali-r"]
     assert {plan.facts["default"] for plan in plans} == {"cali-x-any"}
     assert {plan.origin.words for plan in plans} == {"somewhere"}

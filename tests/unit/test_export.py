@@ -41,7 +41,7 @@ def exported(ruleset: Ruleset) -> dict[str, Any]:
 
 
 def test_the_frame(exported: dict[str, Any]) -> None:
-    assert list(exported) == ["apiVersion", "kind", "node", "dialect", "families", "findings"]
+    assert list(exported) == ["apiVersion", "kind", "node", "dialect", "dataplane", "families", "findings"]
     assert (exported["apiVersion"], exported["kind"]) == (API_VERSION, "Ruleset") == ("felixpy/v1", "Ruleset")
     assert (exported["node"], exported["dialect"]) == ("node1", "v3.32")
     assert [family["family"] for family in exported["families"]] == [4, 6]

@@ -11,6 +11,7 @@ from felixpy import render
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
+from felixpy.layouts import NFTABLES
 from felixpy.model import Host, Qos, Rule, Side
 from felixpy.render import Renderer, template_root
 from felixpy.ruleset import Ruleset
@@ -18,7 +19,9 @@ from tests.clusters import ALLOW, DENY, LOG, PASS, cluster, host_endpoint, node,
 
 ROOT = template_root()
 FILES = {file.relative_to(ROOT).as_posix(): file.read_text() for file in sorted(ROOT.rglob("*.j2"))}
-LINE = re.compile(r"% |\{# .* #\}$|-A (?:\{\{ chain \}\}|[A-Z]+)(?: |\{\{)|#\{\{ rule\.number \}\}$")
+LINE = re.compile(
+    r"% |\{# .* #\}$|add rule \{\{ chain \}\} |-A (?:\{\{ chain \}\}|[A-Z]+)(?: |\{\{)|#\{\{ rule\.number \}\}$"
+)
 
 QUOTED = re.compile(r'"[^"]*"')
 """What stands in quotes may hold any number of blanks."""
@@ -111,7 +114,7 @@ def test_a_line_is_a_rule_or_control_flow(name: str) -> None:
 
 def test_every_folder_belongs_to_a_dialect() -> None:
     used = {folder for dialect in DIALECTS.values() for folder in dialect.templates}
-    assert {name.partition("/")[0] for name in FILES} <= used
+    assert {name.partition("/")[0] for name in FILES} <= {*used, *NFTABLES.templates}
 
 
 def test_no_dialect_repeats_what_its_neighbour_says() -> None:

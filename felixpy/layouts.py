@@ -1,0 +1,66 @@
+"""Layouts: what of the chains depends on whether Felix programs iptables or nftables.
+
+Rules themselves are the same in both; `felixpy.nftables` spells them for nft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from felixpy.config import Config
+from felixpy.names import MAX_CHAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How chains are laid out in one data plane. `name` is what ``--dataplane`` takes.
+
+    `templates` are folders searched before those of the Calico version. `settings` maps fields of `Config` to the
+    fields that replace them in nftablesMode Enabled. (felix/nftables, felix/dataplane/linux: int_dataplane.go)
+    """
+
+    name: str
+    templates: tuple[str, ...] = ()
+    max_chain: int | None
+    """Bytes of the longest chain name; longer ones are hashed. None: names stay as they are."""
+    verdict_maps: bool
+    """Whether a map leads from a pod's interface to its chain, and not a tree of chains."""
+    filters_arp: bool
+    """Whether ARP has a table."""
+    programs_everywhere: bool
+    """Whether the hint AssumeNeededOnEveryNode brings a policy's chains to every node."""
+    settings: Mapping[str, str]
+
+    def configured(self, config: Config) -> Config:
+        """The parameters as this data plane reads them: in nftablesMode Auto nftables follows those of iptables."""
+        if config.nftables_mode != "Enabled":
+            return config
+        return replace(config, **{name: getattr(config, other) for name, other in self.settings.items()})
+
+
+IPTABLES = Layout(
+    name="iptables",
+    max_chain=MAX_CHAIN,
+    verdict_maps=False,
+    filters_arp=False,
+    programs_everywhere=True,
+    settings={},
+)
+
+NFTABLES = Layout(
+    name="nftables",
+    templates=("nftables",),
+    max_chain=None,
+    verdict_maps=True,
+    filters_arp=True,
+    programs_everywhere=False,
+    settings={
+        "mark_mask": "nftables_mark_mask",
+        "filter_allow_action": "nftables_filter_allow_action",
+        "mangle_allow_action": "nftables_mangle_allow_action",
+        "filter_deny_action": "nftables_filter_deny_action",
+    },
+)
+
+LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (IPTABLES, NFTABLES)}

@@ -1,0 +1,74 @@
+"""The compiled rules of one node for nftables, in the forms in which they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import ClassVar
+
+from felixpy.annotate import Notes
+from felixpy.nftables.tables import FAMILIES, NftTable, nft_table
+from felixpy.nftables.text import listed, listed_sets, written
+from felixpy.ruleset import ARP, Ruleset
+
+
+@dataclass(frozen=True, kw_only=True)
+class NftRuleset(Ruleset):
+    """A `Ruleset` whose texts are nft's. `tables` are the layers by (family, name), and ``(4, "arp")``."""
+
+    dataplane: ClassVar[str] = "nftables"
+
+    @classmethod
+    def of(cls, ruleset: Ruleset) -> NftRuleset:
+        """The same rules for nft."""
+        return cls(**{field.name: getattr(ruleset, field.name) for field in fields(Ruleset)})
+
+    @cached_property
+    def nft_tables(self) -> dict[str, NftTable]:
+        """The tables by family: ``ip``, ``ip6`` where IPv6 is on, ``arp``."""
+        return {table.family: table for table in self._nft_tables()}
+
+    def _nft_tables(self) -> Iterator[NftTable]:
+        for family in self.families:
+            layers = [table for (number, name), table in self.tables.items() if number == family and name != ARP]
+            yield nft_table(FAMILIES[family], layers, (one for one in self.sets if one.family == family))
+        yield nft_table(ARP, [self.tables[4, ARP]], ())
+
+    def chosen(self, families: Sequence[int] = ()) -> list[NftTable]:
+        """The tables of some IP families; of all, and that of ARP, if none is named."""
+        return [self.nft_tables[FAMILIES[family]] for family in families] or [*self.nft_tables.values()]
+
+    def text(
+        self,
+        families: Sequence[int] = (),
+        notes: Notes | None = None,
+        *,
+        restore: bool = False,
+        counters: bool = False,
+    ) -> str:
+        """Tables as nft lists them or, with `restore`, as Felix writes them; see `chosen`."""
+        if restore:
+            return "".join(written(table, notes) for table in self.chosen(families))
+        return "".join(listed(table, notes, counters=counters) for table in self.chosen(families))
+
+    def save(self, family: int, *, counters: bool = False) -> str:
+        """What ``nft -s list table ip calico`` (family 4) or ``ip6 calico`` (6) prints; `counters` as without -s."""
+        return self.text([family], counters=counters)
+
+    def restore(self, family: int) -> str:
+        """The same table in the spelling that Felix hands to ``nft -f -`` and that its hashes are made of."""
+        return self.text([family], restore=True)
+
+    def set_text(self, families: Sequence[int] = (), notes: Notes | None = None) -> str:
+        """The sets of the tables alone."""
+        return "".join(listed_sets(table, notes) for table in self.chosen(families or self.families))
+
+    def files(self) -> dict[str, str]:
+        """Every text by file name; a family that is off has no files."""
+        spellings = {"listed": listed, "written": written}
+        return {
+            f"{family}.{form}": spell(table)
+            for family, table in self.nft_tables.items()
+            for form, spell in spellings.items()
+        }

@@ -1,0 +1,126 @@
+"""The two texts of a table: what Felix hands to ``nft -f -``, and what ``nft -s list ruleset`` prints.
+
+Both are sorted, with one object or element a line: Felix writes chains and elements in random order, and nft lists them
+in the order in which they were made, several elements to a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from felixpy.annotate import Notes
+from felixpy.nftables.tables import NftChain, NftRule, NftSet, NftTable
+
+
+def written(table: NftTable, notes: Notes | None = None) -> str:
+    """What Felix hands to ``nft -f -`` when it starts on an empty kernel; ``nft -f`` takes it."""
+    return "".join(f"{line}\n" for line in _written(table, notes))
+
+
+def _written(table: NftTable, notes: Notes | None) -> Iterator[str]:
+    at = table.title
+    yield f"add table {at}"
+    for one in table.sets:
+        yield from _set_notes(one, notes)
+        yield f"add set {at} {one.name} {{ type {one.type} ;{' flags interval ;' if one.interval else ''} }}"
+        yield from (f"add element {at} {one.name} {{ {member} }}" for member in one.written)
+    yield from (f"add map {at} {one.name} {{ type ifname : verdict ; }}" for one in table.maps)
+    for chain in table.chains:
+        if not chain.rules:
+            yield from _chain_notes(chain, notes)
+        hook = chain.hook
+        place = f" {{ type {hook.type} hook {hook.name} priority {hook.priority} ; }}" if hook else ""
+        yield f"add chain {at} {chain.name}{place}"
+    for chain in table.chains:
+        if chain.rules:
+            yield from _chain_notes(chain, notes)
+        head = f"add rule {at} {chain.name} "
+        yield from (f"{head}{line}" if line[0] != "#" else line for line in _rules(chain, notes, _written_rule))
+    for one_map in table.maps:
+        head = f"add element {at} {one_map.name}"
+        yield from (f"{head} {{ {key} : goto {chain} }}" for key, chain in one_map.chains.items())
+
+
+def listed(table: NftTable, notes: Notes | None = None, *, counters: bool = False) -> str:
+    """What ``nft -s list ruleset`` prints of the table; ``nft -f`` takes it, too.
+
+    With `counters` what ``nft list ruleset`` prints: each counter with its packets and bytes, all zero.
+    """
+    return "".join(f"{line}\n" for line in _listed(table, notes, counters=counters))
+
+
+def _listed(table: NftTable, notes: Notes | None, *, counters: bool) -> Iterator[str]:
+    yield f"table {table.title} {{"
+    yield from (f"\t{line}" for one in table.sets for line in _listed_set(one, notes))
+    for one_map in table.maps:
+        yield f"\tmap {one_map.name} {{"
+        yield "\t\ttype ifname : verdict"
+        yield from _elements(f'"{key}" : goto {chain}' for key, chain in one_map.chains.items())
+        yield "\t}"
+    for chain in table.chains:
+        yield from (f"\t{line}" for line in _chain_notes(chain, notes))
+        yield f"\tchain {chain.name} {{"
+        if chain.hook:
+            hook = chain.hook
+            yield f"\t\ttype {hook.type} hook {hook.name} priority {hook.listed}; policy accept;"
+        spell = _counting if counters else _plain
+        yield from (f"\t\t{line}" for line in _rules(chain, notes, spell))
+        yield "\t}"
+    yield "}"
+
+
+def listed_sets(table: NftTable, notes: Notes | None = None) -> str:
+    """The sets alone, as a table that ``nft -f`` takes."""
+    lines = (f"\t{line}" for one in table.sets for line in _listed_set(one, notes))
+    return "".join(f"{line}\n" for line in (f"table {table.title} {{", *lines, "}"))
+
+
+def _listed_set(one: NftSet, notes: Notes | None) -> Iterator[str]:
+    yield from _set_notes(one, notes)
+    yield f"set {one.name} {{"
+    yield f"\ttype {one.type}"
+    if one.interval:
+        yield "\tflags interval"
+    yield from (line.removeprefix("\t") for line in _elements(one.listed))
+    yield "}"
+
+
+def _elements(members: Iterable[str]) -> Iterator[str]:
+    listed_members = [f"\t\t\t{member}," for member in members]
+    if listed_members:
+        yield from ("\t\telements = {", *listed_members, "\t\t}")
+
+
+def _set_notes(one: NftSet, notes: Notes | None) -> Iterator[str]:
+    if notes:
+        yield from notes.set(one.source)
+
+
+def _chain_notes(chain: NftChain, notes: Notes | None) -> Iterator[str]:
+    if notes and chain.template:
+        yield from notes.chain(chain.name, chain.origin, chain.template)
+
+
+def _written_rule(rule: NftRule) -> str:
+    return rule.written
+
+
+def _plain(rule: NftRule) -> str:
+    return rule.listed
+
+
+_COUNTER = re.compile(r"(?<!\S)counter(?!\S)")
+
+
+def _counting(rule: NftRule) -> str:
+    return _COUNTER.sub("counter packets 0 bytes 0", rule.listed, count=1)
+
+
+def _rules(chain: NftChain, notes: Notes | None, spell: Callable[[NftRule], str]) -> Iterator[str]:
+    drawn = -1
+    for rule in chain.rules:
+        if notes:
+            yield from notes.rule(chain.origin, rule.number, drawn)
+            drawn = rule.number
+        yield f'{spell(rule)} comment "{rule.comment}"'

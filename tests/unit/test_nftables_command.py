@@ -1,0 +1,145 @@
+"""``felixpy render`` and the nftables data plane: which one is drawn and why, and every form that is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.commands import caller
+from tests.conformance.recordings import ROOT
+from tests.conformance.test_nftables import recordings
+
+SHOP = ROOT / "k8s" / "shop-three-tiers"
+ARGUMENTS = ("render", SHOP / "manifests.yaml", "--node", "node1", "--dataplane", "nftables")
+ENABLED = (
+    "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\nspec: {nftablesMode: %s}\n"
+)
+PROXY = (
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kube-proxy, namespace: kube-system}\n"
+    "data:\n  config.conf: |\n    apiVersion: kubeproxy.config.k8s.io/v1alpha1\n    kind: KubeProxyConfiguration\n"
+    "    mode: nftables\n"
+)
+
+
+@pytest.fixture
+def felixpy_(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs a command in this process, without the FELIX_* variables of the machine."""
+    return caller(capsys, monkeypatch)
+
+
+def recorded(name: str) -> str:
+    return recordings("k8s")[f"{SHOP.name}/{name}"]
+
+
+def test_the_default_is_the_listing_of_all_tables(felixpy_) -> None:
+    answer = felixpy_(*ARGUMENTS, "-q")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == recorded("ip.listed") + recorded("ip6.listed") + recorded("arp.listed")
+
+
+@pytest.mark.parametrize("option, family", [("-4", "ip"), ("-6", "ip6")])
+def test_one_family_in_both_spellings(felixpy_, option: str, family: str) -> None:
+    assert felixpy_(*ARGUMENTS, option).out == recorded(f"{family}.listed")
+    assert felixpy_(*ARGUMENTS, option, "--form", "restore").out == recorded(f"{family}.written")
+
+
+def test_a_folder_gets_every_table_in_both_spellings(felixpy_, tmp_path: Path) -> None:
+    felixpy_(*ARGUMENTS, "--output-dir", tmp_path / "out")
+    found = {file.name: file.read_text() for file in (tmp_path / "out").iterdir()}
+    assert found == {
+        f"{t}.{form}": recorded(f"{t}.{form}") for t in ("ip", "ip6", "arp") for form in ("listed", "written")
+    }
+
+
+def test_all_nodes(felixpy_, tmp_path: Path) -> None:
+    arguments = [part for part in ARGUMENTS if part not in ("--node", "node1")]
+    felixpy_(*arguments, "--all-nodes", "--output-dir", tmp_path, "--jobs", "1")
+    assert (tmp_path / "node1" / "ip.listed").read_text() == recorded("ip.listed")
+
+
+@pytest.mark.parametrize("form", ["save", "restore"])
+def test_annotated_text_has_comment_lines_only_in_addition(felixpy_, form: str) -> None:
+    plain = felixpy_(*ARGUMENTS, "--form", form).out
+    annotated = felixpy_(*ARGUMENTS, "--form", form, "--annotate").out
+    assert [line for line in annotated.splitlines() if not line.strip().startswith("#")] == plain.splitlines()
+    assert re.search(
+        r"# filter-cali-pi-knp/shop/\S+: KubernetesNetworkPolicy shop/.*manifests.yaml:\d+:\d+\)", annotated
+    )
+    assert "#   spec.ingress[0] (" in annotated
+    assert "verdict map leads from the interface" in annotated
+
+
+def test_counters_and_headers(felixpy_) -> None:
+    plain = felixpy_(*ARGUMENTS, "-4").out
+    counted = felixpy_(*ARGUMENTS, "-4", "--counters", "--headers").out
+    head, _, text = counted.partition("\n")
+    assert head.startswith("# nftables rules of node node1")
+    assert text.replace("counter packets 0 bytes 0", "counter") == plain
+
+
+def test_sets_alone(felixpy_) -> None:
+    text = felixpy_(*ARGUMENTS, "--ipsets", "-4").out
+    assert text.startswith("table ip calico {\n\tset cali40")
+    assert "chain" not in text
+    assert all(line in recorded("ip.listed") for line in text.splitlines()[1:-1])
+
+
+def test_json_has_the_shape_of_that_of_iptables(felixpy_) -> None:
+    nft = json.loads(felixpy_(*ARGUMENTS, "-o", "json").out)
+    legacy = json.loads(felixpy_(*ARGUMENTS[:-2], "-o", "json").out)
+    assert list(nft) == list(legacy)
+    assert (nft["dataplane"], legacy["dataplane"]) == ("nftables", "iptables")
+    assert [family["family"] for family in nft["families"]] == [4, 6, "arp"]
+    (table,) = nft["families"][0]["tables"]
+    assert {"name", "hooks", "chains", "maps"} == set(table)
+    rules = [rule for chain in table["hooks"] + table["chains"] for rule in chain["rules"]]
+    lines = {f'{rule["text"]} comment "{rule["comment"]}"' for rule in rules}
+    assert all(line.partition(" calico ")[2].partition(" ")[2] in lines for line in recorded("ip.written").splitlines()
+               if line.startswith("add rule"))  # fmt: skip
+    assert any(rule.get("origin", {}).get("path") == "spec.ingress[0]" for rule in rules)
+
+
+CHOICES = [
+    (ENABLED % "Enabled", (), "table ip calico", "nftablesMode is Enabled (FelixConfiguration default, "),
+    (ENABLED % "Disabled", (), "*raw", ""),
+    (ENABLED % "Auto", (), "*raw", ""),
+    (PROXY, (), "table ip calico", "nftablesMode is Auto and kube-proxy's mode is nftables (ConfigMap "),
+    (ENABLED % "Enabled", ("--dataplane", "iptables"), "*raw", ""),
+    (ENABLED % "Disabled", ("--dataplane", "nftables"), "table ip calico", "--dataplane nftables"),
+    ("", ("--set", "NFTablesMode=Enabled"), "table ip calico", "NFTablesMode is Enabled"),
+]
+
+
+@pytest.mark.parametrize("manifest, options, first, reason", CHOICES)
+def test_the_data_plane_is_that_of_felix_and_is_told(
+    felixpy_, tmp_path: Path, manifest: str, options: tuple[str, ...], first: str, reason: str
+) -> None:
+    path = tmp_path / "input.yaml"
+    path.write_text(f"apiVersion: v1\nkind: Node\nmetadata: {{name: node1}}\n---\n{manifest}")
+    answer = felixpy_("render", path, *options)
+    assert answer.status == 0
+    assert answer.out.startswith(first)
+    told = [line for line in answer.err.splitlines() if "data plane on" in line or "data plane:" in line]
+    assert [reason in line for line in told] == ([True] if reason else [])
+
+
+def test_settings_of_iptables_count_in_mode_auto(felixpy_, tmp_path: Path) -> None:
+    """Felix reads the Nftables* ones only when the mode is literally Enabled."""
+    path = tmp_path / "input.yaml"
+    path.write_text(f"apiVersion: v1\nkind: Node\nmetadata: {{name: node1}}\n---\n{PROXY}")
+    given = ("--set", "IptablesFilterDenyAction=Reject", "--set", "NftablesMarkMask=0xff")
+    auto = felixpy_("render", path, *given).out
+    enabled = felixpy_("render", path, *given, "--dataplane", "nftables").out
+    assert "counter reject" in auto
+    assert "0x00010000" in auto
+    assert "counter reject" not in enabled
+    assert "0x00010000" not in enabled
+
+
+def test_older_releases_are_refused(felixpy_) -> None:
+    answer = felixpy_(*ARGUMENTS, "--dialect", "v3.30")
+    assert answer.status == 2
+    assert "the nftables rules of Felix v3.30 are not known, only those of v3.32" in answer.err
