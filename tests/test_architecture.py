@@ -36,7 +36,7 @@ LAYERS = [
     {"compiler"},
     {"fleet", "machine", "kernel", "walk"},
     {"dataplane", "trace", "readback"},
-    {"flows", "verify", "explain", "lab"},
+    {"flows", "verify", "explain", "lab", "counters"},
     {"difference"},
     {"cli"},
 ]

@@ -15,6 +15,7 @@ from felixpy.cli import (
     annotate,
     apply,
     catalogue,
+    counters,
     decode,
     diff,
     explain,
@@ -56,6 +57,7 @@ app.command("matrix")(matrix.matrix)
 app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)
+app.command("counters")(counters.counters)
 app.command("verify")(verify.verify)
 app.command("snapshot")(snapshot.snapshot)
 app.command("apply")(apply.apply)

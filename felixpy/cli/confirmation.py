@@ -20,11 +20,11 @@ _DURATION = re.compile(r"(\d+)\s*(s|m|min|h|)")
 _YES = {"y", "yes"}
 
 
-def duration(text: str) -> int:
+def duration(text: str, option: str = "--confirm") -> int:
     """Seconds in a text such as 30s, 2m or 45. Raises UsageError for anything else."""
     found = _DURATION.fullmatch(text.strip())
     if not found or not int(found[1]):
-        raise UsageError(f"--confirm {text}: write a time such as 30s or 2m")
+        raise UsageError(f"{option} {text}: write a time such as 30s or 2m")
     return int(found[1]) * _SECONDS[found[2]]
 
 

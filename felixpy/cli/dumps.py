@@ -41,7 +41,7 @@ def one_place(netns: str | None, *, host: bool, rules: Sequence[str] | None, ips
     return bool(given)
 
 
-def read_live(netns: str | None, backend: Backend) -> tuple[Dump, Host]:
+def read_live(netns: str | None, backend: Backend, *, counters: bool = False) -> tuple[Dump, Host]:
     """The rules and sets of a kernel as they are now, and the interfaces there.
 
     Raises EnvironmentMissing without root, tools or namespace.
@@ -52,7 +52,7 @@ def read_live(netns: str | None, backend: Backend) -> tuple[Dump, Host]:
 
     with live_place(netns).machine() as machine:
         tools = tools_of(machine, backend, LOCK_SECONDS)
-        return read_dump(read_all(tools), tools.sets()), machine.inside(read_host)
+        return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
 
 
 class Saved(NamedTuple):

@@ -43,13 +43,13 @@ def read_sides(before: str, after: str, given: Given) -> tuple[Side, Side]:
 
 
 def _read(path: str, given: Given) -> Side:
-    dumps = {} if path == "-" else dict(_dumps(Path(path)))
+    dumps = {} if path == "-" else dict(dumps_below(Path(path)))
     if not dumps:
         return Side(path, {}, given.read([path]))
     return Side(path, dumps, None)
 
 
-def _dumps(path: Path) -> Iterator[tuple[str, Dump]]:
+def dumps_below(path: Path) -> Iterator[tuple[str, Dump]]:
     """Saved rules in a file, in a folder, or in a folder for each node."""
     if path.is_dir():
         own = _saved_below(path)

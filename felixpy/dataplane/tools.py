@@ -154,13 +154,13 @@ class Tools:
     def _ask(self, *command: str) -> Done:
         return self._known.pop(command, None) or self.kernel.run(*command)
 
-    def tables(self, family: int) -> str:
-        """What iptables-save prints of all tables that exist; those that do not are not made by looking.
+    def tables(self, family: int, *, counters: bool = False) -> str:
+        """What iptables-save prints of all tables that exist, with `counters` if asked for; none is made by looking.
 
         Where there are no tools with the backend in their name, the plain ones are used from then on.
         """
         for prefix in (f"{PROGRAMS[family]}-{self.backend}", PROGRAMS[family]):
-            done = self._ask(f"{prefix}-save")
+            done = self._ask(f"{prefix}-save", *(["--counters"] if counters else []))
             if done.status != NOT_FOUND:
                 self._prefixes[family] = prefix
                 break

@@ -155,12 +155,12 @@ def observe_live(machine: Namespace, backend: str, words: str) -> Observed:
     return _observed(words, chosen, read_all(tools), tools.sets(), others=others, respell=respell, live=True)
 
 
-def read_all(tools: Tools) -> dict[int, str]:
+def read_all(tools: Tools, *, counters: bool = False) -> dict[int, str]:
     """The tables of all families that can be read; of IPv4 it raises what stands against it."""
-    texts = {4: tools.tables(4)}
+    texts = {4: tools.tables(4, counters=counters)}
     for family in PROGRAMS.keys() - texts.keys():
         try:
-            texts[family] = tools.tables(family)
+            texts[family] = tools.tables(family, counters=counters)
         except FelixpyError:  # a kernel may have no IPv6
             continue
     return texts

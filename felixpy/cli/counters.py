@@ -1,0 +1,182 @@
+"""``felixpy counters``: how often the rules of policies were hit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from felixpy.cli import invocation
+from felixpy.cli.confirmation import duration
+from felixpy.cli.dumps import likely_node, one_place, read_live
+from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.target import Backend, BackendName, Netns, OnHost, say
+from felixpy.errors import InputError, UsageError, many
+
+if TYPE_CHECKING:
+    from felixpy.counters import Count, Names
+    from felixpy.netfilter.rules import Dump
+
+
+class Format(StrEnum):
+    """How counters are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    prometheus = "prometheus"
+
+
+Saved = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--rules", metavar="PATH", help="What iptables-save -c printed: a file, or a folder of many nodes'."),
+]
+Before = Annotated[
+    str, typer.Option("--before", metavar="PATH", help="An earlier reading of the same; only what came since is shown.")
+]
+Interval = Annotated[
+    str, typer.Option("--interval", metavar="TIME", help="Read twice, so long apart, and show what came in between.")
+]
+
+
+@takes_manifests("live", "interface", "host_file")
+def counters(
+    given: Given,
+    rules: Saved = None,
+    netns: Netns = None,
+    host: OnHost = False,
+    lab: Annotated[str, typer.Option("--lab", metavar="NAME", help="Which lab, where there are several.")] = "felixpy",
+    backend: BackendName = Backend.auto,
+    before: Before = "",
+    interval: Interval = "",
+    unused: Annotated[bool, typer.Option("--unused", help="Only rules of policies that nothing has hit.")] = False,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How to print them.")] = Format.table,
+) -> None:
+    """Show packets and bytes for each policy and rule, each end of a tier and each endpoint.
+
+    Counters come from iptables-save -c, from this machine or from a network namespace; without any of these from the
+    nodes of the lab. Those of several nodes are added up. Manifests are optional: with them, rules have their places.
+    Felix writes a chain anew when one of its rules changes, and its counters then begin at zero.
+
+    \b
+    Examples:
+      felixpy counters --rules iptables-save-c.txt
+      felixpy counters shop/ --rules nodes/ --unused          a folder or file for each node
+      felixpy counters shop/ --rules now.txt --before yesterday.txt
+      sudo felixpy counters shop/ --host --interval 10s
+      sudo felixpy counters --host -o prometheus > /var/lib/node_exporter/felixpy.prom
+    """
+    from felixpy.counters import report
+
+    live = one_place(netns, host=host, rules=rules, ipsets=None) and not rules
+    if interval and (rules or before):
+        raise UsageError("--interval reads a live kernel twice; it goes neither with --rules nor with --before")
+    reader = _saved(rules) if rules else _kernel(netns, backend) if live else _lab(lab, backend)
+    naming = _Naming(given)
+    counts = naming.counted(reader())
+    restarted: list[Count] = []
+    if interval:
+        time.sleep(duration(interval, "--interval"))
+        counts, restarted = _since(counts, naming.counted(reader()))
+    elif before:
+        counts, restarted = _since(naming.counted(_saved([before])()), counts)
+    if unused:
+        from felixpy.counters import summed
+
+        counts = [count for count in summed(counts) if count.kind == "rule" and not count.packets]
+    if output is Format.json:
+        invocation.emit_json(report.document(counts, restarted))
+    else:
+        shown = {Format.table: report.table, Format.csv: report.comma_separated, Format.prometheus: report.exposition}
+        invocation.emit(shown[output](counts))
+
+
+def _since(before: list[Count], after: list[Count]) -> tuple[list[Count], list[Count]]:
+    from felixpy.counters import since
+
+    found, restarted = since(before, after)
+    if restarted:
+        say(f"warning: {many(len(restarted), 'counter')} began anew in between and are shown as they are now")
+    return found, restarted
+
+
+Reader = Callable[[], Mapping[str, "Dump"]]
+"""Reads dumps by node, "" where the node has no name."""
+
+
+def _saved(paths: list[str]) -> Reader:
+    from felixpy.cli.sides import dumps_below
+
+    def read() -> dict[str, Dump]:
+        found: dict[str, Dump] = {}
+        for path in paths:
+            dumps = dict(dumps_below(Path(path)))
+            if not dumps:
+                raise UsageError(f"--rules {path}: there are no saved rules; give what iptables-save -c prints")
+            if twice := found.keys() & dumps.keys():
+                name = next(iter(twice))
+                raise UsageError(f"--rules {path}: {name or 'one node'} was given already; use a folder for each node")
+            found.update(dumps)
+        return found
+
+    return read
+
+
+def _kernel(netns: str | None, backend: Backend) -> Reader:
+    return lambda: {"": read_live(netns, backend, counters=True)[0]}
+
+
+def _lab(name: str, backend: Backend) -> Reader:
+    from felixpy.lab.state import read
+
+    state = read(name)
+    if state is None:
+        raise UsageError(
+            "whose counters? --rules PATH is what iptables-save -c printed, --host this machine, --netns NAME a "
+            f"network namespace; there is no lab {name}"
+        )
+    nodes = {node.name: node.netns for node in state.layout.built_nodes}
+    return lambda: {name: read_live(netns, backend, counters=True)[0] for name, netns in nodes.items()}
+
+
+class _Naming:
+    """Gives rules the names that the manifests know."""
+
+    def __init__(self, given: Given) -> None:
+        self._given, self._known = given, dict[str, "Names | None"]()
+
+    def counted(self, dumps: Mapping[str, Dump]) -> list[Count]:
+        from felixpy.counters import counted
+
+        problems = []
+        counts = []
+        for name, dump in dumps.items():
+            try:
+                counts += counted(dump, name or self._given.node or "", self._names(name, dump))
+            except InputError as wrong:
+                problems += wrong.problems
+        if problems:
+            raise InputError(problems)
+        return counts
+
+    def _names(self, name: str, dump: Dump) -> Names | None:
+        """What the manifests know of a node; None without manifests, or where they do not have the node."""
+        from felixpy.counters import Names
+        from felixpy.decode.legend import Legend
+
+        cluster = self._given.cluster_if_any
+        if not cluster.node_names():
+            return None
+        node = name or self._given.node or likely_node(dump, cluster)
+        if node not in self._known:
+            known = node in cluster.node_names()
+            if not known:
+                say(f"warning: the manifests have no node {node}; its rules have no places")
+            compiler = self._given.compiler
+            ruleset = compiler.compile(node, settings=self._given.settings) if known else None
+            self._known[node] = Names(ruleset, Legend(cluster, self._given.era)) if ruleset else None
+        return self._known[node]

@@ -1,0 +1,11 @@
+"""How often the rules of policies were hit: the packet and byte counters of a kernel or of ``iptables-save -c``.
+
+counts   counters as values, each with the policy rule, tier end or endpoint that it counts for
+report   these as a table, JSON, CSV and Prometheus' text exposition
+"""
+
+from __future__ import annotations
+
+from felixpy.counters.counts import Count, Names, counted, since, summed
+
+__all__ = ["Count", "Names", "counted", "since", "summed"]
