@@ -130,7 +130,10 @@ def _refused_rules(table: Table, chain: Chain) -> tuple[_Refused, ...]:
 def _find_refused(table: Table, chain: Chain) -> Iterator[_Refused]:
     if len(chain.name.encode()) > MAX_CHAIN:
         yield LONG_NAME, -1, ""
+    whole = "\n".join(chain.bodies)
     for check in REFUSALS:
+        if check.trigger not in whole:
+            continue
         for body, number in zip(chain.bodies, chain.numbers, strict=True):
             # Comments may hold any words, so they are left out before a second look.
             if (

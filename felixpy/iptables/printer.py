@@ -33,6 +33,7 @@ _SET_NAME = re.compile(r"(?<=--match-set )\S+")
 _ANY_SET = "%"
 
 
+@lru_cache(maxsize=1 << 16)
 def saved(body: str, family: int) -> Saved:
     """What iptables-save prints for a rule, given without its chain and hash comment.
 
