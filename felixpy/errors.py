@@ -29,6 +29,15 @@ class Place(NamedTuple):
         return ":".join([self.file, *known])
 
 
+class Source(NamedTuple):
+    """Where an object was read: its file, first line and the characters it takes in that file."""
+
+    file: str
+    line: int
+    start: int = 0
+    end: int = 0
+
+
 def spell(path: Path) -> str:
     """Write a path as people do.
 

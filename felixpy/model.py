@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from felixpy.errors import Path, Place, Problem
+from felixpy.errors import Source as Source  # noqa: PLC0414 - one of the nouns
+from felixpy.frontends import Grant, Route, Service, SliceEndpoint, SlicePort
+from felixpy.frontends import ServiceName as ServiceName  # noqa: PLC0414
 
 Labels = Mapping[str, str]
 
@@ -36,15 +39,6 @@ SHORT_KINDS = {
 """Felix's kinds of policy and the short names that its chain names are made of."""
 
 STAGED_KINDS = frozenset(kind for kind in SHORT_KINDS if kind.startswith("Staged"))
-
-
-class Source(NamedTuple):
-    """Where an object was read: its file, first line and the characters it takes in that file."""
-
-    file: str
-    line: int
-    start: int = 0
-    end: int = 0
 
 
 class NamedPort(NamedTuple):
@@ -76,13 +70,6 @@ class Icmp(NamedTuple):
     code: int | None = None
 
 
-class ServiceName(NamedTuple):
-    """A Service that a rule refers to; Felix looks up its EndpointSlices."""
-
-    namespace: str
-    name: str
-
-
 class PolicyKey(NamedTuple):
     """What identifies a policy everywhere in Felix; the tier is not part of it."""
 
@@ -104,6 +91,15 @@ class Qos:
     egress_packet_burst: int = 0
     ingress_connections: int = 0
     egress_connections: int = 0
+
+
+class HostPort(NamedTuple):
+    """A port of the node (of all its addresses, or of `address`) that leads to a port of the pod; see portmap (CNI)."""
+
+    protocol: str
+    port: int
+    target: int
+    address: str = ""
 
 
 class Owner(NamedTuple):
@@ -139,6 +135,26 @@ class Workload:
     serves: tuple[tuple[str, int], ...] = ()
     """(protocol, port) of all ports that its containers declare, named or not; rules do not depend on them."""
     owner: Owner | None = None
+    host_ports: tuple[HostPort, ...] = ()
+    ready: bool = True
+    leaving: bool = False
+    """Whether the pod is being deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPod:
+    """A pod in the network of its node: part of the node to Felix, an endpoint to Services."""
+
+    namespace: str
+    name: str
+    node: str
+    labels: Labels
+    ports: tuple[NamedPort, ...]
+    source: Source
+    addresses: tuple[str, ...] = ()
+    owner: Owner | None = None
+    ready: bool = True
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,12 +299,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """An EndpointSlice: who stands behind a Service. `ports` are (protocol, port)."""
+    """An EndpointSlice: who stands behind a Service.
+
+    Felix takes all `addresses` and `ports` (protocol, port), kube-proxy looks at `endpoints` and `named_ports`.
+    """
 
     service: ServiceName
     addresses: tuple[str, ...]
     ports: tuple[tuple[str, int], ...]
     source: Source
+    family: int = 4
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    named_ports: tuple[SlicePort, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +387,10 @@ class Cluster:
     pools: tuple[Pool, ...] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
+    services: Mapping[ServiceName, Service] = field(default_factory=dict)
+    host_pods: tuple[HostPod, ...] = ()
+    routes: tuple[Route, ...] = ()
+    grants: tuple[Grant, ...] = ()
     configurations: tuple[Configuration, ...] = ()
     cluster_type: str = ""
     """``clusterType`` of the ClusterInformation."""

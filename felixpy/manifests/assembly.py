@@ -26,8 +26,9 @@ class Parts:
         self._pairs: dict[str, list[tuple[Key, Any]]] = defaultdict(list)
         self._automatic: list[HostEndpoint] = []
 
-    def add(self, key: Key, converted: Any) -> None:
-        self._pairs[key.kind.part].append((key, converted))
+    def add(self, key: Key, converted: Any, part: str = "") -> None:
+        """`part` is the field of `Cluster`, by default that of the kind."""
+        self._pairs[part or key.kind.part].append((key, converted))
 
     def drop_twins(self) -> Iterator[tuple[Key, Finding]]:
         """Of a pod that the input has as Pod and as WorkloadEndpoint the pod counts, of which more is known."""
@@ -102,6 +103,10 @@ class Parts:
             pools=networks.one_for_each_cidr(tuple(part("pools"))),
             nodes={node.name: node for node in part("nodes")},
             slices=tuple(sorted(part("slices"), key=lambda item: (item.service, item.addresses, item.ports))),
+            services={each.name: each for each in part("services")},
+            host_pods=tuple(part("host_pods")),
+            routes=tuple(part("routes")),
+            grants=tuple(part("grants")),
             configurations=tuple(part("configurations")),
             cluster_type="".join(part("cluster_type")),
             service_cidrs=tuple(cidr for cidrs in part("service_cidrs") for cidr in cidrs),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
-from felixpy.manifests import automatic, calico, configuration, kubernetes, networks, nodes, pods
+from felixpy.manifests import automatic, calico, configuration, kubernetes, networks, nodes, pods, routes, services
 from felixpy.manifests.cluster_policy import CLUSTER_NETWORK_POLICY
 from felixpy.manifests.cluster_policy import policy as cluster_policy
 from felixpy.manifests.host_endpoints import HOST_ENDPOINT, host_endpoint
@@ -61,20 +61,47 @@ def _only_default(name: str, shape: Shape, convert: Callable[[Data], Any], part:
     return Kind(name, shape, converted, part)
 
 
+def _gateway_route(kind: str) -> Kind:
+    return Kind(kind, routes.GATEWAY_ROUTE, partial(routes.gateway_route, kind), "routes", namespaced=True)
+
+
+def _grants() -> Kind:
+    return Kind("ReferenceGrant", routes.REFERENCE_GRANT, routes.reference_grant, "grants", namespaced=True)
+
+
+OLD_INGRESS = ("networking.k8s.io/v1beta1", "extensions/v1beta1")
+"""Where Ingress was before; Kubernetes 1.22 removed both, and what they say is the same."""
+
 KUBERNETES: Mapping[str, tuple[Kind, ...]] = {
     "v1": (
         Kind("Pod", pods.POD, None, "workloads", namespaced=True),
         Kind("Namespace", kubernetes.NAMESPACE, kubernetes.namespace, "profiles"),
         Kind("ServiceAccount", kubernetes.SERVICE_ACCOUNT, kubernetes.service_account, "profiles", namespaced=True),
         Kind("Node", nodes.NODE, nodes.node, "nodes"),
-        Kind("Service", kubernetes.SERVICE, None, "", namespaced=True),
+        Kind("Service", services.SERVICE, services.service, "services", namespaced=True),
     ),
-    "networking.k8s.io/v1": (Kind("NetworkPolicy", NETWORK_POLICY, network_policy, "policies", namespaced=True),),
+    "networking.k8s.io/v1": (
+        Kind("NetworkPolicy", NETWORK_POLICY, network_policy, "policies", namespaced=True),
+        Kind("Ingress", routes.INGRESS, routes.ingress, "routes", namespaced=True),
+    ),
+    **{
+        version: (Kind("Ingress", routes.INGRESS, routes.ingress, "routes", namespaced=True),)
+        for version in OLD_INGRESS
+    },
     "policy.networking.k8s.io/v1alpha2": (
         Kind("ClusterNetworkPolicy", CLUSTER_NETWORK_POLICY, cluster_policy, "policies"),
     ),
     "discovery.k8s.io/v1": (
-        Kind("EndpointSlice", kubernetes.ENDPOINT_SLICE, kubernetes.endpoint_slice, "slices", namespaced=True),
+        Kind("EndpointSlice", services.ENDPOINT_SLICE, services.endpoint_slice, "slices", namespaced=True),
+    ),
+    "gateway.networking.k8s.io/v1": (_gateway_route("HTTPRoute"), _gateway_route("GRPCRoute"), _grants()),
+    "gateway.networking.k8s.io/v1beta1": (_gateway_route("HTTPRoute"), _grants()),
+    "gateway.networking.k8s.io/v1alpha2": tuple(
+        map(_gateway_route, ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"))
+    ),
+    "gateway.networking.k8s.io/v1alpha3": (_gateway_route("TLSRoute"),),
+    "route.openshift.io/v1": (
+        Kind("Route", routes.OPENSHIFT_ROUTE, routes.openshift_route, "routes", namespaced=True),
     ),
 }
 CALICO_KINDS = (

@@ -1,4 +1,4 @@
-"""Namespaces, service accounts and EndpointSlices, told as Calico's nouns.
+"""Namespaces and service accounts as Calico's profiles.
 
 (libcalico-go/lib/backend/k8s/conversion)
 """
@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from felixpy.errors import Path
-from felixpy.manifests.addresses import address
 from felixpy.manifests.findings import Finding
 from felixpy.manifests.metadata import dns_label, metadata
 from felixpy.manifests.names import is_label_value, labels_to_apply, too_long_to_inherit
-from felixpy.manifests.shapes import ListOf, Object, Relation, integer, one_of, text
-from felixpy.model import NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX, Profile, Rule, ServiceName, Slice, Source
+from felixpy.manifests.shapes import Object, Relation
+from felixpy.model import NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX, Profile, Rule, Source
 
 Data = Mapping[str, Any]
 
@@ -43,21 +42,6 @@ NAMESPACE = Object({"metadata": metadata(dns_label)}, ("metadata",), (_inheritab
 SERVICE_ACCOUNT = Object(
     {"metadata": metadata()}, ("metadata",), (_inheritable(SERVICE_ACCOUNT_PREFIX), _name_fits), opened=True
 )
-SERVICE = Object({"metadata": metadata()}, ("metadata",), opened=True)
-"""Services themselves matter to no rule; their EndpointSlices do."""
-
-ENDPOINT_SLICE = Object(
-    {
-        "metadata": metadata(),
-        "addressType": one_of("IPv4", "IPv6", "FQDN"),
-        "endpoints": ListOf(Object({"addresses": ListOf(text())}, opened=True), "endpoints"),
-        "ports": ListOf(
-            Object({"port": integer(0, 65535), "protocol": one_of("TCP", "UDP", "SCTP")}, opened=True), "ports"
-        ),
-    },
-    required=("metadata",),
-    opened=True,
-)
 
 
 def namespace(data: Data, source: Source) -> Profile:
@@ -76,19 +60,3 @@ def service_account(data: Data, source: Source) -> Profile:
     labels = labels_to_apply({SERVICE_ACCOUNT_PREFIX + key: value for key, value in own.items()})
     name = f"ksa.{metadata['namespace']}.{metadata['name']}"
     return Profile(name=name, inbound=(), outbound=(), labels=labels, source=source)
-
-
-def endpoint_slice(data: Data, source: Source) -> Slice | None:
-    """Addresses and ports behind a Service; unready endpoints count too, host names do not."""
-    metadata = data["metadata"]
-    service = metadata.get("labels", {}).get("kubernetes.io/service-name")
-    if not service:
-        return None
-    given = [given for endpoint in data.get("endpoints", ()) for given in endpoint.get("addresses", ())]
-    addresses = tuple(spelling for text in given if (spelling := address(text)) is not None)
-    ports = tuple(
-        ((port.get("protocol") or "TCP").lower(), port["port"])
-        for port in data.get("ports", ())
-        if port.get("port") is not None
-    )
-    return Slice(service=ServiceName(metadata["namespace"], service), addresses=addresses, ports=ports, source=source)

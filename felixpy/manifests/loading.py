@@ -229,6 +229,8 @@ class Loading:
                     parts.add(key, converted)
                 elif convert is pods:
                     absent[absence(data)].append(key)
+                    if on_host := pods.on_host(data, source):
+                        parts.add(key, on_host, part="host_pods")
         if absent:
             self.mention_absent(absent)
         for key, finding in parts.drop_twins():

@@ -22,6 +22,8 @@ from felixpy.model import (
     ORCHESTRATOR_LABEL,
     SERVICE_ACCOUNT_LABEL,
     SERVICE_ACCOUNT_PREFIX,
+    HostPod,
+    HostPort,
     Labels,
     NamedPort,
     Qos,
@@ -39,6 +41,7 @@ POD_IP = "cni.projectcalico.org/podIP"
 POD_IPS = "cni.projectcalico.org/podIPs"
 AWS_IPS = "vpc.amazonaws.com/pod-ips"
 PATH = ("metadata", "annotations")
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what a hostIP may say, nothing listens here
 EMPTY: Data = {}
 NO_EXTRAS = ((), (), None, None)
 
@@ -55,7 +58,16 @@ _CONTAINERS = ListOf(
     Object(
         {
             "ports": ListOf(
-                Object({"name": text(), "containerPort": integer(0, 65535), "protocol": text()}, opened=True),
+                Object(
+                    {
+                        "name": text(),
+                        "containerPort": integer(0, 65535),
+                        "hostPort": integer(0, 65535),
+                        "hostIP": text(),
+                        "protocol": text(),
+                    },
+                    opened=True,
+                ),
                 "ports",
             )
         },
@@ -78,7 +90,13 @@ POD = Object(
             opened=True,
         ),
         "status": Object(
-            {"phase": text(), "podIP": text(), "podIPs": ListOf(Object({"ip": text()}, opened=True))}, opened=True
+            {
+                "phase": text(),
+                "podIP": text(),
+                "podIPs": ListOf(Object({"ip": text()}, opened=True)),
+                "conditions": ListOf(Object({"type": text(), "status": text()}, opened=True)),
+            },
+            opened=True,
         ),
     },
     required=("metadata",),
@@ -131,6 +149,24 @@ class Pods:
             namespace, name, intern(node), interface_name(self.interface_prefix, namespace, name), addresses,
             labels, self._profiles(namespace, account), named, source,
             *(_extras(annotations, addresses) if annotations else NO_EXTRAS), served, self.owners.find(own),
+            _host_ports(spec), *_state(data),
+        )  # fmt: skip
+
+    def on_host(self, data: Data, source: Source) -> HostPod | None:
+        """A pod in the network of its node; None for all others, and for pods that no longer run."""
+        spec, own = data.get("spec", EMPTY), data["metadata"]
+        node, annotations = spec.get("nodeName"), own.get("annotations", EMPTY)
+        if not node or not spec.get("hostNetwork") or _finished(data, annotations):
+            return None
+        try:
+            addresses = _addresses(data, annotations)
+            named, _ = self._ports(spec)
+        except Ignored:
+            addresses, named = (), ()
+        ready, leaving = _state(data)
+        return HostPod(
+            own["namespace"], own["name"], node, own.get("labels", EMPTY), named, source,
+            addresses, self.owners.find(own), ready, leaving,
         )  # fmt: skip
 
     def _labels(self, own: Labels, namespace: str, account: str) -> Labels:
@@ -156,7 +192,7 @@ class Pods:
     def _ports(self, spec: Data) -> Ports:
         """Ports with names, those of init containers last, and what containers serve.
 
-        hostPort and unknown protocols do not count.
+        Unknown protocols do not count.
         """
         found, served = [], []
         for containers, init in (("containers", False), ("initContainers", True)):
@@ -182,6 +218,28 @@ class Pods:
             raise Ignored(("spec", "containers"), reason)
         port = self.named[key] = NamedPort(*key)
         return port
+
+
+def _host_ports(spec: Data) -> tuple[HostPort, ...]:
+    """The ports that portmap redirects to the pod; on the network of the node they would be no redirection."""
+    return tuple(
+        HostPort(protocol, port["hostPort"], port["containerPort"], _host_address(port.get("hostIP", "")))
+        for container in spec.get("containers", ())
+        for port in container.get("ports", ())
+        if port.get("hostPort") and port.get("containerPort") and (protocol := PROTOCOLS.get(port.get("protocol", "")))
+    )
+
+
+def _host_address(given: str) -> str:
+    """The node's address that a hostPort is limited to, "" for all."""
+    found = host(given) if given else None
+    return "" if found is None or found in EVERY_ADDRESS else found
+
+
+def _state(data: Data) -> tuple[bool, bool]:
+    """Whether the pod is ready, and whether it is leaving. Where no condition says so, a pod is taken to be ready."""
+    conditions = {each.get("type"): each.get("status") for each in data.get("status", EMPTY).get("conditions", ())}
+    return conditions.get("Ready", "True") == "True", data["metadata"].get("deletionTimestamp") is not None
 
 
 def _given_addresses(data: Data, annotations: Mapping[str, str]) -> tuple[list[str], Path]:

@@ -42,7 +42,7 @@ WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
         Binding ComponentStatus ConfigMap Endpoints Event LimitRange PersistentVolume PersistentVolumeClaim
         PodTemplate ResourceQuota Secret
     """),
-    "networking.k8s.io": _words("IPAddress Ingress IngressClass ServiceCIDR"),
+    "networking.k8s.io": _words("IPAddress IngressClass ServiceCIDR"),
     "discovery.k8s.io": frozenset(),
     "policy.networking.k8s.io": frozenset(),
     "projectcalico.org": _CALICO_KINDS,
@@ -111,7 +111,11 @@ SHORT = {
 }  # fmt: skip
 """What kubectl and calicoctl also call kinds."""
 
-GENERIC = _words("Pod Namespace ServiceAccount Node Service Profile Tier IPPool") | frozenset(WORKLOADS)
+GENERIC = (
+    _words("Pod Namespace ServiceAccount Node Service Profile Tier IPPool")
+    | _words("Ingress Route HTTPRoute GRPCRoute TCPRoute TLSRoute UDPRoute ReferenceGrant")
+    | frozenset(WORKLOADS)
+)
 """Kinds whose names many projects use for kinds of their own."""
 
 NEAR = 0.6

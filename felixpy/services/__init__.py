@@ -1,0 +1,17 @@
+"""Which endpoints a client of a Service reaches, as kube-proxy's iptables mode decides it.
+
+    endpoints   who stands behind a port of a Service: EndpointSlices, or else the pods that the selector selects
+    proxy       which of them a node takes for a connection, and whether the source address is rewritten
+    directory   Services by name and address, node ports and hostPorts
+
+Pure: everything follows from the Services, EndpointSlices and pods of a cluster. (kubernetes: pkg/proxy/iptables/
+proxier.go, pkg/proxy/topology.go, pkg/proxy/endpointslicecache.go; staging/src/k8s.io/endpointslice)
+"""
+
+from __future__ import annotations
+
+from felixpy.services.directory import Address, ServiceDirectory
+from felixpy.services.endpoints import Endpoint, Endpoints
+from felixpy.services.proxy import Choice, Client, Via, choose
+
+__all__ = ["Address", "Choice", "Client", "Endpoint", "Endpoints", "ServiceDirectory", "Via", "choose"]
