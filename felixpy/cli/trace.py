@@ -44,7 +44,11 @@ def trace(
         str, typer.Argument(metavar="SRC", help="NS/POD, NS/deployment/NAME, an IP, host[:NODE] or internet.")
     ],
     destination: Annotated[
-        str, typer.Argument(metavar="DST[:PORT[/PROTO]]", help="The same, with a port; without it a ping.")
+        str,
+        typer.Argument(
+            metavar="DST[:PORT[/PROTO]]",
+            help="The same with a port, without it a ping; or NS/svc/NAME, NAME.NS.svc, a service's IP, NODE:NODEPORT.",
+        ),
     ],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where bare names of pods are.")] = "",
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default where both ends have it).")] = False,
@@ -58,6 +62,12 @@ def trace(
     dnat: Annotated[
         str, typer.Option("--dnat", metavar="DST[:PORT]", help="Where kube-proxy or others redirect the packet to.")
     ] = "",
+    snat: Annotated[
+        str, typer.Option("--snat", metavar="IP|node", help="The source that the first node rewrites it to.")
+    ] = "",
+    services: Annotated[
+        bool, typer.Option("--services/--no-services", help="Do what kube-proxy does for Services.")
+    ] = True,
     forged: Annotated[bool, typer.Option("--forged", help="The source address is not the sender's own.")] = False,
     in_interface: Annotated[str, typer.Option("--in-interface", metavar="NAME", help="Where it comes in.")] = "",
     out_interface: Annotated[str, typer.Option("--out-interface", metavar="NAME", help="Where it leaves.")] = "",
@@ -79,6 +89,8 @@ def trace(
     Examples:
       felixpy trace shop/frontend-1 shop/db-0:5432 shop/
       felixpy trace internet shop/deployment/web:80 -f shop/ --expect deny
+      felixpy trace shop/web-1 shop/svc/db:5432 shop/              each endpoint of the service
+      felixpy trace internet node1:30080 shop/ --expect allow     a NodePort, from outside
       felixpy trace shop/web-1 10.96.0.10:53/udp --dnat kube-system/deployment/coredns:53
       felixpy trace 10.65.0.7 host:22 --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
       sudo iptables-save | felixpy trace internet host:22 --rules - --in-interface eth0
@@ -86,8 +98,10 @@ def trace(
     """
     from felixpy.iptables.forms import read_dump
     from felixpy.trace import Tracer
-    from felixpy.trace.question import Question, parse_icmp, parse_target
+    from felixpy.trace.question import Question, parse_icmp, parse_snat, parse_target
     from felixpy.trace.report import document, text
+    from felixpy.trace.service_report import service_document, service_text
+    from felixpy.trace.services import ServiceTrace, ServiceTracer
 
     if four and six:
         raise UsageError("-4 and -6 exclude each other")
@@ -102,6 +116,7 @@ def trace(
         icmp=parse_icmp(icmp) if icmp else None,
         state=state.value,
         dnat=parse_target(dnat) if dnat else None,
+        snat=parse_snat(snat),
         forged=forged,
         family=4 if four else 6 if six else None,
         in_interface=in_interface,
@@ -116,10 +131,14 @@ def trace(
         dump, seen = read_live(netns, backend)
     nodes = given.nodes(dump, seen)
     home = given.node or (next(iter(nodes.dumps)) if nodes.dumps else "")
-    found = Tracer(nodes, node=home, namespace=namespace).trace(question)
-    if output is Output.json:
-        invocation.emit_json(document(found, verbose=verbose))
+    found = ServiceTracer(Tracer(nodes, node=home, namespace=namespace)).trace(question, resolve=services)
+    if isinstance(found, ServiceTrace):
+        shape, lines = service_document(found, verbose=verbose), service_text(found, verbose=verbose)
     else:
-        invocation.emit(page(text(found, verbose=verbose), cut=verbose))
-    if expect and (expect is Expected.allow) != found.allowed:
+        shape, lines = document(found, verbose=verbose), text(found, verbose=verbose)
+    if output is Output.json:
+        invocation.emit_json(shape)
+    else:
+        invocation.emit(page(lines, cut=verbose))
+    if expect and expect.value != found.verdict:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@
     nodes      the rules and interfaces of the nodes on the way
     hits       which policies had a say, in the shape of flow logs
     reasons    what decided, in words
+    services   the same for Services, node ports and hostPorts: all endpoints that the nodes may choose
     report     the whole answer as text or JSON
 
 A packet between pods of one node passes the egress rules of the one and the ingress rules of the other in one walk. To
@@ -28,7 +29,10 @@ from felixpy.trace.parties import Directory, Party
 from felixpy.trace.question import Question
 from felixpy.walk import Packet, Walk
 
-__all__ = ["Leg", "Nodes", "Question", "Report", "Trace", "Tracer", "promoted"]
+__all__ = ["Leg", "Nodes", "Question", "Redirect", "Report", "Trace", "Tracer", "promoted"]
+
+NODE = "node"
+"""What ``--snat`` calls the node's own address."""
 
 ELSEWHERE = "elsewhere0"
 """An interface that no endpoint has: by it a packet comes or goes where only one end is to be asked."""
@@ -45,6 +49,16 @@ class Leg:
     packet: Packet
     walk: Walk
     ends: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """What `node` does to a packet besides its rules: another destination, and with `masquerade` its own source."""
+
+    node: str
+    address: str
+    port: int
+    masquerade: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +87,10 @@ class Trace:
     """What would be if staged policies were enforced; None if there are none."""
 
     @property
+    def verdict(self) -> Literal["allow", "deny"]:
+        return "allow" if self.allowed else "deny"
+
+    @property
     def deciding(self) -> Report | None:
         """The end with the last word."""
         return self.reports[-1] if self.reports else None
@@ -91,12 +109,22 @@ class Tracer:
 
     def trace(self, question: Question) -> Trace:
         """Raises UsageError for questions without an answer."""
-        source, destination = self._parties(question)
-        packet = self._packet(question, source, destination)
+        return self.follow(question, *self.parties(question))
+
+    def follow(
+        self,
+        question: Question,
+        source: Party,
+        destination: Party,
+        redirect: Redirect | None = None,
+        called: Party | None = None,
+    ) -> Trace:
+        """The way of a packet to `destination`; `called` is whom it is sent to where a node redirects it."""
+        packet = self._packet(question, source, called or destination)
         legs: list[Leg] = []
         missing: list[str] = []
-        if source.address != destination.address or source.kind != "pod":
-            for leg in self._legs(question, packet, source, destination):
+        if source.address != packet.destination or source.kind != "pod":
+            for leg in self._legs(question, packet, source, destination, redirect):
                 if isinstance(leg, str):
                     missing.append(leg)
                 else:
@@ -113,12 +141,12 @@ class Tracer:
             legs=tuple(legs),
             reports=reports,
             missing=tuple(missing),
-            pending_allowed=self._would_pass(question),
+            pending_allowed=self._would_pass(question, source, destination, redirect, called),
         )
 
     # --- the question
 
-    def _parties(self, question: Question) -> tuple[Party, Party]:
+    def parties(self, question: Question) -> tuple[Party, Party]:
         """Both ends in one family: the one asked for, else IPv4 where both have it."""
         families = [question.family] if question.family else [4, 6]
         wrong: UsageError | None = None
@@ -153,9 +181,11 @@ class Tracer:
 
     # --- the way
 
-    def _legs(self, question: Question, packet: Packet, source: Party, destination: Party) -> Iterator[Leg | str]:
+    def _legs(
+        self, question: Question, packet: Packet, source: Party, destination: Party, redirect: Redirect | None
+    ) -> Iterator[Leg | str]:
         """Node after node, as long as the packet is let through and its destination is elsewhere."""
-        name = source.node or destination.node or self.node
+        name = source.node or (redirect.node if redirect else destination.node) or self.node
         if not name:
             raise UsageError(
                 f"neither {source.name} nor {destination.name} is on a node of the cluster: "
@@ -169,13 +199,17 @@ class Tracer:
                 if number or self.nodes.get(destination.node) is None:
                     return
                 # What the source's node says is not known; what the destination's says can be told all the same.
+                if redirect and redirect.node == name:
+                    packet = replace(packet, destination=redirect.address, port=redirect.port)
                 name, came_by = destination.node, ""
                 continue
             sends = number == 0 and source.kind == "host"
+            redirects = redirect if redirect and redirect.node == name else None
             here = replace(
                 packet,
                 in_interface="" if sends else came_by or self._way_in(node, packet, source),
                 out_interface=question.out_interface or None,
+                dnat=(redirects.address, redirects.port) if redirects else packet.dnat,
             )
             walk = node.walker.walk(here)
             family = parse_address(packet.source).family
@@ -183,7 +217,10 @@ class Tracer:
             owner = self.directory.owner(walk.destination)
             if walk.verdict != "accept" or owner.node in ("", name) or question.out_interface:
                 return
-            packet = self._sent_on(packet, walk, name)
+            packet = self._sent_on(packet, walk, node, masquerade=bool(redirects and redirects.masquerade))
+            if number == 0 and question.snat:
+                own = self._own_address(node, walk)
+                packet = replace(packet, source=own if question.snat == NODE else question.snat)
             name, came_by = owner.node, ""
 
     def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
@@ -194,13 +231,19 @@ class Tracer:
         own = next((name for name, texts in machine.interfaces.items() if packet.destination in texts), "")
         return own or machine.route(packet.source) or machine.uplink
 
-    def _sent_on(self, packet: Packet, walk: Walk, node: str) -> Packet:
+    def _sent_on(self, packet: Packet, walk: Walk, node: NodeRules, *, masquerade: bool) -> Packet:
         """The packet as the next node sees it: rewritten as the first one did."""
-        family = parse_address(packet.source).family
         source = walk.source
-        if source == packet.source and "source" in walk.rewritten:
-            source = self.nodes.book.address(node, family) or source
+        if source == packet.source and (masquerade or "source" in walk.rewritten):
+            source = self._own_address(node, walk) or source
         return replace(packet, source=source, destination=walk.destination, port=walk.port, dnat=None)
+
+    def _own_address(self, node: NodeRules, walk: Walk) -> str:
+        """The address that masquerading takes: that of the interface by which a packet leaves, else the node's."""
+        family = parse_address(walk.destination).family
+        there = node.machine.interfaces.get(walk.out_interface, ())
+        own = (text for text in there if parse_address(text).family == family)
+        return next(own, "") or self.nodes.book.address(node.name, family)
 
     # --- who had a say
 
@@ -244,10 +287,12 @@ class Tracer:
             self._staged = Tracer(nodes, node=self.node, namespace=self.directory.namespace)
         return self._staged
 
-    def _would_pass(self, question: Question) -> bool | None:
+    def _would_pass(
+        self, question: Question, source: Party, destination: Party, redirect: Redirect | None, called: Party | None
+    ) -> bool | None:
         if not self._tries_staged:
             return None
-        return self._with_staged().trace(question).allowed
+        return self._with_staged().follow(question, source, destination, redirect, called).allowed
 
 
 def _service(question: Question, destination: Party, family: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
 from felixpy.errors import UsageError
-from felixpy.model import Cluster, Workload
+from felixpy.model import Cluster, HostPod, Workload
 from felixpy.trace.addresses import AddressBook
 
 INTERNET = ("198.51.100.7", "203.0.113.7", "192.0.2.7", "2001:db8:ffff::7", "2001:db8:fffe::7")
@@ -35,6 +35,8 @@ SHORT: Mapping[str, str] = {
 }  # fmt: skip
 
 HOST = "host"
+NODES = ("node/", "no/", "nodes/")
+"""What may stand before the name of a node."""
 
 PartyKind = Literal["pod", "host", "outside"]
 
@@ -73,7 +75,12 @@ class Directory:
             return self._host(text[5:] or self.node, family)
         if _is_address(text):
             return self.owner(text, family)
+        prefix = next((prefix for prefix in NODES if text.startswith(prefix)), "")
+        if prefix and text[len(prefix) :] in self.book.names:
+            return self._host(text[len(prefix) :], family)
         pods = sorted(self._pods(text), key=lambda pod: (pod.namespace, pod.name))
+        if not pods and text in self.book.names:
+            return self._host(text, family)
         if not pods:
             raise UsageError(f"{text}: {self._unknown(text)}")
         spaces = sorted({pod.namespace for pod in pods})
@@ -94,8 +101,13 @@ class Directory:
         return Party("host" if node else "outside", node or str(parsed), str(parsed), node)
 
     @cached_property
-    def _by_name(self) -> Mapping[tuple[str, str], Workload]:
-        return {(pod.namespace, pod.name): pod for pod in self.cluster.workloads}
+    def _by_name(self) -> Mapping[tuple[str, str], Workload | HostPod]:
+        return {(pod.namespace, pod.name): pod for pod in self._everybody}
+
+    @cached_property
+    def _everybody(self) -> Sequence[Workload | HostPod]:
+        """Pods of the pod network and of the networks of nodes."""
+        return (*self.cluster.workloads, *self.cluster.host_pods)
 
     @cached_property
     def _by_address(self) -> Mapping[str, Workload]:
@@ -113,14 +125,18 @@ class Directory:
         note = f"the address of {node} is not known, {address} stands for it" if address in self.book.assumed else ""
         return Party("host", node, address, node, note=note)
 
-    def _pod(self, pod: Workload, family: int, note: str) -> Party:
+    def _pod(self, pod: Workload | HostPod, family: int, note: str) -> Party:
         name = f"{pod.namespace}/{pod.name}"
+        if isinstance(pod, HostPod):
+            host = self._host(pod.node, family)
+            notes = [note, f"{name} is in the network of {pod.node}, so it is the host to policies", host.note]
+            return Party("host", name, host.address, pod.node, note="; ".join(filter(None, notes)))
         for address in pod.addresses:
             if (":" in address) == (family == 6):
                 return Party("pod", name, address, pod.node, pod, note)
         raise UsageError(f"{name} has no IPv{family} address")
 
-    def _pods(self, text: str) -> Iterator[Workload]:
+    def _pods(self, text: str) -> Iterator[Workload | HostPod]:
         """``pod``, ``ns/pod``, ``kind/name`` or ``ns/kind/name``; a namespace may be called like a kind."""
         *head, name = text.split("/")
         readings = [("", head[0] if head else "")]
@@ -136,16 +152,14 @@ class Directory:
                 continue
             pattern = re.compile(re.escape(name) + MAKERS.get(maker, ""))
             found = [
-                pod
-                for pod in self.cluster.workloads
-                if (not space or pod.namespace == space) and pattern.fullmatch(pod.name)
+                pod for pod in self._everybody if (not space or pod.namespace == space) and pattern.fullmatch(pod.name)
             ]
             yield from found
             if found:
                 return
 
     def _unknown(self, text: str) -> str:
-        names = [f"{pod.namespace}/{pod.name}" for pod in self.cluster.workloads]
+        names = [f"{pod.namespace}/{pod.name}" for pod in self._everybody]
         short = {name.partition("/")[2]: name for name in names}
         begun = [name for name in [*names, *short] if name.startswith(text)]
         close = begun or get_close_matches(text, [*names, *short], n=1)

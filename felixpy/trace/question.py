@@ -23,7 +23,8 @@ class Question:
     """Ends as people name them, and the packet. Without port and ICMP type it is an echo request.
 
     A port may be the name that the destination gives it. `dnat` is a party with a port that the destination is
-    rewritten to, as kube-proxy does for services. Interfaces are given where nothing tells them.
+    rewritten to, `snat` the source that the first node rewrites it to ("node": the node's own). Interfaces are given
+    where nothing tells them.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Question:
     icmp: tuple[int, int] | None = None
     state: State = "new"
     dnat: Target | None = None
+    snat: str = ""
     forged: bool = False
     family: int | None = None
     in_interface: str = ""
@@ -113,6 +115,13 @@ def parse_icmp(text: str) -> tuple[int, int]:
     if max(numbers) > LARGEST_ICMP:
         raise UsageError(f"--icmp {text}: types and codes go up to {LARGEST_ICMP}")
     return numbers
+
+
+def parse_snat(text: str) -> str:
+    """An address, or ``node``. Raises UsageError for anything else."""
+    if text not in ("", "node") and not _is_address(text):
+        raise UsageError(f"--snat {text}: write an IP address, or node for the address of the node")
+    return text
 
 
 def _is_address(text: str) -> bool:

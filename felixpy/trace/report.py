@@ -43,9 +43,17 @@ def _number(packet: Packet) -> int:
 
 def text(trace: Trace, *, verbose: bool = False) -> Iterator[str]:
     """The verdict first, then what made it, then the path; with `verbose` every rule that was looked at."""
+    yield f"{verdict_word(trace)}  {flow_words(trace)}"
+    yield from body(trace, verbose=verbose)
+
+
+def verdict_word(trace: Trace) -> str:
+    return "ALLOWED" if trace.allowed else "DENIED"
+
+
+def body(trace: Trace, *, verbose: bool = False) -> Iterator[str]:
+    """Everything below the verdict."""
     decided = reason(trace)
-    verdict = "ALLOWED" if trace.allowed else "DENIED"
-    yield f"{verdict}  {flow_words(trace)}"
     yield f"  by {decided.words}"
     if decided.place:
         says = f": {decided.hit.says}" if decided.hit and decided.hit.says else ""
