@@ -37,6 +37,8 @@ def service_text(found: ServiceTrace, *, verbose: bool = False) -> Iterator[str]
             by = f" by way of {row.node}" if row.node and row.node != found.source.node else ""
             yield ""
             yield f"to {_named(row)}{by}:" if row.endpoint else f"the way to {row.node}:"
+        if row.verdict == "deny" and row.trace.allowed:
+            yield f"  no connection because of {row.lost}; the packet itself is allowed"
         yield from body(row.trace, verbose=verbose)
 
 
@@ -70,7 +72,8 @@ def _summary(found: ServiceTrace) -> str:
 
 def _line(row: Row) -> tuple[str, ...]:
     """What is told of a way, without the node that redirects."""
-    why = reason(row.trace).words if row.trace else row.refusal
+    why = row.lost if row.lost and row.trace and row.trace.allowed else ""
+    why = why or (reason(row.trace).words if row.trace else row.refusal)
     return row.port, _named(row), ROW_WORDS[row.verdict], why
 
 
@@ -129,8 +132,8 @@ def _row(row: Row, *, verbose: bool) -> dict[str, Any]:
         found |= {"address": row.endpoint.address, "targetPort": row.endpoint.port}
         if row.name != row.endpoint.address:
             found["name"] = row.name
-    if row.refusal:
-        found["refusal"] = row.refusal
+    if row.refusal or (row.lost and row.verdict == "deny"):
+        found["refusal"] = row.refusal or row.lost
     if row.trace:
         found["trace"] = document(row.trace, verbose=verbose)
     return found

@@ -12,25 +12,17 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal, NamedTuple, cast
 
-from felixpy.canonical import PROTOCOLS
 from felixpy.errors import UsageError, many
 from felixpy.frontends import Service, ServicePort
-from felixpy.services import Choice, Client, Endpoint, ServiceDirectory, Via, choose
-from felixpy.services.directory import VIA_WORDS, ports_of
+from felixpy.netfilter.numbers import PROTOCOLS, protocol_number
+from felixpy.services import Choice, Client, Endpoint, Via, choose
 from felixpy.services.proxy import zone_of
 from felixpy.trace import Redirect, Trace, Tracer
-from felixpy.trace.parties import NODES, Party
+from felixpy.trace.calls import PLAIN, Called, Calls, Way
+from felixpy.trace.parties import Party
 from felixpy.trace.question import Question
-from felixpy.walk.packet import WITH_PORTS, protocol_number
-
-Way = Via | Literal["headless", "hostPort"]
-PLAIN = frozenset({"headless", "hostPort"})
-"""Ways in which kube-proxy has no part."""
 
 Verdict = Literal["allow", "deny", "mixed", "no-endpoints"]
-
-ANY_NODE = "node"
-"""The name for a node, no matter which: a NodePort is open on each of them."""
 
 PROXY_CHAIN = "KUBE-SERVICES"
 """Where it is in the rules of a node, they redirect by themselves."""
@@ -50,11 +42,14 @@ class Row(NamedTuple):
     name: str = ""
     """Whom the endpoint belongs to, in words."""
 
+    lost: str = ""
+    """Why there is no connection although the packet arrives."""
+
     @property
     def verdict(self) -> Verdict:
         if self.trace is None:
             return "no-endpoints"
-        return "allow" if self.trace.allowed else "deny"
+        return "allow" if self.trace.allowed and not self.lost else "deny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,29 +81,14 @@ class ServiceTrace:
         return all(row.trace.certain for row in self.rows if row.trace)
 
 
-class _Called(NamedTuple):
-    """What a question calls: a Service in one of its ways, or the hostPort of a pod, on some nodes."""
-
-    service: Service | None
-    via: Way
-    ports: tuple[ServicePort, ...]
-    address: str
-    entries: tuple[str, ...]
-    """The nodes that could redirect; empty: that of the client."""
-    notes: tuple[str, ...] = ()
-    behind: Endpoint | None = None
-    """The pod of a hostPort."""
-    pod: str = ""
-    """The one pod that was named, of those behind a headless Service."""
-
-
 class ServiceTracer:
     """Answers questions about Services, and hands all others to the tracer."""
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
         self.cluster, self.book, self.parties = tracer.cluster, tracer.nodes.book, tracer.directory
-        self.directory = ServiceDirectory(tracer.cluster, self.book.address, tracer.directory.namespace)
+        self.calls = Calls(tracer)
+        self.directory = self.calls.directory
 
     def trace(self, question: Question, *, resolve: bool = True) -> Trace | ServiceTrace:
         """Raises UsageError for questions without an answer. Without `resolve` Services are only mentioned."""
@@ -124,7 +104,7 @@ class ServiceTracer:
         raise wrong[0]
 
     def _in_family(self, question: Question, family: int) -> Trace | ServiceTrace:
-        called, source = self._called(question, family)
+        called, source = self.calls.called(question, family)
         if called is None or source is None:
             return self._mentioned(self.tracer.trace(question), "")
         if self._redirects_itself(source, called, family):
@@ -132,95 +112,7 @@ class ServiceTracer:
             return self.tracer.trace(replace(question, destination=called.address, port=port, family=family))
         return self._answer(question, called, source, family)
 
-    # --- what is called
-
-    def _called(self, question: Question, family: int) -> tuple[_Called | None, Party | None]:
-        """What is called, and by whom; None for what is no Service and no port of a node that leads elsewhere."""
-        called: _Called | None
-        named = self.directory.named(question.destination)
-        if named:
-            called = self._by_name(question, *named, family)
-        elif question.destination == ANY_NODE and isinstance(question.port, int):
-            called = self._on_nodes(question, tuple(self.book.names), "", family)
-            if called is None:
-                raise UsageError(f"no service has the node port {question.port}/{_protocol(question)}")
-        else:
-            called = self._by_address(question, family)
-        if called is None:
-            return None, None
-        return called, self.parties.find(question.source, family)
-
-    def _by_name(self, question: Question, service: Service, pod: str, family: int) -> _Called:
-        if service.external_name:
-            raise UsageError(f"{service} is another name for {service.external_name} (ExternalName): ask for that")
-        if family not in self.directory.families(service):
-            raise UsageError(f"{service} has no IPv{family} address")
-        ports = self._ports(question, service)
-        if service.headless:
-            return _Called(service, "headless", ports, "", (), pod=pod)
-        address, stands = self.directory.cluster_ip(service, family)
-        notes = (f"the cluster IP of {service.name} is not known, {address} stands for it",) if stands else ()
-        return _Called(service, "cluster", ports, address, (), notes)
-
-    def _ports(self, question: Question, service: Service) -> tuple[ServicePort, ...]:
-        asked = question.protocol if isinstance(question.protocol, str) else ""
-        if question.icmp or (asked and protocol_number(asked) not in WITH_PORTS):
-            raise UsageError(f"{service}: services have TCP, UDP and SCTP ports only; name one of its ports")
-        ports = tuple(ports_of(service, question.port, asked))
-        # One number may be a port of several protocols, as with DNS; TCP is meant as everywhere.
-        if isinstance(question.port, int) and len({port.protocol for port in ports}) > 1:
-            ports = tuple(port for port in ports if port.protocol == "tcp") or ports
-        if service.headless and not ports and isinstance(question.port, int):
-            return (ServicePort("", asked or "tcp", question.port, question.port),)
-        if not ports:
-            known = ", ".join(map(_port_words, service.ports))
-            port = f"port {question.port}{f'/{asked}' if asked else ''}" if question.port else f"{asked} port"
-            raise UsageError(f"{service} has no {port}; it has {known}" if known else f"{service} has no ports")
-        return ports
-
-    def _by_address(self, question: Question, family: int) -> _Called | None:
-        """An address of a Service, or a port of a node, with a port that is redirected."""
-        if not isinstance(question.port, int) or (question.protocol and _number(question) not in WITH_PORTS):
-            return None
-        at = self.directory.at(question.destination) if _is_address(question.destination) else None
-        if at:
-            if (":" in question.destination) != (family == 6):
-                raise UsageError(f"{question.destination} is no IPv{family} address")
-            ports = tuple(ports_of(at.service, question.port, _protocol(question)))
-            return _Called(at.service, at.via, ports, question.destination, self._entries()) if ports else None
-        if not self._means_node(question.destination):
-            return None
-        _, party = self.parties.pair(question.source, question.destination, family)
-        return self._on_nodes(question, (party.node,), party.address, family) if party.kind == "host" else None
-
-    def _means_node(self, text: str) -> bool:
-        named = text == "host" or text.startswith(("host:", *NODES)) or text in self.book.names
-        return named or (_is_address(text) and bool(self.book.node(text)))
-
-    def _on_nodes(self, question: Question, nodes: tuple[str, ...], address: str, family: int) -> _Called | None:
-        """A NodePort of nodes or, of one node, a hostPort."""
-        assert isinstance(question.port, int)
-        protocol = _protocol(question)
-        found = self.directory.node_port(protocol, question.port)
-        if found:
-            service, port = found
-            return _Called(service, "node", (port,), address, nodes)
-        behind = self.directory.host_port(nodes[0], address, protocol, question.port) if len(nodes) == 1 else None
-        if not behind:
-            return None
-        pod, each = behind
-        own = next((text for text in pod.addresses if (":" in text) == (family == 6)), "")
-        if not own:
-            return None
-        endpoint = Endpoint(own, each.target, pod.node, pod=(pod.namespace, pod.name))
-        port = ServicePort("", protocol, each.port, each.target)
-        return _Called(None, "hostPort", (port,), address, nodes, behind=endpoint)
-
-    def _entries(self) -> tuple[str, ...]:
-        """The nodes that could redirect what comes from outside: the one that was named, else all."""
-        return (self.tracer.node,) if self.tracer.node else tuple(self.book.names)
-
-    def _redirects_itself(self, source: Party, called: _Called, family: int) -> bool:
+    def _redirects_itself(self, source: Party, called: Called, family: int) -> bool:
         """Whether the rules of the node that would redirect were given, with those of kube-proxy among them."""
         name = source.node or (called.entries[0] if called.entries else "")
         dump = self.tracer.nodes.dumps.get(name)
@@ -228,7 +120,7 @@ class ServiceTracer:
 
     # --- all ways
 
-    def _answer(self, question: Question, called: _Called, source: Party, family: int) -> ServiceTrace:
+    def _answer(self, question: Question, called: Called, source: Party, family: int) -> ServiceTrace:
         rows = [
             row for port in called.ports for node in self._nodes(called, source, port, family)
             for row in self._rows(question, called, source, port, node, family)
@@ -241,17 +133,17 @@ class ServiceTracer:
             name=str(service) if service else self._host_port_name(called),
             called=f"{called.address}:{ports}" if called.address else ports,
             protocol=f"{protocols}/{ports}",
-            words=self._words(called),
+            words=self.calls.words(called),
             rows=tuple(rows),
-            notes=(*called.notes, *self._notes(called)),
+            notes=(*called.notes, *self.calls.notes(called)),
             service=service,
             via=called.via,
         )
 
-    def _host_port_name(self, called: _Called) -> str:
+    def _host_port_name(self, called: Called) -> str:
         return f"host port of pod {'/'.join((called.behind and called.behind.pod) or ())}"
 
-    def _nodes(self, called: _Called, source: Party, port: ServicePort, family: int) -> Sequence[str]:
+    def _nodes(self, called: Called, source: Party, port: ServicePort, family: int) -> Sequence[str]:
         """The nodes that could redirect. Where nodes keep to their endpoints, a balancer spares those without any."""
         if called.via == "headless":
             return [""]
@@ -259,7 +151,7 @@ class ServiceTracer:
             return called.entries
         if source.node:
             return [source.node]
-        entries = called.entries or self._entries()
+        entries = called.entries or self.calls.entries()
         if not entries:
             raise UsageError("no node is known that could redirect it")
         service = called.service
@@ -269,7 +161,7 @@ class ServiceTracer:
         return entries
 
     def _rows(
-        self, question: Question, called: _Called, source: Party, port: ServicePort, node: str, family: int
+        self, question: Question, called: Called, source: Party, port: ServicePort, node: str, family: int
     ) -> Iterator[Row]:
         number = port.node_port if called.via == "node" else port.port
         address = called.address or (self.book.address(node, family) if node else "")
@@ -297,9 +189,10 @@ class ServiceTracer:
             redirect = Redirect(node, endpoint.address, endpoint.port, masquerade)
             party = self.parties.owner(endpoint.address)
             found = self.tracer.follow(asked, source, party, redirect, target)
-            yield Row(words, node, endpoint, found, name=party.name)
+            lost = "" if masquerade else _lost(node, client, source, party)
+            yield Row(words, node, endpoint, found, name=party.name, lost=lost)
 
-    def _choice(self, called: _Called, port: ServicePort, client: Client, node: str, family: int) -> Choice:
+    def _choice(self, called: Called, port: ServicePort, client: Client, node: str, family: int) -> Choice:
         via = called.via
         if called.service is None or via in PLAIN:
             return Choice((called.behind,) if called.behind else ())
@@ -308,7 +201,7 @@ class ServiceTracer:
         return choose(called.service, behind, cast("Via", via), client, node, zone_of(known.labels) if known else "")
 
     def _headless_rows(
-        self, question: Question, called: _Called, source: Party, port: ServicePort, family: int
+        self, question: Question, called: Called, source: Party, port: ServicePort, family: int
     ) -> Iterator[Row]:
         """DNS names the endpoints themselves: nothing is redirected.
 
@@ -345,80 +238,22 @@ class ServiceTracer:
     def _pod_networks(self) -> Sequence[IPv4Network | IPv6Network]:
         return [ip_network(pool.cidr) for pool in self.cluster.pools if pool.workloads]
 
-    # --- words
-
-    def _words(self, called: _Called) -> str:
-        """What was called: ``service shop/api port 80 (cluster IP 10.96.0.20)``."""
-        if called.service is None:
-            port = called.ports[0]
-            return f"host port {port} of {called.entries[0]} → port {port.target} of the pod"
-        ports = ", ".join(_port_words(port) for port in called.ports)
-        if called.via == "headless":
-            return f"{called.service} port {ports} (headless: its name means the endpoints themselves)"
-        if called.via == "node":
-            node = f" of {called.entries[0]}" if len(called.entries) == 1 else ""
-            return f"node port {called.ports[0].node_port}{node}: {called.service} port {ports}"
-        return f"{called.service} port {ports} ({VIA_WORDS[cast('Via', called.via)]} {called.address})"
-
-    def _notes(self, called: _Called) -> Iterator[str]:
-        service = called.service
-        if service is None:
-            return
-        if service.sticky:
-            yield "sessionAffinity ClientIP: a client that got an endpoint keeps it"
-        if not service.proxied:
-            yield f"{service} has the label service-proxy-name: kube-proxy leaves it to another proxy"
-        if not self.directory.endpoints.has_slices(service.name) and service.selector:
-            yield "no EndpointSlice is in the input: the endpoints are the pods that the selector selects"
-
     def _mentioned(self, found: Trace, more: str) -> Trace:
         """The trace of an address that belongs to a Service which has no part in it, with a note that says so."""
         protocol = PROTOCOLS.get(protocol_number(found.packet.protocol), "")
-        words = self._mention(found.destination, found.packet.port, protocol)
+        words = self.calls.mention(found.destination, found.packet.port, protocol)
         if not words:
             return found
         note = "; ".join(filter(None, [found.destination.note, words + more]))
         return replace(found, destination=replace(found.destination, note=note))
 
-    def _mention(self, party: Party, port: int, protocol: str) -> str:
-        at = self.directory.at(party.address)
-        if at:
-            known = ", ".join(map(str, at.service.ports)) or "no port"
-            what = f"port {port}/{protocol}" if port else f"{protocol} packets"
-            served = list(ports_of(at.service, port, protocol)) if port else []
-            reply = "" if served else f": kube-proxy redirects {known}, not {what}"
-            return f"{party.address} is the {VIA_WORDS[at.via]} of {at.service}{reply}"
-        balanced = self.directory.proxied_balancer(party.address)
-        if balanced:
-            return f"{party.address} is a load balancer of {balanced} that forwards connections itself (ipMode Proxy)"
-        ranges = map(ip_network, self.cluster.service_cidrs)
-        if party.kind == "outside" and any(ip_address(party.address) in net for net in ranges):
-            return f"{party.address} is in a range of services, but no Service in the input has it"
+
+def _lost(node: str, client: Client, source: Party, endpoint: Party) -> str:
+    """Replies to a client that the endpoint knows by its own address have to pass the node that redirected."""
+    if not source.node or client.address != source.address or node in (source.node, endpoint.node):
         return ""
+    return f"the way back: replies go straight to {source.name} and not by {node}, which redirected the connection"
 
 
 def choose_words(behind: Sequence[Endpoint]) -> str:
     return f"none of its {many(len(behind), 'endpoint')} is ready" if behind else "it has no endpoints"
-
-
-def _port_words(port: ServicePort) -> str:
-    """``80``, or ``80/udp (dns)``."""
-    protocol = "" if port.protocol == "tcp" else f"/{port.protocol}"
-    return f"{port.port}{protocol}{f' ({port.name})' if port.name else ''}"
-
-
-def _protocol(question: Question) -> str:
-    """TCP unless something else is asked for."""
-    return PROTOCOLS.get(_number(question), "tcp") if question.protocol else "tcp"
-
-
-def _number(question: Question) -> int:
-    return protocol_number(question.protocol)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

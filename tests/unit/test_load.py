@@ -283,7 +283,6 @@ IDLE = [
     ("longhorn.io/v1beta2", "Node"),
     ("projectcalico.org/v3", "BGPPeer"),
     ("v1", "Endpoints"),
-    ("networking.k8s.io/v1beta1", "Ingress"),
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("metrics.k8s.io/v1beta1", "PodMetrics"),
 ]
