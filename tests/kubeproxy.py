@@ -139,7 +139,7 @@ COMMON = [
 
 def rules(objects: Sequence[Data], node: str, pods: str) -> Rules:
     """What kube-proxy programs on a node."""
-    labels = next(
+    labels: Data = next(
         (o["metadata"].get("labels", {}) for o in objects if o["kind"] == "Node" and o["metadata"]["name"] == node), {}
     )
     made = Rules(node, labels.get("topology.kubernetes.io/zone", ""), pods, list(COMMON))

@@ -201,7 +201,7 @@ def sent(tracer: Tracer, shot: Shot) -> Fate | None:
         owner = tracer.directory.owner(walk.destination)
         if owner.node in ("", name):
             break
-        packet = tracer._sent_on(packet, walk, name)
+        packet = tracer._sent_on(packet, walk, node, masquerade=False)
         name = owner.node
     return Fate(True, certain, near)
 
