@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check lint types unit property netns conformance cluster-tests bench wheel docs vm lock clean \
+.PHONY: help install demo test check lint format types unit property netns conformance cluster-tests bench wheel docs vm lock clean \
 	kernel-tools legacy witness
 
 help:  ## this list
@@ -64,9 +64,13 @@ test: $(READY) kernel-tools witness lint types  ## all there is: style, types, a
 
 check: lint types unit  ## what to run before a commit: style, types, quick tests
 
-lint: $(READY)  ## ruff, and whether the generated page is up to date
+lint: $(READY)  ## ruff, its formatter, and whether the generated page is up to date
 	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --diff --quiet; echo "not formatted: make format" >&2; false; }
 	@$(BIN)/python tools/document_settings.py --check || { echo "docs/settings.md is out of date: make docs" >&2; false; }
+
+format: $(READY)  ## lay out the code with ruff
+	@$(BIN)/ruff format --quiet
 
 types: $(READY)  ## mypy, strict
 	@$(BIN)/mypy

@@ -86,9 +86,7 @@ class Parts:
                     reason = f"{shown(name)}: there is no such profile; Felix takes one that denies everything"
                     yield key, Finding(("spec", "profiles", index), reason, severity="warning")
 
-    def cluster(
-        self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]
-    ) -> Cluster:
+    def cluster(self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
         def part(name: str) -> Iterator[Any]:
             return (converted for _, converted in self._pairs[name])
 

@@ -58,9 +58,7 @@ class Loading:
         self.found = Installed()
         self.printed_nodes: set[Source] = set()
 
-    def load(
-        self, paths: Sequence[Input], *, node: str | None, expanding: bool, stdin: TextIO | None
-    ) -> Cluster:
+    def load(self, paths: Sequence[Input], *, node: str | None, expanding: bool, stdin: TextIO | None) -> Cluster:
         """Read, judge, convert. Raises InputError with all problems when one is an error."""
         with no_garbage_collection():
             self.reading = read(paths, stdin=stdin)

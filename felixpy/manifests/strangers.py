@@ -151,7 +151,7 @@ def _special(version: str, kind: str, group: str) -> Complaint | None:
         return Complaint(f"Calico v3.32 does not read {kind} any more", hint)
     if version == "v1" and kind in OLD_CALICO:
         hint = 'let "calicoctl convert -f FILE" write it as projectcalico.org/v3'
-        return Complaint(f'apiVersion v1, kind {kind}: the API of calicoctl v1, which Felix does not read', hint)
+        return Complaint(f"apiVersion v1, kind {kind}: the API of calicoctl v1, which Felix does not read", hint)
     if group == "kustomize.config.k8s.io":
         hint = 'felixpy reads what it makes: "kubectl kustomize FOLDER | felixpy ... -"'
         return Complaint(f"a {kind} of kustomize is not applied, only the files beside it are read", hint, "warning")
