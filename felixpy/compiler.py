@@ -13,12 +13,17 @@ from felixpy.hosts import ALL_INTERFACES
 from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
 from felixpy.model import Cluster, DataPlane, Host
 from felixpy.nftables import NftRuleset
+from felixpy.nftables.refused import NFTABLES as NFTABLES_REFUSER
 from felixpy.plan import Planner
 from felixpy.plan.facts import RuleContext
+from felixpy.refusals import IPTABLES as IPTABLES_REFUSER
 from felixpy.refusals import refusals
 from felixpy.render import Renderer
 from felixpy.resolve import Resolution, Shared, resolve
 from felixpy.ruleset import Ruleset
+
+REFUSERS = {IPTABLES.name: IPTABLES_REFUSER, NFTABLES.name: NFTABLES_REFUSER}
+"""What the tools of each data plane refuse."""
 
 
 def compile(
@@ -85,7 +90,7 @@ class Compiler:
         ruleset = self._renderer(layout).render(plan)
         if layout is NFTABLES:
             ruleset = NftRuleset.of(ruleset)
-        refused = () if layout is NFTABLES else tuple(refusals(ruleset, self.cluster))
+        refused = tuple(refusals(ruleset, self.cluster, REFUSERS[layout.name]))
         return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host or Host())))
 
     def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:

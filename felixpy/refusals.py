@@ -1,14 +1,17 @@
 """What no kernel takes: rules and sets that Felix writes for input that Calico's API accepts, and that fail to load.
 
-Felix then retries for ever and the node stays unprogrammed. What is refused about rules the tables of matches and
-targets say (`felixpy.iptables`), what about sets `SET_CHECKS`; the reasons were tried with iptables 1.8.9 (both
-backends) and ipset 7.17.
+Felix then retries for ever and the node stays unprogrammed. A `Refuser` holds what one data plane refuses; that of
+nftables is `felixpy.nftables.refused`. What iptables refuses about rules is in the tables of
+matches and targets (`felixpy.iptables`), what ipset refuses in `SET_CHECKS`; tried with iptables 1.8.9 (both backends)
+and ipset 7.17.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -50,12 +53,28 @@ def _everything(ipset: IPSet) -> bool:
     return ipset.type == "hash:net" and "/0\n" in ipset.save()
 
 
+class Culprit(NamedTuple):
+    """An object, and the place in it, that something refused comes from."""
+
+    subject: str
+    source: Source
+    path: Path
+
+
 class SetCheck(NamedTuple):
-    """A class of sets that fail to load."""
+    """A class of sets that fail to load; `culprits` finds who is to blame where no field of a configuration is."""
 
     finds: Callable[[IPSet], bool]
     reason: Callable[[IPSet], str]
     fields: tuple[str, ...] = ()
+    culprits: Callable[[IPSet, Cluster], Iterable[Culprit]] = lambda ipset, cluster: ()
+
+
+class ChainCheck(NamedTuple):
+    """A class of chains that fail to load, as a whole or for a rule that is refused only there."""
+
+    finds: Callable[[Table, Chain], bool]
+    refusal: Refusal
 
 
 SET_CHECKS = (
@@ -67,11 +86,51 @@ SET_CHECKS = (
     SetCheck(_everything, lambda ipset: "a set of networks cannot hold a /0", ("externalNodesList",)),
 )
 
-LONG_NAME = Refusal("chain", "", lambda body, table: True, f"chain names have at most {MAX_CHAIN} characters")
+def always(body: Body, table: str) -> bool:
+    """For refusals that are not about a rule's words."""
+    return True
+
+
+LONG_NAME = ChainCheck(
+    lambda table, chain: len(chain.name.encode()) > MAX_CHAIN,
+    Refusal("chain", "", always, f"chain names have at most {MAX_CHAIN} characters"),
+)
 
 REFUSALS = (*matches.REFUSALS, *targets.REFUSALS)
 
-CONSEQUENCE = "Felix would retry for ever and leave the node unprogrammed"
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Refuser:
+    """What the tools of one data plane refuse, and how that is told."""
+
+    rules: Sequence[Refusal]
+    chains: Sequence[ChainCheck]
+    sets: Sequence[SetCheck]
+    fields: Mapping[str, tuple[str, ...]]
+    """The FelixConfiguration fields to blame, by the name of a refusal."""
+    culprits: Mapping[str, Callable[[Body, Cluster], Iterable[Culprit]]] = dataclass_field(default_factory=dict)
+    """The objects to blame for a rule before any of these fields, by the name of a refusal."""
+    verdict: str
+    consequence: str
+    shown_rule: Callable[[Table, Chain, str], str]
+    shown_set: Callable[[IPSet], str]
+
+
+def _shown_rule(table: Table, chain: Chain, body: str) -> str:
+    command = "ip6tables" if table.family == 6 else "iptables"
+    return f"{command} refuses in table {table.name}: -A {chain.name} {body}"
+
+
+IPTABLES = Refuser(
+    rules=REFUSALS,
+    chains=(LONG_NAME,),
+    sets=SET_CHECKS,
+    fields=FIELDS,
+    verdict="no kernel takes this",
+    consequence="Felix would retry for ever and leave the node unprogrammed",
+    shown_rule=_shown_rule,
+    shown_set=lambda ipset: f"ipset refuses: {ipset.create()}",
+)
 
 
 class _Blame(NamedTuple):
@@ -83,30 +142,32 @@ class _Blame(NamedTuple):
     reason: str
 
 
-def refusals(ruleset: Ruleset, cluster: Cluster) -> list[Problem]:
-    """Everything in a ruleset that its kernel would refuse, one problem for each object and reason."""
+def refusals(ruleset: Ruleset, cluster: Cluster, refuser: Refuser = IPTABLES) -> list[Problem]:
+    """Everything in a ruleset that would be refused, one problem for each object and reason."""
     blamed: dict[_Blame, str] = {}
     for table in ruleset.tables.values():
         for chain in table.all_chains():
-            for check, number, body in _refused_rules(table, chain):
-                fields = FIELDS.get(check.name, ())
-                blame = _blame(cluster, ruleset.node, fields, check.reason, chain.origin, number)
-                command = "ip6tables" if table.family == 6 else "iptables"
-                blamed.setdefault(blame, f"{command} refuses in table {table.name}: -A {chain.name} {body}")
+            for check, number, body in _refused_rules(table, chain, refuser):
+                find = refuser.culprits.get(check.name)
+                culprits = [*find(_read(body, table.family), cluster)] if find else []
+                blames = [_Blame(*culprit, check.reason) for culprit in culprits]
+                if not blames:
+                    names = refuser.fields.get(check.name, ())
+                    blames.append(_blame(cluster, ruleset.node, names, check.reason, chain.origin, number))
+                for blame in blames:
+                    blamed.setdefault(blame, refuser.shown_rule(table, chain, body))
     for ipset in ruleset.sets:
-        for row in SET_CHECKS:
+        for row in refuser.sets:
             if row.finds(ipset):
-                first = ipset.origin
-                origin = Origin(words=first.subject, source=first.source) if first else Origin(words="")
-                blame = _blame(cluster, ruleset.node, row.fields, row.reason(ipset), origin, -1)
-                blamed.setdefault(blame, f"ipset refuses: {ipset.create()}")
+                for blame in _set_blames(row, ipset, cluster, ruleset.node):
+                    blamed.setdefault(blame, refuser.shown_set(ipset))
     return [
         Problem(
             place=cluster.where(blame.source, blame.path) if blame.source.file else Place("-"),
             subject=blame.subject,
             path=blame.path,
-            reason=f"no kernel takes this: {blame.reason}",
-            hint=CONSEQUENCE,
+            reason=f"{refuser.verdict}: {blame.reason}",
+            hint=refuser.consequence,
             severity="warning",
             excerpt=example,
         )
@@ -114,24 +175,37 @@ def refusals(ruleset: Ruleset, cluster: Cluster) -> list[Problem]:
     ]
 
 
+def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str) -> Iterator[_Blame]:
+    """Who is to blame for a set: objects that the check finds, a configuration, or who asks for the set first."""
+    reason = row.reason(ipset)
+    found = [_Blame(*culprit, reason) for culprit in row.culprits(ipset, cluster)]
+    if found:
+        yield from found
+        return
+    first = ipset.origin
+    origin = Origin(words=first.subject, source=first.source) if first else Origin(words="")
+    yield _blame(cluster, node, row.fields, reason, origin, -1)
+
+
 _Refused = tuple[Refusal, int, str]
 _known: WeakKeyDictionary[Chain, dict[tuple[str, int], tuple[_Refused, ...]]] = WeakKeyDictionary()
 """What was found in a chain, by table and family: most chains are shared by several nodes."""
 
 
-def _refused_rules(table: Table, chain: Chain) -> tuple[_Refused, ...]:
+def _refused_rules(table: Table, chain: Chain, refuser: Refuser) -> tuple[_Refused, ...]:
     known = _known.setdefault(chain, {})
     key = (table.name, table.family)
     if key not in known:
-        known[key] = tuple(_find_refused(table, chain))
+        known[key] = tuple(_find_refused(table, chain, refuser))
     return known[key]
 
 
-def _find_refused(table: Table, chain: Chain) -> Iterator[_Refused]:
-    if len(chain.name.encode()) > MAX_CHAIN:
-        yield LONG_NAME, -1, ""
+def _find_refused(table: Table, chain: Chain, refuser: Refuser) -> Iterator[_Refused]:
+    for chain_check in refuser.chains:
+        if chain_check.finds(table, chain):
+            yield chain_check.refusal, -1, ""
     whole = "\n".join(chain.bodies)
-    for check in REFUSALS:
+    for check in refuser.rules:
         if check.trigger not in whole:
             continue
         for body, number in zip(chain.bodies, chain.numbers, strict=True):

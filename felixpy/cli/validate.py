@@ -15,6 +15,7 @@ def validate(given: Given) -> None:
     Examples:
       felixpy validate                     the manifests of this folder
       felixpy validate shop/ --strict      unknown fields are errors, too
+      felixpy validate --dataplane nftables   what would not work in Felix's nftables mode
       kubectl kustomize . | felixpy validate -
     """
     from felixpy.errors import InputError

@@ -85,6 +85,11 @@ def test_attempted(case: Case, record_property: Callable[[str, object], None]) -
         assert f"{line.removeprefix('line: ')}\n" in "".join(made.files().values())
 
 
+@pytest.mark.parametrize("case", cases(*AREAS), ids=str)
+def test_what_felix_could_not_program_is_told(case: Case) -> None:
+    assert bool(compiled(case).refused) is recorded(case, refused=True)
+
+
 def _name(line: str) -> str:
     """The set or map of an ``add`` line."""
     return line.split(" ")[4]

@@ -1,0 +1,111 @@
+"""What Felix cannot program in nftables mode: each class with the object that causes it, and what is fine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+import felixpy
+from felixpy.config import Setting
+from felixpy.model import Icmp, Rule
+from felixpy.nftables.refused import CHAINS, RULES, SETS
+from tests.clusters import ALLOW, cluster, host_endpoint, node, pod, policy, pool
+from tests.manifests import CALICO, loaded, manifest
+
+HOST = felixpy.Host(interfaces={"eth0": ("192.0.2.1/24",), "meta": ()})
+
+
+class Case(NamedTuple):
+    """Things of a cluster, the subject that is blamed, words of the reason and of the text that nft gets."""
+
+    things: tuple[object, ...]
+    subject: str
+    reason: str
+    text: str
+    settings: tuple[Setting, ...] = ()
+
+
+def icmp(protocol: str | int, code: int | None = None, **more: object) -> Rule:
+    return Rule(action="allow", protocol=protocol, icmp=Icmp(8, code), **more)  # type: ignore[arg-type]
+
+
+def logs() -> object:
+    return policy("p", inbound=(Rule(action="log"),))
+
+
+HEP = (host_endpoint("hep", "eth0"), policy("p", inbound=(ALLOW,), outbound=(Rule(action="deny"),)))
+CASES = {
+    "code": Case((pod("a", "10.0.0.1"), policy("p", inbound=(icmp("icmp", 0),))), "GlobalNetworkPolicy p",
+                 "an ICMP type with a code", "icmp type 8 code 0"),
+    "protocol": Case((pod("a", "10.0.0.1"), policy("p", inbound=(icmp("tcp"),))), "GlobalNetworkPolicy p",
+                     "an ICMP type together with another protocol", "meta l4proto tcp icmp type 8"),
+    "log": Case((pod("a", "10.0.0.1"), logs()), "", "a log prefix with", 'log prefix "a$b: "',
+                (Setting("LogPrefix", "a$b"),)),
+    "long log": Case((pod("a", "10.0.0.1"), logs()), "", "a log prefix with", "x" * 126,
+                     (Setting("LogPrefix", "x" * 126),)),
+    "addresses": Case((host_endpoint("hep", "eth0", "192.0.2.1", "192.0.2.2", dscp=10),),
+                      "HostEndpoint hep", "several addresses in one rule", "ip saddr 192.0.2.1,192.0.2.2"),
+    "interface": Case((host_endpoint("hep", "meta"), policy("p")), "HostEndpoint hep", "an interface name",
+                      "oifname meta"),
+    "nat interface": Case((pool("10.0.0.0/16", nat_outgoing=True),), "IP pools with natOutgoing",
+                          "the wildcard is *, not +", "oifname eth+",
+                          (Setting("IptablesNATOutgoingInterfaceFilter", "eth+"),)),
+    "address": Case((pool("fd00::/64", nat_outgoing=True),), "IP pools with natOutgoing",
+                    "an address of the other IP family", "snat to 192.0.2.1",
+                    (Setting("NATOutgoingAddress", "192.0.2.1"),)),
+    "rate": Case((pod("a", "10.0.0.1"), logs()), "", "a rate must be above zero", "limit rate 0/minute",
+                 (Setting("LogActionRateLimit", "0/minute"),)),
+    "panic": Case((pod("a", "10.0.0.1"), policy("x" * 245)), f"GlobalNetworkPolicy {'x' * 245}",
+                  "Felix panics on chain names", "xxx"),
+    "long name": Case((pod("a", "10.0.0.1"), policy("x" * 237)), f"GlobalNetworkPolicy {'x' * 237}",
+                      "chain names have at most 255 bytes", "xxx"),
+    "reject": Case(HEP, "packets to rewritten addresses to HostEndpoint hep",
+                   "reject in a chain of the postrouting hook", "mangle-cali-th-eth0",
+                   (Setting("NftablesFilterDenyAction", "Reject"),)),
+    "pools": Case((pool("10.0.0.0/8"), pool("10.1.0.0/16")), "IPPool 10.1.0.0-16",
+                  "overlapping members of an interval set: 10.0.0.0/8 covers 10.1.0.0/16",
+                  "cali40network-ip-pools { 10.0.0.0/8, 10.1.0.0/16 }"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_each_class_is_blamed_on_its_cause(case: Case) -> None:
+    made = cluster(node(), *case.things)
+    found = felixpy.compile(made, host=HOST, settings=case.settings, dataplane="nftables").refused
+    (problem,) = [one for one in found if case.reason in one.reason and one.subject.startswith(case.subject)]
+    assert case.text in problem.excerpt
+    assert problem.reason.startswith("cannot be programmed in nftables mode: ")
+    assert "every packet passes" in problem.hint
+
+
+def test_every_class_has_a_case() -> None:
+    reasons = [check.reason for check in (*RULES, *(check.refusal for check in CHAINS)) if check.name != "ports"]
+    told = {case.reason for case in CASES.values()}
+    assert [reason for reason in reasons if not any(words in reason for words in told)] == []
+    assert len(SETS) == 1
+
+
+FINE = {
+    "type": (policy("p", inbound=(icmp("icmp"),)),),
+    "numbers": (policy("p", inbound=(icmp(1, ip_version=4),)),),
+    "two protocols": (policy("p", inbound=(icmp("icmp", not_protocol="udp"),)),),
+    "name": (policy("x" * 236),),
+    "neighbouring pools": (pool("10.0.0.0/16"), pool("10.1.0.0/16")),
+    "wildcard": (pool("10.0.0.0/16", nat_outgoing=True),),
+}
+
+
+@pytest.mark.parametrize("things", FINE.values(), ids=FINE)
+def test_what_nft_takes_is_not_refused(things: tuple[object, ...]) -> None:
+    made = cluster(node(), pod("a", "10.0.0.1"), *things)
+    settings = (Setting("IptablesNATOutgoingInterfaceFilter", "eth*"),)
+    assert felixpy.compile(made, host=HOST, settings=settings, dataplane="nftables").refused == ()
+
+
+def test_pools_have_their_place() -> None:
+    nets = {"a": "10.0.0.0/8", "b": "10.1.0.0/16"}
+    pools = [manifest(CALICO, "IPPool", name, {"cidr": net}) for name, net in nets.items()]
+    made = loaded(manifest("v1", "Node", "node1"), *pools)
+    (problem,) = felixpy.compile(made, dataplane="nftables").refused
+    assert (problem.subject, problem.path) == ("IPPool b", ("spec", "cidr"))
