@@ -7,7 +7,7 @@ Members come from the endpoints, network sets and slices of the whole cluster, w
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -152,10 +152,10 @@ def shown(net: str) -> str:
 
 @dataclass(eq=False)
 class Membership:
-    """Who is in which set, for one cluster. `labelled` are the endpoints and network sets that Felix sees at all."""
+    """Who is in which set, for one cluster. `labelled` has the endpoints and network sets that Felix sees by number."""
 
     cluster: Cluster
-    labelled: Sequence[Labelled]
+    labelled: Mapping[int, Labelled]
     suppress_overlaps: bool
     init_ports: bool = True
     """Whether named ports of init containers count."""
@@ -164,18 +164,19 @@ class Membership:
 
     @cached_property
     def index(self) -> LabelIndex:
-        """The labelled things by label; numbers are positions in `labelled`."""
+        """The labelled things by label."""
         labels = {name: profile.labels for name, profile in self.cluster.profiles.items()}
-        return LabelIndex([(thing.labels, thing.profiles) for thing in self.labelled], labels)
+        things = {number: (thing.labels, thing.profiles) for number, thing in self.labelled.items()}
+        return LabelIndex(things, labels)
 
     @cached_property
-    def _addresses(self) -> dict[int, list[tuple[str, ...]]]:
-        """Addresses or nets of every labelled thing, by family."""
-        by_family: dict[int, list[tuple[str, ...]]] = {4: [], 6: []}
-        for thing in self.labelled:
+    def _addresses(self) -> dict[int, dict[int, tuple[str, ...]]]:
+        """Addresses or nets of every labelled thing, by family and number."""
+        by_family: dict[int, dict[int, tuple[str, ...]]] = {4: {}, 6: {}}
+        for number, thing in self.labelled.items():
             nets = thing.nets if isinstance(thing, NetworkSet) else thing.addresses
-            by_family[4].append(tuple(net for net in nets if ":" not in net))
-            by_family[6].append(tuple(net for net in nets if ":" in net))
+            by_family[4][number] = tuple(net for net in nets if ":" not in net)
+            by_family[6][number] = tuple(net for net in nets if ":" in net)
         return by_family
 
     def members(self, spec: SetSpec, family: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ indexed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
 from felixpy.model import Labels
@@ -15,27 +15,72 @@ from felixpy.selector import COMPARE, TRUE_WHEN_ABSENT, And, Everything, Node, N
 
 NOTHING: frozenset[int] = frozenset()
 
+Thing = tuple[Labels, tuple[str, ...]]
+"""A thing's own labels, and the profiles that it inherits from."""
+
 
 class LabelIndex:
-    """Things are numbered in the order given; each has its own labels and inherits those of its profiles.
+    """Things by number; each has its own labels and inherits those of its profiles.
 
-    Own labels win over inherited ones, earlier profiles over later ones.
+    Own labels win over inherited ones, earlier profiles over later ones. Things can be put and dropped one by one.
     """
 
-    def __init__(self, things: Sequence[tuple[Labels, tuple[str, ...]]], profiles: Mapping[str, Labels]) -> None:
-        self.everything: frozenset[int] = frozenset(range(len(things)))
-        self._things = things
-        self._groups: dict[tuple[str, ...], list[int]] = {}
-        for number, (_, named) in enumerate(things):
-            self._groups.setdefault(named, []).append(number)
+    def __init__(self, things: Mapping[int, Thing], profiles: Mapping[str, Labels]) -> None:
+        self._things = dict(things)
+        self.everything: set[int] = set(self._things)
+        self._profiles = profiles
+        self._groups: dict[tuple[str, ...], set[int]] = {}
+        for number, (_, named) in self._things.items():
+            self._groups.setdefault(named, set()).add(number)
         self._inherited = {named: _merged(named, profiles) for named in self._groups}
         self._by_key: dict[str, dict[str, set[int]]] = {}
-        self._having: dict[str, AbstractSet[int]] = {}
+        self._having: dict[str, set[int]] = {}
 
     def labels(self, number: int) -> dict[str, str]:
         """All labels of one thing, inherited ones included."""
         own, named = self._things[number]
         return {**self._inherited[named], **own}
+
+    def put(self, number: int, thing: Thing) -> None:
+        """Add a thing under a number, in the place of whatever had it before."""
+        self.drop(number)
+        own, named = thing
+        self._things[number] = thing
+        self.everything.add(number)
+        self._groups.setdefault(named, set()).add(number)
+        if named not in self._inherited:
+            self._inherited[named] = _merged(named, self._profiles)
+        inherited = self._inherited[named]
+        for key, values in self._by_key.items():
+            value = own.get(key, inherited.get(key))
+            if value is not None:
+                values.setdefault(value, set()).add(number)
+                if key in self._having:
+                    self._having[key].add(number)
+
+    def drop(self, number: int) -> None:
+        """Forget the thing with a number, if there is one."""
+        if number not in self._things:
+            return
+        labels = self.labels(number)
+        for key, values in self._by_key.items():
+            if key in labels:
+                values[labels[key]].discard(number)
+                if key in self._having:
+                    self._having[key].discard(number)
+        _, named = self._things.pop(number)
+        self.everything.discard(number)
+        self._groups[named].discard(number)
+        if not self._groups[named]:
+            del self._groups[named], self._inherited[named]
+
+    def heirs(self, profile: str) -> list[int]:
+        """The things that inherit from a profile."""
+        return [number for named, members in self._groups.items() if profile in named for number in members]
+
+    def inherit(self, profiles: Mapping[str, Labels]) -> None:
+        """Take other profiles; things that inherit other labels from them now have to be put again."""
+        self._profiles = profiles
 
     def select(self, node: Node, candidates: AbstractSet[int] | None = None) -> AbstractSet[int]:
         """The candidates (everything if None) that the selector matches. The result must not be changed."""
@@ -69,10 +114,10 @@ class LabelIndex:
                         values.setdefault(value, set()).add(number)
         return values
 
-    def _with(self, key: str) -> AbstractSet[int]:
+    def _with(self, key: str) -> set[int]:
         having = self._having.get(key)
         if having is None:
-            having = self._having[key] = NOTHING.union(*self._values(key).values())
+            having = self._having[key] = set().union(*self._values(key).values())
         return having
 
     def _test(self, test: Test, candidates: AbstractSet[int]) -> AbstractSet[int]:

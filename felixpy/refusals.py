@@ -45,12 +45,15 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 _COMMENTS = re.compile(r'^(?:-m comment --comment "[^"]*" ?)+')
 
 
+EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
+
+
 def _too_many(ipset: IPSet) -> bool:
     return len(ipset.members) > ipset.max_size
 
 
 def _everything(ipset: IPSet) -> bool:
-    return ipset.type == "hash:net" and "/0\n" in ipset.save()
+    return ipset.type == "hash:net" and EVERYTHING[ipset.family] in ipset.members
 
 
 class Culprit(NamedTuple):

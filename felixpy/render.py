@@ -24,7 +24,6 @@ NUMBER_SIGN = "#"
 
 RETURN = "--jump RETURN"
 _COMMENTS = re.compile(r'(?:-m comment --comment "[^"]*" ?)*')
-_TARGET = re.compile(r'--(?:jump|goto) (cali-[^\s"]+)$')
 _FIRST_COMMENT = re.compile(r"\{#\s*(.*?)\s*#\}", re.DOTALL)
 
 
@@ -125,7 +124,7 @@ class Renderer:
         open_chains: list[Chain] = [*inserted.values(), *appended.values()]
         names = [*table.needed, *(chain for targets in table.maps.values() for chain in targets.values())]
         while names or open_chains:
-            names.extend(target for chain in open_chains for target in _targets(chain))
+            names.extend(target for chain in open_chains for target in chain.targets)
             open_chains.clear()
             while names:
                 name = names.pop()
@@ -146,13 +145,6 @@ class Renderer:
                 plan.name, tuple(bodies), identities, tuple(numbers), plan.origin, plan.template
             )
         return drawn
-
-
-def _targets(chain: Chain) -> Iterator[str]:
-    for body in chain.bodies:
-        found = _TARGET.search(body)
-        if found:
-            yield found[1]
 
 
 def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:

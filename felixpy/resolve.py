@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,6 +44,10 @@ class ActivePolicy:
     inbound: tuple[ActiveRule, ...]
     outbound: tuple[ActiveRule, ...]
 
+    def sets(self) -> Iterator[SetSpec]:
+        """The sets that its rules need; one can come twice."""
+        return (spec for rule in (*self.inbound, *self.outbound) for spec in rule.all_sets())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActiveProfile:
@@ -53,6 +57,10 @@ class ActiveProfile:
     inbound: tuple[ActiveRule, ...]
     outbound: tuple[ActiveRule, ...]
     profile: Profile | None
+
+    def sets(self) -> Iterator[SetSpec]:
+        """The sets that its rules need; one can come twice."""
+        return (spec for rule in (*self.inbound, *self.outbound) for spec in rule.all_sets())
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ class Shared:
             *self.cluster.host_endpoints,
             *self.cluster.network_sets,
         )
-        return Membership(self.cluster, labelled, self.suppress_overlaps, self.dialect.init_ports)
+        return Membership(self.cluster, dict(enumerate(labelled)), self.suppress_overlaps, self.dialect.init_ports)
 
     @cached_property
     def local(self) -> Mapping[str, tuple[int, ...]]:
@@ -214,8 +222,8 @@ def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution
     """Find what is active on `node`. Raises UsageError for a node that nothing in the cluster names."""
     cluster = shared.cluster
     numbers = shared.local.get(node, ())
-    names = cluster.node_names()
-    if names and node not in names:
+    # Naming all nodes means going over all pods, so it is left to those cases that need it.
+    if not numbers and node not in cluster.nodes and (names := cluster.node_names()) and node not in names:
         raise UsageError(f"there is no node {node!r} in the input; known are {', '.join(names)}")
     labelled = shared.membership.labelled
     applied = _apply(shared, numbers)

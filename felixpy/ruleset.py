@@ -52,6 +52,7 @@ class Origin:
 FELIX_OWN = Origin(words="Felix's own chain")
 """Chains that stand for no object; their template says what they are for."""
 
+_TARGET = re.compile(r'--(?:jump|goto) (cali-[^\s"]+)$')
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -120,6 +121,11 @@ class Chain:
     def _rejects(self) -> bool:
         """Of everything that Felix writes, only REJECT is printed differently in the two families."""
         return any(body.endswith("REJECT") for body in self.bodies)
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Felix's chains that rules of this one lead to."""
+        return tuple(found[1] for body in self.bodies if (found := _TARGET.search(body)))
 
     @cached_property
     def _texts(self) -> dict[int, str]:

@@ -34,7 +34,7 @@ LAYERS = [
     {"plan", "annotate", "export", "refusals"},
     {"render", "decode", "nftables"},
     {"compiler"},
-    {"fleet", "machine", "kernel", "walk"},
+    {"live", "fleet", "machine", "kernel", "walk"},
     {"dataplane", "trace", "readback"},
     {"flows", "verify", "explain", "lab", "counters"},
     {"difference"},

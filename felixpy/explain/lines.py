@@ -33,7 +33,7 @@ class Population:
     @cached_property
     def _index(self) -> LabelIndex:
         labels = {name: profile.labels for name, profile in self.cluster.profiles.items()}
-        return LabelIndex([(thing.labels, thing.profiles) for thing in self.things], labels)
+        return LabelIndex({n: (thing.labels, thing.profiles) for n, thing in enumerate(self.things)}, labels)
 
     def select(self, selector: str, *, sets: bool = True) -> tuple[Thing, ...]:
         """Whom a selector means; network sets only where rules ask."""

@@ -28,7 +28,7 @@ from felixpy.plan.endpoints import (
 from felixpy.plan.facts import RuleContext, node_facts
 from felixpy.plan.policies import PolicyChains
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
-from felixpy.resolve import LocalHost, Resolution
+from felixpy.resolve import LocalHost, LocalWorkload, Resolution
 from felixpy.ruleset import FELIX_OWN, TABLES, Origin
 
 __all__ = ["ChainPlan", "Plan", "Planner", "PolicyChains", "TablePlan"]
@@ -71,7 +71,7 @@ class Planner:
             "mangle": [c for local in resolution.hosts for c in endpoints.host_mangle(local)],
             "nat": [],
             "filter": [
-                *(chain for local in resolution.workloads for chain in endpoints.workload(local)),
+                *(chain for local in resolution.workloads for chain in self.workload(endpoints, local)),
                 *(chain for local in resolution.hosts for chain in endpoints.host_filter(local)),
             ],
         }
@@ -81,6 +81,10 @@ class Planner:
         if self.context.layout.filters_arp:
             tables += (arp_table(resolution, self.context.chain),)
         return Plan(node=resolution.node.name, dialect=dialect.name, tables=tables, sets=resolution.sets)
+
+    def workload(self, endpoints: EndpointChains, local: LocalWorkload) -> tuple[ChainPlan, ChainPlan]:
+        """The two chains of a pod."""
+        return endpoints.workload(local)
 
     def _family(
         self,

@@ -102,6 +102,11 @@ class PolicyChains:
             self._known[key] = self._draw(self._profile_subject(profile, direction), rules, direction, family)
         return self._known[key]
 
+    def forget(self, gone: ActivePolicy | ActiveProfile) -> None:
+        """Drop the chains of a policy or profile that is no more."""
+        for key in [key for key in self._known if key[0] is gone]:
+            del self._known[key]
+
     def _policy_subject(self, active: ActivePolicy, direction: str) -> _Subject:
         policy, dialect = active.policy, self.context.dialect
         key = policy.key

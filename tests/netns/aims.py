@@ -110,7 +110,7 @@ class Map:
     @cached_property
     def _index(self) -> LabelIndex:
         inherited = {name: profile.labels for name, profile in self.cluster.profiles.items()}
-        return LabelIndex([(thing.labels, thing.profiles) for thing in self._labelled], inherited)
+        return LabelIndex({n: (each.labels, each.profiles) for n, each in enumerate(self._labelled)}, inherited)
 
     def _meant(self, selectors: Iterable[str]) -> Iterator[End]:
         for selector in selectors:

@@ -36,7 +36,7 @@ def test_an_index_selects_what_matches(
     nodes: tuple[Node, ...],
     candidates: set[int],
 ) -> None:
-    index = LabelIndex(things, profiles)
+    index = LabelIndex(dict(enumerate(things)), profiles)
     effective = [everything(own, named, profiles) for own, named in things]
     assert [index.labels(number) for number in range(len(things))] == effective
     local = candidates & set(range(len(things)))

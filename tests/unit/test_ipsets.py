@@ -99,7 +99,7 @@ LABELLED: tuple[Labelled, ...] = (WEB, API, HOST, ROUTER, NETS, GLOBAL)
 
 
 def membership(*, suppress: bool = False) -> Membership:
-    return Membership(cluster(*LABELLED, *SLICES, *PROFILES), LABELLED, suppress)
+    return Membership(cluster(*LABELLED, *SLICES, *PROFILES), dict(enumerate(LABELLED)), suppress)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ THINGS = [
 
 @pytest.fixture(scope="module")
 def index() -> LabelIndex:
-    return LabelIndex(THINGS, PROFILES)
+    return LabelIndex(dict(enumerate(THINGS)), PROFILES)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,6 @@ def test_a_selection_leaves_the_index_as_it_was(index: LabelIndex) -> None:
 
 
 def test_an_index_of_nothing_selects_nothing() -> None:
-    empty = LabelIndex([], {})
+    empty = LabelIndex({}, {})
     assert empty.select(parse("")) == set()
     assert empty.select(parse("a != 'b'")) == set()

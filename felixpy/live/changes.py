@@ -1,0 +1,95 @@
+"""What lies between two rulesets of one node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from felixpy.ipsets import IPSet
+from felixpy.ruleset import Chain, Ruleset, Table
+
+
+class ChainChange(NamedTuple):
+    """A chain, or Felix's part of a kernel chain, before and after; None where there was or is none."""
+
+    family: int
+    table: str
+    name: str
+    before: Chain | None
+    after: Chain | None
+
+
+class SetChange(NamedTuple):
+    """A set before and after; None for one that is new or gone. Its members are compared when somebody asks."""
+
+    name: str
+    before: IPSet | None
+    after: IPSet | None
+
+    @property
+    def added(self) -> list[str]:
+        """Members that came, sorted."""
+        return sorted(_members(self.after) - _members(self.before))
+
+    @property
+    def removed(self) -> list[str]:
+        """Members that went, sorted."""
+        return sorted(_members(self.before) - _members(self.after))
+
+
+def _members(ipset: IPSet | None) -> set[str]:
+    return set(ipset.members) if ipset else set()
+
+
+class RulesetChange(NamedTuple):
+    """Everything that differs; false if nothing does."""
+
+    chains: tuple[ChainChange, ...] = ()
+    sets: tuple[SetChange, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.chains or self.sets)
+
+
+def difference(before: Ruleset, after: Ruleset) -> RulesetChange:
+    """What lies between two rulesets. Chains that are one value are not looked into."""
+    return RulesetChange(tuple(_chains(before, after)), tuple(_sets(before, after)))
+
+
+def _chains(before: Ruleset, after: Ruleset) -> Iterator[ChainChange]:
+    if before.tables is after.tables:
+        return
+    for family, name in sorted(before.tables.keys() | after.tables.keys()):
+        old = _by_name(before.tables.get((family, name)))
+        new = _by_name(after.tables.get((family, name)))
+        for key in sorted(old.keys() | new.keys()):
+            first, second = old.get(key), new.get(key)
+            if first is second:
+                continue
+            if first is None or second is None or first.hashes != second.hashes:
+                yield ChainChange(family, name, key[0], first, second)
+
+
+def _by_name(table: Table | None) -> dict[tuple[str, str], Chain]:
+    """Chains by name; those of kernel chains by the part that Felix has there, too."""
+    if table is None:
+        return {}
+    found = {(chain.name, ""): chain for chain in table.chains}
+    for part, chains in (("first", table.inserted), ("last", table.appended)):
+        found.update({(name, part): chain for name, chain in chains.items()})
+    return found
+
+
+def _sets(before: Ruleset, after: Ruleset) -> Iterator[SetChange]:
+    old = {each.name: each for each in before.sets}
+    new = {each.name: each for each in after.sets}
+    for name in sorted(old.keys() | new.keys()):
+        first, second = old.get(name), new.get(name)
+        if first is second:
+            continue
+        if first is None or second is None or _content(first) != _content(second):
+            yield SetChange(name, first, second)
+
+
+def _content(ipset: IPSet) -> tuple[object, ...]:
+    return ipset.type, ipset.max_size, ipset.members

@@ -1,0 +1,183 @@
+"""Who is in which set, adjusted whenever an endpoint or a network set changes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from felixpy.ipsets import ANY_PROTOCOL, IPSet, Labelled, Membership, SetOrigin, SetSpec, shown, uncovered
+from felixpy.labels import Thing
+from felixpy.model import Cluster, Labels, NetworkSet
+from felixpy.selector import And, Node, Test, matches, parse
+
+FAMILIES = (4, 6)
+Pair = tuple[str, str]
+"""A label and its value."""
+
+
+def demanded(node: Node) -> Pair | None:
+    """A label and the value that everything selected must have; None if the selector demands none.
+
+    >>> demanded(parse("has(x) && app == 'web'")), demanded(parse("app in {'web', 'db'}"))
+    (('app', 'web'), None)
+    """
+    for part in node.operands if isinstance(node, And) else (node,):
+        if isinstance(part, Test) and part.operator == "==":
+            return part.label, str(part.operand)
+    return None
+
+
+@dataclass(eq=False)
+class _Content:
+    """One set: which things are in it, and how many of them bring each member."""
+
+    spec: SetSpec
+    node: Node
+    chosen: set[int]
+    counts: dict[int, Counter[str]]
+    ordered: dict[int, list[str]]
+    """The members of each family, sorted."""
+    listed: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """The same as they were asked for, as far as nothing has changed since."""
+
+
+class LiveMembership(Membership):
+    """A membership whose things can be replaced. Numbers are given out anew when things go."""
+
+    def __init__(
+        self, cluster: Cluster, labelled: Mapping[int, Labelled], suppress_overlaps: bool, init_ports: bool
+    ) -> None:
+        self.things = dict(labelled)
+        super().__init__(cluster, self.things, suppress_overlaps, init_ports)
+        self._contents: dict[str, _Content] = {}
+        self._by_pair: dict[Pair | None, dict[str, _Content]] = {}
+
+    def put(self, number: int, thing: Labelled | None) -> None:
+        """Replace the thing with a number, or take it away."""
+        before = self.index.labels(number) if number in self.things else {}
+        affected = {content.spec.id: content for content in self._candidates(before)}
+        self._leave(number, affected.values())
+        if thing is None:
+            self.things.pop(number, None)
+            self.index.drop(number)
+            return
+        self.things[number] = thing
+        self.index.put(number, _labels(thing))
+        labels = self.index.labels(number)
+        for content in self._candidates(labels):
+            if matches(content.node, labels):
+                self._enter(number, content)
+
+    def inherit(self, profile: str) -> list[int]:
+        """Take the labels that a profile of the cluster has now; returns the things that inherit them."""
+        heirs = self.index.heirs(profile)
+        things = {number: self.things[number] for number in heirs}
+        for number in heirs:
+            self.put(number, None)
+        self.index.inherit(_profile_labels(self.cluster))
+        for number, thing in things.items():
+            self.put(number, thing)
+        return heirs
+
+    def forget_services(self) -> None:
+        """The cluster has other slices now."""
+        self.__dict__.pop("_slices", None)
+        self._known = {key: members for key, members in self._known.items() if not key[0].startswith("svc")}
+        self._built = {key: made for key, made in self._built.items() if not key[0].startswith("svc")}
+
+    def keep(self, used: Collection[str]) -> None:
+        """Forget the sets that no rule asks for any more, by their ids."""
+        self._built = {key: made for key, made in self._built.items() if key[0] in used}
+        self._known = {key: members for key, members in self._known.items() if key[0] in used}
+        for identity in self._contents.keys() - used:
+            content = self._contents.pop(identity)
+            del self._by_pair[demanded(content.node)][identity]
+
+    # --- what a compile asks for
+
+    def members(self, spec: SetSpec, family: int) -> tuple[str, ...]:
+        """Sorted members of one family, as the kernel prints them."""
+        if spec.service:
+            return super().members(spec, family)
+        content = self._contents.get(spec.id) or self._fill(spec)
+        listed = content.listed.get(family)
+        if listed is None:
+            listed = content.listed[family] = tuple(self._sorted(content, family))
+        return listed
+
+    def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:
+        """The set as the kernel gets it; the same value as before if nothing about it has changed."""
+        key = (spec.id, family, max_size, origin)
+        known = self._built.get(key)
+        if known is not None and known.members is not self.members(spec, family):
+            del self._built[key]
+        return super().build(spec, family, max_size, origin)
+
+    def _sorted(self, content: _Content, family: int) -> list[str]:
+        members = content.ordered[family]
+        if self.suppress_overlaps and not content.spec.port and any("/" in net for net in members):
+            return sorted(uncovered(members, family))
+        return members
+
+    def _fill(self, spec: SetSpec) -> _Content:
+        node = parse(spec.selector)
+        counts, ordered = {family: Counter[str]() for family in FAMILIES}, {family: list[str]() for family in FAMILIES}
+        content = self._contents[spec.id] = _Content(spec, node, set(), counts, ordered)
+        self._by_pair.setdefault(demanded(node), {})[spec.id] = content
+        content.chosen.update(self.index.select(node))
+        for number in content.chosen:
+            for family, member in self._brought(spec, self.things[number]):
+                counts[family][member] += 1
+        for family in FAMILIES:
+            ordered[family] = sorted(counts[family])
+        return content
+
+    # --- adjusting
+
+    def _candidates(self, labels: Labels) -> Iterator[_Content]:
+        """The sets that a thing with these labels may be in."""
+        for pair in (None, *labels.items()):
+            yield from self._by_pair.get(pair, {}).values()
+
+    def _enter(self, number: int, content: _Content) -> None:
+        content.chosen.add(number)
+        for family, member in self._brought(content.spec, self.things[number]):
+            counts = content.counts[family]
+            counts[member] += 1
+            if counts[member] == 1:
+                insort(content.ordered[family], member)
+                content.listed.pop(family, None)
+
+    def _leave(self, number: int, contents: Iterable[_Content]) -> None:
+        for content in contents:
+            if number not in content.chosen:
+                continue
+            content.chosen.discard(number)
+            for family, member in self._brought(content.spec, self.things[number]):
+                counts = content.counts[family]
+                counts[member] -= 1
+                if not counts[member]:
+                    del counts[member]
+                    del content.ordered[family][bisect_left(content.ordered[family], member)]
+                    content.listed.pop(family, None)
+
+    def _brought(self, spec: SetSpec, thing: Labelled) -> Iterator[tuple[int, str]]:
+        """The members that a thing brings into a set, with their families; one can come twice."""
+        nets = thing.nets if isinstance(thing, NetworkSet) else thing.addresses
+        if not spec.port:
+            yield from ((6 if ":" in net else 4, shown(net)) for net in nets)
+        elif not isinstance(thing, NetworkSet):
+            for port in thing.ports:
+                counts = self.init_ports or not port.init
+                if counts and port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol):
+                    yield from ((6 if ":" in net else 4, f"{net},{port.protocol}:{port.port}") for net in nets)
+
+
+def _labels(thing: Labelled) -> Thing:
+    return thing.labels, thing.profiles
+
+
+def _profile_labels(cluster: Cluster) -> dict[str, Labels]:
+    return {name: profile.labels for name, profile in cluster.profiles.items()}

@@ -1,0 +1,44 @@
+"""Planning a node again and again: the chains of endpoints that have not changed are taken as they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from felixpy.dialects import Dialect
+from felixpy.plan import ChainPlan, Plan, Planner
+from felixpy.plan.endpoints import EndpointChains
+from felixpy.plan.facts import RuleContext
+from felixpy.resolve import LocalWorkload, Resolution
+
+
+class _Remembered(NamedTuple):
+    """An endpoint, its chains, and the chains of policy groups that these jump to."""
+
+    local: LocalWorkload
+    chains: tuple[ChainPlan, ChainPlan]
+    groups: dict[str, ChainPlan]
+
+
+class LivePlanner(Planner):
+    """A planner that keeps the chains of a node's pods, as a renderer keeps what it drew for one and the same plan."""
+
+    def __init__(self, context: RuleContext) -> None:
+        super().__init__(context)
+        self._before: dict[str, _Remembered] = {}
+        self._now: dict[str, _Remembered] = {}
+
+    def plan(self, resolution: Resolution, dialect: Dialect) -> Plan:
+        """All chains of a node; those of pods that are gone are forgotten."""
+        self._before, self._now = self._now, {}
+        return super().plan(resolution, dialect)
+
+    def workload(self, endpoints: EndpointChains, local: LocalWorkload) -> tuple[ChainPlan, ChainPlan]:
+        interface = local.workload.interface
+        known = self._before.get(interface)
+        if known is None or known.local != local:
+            groups: dict[str, ChainPlan] = {}
+            own = EndpointChains(endpoints.context, endpoints.policies, groups)
+            known = _Remembered(local, own.workload(local), groups)
+        self._now[interface] = known
+        endpoints.groups.update(known.groups)
+        return known.chains

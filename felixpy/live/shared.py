@@ -1,0 +1,184 @@
+"""What all nodes have in common, adjusted whenever an object of the cluster changes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from typing import NamedTuple
+
+from felixpy.dialects import Dialect
+from felixpy.ipsets import Labelled
+from felixpy.live.members import LiveMembership
+from felixpy.model import Cluster, HostEndpoint, Policy, PolicyKey, Profile, Workload
+from felixpy.resolve import ActivePolicy, ActiveProfile, Shared
+from felixpy.selector import parse
+
+Identity = tuple[int, str, str]
+"""Kind, namespace and name of a thing; things of one kind are in the order of a cluster if sorted by it."""
+
+
+def identity(thing: Labelled) -> Identity:
+    """What a thing is called, whatever else about it changes."""
+    if isinstance(thing, Workload):
+        return 1, thing.namespace, thing.name
+    if isinstance(thing, HostEndpoint):
+        return 2, "", thing.name
+    return 3, thing.namespace, thing.name
+
+
+MOST_TOUCHED = 10_000
+
+
+class _Picked(NamedTuple):
+    """The endpoints that a policy selects among some local ones, after so many were touched."""
+
+    policy: Policy
+    local: frozenset[int]
+    chosen: AbstractSet[int]
+    until: int
+
+
+class LiveShared(Shared):
+    """`Shared` of a cluster that changes. Numbers of things stay as long as the things do."""
+
+    def __init__(self, cluster: Cluster, dialect: Dialect, spoofing: bool, suppress_overlaps: bool) -> None:
+        super().__init__(cluster, dialect, spoofing, suppress_overlaps)
+        self._numbers: dict[Identity, int] = {}
+        self._next = 0
+        self._local_names: dict[str, list[Identity]] = {}
+        self._picked: dict[PolicyKey, _Picked] = {}
+        self._touched: list[int] = []
+        """Endpoints that have come, changed or gone, one after the other, since `_picked` was last emptied."""
+        self.dropped: list[ActivePolicy | ActiveProfile] = []
+        """Policies and profiles that were forgotten, for those who keep something about them."""
+        for thing in self._visible(cluster):
+            self._number(thing)
+            self._note_local(thing)
+
+    def _visible(self, cluster: Cluster) -> Iterator[Labelled]:
+        yield from (pod for pod in cluster.workloads if self._counts(pod))
+        yield from cluster.host_endpoints
+        yield from cluster.network_sets
+
+    def _counts(self, thing: Labelled) -> bool:
+        """Felix refuses pods that may send from other addresses unless WorkloadSourceSpoofing is Any."""
+        return self.spoofing or not isinstance(thing, Workload) or not thing.spoofable
+
+    @cached_property
+    def membership(self) -> LiveMembership:
+        things = {self._numbers[identity(thing)]: thing for thing in self._visible(self.cluster)}
+        return LiveMembership(self.cluster, things, self.suppress_overlaps, self.dialect.init_ports)
+
+    @property
+    def local(self) -> Mapping[str, tuple[int, ...]]:
+        """Numbers of the workloads and host endpoints of each node, in the order of the cluster."""
+        return _Local(self._local_names, self._numbers)
+
+    # --- changes
+
+    def take(self, cluster: Cluster) -> None:
+        """The cluster is another value now; what changed in it is told one by one."""
+        self.cluster = self.membership.cluster = cluster
+
+    def replace(self, old: Labelled | None, new: Labelled | None) -> None:
+        """A thing has changed, come (`old` is None) or gone (`new` is None)."""
+        old = old if old is not None and self._counts(old) else None
+        new = new if new is not None and self._counts(new) else None
+        numbers = [self._number(thing) for thing in (old, new) if thing is not None and _node(thing)]
+        if old is not None and (new is None or new.__class__ is not old.__class__ or _node(new) != _node(old)):
+            self._forget_local(old)
+        if new is not None:
+            self.membership.put(self._number(new), new)
+            if old is None or _node(new) != _node(old):
+                self._note_local(new)
+        elif old is not None:
+            self.membership.put(self._numbers.pop(identity(old)), None)
+        self._touched += numbers
+
+    def replace_profile(self, old: Profile | None, new: Profile | None) -> None:
+        """A profile has changed, come or gone; the cluster already says so."""
+        name = new.name if new else old.name if old else ""
+        if active := self._profiles.pop(name, None):
+            self.dropped.append(active)
+        if (old.labels if old else {}) != (new.labels if new else {}):
+            heirs = self.membership.inherit(name)
+            self._touched += heirs
+
+    def replace_policy(self, old: Policy | None, new: Policy | None) -> None:
+        """A policy has changed, come or gone."""
+        self.replace_tiers()
+        for key in {policy.key for policy in (old, new) if policy}:
+            self._picked.pop(key, None)
+            if active := self._policies.pop(key, None):
+                self.dropped.append(active)
+
+    def replace_tiers(self) -> None:
+        """Tiers have changed, or policies in them."""
+        self.__dict__.pop("tiers", None)
+
+    # --- what a compile asks for
+
+    def selected(self, policy: Policy, local: frozenset[int]) -> AbstractSet[int]:
+        """The local endpoints, by number, that a policy selects."""
+        known, now = self._picked.get(policy.key), len(self._touched)
+        if known is None or known.policy is not policy:
+            chosen = self.membership.index.select(parse(policy.selector), local)
+        else:
+            changed = {*self._touched[known.until :], *(known.local ^ local)}
+            if not changed:
+                return known.chosen
+            again = self.membership.index.select(parse(policy.selector), local & changed)
+            chosen = known.chosen - changed | again
+        self._picked[policy.key] = _Picked(policy, local, chosen, now)
+        return chosen
+
+    def settle(self) -> None:
+        """Forget which endpoints were touched when there are many: what was picked is then picked anew."""
+        if len(self._touched) > MOST_TOUCHED:
+            self._touched.clear()
+            self._picked.clear()
+
+    # --- numbers
+
+    def _number(self, thing: Labelled) -> int:
+        name = identity(thing)
+        if name not in self._numbers:
+            self._numbers[name] = self._next
+            self._next += 1
+        return self._numbers[name]
+
+    def _note_local(self, thing: Labelled) -> None:
+        if node := _node(thing):
+            names = self._local_names.setdefault(node, [])
+            names.insert(bisect_left(names, identity(thing)), identity(thing))
+
+    def _forget_local(self, thing: Labelled) -> None:
+        if node := _node(thing):
+            names = self._local_names[node]
+            del names[bisect_left(names, identity(thing))]
+
+
+def _node(thing: Labelled) -> str:
+    """The node whose rules an endpoint is in, "" for network sets."""
+    return thing.node if isinstance(thing, Workload | HostEndpoint) else ""
+
+
+class _Local(Mapping[str, tuple[int, ...]]):
+    """Numbers by node, looked up when they are asked for."""
+
+    def __init__(self, names: Mapping[str, list[Identity]], numbers: Mapping[Identity, int]) -> None:
+        self._names, self._numbers = names, numbers
+
+    def __getitem__(self, node: str) -> tuple[int, ...]:
+        return tuple(self._numbers[name] for name in self._names[node])
+
+    def __iter__(self) -> Iterator[str]:
+        return (node for node, names in self._names.items() if names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, node: Hashable) -> bool:
+        return bool(self._names.get(str(node)))
