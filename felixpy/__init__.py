@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from felixpy.compiler import compile
     from felixpy.dialects import DIALECTS, Dialect
     from felixpy.errors import FelixpyError, InputError, Problem
+    from felixpy.live import Change, Live, RulesetChange
     from felixpy.manifests import load
     from felixpy.model import Cluster, Host
     from felixpy.ruleset import Ruleset
@@ -34,6 +35,9 @@ _HOMES = {
     "InputError": "errors",
     "Problem": "errors",
     "load": "manifests",
+    "Change": "live",
+    "Live": "live",
+    "RulesetChange": "live",
     "Cluster": "model",
     "Host": "model",
     "Ruleset": "ruleset",
@@ -42,13 +46,16 @@ _HOMES = {
 __all__ = [
     "CALICO_VERSION",
     "DIALECTS",
+    "Change",
     "Cluster",
     "Dialect",
     "FelixpyError",
     "Host",
     "InputError",
+    "Live",
     "Problem",
     "Ruleset",
+    "RulesetChange",
     "__version__",
     "compile",
     "load",
