@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
+from typing import Protocol as Shape
 
-from felixpy.flows.peers import Directory, Externals, Layer, Layers
+from felixpy.flows.peers import Directory, Layer, Layers
 from felixpy.flows.programs import ChainCode, Question, RuleCode, SetCode
 from felixpy.flows.regions import Region, join, meet, minus, product, sum_of
-from felixpy.flows.tags import DNAT, EARLY, ESTABLISHED, INVALID, RELATED, SPOOFED, UNTRACKED, tag_test
+from felixpy.flows.tags import DNAT, EARLY, ESTABLISHED, INVALID, RELATED, SPOOFED, STATELESS, UNTRACKED, tag_test
 from felixpy.flows.traffic import TrafficSpace
 from felixpy.netfilter.actions import Action, Nothing
 from felixpy.netfilter.criteria import (
@@ -83,6 +84,7 @@ class View:
 
     def __init__(self, chain: ChainCode, lines: Sequence[Line], inner: Sequence[View], direction: Direction) -> None:
         self.chain = chain
+        self.every = tuple(lines)
         factors = dict.fromkeys(factor for line in lines for factor in line.factors)
         ways = [factor.test.criterion.incoming for factor in factors if isinstance(factor.test.criterion, Interface)]
         self.asks_in: bool = True in ways or any(view.asks_in for view in inner)
@@ -111,6 +113,15 @@ class View:
         return self._by_interface.get(interface, self._lines)
 
 
+class Others(Shape):
+    """Receivers that are no endpoints: bits for all of them, and for those inside of nets."""
+
+    @property
+    def mask(self) -> int: ...
+
+    def peers(self, layers: Layers) -> int: ...
+
+
 class Lens:
     """One family on one side of a comparison, in one direction.
 
@@ -122,7 +133,7 @@ class Lens:
         self,
         space: TrafficSpace,
         directory: Directory,
-        externals: Externals,
+        externals: Others,
         direction: Direction,
         questions: Mapping[Question, int] = MappingProxyType({}),
     ) -> None:
@@ -306,7 +317,7 @@ class Lens:
             case Tracked(states):
                 found = self._tracked(tag, states)
             case TcpFlags(examined, wanted):
-                flags = ACK if tag & (ESTABLISHED | RELATED | INVALID) else SYN
+                flags = ACK if tag & (ESTABLISHED | RELATED | INVALID | STATELESS) else SYN
                 found = self.space.all if flags & examined == wanted else 0
             case ReversePath(fails):
                 found = self.space.all if bool(tag & SPOOFED) is fails else 0
@@ -320,12 +331,16 @@ class Lens:
         found = everything if tag & DNAT and states & STATES["DNAT"] else 0
         if tag & EARLY:
             return found | (everything if states & STATES["INVALID"] else 0)
-        if tag & UNTRACKED:
+        if tag & (UNTRACKED | STATELESS):
             return found | (everything if states & STATES["UNTRACKED"] else 0)
         found |= self.space.untracked if states & STATES["UNTRACKED"] else 0
         for name, of_state in self._states(tag).items():
             found |= of_state if states & STATES[name] else 0
         return found
+
+    def opening(self, tag: int) -> int:
+        """The traffic that opens a connection."""
+        return 0 if tag & (EARLY | UNTRACKED | STATELESS) else self._states(tag).get("NEW", 0)
 
     def _states(self, tag: int) -> Mapping[str, int]:
         tracked = self.space.all & ~self.space.untracked

@@ -207,7 +207,7 @@ class Pairs:
     def _outside(self, space: FamilySpace, classes: int) -> Peer:
         key = space.family, classes
         if key not in self._peers:
-            self._peers[key] = _external(space.externals.ranges(classes), space.family)
+            self._peers[key] = outside(space.externals.ranges(classes), space.family)
         return self._peers[key]
 
     def _apart(self, sheet: Sheet) -> list[int]:
@@ -241,7 +241,8 @@ class Pairs:
                 yield Flow(source.peer, destination.peer, words, sheet.space.family)
 
 
-def _external(ranges: Sequence[Range], family: int) -> Peer:
+def outside(ranges: Sequence[Range], family: int) -> Peer:
+    """Addresses that are no endpoint's, as a peer."""
     texts = tuple(spell_range(addresses, family) for addresses in ranges)
     words = ",".join(texts)
     outlined = outline(ranges)

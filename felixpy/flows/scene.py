@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from felixpy.flows.lens import Factor, Lens, Line, View
 from felixpy.flows.programs import ChainCode
@@ -20,6 +20,14 @@ from felixpy.netfilter.criteria import Interface, Local
 
 States: TypeAlias = dict[int, Region]
 """Regions by tag."""
+
+
+class Moved(NamedTuple):
+    """A new destination: the address (None for one of the node's own), the port (None for the old one), and the tag."""
+
+    address: int | None
+    port: int | None
+    tag: int
 
 
 def add(states: States, tag: int, region: Region) -> None:
@@ -50,13 +58,14 @@ class Outcome:
     """What became of packets: accepted, or sent back to the caller; others were dropped, or NAT made others of them.
 
     `dropped` is told where rules are read in both ways; `doubts` are rules that were not understood when packets came
-    by.
+    by. `moved` are packets with a new destination, by address, port (None for the old one) and tag.
     """
 
     accepted: States = field(default_factory=dict)
     returned: States = field(default_factory=dict)
     dropped: Region = field(default_factory=dict)
     doubts: dict[Line, None] = field(default_factory=dict)
+    moved: dict[Moved, Region] = field(default_factory=dict)
 
     def absorb(self, other: Outcome) -> None:
         """Add everything but what was sent back."""
@@ -66,6 +75,12 @@ class Outcome:
             self.dropped = join(self.dropped, other.dropped)
         if other.doubts:
             self.doubts.update(other.doubts)
+        for target, region in other.moved.items():
+            self.move(target, region)
+
+    def move(self, target: Moved, region: Region) -> None:
+        """More packets with a new destination."""
+        self.moved[target] = join(self.moved[target], region) if target in self.moved else region
 
     def within(self, region: Region) -> Outcome:
         """The part about some packets."""
@@ -74,6 +89,7 @@ class Outcome:
             {tag: found for tag, each in self.returned.items() if (found := meet(each, region))},
             meet(self.dropped, region),
             self.doubts,
+            {target: found for target, each in self.moved.items() if (found := meet(each, region))},
         )
 
 
@@ -118,6 +134,8 @@ class Scene:
     readings: bool = False
     """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
     _values: dict[Factor, Region | None] = field(default_factory=dict)
+    _known: dict[tuple[object, ...], Outcome] = field(default_factory=dict)
+    """What chains made of some packets that ask for more about the end than others share."""
 
     # --- what criteria mean here
 
@@ -169,7 +187,10 @@ class Scene:
         if view.factors is None:
             if self.receivers and view.asks_out and not view.asks_in:
                 return self._received(view, tag, region)
-            return self._run(view, tag, region)
+            key = id(view), tag, self.readings, *region.items()
+            if key not in self._known:
+                self._known[key] = self._run(view, tag, region)
+            return self._known[key]
         values = (self.value(factor) for factor in view.factors)
         signature = [None if value is None else tuple(value.items()) for value in values]
         key = (id(view), tag, self.readings, *signature)
@@ -254,8 +275,8 @@ class Scene:
                 add(later, RETAGS[type(change)](change)(tag), hit)
             case Rewrite("source", address):
                 add(outcome.accepted, tag | translated(address), hit)
-            case Rewrite():
-                pass
+            case Rewrite(_, address, port):
+                outcome.move(Moved(address, port, tag), hit)
             case Call(_, goto):
                 assert line.target is not None
                 inner = self.call(line.target, tag, hit)

@@ -23,11 +23,16 @@ ESTABLISHED, RELATED, INVALID = 1 << 66, 1 << 67, 1 << 68
 DNAT, SPOOFED = 1 << 69, 1 << 70
 """Tags of packets whose destination was rewritten, and of those that did not come the way that leads back to them."""
 
-FIRST_OPEN, MOST_OPEN = 71, 8
-"""Where the answers to questions begin that no packet decides, and how many of them there may be."""
+STATELESS = 1 << 71
+"""A tag of packets that connection tracking left alone before any rule could say so."""
 
 SOURCE = 80
 """Where in a tag the new source of a packet begins, as NAT gave it: 1 is the node's own, others are addresses + 2."""
+
+QUESTIONS = 256
+"""Where the answers to questions begin that no packet decides."""
+
+_SOURCES = (1 << QUESTIONS - SOURCE) - 1
 
 MASQUERADED = 1
 
@@ -41,7 +46,7 @@ def translated(address: int | None) -> int:
 
 def new_source(tag: int) -> int | None:
     """The address that NAT gave a packet for its source: -1 for the node's own, None if it left it alone."""
-    source = tag >> SOURCE
+    source = tag >> SOURCE & _SOURCES
     return None if not source else source - 2
 
 

@@ -170,6 +170,16 @@ class TrafficSpace:
         opening = self.icmp(Range(kind << 8, kind << 8 | 0xFF) for kind in OPENING_ICMP[self.family])
         return self._by_protocol[ICMP[self.family]].mask & ~self.untracked & ~opening
 
+    def sample(self, traffic: int) -> tuple[int, int, int]:
+        """One packet of some traffic: its protocol, its port or ICMP type and code, and its source port."""
+        lowest = (traffic & -traffic).bit_length() - 1
+        block = next(block for block in self.blocks if block.mask >> lowest & 1)
+        sources, numbers = divmod(lowest - block.offset, len(block.numbers))
+        if block.protocol is None:
+            listed = {each.protocol for each in self.blocks}
+            return next(number for number in range(LARGEST_PROTOCOL - 2, 0, -1) if number not in listed), 0, 0
+        return block.protocol, block.numbers[numbers].first, block.sources[sources].last
+
     # --- in words
 
     def tell(self, traffic: int) -> Traffic:

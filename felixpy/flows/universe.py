@@ -85,7 +85,7 @@ class Universe:
         library = Library(family)
         for side in self.sides:
             side.load(library)
-        mentioned = _Mentioned(Mentions(family))
+        mentioned = Mentioned(Mentions(family))
         for chain in library.chains:
             for rule in chain.rules:
                 mentioned.note(rule)
@@ -103,7 +103,7 @@ class Universe:
 
 
 @dataclass(slots=True)
-class _Mentioned:
+class Mentioned:
     """What rules mention: protocols, ports and types, nets and sets."""
 
     mentions: Mentions

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import NamedTuple
 
+from felixpy.flows.hooks import Log, through
 from felixpy.flows.lens import Direction, Factor, Lens, Line
 from felixpy.flows.programs import ChainCode, Program
-from felixpy.flows.regions import Region, join, meet, of_peers, of_traffic, sum_of
-from felixpy.flows.scene import Memory, Outcome, Receivers, Scene, Site, States, Way, add
-from felixpy.flows.tags import EARLY, UNTRACKED, new_source
+from felixpy.flows.regions import Region, join, meet, of_peers, sum_of
+from felixpy.flows.scene import Memory, Receivers, Scene, Site, States, Way, add
+from felixpy.flows.tags import EARLY, new_source
 from felixpy.names import limited
 from felixpy.netfilter.actions import Final
 from felixpy.netfilter.numbers import parse_address, spell_address
 from felixpy.plan.endpoints import FROM_WORKLOAD
-from felixpy.walk import HOOKS, TRACKING, Machine
+from felixpy.walk import Machine
 
 
 class Place(NamedTuple):
@@ -46,19 +47,6 @@ class Lenses(NamedTuple):
 
     egress: Lens
     ingress: Lens
-
-
-@dataclass(slots=True)
-class _Log:
-    """What happened on a way besides what got through."""
-
-    dropped: Region = field(default_factory=dict)
-    doubts: dict[Line, None] = field(default_factory=dict)
-
-    def note(self, outcome: Outcome) -> None:
-        if outcome.dropped:
-            self.dropped = join(self.dropped, outcome.dropped)
-        self.doubts.update(outcome.doubts)
 
 
 class Crossing:
@@ -114,29 +102,29 @@ class Crossing:
         chain = self._program.chain("filter", limited(FROM_WORKLOAD, place.interface)) if place.interface else None
         return _dropped_first(self._lenses.egress, chain) if chain else 0
 
-    def _out(self, place: Place, start: Region, log: _Log, readings: bool) -> States:
+    def _out(self, place: Place, start: Region, log: Log, readings: bool) -> States:
         """A pod's packets are for the node itself or go on; the node's own leave it."""
         if not place.interface:
             scene = self._sending(place, self._routes, readings)
-            states = self._hook(scene, "OUTPUT", {EARLY: start}, log)
-            return self._hook(scene, "POSTROUTING", states, log)
+            states = through(self._program, scene, "OUTPUT", {EARLY: start}, log)
+            return through(self._program, scene, "POSTROUTING", states, log)
         nowhere = self._sending(place, self._only(""), readings)
-        states = self._hook(nowhere, "PREROUTING", {EARLY: start}, log)
-        ended = self._hook(nowhere, "INPUT", _about(states, self._own), log)
+        states = through(self._program, nowhere, "PREROUTING", {EARLY: start}, log)
+        ended = through(self._program, nowhere, "INPUT", _about(states, self._own), log)
         scene = self._sending(place, self._routes, readings)
-        states = self._hook(scene, "FORWARD", _about(states, self._everybody & ~self._own), log)
-        for tag, region in self._hook(scene, "POSTROUTING", states, log).items():
+        states = through(self._program, scene, "FORWARD", _about(states, self._everybody & ~self._own), log)
+        for tag, region in through(self._program, scene, "POSTROUTING", states, log).items():
             add(ended, tag, region)
         return ended
 
-    def _into(self, place: Place, start: Region, log: _Log, readings: bool) -> States:
+    def _into(self, place: Place, start: Region, log: Log, readings: bool) -> States:
         before = self._receiving(place, "", readings)
-        states = self._hook(before, "PREROUTING", {EARLY: start}, log)
+        states = through(self._program, before, "PREROUTING", {EARLY: start}, log)
         if not place.interface:
-            return self._hook(before, "INPUT", states, log)
+            return through(self._program, before, "INPUT", states, log)
         scene = self._receiving(place, place.interface, readings)
-        states = self._hook(scene, "FORWARD", states, log)
-        return self._hook(scene, "POSTROUTING", states, log)
+        states = through(self._program, scene, "FORWARD", states, log)
+        return through(self._program, scene, "POSTROUTING", states, log)
 
     # --- scenes
 
@@ -176,43 +164,10 @@ class Crossing:
             self._receivers[readings] = Receivers(scenes, self._here)
         return self._receivers[readings]
 
-    # --- hooks
 
-    def _hook(self, scene: Scene, hook: str, states: States, log: _Log) -> States:
-        """What passes the tables at a hook."""
-        for table in HOOKS[hook]:
-            if table == TRACKING:
-                states = _retagged(states)
-                continue
-            chain = self._program.chain(table, hook) if states else None
-            if chain and chain.rules:
-                drops = self._program.policy(table, hook) == "DROP"
-                states = self._table(scene, chain, states, log, drops=drops, nat=table == "nat")
-        return states
-
-    def _table(self, scene: Scene, chain: ChainCode, states: States, log: _Log, *, drops: bool, nat: bool) -> States:
-        """What passes a table; of NAT's only the first packets of connections are asked."""
-        passed: States = {}
-        for tag, region in states.items():
-            if nat:
-                quiet = scene.lens.space.all if tag & UNTRACKED else scene.lens.space.untracked
-                add(passed, tag, of_traffic(region, quiet))
-                region = of_traffic(region, scene.lens.space.all & ~quiet)
-            outcome = scene.call(chain, tag, region)
-            log.note(outcome)
-            for found, accepted in outcome.accepted.items():
-                add(passed, found, accepted)
-            for found, returned in outcome.returned.items():
-                if drops:
-                    log.dropped = join(log.dropped, returned)
-                else:
-                    add(passed, found, returned)
-        return passed
-
-
-def _half(go: Callable[[_Log, bool], States]) -> Half:
+def _half(go: Callable[[Log, bool], States]) -> Half:
     """Both readings of rules that are not understood are tried if there was such a rule on the way."""
-    log = _Log()
+    log = Log()
     ended = go(log, False)
     by_source: dict[int | None, Region] = {}
     for tag, region in ended.items():
@@ -222,7 +177,7 @@ def _half(go: Callable[[_Log, bool], States]) -> Half:
     translated = {source: region for source, region in by_source.items() if source is not None}
     if not log.doubts:
         return Half(plain, translated)
-    both = _Log()
+    both = Log()
     unsure = meet(_together(go(both, True).values()), both.dropped)
     return Half(plain, translated, unsure, tuple(both.doubts) if unsure else ())
 
@@ -236,13 +191,6 @@ def _together(regions: Iterable[Region]) -> Region:
 
 def _about(states: States, peers: int) -> States:
     return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
-
-
-def _retagged(states: States) -> States:
-    found: States = {}
-    for tag, region in states.items():
-        add(found, tag & ~EARLY, region)
-    return found
 
 
 def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:

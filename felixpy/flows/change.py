@@ -1,0 +1,307 @@
+"""What changes for the packets of one node when its rules do: which get through now, and which no longer; exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain as chained
+from itertools import product as combinations
+from typing import NamedTuple, TypeAlias
+
+from felixpy.flows.lens import Line, View
+from felixpy.flows.node import VARIANTS, Fates, NodeSpace, Row
+from felixpy.flows.programs import ChainText, NodeText, Program, Question
+from felixpy.flows.regions import Region, join, meet, minus, of_peers, sum_of
+from felixpy.flows.scene import States
+from felixpy.flows.tags import EARLY, ESTABLISHED
+from felixpy.netfilter.actions import Rewrite
+from felixpy.netfilter.criteria import Interface
+from felixpy.walk import HOOKS
+
+MOST_QUESTIONS = 4
+"""Of so many questions that no packet decides all answers are tried; of more each one by itself."""
+
+EARLY_TABLES = frozenset({"raw", "mangle", "nat"})
+
+
+class Part(NamedTuple):
+    """Some packets of one row: their variant (`felixpy.flows.tags`), and what they are for whom.
+
+    `came` is what those were sent for whose destination somebody else rewrites.
+    """
+
+    row: Row
+    variant: int
+    region: Region
+    came: Region | None = None
+
+
+Parts: TypeAlias = list[Part]
+
+
+@dataclass(slots=True)
+class Change:
+    """Packets that only the later rules let through, only the earlier ones, and both with other addresses."""
+
+    opens: Parts = field(default_factory=list)
+    closes: Parts = field(default_factory=list)
+    rewrites: Parts = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.opens or self.closes or self.rewrites)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What is certain, and where that depends on something that nobody knows: `perhaps`, under the `conditions`."""
+
+    change: Change
+    perhaps: Change = field(default_factory=Change)
+    conditions: tuple[str, ...] = ()
+
+
+class Reach(NamedTuple):
+    """No packets but these can come somewhere: by which interfaces (None for all), what, to whom."""
+
+    interfaces: frozenset[str] | None
+    region: Region
+
+
+class Comparer:
+    """Compares two programs of one space."""
+
+    def __init__(self, space: NodeSpace, before: NodeText, after: NodeText) -> None:
+        self.space = space
+        self._texts = before, after
+        self.before, self.after = space.program(before), space.program(after)
+        self.changed = tuple(self._changed())
+        self._reaches = [reach for reach in self._find_reaches() if reach]
+        self._moves = any(_moves(program) for program in (self.before, self.after))
+
+    def verdict(self) -> Verdict:
+        """What changes, with everything taken for granted that is; then what else could be."""
+        found = self.change()
+        if found or not self.changed:
+            return Verdict(found)
+        conditions: list[str] = []
+        perhaps = Change()
+        for words, answers, mark in self._doubts():
+            other = self.change(answers, mark)
+            if other:
+                conditions.append(words)
+                perhaps = other
+        return Verdict(found, perhaps, tuple(dict.fromkeys(conditions)))
+
+    def change(self, answers: int | None = None, mark: int = 0) -> Change:
+        """What changes under some answers to the questions that no packet decides, for packets with a mark."""
+        found = Change()
+        if not self.changed:
+            return found
+        tags = [tag | mark | (self.space.assumed if answers is None else answers) for tag in self.space.variants]
+        for row in chained(self.space.rows, self._spoofed_rows(tags)):
+            start = self._start(row)
+            if start:
+                old, new = (self.space.fates(program, row, tags, start) for program in (self.before, self.after))
+                _note(found, row, old, new)
+        if self._asks_redirected:
+            for row in self.space.rows:
+                self._redirected(row, [tag for tag in tags if tag & VARIANTS in (0, ESTABLISHED)], found)
+        return found
+
+    # --- which packets are concerned
+
+    def _changed(self) -> Iterator[tuple[str, str]]:
+        """Chains whose own rules differ, or sets that these ask, or the policy; of those that both may come to."""
+        before, after = self._texts
+        for table in dict.fromkeys((*before.tables, *after.tables)):
+            old, new = before.tables.get(table, {}), after.tables.get(table, {})
+            for name in dict.fromkeys((*old, *new)):
+                if self._own(old.get(name), before) != self._own(new.get(name), after):
+                    yield table, name
+
+    def _own(self, chain: ChainText | None, text: NodeText) -> object:
+        if chain is None:
+            return None
+        known = text.sets or {}
+        sets = [(name, id(self.space.library.set(known[name])) if name in known else None)
+                for body in chain.bodies for name in body.sets]  # fmt: skip
+        return chain.policy, [body.text for body in chain.bodies], sets
+
+    def _find_reaches(self) -> Iterator[Reach | None]:
+        """How packets come to the changed chains. Up to there both programs are the same."""
+        codes: dict[str, set[int]] = {}
+        for table, name in self.changed:
+            for program in (self.before, self.after):
+                code = program.chain(table, name)
+                if code:
+                    codes.setdefault(table, set()).add(id(code))
+        for hook, tables in HOOKS.items():
+            for table in tables:
+                root = self.before.chain(table, hook)
+                if (table, hook) in self.changed:
+                    yield Reach(None, self.space.lens.all)
+                elif root and table in codes:
+                    yield self._reach(self.space.lens.view(root), codes[table], {})
+
+    def _reach(self, view: View, codes: set[int], known: dict[int, Reach | None]) -> Reach | None:
+        if id(view.chain) in codes:
+            return Reach(None, self.space.lens.all)
+        if id(view) not in known:
+            found: Reach | None = None
+            for line in view.every:
+                inner = self._reach(self.space.lens.view(line.target), codes, known) if line.target else None
+                if inner:
+                    found = _either(found, self._by(line, inner))
+            known[id(view)] = found
+        return known[id(view)]
+
+    def _by(self, line: Line, inner: Reach) -> Reach:
+        """What can come by way of a rule."""
+        interfaces, region = inner
+        if line.region is not None:
+            region = meet(region, line.region)
+        for factor in line.factors:
+            criterion, negated = factor.test
+            if isinstance(criterion, Interface) and not negated:
+                if criterion.incoming:
+                    fitting = frozenset(name for name in self.space.named if criterion.fits(name))
+                    interfaces = fitting if interfaces is None else interfaces & fitting
+                else:
+                    region = of_peers(region, self.space.leave_by(criterion))
+        return Reach(interfaces, region)
+
+    def _start(self, row: Row) -> Region:
+        """What a row may send that could come to a changed chain."""
+        region: Region = {}
+        for interfaces, some in self._reaches:
+            if interfaces is None or row.interface in interfaces or not row.interface:
+                region = join(region, some)
+        everything = self.space.everything(row)
+        if not region:
+            return {}
+        return everything if self._moves else meet(everything, region)
+
+    def _spoofed_rows(self, tags: Sequence[int]) -> Iterator[Row]:
+        """Senders of addresses that are not their own, as far as their packets may get anywhere."""
+        early = any(table in EARLY_TABLES for table, _ in self.changed)
+        for row in self.space.spoofed:
+            start = self._start(row)
+            if start and (early or self.space.survives(self.before, row)):
+                yield row
+
+    @property
+    def _asks_redirected(self) -> bool:
+        """Whether it may matter that somebody else rewrites destinations."""
+        return self.space.tells_redirected or any(table in EARLY_TABLES for table, _ in self.changed)
+
+    def _redirected(self, row: Row, tags: Iterable[int], found: Change) -> None:
+        """Packets that came for one destination and go on to another."""
+        space = self.space
+        start: States = {tag | EARLY: space.everything(row) for tag in tags}
+        came = [space.before(program, row, start).states for program in (self.before, self.after)]
+        to = self._start(row) if not self._changes_early else space.everything(row)
+        for (old, new), region in _cells(*came).items():
+            passed = {} if old is None else space.redirected(self.before, row, old, region, to)
+            passes = {} if new is None else space.redirected(self.after, row, new, region, to)
+            _note(found, row, passed, passes, came=region)
+
+    @property
+    def _changes_early(self) -> bool:
+        return any(table in EARLY_TABLES for table, _ in self.changed)
+
+    # --- what nobody knows
+
+    def _doubts(self) -> Iterator[tuple[str, int, int]]:
+        """What else could be: words, the answers to questions, and a mark that packets come with."""
+        questions = self._questions()
+        bits = [self.space.questions[question] for question in questions]
+        usual = self.space.assumed
+        if len(bits) <= MOST_QUESTIONS:
+            flips = [sum_of(bit for bit, on in zip(bits, choice, strict=True) if on)
+                     for choice in combinations((False, True), repeat=len(bits))][1:]  # fmt: skip
+        else:
+            flips = [*bits, sum_of(bits)]
+        for flip in flips:
+            words = " and ".join(_told(question) for question, bit in zip(questions, bits, strict=True) if flip & bit)
+            yield words, usual ^ flip, 0
+        if self._changes_early or any(hook in HOOKS for _, hook in self.changed):
+            for mark in self.space.marks:
+                yield f"packets may come with mark {mark:#x}", usual, mark
+
+    def _questions(self) -> list[Question]:
+        """Questions in the chains that have changed, and in those that lead there or on from there."""
+        found: dict[Question, None] = {}
+        for program in (self.before, self.after):
+            tops = [code for table, name in self.changed if (code := program.chain(table, name))]
+            changed = {id(code) for code in tops}
+            roots = [program.chain(table, hook) for hook, tables in HOOKS.items() for table in tables]
+            callers = [code for root in roots if root for code in root.closure
+                       if changed & {id(inner) for inner in code.closure}]  # fmt: skip
+            for code in (*callers, *(inner for top in tops for inner in top.closure)):
+                found.update((question, None) for rule in code.rules for question in rule.questions())
+        return list(found)
+
+
+def _told(question: Question) -> str:
+    if question.is_open:
+        return question.words
+    return f"{question.text} (taken for granted: {question.words})"
+
+
+def _either(one: Reach | None, other: Reach) -> Reach | None:
+    if not other.region:
+        return one
+    if one is None:
+        return other
+    unbound = one.interfaces is None or other.interfaces is None
+    interfaces = None if unbound else (one.interfaces or frozenset()) | (other.interfaces or frozenset())
+    return Reach(interfaces, join(one.region, other.region))
+
+
+def _moves(program: Program) -> bool:
+    """Whether rules give packets new destinations."""
+    roots = (program.chain("nat", hook) for hook in ("PREROUTING", "OUTPUT"))
+    rules = (rule for root in roots if root for code in root.closure for rule in code.rules)
+    return any(isinstance(rule.action, Rewrite) and rule.action.side == "destination" for rule in rules)
+
+
+def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None], Region]:
+    """Packets by their tags on both sides, None where they were dropped."""
+    found: dict[tuple[int | None, int | None], Region] = {}
+    for old, region in one.items():
+        rest = region
+        for new, again in other.items():
+            if (old ^ new) & VARIANTS == 0 and (both := meet(region, again)):
+                found[old, new] = both
+                rest = minus(rest, both)
+        if rest:
+            found[old, None] = rest
+    for new, region in other.items():
+        rest = region
+        for old, again in one.items():
+            if (old ^ new) & VARIANTS == 0:
+                rest = minus(rest, again)
+        if rest:
+            found[None, new] = rest
+    return found
+
+
+def _note(found: Change, row: Row, before: Fates, after: Fates, came: Region | None = None) -> None:
+    """Add what differs, variant by variant."""
+    for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
+        old, new = ({sign: region for (which, sign), region in fates.items() if which == variant}
+                    for fates in (before, after))  # fmt: skip
+        passed, passes = _union(old.values()), _union(new.values())
+        opened, closed = minus(passes, passed), minus(passed, passes)
+        same = _union(meet(region, new[sign]) for sign, region in old.items() if sign in new)
+        rewritten = minus(meet(passed, passes), same)
+        for parts, region in ((found.opens, opened), (found.closes, closed), (found.rewrites, rewritten)):
+            if region:
+                parts.append(Part(row, variant, region, came))
+
+
+def _union(regions: Iterable[Region]) -> Region:
+    found: Region = {}
+    for region in regions:
+        found = join(found, region)
+    return found

@@ -1,0 +1,71 @@
+"""What passes the tables at a hook of netfilter, for all packets of one end at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from felixpy.flows.lens import Line
+from felixpy.flows.programs import ChainCode, Program
+from felixpy.flows.regions import Region, join, of_traffic
+from felixpy.flows.scene import Moved, Outcome, Scene, States, add
+from felixpy.flows.tags import EARLY
+from felixpy.walk import HOOKS, TRACKING
+
+
+@dataclass(slots=True)
+class Log:
+    """What happened on a way besides what got through."""
+
+    dropped: Region = field(default_factory=dict)
+    doubts: dict[Line, None] = field(default_factory=dict)
+    moved: dict[Moved, Region] = field(default_factory=dict)
+
+    def note(self, outcome: Outcome) -> None:
+        if outcome.dropped:
+            self.dropped = join(self.dropped, outcome.dropped)
+        self.doubts.update(outcome.doubts)
+        for target, region in outcome.moved.items():
+            self.moved[target] = join(self.moved.get(target, {}), region)
+
+
+def through(
+    program: Program, scene: Scene, hook: str, states: States, log: Log, tables: Sequence[str] | None = None
+) -> States:
+    """What passes a hook, or some of its tables."""
+    for table in HOOKS[hook] if tables is None else tables:
+        if table == TRACKING:
+            states = _tracked(states)
+            continue
+        chain = program.chain(table, hook) if states else None
+        drops = program.policy(table, hook) == "DROP"
+        if chain and (chain.rules or drops):
+            states = _pass(scene, chain, states, log, drops=drops, nat=table == "nat")
+    return states
+
+
+def _pass(scene: Scene, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
+    """What passes a table; of NAT's only the first packets of connections are asked."""
+    passed: States = {}
+    for tag, region in states.items():
+        if nat:
+            opening = scene.lens.opening(tag)
+            add(passed, tag, of_traffic(region, scene.lens.space.all & ~opening))
+            region = of_traffic(region, opening)
+        outcome = scene.call(chain, tag, region)
+        log.note(outcome)
+        for found, accepted in outcome.accepted.items():
+            add(passed, found, accepted)
+        for found, returned in outcome.returned.items():
+            if drops:
+                log.dropped = join(log.dropped, returned)
+            else:
+                add(passed, found, returned)
+    return passed
+
+
+def _tracked(states: States) -> States:
+    found: States = {}
+    for tag, region in states.items():
+        add(found, tag & ~EARLY, region)
+    return found
