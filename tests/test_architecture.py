@@ -36,8 +36,8 @@ LAYERS = [
     {"compiler"},
     {"live", "fleet", "machine", "kernel", "walk"},
     {"dataplane", "trace", "readback"},
-    {"flows", "verify", "explain", "lab", "counters"},
-    {"difference"},
+    {"flows", "explain", "lab", "counters"},
+    {"verify", "difference"},
     {"cli"},
 ]
 """From the bottom up; a module imports from layers below its own only. A package counts as one module."""

@@ -8,8 +8,9 @@ from itertools import chain as chained
 from itertools import product as combinations
 from typing import NamedTuple, TypeAlias
 
+from felixpy.flows.ground import VARIANTS, Fates, Row
 from felixpy.flows.lens import Line, View
-from felixpy.flows.node import VARIANTS, Fates, NodeSpace, Row
+from felixpy.flows.passage import Passage
 from felixpy.flows.programs import ChainText, NodeText, Program, Question
 from felixpy.flows.regions import Region, join, meet, minus, of_peers, sum_of
 from felixpy.flows.scene import States
@@ -68,12 +69,12 @@ class Reach(NamedTuple):
 
 
 class Comparer:
-    """Compares two programs of one space."""
+    """Compares two texts of one space."""
 
-    def __init__(self, space: NodeSpace, before: NodeText, after: NodeText) -> None:
-        self.space = space
+    def __init__(self, passage: Passage, before: NodeText, after: NodeText) -> None:
+        self.passage, self.space = passage, passage.space
         self._texts = before, after
-        self.before, self.after = space.program(before), space.program(after)
+        self.before, self.after = (self.space.program(text) for text in (before, after))
         self.changed = tuple(self._changed())
         self._reaches = [reach for reach in self._find_reaches() if reach]
         self._moves = any(_moves(program) for program in (self.before, self.after))
@@ -101,7 +102,7 @@ class Comparer:
         for row in chained(self.space.rows, self._spoofed_rows(tags)):
             start = self._start(row)
             if start:
-                old, new = (self.space.fates(program, row, tags, start) for program in (self.before, self.after))
+                old, new = (self.passage.fates(program, row, tags, start) for program in (self.before, self.after))
                 _note(found, row, old, new)
         if self._asks_redirected:
             for row in self.space.rows:
@@ -167,7 +168,7 @@ class Comparer:
                     fitting = frozenset(name for name in self.space.named if criterion.fits(name))
                     interfaces = fitting if interfaces is None else interfaces & fitting
                 else:
-                    region = of_peers(region, self.space.leave_by(criterion))
+                    region = of_peers(region, self.passage.leave_by(criterion))
         return Reach(interfaces, region)
 
     def _start(self, row: Row) -> Region:
@@ -176,7 +177,7 @@ class Comparer:
         for interfaces, some in self._reaches:
             if interfaces is None or row.interface in interfaces or not row.interface:
                 region = join(region, some)
-        everything = self.space.everything(row)
+        everything = self.passage.everything(row)
         if not region:
             return {}
         return everything if self._moves else meet(everything, region)
@@ -186,23 +187,23 @@ class Comparer:
         early = any(table in EARLY_TABLES for table, _ in self.changed)
         for row in self.space.spoofed:
             start = self._start(row)
-            if start and (early or self.space.survives(self.before, row)):
+            if start and (early or self.passage.survives(self.before, row)):
                 yield row
 
     @property
     def _asks_redirected(self) -> bool:
         """Whether it may matter that somebody else rewrites destinations."""
-        return self.space.tells_redirected or any(table in EARLY_TABLES for table, _ in self.changed)
+        return self.passage.tells_redirected or any(table in EARLY_TABLES for table, _ in self.changed)
 
     def _redirected(self, row: Row, tags: Iterable[int], found: Change) -> None:
         """Packets that came for one destination and go on to another."""
-        space = self.space
-        start: States = {tag | EARLY: space.everything(row) for tag in tags}
-        came = [space.before(program, row, start).states for program in (self.before, self.after)]
-        to = self._start(row) if not self._changes_early else space.everything(row)
+        passage = self.passage
+        start: States = {tag | EARLY: passage.everything(row) for tag in tags}
+        came = [passage.before(program, row, start).states for program in (self.before, self.after)]
+        to = self._start(row) if not self._changes_early else passage.everything(row)
         for (old, new), region in _cells(*came).items():
-            passed = {} if old is None else space.redirected(self.before, row, old, region, to)
-            passes = {} if new is None else space.redirected(self.after, row, new, region, to)
+            passed = {} if old is None else passage.redirected(self.before, row, old, region, to)
+            passes = {} if new is None else passage.redirected(self.after, row, new, region, to)
             _note(found, row, passed, passes, came=region)
 
     @property

@@ -25,6 +25,8 @@ TITLES: Mapping[int, str] = {
     NUMBERS["tcp"]: "TCP", NUMBERS["udp"]: "UDP", NUMBERS["sctp"]: "SCTP", NUMBERS["icmp"]: "ICMP",
     NUMBERS["icmpv6"]: "ICMPv6", NUMBERS["udplite"]: "UDPLite", NUMBERS["dccp"]: "DCCP", 4: "IP-in-IP",
 }  # fmt: skip
+WELL_KNOWN = ((NUMBERS["tcp"], 80), (NUMBERS["udp"], 53), (NUMBERS["tcp"], 443), (NUMBERS["tcp"], 22))
+USUAL_SOURCE = 49152
 OTHERS = "other"
 """What the protocols are called that nobody mentions."""
 
@@ -171,14 +173,47 @@ class TrafficSpace:
         return self._by_protocol[ICMP[self.family]].mask & ~self.untracked & ~opening
 
     def sample(self, traffic: int) -> tuple[int, int, int]:
-        """One packet of some traffic: its protocol, its port or ICMP type and code, and its source port."""
+        """One packet of some traffic: its protocol, its port or ICMP type and code, and its source port (0 for any).
+
+        Ports that people know come before others.
+        """
+        for protocol, port in WELL_KNOWN:
+            block = self._by_protocol[protocol]
+            at = next(at for at, numbers in enumerate(block.numbers) if numbers.last >= port)
+            if traffic & block.pieces(1 << at, (1 << len(block.sources)) - 1):
+                traffic &= block.pieces(1 << at, (1 << len(block.sources)) - 1)
+                return protocol, port, self._source_port(block, traffic)
         lowest = (traffic & -traffic).bit_length() - 1
         block = next(block for block in self.blocks if block.mask >> lowest & 1)
-        sources, numbers = divmod(lowest - block.offset, len(block.numbers))
         if block.protocol is None:
             listed = {each.protocol for each in self.blocks}
             return next(number for number in range(LARGEST_PROTOCOL - 2, 0, -1) if number not in listed), 0, 0
-        return block.protocol, block.numbers[numbers].first, block.sources[sources].last
+        return (
+            block.protocol,
+            block.numbers[(lowest - block.offset) % len(block.numbers)].first,
+            self._source_port(block, 1 << lowest),
+        )
+
+    def _source_port(self, block: Block, traffic: int) -> int:
+        usual = next(
+            (at for at, sources in enumerate(block.sources) if sources.first <= USUAL_SOURCE <= sources.last), -1
+        )
+        every = (1 << len(block.numbers)) - 1
+        if usual >= 0 and traffic & block.pieces(every, 1 << usual):
+            return USUAL_SOURCE
+        lowest = (traffic & -traffic).bit_length() - 1
+        return block.sources[(lowest - block.offset) // len(block.numbers)].last
+
+    def lifted(self, traffic: int) -> int:
+        """The same protocols from the same ports to any; types of ICMP stay what they are."""
+        found = traffic
+        for block in self.blocks:
+            if block.protocol in WITH_PORTS and traffic & block.mask:
+                width = len(block.numbers)
+                for at, (_, numbers) in enumerate(block.rows(traffic)):
+                    if numbers:
+                        found |= (1 << width) - 1 << block.offset + at * width
+        return found
 
     # --- in words
 

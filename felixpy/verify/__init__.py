@@ -3,14 +3,13 @@
     observed      what is there, live or saved
     era           which Felix made it
     alignment     which rule of a chain is which
-    wording       what a rule says, apart from its spelling
     chains        chains of Felix and their rules
     hooks         Felix's rules in the kernel's chains, and rules of others above them
     sets          IP sets and their members
     comparison    all differences of a node
     baseline      the node with everything right, and with one thing wrong
-    probes        packets worth trying
-    consequences  what a difference means for them
+    judge         what a difference means for traffic
+    changed       the packets that it concerns, by who sends them to whom
     naming        whom chains, rules and sets belong to
     report        all of it as text and JSON
 
@@ -19,7 +18,7 @@ What counts as different is what ``felixpy apply`` would write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from felixpy.compiler import Compiler
@@ -33,18 +32,23 @@ from felixpy.trace.nodes import NodeRules, machine_of
 from felixpy.trace.parties import Directory
 from felixpy.verify.baseline import Damage
 from felixpy.verify.comparison import Comparison
-from felixpy.verify.consequences import Judge
 from felixpy.verify.era import Era, likeliest, strange
-from felixpy.verify.finding import KINDS, Effect, Finding, Severity
+from felixpy.verify.finding import HARMLESS, KINDS, Effect, Finding, Severity
+from felixpy.verify.judge import Judge
 from felixpy.verify.naming import Naming
 from felixpy.verify.observed import Observed, observe_live, observe_saved
 
 __all__ = ["Finding", "Node", "Observed", "Severity", "Verification", "observe_live", "observe_saved", "verify"]
 
-MOST_JUDGED = 40
-"""For so many findings packets are tried; a node with more is in another state altogether."""
+MOST_JUDGED = 100
+"""So many findings are judged one by one; a node with more is in another state altogether."""
 
-UNTRIED = Effect(Severity.LETS_THROUGH, f"not tried: packets are sent for {MOST_JUDGED} findings only", certain=False)
+UNTRIED = Effect(
+    Severity.UNKNOWN,
+    f"not judged by itself: of many findings {MOST_JUDGED} are, and then all of them together",
+    certain=False,
+    kind="unknown",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The answer. `rules`, `chains` and `sets` count what was compared, `notes` say what was not."""
+    """The answer. `rules`, `chains` and `sets` count what was compared, `notes` say what was not.
+
+    `together` is what all findings mean together: some mean nothing alone.
+    """
 
     node: str
     words: str
     dialect: str
     findings: tuple[Finding, ...]
+    together: Effect
     notes: tuple[str, ...]
     rules: int
     chains: int
@@ -99,13 +107,15 @@ def verify(observed: Observed, node: Node) -> Verification:
         node = node.as_of(era.dialect)
         ruleset = node.ruleset()
     comparison = Comparison(observed, ruleset, append=node.appends, host=node.host)
-    found.extend(_judged(comparison, node))
+    judged, together = _judged(comparison, node)
+    found.extend(judged)
     tables = [table for (family, _), table in ruleset.tables.items() if family in observed.families]
     return Verification(
         node=node.name,
         words=observed.words,
         dialect=ruleset.dialect,
         findings=tuple(sorted(found, key=_urgency)),
+        together=together,
         notes=tuple(filter(None, (strange(era, observed.text), *comparison.notes()))),
         warnings=ruleset.findings,
         rules=sum(len(chain.bodies) for table in tables for chain in table.all_chains()),
@@ -131,37 +141,48 @@ def _other_dialect(era: Era, asked: str, observed: Observed) -> Finding:
     )
 
 
-def _judged(comparison: Comparison, node: Node) -> Iterator[Finding]:
-    """Findings with whom they are about and what they mean."""
+def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
+    """Findings with whom they are about and what they mean, and what all of them mean together."""
     drafts = sorted(comparison.drafts(), key=lambda draft: draft.finding.kind.rank)
     if not drafts:
-        return
-    cluster = node.compiler.cluster
-    naming = Naming(cluster, comparison.ruleset, node.compiler.dialect)
-    book = AddressBook(cluster, {node.name: node.host}, [node.name])
-    machine = machine_of(cluster, node.name, node.host, book)
-    right = NodeRules(node.name, comparison.baseline.dump, machine, naming.index)
-    judge = Judge(comparison.baseline, right, Directory(cluster, book, node.name), naming.legend)
+        return [], HARMLESS
+    naming = Naming(node.compiler.cluster, comparison.ruleset, node.compiler.dialect)
+    judge = _judge(comparison, node, naming, [damage for draft in drafts for damage in draft.damages])
     judged: dict[tuple[object, ...], list[Finding]] = {}
     several: dict[tuple[object, ...], tuple[Damage, ...]] = {}
     for number, draft in enumerate(drafts):
         finding = naming.named(draft.finding)
         effect = UNTRIED
         if number < MOST_JUDGED or not any(damage.does_something for damage in draft.damages):
-            concern = naming.concern(finding)
-            effect = _worst(judge.effect(damage, concern) for damage in draft.damages)
+            effect = judge.effect(draft.damages)
         judged.setdefault(finding.spot, []).append(replace(finding, effect=effect))
         several[finding.spot] = draft.together
+    found: list[Finding] = []
     for spot, findings in judged.items():
         if several[spot] and all(finding.effect.severity is Severity.NO_EFFECT for finding in findings):
-            effect = _worst(judge.effect(damage, naming.concern(findings[0])) for damage in several[spot])
+            effect = judge.effect(several[spot])
             effect = effect._replace(words=f"{effect.words}, all of them together")
-            yield from (replace(finding, effect=effect) for finding in findings)
-        else:
-            yield from findings
+            findings = [replace(finding, effect=effect) for finding in findings]
+        found.extend(findings)
+    return found, _together(comparison, judge, found)
 
 
-def _worst(effects: Iterable[Effect]) -> Effect:
-    """The first effect that is any; else the last."""
-    found = list(effects)
-    return next((effect for effect in found if effect.severity is not Severity.NO_EFFECT), found[-1])
+def _judge(comparison: Comparison, node: Node, naming: Naming, damages: Sequence[Damage]) -> Judge:
+    cluster = node.compiler.cluster
+    book = AddressBook(cluster, {node.name: node.host}, [node.name])
+    machine = machine_of(cluster, node.name, node.host, book)
+    right = NodeRules(node.name, comparison.baseline.dump, machine, naming.index)
+    known = frozenset(
+        family for family in (4, 6)
+        if node.host.interfaces is not None or book.address(node.name, family) not in book.assumed
+    )  # fmt: skip
+    return Judge(comparison.baseline, right, Directory(cluster, book, node.name), naming.legend, known, tuple(damages))
+
+
+def _together(comparison: Comparison, judge: Judge, findings: Sequence[Finding]) -> Effect:
+    """What the whole of it means: everything that is there, compared with everything that should be."""
+    if len(findings) == 1:
+        return findings[0].effect
+    if any(finding.effect.severity is Severity.UNKNOWN and finding.kind.name == "two-backends" for finding in findings):
+        return next(finding.effect for finding in findings if finding.kind.name == "two-backends")
+    return judge.effect([Damage(family, whole=True) for family in comparison.observed.families])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from felixpy.errors import Path, Place
 from felixpy.iptables.words import identity
+from felixpy.verify.changed import Changed
 
 
 class Severity(IntEnum):
@@ -16,8 +17,9 @@ class Severity(IntEnum):
 
     LETS_THROUGH = 0
     DROPS = 1
-    REWRITES = 2
-    NO_EFFECT = 3
+    UNKNOWN = 2
+    REWRITES = 3
+    NO_EFFECT = 4
 
 
 class Kind(NamedTuple):
@@ -74,13 +76,22 @@ class Example(NamedTuple):
         return f"{self.flow} {there}; should {wanted}"
 
 
+EffectKind = Literal["opens", "closes", "both", "none", "unknown"]
+
+
 class Effect(NamedTuple):
-    """What a finding means for traffic. Without `certain` it may be so, but no packet that was tried shows it."""
+    """What a finding means for traffic. `kind` says it for programs, `flows` are exactly the packets that it concerns.
+
+    Without `certain` that depends on `conditions`, which nobody knows.
+    """
 
     severity: Severity
     words: str
     examples: tuple[Example, ...] = ()
     certain: bool = True
+    kind: EffectKind = "none"
+    flows: tuple[Changed, ...] = ()
+    conditions: tuple[str, ...] = ()
 
 
 HARMLESS = Effect(Severity.NO_EFFECT, "no effect on traffic")

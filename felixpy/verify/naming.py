@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import NamedTuple
 
-from felixpy.annotate import POLICY_TEMPLATE
 from felixpy.decode import Decoder
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, chain_prefix
 from felixpy.decode.rules import RuleIndex
@@ -18,24 +15,9 @@ from felixpy.model import Cluster, HostEndpoint, Workload
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verify.finding import Finding
 
-MOST_PODS = 4
-"""So many endpoints stand for all where a chain is asked about every packet."""
-
 MOST_NAMED = 3
 
-MOST_RULES = 40
-
 Endpoint = Workload | HostEndpoint
-
-OWN_PREFIXES = tuple(prefix for prefix, kind in CHAIN_KINDS.items() if kind.owner in ("pod", "host"))
-"""How chains of endpoints begin."""
-
-
-class Concern(NamedTuple):
-    """Addresses of endpoints that something concerns, and the rules of the policies that they are asked about."""
-
-    addresses: tuple[str, ...]
-    rules: tuple[str, ...]
 
 
 class Naming:
@@ -121,31 +103,6 @@ class Naming:
         way = "packets to" if kind.direction == "ingress" else "packets from"
         return f"{way} {', '.join(names[:MOST_NAMED])}{more}" if names else "no endpoint"
 
-    def concern(self, finding: Finding) -> Concern:
-        """The endpoints that a finding concerns: those whose chains lead there, or some for all."""
-        chains = list(self.index.users.get(finding.set, ())) if finding.set else [finding.chain]
-        endpoints = self._endpoints(chains)[:MOST_PODS]
-        everybody = not endpoints or any(chain in STATIC or chain in TABLES.get(finding.table, ()) for chain in chains)
-        if everybody:
-            endpoints = [*endpoints, *self._most_guarded]
-        addresses = [address for endpoint in endpoints for address in endpoint.addresses]
-        rules = [rule for endpoint in endpoints for rule in self._rules_asked(endpoint)]
-        return Concern(tuple(dict.fromkeys(addresses)), tuple(dict.fromkeys(rules)))
-
-    def _rules_asked(self, endpoint: Endpoint) -> Iterator[str]:
-        """The rules of the policies that apply to an endpoint, the first of each chain."""
-        open_chains = [f"{prefix}{endpoint.interface}" for prefix in OWN_PREFIXES]
-        seen = set(open_chains)
-        while open_chains:
-            for spot in self.index.chains.get(open_chains.pop(0), ()):
-                for body in spot.chain.bodies[:MOST_RULES]:
-                    target = body.rpartition(" ")[2]
-                    if target.startswith("cali-") and target not in seen:
-                        seen.add(target)
-                        open_chains.append(target)
-                if spot.chain.template == POLICY_TEMPLATE:
-                    yield from (f"-A {spot.chain.name} {body}" for body in spot.chain.bodies[:MOST_RULES])
-
     def _endpoints(self, chains: Sequence[str]) -> list[Endpoint]:
         """The endpoints whose chains lead, directly or by other chains, to one of these."""
         found: dict[str, Endpoint] = {}
@@ -163,19 +120,6 @@ class Naming:
             else:
                 open_chains.extend(self.index.users.get(chain, ()))
         return list({id(owner): owner for owner in found.values()}.values())
-
-    @cached_property
-    def _most_guarded(self) -> list[Endpoint]:
-        """The endpoints of the node with the most policies to ask: there a difference shows first."""
-        own: list[Endpoint] = [
-            *(pod for pod in self.cluster.workloads if pod.node == self.ruleset.node),
-            *(host for host in self.cluster.host_endpoints if host.node == self.ruleset.node),
-        ]
-        return sorted(own, key=self._rules_of, reverse=True)[:MOST_PODS]
-
-    def _rules_of(self, endpoint: Endpoint) -> int:
-        chains = (self.index.chains.get(f"{prefix}{endpoint.interface}", ()) for prefix in OWN_PREFIXES)
-        return sum(len(spot.chain.bodies) for spots in chains for spot in spots)
 
 
 def _name(endpoint: Endpoint) -> str:

@@ -16,6 +16,7 @@ EQUAL, DIFFERENT = "EQUAL", "DIFFERENT"
 WORDS: Mapping[Severity, tuple[str, str]] = {
     Severity.LETS_THROUGH: ("LETS THROUGH", "letting through what should be dropped"),
     Severity.DROPS: ("DROPS", "dropping what should pass"),
+    Severity.UNKNOWN: ("UNKNOWN", "whose effect is unknown"),
     Severity.REWRITES: ("REWRITES", "rewriting addresses otherwise"),
     Severity.NO_EFFECT: ("NO EFFECT", "without effect on traffic"),
 }
@@ -36,6 +37,8 @@ def text(found: Verification, *, verbose: bool = False) -> Iterator[str]:
     else:
         yield f"{DIFFERENT}  {found.words} and the manifests, node {found.node} (Felix {found.dialect})"
         yield f"  {_summary(found)}"
+        if len(found.findings) > 1:
+            yield f"  together: {headline(found.together)}: {found.together.words}"
     yield from (f"  note: {note}" for note in found.notes)
     groups = list(_groups(found.findings))
     told = groups if verbose else groups[:MOST_TOLD]
@@ -67,12 +70,14 @@ def _summary(found: Verification) -> str:
         if counts[severity, True]:
             parts.append(f"{counts[severity, True]} {words}")
         if counts[severity, False]:
-            parts.append(f"{counts[severity, False]} perhaps {words}")
+            perhaps = "" if severity is Severity.UNKNOWN else "perhaps "
+            parts.append(f"{counts[severity, False]} {perhaps}{words}")
     return f"{many(len(found.findings), 'finding')}: {', '.join(parts)}"
 
 
 def headline(effect: Effect) -> str:
-    return WORDS[effect.severity][0] if effect.certain else f"MAYBE {WORDS[effect.severity][0]}"
+    word = WORDS[effect.severity][0]
+    return word if effect.certain or effect.severity is Severity.UNKNOWN else f"MAYBE {word}"
 
 
 def _one(finding: Finding, *, verbose: bool) -> Iterator[str]:
@@ -151,6 +156,8 @@ def document(found: Verification) -> dict[str, Any]:
         "place": found.words,
         "dialect": found.dialect,
         "compared": {"rules": found.rules, "chains": found.chains, "sets": found.sets},
+        "effect": found.together.kind,
+        "flows": [flow.json() for flow in found.together.flows],
         "findings": [_json(finding) for finding in found.findings],
         "notes": list(found.notes),
     }
@@ -161,7 +168,10 @@ def _json(finding: Finding) -> dict[str, Any]:
     found: dict[str, Any] = {
         "class": finding.kind.name,
         "severity": finding.effect.severity.name.lower().replace("_", "-"),
+        "effect": finding.effect.kind,
         "certain": finding.effect.certain,
+        "unknown": list(finding.effect.conditions),
+        "flows": [flow.json() for flow in finding.effect.flows],
         "families": list(finding.families),
         "table": finding.table,
         "chain": finding.chain,

@@ -72,7 +72,7 @@ DAMAGES: Mapping[str, Damage] = {
     ),
     "foreign accept of what policy allows anyway": once(
         "filter", "-I FORWARD -s 10.65.2.11/32 -d 10.65.1.12/32 -p tcp -m tcp --dport 5432 -j ACCEPT",
-        "foreign-rule-ahead", HARMLESS, "fares otherwise",
+        "foreign-rule-ahead", ALLOWS, "(invalid) passes",
     ),
     "foreign chain that accepts ahead": once(
         "filter", ":MINE - [0:0]\n-A MINE -p udp -j ACCEPT\n-I FORWARD -i eth0 -j MINE", "foreign-rule-ahead", ALLOWS
@@ -105,7 +105,7 @@ DAMAGES: Mapping[str, Damage] = {
         "filter", f"-D {FRONTEND_TW} 11", "rule-missing", ALLOWS, "rule 11", "packets to pod shop/frontend", "wanted  "
     ),
     "rule without effect gone": once(
-        "filter", "-D cali-FORWARD 2", "rule-missing", HARMLESS, "none of ", "packets that were tried fares otherwise"
+        "filter", "-D cali-FORWARD 2", "rule-missing", HARMLESS, "no packet fares otherwise"
     ),
     "rule added": once(
         "filter", "-I cali-FORWARD -j ACCEPT", "rule-extra", ALLOWS, "it bears no hash, so it was not Felix"
@@ -132,7 +132,7 @@ DAMAGES: Mapping[str, Damage] = {
     ),
     "rule about sources gone": once("raw", "-D cali-PREROUTING 4", "rule-missing", ALLOWS, "forged"),
     "rule beside that about sources changed": once(
-        "raw", "-I cali-PREROUTING -p udp -j DROP", "rule-extra", DROPS, "udp/9 is dropped"
+        "raw", "-I cali-PREROUTING -p udp -j DROP", "rule-extra", DROPS, "udp/53 is dropped"
     ),
     "rule about known connections gone": once("filter", f"-D {DATABASE_TW} 1", "rule-missing", DROPS, "(established)"),
     "two rules that mean something together only": Damage(

@@ -7,6 +7,7 @@ import random
 import re
 from copy import deepcopy
 from functools import cache
+from unittest.mock import patch
 
 import pytest
 
@@ -130,7 +131,8 @@ def test_a_family_without_felix_is_one_finding() -> None:
     assert classes(found) == (("not-programmed", "LETS_THROUGH"),)
     assert found.findings[0].families == (4, 6)
     found = verify(observe_saved({4: programmed().save(4), 6: ""}, None, "saved files"), NODE)
-    assert (classes(found), found.findings[0].families) == ((("not-programmed", "NO_EFFECT"),), (6,))
+    assert (classes(found), found.findings[0].families) == ((("not-programmed", "LETS_THROUGH"),), (6,))
+    assert "forged source" in shown(found)
     assert "no policy is in force" in shown(found)
 
 
@@ -194,20 +196,20 @@ def test_own_addresses_are_compared_only_if_they_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule, severity",
+    "rule, does, condition",
     [
-        ("-m owner --uid-owner 0 -j ACCEPT", "LETS_THROUGH"),
-        ("-m owner --uid-owner 0 -j DROP", "DROPS"),
-        ("-j QUEUE", "DROPS"),
+        ("-m owner --uid-owner 0 -j ACCEPT", "let through", "-m owner"),
+        ("-m owner --uid-owner 0 -j DROP", "drop what", "-m owner"),
+        ("-j QUEUE", "drop what", "-j QUEUE"),
     ],
 )
-def test_what_is_not_understood_is_a_maybe(rule: str, severity: str) -> None:
+def test_what_is_not_understood_has_an_unknown_effect(rule: str, does: str, condition: str) -> None:
     found = dumped((FIRST, f"-A FORWARD {rule}\n{FIRST}"))
     (finding,) = found.findings
-    assert (finding.kind.name, finding.effect.severity.name, finding.effect.certain) == (
-        "foreign-rule-ahead", severity, False,
-    )  # fmt: skip
-    assert "MAYBE " in shown(found)
+    assert (finding.kind.name, finding.effect.kind, finding.effect.certain) == ("foreign-rule-ahead", "unknown", False)
+    assert finding.effect.conditions == (condition,)
+    assert f"may {does}" in finding.effect.words
+    assert "UNKNOWN " in shown(found)
 
 
 def test_two_kinds_of_tables() -> None:
@@ -219,8 +221,8 @@ def test_two_kinds_of_tables() -> None:
         assert classes(verify(observe_live(kernel, "legacy", "here"), NODE)) == (("two-backends", severity),)
     warned = "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n"
     found = verify(observe_saved({4: kernel.save(4)}, kernel.ipset_save(), "a file", comments=warned), NODE)
-    assert classes(found) == (("two-backends", "DROPS"),)
-    assert "MAYBE DROPS" in shown(found)
+    assert classes(found) == (("two-backends", "UNKNOWN"),)
+    assert "those rules were not given" in shown(found)
 
 
 APPENDING = Node(name="node1", compiler=COMPILER, host=LONELY, settings=(Setting("ChainInsertMode", "append"),))
@@ -237,11 +239,13 @@ def test_rules_of_others_stand_above_hooks_that_are_appended(rule: str) -> None:
 
 
 def test_a_node_in_another_state_altogether_is_summed_up() -> None:
-    """Only some findings are tried and told in full; JSON has all of them."""
+    """Only some findings are judged one by one and told in full; JSON has all of them, and what they mean together."""
     rules = programmed().save(4).replace("-j RETURN", "-p udp -j RETURN").replace("-j DROP", "-p udp -j DROP")
     rules = rules.replace("-j ACCEPT", "-p udp -j ACCEPT")
-    found = verify(observe_saved({4: rules}, None, "a file"), NODE)
-    assert len(found.findings) > MOST_JUDGED
+    with patch("felixpy.verify.MOST_JUDGED", 10):
+        found = verify(observe_saved({4: rules}, None, "a file"), NODE)
+    assert len(found.findings) > MOST_JUDGED // 2
+    assert found.together.kind == "opens"
     assert any(finding.effect is UNTRIED for finding in found.findings)
     assert len(document(found)["findings"]) == len(found.findings)
 

@@ -1,0 +1,223 @@
+"""The ways of packets through one node, row by row: past the hooks, to what gets through in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from felixpy.flows.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, Row, Signature
+from felixpy.flows.hooks import Log, through
+from felixpy.flows.lens import Factor
+from felixpy.flows.node import NodeSpace
+from felixpy.flows.peers import Layer
+from felixpy.flows.programs import Program
+from felixpy.flows.regions import Region, join, of_peers, of_traffic, product, sum_of, traffic_with
+from felixpy.flows.scene import Memory, Moved, Scene, Site, States, Way, add
+from felixpy.flows.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
+from felixpy.netfilter.criteria import Interface, Tracked
+from felixpy.netfilter.numbers import STATES, WITH_PORTS, Range
+from felixpy.walk import TRACKING
+
+BEFORE_NAT, AFTER_NAT = ("raw", TRACKING, "mangle", "nat"), ("filter", "security")
+"""The tables at the hook of the node's own packets, before and after their destination may be rewritten."""
+
+
+class Passage:
+    """What programs do to the packets of a space; what chains make of packets is remembered for all programs."""
+
+    def __init__(self, space: NodeSpace) -> None:
+        self.space = space
+        self._memory: Memory = {}
+        self._own_values: dict[int, dict[Factor, Region]] = {}
+        self._scenes: dict[tuple[Row, str], Scene] = {}
+        self._survivors: dict[tuple[int, Row], bool] = {}
+
+    def leave_by(self, criterion: Interface) -> int:
+        """Who is reached by an interface."""
+        return self._leave.by(criterion) | self._leave_or_loop.by(criterion)
+
+    @cached_property
+    def tells_redirected(self) -> bool:
+        """Whether some rule asks for rewritten destinations, or packets are marked by their first destination."""
+        rules = [rule for chain in self.space.library.chains for rule in chain.rules]
+        asked = any(isinstance(test.criterion, Tracked) and test.criterion.states & STATES["DNAT"]
+                    for rule in rules for test in rule.body.tests)  # fmt: skip
+        if asked:
+            return True
+        program = self.space.programs[0]
+        for row in self.space.rows:
+            tags = self.before(program, row, {EARLY | self.space.assumed: self.everything(row)}).states
+            if len(tags) > 1:
+                return True
+        return False
+
+    def survives(self, program: Program, row: Row) -> bool:
+        """Whether any packet of a row is left when it is sent on, under one program among several."""
+        key = id(program), row
+        if key not in self._survivors:
+            tags = {tag | self.space.assumed | SPOOFED | EARLY: self.everything(row) for tag in self.space.variants}
+            came = self.before(program, row, tags)
+            self._survivors[key] = bool(came.states or came.moved)
+        return self._survivors[key]
+
+    # --- ways
+
+    @cached_property
+    def _routes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for address, name in self.space.ground.pods.items():
+            found[name] = found.get(name, 0) | self.space.bits[address]
+        for name in self.space.receivers.interfaces:
+            found[name] = found.get(name, 0) | self.space.receivers.by(name)
+        return found
+
+    @cached_property
+    def _leave(self) -> Way:
+        return Way(self._routes)
+
+    @cached_property
+    def _leave_or_loop(self) -> Way:
+        """Where the node's own packets go; to itself they go by the loopback interface."""
+        return Way({**self._routes, LOOPBACK: self.space.own})
+
+    @cached_property
+    def _site(self) -> Site:
+        local: dict[str, frozenset[int]] = {"": frozenset(self.space.ground.own)}
+        for name in {*self.space.ground.own.values()}:
+            local[name] = frozenset(address for address, found in self.space.ground.own.items() if found == name)
+        peers = {name: sum_of(self.space.bits[address] for address in found) for name, found in local.items()}
+        return Site(local, peers)
+
+    def _scene(self, row: Row, where: str) -> Scene:
+        """A row at one point of the way: ``in`` before routing and for the node, ``on`` behind it, ``lo`` come back."""
+        key = row, where
+        if key not in self._scenes:
+            incoming = Way({LOOPBACK if where == "lo" else row.interface: self.space.lens.everybody})
+            leaves = self._leave if row.interface else self._leave_or_loop
+            self._scenes[key] = Scene(
+                lens=self.space.lens,
+                site=self._site,
+                own=row.address,
+                bit=row.bit,
+                interface=LOOPBACK if where == "lo" else row.interface,
+                memory=self._memory,
+                own_values=self._own_values.setdefault(row.address, {}),
+                incoming=incoming,
+                outgoing=leaves if where == "on" else Way({"": self.space.lens.everybody}),
+            )
+        return self._scenes[key]
+
+    def everything(self, row: Row) -> Region:
+        """All that a row may send; pods do not send to themselves by their interface."""
+        itself = row.bit if row.interface in self.space.ground.behind else 0
+        loopback = self.space.bits[LOOPBACKS[self.space.family]]
+        if row.bit == loopback:
+            return of_peers(self.space.lens.all, self.space.own)
+        return of_peers(self.space.lens.all, self.space.everybody & ~itself & ~loopback)
+
+    def before(self, program: Program, row: Row, states: States) -> Before:
+        """What is left before packets are sent on, and what has a new destination."""
+        log = Log()
+        if row.interface:
+            return Before(through(program, self._scene(row, "in"), "PREROUTING", states, log), log.moved)
+        return Before(through(program, self._scene(row, "on"), "OUTPUT", states, log, BEFORE_NAT), log.moved)
+
+    def after(self, program: Program, row: Row, states: States) -> States:
+        """What gets through in the end."""
+        log, scene = Log(), self._scene(row, "on")
+        if not row.interface:
+            states = through(program, scene, "OUTPUT", states, log, AFTER_NAT)
+            states = through(program, scene, "POSTROUTING", states, log)
+            ended = _about(states, self.space.lens.everybody & ~self.space.own)
+            back, come = self._scene(row, "lo"), _about(states, self.space.own)
+            come = through(program, back, "PREROUTING", come, log, ("raw", "mangle"))
+            return _both(ended, through(program, back, "INPUT", come, log, ("mangle", "filter", "security")))
+        ended = through(program, self._scene(row, "in"), "INPUT", _about(states, self.space.own), log)
+        states = through(program, scene, "FORWARD", _about(states, self.space.lens.everybody & ~self.space.own), log)
+        return _both(ended, through(program, scene, "POSTROUTING", states, log))
+
+    # --- what gets through
+
+    def fates(self, program: Program, row: Row, tags: Iterable[int], start: Region) -> Fates:
+        """What gets through of some packets with some tags."""
+        spoofed = SPOOFED if row.spoofed else 0
+        came = self.before(program, row, {tag | spoofed | EARLY: start for tag in tags})
+        found: Fates = {}
+        for tag, region in self.after(program, row, came.states).items():
+            _join(found, (tag & VARIANTS, Signature(new_source(tag))), region)
+        for target, region in came.moved.items():
+            self._follow(program, row, target, region, found)
+        return found
+
+    def _follow(self, program: Program, row: Row, target: Moved, region: Region, found: Fates) -> None:
+        """What becomes of packets with a new destination: those count whose new form gets through."""
+        to = self._receiver(target.address)
+        asked = self._with_port(sum_of(region), target.port)
+        ended = self.after(program, row, {target.tag | DNAT: product(asked, to)})
+        for tag, passed in ended.items():
+            whole = traffic_with(passed, to)
+            kept = of_traffic(region, self._as_asked(whole, target.port))
+            signature = Signature(new_source(tag), (target.address, target.port))
+            _join(found, (tag & VARIANTS & ~DNAT, signature), kept)
+
+    def _receiver(self, address: int | None) -> int:
+        """Who has an address: an endpoint of the node, or others behind the uplink."""
+        if address is None:
+            return self.space.own & -self.space.own
+        if address in self.space.bits:
+            return self.space.bits[address]
+        classes = self.space.receivers.externals.peers((Layer(Range(address, address)),))
+        return classes & -classes
+
+    def _with_port(self, traffic: int, port: int | None) -> int:
+        if port is None:
+            return traffic
+        found = 0
+        for block in self.space.traffic.blocks:
+            if traffic & block.mask:
+                to = self.space.traffic.ports([Range(port, port)], source=False) & block.mask
+                found |= to if block.protocol in WITH_PORTS else traffic & block.mask
+        return found
+
+    def _as_asked(self, traffic: int, port: int | None) -> int:
+        """The traffic that became what got through: with a new port it may have been to any."""
+        return traffic if port is None else self.space.traffic.lifted(traffic)
+
+    def redirected(self, program: Program, row: Row, tag: int, region: Region, to: Region) -> Fates:
+        """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
+        tracked = (
+            self.space.lens.opening(tag)
+            if not tag & ESTABLISHED
+            else self.space.traffic.all & ~self.space.traffic.untracked
+        )
+        if tag & (UNTRACKED | STATELESS):
+            return {}
+        states = {tag | DNAT: of_traffic(to, self.space.traffic.lifted(sum_of(region)) & tracked)}
+        found: Fates = {}
+        for end, passed in self.after(program, row, states).items():
+            _join(found, (end & VARIANTS, Signature(new_source(end))), passed)
+        return found
+
+
+class Before(NamedTuple):
+    """Packets about to be sent on, and those with a new destination."""
+
+    states: States
+    moved: Mapping[Moved, Region]
+
+
+def _about(states: States, peers: int) -> States:
+    return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
+
+
+def _both(one: States, other: States) -> States:
+    found = dict(one)
+    for tag, region in other.items():
+        add(found, tag, region)
+    return found
+
+
+def _join(fates: Fates, key: tuple[int, Signature], region: Region) -> None:
+    if region:
+        fates[key] = join(fates[key], region) if key in fates else region

@@ -1,0 +1,132 @@
+"""The packets that fare otherwise, exactly, by who sends them to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from felixpy.decode.legend import Legend
+from felixpy.flows.change import Change, Part
+from felixpy.flows.flow import Peer
+from felixpy.flows.ground import Row
+from felixpy.flows.node import NodeSpace
+from felixpy.flows.pairs import outside
+from felixpy.flows.regions import bits
+from felixpy.flows.services import Traffic
+from felixpy.flows.tags import DNAT, ESTABLISHED, INVALID, RELATED, STATELESS
+from felixpy.netfilter.numbers import spell_address
+
+Way = Literal["opens", "closes", "rewrites"]
+
+STATES = ((ESTABLISHED, "established"), (RELATED, "related"), (INVALID, "invalid"), (STATELESS, "untracked"))
+
+
+class Whom(NamedTuple):
+    """Senders or receivers, and by which interface others come or are reached."""
+
+    peer: Peer
+    interface: str = ""
+    spoofed: bool = False
+
+    def json(self) -> dict[str, Any]:
+        found = self.peer.json()
+        if self.interface:
+            found["interface"] = self.interface
+        return found | {"spoofed": True} if self.spoofed else found
+
+    def __str__(self) -> str:
+        by = f" by {self.interface}" if self.interface else ""
+        return f"{self.peer}{by}{' (spoofed source)' if self.spoofed else ''}"
+
+
+class Changed(NamedTuple):
+    """Packets of some states from each of the `sources` to each of the `destinations`."""
+
+    way: Way
+    family: int
+    states: tuple[str, ...]
+    sources: tuple[Whom, ...]
+    destinations: tuple[Whom, ...]
+    traffic: Traffic
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "change": self.way,
+            "family": self.family,
+            "states": list(self.states),
+            "sources": [whom.json() for whom in self.sources],
+            "destinations": [whom.json() for whom in self.destinations],
+            "connection": str(self.traffic),
+            **self.traffic.json(),
+        }
+
+
+def changed_flows(space: NodeSpace, change: Change, legend: Legend, node: str) -> Iterator[Changed]:
+    """All that changes; senders, receivers and states to which the same happens are told together."""
+    ways: tuple[tuple[Way, Sequence[Part]], ...] = (
+        ("opens", change.opens), ("closes", change.closes), ("rewrites", change.rewrites),
+    )  # fmt: skip
+    names = _Names(space, legend, node)
+    for way, parts in ways:
+        by_state: dict[tuple[int, int], dict[Row, list[str]]] = {}
+        for part in parts:
+            for traffic, peers in part.region.items():
+                by_state.setdefault((traffic, peers), {}).setdefault(part.row, []).append(_state(part))
+        told: dict[tuple[int, int, tuple[str, ...]], list[Row]] = {}
+        for (traffic, peers), rows in by_state.items():
+            for row, states in rows.items():
+                told.setdefault((traffic, peers, tuple(dict.fromkeys(states))), []).append(row)
+        for (traffic, peers, found), senders in told.items():
+            yield Changed(
+                way=way,
+                family=space.family,
+                states=found,
+                sources=tuple(names.senders(senders)),
+                destinations=tuple(names.receivers(peers)),
+                traffic=space.traffic.tell(traffic),
+            )
+
+
+def _state(part: Part) -> str:
+    state = next((name for bit, name in STATES if part.variant & bit), "new")
+    return f"{state}, destination rewritten" if part.variant & DNAT else state
+
+
+class _Names:
+    """Who has which address."""
+
+    def __init__(self, space: NodeSpace, legend: Legend, node: str) -> None:
+        self.space, self.node = space, node
+        self.pods = {address: pod for pod in legend.cluster.workloads for address in pod.addresses}
+
+    def senders(self, rows: Sequence[Row]) -> Iterator[Whom]:
+        """Rows as peers, classes of other addresses by interface together."""
+        classes: dict[tuple[str, bool], int] = {}
+        told: dict[Whom, None] = {}
+        for row in rows:
+            if row.address in self.space.bits:
+                peer = self._local(row.address)
+                told[Whom(peer, row.interface if row.spoofed else "", row.spoofed)] = None
+            else:
+                key = row.interface, row.spoofed
+                classes[key] = classes.get(key, 0) | self.space.class_of(row)
+        yield from told
+        for (interface, spoofed), some in classes.items():
+            yield Whom(outside(self.space.receivers.externals.ranges(some), self.space.family), interface, spoofed)
+
+    def receivers(self, peers: int) -> Iterator[Whom]:
+        offset = self.space.receivers.offset
+        local = dict.fromkeys(
+            self._local(self.space.address_of(1 << bit)[0]) for bit in bits(peers & (1 << offset) - 1)
+        )
+        yield from map(Whom, local)
+        by_interface: dict[str, int] = {}
+        for bit in bits(peers >> offset << offset):
+            interface, one = self.space.receivers.tell(1 << bit)
+            by_interface[interface] = by_interface.get(interface, 0) | one
+        for interface, some in by_interface.items():
+            yield Whom(outside(self.space.receivers.externals.ranges(some), self.space.family), interface)
+
+    def _local(self, address: int) -> Peer:
+        pod = self.pods.get(spell_address(address, self.space.family))
+        return Peer("pod", pod.namespace, pod.name, pods=(pod.name,)) if pod else Peer("host", "", self.node)
