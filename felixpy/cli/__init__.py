@@ -15,6 +15,7 @@ from felixpy.cli import (
     annotate,
     apply,
     catalogue,
+    convert,
     counters,
     decode,
     diff,
@@ -58,6 +59,7 @@ app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)
 app.command("counters")(counters.counters)
+app.command("convert")(convert.convert)
 app.command("verify")(verify.verify)
 app.command("snapshot")(snapshot.snapshot)
 app.command("apply")(apply.apply)

@@ -147,7 +147,7 @@ def _special(version: str, kind: str, group: str) -> Complaint | None:
     """Kinds of which there is more to say than that they are misspelt."""
     if group == "policy.networking.k8s.io" and kind in REPLACED:
         translation = f"ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) with {REPLACED[kind]}"
-        hint = f"write it as {translation}; action Allow becomes Accept, ports become protocols"
+        hint = f'"felixpy convert PATH" writes it as {translation}; with --all it prints all that Felix reads'
         return Complaint(f"Calico v3.32 does not read {kind} any more", hint)
     if version == "v1" and kind in OLD_CALICO:
         hint = 'let "calicoctl convert -f FILE" write it as projectcalico.org/v3'

@@ -1,0 +1,42 @@
+"""``felixpy convert``: policies of older kinds as the ones that Felix knows."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from felixpy.cli import invocation, options
+
+
+def convert(
+    paths: options.Paths = None,
+    filename: options.Filenames = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print all other objects, too, so that the result can be read in their place.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write AdminNetworkPolicies and BaselineAdminNetworkPolicies as the ClusterNetworkPolicies that mean the same.
+
+    Calico v3.32 reads ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) only. What cannot be carried over is
+    named on stderr and left out of the result; the exit status is 1 then.
+
+    \b
+    Examples:
+      felixpy convert policies/ > cluster-network-policies.yaml
+      felixpy convert policies/ --all | felixpy matrix -
+      kubectl get anp,banp -o yaml | felixpy convert -
+    """
+    from felixpy.manifests.conversion import as_yaml
+    from felixpy.manifests.conversion import convert as rewrite
+
+    done = rewrite([*(paths or ()), *(filename or ())], everything=everything, stdin=sys.stdin)
+    invocation.emit(as_yaml(done.objects))
+    for problem in done.losses:
+        print(f"not carried over: {problem}", file=sys.stderr)
+    if not quiet:
+        print(f"felixpy: {done.converted} polic{'y' if done.converted == 1 else 'ies'} converted", file=sys.stderr)
+    if done.losses:
+        raise typer.Exit(1)
