@@ -37,6 +37,7 @@ LAYERS = [
     {"live", "fleet", "machine", "kernel", "walk"},
     {"dataplane", "trace", "readback"},
     {"flows", "explain", "lab", "counters"},
+    {"exposure"},
     {"verify", "difference"},
     {"cli"},
 ]

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 import typer
@@ -17,6 +17,7 @@ from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
+    from felixpy.exposure import RouteFlows
     from felixpy.flows import Connectivity, Flow
     from felixpy.flows.pairs import Focus, Pairs
     from felixpy.flows.pictures import Matrix
@@ -92,8 +93,10 @@ def matrix(
       felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
+    from felixpy.exposure.routes import CONTROLLER, route_flows
     from felixpy.flows import survey
     from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
+    from felixpy.flows.pairs import Focus
     from felixpy.iptables.forms import read_dump
 
     if ipsets and not rules:
@@ -107,7 +110,24 @@ def matrix(
     nodes = given.nodes(dump)
     found = survey(nodes, ports=chosen, nets=wanted.nets, every_icmp=every_icmp)
     pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
-    view = _View(found, pairs, focus_on(pairs, wanted), found.whole(chosen), asks_ports=bool(chosen))
+    routes = route_flows(nodes, [unit.peer for unit in pairs.units], chosen)
+    names = [name for name in wanted.names if name != CONTROLLER.name]
+    focus_ = focus_on(pairs, wanted._replace(names=tuple(names)))
+    asks_controller = len(names) < len(wanted.names)
+    if asks_controller and focus_ is None:
+        focus_ = Focus(0, {})
+    touching = pairs.asked(focus_) if focus_ else None
+    view = _View(
+        found,
+        pairs,
+        focus_,
+        found.whole(chosen),
+        asks_ports=bool(chosen),
+        routes=routes,
+        controller=tuple(
+            flow for flow in routes.flows if touching is None or asks_controller or flow.destination in touching
+        ),
+    )
     invocation.warn(found.side.findings, quiet=given.quiet)
     if not given.quiet:
         _remark(view)
@@ -123,16 +143,20 @@ class _View(NamedTuple):
     focus: Focus | None
     whole: str
     asks_ports: bool
+    routes: RouteFlows
+    controller: tuple[Flow, ...]
+    """What comes from an ingress controller that is not in the input, as far as it was asked for."""
 
     def flows(self) -> Iterator[Flow]:
-        return self.pairs.flows(self.focus)
+        return chain(self.pairs.flows(self.focus), self.controller)
 
     def matrix(self) -> Matrix:
         """Endpoints that are in focus or have a flow, and addresses outside."""
         from felixpy.flows.pictures import matrix
 
-        flows = list(self.pairs.flows(self.focus, apart=True))
+        flows = [*self.pairs.flows(self.focus, apart=True), *self.controller]
         peers = [unit.peer for unit in self.pairs.units]
+        peers += dict.fromkeys(flow.source for flow in self.controller)
         if self.focus is None:
             return matrix(flows, peers, self.whole)
         asked = self.pairs.asked(self.focus)
@@ -142,6 +166,7 @@ class _View(NamedTuple):
 
 def _shown(view: _View, output: Output) -> Iterator[str]:
     """The lines of the output."""
+    from felixpy.exposure.report import route_json
     from felixpy.flows import pictures, report
 
     if output is Output.table:
@@ -151,7 +176,8 @@ def _shown(view: _View, output: Output) -> Iterator[str]:
     if output is Output.csv:
         return report.csv_lines(view.flows())
     if output is Output.json:
-        return report.json_lines(view.found, view.pairs, view.focus)
+        more = {"routes": map(route_json, view.routes.reached)}
+        return report.json_lines(view.found, view.pairs, view.flows(), more)
     draw = {Output.dot: pictures.dot, Output.svg: pictures.svg}.get(output, pictures.grid)
     return draw(view.matrix())
 
@@ -178,7 +204,7 @@ def _remark(view: _View) -> None:
     """What else is worth knowing goes to stderr."""
     from felixpy.flows.report import remarks
 
-    for line in remarks(view.found, view.pairs):
+    for line in (*remarks(view.found, view.pairs), *view.routes.remarks):
         print(f"felixpy: {line}", file=sys.stderr)
 
 

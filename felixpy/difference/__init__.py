@@ -12,7 +12,7 @@ once; chains are grouped by the object that they belong to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, Owner, Subject, chain_prefix
@@ -20,6 +20,7 @@ from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
 from felixpy.difference.sets import SetChange, compare_sets
 from felixpy.errors import Place
+from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
 from felixpy.trace.nodes import NodeRules, Nodes
@@ -102,8 +103,14 @@ def difference(
         meanings=meanings,
         appeared=tuple(sorted(chosen.intersection(new).difference(old))) if rules else (),
         vanished=tuple(sorted(chosen.intersection(old).difference(new))) if rules else (),
-        flows=compare(before, after) if flows else None,
+        flows=_flow_changes(before, after) if flows else None,
     )
+
+
+def _flow_changes(before: Nodes, after: Nodes) -> Changes:
+    """Flows that differ, those of ingress controllers that are not in the input among them."""
+    found, routes = compare(before, after), route_changes(before, after)
+    return replace(found, opened=(*found.opened, *routes.opened), closed=(*found.closed, *routes.closed))
 
 
 def _chain_changes(one: NodeRules, other: NodeRules, *, foreign: bool) -> Iterator[tuple[int, ChainChange]]:

@@ -215,7 +215,7 @@ def _as_diff(line: str) -> str:
 
 
 def document(found: Difference) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``)."""
+    """For programs (``apiVersion: felixpy/v1``): always all keys; `flows` is null where nobody asked for them."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "Difference",
@@ -228,7 +228,7 @@ def document(found: Difference) -> dict[str, Any]:
         ],
         "sets": [_set_json(change, where, found.meanings) for change, where in found.sets.items()],
         "nodes": {"appeared": list(found.appeared), "vanished": list(found.vanished)},
-        **({} if found.flows is None else {"flows": changes_json(found.flows)}),
+        "flows": None if found.flows is None else changes_json(found.flows),
     }
 
 

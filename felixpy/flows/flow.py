@@ -6,11 +6,16 @@ from typing import Any, Literal, NamedTuple
 
 from felixpy.flows.services import Traffic
 
-PeerKind = Literal["workload", "pod", "interface", "host", "external"]
+PeerKind = Literal["workload", "pod", "interface", "host", "ingress-controller", "service", "external"]
+
+
+TITLES = {"ingress-controller": "IngressController"}
 
 
 class Peer(NamedTuple):
     """One end of flows: a workload with its pods, a single pod, an interface, a node, or addresses of nobody.
+
+    Besides, a Service, and an ingress controller that is not in the input: any pod.
 
     `kind` of a workload is told by `maker` (Deployment and so on), `pods` are the names of its pods; the space of an
     interface is its node. `ranges` are CIDRs or first-last, the lowest first, `words` a shorter way to say them.
@@ -33,6 +38,10 @@ class Peer(NamedTuple):
                 return self.words
             case "host":
                 return f"host:{self.name}"
+            case "ingress-controller":
+                return f"{{{self.name}}}"
+            case "service":
+                return f"{self.space}/svc/{self.name}"
             case "workload":
                 return f"{self.space}/{self.name}[{self.maker}]"
             case _:
@@ -41,7 +50,7 @@ class Peer(NamedTuple):
     @property
     def title(self) -> str:
         """The kind as manifests write it."""
-        return self.maker or self.kind.capitalize()
+        return self.maker or TITLES.get(self.kind) or self.kind.capitalize()
 
     def json(self) -> dict[str, Any]:
         """``{"kind": …, "namespace": …, "name": …}`` for endpoints, ``{"kind": "External", "ranges": […]}``."""

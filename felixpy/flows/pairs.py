@@ -268,7 +268,7 @@ class _Splits:
         return self._known[those]
 
 
-ORDER = {"workload": 0, "pod": 0, "interface": 1, "host": 2, "external": 3}
+ORDER = {"workload": 0, "pod": 0, "interface": 1, "host": 2, "ingress-controller": 3, "service": 3, "external": 4}
 
 
 def _order(peer: Peer) -> tuple[int, str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from felixpy.export import API_VERSION
@@ -15,7 +16,7 @@ from felixpy.flows.changes import Changes
 from felixpy.flows.connectivity import Connectivity
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.grid import Doubt
-from felixpy.flows.pairs import Focus, Pairs
+from felixpy.flows.pairs import Pairs
 from felixpy.flows.services import Traffic
 
 COLUMNS = (
@@ -97,12 +98,21 @@ def _csv(cells: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
-def json_lines(found: Connectivity, pairs: Pairs, focus: Focus | None = None) -> Iterator[str]:
-    """The connections as JSON, each on a line. Lists but `endpoints` and `connections` are left out if empty."""
+def json_lines(
+    found: Connectivity,
+    pairs: Pairs,
+    flows: Iterable[Flow],
+    lists: Mapping[str, Iterable[Mapping[str, object]]] = MappingProxyType({}),
+) -> Iterator[str]:
+    """The connections as JSON, each on a line. Lists but `endpoints` and `connections` are left out if empty.
+
+    `lists` are further ones by their key.
+    """
     yield f'{{\n  "apiVersion": "{API_VERSION}",\n  "kind": "Connectivity",'
     yield from _json_list("endpoints", (_dumped(_endpoint(unit.peer)) for unit in pairs.units))
-    yield from _json_list("connections", _flows(pairs.flows(focus)))
+    yield from _json_list("connections", _flows(flows))
     more = {
+        **{key: map(_dumped, values) for key, values in lists.items()},
         "uncertain": _flows(found.unsure()),
         "notUnderstood": (_dumped(doubt_json(doubt)) for doubt in found.doubts),
         "nodesWithoutRules": map(_dumped, found.missing),
@@ -165,9 +175,6 @@ def doubt_line(doubt: Doubt) -> str:
 MOST_LINES = 60
 """So many lines of one kind are told; more are counted."""
 
-SIGNS = {"opened": "+", "closed": "-"}
-
-
 def change_lines(changes: Changes, *, verbose: bool = False) -> Iterator[str]:
     """``+ shop/web[Deployment] → shop/db-0 : TCP 5432``, then who appeared and vanished, then doubts.
 
@@ -229,14 +236,24 @@ def _escaped(text: str) -> str:
 
 
 def changes_json(changes: Changes) -> dict[str, Any]:
-    """Every flow on its own, nothing cut."""
-    found: dict[str, Any] = {
-        "opened": [flow.json() for flow in changes.opened],
-        "closed": [flow.json() for flow in changes.closed],
+    """Every flow on its own, nothing cut, all keys always.
+
+    `status` of a flow is "changed" between endpoints that both inputs have, else "appeared" or "vanished".
+    """
+    return {
+        "opened": [
+            *(_changed(flow, "changed") for flow in changes.opened),
+            *(_changed(flow, "appeared") for flow in changes.appeared_flows),
+        ],
+        "closed": [
+            *(_changed(flow, "changed") for flow in changes.closed),
+            *(_changed(flow, "vanished") for flow in changes.vanished_flows),
+        ],
         "appeared": [peer.json() for peer in changes.appeared],
         "vanished": [peer.json() for peer in changes.vanished],
-        "appearedFlows": [flow.json() for flow in changes.appeared_flows],
-        "vanishedFlows": [flow.json() for flow in changes.vanished_flows],
         "notUnderstood": [doubt_json(doubt) for doubt in changes.uncertain],
     }
-    return {key: value for key, value in found.items() if value or key in SIGNS}
+
+
+def _changed(flow: Flow, status: str) -> dict[str, Any]:
+    return {"status": status, **flow.json()}

@@ -51,7 +51,8 @@ def test_nothing_lies_between_an_input_and_itself() -> None:
     assert changes == Changes(opened=(), closed=())
     assert changes.same
     assert list(change_lines(changes)) == list(change_rows(changes)) == []
-    assert changes_json(changes) == {"opened": [], "closed": []}
+    nothing: dict[str, list[object]] = {"opened": [], "closed": [], "appeared": [], "vanished": [], "notUnderstood": []}
+    assert changes_json(changes) == nothing
 
 
 def test_exactly_what_opens_and_what_closes() -> None:
