@@ -77,7 +77,7 @@ def test_a_policy_with_everything() -> None:
 
 
 def test_the_result_is_read_without_a_word() -> None:
-    rules = {"ingress": [{"action": "Deny", "from": [{"namespaces": {}}]}]}
+    rules: dict[str, Any] = {"ingress": [{"action": "Deny", "from": [{"namespaces": {}}]}]}
     made, _ = converted(old(**rules), old("default", "BaselineAdminNetworkPolicy", **rules))
     cluster = load(["-"], stdin=StringIO(as_yaml(made)))
     assert not cluster.warnings

@@ -15,12 +15,12 @@ from tests.manifests import manifest
 GATEWAY = "gateway.networking.k8s.io"
 
 
-def pod(name: str, address: str, space: str = "shop", port: int = 9000, **labels: str) -> dict[str, Any]:
+def pod(name: str, address: str, space: str = "shop", port: int = 9000, labels: Any = None) -> dict[str, Any]:
     spec = {
         "nodeName": "n1",
         "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": port, "name": "web"}]}],
     }
-    made = manifest("v1", "Pod", name, spec, space, labels={"app": name, **labels})
+    made = manifest("v1", "Pod", name, spec, space, labels={"app": name, **(labels or {})})
     return made | {"status": {"phase": "Running", "podIP": address}}
 
 
@@ -109,7 +109,8 @@ def test_requests_that_are_mirrored_arrive(matrix: Callable[..., Answer]) -> Non
 
 def test_policies_have_the_last_word(matrix: Callable[..., Answer]) -> None:
     """Any pod of any namespace may come from the controller's; one that has to have a label may not."""
-    anybody, some = {"namespaceSelector": {}}, {"namespaceSelector": {"matchLabels": {"team": "web"}}}
+    anybody: dict[str, Any] = {"namespaceSelector": {}}
+    some = {"namespaceSelector": {"matchLabels": {"team": "web"}}}
     assert opened(matrix(ingress("i", ("api", 80)), closed("api", anybody)))
     answer = matrix(ingress("i", ("api", 80)), closed("api", some))
     assert not opened(answer)
@@ -121,7 +122,7 @@ def test_policies_have_the_last_word(matrix: Callable[..., Answer]) -> None:
 
 def test_a_controller_in_the_input_is_the_source(matrix: Callable[..., Answer]) -> None:
     labels = {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "controller"}
-    controller = pod("controller", "10.65.0.9", "ingress-nginx", **labels)
+    controller = pod("controller", "10.65.0.9", "ingress-nginx", labels=labels)
     things = (manifest("v1", "Namespace", "ingress-nginx"), controller, ingress("i", ("api", 80)))
     assert not opened(matrix(*things))
     found = json.loads(matrix(*things, options=("-o", "json")).out)
@@ -130,7 +131,7 @@ def test_a_controller_in_the_input_is_the_source(matrix: Callable[..., Answer]) 
 
 
 def test_the_pods_of_a_gateway(matrix: Callable[..., Answer]) -> None:
-    proxy = pod("proxy", "10.65.0.9", **{"gateway.networking.k8s.io/gateway-name": "front"})
+    proxy = pod("proxy", "10.65.0.9", labels={"gateway.networking.k8s.io/gateway-name": "front"})
     made = route("HTTPRoute", {"name": "api", "port": 80}, parentRefs=[{"name": "front"}])
     (reached,) = json.loads(matrix(proxy, made, options=("-o", "json")).out)["routes"]
     assert reached["source"] == "shop/proxy"
