@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felixpy.compiler import Compiler
-from felixpy.exposure.analysis import ANYBODY, _addresses, _selectors, exposure
-from felixpy.exposure.strangers import Stranger, invited, strangers
+from felixpy.exposure.analysis import _addresses, _selectors, exposure
+from felixpy.exposure.strangers import ANYBODY, Stranger, invited, strangers
 from felixpy.flows import survey
 from felixpy.flows.flow import Peer
 from felixpy.flows.services import Traffic
