@@ -89,6 +89,7 @@ SET_CHECKS = (
     SetCheck(_everything, lambda ipset: "a set of networks cannot hold a /0", ("externalNodesList",)),
 )
 
+
 def always(body: Body, table: str) -> bool:
     """For refusals that are not about a rule's words."""
     return True

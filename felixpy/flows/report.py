@@ -175,6 +175,7 @@ def doubt_line(doubt: Doubt) -> str:
 MOST_LINES = 60
 """So many lines of one kind are told; more are counted."""
 
+
 def change_lines(changes: Changes, *, verbose: bool = False) -> Iterator[str]:
     """``+ shop/web[Deployment] → shop/db-0 : TCP 5432``, then who appeared and vanished, then doubts.
 
