@@ -3,15 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
-TOOLED := $(VENV)/tooled
 READY := $(VENV)/ready
 LEGACY := $(VENV)/legacy
 APISERVER := $(VENV)/kube-apiserver
 UV := uv==0.13.8
-COMPILE := --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command 'make lock' \
-	$(if $(filter 1,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE)))
-# Locks name every package, so nothing is left to resolve: what an index offers on the day makes no difference.
-INSTALL := $(BIN)/python -m pip install --quiet --no-deps
+COMPILE := --universal --python-version 3.11 --generate-hashes --upgrade --quiet --custom-compile-command 'make lock'
 DEMO := fixtures/demo/access-nginx.yaml
 PYTEST := $(BIN)/python -m pytest
 # Root works in namespaces right away; others through sudo if that asks nothing; in CI nobody gets away without.
@@ -28,32 +24,22 @@ export PIP_ROOT_USER_ACTION := ignore
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-# What runs felixpy, and felixpy itself straight from this folder: no build tool is needed for that.
 $(LOCKED): requirements.lock
 	@tools/system.sh python
 	@echo "felixpy: making the environment $(VENV)" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(INSTALL) --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip check --quiet
-	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/felixpy.pth"
-	@printf '#!/bin/sh\nexec "%s/python" -P -m felixpy "$$@"\n' "$(CURDIR)/$(BIN)" > $(BIN)/felixpy
-	@chmod +x $(BIN)/felixpy
-	@touch $@
-
-# What tests, checks and builds it.
-$(TOOLED): requirements-test.lock $(LOCKED)
-	@$(INSTALL) --require-hashes --requirement requirements-test.lock
-	@touch $@
-
-$(READY): $(TOOLED) pyproject.toml
-	@$(INSTALL) --no-build-isolation --editable .
-	@rm -f $(VENV)/lib/python*/site-packages/felixpy.pth
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip check --quiet
 	@touch $@
 
-$(LEGACY): requirements-legacy.lock $(TOOLED)
+$(READY): $(LOCKED) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(LEGACY): requirements-legacy.lock $(LOCKED)
 	@tools/system.sh compiler
-	@$(INSTALL) --no-build-isolation --use-pep517 --require-hashes --requirement requirements-legacy.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --use-pep517 --require-hashes \
+		--requirement requirements-legacy.lock
 	@touch $@
 
 kernel-tools:
@@ -68,7 +54,7 @@ install: $(READY)  ## the environment .venv with felixpy and all tools, exactly 
 
 legacy: $(LEGACY)  ## python-iptables, which reads legacy tables back in tests; built from source
 
-demo: $(LOCKED)  ## compile the example of the README into rules and sets
+demo: $(READY)  ## compile the example of the README into rules and sets
 	$(BIN)/felixpy render $(DEMO)
 	$(BIN)/felixpy render $(DEMO) --ipsets --quiet
 
@@ -90,7 +76,7 @@ types: $(READY)  ## mypy, strict
 	@$(BIN)/mypy
 
 unit: $(READY)  ## the quick tests only: no namespaces, nothing slow
-	@$(PYTEST) -n auto --dist worksteal -m "not netns and not slow"
+	@$(PYTEST) -m "not netns and not slow"
 
 property: $(READY)  ## laws on generated clusters, with more examples than `make test` tries
 	@$(PYTEST) -m property --hypothesis-profile=thorough
@@ -115,25 +101,24 @@ bench: $(READY)  ## time and memory of rendering and of connectivity; with root,
 wheel: $(READY)  ## a wheel in dist/
 	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
 
-docs: $(READY)  ## docs/settings.md anew, and what commands print in the README and docs/examples.md
+docs: $(READY)  ## docs/settings.md and docs/lint anew, and what commands print in the README and docs/examples.md
 	@$(BIN)/python tools/document_settings.py
 	@$(BIN)/python tools/document_examples.py
+	@$(BIN)/python tools/document_lint.py
 
 vm:  ## a virtual Debian for those without Linux or root, with felixpy on its PATH; runs the tests there
 	vagrant up
 	vagrant ssh -c 'cd /opt/felixpy && make test'
 	@echo "felixpy: next, vagrant ssh, and there: sudo felixpy lab up /opt/felixpy/fixtures/demo/access-nginx.yaml" >&2
 
-lock:  ## the locks anew from pyproject.toml, pins kept; UPGRADE=1 renews all of them, UPGRADE="NAME…" these
+lock:  ## requirements.lock and requirements-legacy.lock anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet $(UV)
-	@$(VENV)-lock/bin/uv pip compile pyproject.toml $(COMPILE) --output-file requirements.lock
-	@$(VENV)-lock/bin/uv pip compile pyproject.toml --group dev $(COMPILE) --output-file requirements-test.lock \
-		--constraint requirements.lock $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock)
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --group dev $(COMPILE) --output-file requirements.lock
 	@sed -n 's/^legacy = \["\([^"]*\)"\].*/\1/p' pyproject.toml | \
 		$(VENV)-lock/bin/uv pip compile - --no-annotate $(COMPILE) --output-file requirements-legacy.lock
 	@rm -r $(VENV)-lock
 
 clean:  ## remove the environment and all that was generated
-	@rm -rf $(VENV) $(VENV)-lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	@find felixpy tests -name __pycache__ -prune -exec rm -r {} +

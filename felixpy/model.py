@@ -218,6 +218,8 @@ class Rule:
     annotations: tuple[tuple[str, str], ...] = ()
     path: Path = ()
     """Where the rule stands in its manifest, such as ``("spec", "ingress", 0)``."""
+    peer: Path = ()
+    """Where the one peer stands that this rule is about, if a manifest's rule lists peers; `path` is a part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +240,8 @@ class Policy:
     apply_on_forward: bool = False
     everywhere: bool = False
     """Performance hint AssumeNeededOnEveryNode."""
+    rewritten: tuple[tuple[Path, str, str], ...] = ()
+    """Networks with host bits: where they stand, as written, and as Calico reads them."""
 
     @property
     def staged(self) -> bool:
@@ -315,15 +319,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A FelixConfiguration as the texts that Felix is given; `effective` picks what counts on a node."""
+    """A FelixConfiguration as written; `config.resolve` picks and parses what counts on a node."""
 
     name: str
     node_selector: str
     created: str
-    values: Mapping[str, str]
-    """Texts by parameter name; an annotation beats a field, and its name may be written in any case."""
-    paths: Mapping[str, Path]
-    """Where each of them is written."""
+    values: Mapping[str, object]
+    """Spec fields by their manifest name."""
+    annotations: Mapping[str, str]
+    """Parameters by Felix's name (annotations ``config.projectcalico.org/<Name>``)."""
     source: Source
 
 
@@ -406,6 +410,7 @@ class Cluster:
     """The release that the ClusterInformation or the Installation's status names, such as ``v3.32.1``."""
     warnings: tuple[Problem, ...] = ()
     """What loading found odd but usable: skipped kinds, unknown fields, objects that had to be assumed."""
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # by file name, for comments
     where: Callable[[Source, Path], Place] = _unknown_place
     """File, line and column of a path inside an object; costs a second reading of that one object."""
 

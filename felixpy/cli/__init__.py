@@ -20,8 +20,8 @@ from felixpy.cli import (
     decode,
     diff,
     explain,
-    exposure,
     lab,
+    lint,
     matrix,
     remove,
     render,
@@ -40,6 +40,7 @@ app = typer.Typer(
         "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
         "  felixpy render -f shop/ --node n1 --annotate | less\n"
         "  felixpy validate shop/            what is wrong in the manifests\n"
+        "  felixpy lint shop/                what is probably wrong in policies that are valid\n"
         "  felixpy trace shop/web-1 shop/db-0:5432 shop/     why a packet passes or dies\n"
         "  felixpy matrix shop/              who reaches whom, on what\n"
         "  felixpy diff git:main:shop/ shop/ what a change does to rules and to traffic\n"
@@ -53,10 +54,10 @@ app = typer.Typer(
 )
 app.command("render")(render.render)
 app.command("validate")(validate.validate)
+app.command("lint")(lint.lint)
 app.command("trace")(trace.trace)
 app.command("explain")(explain.explain)
 app.command("matrix")(matrix.matrix)
-app.command("exposure")(exposure.exposure)
 app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,17 +135,23 @@ def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list
 
 
 def _checked(setting: Setting, spelt: str) -> Setting:
-    from felixpy.config import parameters, suggestion
-    from felixpy.manifests.felix_configuration import doubt_about
+    from felixpy.config import find, parameters, parsed
+    from felixpy.manifests.configuration import parameters_without_effect
 
-    row = parameters().get(setting.name.lower())
-    if row is None:
-        close = suggestion(setting.name)
-        hint = f"; did you mean {close}?" if close else ""
+    field = find(setting)
+    if field is None:
+        idle = parameters_without_effect()
+        if setting.name.lower() in idle:
+            return setting
+        names = {**idle, **{name: field.metadata["name"] for name, field in parameters().items()}}
+        close = get_close_matches(setting.name.lower(), names, n=1)
+        hint = f"; did you mean {names[close[0]]}?" if close else ""
         raise UsageError(f"{spelt}: Felix has no such parameter{hint}")
-    reason = doubt_about(row, setting.value) if setting.value else ""
-    if reason:
-        raise UsageError(f"{spelt}: {reason}")
+    try:
+        if setting.value != "":
+            parsed(field, setting.value)
+    except ValueError as wrong:
+        raise UsageError(f"{spelt}: {wrong}") from wrong
     return setting
 
 

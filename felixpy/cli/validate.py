@@ -2,32 +2,104 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from felixpy.cli import invocation
 from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.reporting import Output, Report, input_results, input_rules
+from felixpy.errors import InputError
+
+if TYPE_CHECKING:
+    from felixpy.model import Cluster
+    from felixpy.reports import Result, Run
 
 
 @takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
-def validate(given: Given) -> None:
+def validate(
+    given: Given,
+    output: Output = Report.text,
+    lint: Annotated[
+        bool, typer.Option("--lint/--no-lint", help="Print warnings and errors of `felixpy lint` as warnings.")
+    ] = True,
+) -> None:
     """Check manifests, down to rules that no kernel would take. Exit status 2 if anything is wrong.
+
+    Findings of `felixpy lint` are printed as warnings; they do not change the exit status.
 
     \b
     Examples:
       felixpy validate                     the manifests of this folder
       felixpy validate shop/ --strict      unknown fields are errors, too
       felixpy validate --dataplane nftables   what would not work in Felix's nftables mode
+      felixpy validate shop/ -o github     annotations for a pull request; also json, sarif, junit, tap
       kubectl kustomize . | felixpy validate -
     """
-    from felixpy.errors import InputError
+    try:
+        cluster = given.cluster
+        names = _checked(given)
+    except InputError as wrong:
+        if output is Report.text:
+            raise
+        _write(_report(input_results(wrong.problems)), output)
+        raise typer.Exit(wrong.exit_code) from None
+    if output is not Report.text:
+        _write(_report(input_results(cluster.warnings), _findings(given, cluster) if lint else None), output)
+    elif not given.quiet:
+        if lint:
+            _warn(_findings(given, cluster))
+        endpoints = len(cluster.workloads) + len(cluster.host_endpoints)
+        counted = {"endpoints": endpoints, "policies": len(cluster.policies), "nodes": len(names)}
+        typer.echo("valid: " + ", ".join(f"{number} {what}" for what, number in counted.items()))
 
-    cluster = given.cluster
-    names = [given.node] if given.node else cluster.node_names()
+
+def _checked(given: Given) -> list[str]:
+    """The nodes whose rules a kernel takes. Raises InputError with what none would."""
+    names = [given.node] if given.node else given.cluster.node_names()
     refused = dict.fromkeys(
         problem for name in names for problem in given.compiler.compile(name, settings=given.settings).errors
     )
     if refused:
         raise InputError([*refused])
-    if not given.quiet:
-        endpoints = len(cluster.workloads) + len(cluster.host_endpoints)
-        counted = {"endpoints": endpoints, "policies": len(cluster.policies), "nodes": len(names)}
-        typer.echo("valid: " + ", ".join(f"{number} {what}" for what, number in counted.items()))
+    return names
+
+
+def _findings(given: Given, cluster: Cluster) -> Run:
+    from felixpy.lint import lint
+
+    return lint(cluster, dialect=given.era, settings=given.settings)
+
+
+def _warn(found: Run) -> None:
+    """Findings that are more than information, on stderr."""
+    import sys
+    from dataclasses import replace
+
+    from felixpy.reports.plain import heading
+
+    for result in found.failures:
+        if result.level != "info":
+            print(heading(replace(result, level="warning")), file=sys.stderr)
+
+
+def _report(results: list[Result], findings: Run | None = None) -> Run:
+    """What reading found, and what lint did: as warnings at most."""
+    from dataclasses import replace
+
+    from felixpy import __version__
+    from felixpy.reports import Run
+
+    rules = input_rules()
+    if findings:
+        rules |= findings.rules
+        results = results + [
+            replace(one, level="warning") if one.level == "error" else one for one in findings.failures
+        ]
+    return Run(kind="ValidateReport", suite="felixpy validate", version=__version__, results=results, rules=rules)
+
+
+def _write(run: Run, output: Report) -> None:
+    from felixpy.reports import write
+
+    invocation.emit(write(run, output.value))

@@ -61,6 +61,8 @@ def _place(cluster: Cluster, found: Any) -> Place | None:
 def _meaning(found: Any) -> Any:
     """The object without the places that it and its rules were read at."""
     changes: dict[str, Any] = {"source": NOWHERE} if hasattr(found, "source") else {}
+    if hasattr(found, "rewritten"):
+        changes["rewritten"] = ()
     for field in ("inbound", "outbound"):
         if hasattr(found, field):
             changes[field] = _rules(getattr(found, field))
@@ -68,4 +70,4 @@ def _meaning(found: Any) -> Any:
 
 
 def _rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    return tuple(replace(rule, path=()) for rule in rules)
+    return tuple(replace(rule, path=(), peer=()) for rule in rules)

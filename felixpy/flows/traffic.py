@@ -107,10 +107,13 @@ EVERY_NUMBER: tuple[Range, ...] = (Range(0, 0),)
 class TrafficSpace:
     """All traffic of one family, in pieces. With `every_icmp` types that open no connection count, too.
 
-    They count as part of one that was opened, unless packets are `single` ones.
+    They count as part of one that was opened, unless packets are `single` ones. With `coarse` they are told apart only
+    where rules mention them: fewer pieces where nobody asks for a type.
     """
 
-    def __init__(self, mentions: Mentions, *, every_icmp: bool = False, single: bool = False) -> None:
+    def __init__(
+        self, mentions: Mentions, *, every_icmp: bool = False, single: bool = False, coarse: bool = False
+    ) -> None:
         self.family, self.every_icmp, self.single = mentions.family, every_icmp or single, single
         own = ICMP[self.family]
         listed = dict.fromkeys((*ALWAYS, own, *sorted(mentions.protocols)))
@@ -119,7 +122,8 @@ class TrafficSpace:
         for protocol in (*listed, None):
             numbers = sources = EVERY_NUMBER
             if protocol == own:
-                numbers = _cut(self._icmp_types(), mentions.starts.get(own, ()))
+                types = [Range(0, 0xFFFF)] if coarse else self._icmp_types()
+                numbers = _cut(types, mentions.starts.get(own, ()))
             elif protocol in WITH_PORTS and protocol is not None:
                 numbers = _cut([PORTS], mentions.starts.get(protocol, ()))
                 sources = _cut([PORTS], mentions.source_starts.get(protocol, ()))

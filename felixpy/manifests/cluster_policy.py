@@ -162,14 +162,14 @@ def _rule(rule: Data, direction: str, path: Path) -> Iterator[Rule]:
     action = ACTIONS[rule["action"]]
     for protocol, ports in sorted(_buckets(rule.get("protocols", ())).items()):
         numbers = simplified(ports)
-        for peer in peers:
+        for number, peer in enumerate(peers):
             if direction == "ingress":
                 source, destination = peer, Side(ports=numbers) if numbers else ANYONE
             else:
                 source, destination = ANYONE, Side(selector=peer.selector, nets=peer.nets, ports=numbers)
             yield Rule(
                 action=action, protocol=protocol or None, source=source, destination=destination,
-                annotations=annotations, path=path,
+                annotations=annotations, path=path, peer=(*path, SIDES[direction], number),
             )  # fmt: skip
 
 

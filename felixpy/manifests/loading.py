@@ -239,7 +239,7 @@ class Loading:
         refused_tiers = {key.name for key in self.refused if key.kind.part == "tiers"}
         for key, finding in parts.doubts(refused_tiers, self.objects):
             self.report(self.objects[key].source, str(key), finding)
-        return parts.cluster(self.found, self.problems, self.places.find)
+        return replace(parts.cluster(self.found, self.problems, self.places.find), texts=self.places.texts)
 
     def described(self, data: dict[str, Any], source: Source) -> str:
         """Kind and name of an object, or as much of them as there is."""

@@ -161,7 +161,24 @@ def policy(data: Data, kind: str, types: Sequence[str], source: Source) -> Polic
         inbound=tuple(_rules(spec.get("ingress", ()), "ingress", space)),
         outbound=tuple(_rules(spec.get("egress", ()), "egress", space)),
         source=source,
+        rewritten=tuple(_rewritten(spec)),
     )
+
+
+def _rewritten(spec: Data) -> Iterator[tuple[Path, str, str]]:
+    """Networks with host bits, which Calico masks."""
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction, ())):
+            for number, peer in enumerate(rule.get(side, ())):
+                block = peer.get("ipBlock")
+                if block:
+                    path: Path = ("spec", direction, index, side, number, "ipBlock")
+                    given = [((*path, "cidr"), block["cidr"])]
+                    given += [((*path, "except", at), net) for at, net in enumerate(block.get("except", ()))]
+                    for where, text in given:
+                        net = network(text)
+                        if net is not None and not net.masked:
+                            yield where, text, str(net)
 
 
 def _rules(given: Sequence[Data], direction: str, namespace: str) -> Iterator[Rule]:
@@ -169,17 +186,21 @@ def _rules(given: Sequence[Data], direction: str, namespace: str) -> Iterator[Ru
     inward = direction == "ingress"
     for index, rule in enumerate(given):
         path: Path = ("spec", direction, index)
-        peers = [_peer(peer, namespace) for peer in rule.get("from" if inward else "to", ())] or [EVERYONE]
+        side = "from" if inward else "to"
+        given_peers = rule.get(side, ())
+        peers = [_peer(peer, namespace) for peer in given_peers] or [EVERYONE]
+        places: list[Path] = [(*path, side, number) for number in range(len(given_peers))] or [()]
         sources = [Side(**peer) for peer in peers] if inward else ()
         for protocol, found in sorted(_ports(rule.get("ports", ())).items()):
             ports, named = simplified(found), protocol.lower() or None
             if inward:
                 target = _only(ports)
-                for source in sources:
-                    yield Rule(action="allow", protocol=named, source=source, destination=target, path=path)
+                for source, at in zip(sources, places, strict=True):
+                    yield Rule(action="allow", protocol=named, source=source, destination=target, path=path, peer=at)
             else:
-                for peer in peers:
-                    yield Rule(action="allow", protocol=named, destination=Side(**peer, ports=ports), path=path)
+                for peer, at in zip(peers, places, strict=True):
+                    destination = Side(**peer, ports=ports)
+                    yield Rule(action="allow", protocol=named, destination=destination, path=path, peer=at)
 
 
 @lru_cache(maxsize=1 << 12)

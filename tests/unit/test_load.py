@@ -105,8 +105,8 @@ MANY = [
 
 def _without_places(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (field.name for field in dataclasses.fields(value))
-        return {name: _without_places(getattr(value, name)) for name in fields if name not in ("source", "where")}
+        fields = {field.name for field in dataclasses.fields(value)} - {"source", "texts", "where"}
+        return {name: _without_places(getattr(value, name)) for name in sorted(fields)}
     if isinstance(value, dict):
         return [(key, _without_places(item)) for key, item in value.items()]
     return [_without_places(item) for item in value] if isinstance(value, tuple | list) else value

@@ -30,7 +30,6 @@ from tests.clusters import (
     pool,
     profile,
     tier,
-    written,
 )
 
 
@@ -51,7 +50,7 @@ ONLY_SQL = policy("only-sql", ingress=[to_port("allow", 5432)], **FOR_DB)
 
 
 def tracer(*things: object, settings: Mapping[str, object] | None = None, hosts: Any = None, **more: Any) -> Tracer:
-    given = [Setting(name, written(value)) for name, value in (settings or {}).items()]
+    given = [Setting(name, value) for name, value in (settings or {}).items()]
     return Tracer(Nodes(Compiler(cluster(*THINGS, *things)), settings=given, hosts=hosts), **more)
 
 
@@ -104,10 +103,10 @@ def test_bad_targets(written: str, said: str) -> None:
 
 
 def test_icmp_types() -> None:
-    assert [parse_icmp(icmp) for icmp in ("8", "3/1", "echo-reply")] == [(8, 0), (3, 1), (0, 0)]
-    for icmp in ("x", "3/x", "256", "1/300"):
+    assert [parse_icmp(written) for written in ("8", "3/1", "echo-reply")] == [(8, 0), (3, 1), (0, 0)]
+    for written in ("x", "3/x", "256", "1/300"):
         with pytest.raises(UsageError, match="--icmp"):
-            parse_icmp(icmp)
+            parse_icmp(written)
 
 
 # --- who is meant
@@ -521,7 +520,7 @@ def test_json_is_json() -> None:
 
 def saved(*things: object, settings: Mapping[str, object] | None = None) -> dict[int, str]:
     """What iptables-save prints on node1."""
-    given = [Setting(name, written(value)) for name, value in (settings or {}).items()]
+    given = [Setting(name, value) for name, value in (settings or {}).items()]
     return {4: Compiler(cluster(*THINGS, *things)).compile("node1", settings=given).save(4)}
 
 

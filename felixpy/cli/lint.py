@@ -1,0 +1,115 @@
+"""``felixpy lint``: what is probably wrong in policies that are valid."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from felixpy.cli import invocation
+from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.reporting import Output, Report, input_results, input_rules
+from felixpy.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from felixpy.reports import Level, Run
+
+
+class Threshold(StrEnum):
+    """The level from which on the exit status is 1."""
+
+    error = "error"
+    warning = "warning"
+    info = "info"
+    never = "never"
+
+    @property
+    def level(self) -> Level | None:
+        return {"error": "error", "warning": "warning", "info": "info"}.get(self.value)  # type: ignore[return-value]
+
+
+Codes = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--select", metavar="CODE,...", help="Run only these checks: codes, their beginnings, or ALL."),
+]
+MoreCodes = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--extend-select", metavar="CODE,...", help="Run these checks, too, such as the optional ones."),
+]
+IgnoredCodes = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--ignore", metavar="CODE,...", help="Do not run these checks."),
+]
+
+
+@takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
+def lint(
+    given: Given,
+    output: Output = Report.text,
+    select: Codes = None,
+    extend_select: MoreCodes = None,
+    ignore: IgnoredCodes = None,
+    fail_on: Annotated[
+        Threshold, typer.Option("--fail-on", help="The level from which on findings make the exit status 1.")
+    ] = Threshold.warning,
+    public_ports: Annotated[
+        str, typer.Option("--public-ports", metavar="PORT,...", help="TCP ports that the internet may reach (FX113).")
+    ] = "",
+    explain: Annotated[str, typer.Option("--explain", metavar="CODE", help="Print the page about a check.")] = "",
+) -> None:
+    """Find what is probably wrong in policies that are valid. Exit status 1 if there are findings.
+
+    A comment "# felixpy: ignore[FX101]" in a manifest switches checks off for what follows it.
+
+    \b
+    Examples:
+      felixpy lint shop/
+      felixpy lint shop/ --select FX12 --fail-on info     rules that decide nothing
+      felixpy lint shop/ --public-ports 443               what else does the internet reach?
+      felixpy lint shop/ -o sarif > felixpy.sarif         for code scanning; also json, junit, github, tap
+      felixpy lint --explain FX121
+    """
+    from felixpy.lint import CHECKS, Options, choose, page
+    from felixpy.lint import lint as find
+    from felixpy.reports import write
+
+    if explain:
+        if explain.upper() not in CHECKS:
+            raise UsageError(f"--explain {explain}: there is no such check; there are {', '.join(CHECKS)}")
+        invocation.emit(page(explain.upper()))
+        return
+    options = Options()
+    extended = list(extend_select or ())
+    if public_ports:
+        options = Options(public_ports=_ports(public_ports))
+        extended.append("FX113")
+    checks = choose(select or (), extended, ignore or ())
+    try:
+        cluster = given.cluster
+    except InputError as wrong:
+        if output is Report.text:
+            raise
+        invocation.emit(write(refused(wrong), output.value))
+        raise typer.Exit(wrong.exit_code) from None
+    run = find(cluster, checks=checks, dialect=given.era, settings=given.settings, options=options)
+    invocation.emit(write(run, output.value))
+    if run.fails(fail_on.level):
+        raise typer.Exit(1)
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    """Raises UsageError for what is no list of ports."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 65535 for word in words):
+        raise UsageError(f"--public-ports {text}: ports from 1 to 65535, with commas, are expected")
+    return tuple(sorted({int(word) for word in words}))
+
+
+def refused(wrong: InputError) -> Run:
+    """A report of input that could not be read: its problems, warnings included."""
+    from felixpy import __version__
+    from felixpy.reports import Run
+
+    results = input_results(wrong.problems)
+    return Run(kind="LintReport", suite="felixpy lint", version=__version__, results=results, rules=input_rules())

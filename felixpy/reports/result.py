@@ -1,0 +1,82 @@
+"""What a run has to say, whatever it is written as."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from felixpy.errors import Path, Place
+
+Level = Literal["error", "warning", "info"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "info")
+"""From the gravest down."""
+
+Status = Literal["failed", "passed", "skipped"]
+
+
+class Related(NamedTuple):
+    """Another place that helps to understand a result."""
+
+    place: Place
+    message: str
+
+
+class RuleInfo(NamedTuple):
+    """What is checked: `id` such as FX101, a `name` in words with hyphens, one sentence, and the page in Markdown."""
+
+    id: str
+    name: str
+    level: Level
+    summary: str
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finding of a linter, or the outcome of a test.
+
+    `name` identifies it for people (a rule's code, a test's name), `rule` in `Run.rules`. `subject` is the object and
+    `path` the place inside it. `details` are more lines about a failure. `level` counts for failed results only.
+    """
+
+    name: str
+    message: str = ""
+    status: Status = "failed"
+    level: Level = "error"
+    place: Place | None = None
+    rule: str = ""
+    subject: str = ""
+    path: Path = ()
+    hint: str = ""
+    details: tuple[str, ...] = ()
+    related: tuple[Related, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of one command. `kind` is that of the JSON document, `suite` the name of the JUnit suite."""
+
+    kind: str
+    suite: str
+    version: str
+    results: Sequence[Result]
+    rules: Mapping[str, RuleInfo] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> list[Result]:
+        return [result for result in self.results if result.status == "failed"]
+
+    def counts(self) -> dict[Level, int]:
+        """Failed results by level, the gravest first; levels without any are left out."""
+        counted = Counter(result.level for result in self.failures)
+        return {level: counted[level] for level in LEVELS if counted[level]}
+
+    def fails(self, threshold: Level | None) -> bool:
+        """Whether a result failed at this level or a graver one; None stands for "never"."""
+        if threshold is None:
+            return False
+        grave = LEVELS[: LEVELS.index(threshold) + 1]
+        return any(result.level in grave for result in self.failures)
