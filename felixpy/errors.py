@@ -117,3 +117,21 @@ class KernelRefused(FelixpyError):
     """The kernel's tools refused what was handed to them."""
 
     exit_code = 4
+
+
+MOST_NODES = 8
+
+
+def unknown_node(node: str, known: Sequence[str]) -> str:
+    """What to say about a node that nothing names, with the nearest names.
+
+    >>> unknown_node("node3", ["node1", "edge"])
+    "there is no node 'node3' in the input; did you mean node1? Known are node1, edge"
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(node, known, n=3)
+    hint = f" did you mean {' or '.join(close)}? Known" if close else " known"
+    rest = len(known) - MOST_NODES
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"there is no node {node!r} in the input;{hint} are {', '.join(known[:MOST_NODES])}{more}"

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from felixpy.config import Config
 from felixpy.dialects import Dialect
-from felixpy.errors import UsageError
+from felixpy.errors import UsageError, unknown_node
 from felixpy.hosts import interfaces_of, owners
 from felixpy.ipsets import IPSet, Labelled, Membership, SetOrigin, SetSpec
 from felixpy.model import (
@@ -224,7 +224,7 @@ def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution
     numbers = shared.local.get(node, ())
     # Naming all nodes means going over all pods, so it is left to those cases that need it.
     if not numbers and node not in cluster.nodes and (names := cluster.node_names()) and node not in names:
-        raise UsageError(f"there is no node {node!r} in the input; known are {', '.join(names)}")
+        raise UsageError(unknown_node(node, names))
     labelled = shared.membership.labelled
     applied = _apply(shared, numbers)
     workloads = [item for number in numbers if isinstance(item := labelled[number], Workload)]

@@ -12,7 +12,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import duration
-from felixpy.cli.dumps import likely_node, one_place, read_live
+from felixpy.cli.dumps import dumps_below, likely_node, one_place, read_live
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost, say
 from felixpy.errors import InputError, UsageError, many
@@ -109,8 +109,6 @@ Reader = Callable[[], Mapping[str, "Dump"]]
 
 
 def _saved(paths: list[str]) -> Reader:
-    from felixpy.cli.sides import dumps_below
-
     def read() -> dict[str, Dump]:
         found: dict[str, Dump] = {}
         for path in paths:

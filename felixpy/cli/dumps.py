@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
 
 import typer
 
@@ -14,6 +15,7 @@ from felixpy.cli.target import Backend, live_place, tools_of
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
+    from felixpy.cli.given import Given
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
 
@@ -22,12 +24,14 @@ LOCK_SECONDS = 10
 Dumps = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
     typer.Option(
-        "--rules", metavar="FILE", help="What iptables-save printed, of one family or both; - is stdin; repeatable."
+        "--rules",
+        metavar="PATH",
+        help="What iptables-save, -S or -L printed: a file, a folder of several nodes', or - for stdin; repeatable.",
     ),
 ]
 SetDump = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--ipsets", metavar="FILE", help="The sets that belong to --rules, from ipset save or ipset list."),
+    typer.Option("--ipsets", metavar="FILE", help="The sets of --rules, from ipset save, list or list -o xml."),
 ]
 
 
@@ -55,43 +59,148 @@ def read_live(netns: str | None, backend: Backend, *, counters: bool = False) ->
         return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
 
 
-class Saved(NamedTuple):
-    """Rules by family, and sets if there are any. `others` are rules of the other kind of iptables, by kind.
+Found = TypeVar("Found")
 
-    `comments` are the lines in which the tools say what they are.
+
+class Saved(NamedTuple):
+    """What was saved of one node: rules by family, and sets if there are any.
+
+    `others` are rules of the other kind of iptables, by kind; `comments` are the lines in which the tools say what they
+    are, `leaves_open` what the forms do not say. `words` are the files.
     """
 
     rules: dict[int, str]
     sets: str | None
-    comments: str
-    others: dict[str, dict[int, str]]
+    comments: str = ""
+    others: Mapping[str, dict[int, str]] = MappingProxyType({})
+    leaves_open: tuple[str, ...] = ()
+    words: str = ""
+
+    def dump(self) -> Dump:
+        """The rules and sets as values. Raises InputError."""
+        from felixpy.iptables.forms import read_dump
+
+        return read_dump(self.rules, self.sets, self.leaves_open)
 
 
-def read_saved(rules: Sequence[str], ipsets: str | None, *, both: bool = False) -> Saved:
-    """Files of saved rules and sets; of both kinds of tables only where `both` is asked for.
+def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) -> Mapping[str, Saved]:
+    """What was saved of each node; of a single node whose name no folder or file says the name is "".
 
-    Raises UsageError for files that cannot be read or tell things twice.
+    A folder holds a folder or file for each node, or the files of one. Both kinds of tables are taken where `both` is
+    asked for only. Raises InputError and UsageError for files that cannot be read or say things twice.
     """
+    folders = [path for path in paths if path != "-" and Path(path).is_dir()]
+    if folders and len(paths) > 1:
+        raise UsageError(f"--rules {folders[0]}: a folder goes with no other --rules")
+    if not folders:
+        return {"": _saved(paths, ipsets, both=both)}
+    found = {
+        name: _saved([str(file) for file in files], ipsets, both=both)
+        for name, files in node_files(Path(folders[0])).items()
+    }
+    if not found:
+        raise UsageError(f"--rules {folders[0]}: there are no saved rules in it")
+    return found
+
+
+_KIND = re.compile(r"(?:^|[._-])(?:ip6?tables|ipsets?|nft|rules|sets|save[d]?|list|dump|log|txt|xml|c)(?=[._-]|$)")
+"""Words in the names of files that say what is in them and not of which node."""
+
+
+def node_files(folder: Path) -> dict[str, list[Path]]:
+    """The files with saved rules or sets by node: those of folders below, or those here, by name if they are several's.
+
+    Of one node without a name the key is "".
+    """
+    here = _saved_files(folder)
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = {path.name: files for path in below if (files := _saved_files(path))}
+    if not here or found:
+        return found
+    by_name: dict[str, list[Path]] = {}
+    for file in here:
+        by_name.setdefault(_KIND.sub("", file.name).strip("._-"), []).append(file)
+    with_rules = [name for name, files in by_name.items() if any(_holds_rules(file) for file in files)]
+    if len(with_rules) == 1 or "" in with_rules:
+        return {"": here} if len(here) > 1 else {with_rules[0]: here}
+    return {name: by_name[name] for name in with_rules} or {"": here}
+
+
+def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> dict[str, Found]:
+    """What was saved by node; a single file that is not called like a node is of a node without a name."""
+    (name, *more) = found
+    return {"": found[name]} if not more and name not in nodes else dict(found)
+
+
+def dumps_below(path: Path) -> Iterator[tuple[str, Dump]]:
+    """Saved rules in a file, in a folder, or in a folder or file for each node; nothing where there are none."""
+    from felixpy.iptables.forms import looks_saved
+
+    if path.is_dir():
+        for name, files in node_files(path).items():
+            yield name, _saved([str(file) for file in files], None, only_sets=True).dump()
+    elif path.is_file() and looks_saved(_read(str(path))):
+        yield "", _saved([str(path)], None, only_sets=True).dump()
+
+
+TWINS = ".save"
+"""How the files that ``felixpy render --output-dir`` writes for comparing end; their twins end otherwise."""
+
+
+def _saved_files(folder: Path) -> list[Path]:
+    """Files with saved rules or sets."""
+    from felixpy.iptables.forms import looks_saved
+    from felixpy.manifests.files import SUFFIXES
+
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SUFFIXES]
+    chosen = [file for file in files if file.suffix == TWINS] or files
+    return [file for file in chosen if looks_saved(_read(str(file)))]
+
+
+def _holds_rules(file: Path) -> bool:
+    from felixpy.iptables.forms import split_saved
+
+    return bool(split_saved(_read(str(file))).rules)
+
+
+def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False) -> Saved:
+    """One node's files."""
     from felixpy.iptables.forms import split_saved
 
     kinds: dict[str, dict[int, str]] = {}
-    sets: str | None = None
+    sets: list[str] = []
+    notes: dict[str, None] = {}
     comments = ""
-    for name in rules:
+    for name in names:
         whole = _read(name)
         heads = "".join(f"{line}\n" for line in whole.splitlines() if line.startswith("#"))
-        found, inner = split_saved(whole)
+        found = split_saved(whole, 6 if Path(name).name.startswith("ip6") else 0)
         texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
-        for family, text in found.items():
+        for family, text in found.rules.items():
             if family in texts or (not both and any(family in others for others in kinds.values())):
                 raise UsageError(f"--rules {name}: a dump of IPv{family} was given already")
             texts[family] = text
-        sets = inner if inner is not None else sets
+        sets += [found.sets] if found.sets is not None else []
+        notes.update(dict.fromkeys(found.leaves_open))
         comments += heads
-    if not any(kinds.values()):
-        raise UsageError(f"--rules {rules[0]}: there is no table in it; give what iptables-save prints")
+    if not any(kinds.values()) and not (only_sets and sets):
+        raise UsageError(f"--rules {names[0]}: there is no table in it; give what iptables-save prints")
     main, others = _in_use(kinds)
-    return Saved(main, _read(ipsets) if ipsets else sets, comments, others)
+    if ipsets:
+        sets = [_sets(ipsets)]
+    words = ", ".join("stdin" if name == "-" else name for name in names)
+    return Saved(main, "".join(sets) if sets else None, comments, others, tuple(notes), words)
+
+
+def _sets(name: str) -> str:
+    """The sets of a file, whatever else is in it; a file without any set says that there is none."""
+    from felixpy.iptables.forms import split_saved
+
+    text = _read(name)
+    found = split_saved(text)
+    if found.sets is None and text.strip() and not found.rules:
+        return text  # what is wrong with it is said when it is read
+    return found.sets or ""
 
 
 _NFT = re.compile(r"^# Generated by ip6?tables-nft-save|^# Generated by .*\(nf_tables\)", re.MULTILINE)
@@ -110,6 +219,24 @@ def _read(name: str) -> str:
         return sys.stdin.read() if name == "-" else Path(name).read_text(errors="replace")
     except OSError as wrong:
         raise UsageError(f"{name}: {wrong.strerror}") from wrong
+
+
+def named_dumps(saved: Mapping[str, Saved | Dump], given: Given) -> dict[str, Dump]:
+    """Dumps by node. One without a name is of the node that was named, of the only one, or of the likeliest.
+
+    Raises UsageError where that is not clear.
+    """
+    from felixpy.cli.given import UNNAMED
+    from felixpy.model import Cluster
+
+    cluster = given.cluster if given.files else Cluster()
+    names = cluster.node_names()
+    dumps = {name: found.dump() if isinstance(found, Saved) else found for name, found in saved.items()}
+    dumps = settled(dumps, names) if names else dumps
+    if "" in dumps:
+        dump = dumps.pop("")
+        dumps[given.node or (likely_node(dump, cluster) if names else UNNAMED)] = dump
+    return dumps
 
 
 def likely_node(dump: Dump, cluster: Cluster) -> str:

@@ -5,7 +5,7 @@ A command takes a parameter `given`; `takes_manifests` puts the options in its p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from inspect import Parameter, Signature, signature
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from felixpy.cli import invocation, options
 from felixpy.cli.running import PREFIX, Clusters, is_cluster
-from felixpy.errors import InputError
+from felixpy.errors import InputError, UsageError, unknown_node
 
 if TYPE_CHECKING:
     from felixpy.compiler import Compiler
@@ -130,28 +130,31 @@ class Given:
         """None where the input decides on the data plane of each node."""
         return None if "nftables" in self.dataplanes else invocation.DEFAULT_DATA_PLANE
 
-    def nodes(self, dump: Dump | None = None, seen: Host | None = None) -> Nodes:
-        """The nodes of the manifests. With `dump` they only give names to what that one node holds, and need not be.
+    def nodes(self, dumps: Mapping[str, Dump] | None = None, seen: Host | None = None) -> Nodes:
+        """The nodes of the manifests. Where `dumps` are given these count, and manifests need not be.
 
         The machine, as described or else as `seen`, is that of the node that was named, or of the only one. Raises
         UsageError where it is not clear which node is meant.
         """
-        from felixpy.cli.dumps import likely_node
         from felixpy.compiler import Compiler, only_node
         from felixpy.model import Cluster
         from felixpy.trace import Nodes
 
         machine = self.host if seen is None or self.host.interfaces is not None else seen
-        cluster = self.cluster if self.files or not dump else Cluster()
-        names = cluster.node_names()
+        cluster = self.cluster if self.files or not dumps else Cluster()
+        self.check_node(cluster, dumps or ())
+        names = list(dumps or cluster.node_names())
         home = self.node or (names[0] if len(names) == 1 else "")
-        if dump and not home:
-            home = likely_node(dump, cluster) if names else UNNAMED
         if machine.interfaces is not None and not home:
             home = only_node(cluster)
         hosts = {home: machine} if machine.interfaces is not None else {}
-        dumps = {home: dump} if dump else None
         return Nodes(Compiler(cluster, self.era), hosts=hosts, settings=self.settings, dumps=dumps)
+
+    def check_node(self, cluster: Cluster, others: Iterable[str] = ()) -> None:
+        """Raises UsageError if --node names a node that neither the manifests nor `others` know."""
+        known = [*dict.fromkeys((*cluster.node_names(), *others))]
+        if self.node and known and self.node not in known:
+            raise UsageError(unknown_node(self.node, known))
 
     @cached_property
     def home(self) -> str:

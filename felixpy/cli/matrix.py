@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, SetDump, read_saved
+from felixpy.cli.dumps import Dumps, SetDump, named_dumps, read_saved
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import UsageError
 
@@ -97,17 +97,12 @@ def matrix(
     from felixpy.flows import survey
     from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
     from felixpy.flows.pairs import Focus
-    from felixpy.iptables.forms import read_dump
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
     chosen = parse_ports(ports)
     wanted = parse_wanted([*(focus or ()), *filter(None, [namespace])])
-    dump = None
-    if rules:
-        saved = read_saved(rules, ipsets)
-        dump = read_dump(saved.rules, saved.sets)
-    nodes = given.nodes(dump)
+    nodes = given.nodes(named_dumps(read_saved(rules, ipsets), given) if rules else None)
     found = survey(nodes, ports=chosen, nets=wanted.nets, every_icmp=every_icmp)
     pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
     routes = route_flows(nodes, [unit.peer for unit in pairs.units], chosen)

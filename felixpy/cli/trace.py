@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, SetDump, one_place, read_live, read_saved
+from felixpy.cli.dumps import Dumps, SetDump, named_dumps, one_place, read_live, read_saved
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.cli.screen import page
@@ -96,7 +97,6 @@ def trace(
       sudo iptables-save | felixpy trace internet host:22 --rules - --in-interface eth0
       sudo felixpy trace shop/web-1 shop/db-0:5432 shop/ --host    the rules that this machine has now
     """
-    from felixpy.iptables.forms import read_dump
     from felixpy.trace import Tracer
     from felixpy.trace.question import Question, parse_icmp, parse_snat, parse_target
     from felixpy.trace.report import document, text
@@ -122,14 +122,14 @@ def trace(
         in_interface=in_interface,
         out_interface=out_interface,
     )
-    dump: Dump | None = None
+    dumps: Mapping[str, Dump] | None = None
     seen: Host | None = None
     if rules:
-        saved = read_saved(rules, ipsets)
-        dump = read_dump(saved.rules, saved.sets)
+        dumps = named_dumps(read_saved(rules, ipsets), given)
     elif foreign:
         dump, seen = read_live(netns, backend)
-    nodes = given.nodes(dump, seen)
+        dumps = named_dumps({"": dump}, given)
+    nodes = given.nodes(dumps, seen)
     home = given.node or (next(iter(nodes.dumps)) if nodes.dumps else "")
     found = ServiceTracer(Tracer(nodes, node=home, namespace=namespace)).trace(question, resolve=services)
     if isinstance(found, ServiceTrace):

@@ -26,11 +26,6 @@ class Connectivity:
         families = [family for family in universe.families if family in side.families]
         self.grids: Mapping[int, Grid] = {family: make_grid(side, universe, family) for family in families}
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Nodes whose rules were not given: nobody is asked there."""
-        return self.side.missing
-
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
         """Rules that are not understood and could change connections; they are taken as not met."""

@@ -129,7 +129,7 @@ class Grid:
 def make_grid(side: Side, universe: Universe, family: int) -> Grid:
     """Go through the rules of every node of a side."""
     space = universe.families[family]
-    places: dict[str, list[tuple[int, Place]]] = {name: [] for name in (*side.names, *side.missing)}
+    places: dict[str, list[tuple[int, Place]]] = {name: [] for name in side.names}
     owners: dict[int, int] = {}
     hosts: dict[str, int] = {}
     for party in side.parties:
@@ -171,10 +171,6 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
             )
             ends[position] = end
             doubts += (_doubt(name, family, line) for line in (*end.out.doubts, *end.into.doubts))
-    for name in side.missing:
-        for position, _ in places[name]:
-            everybody_else = Half(of_peers(lenses.egress.all, ~(1 << position)))
-            ends[position] = End(1 << position, everybody_else, everybody_else)
     return Grid(space, egress.everybody, ends, owners, doubts)
 
 

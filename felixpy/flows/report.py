@@ -62,8 +62,9 @@ def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
     """What else is worth knowing about connections, a sentence each."""
     if not pairs.units:
         yield "there is no pod in the input, so there are no connections"
-    if found.missing:
-        yield f"the rules of {', '.join(found.missing)} were not given: what is said there is not in the answer"
+    if found.side.compiled:
+        are, their = ("is", "its") if len(found.side.compiled) == 1 else ("are", "their")
+        yield f"{', '.join(found.side.compiled)} {are} compiled from the manifests: {their} rules were not given"
     if found.doubts:
         number = sum(1 for _ in found.unsure())
         yield f"UNCERTAIN: {len(found.doubts)} rules are not understood; {number} connections depend on them"
@@ -115,7 +116,7 @@ def json_lines(
         **{key: map(_dumped, values) for key, values in lists.items()},
         "uncertain": _flows(found.unsure()),
         "notUnderstood": (_dumped(doubt_json(doubt)) for doubt in found.doubts),
-        "nodesWithoutRules": map(_dumped, found.missing),
+        "compiledNodes": map(_dumped, found.side.compiled),
         "assumed": map(_dumped, found.assumed),
     }
     for key, values in more.items():

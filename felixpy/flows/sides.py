@@ -49,7 +49,7 @@ class Side:
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
-        self.names = sorted(nodes.dumps) if nodes.dumps else nodes.cluster.node_names()
+        self.names = sorted({*nodes.dumps, *nodes.cluster.node_names()})
         self.programs: dict[int, Mapping[str, Program]] = {}
         self._rulesets: dict[str, Ruleset] = {}
 
@@ -60,7 +60,7 @@ class Side:
 
     @cached_property
     def parties(self) -> tuple[Party, ...]:
-        """Pods, unknown interfaces, hosts. Nodes whose rules were not given have pods, too."""
+        """Pods, unknown interfaces, hosts."""
         pods = [_pod(pod) for pod in self.nodes.cluster.workloads]
         known = {(party.node, party.interface) for party in pods}
         strangers = [
@@ -71,10 +71,10 @@ class Side:
         ]
         return (*pods, *strangers, *(self._host(name) for name in self.names))
 
-    @cached_property
-    def missing(self) -> tuple[str, ...]:
-        """Nodes whose rules were not given, though they have pods."""
-        return tuple(sorted({pod.node for pod in self.nodes.cluster.workloads} - set(self.names)))
+    @property
+    def compiled(self) -> tuple[str, ...]:
+        """Nodes whose rules were not given while those of others were."""
+        return tuple(name for name in self.names if self.nodes.dumps and name not in self.nodes.dumps)
 
     @cached_property
     def has_hosts(self) -> bool:

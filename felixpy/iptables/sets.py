@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from felixpy.iptables.saved import wrong
@@ -53,3 +54,29 @@ def _listed(lines: Iterable[str]) -> Iterator[SavedSet]:
         else:
             key, _, value = line.partition(": ")
             head[key] = value
+
+
+def as_saved(text: str) -> str:
+    """What ``ipset save`` would have printed, from what ``ipset list`` did; other texts as they are.
+
+    >>> as_saved("Name: s\\nType: hash:ip\\nHeader: family inet\\nMembers:\\n10.0.0.1\\n")
+    'create s hash:ip family inet\\nadd s 10.0.0.1\\n'
+    """
+    if not re.search("^Name: ", text, re.MULTILINE):
+        return text
+    lines: list[str] = []
+    name = kind = ""
+    for line in text.splitlines():
+        key, colon, value = line.partition(": ")
+        if colon and key == "Name":
+            name = value
+        elif colon and key == "Type":
+            kind = value
+        elif colon and key == "Header":
+            lines.append(f"create {name} {kind} {value}")
+        elif line.strip() and not line.endswith(":") and key not in _HEADINGS:
+            lines.append(f"add {name} {line.strip()}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+_HEADINGS = frozenset({"Revision", "Size in memory", "References", "Number of entries"})

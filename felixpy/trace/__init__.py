@@ -25,7 +25,7 @@ from felixpy.model import STAGED_KINDS, Cluster
 from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
 from felixpy.trace.hits import PENDING, Asked, Hit, asked
 from felixpy.trace.nodes import NodeRules, Nodes
-from felixpy.trace.parties import Directory, Party
+from felixpy.trace.parties import INTERNET, Directory, Party
 from felixpy.trace.question import Question
 from felixpy.walk import Packet, Walk
 
@@ -73,7 +73,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The answer. `missing` are nodes on the way whose rules were not given."""
+    """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided."""
 
     source: Party
     destination: Party
@@ -87,8 +87,13 @@ class Trace:
     """What would be if staged policies were enforced; None if there are none."""
 
     @property
-    def verdict(self) -> Literal["allow", "deny"]:
-        return "allow" if self.allowed else "deny"
+    def verdict(self) -> Literal["allow", "deny", "undecided"]:
+        return "undecided" if self.undecided else "allow" if self.allowed else "deny"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether every node that is known lets the packet pass, and others are not known."""
+        return self.allowed and bool(self.missing)
 
     @property
     def deciding(self) -> Report | None:
@@ -132,12 +137,13 @@ class Tracer:
         if missing and not legs:
             raise UsageError(f"the packet passes {', '.join(missing)}, whose rules were not given")
         reports = tuple(self._reports(packet, legs, source, destination))
+        passed = all(leg.walk.verdict == "accept" for leg in legs)
         return Trace(
             source=source,
             destination=destination,
             packet=packet,
-            allowed=all(leg.walk.verdict == "accept" for leg in legs),
-            certain=all(leg.walk.certain for leg in legs),
+            allowed=passed,
+            certain=all(leg.walk.certain for leg in legs) and not (passed and missing),
             legs=tuple(legs),
             reports=reports,
             missing=tuple(missing),
@@ -215,6 +221,9 @@ class Tracer:
             family = parse_address(packet.source).family
             yield Leg(node, here, walk, tuple(asked(walk.steps, node, family, self.legend)))
             owner = self.directory.owner(walk.destination)
+            if walk.verdict == "accept" and self._is_unheard_of(owner, walk) and not question.out_interface:
+                yield f"the node of {owner.name}"
+                return
             if walk.verdict != "accept" or owner.node in ("", name) or question.out_interface:
                 return
             packet = self._sent_on(packet, walk, node, masquerade=bool(redirects and redirects.masquerade))
@@ -222,6 +231,11 @@ class Tracer:
                 own = self._own_address(node, walk)
                 packet = replace(packet, source=own if question.snat == NODE else question.snat)
             name, came_by = owner.node, ""
+
+    def _is_unheard_of(self, owner: Party, walk: Walk) -> bool:
+        """Whether a packet goes on to an address of which nothing is known, as there are dumps and no manifests."""
+        nothing = bool(self.nodes.dumps) and not self.cluster.workloads and not self.cluster.nodes
+        return nothing and owner.kind == "outside" and bool(walk.out_interface) and owner.address not in INTERNET
 
     def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
         """A pod's own interface; else the one whose address the packet is for, or that leads back to the source."""

@@ -25,12 +25,16 @@ TUNNELS = {4: (("ipip", "tunl0"), ("vxlan", "vxlan.calico")), 6: (("vxlan", "vxl
 
 @dataclass(eq=False)
 class NodeRules:
-    """One node: its rules, what is known of how they came to be, and the machine."""
+    """One node: its rules, what is known of how they came to be, and the machine.
+
+    `saved` rules are a dump's, others are compiled from the manifests.
+    """
 
     name: str
     dump: Dump
     machine: Machine
     index: RuleIndex | None
+    saved: bool = False
 
     @cached_property
     def walker(self) -> Walker:
@@ -40,8 +44,8 @@ class NodeRules:
 class Nodes:
     """The nodes of a cluster, each compiled when it is first needed.
 
-    `hosts` say what machines look like, `dumps` are rules saved on nodes, which then count instead of compiled ones;
-    the manifests only give names to them.
+    `hosts` say what machines look like, `dumps` are rules saved on nodes, which then count instead of compiled ones.
+    Nodes without any are compiled from the manifests, if they have them.
     """
 
     def __init__(
@@ -58,8 +62,8 @@ class Nodes:
         self._known: dict[str, NodeRules] = {}
 
     def get(self, name: str) -> NodeRules | None:
-        """A node; None if only other nodes' rules were given."""
-        if self.dumps and name not in self.dumps:
+        """A node; where rules were saved elsewhere only it is compiled, and None if the manifests do not have it."""
+        if self.dumps and name not in self.dumps and name not in self.cluster.node_names():
             return None
         if name not in self._known:
             self._known[name] = self._make(name)
@@ -81,7 +85,7 @@ class Nodes:
             assert ruleset is not None
             dump = read_dump({family: ruleset.save(family) for family in ruleset.families}, ruleset.ipset_save())
         machine = machine_of(self.cluster, name, self.hosts.get(name), self.book)
-        return NodeRules(name, dump, machine, RuleIndex(ruleset) if ruleset else None)
+        return NodeRules(name, dump, machine, RuleIndex(ruleset) if ruleset else None, saved=name in self.dumps)
 
 
 def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:

@@ -48,6 +48,10 @@ def text(trace: Trace, *, verbose: bool = False) -> Iterator[str]:
 
 
 def verdict_word(trace: Trace) -> str:
+    """The verdict; about nodes whose rules are not known there is none."""
+    if trace.undecided:
+        passed = ", ".join(dict.fromkeys(leg.node.name for leg in trace.legs))
+        return f"PASSES {passed}, UNDECIDED on {', '.join(trace.missing)}"
     return "ALLOWED" if trace.allowed else "DENIED"
 
 
@@ -91,15 +95,19 @@ def _remarks(trace: Trace, decided: Reason) -> Iterator[str]:
     for party in (trace.source, trace.destination):
         if party.note:
             yield f"note: {party.note}"
+    if any(leg.node.saved for leg in trace.legs):
+        for leg in trace.legs:
+            if not leg.node.saved:
+                yield f"note: {leg.node.name} is compiled from the manifests: its rules were not given"
     for name in trace.missing:
         way = "comes from" if name == trace.source.node else "goes on to"
-        yield f"note: it {way} {name}, whose rules were not given"
+        yield f"note: it {way} {name}, whose rules are not known: give them, or the manifests"
     if trace.pending_allowed is not None and trace.pending_allowed != trace.allowed:
         ends = [report for report in trace.reports if report.pending != report.enforced and report.pending]
         by = f" by {hit_words(ends[-1].pending[-1], ends[-1].end)}" if ends else ""
         fate = "allowed" if trace.pending_allowed else "denied"
         yield f"staged: it would be {fate}{by} if staged policies were enforced"
-    if not trace.certain:
+    if not all(leg.walk.certain for leg in trace.legs):
         yield "UNCERTAIN: rules that are not understood could change the verdict; they are taken as not met"
     for leg in trace.legs:
         for step in leg.walk.unknown:
@@ -193,7 +201,8 @@ def document(trace: Trace, *, verbose: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {
         "apiVersion": "felixpy/v1",
         "kind": "Trace",
-        "verdict": "allow" if trace.allowed else "deny",
+        "verdict": trace.verdict,
+        **({"undecidedOn": list(trace.missing)} if trace.undecided else {}),
         "certain": trace.certain,
         "flow": flow_words(trace),
         "source": _party(trace.source),

@@ -14,10 +14,16 @@ from felixpy.trace.services import Row, ServiceTrace, Verdict
 VERDICTS: Mapping[Verdict, str] = {
     "allow": "ALLOWED",
     "deny": "DENIED",
+    "undecided": "UNDECIDED",
     "mixed": "DEPENDS",
     "no-endpoints": "NO ENDPOINTS",
 }
-ROW_WORDS: Mapping[Verdict, str] = {"allow": "allowed", "deny": "denied", "no-endpoints": "nobody answers"}
+ROW_WORDS: Mapping[Verdict, str] = {
+    "allow": "allowed",
+    "deny": "denied",
+    "undecided": "undecided",
+    "no-endpoints": "nobody answers",
+}
 MOST_NODES = 3
 """How many nodes a row of the table names."""
 

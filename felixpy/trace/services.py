@@ -22,7 +22,7 @@ from felixpy.trace.calls import PLAIN, Called, Calls, Way
 from felixpy.trace.parties import Party
 from felixpy.trace.question import Question
 
-Verdict = Literal["allow", "deny", "mixed", "no-endpoints"]
+Verdict = Literal["allow", "deny", "undecided", "mixed", "no-endpoints"]
 
 PROXY_CHAIN = "KUBE-SERVICES"
 """Where it is in the rules of a node, they redirect by themselves."""
@@ -49,7 +49,9 @@ class Row(NamedTuple):
     def verdict(self) -> Verdict:
         if self.trace is None:
             return "no-endpoints"
-        return "allow" if self.trace.allowed and not self.lost else "deny"
+        if self.lost:
+            return "deny"
+        return self.trace.verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ class Comparison:
 
     def notes(self) -> Iterator[str]:
         """What could not be compared, and what differs in spelling only."""
+        yield from (f"{words}: perhaps more differs" for words in self.observed.leaves_open)
         for family in self.ruleset.families:
             if family not in self.observed.families:
                 why = "cannot be read here" if self.observed.live else "were not given"

@@ -16,6 +16,7 @@ from felixpy.dataplane.transaction import NO_SPELLING, Transaction
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import FelixpyError, InputError, KernelRefused, Place, Problem
 from felixpy.iptables.forms import read_dump
+from felixpy.iptables.sets import as_saved
 from felixpy.kernel import Kernel
 from felixpy.netfilter.rules import Dump
 
@@ -50,6 +51,8 @@ class Observed:
     others: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     respell: Respell = _no_respelling
     live: bool = False
+    leaves_open: tuple[str, ...] = ()
+    """What the form that it was saved in does not say."""
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -80,32 +83,6 @@ def _observed(words: str, backend: str, rules: Mapping[int, str], sets: str | No
     return Observed(words=words, backend=backend, state=state, dump=read_dump(texts, sets), **more)  # type: ignore[arg-type]
 
 
-def as_saved(text: str) -> str:
-    """What ``ipset save`` would have printed, from what ``ipset list`` did; other texts as they are.
-
-    >>> as_saved("Name: s\\nType: hash:ip\\nHeader: family inet\\nMembers:\\n10.0.0.1\\n")
-    'create s hash:ip family inet\\nadd s 10.0.0.1\\n'
-    """
-    if not re.search("^Name: ", text, re.MULTILINE):
-        return text
-    lines: list[str] = []
-    name = kind = ""
-    for line in text.splitlines():
-        key, colon, value = line.partition(": ")
-        if colon and key == "Name":
-            name = value
-        elif colon and key == "Type":
-            kind = value
-        elif colon and key == "Header":
-            lines.append(f"create {name} {kind} {value}")
-        elif line.strip() and not line.endswith(":") and key not in _HEADINGS:
-            lines.append(f"add {name} {line.strip()}")
-    return "".join(f"{line}\n" for line in lines)
-
-
-_HEADINGS = frozenset({"Revision", "Size in memory", "References", "Number of entries"})
-
-
 def observe_saved(
     rules: Mapping[int, str],
     sets: str | None,
@@ -113,6 +90,7 @@ def observe_saved(
     *,
     comments: str = "",
     others: Mapping[str, Mapping[int, str]] = NO_TEXTS,
+    leaves_open: tuple[str, ...] = (),
 ) -> Observed:
     """Texts of iptables-save by family, and of ipset save. Raises InputError for texts that are none.
 
@@ -123,7 +101,7 @@ def observe_saved(
     """
     beside: dict[str, Mapping[int, str]] = {"legacy": {}} if LEGACY_BESIDE.search(comments) else {}
     try:
-        return _observed(words, "", rules, sets, others={**beside, **others})
+        return _observed(words, "", rules, sets, others={**beside, **others}, leaves_open=leaves_open)
     except KernelRefused as refusal:
         raise InputError([Problem(place=Place(words), reason=str(refusal).partition(";")[0])]) from refusal
 

@@ -555,17 +555,24 @@ def test_the_dump_counts_and_not_the_manifests() -> None:
     assert from_dump(saved(), whole).trace(Question(source="internet", destination="shop/db-0", port=80)).allowed
 
 
-def test_other_nodes_have_no_dump() -> None:
+def test_other_nodes_are_compiled_from_the_manifests() -> None:
     whole = cluster(*THINGS)
-    on_the_way = from_dump(saved(), whole).trace(Question(source="shop/db-0", destination="other/far", port=80))
-    assert (on_the_way.allowed, on_the_way.missing) == (True, ("node2",))
-    assert "  note: it goes on to node2, whose rules were not given" in text(on_the_way)
-    from_there = from_dump(saved(), whole).trace(Question(source="other/far", destination="shop/db-0", port=80))
-    assert (from_there.allowed, from_there.missing) == (True, ("node2",))
-    assert [leg.node.name for leg in from_there.legs] == ["node1"]
-    assert "  note: it comes from node2, whose rules were not given" in text(from_there)
-    with pytest.raises(UsageError, match="the packet passes node2, whose rules were not given"):
-        from_dump(saved(), whole).trace(Question(source="internet", destination="other/far", port=80))
+    for ends in (("shop/db-0", "other/far"), ("other/far", "shop/db-0")):
+        found = from_dump(saved(), whole).trace(Question(source=ends[0], destination=ends[1], port=80))
+        assert (found.allowed, found.certain, found.missing) == (True, True, ())
+        assert sorted(leg.node.name for leg in found.legs) == ["node1", "node2"]
+        assert "  note: node2 is compiled from the manifests: its rules were not given" in text(found)
+
+
+def test_what_is_beyond_a_dump_alone_is_undecided() -> None:
+    """Nothing tells which node an address is on, and what the rules there say."""
+    found = from_dump(saved()).trace(Question(source="host:node1", destination="10.65.9.9", port=80))
+    assert (found.allowed, found.undecided, found.certain) == (True, True, False)
+    lines = list(text(found))
+    assert lines[0].startswith("PASSES node1, UNDECIDED on the node of 10.65.9.9  node1")
+    assert (document(found)["verdict"], document(found)["certain"]) == ("undecided", False)
+    outside = from_dump(saved()).trace(Question(source="host:node1", destination="internet", port=80))
+    assert (outside.allowed, outside.undecided) == (True, False)
 
 
 def test_foreign_rules_are_told() -> None:

@@ -80,7 +80,7 @@ def test_differences_end_with_1() -> None:
         (("--rules", "gone"), UsageError, "gone: No such file"),
         (("--rules", SETS), UsageError, "there is no table in it"),
         (("--rules", FOUR, "--rules", FOUR), UsageError, "a dump of IPv4 was given already"),
-        (("--rules", MANIFESTS), InputError, "stands before any .table line"),
+        (("--rules", MANIFESTS), UsageError, "there is no table in it"),
         (("--rules", FOUR, "--node", "gone"), UsageError, "there is no node 'gone'"),
         (("--rules", FOUR, "--dialect", "v1"), UsageError, "--dialect v1: unknown"),
         (("--rules", FOUR, "--dialect", "v3.28"), InputError, "cannot be said in dialect v3.28"),
@@ -94,7 +94,7 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], error: type[
 
 def test_a_table_that_no_tool_can_read_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "odd").write_text("# Table `filter' is incompatible, use 'nft' tool.\n*filter\nCOMMIT\n")
-    with pytest.raises(InputError, match=r"holds rules of nft that iptables cannot read$"):
+    with pytest.raises(InputError, match=r"holds rules of nft that iptables cannot read; they are not in this dump$"):
         run("verify", MANIFESTS, "--rules", "odd", "--node", "node1", "-q")
 
 
