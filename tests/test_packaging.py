@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -70,6 +71,15 @@ def test_the_installed_command_renders(installed: Path, tmp_path: Path) -> None:
     for family in CASE.families:
         command = (installed, "render", CASE.folder / "manifests.yaml", "--node", CASE.node, f"-{family}")
         assert difference(CASE.expected(family), run(*command, folder=tmp_path)) == ""
+
+
+def test_the_pytest_plugin_works_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """The sample project, as somebody runs it who installed felixpy and pytest."""
+    project = tmp_path / "project"
+    shutil.copytree(CHECKOUT / "fixtures" / "sample-project", project)
+    assert run(installed, "test", "-v", folder=project).count(": passed: ") == 3
+    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not packets")
+    assert "2 passed" in run(installed.parent / "python", *arguments, folder=project)
 
 
 def test_the_lock_pins_and_hashes_everything() -> None:

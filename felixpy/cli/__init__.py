@@ -26,6 +26,7 @@ from felixpy.cli import (
     remove,
     render,
     snapshot,
+    testing,
     trace,
     validate,
     verify,
@@ -61,6 +62,7 @@ app.command("matrix")(matrix.matrix)
 app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)
+app.command("test")(testing.run_tests)
 app.command("counters")(counters.counters)
 app.command("convert")(convert.convert)
 app.command("verify")(verify.verify)

@@ -78,7 +78,7 @@ class Directory:
         prefix = next((prefix for prefix in NODES if text.startswith(prefix)), "")
         if prefix and text[len(prefix) :] in self.book.names:
             return self._host(text[len(prefix) :], family)
-        pods = sorted(self._pods(text), key=lambda pod: (pod.namespace, pod.name))
+        pods = sorted(self.pods(text), key=lambda pod: (pod.namespace, pod.name))
         if not pods and text in self.book.names:
             return self._host(text, family)
         if not pods:
@@ -136,7 +136,7 @@ class Directory:
                 return Party("pod", name, address, pod.node, pod, note)
         raise UsageError(f"{name} has no IPv{family} address")
 
-    def _pods(self, text: str) -> Iterator[Workload | HostPod]:
+    def pods(self, text: str) -> Iterator[Workload | HostPod]:
         """``pod``, ``ns/pod``, ``kind/name`` or ``ns/kind/name``; a namespace may be called like a kind."""
         *head, name = text.split("/")
         readings = [("", head[0] if head else "")]

@@ -1,0 +1,250 @@
+"""Expectations compared with what the compiled rules do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from typing import NamedTuple
+
+from felixpy.compiler import Compiler
+from felixpy.config import Setting
+from felixpy.dialects import V3_32, Dialect
+from felixpy.errors import Place, UsageError, many
+from felixpy.flows import compare, survey
+from felixpy.flows.report import change_lines, lines
+from felixpy.model import Cluster
+from felixpy.policytests.ends import Ends
+from felixpy.policytests.files import End, Expectation, Pods, PolicyTest
+from felixpy.trace import Nodes, Question, Trace, Tracer
+from felixpy.trace.question import parse_target
+from felixpy.trace.reasons import reason
+from felixpy.trace.report import flow_words, verdict_word
+from felixpy.trace.services import ServiceTrace, ServiceTracer
+
+MOST_CONNECTIONS = 1_000_000
+"""Of one expectation: the number of sources times that of destinations times that of ports."""
+
+MOST_TOLD = 5
+"""Connections that are told of one expectation; the rest is counted."""
+
+Answer = Trace | ServiceTrace
+
+
+class Related(NamedTuple):
+    """Where something that decided stands, and what it is."""
+
+    place: Place
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one expectation, table or comparison. `problem` is "" if it is met.
+
+    `details` tell each connection that is not as expected and what decided; `related` are the policy rules behind it.
+    """
+
+    title: str
+    place: Place
+    problem: str = ""
+    details: tuple[str, ...] = ()
+    related: tuple[Related, ...] = ()
+    connections: int = 0
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem
+
+
+class Reached(NamedTuple):
+    """A rule of a policy that had a say: the policy as people call it, the direction, and the number from 0."""
+
+    policy: str
+    direction: str
+    rule: int
+
+
+@dataclass
+class Runner:
+    """Runs tests of one cluster; its nodes are compiled once, when they are first needed."""
+
+    cluster: Cluster
+    node: str = ""
+    dialect: Dialect = V3_32
+    settings: Sequence[Setting] = ()
+    reached: set[Reached] = field(default_factory=set)
+    """Rules of policies that expectations have reached so far."""
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        return Nodes(Compiler(self.cluster, self.dialect), settings=self.settings)
+
+    @cached_property
+    def _tracer(self) -> ServiceTracer:
+        return ServiceTracer(Tracer(self.nodes, node=self.node))
+
+    @cached_property
+    def _ends(self) -> Ends:
+        return Ends(self.cluster, self._tracer.parties)
+
+    # --- expectations
+
+    def named(self, end: End) -> list[str]:
+        """The names and addresses that stand for an end. Raises UsageError for what means nothing."""
+        return self._ends.named(end)
+
+    def expectation(self, wanted: Expectation) -> Outcome:
+        """Try every connection of an expectation; with `some` one that is as expected is enough."""
+        try:
+            answers = list(self._answers(wanted))
+        except UsageError as wrong:
+            return Outcome(title=wanted.title, place=wanted.place, problem=str(wrong))
+        if not answers:
+            return Outcome(title=wanted.title, place=wanted.place, problem="it stands for no connection at all")
+        failing = [(answer, said) for answer in answers if (said := _objection(wanted, answer))]
+        if not failing or (wanted.some and len(failing) < len(answers)):
+            return Outcome(title=wanted.title, place=wanted.place, connections=len(answers))
+        first, objection = failing[0]
+        if len(answers) > 1:
+            objection = f"{len(failing)} of {many(len(answers), 'connection')} {_are(len(failing))} not as expected"
+        details = [line for answer, said in failing[:MOST_TOLD] for line in self._told(answer, said)]
+        if len(failing) > MOST_TOLD:
+            details.append(f"… and {len(failing) - MOST_TOLD} more")
+        return Outcome(
+            title=wanted.title,
+            place=wanted.place,
+            problem=objection,
+            details=tuple(details),
+            related=tuple(dict.fromkeys(self._related(first))),
+            connections=len(answers),
+        )
+
+    def answer(self, source: str, destination: str, port: str = "") -> Answer:
+        """The trace of one connection; ends as in `felixpy trace`. Raises UsageError."""
+        ipv6 = ":" in destination and not destination.startswith(("host:", "["))
+        called = f"[{destination}]" if ipv6 and destination.count(":") > 1 else destination
+        target = parse_target(f"{called}:{port}" if port else destination)
+        question = Question(source=source, destination=target.party, protocol=target.protocol, port=target.port)
+        found = self._tracer.trace(question)
+        self._note(found)
+        return found
+
+    def _answers(self, wanted: Expectation) -> Iterator[Answer]:
+        sources = [name for end in wanted.sources for name in self.named(end)]
+        destinations = [name for end in wanted.destinations for name in self.named(end)]
+        ports = wanted.ports or ("",)
+        count = len(sources) * len(destinations) * len(ports)
+        if count > MOST_CONNECTIONS:
+            raise UsageError(f"it stands for {count:,} connections, more than {MOST_CONNECTIONS:,}; ask for less")
+        chosen = any(isinstance(end, Pods) for end in (*wanted.sources, *wanted.destinations)) or len(sources) > 1
+        for source, destination, port in product(sources, destinations, ports):
+            if not (chosen and source == destination):  # a pod always reaches itself
+                yield self.answer(source, destination, port)
+
+    def _note(self, answer: Answer) -> None:
+        for trace in _traces(answer):
+            for report in trace.reports:
+                for hit in report.enforced:
+                    if hit.rule is not None and hit.rule >= 0:
+                        self.reached.add(Reached(str(hit.owner), report.end.direction, hit.rule))
+
+    def _told(self, answer: Answer, objection: str) -> Iterator[str]:
+        """A connection, what decided about it, and where that stands."""
+        if isinstance(answer, ServiceTrace):
+            yield f"{answer.verdict.upper()}  {answer.source.name} → {answer.words}"
+            for trace in _traces(answer):
+                yield from (f"  {line}" for line in self._told(trace, ""))
+            return
+        yield f"{verdict_word(answer)}  {flow_words(answer)}"
+        decided = reason(answer)
+        yield f"  by {decided.words}"
+        if decided.place:
+            yield f"     {decided.place}"
+        if "by " in objection:
+            yield f"  {objection}"
+
+    def _related(self, answer: Answer) -> Iterator[Related]:
+        """The rule that decided; for the end of a tier the policy that was asked last, which could be changed."""
+        for trace in _traces(answer):
+            decided = reason(trace)
+            if decided.place:
+                yield Related(decided.place, f"decided by {decided.words}")
+            elif decided.hit and decided.hit.trigger and (place := self._places.get(str(decided.hit.trigger))):
+                yield Related(place, f"the policy to change: {decided.hit.trigger}")
+
+    @cached_property
+    def _places(self) -> dict[str, Place]:
+        return {str(policy.key): self.cluster.where(policy.source, ()) for policy in self.cluster.policies}
+
+    # --- tables and comparisons
+
+    def matrix(self) -> list[str]:
+        """The lines that ``felixpy matrix`` prints."""
+        found = survey(self.nodes)
+        return list(lines(found.pairs(fold=True).flows()))
+
+    def table(self, test: PolicyTest) -> Outcome:
+        """The table of a test against today's connections, whatever the order of its lines."""
+        assert test.matrix is not None
+        assert test.matrix_place
+        wanted = [line.strip() for line in test.matrix.splitlines() if line.strip()]
+        found = self.matrix()
+        missing = [f"- {line}" for line in wanted if line not in set(found)]
+        more = [f"+ {line}" for line in found if line not in set(wanted)]
+        problem = f"{len(missing)} of its lines do not hold, {len(more)} are not in it" if missing or more else ""
+        return Outcome(
+            title="matrix", place=test.matrix_place, problem=problem, details=(*missing, *more), connections=len(found)
+        )
+
+    def unchanged(self, test: PolicyTest, before: Cluster) -> Outcome:
+        """No flow has opened or closed since `before`, apart from those that the test lists."""
+        assert test.unchanged_place
+        earlier = Nodes(Compiler(before, self.dialect), settings=self.settings)
+        allowed = {" ".join(line.split()) for line in test.changes}
+        changed = [" ".join(line.split()) for line in change_lines(compare(earlier, self.nodes), verbose=True)]
+        flows = [line for line in changed if line[:2] in ("+ ", "- ")]
+        unexpected = [line for line in flows if line not in allowed]
+        absent = [f"expected, but it did not happen: {line}" for line in sorted(allowed - set(flows))]
+        problem = f"{many(len(unexpected), 'flow')} opened or closed" if unexpected else ""
+        if absent and not problem:
+            problem = "changes that are listed did not happen"
+        title = f"unchanged since {test.unchanged_since}"
+        return Outcome(title=title, place=test.unchanged_place, problem=problem, details=(*unexpected, *absent))
+
+
+def _traces(answer: Answer) -> list[Trace]:
+    if isinstance(answer, ServiceTrace):
+        return [row.trace for row in answer.rows if row.trace]
+    return [answer]
+
+
+def _objection(wanted: Expectation, answer: Answer) -> str:
+    """Why an answer is not what was expected, "" if it is."""
+    if not answer.certain:
+        return f"expected {wanted.expect}, but the verdict is uncertain"
+    if answer.verdict != wanted.expect:
+        return f"expected {wanted.expect}, found {answer.verdict}"
+    if wanted.by:
+        for trace in _traces(answer):
+            said = reason(trace).words
+            if not _is_by(wanted.by, trace, said):
+                return f"expected the last word by {wanted.by}, but it was by {said}"
+    return ""
+
+
+def _is_by(name: str, trace: Trace, said: str) -> bool:
+    """Whether a policy, tier or profile had the last word: by name, namespace and name, or kind and these."""
+    hit = reason(trace).hit
+    if hit is None:
+        return name in said
+    owner = hit.owner
+    full = f"{owner.namespace}/{owner.name}" if owner.namespace else owner.name
+    if hit.rule == -1:
+        return name in (f"tier {hit.tier}", f"end of tier {hit.tier}")
+    return name in (owner.name, full, str(owner), f"{owner.kind}/{full}")
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"

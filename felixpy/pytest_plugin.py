@@ -1,0 +1,170 @@
+"""Fixtures for tests of policies, in any project that uses pytest. Nothing happens unless a test asks for one.
+
+    def test_database(policy):
+        assert policy.allows("shop/api", "shop/db", 5432)
+        assert policy.denies("internet", "shop/db", 5432)
+
+    def test_with_packets(felix_lab):
+        assert felix_lab.connects("shop/api", "shop/db", 5432)
+
+Manifests are those of the ini option ``felix_manifests`` (paths from the root of the tests, "." by default), or of a
+fixture `felix_manifests` that a project defines itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from felixpy.lab import Lab
+    from felixpy.model import Cluster
+    from felixpy.policytests import Runner
+    from felixpy.policytests.running import Answer
+
+OPTION = "felix_manifests"
+MARKER = "felix_pods"
+POD = "felix_pod"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare where manifests are."""
+    parser.addini(OPTION, "Files and folders of manifests for felixpy, from the root of the tests.", type="args")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    words = f"{MARKER}(namespace='', selector=''): run the test for each of these pods, as argument {POD}"
+    config.addinivalue_line("markers", words)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each pod that the marker chooses."""
+    if POD not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker(MARKER)
+    wanted = marker.kwargs if marker else {}
+    metafunc.parametrize(POD, _pods(metafunc.config, **wanted))
+
+
+def _pods(config: pytest.Config, namespace: str = "", selector: str = "") -> list[str]:
+    from felixpy.errors import UsageError
+    from felixpy.policytests import Runner
+    from felixpy.policytests.files import Pods
+
+    runner = Runner(_load(_paths(config)))
+    try:
+        return runner.named(Pods(namespace, selector))
+    except UsageError:
+        return []
+
+
+def _paths(config: pytest.Config) -> list[str]:
+    return [str(config.rootpath / path) for path in config.getini(OPTION) or ["."]]
+
+
+def _load(paths: list[str]) -> Cluster:
+    from felixpy.manifests import load
+
+    return load(paths)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Whether a connection is as asked for; as text the trace, which an assertion that fails shows."""
+
+    as_asked: bool
+    answer: Answer
+
+    def __bool__(self) -> bool:
+        return self.as_asked
+
+    @cached_property
+    def _text(self) -> str:
+        from felixpy.trace.report import text
+        from felixpy.trace.service_report import service_text
+        from felixpy.trace.services import ServiceTrace
+
+        lines = service_text(self.answer) if isinstance(self.answer, ServiceTrace) else text(self.answer)
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+class Policy:
+    """Asks what policies do with a connection; ends and ports are as ``felixpy trace`` takes them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def allows(self, source: str, destination: str, port: int | str = "") -> Answered:
+        """True if the connection is allowed for certain. Without a port it is a ping. Raises UsageError."""
+        return self._asked("allow", source, destination, port)
+
+    def denies(self, source: str, destination: str, port: int | str = "") -> Answered:
+        """True if the connection is denied for certain."""
+        return self._asked("deny", source, destination, port)
+
+    def _asked(self, verdict: str, source: str, destination: str, port: int | str) -> Answered:
+        answer = self.runner.answer(source, destination, str(port))
+        return Answered(answer.certain and answer.verdict == verdict, answer)
+
+
+class Connections:
+    """Tries connections with real packets."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def connects(self, source: str, destination: str, port: int | None = None) -> bool:
+        """Whether something answers. Without a port it is a ping."""
+        return self.lab.probe(source, destination, port).allowed
+
+
+@pytest.fixture(scope="session")
+def felix_manifests(pytestconfig: pytest.Config) -> list[str]:
+    """Paths of manifests; a project may define its own."""
+    return _paths(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def felix_cluster(felix_manifests: list[str]) -> Cluster:
+    """The cluster of the manifests."""
+    return _load(felix_manifests)
+
+
+@pytest.fixture(scope="session")
+def policy(felix_cluster: Cluster) -> Policy:
+    """What the policies of the cluster do; its nodes are compiled once for all tests."""
+    from felixpy.policytests import Runner
+
+    return Policy(Runner(felix_cluster))
+
+
+@pytest.fixture(scope="session")
+def felix_lab(felix_cluster: Cluster) -> Iterator[Connections]:
+    """The nodes and pods of the cluster as network namespaces, for real packets; one for each process of xdist.
+
+    Skipped with the reason where the machine does not permit it. It is taken down whatever happens.
+    """
+    from felixpy.errors import EnvironmentMissing
+    from felixpy.lab import Lab, take_down
+
+    name = f"pytest-{os.getpid()}"
+    try:
+        lab = Lab.up(felix_cluster, name=name)
+    except EnvironmentMissing as wrong:
+        pytest.skip(f"felix_lab: {wrong}")
+    except BaseException:
+        take_down(name)
+        raise
+    try:
+        yield Connections(lab)
+    finally:
+        lab.down()
