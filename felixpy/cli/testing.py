@@ -79,7 +79,7 @@ def run_tests(
         return
     tests = read_tests(find(list(given.paths or ())))
     chosen = _Expression(expression)
-    session = _Session(given, fail_fast=fail_fast)
+    session = _Session(given, fail_fast=fail_fast, covers=coverage)
     if update:
         _update(session, tests)
         return
@@ -99,8 +99,8 @@ def run_tests(
 class _Session:
     """Runs tests; those that read the same manifests share a cluster."""
 
-    def __init__(self, given: Given, *, fail_fast: bool) -> None:
-        self._given, self._fail_fast = given, fail_fast
+    def __init__(self, given: Given, *, fail_fast: bool, covers: bool) -> None:
+        self._given, self._fail_fast, self._covers = given, fail_fast, covers
         self._runners: dict[tuple[object, ...], Runner] = {}
 
     @property
@@ -139,6 +139,7 @@ class _Session:
                 node=test.node or self._given.node or "",
                 dialect=find_dialect(test.calico_version) if test.calico_version else self._given.era,
                 settings=[*self._given.settings, *own],
+                covers=self._covers,
             )
         return self._runners[key]
 

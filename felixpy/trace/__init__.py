@@ -102,15 +102,16 @@ class Trace:
 
 
 class Tracer:
-    """Traces packets through a cluster; nodes are compiled once."""
+    """Traces packets through a cluster; nodes are compiled once. A `brief` one finds verdicts, but no steps."""
 
-    def __init__(self, nodes: Nodes, *, node: str = "", namespace: str = "") -> None:
-        self.nodes, self.node = nodes, node
+    def __init__(self, nodes: Nodes, *, node: str = "", namespace: str = "", brief: bool = False) -> None:
+        self.nodes, self.node, self.brief = nodes, node, brief
         self.cluster = nodes.cluster
         self.directory = Directory(nodes.cluster, nodes.book, node, namespace)
         self.legend = Legend(nodes.cluster, nodes.compiler.dialect)
         self._staged: Tracer | None = None
-        self._tries_staged = not nodes.dumps and any(policy.staged for policy in self.cluster.policies)
+        staged = any(policy.staged for policy in self.cluster.policies)
+        self._tries_staged = staged and not nodes.dumps and not brief
 
     def trace(self, question: Question) -> Trace:
         """Raises UsageError for questions without an answer."""
@@ -217,7 +218,7 @@ class Tracer:
                 out_interface=question.out_interface or None,
                 dnat=(redirects.address, redirects.port) if redirects else packet.dnat,
             )
-            walk = node.walker.walk(here)
+            walk = node.walker.glance(here) if self.brief else node.walker.walk(here)
             family = parse_address(packet.source).family
             yield Leg(node, here, walk, tuple(asked(walk.steps, node, family, self.legend)))
             owner = self.directory.owner(walk.destination)

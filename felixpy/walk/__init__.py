@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from felixpy.errors import UsageError
 from felixpy.netfilter.criteria import Listed
@@ -105,13 +105,29 @@ class Walker:
         last = run.steps[-1] if run.steps else None
         refused = verdict != ACCEPT
         by_rule = refused and last is not None and last.outcome == verdict
-        return Walk(
-            verdict=cast("Verdict", verdict),
+        return self._walk(
+            packet,
+            run,
+            verdict,
             certain=not unknown or self._is_certain(packet, verdict, run.asked),
             steps=tuple(run.steps),
             decided=last if by_rule else None,
             policy=(run.table, run.hook) if refused and not by_rule else None,
             unknown=unknown,
+        )
+
+    def glance(self, packet: Packet) -> Walk:
+        """The same without steps, which takes a fraction of the time."""
+        run = self._start(Run, packet)
+        verdict = self._send(run, packet)
+        return self._walk(packet, run, verdict, certain=not run.asked or self._is_certain(packet, verdict, run.asked))
+
+    def _walk(self, packet: Packet, run: Run, verdict: str, *, certain: bool, **more: Any) -> Walk:
+        steps: dict[str, Any] = {"steps": (), "decided": None, "policy": None, "unknown": ()}
+        return Walk(
+            verdict=cast("Verdict", verdict),
+            certain=certain,
+            **{**steps, **more},
             mark=run.mark,
             source=spell_address(run.source, run.family),
             destination=spell_address(run.destination, run.family),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import pytest
 
+import felixpy
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.errors import UsageError
@@ -31,6 +33,7 @@ from tests.clusters import (
     profile,
     tier,
 )
+from tests.conformance.recordings import Case, cases
 
 
 def to_port(action: str, port: int, **more: Any) -> Rule:
@@ -611,3 +614,19 @@ def test_a_profile_that_does_not_exist_denies_without_a_rule_to_name() -> None:
     assert not found.allowed
     assert "profile gone" in "\n".join(text(found))
     assert document(found)["verdict"] == "deny"
+
+
+@pytest.mark.parametrize("case", cases("random")[::6], ids=str)
+def test_a_brief_trace_has_the_same_verdict(case: Case) -> None:
+    nodes = Nodes(Compiler(felixpy.load([case.folder / "manifests.yaml"])))
+    whole, brief = Tracer(nodes, node=case.node), Tracer(nodes, node=case.node, brief=True)
+    pods = [f"{pod.namespace}/{pod.name}" for pod in nodes.cluster.workloads][:8]
+    for source, destination in product([*pods, "internet"], pods):
+        for port in (80, 5432):
+            question = Question(source=source, destination=destination, port=port, family=4)
+            try:
+                expected = whole.trace(question)
+            except UsageError:
+                continue
+            found = brief.trace(question)
+            assert (found.allowed, found.certain) == (expected.allowed, expected.certain)
