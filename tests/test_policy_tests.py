@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 import yaml
 
@@ -245,7 +246,6 @@ def test_the_schema_knows_the_same_fields() -> None:
 
 
 def test_the_sample_is_valid() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((SAMPLE.parents[1] / "docs" / "schemas" / "felixtest.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load((SAMPLE / "shop.felixtest.yaml").read_text()), schema)
