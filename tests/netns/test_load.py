@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from typing import NamedTuple
 
 import pytest
@@ -36,13 +35,8 @@ def texts(case: Case) -> Texts:
     return Texts(
         ruleset.ipset_save(),
         {family: ruleset.save(family) for family in families},
-        {family: without_repeats(ruleset.restore(family)) for family in families},
+        {family: ruleset.restore(family) for family in families},
     )
-
-
-def without_repeats(restore: str) -> str:
-    """Felix's line for a list of addresses, which stands once for each kernel rule it became, is handed over once."""
-    return "".join(line for line, _ in groupby(restore.splitlines(keepends=True)))
 
 
 def load(namespace: Namespace, backend: str, printed: Texts, rules: dict[int, str]) -> Iterator[str]:
