@@ -44,7 +44,7 @@ class Given:
     host_file: Path | None = None
     live: bool = False
     no_expand: bool = False
-    strict: bool = False
+    strict: bool | None = None
     quiet: bool = False
     cluster_: bool = False
     context: str = ""

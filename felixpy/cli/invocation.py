@@ -33,7 +33,7 @@ def load_cluster(
     settings: Sequence[Setting],
     node: str | None,
     no_expand: bool,
-    strict: bool,
+    strict: bool | None,
     quiet: bool,
 ) -> Cluster:
     """Read the manifests and speak about what was odd. Raises InputError with all problems."""

@@ -19,7 +19,13 @@ NodeName = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--node", metavar="NAME", help="The node whose rules are meant; needless if the input has just one."),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Unknown fields are errors.")]
+Strict = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--strict/--no-strict",
+        help="Refuse assumed namespaces, too; or only warn of what an API server would refuse (unknown fields).",
+    ),
+]
 NoExpand = Annotated[
     bool, typer.Option("--no-expand", help="Do not make pods from Deployments and other workloads that have none.")
 ]

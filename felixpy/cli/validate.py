@@ -31,7 +31,8 @@ def validate(
     \b
     Examples:
       felixpy validate                     the manifests of this folder
-      felixpy validate shop/ --strict      unknown fields are errors, too
+      felixpy validate shop/ --strict      assumed namespaces and service accounts are errors, too
+      felixpy validate shop/ --no-strict   unknown fields are warnings
       felixpy validate --dataplane nftables   what would not work in Felix's nftables mode
       felixpy validate shop/ -o github     annotations for a pull request; also json, sarif, junit, tap
       kubectl kustomize . | felixpy validate -

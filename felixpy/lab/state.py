@@ -43,7 +43,7 @@ class Inputs:
     interfaces: tuple[str, ...] = ()
     host_file: str = ""
     no_expand: bool = False
-    strict: bool = False
+    strict: bool | None = None
     removed: tuple[PolicyKey, ...] = ()
 
     @classmethod

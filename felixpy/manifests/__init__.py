@@ -25,7 +25,7 @@ def load(
     *,
     node: str | None = None,
     expand: bool = True,
-    strict: bool = False,
+    strict: bool | None = None,
     interface_prefix: str = "",
     stdin: TextIO | None = None,
 ) -> Cluster:
@@ -33,8 +33,9 @@ def load(
 
     `paths` are files, directories (searched for .yaml, .yml and .json) and "-" for `stdin`; none at all means the
     current directory. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
-    on `node`. Unknown fields, and namespaces and service accounts that had to be assumed, are warnings, with `strict`
-    errors. Names of pods' interfaces begin with `interface_prefix`, else with what the
+    on `node`. What the API server would refuse, such as unknown fields, is an error, and a warning if `strict` is false
+    and it can be read all the same. Namespaces and service accounts that had to be assumed are warnings, errors if
+    `strict` is true. Names of pods' interfaces begin with `interface_prefix`, else with what the
     environment of calico-node in the input says, else with ``cali``.
 
     Raises InputError with everything that was found, warnings included, when anything is an error. Otherwise the

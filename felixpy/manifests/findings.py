@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from felixpy.errors import Path
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "refused", "warning"]
+"""refused: the API server does not take it, though it can be read. An error, unless loading is lenient."""
 
 
 class Complaint(NamedTuple):
@@ -19,7 +20,11 @@ class Complaint(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A complaint about the value at `path` inside an object. `unknown`: the field itself is unknown, not its value."""
+    """A complaint about the value at `path` inside an object.
+
+    `unknown`: the field itself is unknown, not its value. `quoted`: text is expected, and the value would be text in
+    quotes, so its spelling in the file becomes the hint.
+    """
 
     path: Path
     reason: str
@@ -27,6 +32,7 @@ class Finding(NamedTuple):
     severity: Severity = "error"
     excerpt: str = ""
     unknown: bool = False
+    quoted: bool = False
 
 
 class Ignored(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ from felixpy.model import Cluster, Source
 DEFAULT_PREFIX = "cali"
 """What names of pods' interfaces begin with unless Felix's environment says something else."""
 
+_PLAIN = re.compile(r"[^\s\[\]{},#\"'][^\[\]{},#\"\n]*")
+"""A scalar without quotes, up to what ends it."""
+
 _TOLD = 3
 """How many pods of one sort a warning names."""
 
@@ -42,11 +46,18 @@ class Places:
             return Place(source.file, source.line)
         return Place(source.file, *locate(text, source, path, key=key))
 
+    def in_quotes(self, place: Place) -> str:
+        """Advice to put the plain scalar at a place into quotes, as it is written there; "" if there is none."""
+        lines = self.texts.get(place.file, "").splitlines()
+        line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
+        written = _PLAIN.match(line, max(place.column - 1, 0))
+        return f'write "{written[0].rstrip()}"' if written else ""
+
 
 class Loading:
     """What was read, and everything that there is to say about it."""
 
-    def __init__(self, *, strict: bool, interface_prefix: str = "") -> None:
+    def __init__(self, *, strict: bool | None, interface_prefix: str = "") -> None:
         self.strict, self.interface_prefix = strict, interface_prefix
         self.reading = Reading()
         self.places = Places({})
@@ -132,7 +143,7 @@ class Loading:
         title = self.described(data, source)
         for finding in findings:
             self.report(source, title, finding)
-        sound = all(finding.severity == "warning" for finding in findings)
+        sound = all(finding.severity != "error" for finding in findings)
         name = data["metadata"].get("name") if isinstance(data.get("metadata"), dict) else None
         if not sound and isinstance(name, str):
             self.refused.add(Key("", name, kind))
@@ -256,22 +267,23 @@ class Loading:
         return f"{number}, a {title}" + (f" in namespace {namespace}" if namespace else "")
 
     def report(self, source: Source, subject: str, finding: Finding) -> None:
-        """Keep a finding as a problem with its place; unknown fields are errors when the caller is strict.
+        """Keep a finding as a problem with its place.
 
         Pods that were made of one template are told once what is wrong with it.
         """
         if (source, finding) in self.told:
             return
         self.told.add((source, finding))
-        severity = "error" if finding.unknown and self.strict else finding.severity
+        lenient = finding.severity == "refused" and self.strict is False
+        place = self.places.find(source, finding.path, key=finding.unknown)
         self.problems.append(
             Problem(
-                place=self.places.find(source, finding.path, key=finding.unknown),
+                place=place,
                 subject=subject,
                 path=finding.path,
                 reason=finding.reason,
-                hint=finding.hint,
-                severity=severity,
+                hint=self.places.in_quotes(place) if finding.quoted else finding.hint,
+                severity="warning" if lenient or finding.severity == "warning" else "error",
                 excerpt=finding.excerpt,
             )
         )

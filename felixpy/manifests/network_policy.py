@@ -67,7 +67,7 @@ def _one_kind_of_peer(peer: Data, path: Path) -> Sequence[Finding]:
     if "ipBlock" in peer or "podSelector" in peer or "namespaceSelector" in peer:
         return ()
     reason = "an empty peer is refused by the API server; Calico takes it for all pods of the namespace"
-    return [Finding(path, reason, "podSelector: {} says the same", "warning")]
+    return [Finding(path, reason, "podSelector: {} says the same", "refused")]
 
 
 def _port(given: int | str) -> Complaint | None:
@@ -76,7 +76,7 @@ def _port(given: int | str) -> Complaint | None:
     complaint = port(given)
     if complaint is None and isinstance(given, str) and given.isdigit():
         reason = f"{shown(given)}: the API server takes digits in quotes for a name and refuses it"
-        return Complaint(reason, f"write {given}", "warning")
+        return Complaint(reason, f"write {given}", "refused")
     return complaint
 
 

@@ -76,8 +76,7 @@ class Scalar(Shape):
         elif isinstance(value, list | dict):
             yield self.mistyped(value, path)
         elif self.types == (str,):
-            written = shown(value).strip('"')
-            yield self.mistyped(value, path, f'write "{written}"')
+            yield self.mistyped(value, path)._replace(quoted=True)
         else:
             yield Finding(path, f"{shown(value)}: must be {self.expects}")
 
@@ -230,7 +229,8 @@ class Object(Shape):
     """A mapping with known fields.
 
     `opened` tolerates unknown fields without a word; otherwise they are found, with the nearest known name, or with
-    what `elsewhere` says of fields that people know from another place. `relations` are checks across fields.
+    what `elsewhere` says of fields that people know from another place. `effect` says what follows from the object
+    when an unknown field is dropped. `relations` are checks across fields.
     """
 
     expects = "a mapping"
@@ -243,9 +243,10 @@ class Object(Shape):
         *,
         opened: bool = False,
         elsewhere: Mapping[str, str] = MappingProxyType({}),
+        effect: Callable[[Mapping[str, Any], str], str] | None = None,
     ) -> None:
         self.fields, self.required, self.relations = fields, required, relations
-        self.opened, self.elsewhere = opened, elsewhere
+        self.opened, self.elsewhere, self.effect = opened, elsewhere, effect
         self.zero = {}
 
     def compiled(self) -> Clean:
@@ -281,22 +282,24 @@ class Object(Shape):
         for key, item in value.items():
             shape = self.fields.get(key)
             if shape is None:
-                found += [] if self.opened else [self._unknown(key, path)]
+                found += [] if self.opened else [self._unknown(key, value, path)]
             elif item is not None:
                 found += shape.findings(item, (*path, key))
         for key in self.required:
             if value.get(key) is None:
                 found.append(Finding((*path, key), "required field is missing"))
         yield from found
-        if all(finding.severity == "warning" for finding in found):
+        if all(finding.severity != "error" for finding in found):
             yield from _related(self.relations, self.normal(value), path)
 
-    def _unknown(self, key: str, path: Path) -> Finding:
+    def _unknown(self, key: str, value: Mapping[str, Any], path: Path) -> Finding:
         hint = self.elsewhere.get(key, "")
         if not hint:
             near = get_close_matches(str(key), self.fields, 1, 0.7)
             hint = f"{near[0]} was probably meant" if near else ""
-        return Finding((*path, key), "unknown field", hint, "warning", unknown=True)
+        effect = self.effect(value, key) if self.effect else ""
+        reason = f"unknown field; {effect}" if effect else "unknown field"
+        return Finding((*path, key), reason, hint, "refused", unknown=True)
 
     def normal(self, value: Any) -> Any:
         fields = self.fields
