@@ -149,11 +149,11 @@ def test_errors_are_told_together_and_nothing_is_printed(felixpy_, tmp_path) -> 
     assert "nothing was written" in answer.err
 
 
-def test_unknown_fields_are_warnings_or_with_strict_errors(felixpy_) -> None:
+def test_unknown_fields_are_errors_unless_asked_to_be_lenient(felixpy_) -> None:
     path = INVALID / "field-misspelt" / "manifests.yaml"
     lenient, strict = (
+        felixpy_("render", path, "--node", "node1", "--no-strict"),
         felixpy_("render", path, "--node", "node1"),
-        felixpy_("render", path, "--node", "node1", "--strict"),
     )
     assert lenient.status == 0
     assert lenient.out

@@ -36,10 +36,15 @@ def load_cluster(
     strict: bool | None,
     quiet: bool,
 ) -> Cluster:
-    """Read the manifests and speak about what was odd. Raises InputError with all problems."""
+    """Read the manifests and speak about what was odd. Raises InputError with all problems.
+
+    What a running cluster has went through its API server, so nothing of it is refused unless that is asked for.
+    """
     from felixpy.compiler import interface_prefix
     from felixpy.manifests import load
 
+    if strict is None and paths and not any(isinstance(path, str) for path in paths):
+        strict = False
     cluster = load(paths, node=node, expand=not no_expand, strict=strict, interface_prefix=interface_prefix(settings))
     warn(cluster.warnings, quiet=quiet)
     return cluster

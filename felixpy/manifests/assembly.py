@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from felixpy.errors import Path, Place, Problem, sort_problems
 from felixpy.manifests import automatic, calico, networks
+from felixpy.manifests.addresses import network, network_or_address
 from felixpy.manifests.documents import Document
 from felixpy.manifests.findings import Finding, shown
 from felixpy.manifests.installation import Installed
@@ -17,6 +18,13 @@ from felixpy.manifests.pods import address_path
 from felixpy.model import Cluster, HostEndpoint, Source
 
 Data = Mapping[str, Any]
+
+
+def _inside(addresses: Iterable[str], nets: Sequence[str]) -> bool:
+    """Whether one of the addresses is in one of the networks."""
+    parsed = [net for net in map(network, nets) if net]
+    given = [net for net in map(network_or_address, addresses) if net]
+    return any(net.contains(address) for net in parsed for address in given)
 
 
 class Parts:
@@ -60,6 +68,7 @@ class Parts:
         yield from self._unknown_tiers(refused_tiers)
         yield from self._shared_addresses(objects)
         yield from self._unknown_profiles()
+        yield from self._named_ports_at_networks()
 
     def _unknown_tiers(self, refused: set[str]) -> Iterator[tuple[Key, Finding]]:
         tiers = {*calico.TIERS, *(key.name for key, _ in self._pairs["tiers"])}
@@ -85,6 +94,25 @@ class Parts:
                 if name not in known:
                     reason = f"{shown(name)}: there is no such profile; Felix takes one that denies everything"
                     yield key, Finding(("spec", "profiles", index), reason, severity="warning")
+
+    def _named_ports_at_networks(self) -> Iterator[tuple[Key, Finding]]:
+        """A port's name is looked up at endpoints; towards networks without one of them it matches nothing.
+
+        (felix/calc: named ports become sets of endpoints' addresses)
+        """
+        declared: dict[str, set[str]] = defaultdict(set)
+        for part in ("workloads", "host_endpoints"):
+            for _, endpoint in self._pairs[part]:
+                for port in endpoint.ports:
+                    declared[port.name].update(endpoint.addresses)
+        for key, policy in self._pairs["policies"]:
+            for rule in policy.outbound:
+                nets = rule.destination.nets
+                for port in rule.destination.ports if nets else ():
+                    if isinstance(port, str) and not _inside(declared[port], nets):
+                        reason = f"port {shown(port)} towards {', '.join(nets)} never matches"
+                        hint = "names are looked up at endpoints, and none there declares it; write the number"
+                        yield key, Finding(rule.path, reason, hint, "warning")
 
     def cluster(self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
         def part(name: str) -> Iterator[Any]:

@@ -6,7 +6,8 @@ the API server refuses objects in a namespace that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from felixpy.errors import Place, Problem
@@ -45,7 +46,10 @@ class _User(NamedTuple):
 
 def assume(documents: list[Document]) -> tuple[list[Document], list[Problem]]:
     """The documents with missing namespaces and service accounts added, and a warning for either of them."""
-    namespaces, accounts = _missing(documents)
+    core = [data for data, _ in documents if data["apiVersion"] == "v1"]
+    known = {data["metadata"]["name"] for data in core if data["kind"] == "Namespace"}
+    known_accounts = {_key(data["metadata"]) for data in core if data["kind"] == "ServiceAccount"}
+    namespaces, accounts = _missing(documents, known, known_accounts)
     added = []
     for name, users in namespaces.items():
         added.append(_document("Namespace", {"name": name, "labels": {NAME_LABEL: name}}, users))
@@ -54,19 +58,17 @@ def assume(documents: list[Document]) -> tuple[list[Document], list[Problem]]:
     uncertain = {"/".join(key): users for key, users in accounts.items() if key[1] != DEFAULT_ACCOUNT}
     problems = []
     if namespaces:
-        problems.append(_warning("namespace", "Namespace", "namespaceSelectors", namespaces))
+        problems.append(_warning("namespace", "Namespace", namespaces, known))
     if uncertain:
-        problems.append(_warning("service account", "ServiceAccount", "serviceAccountSelectors", uncertain))
+        given = {f"{namespace}/{name}" for namespace, name in known_accounts}
+        problems.append(_warning("service account", "ServiceAccount", uncertain, given))
     return (documents + added if added else documents), problems
 
 
 def _missing(
-    documents: Sequence[Document],
+    documents: Sequence[Document], known: Collection[str], known_accounts: Collection[tuple[str, str]]
 ) -> tuple[dict[str, list[_User]], dict[tuple[str, str], list[_User]]]:
     """Who uses which namespaces and accounts that are not among the documents."""
-    core = [data for data, _ in documents if data["apiVersion"] == "v1"]
-    known = {data["metadata"]["name"] for data in core if data["kind"] == "Namespace"}
-    known_accounts = {_key(data["metadata"]) for data in core if data["kind"] == "ServiceAccount"}
     namespaces: dict[str, list[_User]] = {}
     accounts: dict[tuple[str, str], list[_User]] = {}
     for data, source in documents:
@@ -105,7 +107,21 @@ def _document(kind: str, metadata: dict[str, Any], users: Sequence[_User]) -> Do
     return Document({"apiVersion": "v1", "kind": kind, "metadata": metadata}, Source(source.file, source.line))
 
 
-def _warning(noun: str, kind: str, selectors: str, missing: Mapping[str, Sequence[_User]]) -> Problem:
+KNOWN_LABELS = {
+    "namespace": f"{{whose}} labels but {NAME_LABEL} are unknown, namespaceSelectors on them cannot match",
+    "service account": "{whose} labels are unknown, serviceAccountSelectors cannot match",
+}
+
+
+def _likely(missing: Mapping[str, Sequence[_User]], known: Collection[str]) -> str:
+    """A missing name that is nearly one of those that are there was probably misspelt."""
+    near = {name: found[0] for name in missing if (found := get_close_matches(name, known, 1, 0.7))}
+    if len(missing) == len(near) == 1:
+        return f"{next(iter(near.values()))} was probably meant"
+    return ", ".join(f"{name}: {found} was probably meant" for name, found in near.items())
+
+
+def _warning(noun: str, kind: str, missing: Mapping[str, Sequence[_User]], known: Collection[str]) -> Problem:
     names = sorted(missing)
     users = {name: list(dict.fromkeys(user.name for user in missing[name])) for name in names[:_TOLD]}
     told = [f"{name}, used by {_listed(users[name], _USERS_TOLD)}" for name in users]
@@ -116,7 +132,7 @@ def _warning(noun: str, kind: str, selectors: str, missing: Mapping[str, Sequenc
         place=Place(first.file, first.line),
         subject=f"{noun if single else noun + 's'} {'; '.join(told + more)}",
         reason=f"there is no {kind} object for it" if single else f"there are no {kind} objects for them",
-        hint=f"{'its' if single else 'their'} labels are unknown, {selectors} cannot match",
+        hint=_likely(missing, known) or KNOWN_LABELS[noun].format(whose="its" if single else "their"),
         severity="warning",
     )
 

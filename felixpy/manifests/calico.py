@@ -57,6 +57,24 @@ def _nothing_but_deletion(spec: Data, path: Path) -> Iterator[Finding]:
             yield Finding((*path, name), "must be empty when spec.stagedAction is Delete")
 
 
+def _in_no_namespace(data: Data, path: Path) -> Iterator[Finding]:
+    """The API server empties the namespace of an object that stands outside namespaces, without a word."""
+    given = data["metadata"].get("namespace")
+    if given:
+        reason = f"{shown(given)} is ignored: a global policy selects endpoints of every namespace"
+        hint = "NetworkPolicy, or spec.namespaceSelector, was probably meant"
+        yield Finding((*path, "metadata", "namespace"), reason, hint, "warning")
+
+
+def _named_after_its_tier(data: Data, path: Path) -> Iterator[Finding]:
+    """By convention the part of a name before the dot is the policy's tier; older releases insisted on it."""
+    name, tier = data["metadata"]["name"], data.get("spec", {}).get("tier")
+    prefix, dot, _ = name.partition(".")
+    if dot and tier and prefix != tier and not name.startswith(("knp.default.", "ossg.default.")):
+        reason = f"named as a policy of tier {prefix}, but it is in tier {tier}"
+        yield Finding((*path, "spec", "tier"), reason, severity="warning")
+
+
 def _policy_shape(namespaced: bool, staged: bool) -> Object:
     fields: dict[str, Shape] = {
         "tier": text(or_empty(dns_label)),
@@ -78,7 +96,8 @@ def _policy_shape(namespaced: bool, staged: bool) -> Object:
     if staged:
         fields["stagedAction"] = STAGED_ACTIONS
     spec = Object(fields, relations=relations, elsewhere=elsewhere)
-    return document(spec, naming=policy_name)
+    checks = (_named_after_its_tier,) if namespaced else (_named_after_its_tier, _in_no_namespace)
+    return document(spec, naming=policy_name, relations=checks)
 
 
 POLICIES = {

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -123,6 +123,9 @@ def _http_allows(rule: Data, path: Path) -> Iterator[Finding]:
         yield Finding((*path, "http"), reason, severity="warning")
 
 
+SIDE_CONDITIONS = ("nets", "notNets", "selector", "notSelector", "namespaceSelector", "services", "serviceAccounts")
+"""Fields that limit who a side of a rule is; ports do not."""
+
 BESIDE_SERVICES = ("selector", "notSelector", "namespaceSelector", "serviceAccounts", "nets", "notNets")
 SERVICE_SIDES = {"ingress": "source", "egress": "destination"}
 
@@ -167,11 +170,24 @@ def _one_form(http_path: Data, path: Path) -> Iterator[Finding]:
         yield Finding((*path, forms[0]), 'must begin with "/" and contain no "?", "#" or blank')
 
 
+ENTERPRISE = {"domains": "a field of Calico Enterprise; this release knows addresses and labels only"}
+
+
+def _matches_anything(side: str) -> Callable[[Data, str], str]:
+    """What follows when a condition of a rule's side is dropped."""
+
+    def effect(entity: Data, key: str) -> str:
+        limited = any(entity.get(name) not in (None, "", [], {}) for name in SIDE_CONDITIONS)
+        return f"without it the rule matches {f'more {side}s' if limited else f'any {side}'}"
+
+    return effect
+
+
 @cache
 def rules(direction: str, namespaced: bool) -> ListOf:
     """The shape of a list of rules."""
     icmp = Object({"type": integer(0, 254), "code": integer(0, 255)}, relations=(_code_needs_type,))
-    side = Object({
+    conditions = {
         "nets": nets(cidr),
         "notNets": nets(excluded_cidr),
         "selector": SELECTOR,
@@ -181,7 +197,8 @@ def rules(direction: str, namespaced: bool) -> ListOf:
         "notPorts": PORTS,
         "services": Object({"name": text(subdomain), "namespace": text(subdomain)}),
         "serviceAccounts": Object({"names": ListOf(text(_account), "names"), "selector": SELECTOR}),
-    }, elsewhere=PEERS)  # fmt: skip
+    }
+    side = {name: Object(conditions, elsewhere=PEERS | ENTERPRISE, effect=_matches_anything(name)) for name in SIDES}
     http_path = Object({"exact": text(), "prefix": text()}, relations=(_one_form,))
 
     def services(rule: Data, path: Path) -> Iterator[Finding]:
@@ -195,8 +212,8 @@ def rules(direction: str, namespaced: bool) -> ListOf:
             "notProtocol": PROTOCOL,
             "icmp": icmp,
             "notICMP": icmp,
-            "source": side,
-            "destination": side,
+            "source": side["source"],
+            "destination": side["destination"],
             "http": Object({"methods": ListOf(text(), repeated=given_twice), "paths": ListOf(http_path)}),
             "metadata": Object({"annotations": MapOf(text())}),
         },
@@ -205,7 +222,7 @@ def rules(direction: str, namespaced: bool) -> ListOf:
             _ports_need_protocol, _icmp_needs_its_protocol, _one_family, _http_allows, _services_stand_alone,
             services,
         ),
-        elsewhere=RULE_FIELDS_OF_KUBERNETES | dict.fromkeys(side.fields, "it belongs into source or destination"),
+        elsewhere=RULE_FIELDS_OF_KUBERNETES | dict.fromkeys(conditions, "it belongs into source or destination"),
     )  # fmt: skip
     return ListOf(rule, "rules")
 

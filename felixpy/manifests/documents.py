@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from felixpy.errors import Place, Problem
 from felixpy.manifests import jsontext
 from felixpy.manifests.files import File, Input, gather
+from felixpy.manifests.findings import TEMPLATE
 from felixpy.manifests.pieces import Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.positions import line_and_column
 from felixpy.model import Source
@@ -182,6 +183,8 @@ class _FileReader:
         data, start, end, parts, flaws = value
         if flaws:
             self._tell_flaws(value, number)
+            if any(flaw.hint == TEMPLATE for flaw in flaws):
+                return
         if parts is not None:
             typed = _type_of_items(data)
             for count, part in enumerate(parts, 1):

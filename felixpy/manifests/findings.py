@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, NamedTuple
 
 from felixpy.errors import Path
@@ -52,6 +53,19 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+TEMPLATE = 'this looks like a template; render it first, such as with "helm template", jinja2 or envsubst'
+_PLACEHOLDER = re.compile(r"\{\{|\{%|\$\{\w+\}")
+
+
+def is_template(text: str) -> bool:
+    """Whether a text has a placeholder of a template.
+
+    >>> [is_template(text) for text in ("{{ .Values.name }}", "{% if x %}", "${NAME}", "a{b}")]
+    [True, True, True, False]
+    """
+    return _PLACEHOLDER.search(text) is not None
 
 
 KINDS_OF_VALUES: dict[type, str] = {

@@ -55,10 +55,22 @@ _EXPRESSION = Object(
     required=("key", "operator"),
     relations=(_operands,),
 )
-LABEL_SELECTOR = Object({
-    "matchLabels": MapOf(text(label_value), label_key),
-    "matchExpressions": ListOf(_EXPRESSION, "expressions"),
-})  # fmt: skip
+
+
+def _selects_everything(selector: LabelSelector, key: str) -> str:
+    """What follows from a selector in which labels stand outside matchLabels."""
+    if selector.get("matchLabels") or selector.get("matchExpressions"):
+        return "without it the selector selects more"
+    return "without it the selector is empty and selects everything"
+
+
+LABEL_SELECTOR = Object(
+    {
+        "matchLabels": MapOf(text(label_value), label_key),
+        "matchExpressions": ListOf(_EXPRESSION, "expressions"),
+    },
+    effect=_selects_everything,
+)
 """A LabelSelector of Kubernetes. (apimachinery/pkg/apis/meta/v1/validation)"""
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from felixpy.errors import InputError, Path, Place, Problem
-from felixpy.manifests import assembly, storage, strangers
+from felixpy.manifests import assembly, enterprise, storage, strangers
 from felixpy.manifests.assumptions import assume
 from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read, subject
 from felixpy.manifests.files import Input
@@ -128,6 +128,8 @@ class Loading:
                 continue
             if version == STORED:
                 data = storage.restored(data)
+            if kind.name == "FelixConfiguration":
+                data = self.without_enterprise(kind, data, document.source)
             if not kind.clean(data):
                 if not self.passes(kind, data, document.source):
                     continue
@@ -136,6 +138,14 @@ class Loading:
                 data = {**data, "metadata": {**data["metadata"], "namespace": "default"}}
             sound.append(document if data is document.data else Document(data, document.source))
         return sound
+
+    def without_enterprise(self, kind: Kind, data: dict[str, Any], source: Source) -> dict[str, Any]:
+        """A FelixConfiguration as this release of Calico knows it."""
+        known: Mapping[str, object] = getattr(getattr(kind.shape, "fields", {}).get("spec"), "fields", {})
+        spec, names = enterprise.split(data.get("spec"), known)
+        for finding in enterprise.told(names):
+            self.report(source, self.described(data, source), finding)
+        return {**data, "spec": spec} if names else data
 
     def passes(self, kind: Kind, data: dict[str, Any], source: Source) -> bool:
         """Report everything about one object; whether it may go on."""

@@ -102,6 +102,11 @@ CALICO_FIELDS = (
 CALICO = dict.fromkeys(CALICO_FIELDS, "this is a Calico field; apiVersion projectcalico.org/v3 was probably meant")
 
 
+def _peer_matches_more(peer: Data, key: str) -> str:
+    known = any(name in peer for name in ("podSelector", "namespaceSelector", "ipBlock"))
+    return "" if known or key in CALICO or key == "ports" else "without it the peer is empty"
+
+
 def _rule_shape(peers: str, other: str) -> Object:
     cidr = text(_readable("the rule then allows every address"))
     exception = text(_readable("this exception and all that follow it are lost"))
@@ -110,6 +115,7 @@ def _rule_shape(peers: str, other: str) -> Object:
         {"podSelector": LABEL_SELECTOR, "namespaceSelector": LABEL_SELECTOR, "ipBlock": block},
         relations=(_one_kind_of_peer,),
         elsewhere=CALICO | {"ports": "ports belong beside from or to, not into a peer"},
+        effect=_peer_matches_more,
     )
     entry = Object(
         {

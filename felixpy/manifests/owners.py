@@ -45,7 +45,9 @@ class Owners:
 
 def _direct(metadata: Data) -> Owner | None:
     """What an object says made it: the controller, if it says which."""
-    references = [each for each in mappings(metadata.get("ownerReferences")) if each.get("kind") not in NO_WORKLOADS]
+    listed = mappings(metadata.get("ownerReferences"))
+    complete = [each for each in listed if each.get("kind") and each.get("name")]
+    references = [each for each in complete if each["kind"] not in NO_WORKLOADS]
     controllers = [each for each in references if each.get("controller") is True]
     for each in (*controllers, *references):
         return Owner(str(each.get("kind")), str(each.get("name")))

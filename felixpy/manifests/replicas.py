@@ -126,7 +126,8 @@ def _is_done(status: Mapping[str, Any]) -> bool:
 def owners(metadata: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     """Kind and name of what made an object."""
     references = mappings(metadata.get("ownerReferences"))
-    return frozenset((str(each.get("kind")), str(each.get("name"))) for each in references)
+    complete = (each for each in references if each.get("kind") and each.get("name"))
+    return frozenset((str(each["kind"]), str(each["name"])) for each in complete)
 
 
 def mappings(value: object) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from felixpy.errors import Path
-from felixpy.manifests.findings import Complaint, Finding, kind_of, shown
+from felixpy.manifests.findings import TEMPLATE, Complaint, Finding, is_template, kind_of, shown
 
 Clean = Callable[[Any], bool]
 Complain = Callable[[Any], Complaint | None]
@@ -71,6 +71,8 @@ class Scalar(Shape):
     def findings(self, value: Any, path: Path) -> Iterator[Finding]:
         if type(value) in self.types:
             complaint = self.complain(value) if self.complain else None
+            if complaint and isinstance(value, str) and is_template(value):
+                complaint = complaint._replace(hint=TEMPLATE)
             if complaint:
                 yield Finding(path, *complaint)
         elif isinstance(value, list | dict):

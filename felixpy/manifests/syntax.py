@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from felixpy.manifests.findings import TEMPLATE, is_template
 from felixpy.manifests.pieces import Unreadable
 
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -110,9 +111,8 @@ def _normal(problem: str) -> str:
 
 
 def template_hint(text: str, offset: int) -> str:
-    """Advice if a problem is on a line with a placeholder as Helm writes it."""
-    found = "{{" in _line(text, offset)
-    return 'this looks like a template; render it first, such as with "helm template"' if found else ""
+    """Advice if a problem is on a line with a placeholder as Helm's or Jinja's templates have it."""
+    return TEMPLATE if is_template(_line(text, offset)) else ""
 
 
 def _left_open(text: str, start: int, end: int, since: int, context: str) -> tuple[int, str] | None:

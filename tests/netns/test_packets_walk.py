@@ -83,7 +83,7 @@ def chosen(cluster: Cluster, lab: Lab, seed: str) -> tuple[list[tuple[Drawn, Exp
     ],
 )
 def test_packets_do_what_the_walk_says(case: Case, backend: str) -> None:
-    cluster = load([case.folder / "manifests.yaml"])
+    cluster = load([case.folder / "manifests.yaml"], strict=False)
     with Lab.up(cluster, new_name(), Options(backend=backend, hosts=hosts(case))) as lab:
         tried, left_out = chosen(cluster, lab, seed=str(case))
         outcomes = lab.probe_many(

@@ -91,7 +91,7 @@ def test_assumed_objects():
 
 POLICY = manifest("NetworkPolicy", "web", "shop", version=CALICO)
 OWNED = ", ownerReferences: [{kind: Deployment, name: web}]"
-UNKNOWN = "labels are unknown, namespaceSelectors cannot match"
+UNKNOWN = "labels but kubernetes.io/metadata.name are unknown, namespaceSelectors on them cannot match"
 WARNINGS = {
     "one": (
         pod("web-1") + POLICY,

@@ -370,6 +370,6 @@ HINTS = [
 def test_unknown_fields_come_with_a_hint(policy: dict[str, Any], path: str, hint: str) -> None:
     (problem,) = problems(policy)
     assert (spell(problem.path), problem.hint) == (path, hint)
-    assert (problem.severity, problem.reason) == ("warning", "unknown field")
-    (strict,) = problems(policy, strict=True)
-    assert strict.severity == "error"
+    assert (problem.severity, problem.reason) == ("error", "unknown field")
+    (lenient,) = problems(policy, strict=False)
+    assert lenient.severity == "warning"

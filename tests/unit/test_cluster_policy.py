@@ -152,5 +152,5 @@ def test_what_the_api_refuses(given: dict[str, Any], path: str) -> None:
 
 def test_networks_are_no_ingress_peers() -> None:
     findings = told(policy(ingress=[{"action": "Deny", "from": [{"networks": ["10.0.0.0/8"]}]}]))
-    assert ("warning", "spec.ingress[0].from[0].networks", "unknown field") in findings
+    assert ("error", "spec.ingress[0].from[0].networks", "unknown field") in findings
     assert any(severity == "error" for severity, _, _ in findings)

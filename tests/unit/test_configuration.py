@@ -152,3 +152,20 @@ def test_the_type_of_the_cluster() -> None:
     information = {"clusterType": "k8s,bgp", "calicoVersion": "v3.32.1", "datastoreReady": True}
     assert loaded(manifest(CALICO, "ClusterInformation", "default", information)).cluster_type == "k8s,bgp"
     assert loaded(manifest(CALICO, "ClusterInformation", "other", information)).cluster_type == ""
+
+
+def test_fields_of_calico_enterprise_are_no_mistakes() -> None:
+    logs = {"l7LogsFlushInterval": "15s", "captureRotationSeconds": 300, "dnsLogsFlushInterval": "1s"}
+    spec = logs | {"tproxyMode": "x"}
+    found = told(manifest(CALICO, "FelixConfiguration", "default", spec))
+    assert found == [
+        (
+            "warning",
+            "spec",
+            "fields of Calico Enterprise, without effect on rules: "
+            "l7LogsFlushInterval, captureRotationSeconds, dnsLogsFlushInterval, 1 more",
+        )
+    ]
+    drops = told(manifest(CALICO, "FelixConfiguration", "default", {"dropActionOverride": "Accept"}))
+    reason = "Calico Enterprise would not drop as the rules shown here do"
+    assert drops == [("warning", "spec.dropActionOverride", reason)]

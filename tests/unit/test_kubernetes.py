@@ -25,7 +25,7 @@ def spec(**fields: Any) -> dict[str, Any]:
     [
         spec(nodeName="node1", hostNetwork=True),
         pod(status={"phase": "Pending"}),
-        pod() | {"spec": {"containers": []}},
+        pod(status={"phase": "Pending", "podIP": "10.0.0.1"}) | {"spec": {"containers": []}},
         *(pod(status={"phase": phase, "podIP": "10.0.0.1"}) for phase in ("Failed", "Succeeded", "Completed")),
         pod(deletionTimestamp="2024-01-01T00:00:00Z", annotations={"cni.projectcalico.org/podIP": ""}),
         pod(deletionTimestamp="2024-01-01T00:00:00Z", annotations={"vpc.amazonaws.com/pod-ips": ""}),

@@ -76,13 +76,15 @@ def test_problems_come_with_places_in_the_order_of_the_file(tmp_path: Path) -> N
 def test_an_unknown_field_is_shown_by_its_key(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(POLICY.replace("  ingress:", "  ingres:") + SHOP)
-    (problem,) = load([file]).warnings
+    (problem,) = load([file], strict=False).warnings
+    with pytest.raises(InputError):
+        load([file])
     assert (problem.place, problem.hint) == (Place(str(file), 8, 3), "ingress was probably meant")
 
 
 def test_errors_bring_the_warnings_along() -> None:
     bad = manifest(CALICO, "NetworkPolicy", "p", {"order": "high", "colour": 1}, "shop")
-    assert sorted(severity for severity, _, _ in told(bad)) == ["error", "warning"]
+    assert sorted(severity for severity, _, _ in told(bad, strict=False)) == ["error", "warning"]
 
 
 MANY = [
@@ -512,3 +514,19 @@ def test_whatever_stands_wherever_the_answer_is_a_cluster_or_problems(data: st.D
         paths = [path for path in _paths(documents[index]) if path and path[0] not in ("apiVersion", "kind")]
         documents[index] = _with(documents[index], data.draw(st.sampled_from(paths)), data.draw(st.sampled_from(JUNK)))
     assert isinstance(problems(*documents), list)
+
+
+def test_an_owner_without_kind_or_name_is_none() -> None:
+    broken = [{"apiVersion": "apps/v1", "name": "web", "controller": True}, {"kind": "ReplicaSet"}]
+    assert loaded(pod("web", ownerReferences=broken)).workloads[0].owner is None
+
+
+def test_a_named_port_towards_networks_matches_where_an_endpoint_is() -> None:
+    def towards(cidr: str) -> dict[str, Any]:
+        rule = {"to": [{"ipBlock": {"cidr": cidr}}], "ports": [{"port": "http"}]}
+        return manifest(KUBERNETES, "NetworkPolicy", "p", {"policyTypes": ["Egress"], "egress": [rule]}, "shop")
+
+    serving = pod("web", "10.0.0.1", ports=[{"name": "http", "containerPort": 80}])
+    assert told(serving, towards("10.0.0.0/24")) == []
+    reason = 'port "http" towards 10.9.0.0/24 never matches'
+    assert told(serving, towards("10.9.0.0/24")) == [("warning", "spec.egress[0]", reason)]
