@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
+TOOLED := $(VENV)/tooled
 READY := $(VENV)/ready
 LEGACY := $(VENV)/legacy
 APISERVER := $(VENV)/kube-apiserver
 UV := uv==0.13.8
-COMPILE := --universal --python-version 3.11 --generate-hashes --upgrade --quiet --custom-compile-command 'make lock'
+COMPILE := --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command 'make lock' \
+	$(if $(filter 1,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE)))
+# Locks name every package, so nothing is left to resolve: what an index offers on the day makes no difference.
+INSTALL := $(BIN)/python -m pip install --quiet --no-deps
 DEMO := fixtures/demo/access-nginx.yaml
 PYTEST := $(BIN)/python -m pytest
 # Root works in namespaces right away; others through sudo if that asks nothing; in CI nobody gets away without.
@@ -24,22 +28,32 @@ export PIP_ROOT_USER_ACTION := ignore
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
+# What runs felixpy, and felixpy itself straight from this folder: no build tool is needed for that.
 $(LOCKED): requirements.lock
 	@tools/system.sh python
 	@echo "felixpy: making the environment $(VENV)" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip check --quiet
+	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/felixpy.pth"
+	@printf '#!/bin/sh\nexec "%s/python" -P -m felixpy "$$@"\n' "$(CURDIR)/$(BIN)" > $(BIN)/felixpy
+	@chmod +x $(BIN)/felixpy
+	@touch $@
+
+# What tests, checks and builds it.
+$(TOOLED): requirements-test.lock $(LOCKED)
+	@$(INSTALL) --require-hashes --requirement requirements-test.lock
+	@touch $@
+
+$(READY): $(TOOLED) pyproject.toml
+	@$(INSTALL) --no-build-isolation --editable .
+	@rm -f $(VENV)/lib/python*/site-packages/felixpy.pth
 	@$(BIN)/python -m pip check --quiet
 	@touch $@
 
-$(READY): $(LOCKED) pyproject.toml
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
-
-$(LEGACY): requirements-legacy.lock $(LOCKED)
+$(LEGACY): requirements-legacy.lock $(TOOLED)
 	@tools/system.sh compiler
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --use-pep517 --require-hashes \
-		--requirement requirements-legacy.lock
+	@$(INSTALL) --no-build-isolation --use-pep517 --require-hashes --requirement requirements-legacy.lock
 	@touch $@
 
 kernel-tools:
@@ -54,7 +68,7 @@ install: $(READY)  ## the environment .venv with felixpy and all tools, exactly 
 
 legacy: $(LEGACY)  ## python-iptables, which reads legacy tables back in tests; built from source
 
-demo: $(READY)  ## compile the example of the README into rules and sets
+demo: $(LOCKED)  ## compile the example of the README into rules and sets
 	$(BIN)/felixpy render $(DEMO)
 	$(BIN)/felixpy render $(DEMO) --ipsets --quiet
 
@@ -76,7 +90,7 @@ types: $(READY)  ## mypy, strict
 	@$(BIN)/mypy
 
 unit: $(READY)  ## the quick tests only: no namespaces, nothing slow
-	@$(PYTEST) -m "not netns and not slow"
+	@$(PYTEST) -n auto --dist worksteal -m "not netns and not slow"
 
 property: $(READY)  ## laws on generated clusters, with more examples than `make test` tries
 	@$(PYTEST) -m property --hypothesis-profile=thorough
@@ -111,14 +125,16 @@ vm:  ## a virtual Debian for those without Linux or root, with felixpy on its PA
 	vagrant ssh -c 'cd /opt/felixpy && make test'
 	@echo "felixpy: next, vagrant ssh, and there: sudo felixpy lab up /opt/felixpy/fixtures/demo/access-nginx.yaml" >&2
 
-lock:  ## requirements.lock and requirements-legacy.lock anew from pyproject.toml
+lock:  ## the locks anew from pyproject.toml, pins kept; UPGRADE=1 renews all of them, UPGRADE="NAME…" these
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet $(UV)
-	@$(VENV)-lock/bin/uv pip compile pyproject.toml --group dev $(COMPILE) --output-file requirements.lock
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml $(COMPILE) --output-file requirements.lock
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --group dev $(COMPILE) --output-file requirements-test.lock \
+		--constraint requirements.lock $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock)
 	@sed -n 's/^legacy = \["\([^"]*\)"\].*/\1/p' pyproject.toml | \
 		$(VENV)-lock/bin/uv pip compile - --no-annotate $(COMPILE) --output-file requirements-legacy.lock
 	@rm -r $(VENV)-lock
 
 clean:  ## remove the environment and all that was generated
-	@rm -rf $(VENV) $(VENV)-lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(VENV)-lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find felixpy tests -name __pycache__ -prune -exec rm -r {} +

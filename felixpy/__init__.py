@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from felixpy.model import Cluster, Host
     from felixpy.ruleset import Ruleset
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 CALICO_VERSION = "v3.32.1"
 """The release of Calico whose Felix is imitated."""

@@ -9,7 +9,7 @@ from felixpy.config import Config, Setting, build
 from felixpy.dialects import V3_32, Dialect
 from felixpy.effective import configure, data_plane
 from felixpy.errors import InputError, Path, Problem, UsageError
-from felixpy.hosts import ALL_INTERFACES
+from felixpy.hosts import ALL_INTERFACES, LOOPBACK
 from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
 from felixpy.model import Cluster, DataPlane, Host
 from felixpy.nftables import NftRuleset
@@ -21,6 +21,7 @@ from felixpy.refusals import refusals
 from felixpy.render import Renderer
 from felixpy.resolve import Resolution, Shared, resolve
 from felixpy.ruleset import Ruleset
+from felixpy.startup import obstacles
 
 REFUSERS = {IPTABLES.name: IPTABLES_REFUSER, NFTABLES.name: NFTABLES_REFUSER}
 """What the tools of each data plane refuse."""
@@ -43,7 +44,8 @@ def compile(
     equal text. `Ruleset.findings` are warnings: rules that no kernel takes, interfaces that had to be assumed.
 
     Raises UsageError for an unknown or ambiguous node, or a data plane whose rules are not known for the dialect,
-    InputError for policies that the dialect cannot say.
+    InputError for policies that the dialect cannot say and for settings with which
+    Felix does not start.
     """
     return Compiler(cluster, dialect, dataplane).compile(node or only_node(cluster), host or Host(), settings)
 
@@ -63,7 +65,7 @@ def interface_prefix(settings: Sequence[Setting]) -> str:
 
     Felix's environment decides that, never a FelixConfiguration.
     """
-    strongest = next((s for s in settings if s.name.lower() == "interfaceprefix" and not s.by_field), None)
+    strongest = next((s for s in settings if s.name.lower() == "interfaceprefix"), None)
     return build([strongest]).interface_prefixes[0] if strongest else ""
 
 
@@ -96,6 +98,10 @@ class Compiler:
     def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:
         """What a node's rules depend on; see `felixpy.resolve`."""
         config = self.config(node, settings)
+        given = (*self.dialect.parameters, *settings)
+        in_the_way = [*obstacles(self.cluster, node, given, config, self.dialect)]
+        if in_the_way:
+            raise InputError(in_the_way)
         return resolve(self._shared_for(config), node, config, host or Host())
 
     def prepare(self, settings: Sequence[Setting] = ()) -> None:
@@ -171,7 +177,7 @@ def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
     if host.interfaces is not None:
         return
     for endpoint in resolution.all_hosts:
-        if endpoint.interface == ALL_INTERFACES:
+        if endpoint.interface in (ALL_INTERFACES, LOOPBACK):
             continue
         if endpoint.interface:
             path: Path = ("spec", "interfaceName")

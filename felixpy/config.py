@@ -1,69 +1,45 @@
 """Felix's parameters: what each is called, how its value is written, its default, and what it changes in the rules.
 
-`Config` is the table: one field a parameter. Values come, for each parameter on its own, from the first of: a
-``--set`` option, an environment variable ``FELIX_<NAME>``, the FelixConfiguration ``node.<node>``, the oldest one
-whose nodeSelector matches, ``default``; inside a resource an annotation ``config.projectcalico.org/<Name>`` beats
-the spec field. (felix/config/config_params.go)
+`Config` is the table: one field a parameter; those that change no rule are rows of `other_parameters`. Values come, for
+each parameter on its own, from the first of: a ``--set`` option, an environment variable ``FELIX_<NAME>``, the
+FelixConfiguration ``node.<node>``, the oldest one whose nodeSelector matches, ``default``; inside a resource an
+annotation ``config.projectcalico.org/<Name>`` beats the spec field. (felix/config/config_params.go)
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple
 
-from felixpy import parameters as read
-from felixpy.parameters import ConfigValueError, FailsafePort
+from felixpy.other_parameters import OTHERS
+from felixpy.parameter_types import FailsafePort
+from felixpy.parameters import Parameter
 
-__all__ = [
-    "Config",
-    "ConfigValueError",
-    "FailsafePort",
-    "Setting",
-    "build",
-    "find",
-    "parameters",
-    "spec_fields",
-]
+__all__ = ["Config", "FailsafePort", "Parameter", "Setting", "build", "find", "parameters", "spec_fields", "suggestion"]
 
 
 def parameter(
-    name: str,
-    parse: Callable[[object], object],
-    default: object,
-    effect: str,
-    *,
-    field: str | None = None,
-    fatal: bool = False,
-    needed: bool = False,
+    name: str, kind: str, default: str, effect: str, *, field: str | None = None, flags: str = "", api: str = ""
 ) -> Any:
-    """A field of `Config`: Felix's name, the reader of its values, the default, and what it changes.
+    """A field of `Config`: Felix's name, the type and the default as Felix's own table has them, and what it changes.
 
     `field` is the FelixConfiguration field where it is not the name with a small first letter, "" where a resource
-    cannot set it. `fatal` marks values on which Felix exits. The text ``none`` empties a text or a list, unless it is
-    `needed`; elsewhere it means the default.
+    cannot set it. `flags` are those of `Parameter`. `api` is a type that the API server demands of the field.
     """
-    emptied = default
-    if not needed:
-        emptied = () if isinstance(default, tuple) else "" if parse in (read.text, read.line) else default
     spec_field = name[0].lower() + name[1:] if field is None else field
-    return dataclasses.field(
-        default=default,
-        metadata={"name": name, "parse": parse, "effect": effect, "field": spec_field, "fatal": fatal, "none": emptied},
-    )
+    row = Parameter(name, spec_field, kind, default, effect, frozenset(flags.split(",")), api)
+    return dataclasses.field(default=row.unset, metadata={"parameter": row})
 
 
 BOTH_WAYS = "tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667"
-DEFAULT_INBOUND = read.failsafe_ports(f"tcp:22,udp:68,{BOTH_WAYS}")
-DEFAULT_OUTBOUND = read.failsafe_ports(f"udp:53,udp:67,{BOTH_WAYS}")
-
-ACCEPT_OR_RETURN = read.one_of("ACCEPT", "RETURN")
-DROP_OR_REJECT = read.one_of("DROP", "REJECT")
-ENABLED = read.one_of("Enabled", "Disabled")
-PORT = read.number(1, 65535)
+DEFAULT_INBOUND = f"tcp:22,udp:68,{BOTH_WAYS}"
+DEFAULT_OUTBOUND = f"udp:53,udp:67,{BOTH_WAYS}"
+INTERFACE_NAME = "string([a-zA-Z0-9_.-]{1,15})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,246 +49,258 @@ class Config:
     # --- verdicts
     filter_allow_action: str = parameter(
         "IptablesFilterAllowAction",
-        ACCEPT_OR_RETURN,
+        "oneof(ACCEPT,RETURN)",
         "ACCEPT",
         "the target of accepting rules in the filter table; RETURN adds a rule that sets the accept mark",
+        flags="non-zero,die-on-fail",
     )
     mangle_allow_action: str = parameter(
         "IptablesMangleAllowAction",
-        ACCEPT_OR_RETURN,
+        "oneof(ACCEPT,RETURN)",
         "ACCEPT",
         "the target of accepting rules in mangle PREROUTING",
+        flags="non-zero,die-on-fail",
     )
     filter_deny_action: str = parameter(
         "IptablesFilterDenyAction",
-        DROP_OR_REJECT,
+        "oneof(DROP,REJECT)",
         "DROP",
         "the target of denying rules and the word in their comments; Reject is refused by the kernel outside filter",
+        flags="non-zero,die-on-fail",
     )
     nftables_filter_allow_action: str = parameter(
-        "NftablesFilterAllowAction", ACCEPT_OR_RETURN, "ACCEPT", "IptablesFilterAllowAction for nftables"
+        "NftablesFilterAllowAction",
+        "oneof(ACCEPT,RETURN)",
+        "ACCEPT",
+        "IptablesFilterAllowAction for nftables",
+        flags="non-zero,die-on-fail",
     )
     nftables_mangle_allow_action: str = parameter(
-        "NftablesMangleAllowAction", ACCEPT_OR_RETURN, "ACCEPT", "IptablesMangleAllowAction for nftables"
+        "NftablesMangleAllowAction",
+        "oneof(ACCEPT,RETURN)",
+        "ACCEPT",
+        "IptablesMangleAllowAction for nftables",
+        flags="non-zero,die-on-fail",
     )
     nftables_filter_deny_action: str = parameter(
-        "NftablesFilterDenyAction", DROP_OR_REJECT, "DROP", "IptablesFilterDenyAction for nftables"
+        "NftablesFilterDenyAction",
+        "oneof(DROP,REJECT)",
+        "DROP",
+        "IptablesFilterDenyAction for nftables",
+        flags="non-zero,die-on-fail",
     )
     endpoint_to_host_action: str = parameter(
         "DefaultEndpointToHostAction",
-        read.one_of("DROP", "ACCEPT", "RETURN"),
+        "oneof(DROP,RETURN,ACCEPT)",
         "DROP",
         "the last rule of cali-wl-to-host: packets from pods to their own node",
+        flags="non-zero,die-on-fail",
     )
     disable_conntrack_invalid_check: bool = parameter(
-        "DisableConntrackInvalidCheck",
-        read.flag,
-        False,
-        "leaves out the INVALID rule of every endpoint chain",
+        "DisableConntrackInvalidCheck", "bool", "false", "leaves out the INVALID rule of every endpoint chain"
     )
     # --- shape
     interface_prefixes: tuple[str, ...] = parameter(
         "InterfacePrefix",
-        read.words,
-        ("cali",),
+        "iface-list",
+        "cali",
         "one copy of each rule on pod interfaces for each prefix",
-        needed=True,
+        flags="non-zero,die-on-fail",
     )
     interface_exclude: tuple[str, ...] = parameter(
         "InterfaceExclude",
-        read.words,
-        ("kube-ipvs0",),
+        "iface-list-regexp",
+        "kube-ipvs0",
         "host interfaces that get no chains and are not in this-host",
     )
     chain_insert_mode: str = parameter(
         "ChainInsertMode",
-        read.one_of("insert", "append"),
+        "oneof(insert,append)",
         "insert",
         "whether the hooks stand before or after foreign rules",
+        flags="non-zero,die-on-fail",
     )
     mark_mask: int = parameter(
         "IptablesMarkMask",
-        read.number(1, 0xFFFFFFFF),
-        0xFFFF0000,
+        "mark-bitmask",
+        "0xffff0000",
         "which bits of the packet mark are used",
-        fatal=True,
+        flags="non-zero,die-on-fail",
     )
     nftables_mark_mask: int = parameter(
         "NftablesMarkMask",
-        read.number(1, 0xFFFFFFFF),
-        0xFFFF0000,
+        "mark-bitmask",
+        "0xffff0000",
         "IptablesMarkMask for nftables",
-        fatal=True,
+        flags="non-zero,die-on-fail",
     )
-    ipv6: bool = parameter("Ipv6Support", read.flag, True, "IPv6 tables and sets exist")
-    max_ipset_size: int = parameter("MaxIpsetSize", read.number(1, 2**32 - 1), 1048576, "maxelem of every set")
+    ipv6: bool = parameter("Ipv6Support", "bool", "true", "IPv6 tables and sets exist")
+    max_ipset_size: int = parameter("MaxIpsetSize", "int", "1048576", "maxelem of every set", flags="non-zero")
     nftables_mode: str = parameter(
         "NFTablesMode",
-        read.one_of("Auto", "Enabled", "Disabled"),
+        "oneof(Enabled,Disabled,Auto)",
         "Auto",
         "whether rules are programmed with nftables; Disabled keeps members of sets that another member covers",
         field="nftablesMode",
+        flags="exact",
     )
     bpf_enabled: bool = parameter(
-        "BPFEnabled", read.flag, False, "the eBPF data plane, whose rules felixpy does not draw", field="bpfEnabled"
+        "BPFEnabled", "bool", "false", "the eBPF data plane, whose rules felixpy does not draw", field="bpfEnabled"
     )
     feature_override: tuple[tuple[str, str], ...] = parameter(
         "FeatureDetectOverride",
-        read.overrides,
-        (),
+        "keyvaluelist",
+        "",
         "--random-fully (SNATFullyRandom, MASQFullyRandom), --nflog-size",
+        api="string(([a-zA-Z0-9_-]+=(true|false|),)*([a-zA-Z0-9_-]+=(true|false))?)",
     )
     # --- hosts
     failsafe_inbound: tuple[FailsafePort, ...] = parameter(
         "FailsafeInboundHostPorts",
-        read.failsafe_ports,
+        "port-list",
         DEFAULT_INBOUND,
         "cali-failsafe-in, and -out in raw",
-        fatal=True,
+        flags="die-on-fail",
     )
     failsafe_outbound: tuple[FailsafePort, ...] = parameter(
         "FailsafeOutboundHostPorts",
-        read.failsafe_ports,
+        "port-list",
         DEFAULT_OUTBOUND,
         "cali-failsafe-out, and -in in raw",
-        fatal=True,
+        flags="die-on-fail",
     )
     # --- logging
     log_prefix: str = parameter(
-        "LogPrefix", read.line, "calico-packet", "the prefix of LOG rules; %k %n %p %t are filled in"
+        "LogPrefix",
+        "string",
+        "calico-packet",
+        "the prefix of LOG rules; %k %n %p %t are filled in",
+        api="string([a-zA-Z0-9%: /_-]*)",
     )
-    log_rate: str = parameter("LogActionRateLimit", read.rate, "", "a limit match before LOG")
+    log_rate: str = parameter("LogActionRateLimit", "log-rate", "", "a limit match before LOG", api="log-rate")
     log_burst: int = parameter(
-        "LogActionRateLimitBurst", read.number(0, 9999), 5, "the burst of that limit; 0 leaves it out"
+        "LogActionRateLimitBurst", "int(0,9999)", "5", "the burst of that limit; 0 leaves it out", api="int(0:9999)"
     )
-    goldmane_server: str = parameter("FlowLogsGoldmaneServer", read.text, "", "NFLOG rules after every verdict")
+    goldmane_server: str = parameter("FlowLogsGoldmaneServer", "string", "", "NFLOG rules after every verdict")
     local_flow_reporter: str = parameter(
-        "FlowLogsLocalReporter", ENABLED, "Disabled", "NFLOG rules after every verdict"
+        "FlowLogsLocalReporter", "oneof(Enabled,Disabled)", "Disabled", "NFLOG rules after every verdict", flags="exact"
     )
     # --- encapsulation
     ipip_enabled: bool | None = parameter(
-        "IpInIpEnabled", read.flag, None, "IPIP rules, whatever the pools say", field="ipipEnabled"
+        "IpInIpEnabled", "*bool", "", "IPIP rules, whatever the pools say", field="ipipEnabled"
     )
     vxlan_enabled: bool | None = parameter(
-        "VXLANEnabled", read.flag, None, "IPv4 VXLAN rules, whatever the pools say", field="vxlanEnabled"
+        "VXLANEnabled", "*bool", "", "IPv4 VXLAN rules, whatever the pools say", field="vxlanEnabled"
     )
-    vxlan_port: int = parameter("VXLANPort", PORT, 4789, "the port in VXLAN rules", field="vxlanPort")
+    vxlan_port: int = parameter("VXLANPort", "int", "4789", "the port in VXLAN rules", field="vxlanPort")
     ipip_tunnel: str = parameter(
-        "IpInIpTunnelAddr",
-        read.any_address,
-        "",
-        "masquerade rule of tunl0 (normally from the Node)",
-        field="",
+        "IpInIpTunnelAddr", "ipv4", "", "masquerade rule of tunl0 (normally from the Node)", field=""
     )
     vxlan_tunnel_v4: str = parameter(
-        "IPv4VXLANTunnelAddr",
-        read.any_address,
-        "",
-        "masquerade rule of vxlan.calico (normally from the Node)",
-        field="",
+        "IPv4VXLANTunnelAddr", "ipv4", "", "masquerade rule of vxlan.calico (normally from the Node)", field=""
     )
     vxlan_tunnel_v6: str = parameter(
-        "IPv6VXLANTunnelAddr",
-        read.any_address,
-        "",
-        "masquerade rule of vxlan-v6.calico (normally from the Node)",
-        field="",
+        "IPv6VXLANTunnelAddr", "ipv6", "", "masquerade rule of vxlan-v6.calico (normally from the Node)", field=""
     )
     allow_vxlan_from_workloads: bool = parameter(
-        "AllowVXLANPacketsFromWorkloads",
-        read.flag,
-        False,
-        "leaves out the VXLAN drop of cali-fw chains",
+        "AllowVXLANPacketsFromWorkloads", "bool", "false", "leaves out the VXLAN drop of cali-fw chains"
     )
     allow_ipip_from_workloads: bool = parameter(
-        "AllowIPIPPacketsFromWorkloads",
-        read.flag,
-        False,
-        "leaves out the IPinIP drop of cali-fw chains",
+        "AllowIPIPPacketsFromWorkloads", "bool", "false", "leaves out the IPinIP drop of cali-fw chains"
     )
-    wireguard_v4: bool = parameter("WireguardEnabled", read.flag, False, "WireGuard rules for IPv4 and a mark bit")
-    wireguard_v6: bool = parameter("WireguardEnabledV6", read.flag, False, "WireGuard rules for IPv6 and a mark bit")
-    wireguard_port_v4: int = parameter("WireguardListeningPort", PORT, 51820, "the port in IPv4 WireGuard rules")
-    wireguard_port_v6: int = parameter("WireguardListeningPortV6", PORT, 51821, "the port in IPv6 WireGuard rules")
+    wireguard_v4: bool = parameter("WireguardEnabled", "bool", "false", "WireGuard rules for IPv4 and a mark bit")
+    wireguard_v6: bool = parameter("WireguardEnabledV6", "bool", "false", "WireGuard rules for IPv6 and a mark bit")
+    wireguard_port_v4: int = parameter(
+        "WireguardListeningPort", "int", "51820", "the port in IPv4 WireGuard rules", api="int(1:65535)"
+    )
+    wireguard_port_v6: int = parameter(
+        "WireguardListeningPortV6", "int", "51821", "the port in IPv6 WireGuard rules", api="int(1:65535)"
+    )
     wireguard_interface_v4: str = parameter(
-        "WireguardInterfaceName", read.text, "wireguard.cali", "the interface in IPv4 rules", needed=True
+        "WireguardInterfaceName",
+        "iface-param",
+        "wireguard.cali",
+        "the interface in IPv4 rules",
+        flags="non-zero",
+        api=INTERFACE_NAME,
     )
     wireguard_interface_v6: str = parameter(
-        "WireguardInterfaceNameV6", read.text, "wg-v6.cali", "the interface in IPv6 rules", needed=True
+        "WireguardInterfaceNameV6",
+        "iface-param",
+        "wg-v6.cali",
+        "the interface in IPv6 rules",
+        flags="non-zero",
+        api=INTERFACE_NAME,
     )
     wireguard_host_encryption: bool = parameter(
-        "WireguardHostEncryptionEnabled",
-        read.flag,
-        False,
-        "cali-wireguard-incoming-mark in raw",
+        "WireguardHostEncryptionEnabled", "bool", "false", "cali-wireguard-incoming-mark in raw"
     )
     external_nodes: tuple[str, ...] = parameter(
         "ExternalNodesCIDRList",
-        read.networks,
-        (),
+        "cidr-list",
+        "",
         "members of all-hosts-net and all-vxlan-net",
         field="externalNodesList",
+        flags="die-on-fail",
+        api="cidr-list(4)",
     )
     # --- services and NAT
     node_port_ranges: tuple[tuple[int, int], ...] = parameter(
         "KubeNodePortRanges",
-        read.port_ranges,
-        ((30000, 32767),),
+        "portrange-list",
+        "30000:32767",
         "node ports in IPVS mode; the resource's list reaches Felix in a form it cannot read",
-        field="",
     )
     nat_port_range: tuple[int, int] | None = parameter(
-        "NATPortRange",
-        read.port_range,
-        None,
-        "source ports of outgoing NAT",
-        field="natPortRange",
+        "NATPortRange", "portrange", "", "source ports of outgoing NAT", field="natPortRange"
     )
     nat_outgoing_address: str = parameter(
         "NATOutgoingAddress",
-        read.ipv4,
+        "ipv4",
         "",
         "SNAT to this address instead of MASQUERADE",
         field="natOutgoingAddress",
+        api="ipv4",
     )
     nat_outgoing_exclusions: str = parameter(
         "NATOutgoingExclusions",
-        read.one_of("IPPoolsOnly", "IPPoolsAndHostIPs"),
+        "oneof(IPPoolsOnly,IPPoolsAndHostIPs)",
         "IPPoolsOnly",
         "whether traffic to nodes is kept out of NAT",
         field="natOutgoingExclusions",
+        flags="exact",
     )
     nat_outgoing_interface: str = parameter(
-        "IptablesNATOutgoingInterfaceFilter",
-        read.text,
-        "",
-        "--out-interface in outgoing NAT",
+        "IptablesNATOutgoingInterfaceFilter", "iface-param", "", "--out-interface in outgoing NAT", api="iface-param"
     )
     service_loop_prevention: str = parameter(
-        "ServiceLoopPrevention",
-        read.one_of("Drop", "Reject", "Disabled"),
-        "Drop",
-        "the rules of cali-cidr-block",
+        "ServiceLoopPrevention", "oneof(Drop,Reject,Disabled)", "Drop", "the rules of cali-cidr-block"
     )
     floating_ips: str = parameter(
-        "FloatingIPs", ENABLED, "Disabled", "cali-fip-dnat and cali-fip-snat", field="floatingIPs"
+        "FloatingIPs", "oneof(Enabled,Disabled)", "Disabled", "cali-fip-dnat and cali-fip-snat", flags="exact"
     )
     source_spoofing: str = parameter(
         "WorkloadSourceSpoofing",
-        read.one_of("Disabled", "Any"),
+        "oneof(Disabled,Any)",
         "Disabled",
         "Any honours a pod's allowedSourcePrefixes; otherwise such a pod is left out altogether",
     )
     istio_ambient: str = parameter(
-        "IstioAmbientMode", ENABLED, "Disabled", "a DSCP rule in mangle and the set all-istio-weps"
+        "IstioAmbientMode",
+        "oneof(Disabled,Enabled)",
+        "Disabled",
+        "a DSCP rule in mangle and the set all-istio-weps",
+        flags="exact",
     )
-    istio_dscp: int = parameter(
-        "IstioDSCPMark", read.number(0, 63), 23, "the value of that rule", field="istioDSCPMark"
-    )
+    istio_dscp: int = parameter("IstioDSCPMark", "dscp", "23", "the value of that rule")
     # --- OpenStack
-    cluster_type: str = parameter("ClusterType", read.text, "", "OpenStack rules if it contains openstack", field="")
-    metadata_address: str = parameter("MetadataAddr", read.text, "127.0.0.1", "OpenStack metadata rules")
-    metadata_port: int = parameter("MetadataPort", read.number(0, 65535), 8775, "OpenStack metadata rules")
+    cluster_type: str = parameter("ClusterType", "string", "", "OpenStack rules if it contains openstack", field="")
+    metadata_address: str = parameter(
+        "MetadataAddr", "hostname", "127.0.0.1", "OpenStack metadata rules", flags="die-on-fail"
+    )
+    metadata_port: int = parameter(
+        "MetadataPort", "int(0:65535)", "8775", "OpenStack metadata rules", flags="die-on-fail"
+    )
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -352,35 +340,40 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """One value on its way into a `Config`: by parameter name (as Felix spells it, any case) or by resource field."""
+    """One value on its way into a `Config`, by parameter name (as Felix spells it, in any case)."""
 
     name: str
-    value: object
-    by_field: bool = False
+    value: str
 
 
 @cache
-def parameters() -> Mapping[str, dataclasses.Field[Any]]:
-    """The fields of `Config` by Felix's parameter name in lower case."""
-    return {field.metadata["name"].lower(): field for field in dataclasses.fields(Config)}
+def parameters() -> Mapping[str, Parameter]:
+    """Every parameter that Felix has, by its name in lower case."""
+    rows = [field.metadata["parameter"] for field in dataclasses.fields(Config)]
+    return {row.name.lower(): row for row in (*rows, *OTHERS)}
+
+
+def suggestion(name: str, cutoff: float = 0.6) -> str:
+    """The parameter whose name is nearest to a misspelt one, "" if none is near."""
+    close = get_close_matches(name.lower(), parameters(), 1, cutoff)
+    return parameters()[close[0]].name if close else ""
 
 
 @cache
-def spec_fields() -> Mapping[str, dataclasses.Field[Any]]:
-    """The fields of `Config` by FelixConfiguration field."""
-    return {field.metadata["field"]: field for field in dataclasses.fields(Config) if field.metadata["field"]}
+def spec_fields() -> Mapping[str, Parameter]:
+    """Every parameter by FelixConfiguration field."""
+    return {row.field: row for row in parameters().values() if row.field}
 
 
-def find(setting: Setting) -> dataclasses.Field[Any] | None:
-    """The parameter that a setting means, None where it has no effect on rules or is unknown."""
-    return spec_fields().get(setting.name) if setting.by_field else parameters().get(setting.name.lower())
+@cache
+def _attributes() -> Mapping[str, str]:
+    """Fields of `Config` by parameter name in lower case."""
+    return {field.metadata["parameter"].name.lower(): field.name for field in dataclasses.fields(Config)}
 
 
-def parsed(field: dataclasses.Field[Any], value: object) -> Any:
-    """A parameter's value from what was written. Raises ValueError for what Felix cannot read."""
-    if isinstance(value, str) and value.strip().lower() == "none":
-        return field.metadata["none"]
-    return field.metadata["parse"](value)
+def find(setting: Setting) -> str | None:
+    """The field of `Config` that a setting means, None where it changes no rule or is unknown."""
+    return _attributes().get(setting.name.lower())
 
 
 def build(settings: Iterable[Setting]) -> Config:
@@ -390,11 +383,12 @@ def build(settings: Iterable[Setting]) -> Config:
     """
     values: dict[str, Any] = {}
     for setting in settings:
-        field = find(setting)
-        if field is None or field.name in values or setting.value in ("", None):
+        attribute = find(setting)
+        if attribute is None or attribute in values or setting.value == "":
             continue
+        row = parameters()[setting.name.lower()]
         try:
-            values[field.name] = parsed(field, setting.value)
+            values[attribute] = row.read(setting.value)
         except ValueError:
-            values[field.name] = field.default
+            values[attribute] = row.unset
     return Config(**values)

@@ -63,6 +63,10 @@ class Dialect:
     """Parameters that this Felix does not have, with the value that stands for their absence."""
     lacks: tuple[Lack, ...] = ()
 
+    def mark_names(self, *, wireguard: bool) -> tuple[str, ...]:
+        """The bits of the packet mark in the order in which they are given out."""
+        return (*self.marks, "wireguard") if wireguard else self.marks
+
     def refusals(self, cluster: Cluster) -> Iterator[tuple[Policy, str]]:
         """The policies that this era cannot say, each with the first reason."""
         told: set[PolicyKey] = set()

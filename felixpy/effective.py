@@ -13,9 +13,6 @@ from felixpy.errors import Path
 from felixpy.model import Cluster, Configuration, DataPlane, DataPlaneKind, Source, Stated
 from felixpy.selector import matches, parse
 
-PARAMETER = "config.projectcalico.org/"
-"""Prefix of the annotations that set parameters in a FelixConfiguration."""
-
 
 class Origin(NamedTuple):
     """A setting and where it comes from; no source: the command line or the environment of felixpy itself."""
@@ -41,7 +38,9 @@ def origins(cluster: Cluster, node: str) -> Iterator[Origin]:
     by_name = {configuration.name: configuration for configuration in cluster.configurations}
     found = cluster.nodes.get(node)
     labels = found.labels if found else {}
-    scoped = [c for c in cluster.configurations if c.node_selector and matches(parse(c.node_selector), labels)]
+    named = ("default", "node.")
+    scoped = [c for c in cluster.configurations if c.node_selector and not c.name.startswith(named)]
+    scoped = [c for c in scoped if matches(parse(c.node_selector), labels)]
     oldest = sorted(scoped, key=lambda configuration: (configuration.created, configuration.name))[:1]
     for layer in filter(None, (by_name.get(f"node.{node}"), *oldest)):
         yield from _written(layer)
@@ -57,10 +56,8 @@ def _stated(item: Stated) -> Origin:
 
 def _written(layer: Configuration) -> Iterator[Origin]:
     by = f"FelixConfiguration {layer.name}"
-    for name, value in layer.annotations.items():
-        yield Origin(Setting(name, value), by, layer.source, ("metadata", "annotations", PARAMETER + name))
-    for field, given in layer.values.items():
-        yield Origin(Setting(field, given, by_field=True), by, layer.source, ("spec", field))
+    for name, raw in layer.values.items():
+        yield Origin(Setting(name, raw), by, layer.source, layer.paths.get(name, ()))
 
 
 def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
@@ -88,13 +85,14 @@ def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) ->
 def _decisive(given: Sequence[Origin], field: str) -> Origin:
     """Where the value of a parameter comes from."""
     for origin in given:
-        parameter = find(origin.setting)
-        if parameter is not None and parameter.name == field and origin.setting.value not in ("", None):
+        if find(origin.setting) == field and origin.setting.value:
             return origin
     return Origin(Setting(field, ""))
 
 
 def _chosen(cluster: Cluster, kind: DataPlaneKind, origin: Origin, value: str) -> DataPlane:
-    reason = f"{origin.setting.name} is {value}"
+    is_field = origin.by.startswith("FelixConfiguration") and origin.path[:1] == ("spec",)
+    name = origin.path[-1] if is_field else origin.setting.name
+    reason = f"{name} is {value}"
     place = cluster.where(origin.source, origin.path) if origin.source else None
     return DataPlane(kind=kind, reason=reason, by=origin.by, place=place, path=origin.path)

@@ -10,18 +10,24 @@ from felixpy.names import ANY_INTERFACE
 
 ALL_INTERFACES = "*"
 
+LOOPBACK = "lo"
+LOOPBACK_ADDRESSES = ("127.0.0.0", "127.0.0.1", "::1")
+"""What Felix sees on the loopback interface: the destinations of its local routes; the first stands for 127.0.0.0/8."""
+
 
 def interfaces_of(host: Host, endpoints: Iterable[HostEndpoint], config: Config) -> Mapping[str, tuple[str, ...]]:
     """The interfaces that count, with their addresses (without length).
 
-    Where nobody said what the machine has, the interfaces that host endpoints name are taken as present.
+    Where nobody said what the machine has, the interfaces that host endpoints name are taken as present. The loopback
+    interface always is.
     """
     given = host.interfaces
     if given is None:
         given = {e.interface: () for e in endpoints if e.interface not in ("", ALL_INTERFACES)}
+    everything = {**given, LOOPBACK: (*LOOPBACK_ADDRESSES, *given.get(LOOPBACK, ()))}
     return {
-        name: tuple(address.partition("/")[0] for address in addresses)
-        for name, addresses in given.items()
+        name: tuple(dict.fromkeys(address.partition("/")[0] for address in addresses))
+        for name, addresses in everything.items()
         if not config.excludes(name)
     }
 

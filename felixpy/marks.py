@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from felixpy.errors import UsageError
-
 FIRST_FREE = 2
 """Position 0 stands for no mark and position 1 for endpoints that are not Calico's."""
 
@@ -54,13 +52,12 @@ def allocate(mask: int, order: Sequence[str]) -> Marks:
     >>> [spell(bit) for _, bit in allocate(0xff, ["accept", "pass", "drop"]).bits]
     ['0x1', '0x2', '0x4']
 
-    Raises UsageError when the mask has too few bits: Felix would not start.
+    Raises ValueError when the mask has too few bits, of which one has to be left for endpoints: Felix panics.
+    (felix/rules/rule_defs.go: Config.validate)
     """
     free = [1 << position for position in range(32) if mask >> position & 1]
-    if len(free) < len(order):
-        raise UsageError(
-            f"iptablesMarkMask {spell(mask)}: only {len(free)} bits are set and the rules need at least {len(order)}"
-        )
+    if len(free) <= len(order):
+        raise ValueError(f"{spell(mask)}: the rules need {len(order) + 1} mark bits and {len(free)} are set")
     named = tuple(zip(order, free, strict=False))
     return Marks(named, mask & ~sum(bit for _, bit in named))
 
@@ -83,21 +80,28 @@ def _spread(position: int, mask: int) -> int:
     return mark
 
 
-def endpoint_marks(interfaces: Iterable[str], mask: int) -> Mapping[str, int]:
-    """A mark for each interface in IPVS mode.
+def endpoint_marks(workloads: Iterable[str], hosts: Iterable[str], mask: int) -> Mapping[str, int | None]:
+    """A mark for each interface in IPVS mode, None for those that come too late: the mask has no more positions.
 
-    Felix probes from the name's hash for the next free position, so colliding names depend on the order of arrival
-    there; here they are taken in the order given. Raises UsageError when there are more interfaces than positions.
+    Felix probes from the name's hash for the next free position, so where names collide it depends on the order of
+    arrival who moves on, and that of workloads is random. Here those whose own position is free come before those that
+    have to move, then the hosts' interfaces; the order given counts within each. (felix/rules/epmark.go)
     """
     size = 1 << mask.bit_count()
     taken = set(range(min(FIRST_FREE, size)))
-    marks: dict[str, int] = {}
-    for interface in interfaces:
-        if len(taken) >= size:
-            raise UsageError(f"the mark mask leaves room for {size - FIRST_FREE} endpoints in IPVS mode, not for more")
+    marks: dict[str, int | None] = {}
+    waiting = []
+    for interface in workloads:
+        marks[interface] = None
         position = _fnv1(interface) % size
-        while position in taken:
-            position = (position + 1) % size
-        taken.add(position)
-        marks[interface] = _spread(position, mask)
+        if position in taken:
+            waiting.append(interface)
+        else:
+            taken.add(position)
+            marks[interface] = _spread(position, mask)
+    for interface in (*waiting, *hosts):
+        start = _fnv1(interface) % size
+        free = next((at % size for at in range(start, start + size) if at % size not in taken), None)
+        marks[interface] = None if free is None else _spread(free, mask)
+        taken.update(() if free is None else (free,))
     return marks

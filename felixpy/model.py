@@ -319,15 +319,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A FelixConfiguration as written; `config.resolve` picks and parses what counts on a node."""
+    """A FelixConfiguration as the texts that Felix is given; `effective` picks what counts on a node."""
 
     name: str
     node_selector: str
     created: str
-    values: Mapping[str, object]
-    """Spec fields by their manifest name."""
-    annotations: Mapping[str, str]
-    """Parameters by Felix's name (annotations ``config.projectcalico.org/<Name>``)."""
+    values: Mapping[str, str]
+    """Texts by parameter name; an annotation beats a field, and its name may be written in any case."""
+    paths: Mapping[str, Path]
+    """Where each of them is written."""
     source: Source
 
 

@@ -16,31 +16,30 @@ from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from felixpy.effective import origins
 from felixpy.errors import Path, Place, Problem
 from felixpy.ipsets import IPSet
 from felixpy.iptables import matches, targets
 from felixpy.iptables.reader import read_felix
 from felixpy.iptables.refused import Refusal
-from felixpy.model import Cluster, Configuration, Source
+from felixpy.model import Cluster, Source
 from felixpy.names import MAX_CHAIN
 from felixpy.netfilter.rules import Body
 from felixpy.ruleset import Chain, Origin, Ruleset, Table
 
-INTERFACE_FIELDS = (
-    "interfacePrefix",
-    "iptablesNATOutgoingInterfaceFilter",
-    "wireguardInterfaceName",
-    "wireguardInterfaceNameV6",
-)
-
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "reject": ("iptablesFilterDenyAction",),
-    "address": ("natOutgoingAddress", "metadataAddr"),
-    "interface": INTERFACE_FIELDS,
-    "limit": ("logActionRateLimit", "logActionRateLimitBurst"),
-    "log-prefix": ("logPrefix",),
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "reject": ("IptablesFilterDenyAction",),
+    "address": ("NATOutgoingAddress", "MetadataAddr"),
+    "interface": (
+        "InterfacePrefix",
+        "IptablesNATOutgoingInterfaceFilter",
+        "WireguardInterfaceName",
+        "WireguardInterfaceNameV6",
+    ),
+    "limit": ("LogActionRateLimit", "LogActionRateLimitBurst"),
+    "log-prefix": ("LogPrefix",),
 }
-"""The FelixConfiguration fields to blame for what the kernel refuses; where there are none it is the policy itself."""
+"""The parameters to blame for what the kernel refuses; where none is set it is the policy itself."""
 
 _COMMENTS = re.compile(r'^(?:-m comment --comment "[^"]*" ?)+')
 
@@ -49,7 +48,7 @@ EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def _too_many(ipset: IPSet) -> bool:
-    return len(ipset.members) > ipset.max_size
+    return len(ipset.members) > ipset.max_size >= 0
 
 
 def _everything(ipset: IPSet) -> bool:
@@ -64,12 +63,24 @@ class Culprit(NamedTuple):
     path: Path
 
 
+NULL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104
+
+
+def _null_address(ipset: IPSet) -> bool:
+    addresses = (member.partition(",")[0] for member in ipset.members)
+    return ipset.type != "hash:net" and not NULL_ADDRESSES.isdisjoint(addresses)
+
+
+def _impossible_size(ipset: IPSet) -> bool:
+    return not 0 <= ipset.max_size < 1 << 32
+
+
 class SetCheck(NamedTuple):
     """A class of sets that fail to load; `culprits` finds who is to blame where no field of a configuration is."""
 
     finds: Callable[[IPSet], bool]
     reason: Callable[[IPSet], str]
-    fields: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
     culprits: Callable[[IPSet, Cluster], Iterable[Culprit]] = lambda ipset, cluster: ()
 
 
@@ -82,11 +93,17 @@ class ChainCheck(NamedTuple):
 
 SET_CHECKS = (
     SetCheck(
+        _impossible_size,
+        lambda ipset: f"the maximum of members is {ipset.max_size} and has to be from 0 to {(1 << 32) - 1}",
+        ("MaxIpsetSize",),
+    ),
+    SetCheck(
         _too_many,
         lambda ipset: f"the set would have {len(ipset.members)} members, more than its maximum of {ipset.max_size}",
-        ("maxIpsetSize",),
+        ("MaxIpsetSize",),
     ),
-    SetCheck(_everything, lambda ipset: "a set of networks cannot hold a /0", ("externalNodesList",)),
+    SetCheck(_everything, lambda ipset: "a set of networks cannot hold a /0", ("ExternalNodesCIDRList",)),
+    SetCheck(_null_address, lambda ipset: "a set of addresses cannot hold 0.0.0.0 or ::", ("IstioAmbientMode",)),
 )
 
 
@@ -110,10 +127,10 @@ class Refuser:
     rules: Sequence[Refusal]
     chains: Sequence[ChainCheck]
     sets: Sequence[SetCheck]
-    fields: Mapping[str, tuple[str, ...]]
-    """The FelixConfiguration fields to blame, by the name of a refusal."""
+    parameters: Mapping[str, tuple[str, ...]]
+    """The parameters to blame, by the name of a refusal."""
     culprits: Mapping[str, Callable[[Body, Cluster], Iterable[Culprit]]] = dataclass_field(default_factory=dict)
-    """The objects to blame for a rule before any of these fields, by the name of a refusal."""
+    """The objects to blame for a rule before any of these parameters, by the name of a refusal."""
     verdict: str
     consequence: str
     shown_rule: Callable[[Table, Chain, str], str]
@@ -129,7 +146,7 @@ IPTABLES = Refuser(
     rules=REFUSALS,
     chains=(LONG_NAME,),
     sets=SET_CHECKS,
-    fields=FIELDS,
+    parameters=PARAMETERS,
     verdict="no kernel takes this",
     consequence="Felix would retry for ever and leave the node unprogrammed",
     shown_rule=_shown_rule,
@@ -156,7 +173,7 @@ def refusals(ruleset: Ruleset, cluster: Cluster, refuser: Refuser = IPTABLES) ->
                 culprits = [*find(_read(body, table.family), cluster)] if find else []
                 blames = [_Blame(*culprit, check.reason) for culprit in culprits]
                 if not blames:
-                    names = refuser.fields.get(check.name, ())
+                    names = refuser.parameters.get(check.name, ())
                     blames.append(_blame(cluster, ruleset.node, names, check.reason, chain.origin, number))
                 for blame in blames:
                     blamed.setdefault(blame, refuser.shown_rule(table, chain, body))
@@ -188,7 +205,7 @@ def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str) -> Ite
         return
     first = ipset.origin
     origin = Origin(words=first.subject, source=first.source) if first else Origin(words="")
-    yield _blame(cluster, node, row.fields, reason, origin, -1)
+    yield _blame(cluster, node, row.parameters, reason, origin, -1)
 
 
 _Refused = tuple[Refusal, int, str]
@@ -227,21 +244,11 @@ def _read(body: str, family: int) -> Body:
     return read_felix(body, family)
 
 
-def _blame(cluster: Cluster, node: str, fields: tuple[str, ...], reason: str, origin: Origin, number: int) -> _Blame:
+def _blame(cluster: Cluster, node: str, names: tuple[str, ...], reason: str, origin: Origin, number: int) -> _Blame:
     """The setting that made a rule impossible, else the policy rule that it draws."""
-    for configuration in _configurations(cluster, node):
-        for field in fields:
-            if field in configuration.values:
-                path: Path = ("spec", field)
-                return _Blame(f"FelixConfiguration {configuration.name}", configuration.source, path, reason)
+    lower = {name.lower() for name in names}
+    for given in origins(cluster, node) if names else ():
+        if given.source and given.setting.value and given.setting.name.lower() in lower:
+            return _Blame(given.by, given.source, given.path, reason)
     subject = origin.words.partition(",")[0]
     return _Blame(subject, origin.source or Source("", 0), origin.path(number), reason)
-
-
-def _configurations(cluster: Cluster, node: str) -> list[Configuration]:
-    """The resources that may count on a node, the strongest first."""
-    rank: Mapping[str, int] = {f"node.{node}": 0, "default": 2}
-    return sorted(
-        (c for c in cluster.configurations if c.node_selector or c.name in rank),
-        key=lambda configuration: rank.get(configuration.name, 1),
-    )

@@ -93,17 +93,16 @@ class Chain:
     def each_rule(self, family: int, *, restore: bool) -> Iterator[list[str]]:
         """The lines of each rule, in Felix's or the kernel's spelling.
 
-        A rule that the kernel splits is several lines; in Felix's spelling it then stands once for each piece.
+        A rule that the kernel splits, one for each address, is several lines of the kernel's spelling.
         """
         head = f"-A {self.name} "
         for body, identity in zip(self.bodies, self.hashes, strict=True):
             comment = f'-m comment --comment "{HASH_PREFIX}{identity}"'
-            pieces = kernel_rules(body)
             if restore:
-                yield [f"{head}{comment} {body}" if body else f"{head}{comment}"] * len(pieces)
+                yield [f"{head}{comment} {body}" if body else f"{head}{comment}"]
                 continue
             lines = []
-            for piece in pieces:
+            for piece in kernel_rules(body):
                 core, rest = saved(piece, family)
                 lines.append(f"{head}{core}{comment} {rest}" if rest else f"{head}{core}{comment}")
             yield lines

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from felixpy.config import Config
-from felixpy.parameters import FailsafePort
+from felixpy.config import Config, Parameter
 
 
 class Described(NamedTuple):
@@ -22,19 +21,5 @@ class Described(NamedTuple):
 def described() -> Iterator[Described]:
     """Every parameter that changes rules or sets, in the order of `Config`."""
     for field in dataclasses.fields(Config):
-        yield Described(
-            field.metadata["name"], field.metadata["field"], _spelt(field.default), field.metadata["effect"]
-        )
-
-
-def _spelt(value: object) -> str:
-    if value is None or value in ("", ()):
-        return "none"
-    if isinstance(value, FailsafePort):
-        return f"{value.protocol}:{value.port}"
-    if isinstance(value, tuple):
-        is_range = all(isinstance(item, int) for item in value)
-        return (":" if is_range else ",").join(map(_spelt, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return hex(value) if isinstance(value, int) and value > 0xFFFFFFF else str(value)
+        row: Parameter = field.metadata["parameter"]
+        yield Described(row.name, row.field, row.default or "none", row.effect)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import felixpy
-from felixpy.config import Setting
+from felixpy.config import Setting, spec_fields
 from felixpy.dialects import V3_32, Dialect
+from felixpy.errors import Path
+from felixpy.manifests.felix_configuration import PREFIX, as_text
 from felixpy.model import (
     DEFAULT_TIER,
     DEFAULT_TIER_ORDER,
@@ -117,11 +119,19 @@ def pool(cidr: str, **more: Any) -> Pool:
     return Pool(name=cidr.replace("/", "-"), cidr=cidr, **(values | more))
 
 
+def written(value: object) -> str:
+    """A value as it is written in an annotation or a variable."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def configuration(name: str = "default", /, *, selector: str = "", created: str = "", **values: Any) -> Configuration:
     """A FelixConfiguration; values by field, annotations through ``annotations={...}``."""
     annotations = values.pop("annotations", {})
+    texts = {spec_fields()[field].name: as_text(spec_fields()[field], value) for field, value in values.items()}
+    paths: dict[str, Path] = {spec_fields()[field].name: ("spec", field) for field in values}
+    paths |= {key: ("metadata", "annotations", PREFIX + key) for key in annotations}
     return Configuration(
-        name=name, node_selector=selector, created=created, values=values, annotations=annotations, source=HERE
+        name=name, node_selector=selector, created=created, values=texts | annotations, paths=paths, source=HERE
     )
 
 
@@ -157,7 +167,7 @@ def compiled(
     **more: Any,
 ) -> Ruleset:
     """What felixpy makes of a cluster of these things. `settings` are Felix's parameters by name."""
-    given = [Setting(name, value) for name, value in (settings or {}).items()]
+    given = [Setting(name, written(value)) for name, value in (settings or {}).items()]
     return felixpy.compile(
         cluster(*things, **more), node, dialect=dialect, host=Host(interfaces=interfaces), settings=given
     )

@@ -215,7 +215,7 @@ def test_settings_come_from_options_then_the_environment_then_manifests(felixpy_
     [
         (["--set", "LogPrefx=x"], "did you mean LogPrefix?"),
         (["--set", "LogPrefix"], "write NAME=VALUE"),
-        (["--set", "MaxIpsetSize=many"], "a number from 1"),
+        (["--set", "MaxIpsetSize=many"], "a whole number is expected"),
         (["--interface", "eth0=192.0.2.300"], "eth0=192.0.2.300"),
         (["--interface", "eth0=192.0.2.1/24", "--live"], "exclude each other"),
         (["--host-file", "/nowhere/host.yaml"], "/nowhere/host.yaml: cannot be read"),

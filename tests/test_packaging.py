@@ -10,6 +10,7 @@ import sys
 import tomllib
 import venv
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
@@ -82,15 +83,25 @@ def test_the_pytest_plugin_works_from_the_wheel(installed: Path, tmp_path: Path)
     assert "2 passed" in run(installed.parent / "python", *arguments, folder=project)
 
 
-def test_the_lock_pins_and_hashes_everything() -> None:
-    """Nothing is installed that the lock does not name, by version and content, whatever index it comes from."""
-    text = re.sub(r"^ *#.*\n", "", (CHECKOUT / "requirements.lock").read_text(), flags=re.MULTILINE)
+def locked(name: str) -> dict[str, str]:
+    """The entries of a lock by package."""
+    text = re.sub(r"^ *#.*\n", "", (CHECKOUT / name).read_text(), flags=re.MULTILINE)
     assert "://" not in text
-    entries = re.split(r"\n(?=\w)", text.replace("\\\n", " "))
-    assert all(
-        re.fullmatch(r"[\w.-]+==[\w.]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+\s*", entry) for entry in entries
-    )
+    return {entry.partition("==")[0]: entry for entry in re.split(r"\n(?=\w)", text.replace("\\\n", " "))}
+
+
+def names(requirements: Iterable[object]) -> set[str]:
+    return {re.split("[<>=!]", name)[0].lower().replace(".", "-") for name in requirements if isinstance(name, str)}
+
+
+def test_the_locks_pin_and_hash_everything() -> None:
+    """Nothing is installed that a lock does not name, by version and content, whatever index it comes from."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    groups = [item for group in project["dependency-groups"].values() for item in group if isinstance(item, str)]
-    wanted = {re.split("[<>=!]", name)[0].lower() for name in (*project["project"]["dependencies"], *groups)}
-    assert wanted <= {entry.partition("==")[0] for entry in entries}
+    run_time, rest = locked("requirements.lock"), locked("requirements-test.lock")
+    legacy = locked("requirements-legacy.lock")
+    for entry in (*run_time.values(), *rest.values(), *legacy.values()):
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+\s*", entry)
+    assert names(project["project"]["dependencies"]) <= set(run_time)
+    assert names(item for group in project["dependency-groups"].values() for item in group) <= set(rest)
+    assert names(project["project"]["optional-dependencies"]["legacy"]) == set(legacy)
+    assert not set(run_time) & set(rest), "a package is pinned twice"

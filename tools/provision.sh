@@ -8,7 +8,7 @@ set -eu
 checkout=$(cd "${1:-$(dirname "$0")/..}" && pwd)
 owner=$(stat -c %U "$checkout")
 packages="git make sudo ca-certificates python3-venv python3-dev gcc libc6-dev
-    iptables ipset conntrack iproute2 util-linux procps tcpdump"
+    iptables nftables ipset kubernetes-client conntrack iproute2 util-linux procps tcpdump"
 
 as_owner() {
     if [ "$owner" = root ]; then sh -c "$1"; else su "$owner" -c "$1"; fi

@@ -2,8 +2,8 @@
 # Checks what the system must bring, and installs what is missing where that is possible.
 #
 #   tools/system.sh python    Python 3.11 or newer that can make virtual environments; fails without
-#   tools/system.sh kernel    iptables, ipset, conntrack, tcpdump and ip; without them tests in namespaces are skipped
-#                             (or fail, in CI), so this part never fails
+#   tools/system.sh kernel    iptables, nft, ipset, conntrack, tcpdump, ip and kubectl; without them tests that need them
+#                             are skipped (or fail, in CI), so this part never fails
 #   tools/system.sh cluster   Go, etcd, kubectl and openssl, for reading a real API server; fails without
 #   tools/system.sh compiler  a C compiler and the headers of Python, for building python-iptables; fails without
 #
@@ -52,13 +52,13 @@ need_python() {
 want_kernel_tools() {
     missing=
     for pair in iptables-legacy-restore:iptables iptables-nft-restore:iptables ipset:ipset conntrack:conntrack \
-        ip:iproute2 tcpdump:tcpdump; do
+        ip:iproute2 tcpdump:tcpdump nft:nftables kubectl:kubernetes-client; do
         command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
     done
     [ -z "$missing" ] && return
     # shellcheck disable=SC2086  # a list of words
     set -- $(printf '%s\n' $missing | sort -u)
-    install "$@" || say "missing and not installable here: $* (tests in network namespaces need them)"
+    install "$@" || say "missing and not installable here: $* (tests in network namespaces, or with kubectl, need them)"
 }
 
 need_cluster_tools() {

@@ -20,6 +20,7 @@ from felixpy.cli import (
     decode,
     diff,
     explain,
+    exposure,
     lab,
     lint,
     matrix,
@@ -59,6 +60,7 @@ app.command("lint")(lint.lint)
 app.command("trace")(trace.trace)
 app.command("explain")(explain.explain)
 app.command("matrix")(matrix.matrix)
+app.command("exposure")(exposure.exposure)
 app.command("diff")(diff.diff)
 app.command("decode")(decode.decode)
 app.command("annotate")(annotate.annotate)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,23 +139,17 @@ def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list
 
 
 def _checked(setting: Setting, spelt: str) -> Setting:
-    from felixpy.config import find, parameters, parsed
-    from felixpy.manifests.configuration import parameters_without_effect
+    from felixpy.config import parameters, suggestion
+    from felixpy.manifests.felix_configuration import doubt_about
 
-    field = find(setting)
-    if field is None:
-        idle = parameters_without_effect()
-        if setting.name.lower() in idle:
-            return setting
-        names = {**idle, **{name: field.metadata["name"] for name, field in parameters().items()}}
-        close = get_close_matches(setting.name.lower(), names, n=1)
-        hint = f"; did you mean {names[close[0]]}?" if close else ""
+    row = parameters().get(setting.name.lower())
+    if row is None:
+        close = suggestion(setting.name)
+        hint = f"; did you mean {close}?" if close else ""
         raise UsageError(f"{spelt}: Felix has no such parameter{hint}")
-    try:
-        if setting.value != "":
-            parsed(field, setting.value)
-    except ValueError as wrong:
-        raise UsageError(f"{spelt}: {wrong}") from wrong
+    reason = doubt_about(row, setting.value) if setting.value else ""
+    if reason:
+        raise UsageError(f"{spelt}: {reason}")
     return setting
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
@@ -18,6 +18,7 @@ from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
     from felixpy.exposure import RouteFlows
+    from felixpy.exposure.analysis import Exposure
     from felixpy.flows import Connectivity, Flow
     from felixpy.flows.pairs import Focus, Pairs
     from felixpy.flows.pictures import Matrix
@@ -41,6 +42,8 @@ class By(StrEnum):
     workload = "workload"
     pod = "pod"
 
+
+WITH_EXPOSURE = (Output.table, Output.lines, Output.json)
 
 READABLE = 30
 """So many lines are read at one glance; of more a grid is made, on a terminal that has room for it."""
@@ -78,6 +81,9 @@ def matrix(
     every_icmp: Annotated[
         bool, typer.Option("--every-icmp", help="Count types of ICMP that open no connection, too.")
     ] = False,
+    exposed: Annotated[
+        bool, typer.Option("--exposure", help="And what nothing protects, and what pods that are not here may do.")
+    ] = False,
     rules: Dumps = None,
     ipsets: SetDump = None,
 ) -> None:
@@ -91,8 +97,11 @@ def matrix(
       felixpy matrix shop/ --focus 10.1.0.0/16          what those addresses reach, and who reaches them
       felixpy matrix shop/ --ports 80,443,53/udp        a table of yes and no
       felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
+      felixpy matrix shop/ --exposure                   and what nothing protects
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
+    from felixpy.exposure.analysis import exposure as analysis
+    from felixpy.exposure.report import exposure_lines
     from felixpy.exposure.routes import CONTROLLER, route_flows
     from felixpy.flows import survey
     from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
@@ -100,6 +109,8 @@ def matrix(
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
+    if exposed and (rules or output not in WITH_EXPOSURE):
+        raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
     chosen = parse_ports(ports)
     wanted = parse_wanted([*(focus or ()), *filter(None, [namespace])])
     nodes = given.nodes(named_dumps(read_saved(rules, ipsets), given) if rules else None)
@@ -122,12 +133,15 @@ def matrix(
         controller=tuple(
             flow for flow in routes.flows if touching is None or asks_controller or flow.destination in touching
         ),
+        exposure=analysis(nodes, found.pairs(fold=by is By.workload, hosts=False)) if exposed else None,
     )
     invocation.warn(found.side.findings, quiet=given.quiet)
     if not given.quiet:
         _remark(view)
     for piece in _joined(_shown(view, output)):
         invocation.emit(piece)
+    if view.exposure and output is not Output.json:
+        invocation.emit("".join(f"{line}\n" for line in ("", *exposure_lines(view.exposure))))
 
 
 class _View(NamedTuple):
@@ -141,6 +155,7 @@ class _View(NamedTuple):
     routes: RouteFlows
     controller: tuple[Flow, ...]
     """What comes from an ingress controller that is not in the input, as far as it was asked for."""
+    exposure: Exposure | None
 
     def flows(self) -> Iterator[Flow]:
         return chain(self.pairs.flows(self.focus), self.controller)
@@ -161,7 +176,7 @@ class _View(NamedTuple):
 
 def _shown(view: _View, output: Output) -> Iterator[str]:
     """The lines of the output."""
-    from felixpy.exposure.report import route_json
+    from felixpy.exposure.report import exposure_json, route_json
     from felixpy.flows import pictures, report
 
     if output is Output.table:
@@ -171,7 +186,8 @@ def _shown(view: _View, output: Output) -> Iterator[str]:
     if output is Output.csv:
         return report.csv_lines(view.flows())
     if output is Output.json:
-        more = {"routes": map(route_json, view.routes.reached)}
+        more: dict[str, Iterable[Mapping[str, object]]] = {"routes": map(route_json, view.routes.reached)}
+        more |= exposure_json(view.exposure) if view.exposure else {}
         return report.json_lines(view.found, view.pairs, view.flows(), more)
     draw = {Output.dot: pictures.dot, Output.svg: pictures.svg}.get(output, pictures.grid)
     return draw(view.matrix())

@@ -68,6 +68,12 @@ def shown_network(values: Values, family: int) -> str:
     return f"{inet_ntop(AF_INET6, net.network_address.packed)}/{net.prefixlen}"
 
 
+def shown_ports(values: Values, family: int) -> str:
+    """A range of one port, after an address or alone, is printed as the port."""
+    rest, dash, last = values[0].rpartition("-")
+    return rest if dash and rest.rpartition(":")[2] == last else values[0]
+
+
 def network(values: Values, family: int) -> object:
     return frozenset(str(ip_network(text, strict=False)) for text in values[0].split(","))
 

@@ -10,8 +10,11 @@ from felixpy.netfilter.numbers import NUMBERS, WITH_PORTS
 from felixpy.netfilter.rules import Body
 
 MAX_INTERFACE = 15
-MAX_LIMIT_RATE = 10_000
+MAX_LIMIT_RATE = LIMIT_SCALE = 10_000
 MAX_LIMIT_BURST = 10_000
+DEFAULT_LIMIT_BURST = 5
+CLOCK = 250
+WORD = (1 << 32) - 1
 
 
 class Refusal(NamedTuple):
@@ -77,10 +80,27 @@ def _impossible_limit(body: Body, table: str) -> bool:
         given = {option.name: option.values[0] for option in match.options if match.module == "limit"}
         if "--limit" in given:
             count, _, unit = given["--limit"].partition("/")
-            rate, burst = int(count), int(given.get("--limit-burst", 0))
-            if rate == 0 or rate > MAX_LIMIT_RATE * _SECONDS.get(unit, 1) or burst > MAX_LIMIT_BURST:
+            rate, burst = int(count), int(given.get("--limit-burst", DEFAULT_LIMIT_BURST))
+            ticks = LIMIT_SCALE * _SECONDS.get(unit, 1)
+            if rate == 0 or rate > ticks or burst > MAX_LIMIT_BURST or _overflows(ticks // rate, burst):
                 return True
     return False
+
+
+def _overflows(period: int, burst: int) -> bool:
+    """Whether the kernel's counter of 32 bits runs over with a period (in ticks) and a burst.
+
+    The kernel sees most overflows by the product being smaller than the factor, and so does this. It depends on the
+    kernel's clock; 250 Hz is that of most distributions. (net/netfilter/xt_limit.c: limit_mt_check, user2credits)
+    """
+    return _credits(period * burst & WORD) < _credits(period)
+
+
+def _credits(ticks: int) -> int:
+    per_tick = CLOCK * (1 << (WORD // (CLOCK * _SECONDS["day"])).bit_length() - 1)
+    if ticks > WORD // per_tick:
+        return ticks // LIMIT_SCALE * per_tick & WORD
+    return ticks * per_tick // LIMIT_SCALE
 
 
 _SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "day": 86400}
@@ -89,7 +109,8 @@ LIMIT = Refusal(
     "limit",
     "--limit ",
     _impossible_limit,
-    f"a rate must be above zero and at most {MAX_LIMIT_RATE} a second, a burst at most {MAX_LIMIT_BURST}",
+    f"a rate must be above zero and at most {MAX_LIMIT_RATE} a second, a burst at most {MAX_LIMIT_BURST}, "
+    "and the time that a whole burst takes to come back at most a few days",
 )
 
 

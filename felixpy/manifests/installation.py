@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from felixpy.config import Setting, find, parameters, parsed
+from felixpy.config import parameters, suggestion
 from felixpy.errors import Path
-from felixpy.manifests.configuration import parameters_without_effect
 from felixpy.manifests.documents import Document, subject
+from felixpy.manifests.felix_configuration import doubt
 from felixpy.manifests.findings import Finding, shown
 from felixpy.manifests.replicas import mappings
 from felixpy.model import Source, Stated
@@ -151,17 +150,17 @@ def _environment(
         parameter = FELIX.fullmatch(name)
         if not parameter:
             continue
-        known = find(Setting(parameter[1], ""))
+        known = parameters().get(parameter[1].lower())
         if variable is None:
-            if known is not None:
-                reason = f"{name}: its value is not in the input, so the real {known.metadata['name']} may differ"
+            if known is not None and known.effect:
+                reason = f"{name}: its value is not in the input, so the real {known.name} may differ"
                 found.findings.append((document, Finding((*at, "env"), reason, severity="warning")))
             continue
         finding = _doubt(name, parameter[1], variable)
         if finding:
             found.findings.append((document, finding))
-        if known is not None and variable.value != "":
-            stated = _stated(known.metadata["name"], variable.value, document, variable.path, node)
+        if known is not None and known.effect and variable.value != "":
+            stated = _stated(known.name, variable.value, document, variable.path, node)
             found.environment.append(stated)
             if not finding:
                 told.append(f"{stated.name}={stated.value}")
@@ -173,23 +172,13 @@ def _environment(
 
 def _doubt(variable: str, name: str, given: _Variable) -> Finding | None:
     """What is wrong with a variable: Felix has no such parameter, or cannot read the value."""
-    known = find(Setting(name, given.value))
+    known = parameters().get(name.lower())
     if known is None:
-        idle = parameters_without_effect()
-        if name.lower() in idle:
-            return None
-        names = {**idle, **{key: each.metadata["name"] for key, each in parameters().items()}}
-        close = get_close_matches(name.lower(), names, 1, 0.8)
-        hint = f"FELIX_{names[close[0]].upper()} was probably meant" if close else ""
+        close = suggestion(name, 0.8)
+        hint = f"FELIX_{close.upper()} was probably meant" if close else ""
         return Finding(given.path, f"{variable}: Felix has no such parameter and ignores it", hint, "warning")
-    if given.value == "":
-        return None
-    try:
-        parsed(known, given.value)
-    except ValueError as wrong:
-        effect = "Felix exits on this value" if known.metadata["fatal"] else "Felix takes the default"
-        return Finding(given.path, f"{variable}: {shown(given.value)}: {wrong}", effect, "warning")
-    return None
+    found = doubt(known, given.value, given.path) if given.value else None
+    return found._replace(reason=f"{variable}: {found.reason}") if found else None
 
 
 # --- kube-proxy

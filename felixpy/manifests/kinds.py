@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from felixpy.manifests import automatic, calico, configuration, kubernetes, networks, nodes, pods, routes, services
 from felixpy.manifests.cluster_policy import CLUSTER_NETWORK_POLICY
 from felixpy.manifests.cluster_policy import policy as cluster_policy
+from felixpy.manifests.felix_configuration import FELIX_CONFIGURATION, felix_configuration
 from felixpy.manifests.host_endpoints import HOST_ENDPOINT, host_endpoint
 from felixpy.manifests.network_policy import NETWORK_POLICY, network_policy
 from felixpy.manifests.shapes import Clean, Shape
@@ -120,7 +121,7 @@ CALICO_KINDS = (
     Kind("HostEndpoint", HOST_ENDPOINT, host_endpoint, "host_endpoints"),
     Kind("WorkloadEndpoint", WORKLOAD_ENDPOINT, workload_endpoint, "workloads", namespaced=True),
     Kind("IPPool", networks.POOL, networks.pool, "pools"),
-    Kind("FelixConfiguration", configuration.FELIX_CONFIGURATION, configuration.felix_configuration, "configurations"),
+    Kind("FelixConfiguration", FELIX_CONFIGURATION, felix_configuration, "configurations"),
     _only_default("BGPConfiguration", configuration.BGP_CONFIGURATION, configuration.service_networks, "service_cidrs"),
     _only_default("ClusterInformation", configuration.CLUSTER_INFORMATION, configuration.cluster_type, "cluster_type"),
     _only_default("KubeControllersConfiguration", automatic.CONTROLLERS_CONFIGURATION, automatic.settings, "automatic"),

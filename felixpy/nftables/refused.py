@@ -18,7 +18,7 @@ from felixpy.netfilter.numbers import NUMBERS
 from felixpy.netfilter.rules import Body
 from felixpy.nftables.spelling import PORT_PROTOCOLS, spelt
 from felixpy.nftables.tables import FAMILIES, nft_set
-from felixpy.refusals import FIELDS, ChainCheck, Culprit, Refuser, SetCheck, always
+from felixpy.refusals import PARAMETERS, ChainCheck, Culprit, Refuser, SetCheck, always
 from felixpy.ruleset import Chain, Table
 
 MAX_NAME = 255
@@ -181,7 +181,7 @@ def _covered_pools(ipset: IPSet, cluster: Cluster) -> Iterator[Culprit]:
             yield Culprit(f"IPPool {pool.name}", pool.source, ("spec", "cidr"))
 
 
-SETS = (SetCheck(_overlaps, _overlap, ("externalNodesList",), _covered_pools),)
+SETS = (SetCheck(_overlaps, _overlap, ("ExternalNodesCIDRList",), _covered_pools),)
 
 
 def _shown_rule(table: Table, chain: Chain, body: str) -> str:
@@ -223,11 +223,11 @@ NFTABLES = Refuser(
     rules=RULES,
     chains=CHAINS,
     sets=SETS,
-    fields={
-        **FIELDS,
-        "interface": ("interfacePrefix", "wireguardInterfaceName", "wireguardInterfaceNameV6"),
-        "nat-interface": ("iptablesNATOutgoingInterfaceFilter",),
-        "reject": ("nftablesFilterDenyAction", "iptablesFilterDenyAction"),
+    parameters={
+        **PARAMETERS,
+        "interface": ("InterfacePrefix", "WireguardInterfaceName", "WireguardInterfaceNameV6"),
+        "nat-interface": ("IptablesNATOutgoingInterfaceFilter",),
+        "reject": ("NftablesFilterDenyAction", "IptablesFilterDenyAction"),
     },
     culprits={"addresses": _with_addresses, "interface": _on_interfaces},
     verdict="cannot be programmed in nftables mode",

@@ -230,13 +230,13 @@ def _endpoint_marks(resolution: Resolution, facts: Mapping[str, object], context
     template = "filter/cali-set-endpoint-mark"
     workloads = sorted(local.workload.interface for local in resolution.workloads)
     hosts = sorted(local.interface for local in resolution.hosts if local.interface != ANY_INTERFACE)
-    found_marks = endpoint_marks([*workloads, *hosts], context.marks.endpoint)
-    marks = {interface: spell(mark) for interface, mark in found_marks.items()}
+    given = endpoint_marks(workloads, hosts, context.marks.endpoint)
+    marks = {interface: None if mark is None else spell(mark) for interface, mark in given.items()}
     root, set_mark = "cali-set-endpoint-mark", partial(context.chain, SET_MARK)
     trees = [tree(names, f"{root}-{kind}", set_mark) for kind, names in (("wep", workloads), ("hep", hosts))]
     origin = Origin(words="marks of local endpoints, for packets that IPVS sends on")
-    found = [{"mark": marks[name], "chain": context.chain(FROM_WORKLOAD, name)} for name in workloads]
-    found += [{"mark": marks[name], "chain": context.chain(FROM_HOST_FORWARD, name)} for name in hosts]
+    found = [{"mark": marks[name], "chain": context.chain(FROM_WORKLOAD, name)} for name in workloads if marks[name]]
+    found += [{"mark": marks[name], "chain": context.chain(FROM_HOST_FORWARD, name)} for name in hosts if marks[name]]
     children = {name: branches for split in trees for name, branches in split.children.items()}
     roots = [branch for split in trees for branch in split.root]
     rows: list[tuple[str, str, Mapping[str, object]]] = [

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from felixpy.model import Qos, Source
 from felixpy.names import comment, nflog_prefix
+from felixpy.parameter_types import LAST_PORT
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
 from felixpy.plan.policies import PROFILE_PREFIXES, PolicyChains
 from felixpy.plan.values import ChainPlan
@@ -50,7 +51,7 @@ class EndpointChains:
                 "tiers": self._tiers(local.policies.normal, direction),
                 **self._profiles(workload.profiles, direction),
                 "direction": direction,
-                "vxlan_port": config.vxlan_port,
+                "vxlan_port": config.vxlan_port & LAST_PORT,
                 "allow_vxlan": config.allow_vxlan_from_workloads,
                 "allow_ipip": config.allow_ipip_from_workloads,
             }

@@ -15,6 +15,7 @@ from felixpy.marks import Marks, allocate
 from felixpy.match import split_ports
 from felixpy.model import PortRange
 from felixpy.names import limited
+from felixpy.parameter_types import LAST_PORT
 from felixpy.resolve import Resolution
 
 NFLOG_GROUPS = {"ingress": 1, "egress": 2}
@@ -34,10 +35,8 @@ class RuleContext:
 
     @cached_property
     def marks(self) -> Marks:
-        order = [*self.dialect.marks]
-        if self.config.wireguard_v4 or self.config.wireguard_v6:
-            order.append("wireguard")
-        return allocate(self.config.mark_mask, order)
+        wireguard = self.config.wireguard_v4 or self.config.wireguard_v6
+        return allocate(self.config.mark_mask, self.dialect.mark_names(wireguard=wireguard))
 
     @cached_property
     def mark(self) -> SimpleNamespace:
@@ -77,7 +76,7 @@ def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dic
     config, tunnels, node = resolution.config, resolution.encapsulation, resolution.node
     six = family == 6
     wireguard = config.wireguard_v6 if six else config.wireguard_v4
-    wireguard_port = config.wireguard_port_v6 if six else config.wireguard_port_v4
+    wireguard_port = (config.wireguard_port_v6 if six else config.wireguard_port_v4) & LAST_PORT
     wireguard_interface = config.wireguard_interface_v6 if six else config.wireguard_interface_v4
     vxlan_tunnel = (
         (config.vxlan_tunnel_v6 or node.vxlan_tunnel_v6) if six else (config.vxlan_tunnel_v4 or node.vxlan_tunnel_v4)
@@ -98,7 +97,7 @@ def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dic
         "endpoint_to_host": config.endpoint_to_host_action,
         "ipip": tunnels.ipip,
         "vxlan": tunnels.vxlan(family),
-        "vxlan_port": config.vxlan_port,
+        "vxlan_port": config.vxlan_port & LAST_PORT,
         "wireguard_port": wireguard_port if wireguard else None,
         "wireguard_interfaces": (config.wireguard_interface_v4, config.wireguard_interface_v6),
         "wireguard_host_encryption": (config.wireguard_v4 or config.wireguard_v6) and config.wireguard_host_encryption,

@@ -79,11 +79,11 @@ def broken_seals(restore: str, save: str) -> str:
 
     Each hash in a recorded rule seals Felix's own wording of that rule and of all above it in its chain. Computed
     anew from our wording, it has to come out the same. A line that the kernel turns into several rules, one for each
-    address of a list, was hashed once, however often a text repeats it.
+    address of a list, was handed over and hashed once.
     """
     ours = chains(restore)
     for (table, chain), rules in chains(save).items():
-        lines = _without_repeats(ours.get((table, chain), []))
+        lines = ours.get((table, chain), [])
         wanted = _without_repeats([found[1] if (found := HASH.search(rule)) else "" for rule in rules])
         if wanted in (readings := [*_readings(chain, lines)]):
             continue

@@ -11,11 +11,21 @@ import yaml
 import felixpy
 
 ROOT = Path(__file__).parents[2] / "fixtures" / "conformance"
-AREAS = ("seeds", "k8s", "calico", "host", "config", "random")
+AREAS = (
+    "seeds", "k8s", "calico", "host", "config", "random",
+    "rules", "policies", "services", "sets", "labels", "names", "dispatch", "pods", "hosts", "encap", "ipvs", "cnp",
+    "felix",
+)  # fmt: skip
 """Areas of complete recordings, in the order in which the parity table shows them."""
+
+WITH_NFTABLES = AREAS[:6]
+"""Areas whose cases were recorded in Felix's nftables mode, too."""
 
 REFUSED = "refused-by-kernel"
 """The area of cases that Felix rendered but iptables-restore refused; the text of the attempt is recorded instead."""
+
+NOT_STARTED = "felix-does-not-start"
+"""The area of cases in which Felix exits, panics or never programs its node; its words are recorded instead."""
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 
@@ -50,12 +60,17 @@ class Case:
     def expected_sets(self) -> str:
         return (self.folder / "expected/ipset.save").read_text()
 
-    def compile(self, dataplane: str | None = None) -> felixpy.Ruleset:
+    def compile(self, dataplane: str | None = "iptables") -> felixpy.Ruleset:
         """The rules of the recorded node; a case that lists no interfaces ran on a host with loopback only."""
+        return felixpy.compile(self.load(), node=self.node, host=self.host, dataplane=dataplane)
+
+    @property
+    def host(self) -> felixpy.Host:
         interfaces = {name: tuple(addresses) for name, addresses in self.facts.get("interfaces", {}).items()}
-        cluster = felixpy.load([self.folder / "manifests.yaml"], strict=False)
-        host = felixpy.Host(interfaces=interfaces)
-        return felixpy.compile(cluster, node=self.node, host=host, dataplane=dataplane)
+        return felixpy.Host(interfaces=interfaces)
+
+    def load(self) -> felixpy.Cluster:
+        return felixpy.load([self.folder / "manifests.yaml"], strict=False)
 
 
 def cases(*areas: str) -> list[Case]:

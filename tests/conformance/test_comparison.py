@@ -68,9 +68,11 @@ def test_one_line_for_several_kernel_rules_is_hashed_once() -> None:
     head = "*mangle\n:cali-egress-dscp - [0:0]\n"
     rule = '-A cali-egress-dscp -m comment --comment "cali:{}" --source {} --jump DSCP --set-dscp {}\n'
     several = rule.format("2oKR6qKe2cAy-CmH", "192.168.10.11,192.168.10.111", 34)
-    restore = head + 2 * several + rule.format("iKewQlO_MboQC7yW", "192.168.20.11", 20)
-    assert broken_seals(restore, restore) == ""
-    assert "cali:iKewQlO_MboQC7yW" in broken_seals(restore.replace("192.168.20.11", "192.168.20.12"), restore)
+    last = rule.format("iKewQlO_MboQC7yW", "192.168.20.11", 20)
+    save, restore = head + 2 * several + last, head + several + last
+    assert broken_seals(restore, save) == ""
+    assert "cali:iKewQlO_MboQC7yW" in broken_seals(restore.replace("192.168.20.11", "192.168.20.12"), save)
+    assert "cali:2oKR6qKe2cAy-CmH" in broken_seals(head + 2 * several + last, save)
 
 
 def test_sets_are_told_by_member() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from felixpy.nftables import NftRuleset
 from tests.conformance.comparison import first_difference
-from tests.conformance.recordings import AREAS, ROOT, Case, cases
+from tests.conformance.recordings import ROOT, WITH_NFTABLES, Case, cases
 
 FIXTURES = ROOT.parent / "nftables"
 TABLES = ("ip", "ip6", "arp")
@@ -38,8 +38,8 @@ def recorded(case: Case, refused: bool) -> bool:
     return (f"{case.name}/refused.txt" in recordings(case.area)) is refused
 
 
-PROGRAMMED = [case for case in cases(*AREAS) if recorded(case, refused=False)]
-NOT_PROGRAMMED = [case for case in cases(*AREAS) if recorded(case, refused=True)]
+PROGRAMMED = [case for case in cases(*WITH_NFTABLES) if recorded(case, refused=False)]
+NOT_PROGRAMMED = [case for case in cases(*WITH_NFTABLES) if recorded(case, refused=True)]
 
 
 def test_no_case_was_lost() -> None:
@@ -85,7 +85,7 @@ def test_attempted(case: Case, record_property: Callable[[str, object], None]) -
         assert f"{line.removeprefix('line: ')}\n" in "".join(made.files().values())
 
 
-@pytest.mark.parametrize("case", cases(*AREAS), ids=str)
+@pytest.mark.parametrize("case", cases(*WITH_NFTABLES), ids=str)
 def test_what_felix_could_not_program_is_told(case: Case) -> None:
     assert bool(compiled(case).refused) is recorded(case, refused=True)
 

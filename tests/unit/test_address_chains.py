@@ -161,7 +161,7 @@ def test_service_addresses_that_nobody_answers_for(prevention: str | None, targe
 
 
 FAILSAFES = {
-    "FailsafeInboundHostPorts": "tcp:0.0.0.0/0:22, tcp:10.0.0.9/24:1022, tcp:[::]/0:1022",
+    "FailsafeInboundHostPorts": "tcp:0.0.0.0/0:22, tcp:10.0.0.9/24:1022, tcp:[::/0]:1022",
     "FailsafeOutboundHostPorts": "tcp:0.0.0.0/0:23, 1023",
 }
 
@@ -212,6 +212,6 @@ def test_failsafe_ports_and_in_raw_their_answers(table: str, chain: str, family:
 
 
 def test_no_failsafe_ports_at_all() -> None:
-    none = {"FailsafeInboundHostPorts": "none", "FailsafeOutboundHostPorts": []}
+    none = {"FailsafeInboundHostPorts": "none", "FailsafeOutboundHostPorts": "none"}
     ruleset = compiled(host_endpoint("h", "eth0"), policy("raw", do_not_track=True), settings=none)
     assert [bodies(ruleset, "raw", f"cali-failsafe-{way}") for way in ("in", "out")] == [[], []]

@@ -126,7 +126,6 @@ def test_the_cluster_type_is_the_last_resort() -> None:
         ([], ""),
         ([Setting("InterfacePrefix", "eni,veth")], "eni"),
         ([Setting("interfaceprefix", "tap"), Setting("InterfacePrefix", "eni")], "tap"),
-        ([Setting("interfacePrefix", "eni", by_field=True)], ""),
     ],
 )
 def test_names_of_pod_interfaces_begin_with_what_the_environment_says(settings: list[Setting], prefix: str) -> None:
@@ -134,8 +133,31 @@ def test_names_of_pod_interfaces_begin_with_what_the_environment_says(settings: 
 
 
 def test_too_small_a_mark_mask_keeps_felix_from_starting() -> None:
-    with pytest.raises(UsageError, match="only 4 bits"):
+    with pytest.raises(InputError, match="command line: IptablesMarkMask 0xf0: the rules need 6 mark bits"):
         compiled(node(), settings={"IptablesMarkMask": "0xf0"})
+    with pytest.raises(InputError) as caught:
+        compiled(node(), configuration(iptablesMarkMask=0x3F, wireguardEnabledV6=True))
+    (problem,) = caught.value.problems
+    assert (problem.severity, problem.path) == ("error", ("spec", "iptablesMarkMask"))
+    assert "need 7 mark bits and 6 are set" in problem.reason
+
+
+def test_every_source_is_read_even_where_a_stronger_one_counts() -> None:
+    """Felix parses all of them and exits on the first that it cannot read."""
+    settings = {"InterfacePrefix": "cali"}
+    for bad in ("cali, eni", "none"):
+        with pytest.raises(InputError, match="InterfacePrefix"):
+            compiled(node(), configuration(interfacePrefix=bad), settings=settings)
+    assert compiled(node(), configuration("node.node2", interfacePrefix="a b"), settings=settings)
+    assert compiled(node(), configuration(natOutgoingAddress="x"))
+
+
+def test_configurations_with_a_name_of_their_own_are_not_chosen_by_selector() -> None:
+    layers = [
+        configuration("default", selector="all()", vxlanPort=1),
+        configuration("node.node2", selector="all()", vxlanPort=2),
+    ]
+    assert configure(cluster(node(labels={"a": "b"}), *layers), "node1").vxlan_port == 1
 
 
 def test_settings_of_a_cluster_reach_the_rules() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from felixpy.config import spec_fields
 from felixpy.errors import spell
-from felixpy.manifests.configuration import FELIX_CONFIGURATION, FLAGS, NUMBERS, OTHERS, TEXTS
+from felixpy.manifests.felix_configuration import FELIX_CONFIGURATION
 from felixpy.manifests.shapes import Object
 from tests.manifests import CALICO, loaded, manifest, problems, told
 
@@ -28,8 +28,48 @@ def test_a_configuration_is_kept_as_written() -> None:
     given["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
     (found,) = loaded(given).configurations
     assert (found.name, found.node_selector, found.created) == ("default", "has(a)", "2024-01-01T00:00:00Z")
-    assert found.values == {"logPrefix": "calico", "externalNodesList": ["192.0.2.0/24"]}
-    assert found.annotations == {"LogPrefix": "x"}
+    assert found.values == {"LogPrefix": "x", "ExternalNodesCIDRList": "192.0.2.0/24"}
+    assert found.paths == {
+        "LogPrefix": ("metadata", "annotations", "config.projectcalico.org/LogPrefix"),
+        "ExternalNodesCIDRList": ("spec", "externalNodesList"),
+    }
+
+
+TEXTS = [
+    ({"ipv6Support": True}, {"Ipv6Support": "true"}),
+    ({"maxIpsetSize": 5, "iptablesMarkMask": 0xFF0000}, {"MaxIpsetSize": "5", "IptablesMarkMask": "16711680"}),
+    ({"logPrefix": " a "}, {"LogPrefix": " a "}),
+    ({"logPrefix": "", "failsafeInboundHostPorts": []}, {"FailsafeInboundHostPorts": "none"}),
+    ({"natPortRange": 40000}, {"NATPortRange": "40000"}),
+    ({"natPortRange": "40000:40000"}, {"NATPortRange": "40000"}),
+    ({"natPortRange": "1:2"}, {"NATPortRange": "1:2"}),
+    ({"externalNodesList": ["192.0.2.1", "10.0.0.0/8"]}, {"ExternalNodesCIDRList": "192.0.2.1,10.0.0.0/8"}),
+    ({"istioDSCPMark": "af11"}, {"IstioDSCPMark": "af11"}),
+    ({"istioDSCPMark": "010"}, {"IstioDSCPMark": "10"}),
+    ({"routeTableRange": {"min": 1, "max": 5}}, {"RouteTableRange": "1-5"}),
+    ({"routeTableRanges": [{"min": 1, "max": 5}, {"min": 7, "max": 9}]}, {"RouteTableRanges": "1-5,7-9"}),
+    ({"bpfLogFilters": {"all": "x"}, "reportingInterval": "90s", "healthTimeoutOverrides": []}, {}),
+    (
+        {"failsafeOutboundHostPorts": [
+            {"protocol": "TCP", "port": 22}, {"protocol": "UDP", "port": 53, "net": "10.0.0.0/8"},
+            {"protocol": "TCP", "port": 179, "net": "fd00::/8"},
+        ]},
+        {"FailsafeOutboundHostPorts": "tcp:22,udp:10.0.0.0/8:53,tcp:[fd00::/8]:179"},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec, texts", TEXTS)
+def test_fields_become_the_texts_that_felix_is_given(spec: dict[str, Any], texts: dict[str, str]) -> None:
+    (found,) = loaded(felix(**spec)).configurations
+    assert found.values == texts
+
+
+def test_a_list_of_node_port_ranges_reaches_felix_in_a_form_that_it_cannot_read() -> None:
+    given = felix(kubeNodePortRanges=["30000:31000", 32000])
+    (found,) = loaded(given).configurations
+    assert found.values == {"KubeNodePortRanges": "[30000:31000 32000]"}
+    assert [(severity, path) for severity, path, _ in told(given)] == [("warning", "spec.kubeNodePortRanges")]
 
 
 def test_every_parameter_with_a_field_is_a_known_field() -> None:
@@ -38,28 +78,37 @@ def test_every_parameter_with_a_field_is_a_known_field() -> None:
     assert set(spec_fields()) <= set(spec.fields)
 
 
-def test_no_field_is_listed_twice() -> None:
-    listed = [*FLAGS, *NUMBERS, *TEXTS, *OTHERS]
-    assert sorted(set(listed)) == sorted(listed)
-
-
 REFUSED = [
     (felix(defaultEndpointToHostAction="Reject"), "spec.defaultEndpointToHostAction"),
     (felix(ipv6Support="false"), "spec.ipv6Support"),
-    (felix(vxlanPort=0), "spec.vxlanPort"),
+    (felix(defaultEndpointToHostAction=" drop"), "spec.defaultEndpointToHostAction"),
+    (felix(nftablesMode="enabled"), "spec.nftablesMode"),
+    (felix(featureDetectOverride="A=maybe"), "spec.featureDetectOverride"),
+    (felix(featureDetectOverride="A = true"), "spec.featureDetectOverride"),
+    (felix(logPrefix='"'), "spec.logPrefix"),
+    (felix(logActionRateLimitBurst=10000), "spec.logActionRateLimitBurst"),
+    (felix(wireguardListeningPort=0), "spec.wireguardListeningPort"),
+    (felix(wireguardInterfaceName="wg:0"), "spec.wireguardInterfaceName"),
+    (felix(iptablesNATOutgoingInterfaceFilter="sixteen-letters-"), "spec.iptablesNATOutgoingInterfaceFilter"),
+    (felix(reportingInterval="90"), "spec.reportingInterval"),
+    (felix(kubeNodePortRanges=["http"]), "spec.kubeNodePortRanges[0]"),
+    (felix(externalNodesList=["fd00::1"]), "spec.externalNodesList[0]"),
+    (felix(istioDSCPMark=256), "spec.istioDSCPMark"),
     (felix(vxlanPort="4789"), "spec.vxlanPort"),
     (felix(natOutgoingAddress="node1"), "spec.natOutgoingAddress"),
     (felix(natPortRange="9:1"), "spec.natPortRange"),
     (felix(logActionRateLimit="5 per minute"), "spec.logActionRateLimit"),
     (felix(externalNodesList=["node1"]), "spec.externalNodesList[0]"),
     (felix(externalNodesList="192.0.2.0/24"), "spec.externalNodesList"),
-    (felix(istioDSCPMark="gold"), "spec.istioDSCPMark"),
     (felix(iptablesMarkMask=0xF), "spec.iptablesMarkMask"),
     (felix(iptablesMarkMask=-1), "spec.iptablesMarkMask"),
     (felix(nodeSelector="a ="), "spec.nodeSelector"),
-    (felix(failsafeInboundHostPorts=[{"port": 70000}]), "spec.failsafeInboundHostPorts[0].port"),
+    (felix(failsafeInboundHostPorts=[{"port": 70000, "protocol": "TCP"}]), "spec.failsafeInboundHostPorts[0].port"),
     (felix(failsafeInboundHostPorts=[{"protocol": "TCP"}]), "spec.failsafeInboundHostPorts[0].port"),
-    (felix(failsafeOutboundHostPorts=[{"port": 1, "net": "x"}]), "spec.failsafeOutboundHostPorts[0].net"),
+    (
+        felix(failsafeOutboundHostPorts=[{"protocol": "TCP", "port": 1, "net": "x"}]),
+        "spec.failsafeOutboundHostPorts[0].net",
+    ),
     (felix(failsafeOutboundHostPorts=[{"port": 1, "protocol": "ICMP"}]), "spec.failsafeOutboundHostPorts[0].protocol"),
 ]
 
@@ -70,10 +119,45 @@ def test_values_that_cannot_be_used_are_errors(given: dict[str, Any], path: str)
     assert (severity, where) == ("error", path)
 
 
+FATAL = [
+    (felix(interfacePrefix="cali, eni"), "spec.interfacePrefix"),
+    (felix(interfacePrefix="none"), "spec.interfacePrefix"),
+    (felix(metadataAddr="fd00::1"), "spec.metadataAddr"),
+    (felix(metadataPort=65536), "spec.metadataPort"),
+    (felix(openstackRegion="Region"), "spec.openstackRegion"),
+    (felix(nftablesMarkMask=1), "spec.nftablesMarkMask"),
+    (felix(failsafeInboundHostPorts=[{"port": 1, "protocol": "SCTP"}]), "spec.failsafeInboundHostPorts[0].protocol"),
+    (felix(routeTableRange={"min": 1, "max": 300}), "spec.routeTableRange"),
+]
+
+
+@pytest.mark.parametrize("given, path", FATAL)
+def test_values_with_which_felix_exits_are_errors(given: dict[str, Any], path: str) -> None:
+    (problem,) = problems(given)
+    assert (problem.severity, spell(problem.path), problem.hint) == ("error", path, "Felix exits on this value")
+
+
+DEFAULTED = [
+    (felix(interfaceExclude="a b"), "spec.interfaceExclude"),
+    (felix(natPortRange="http"), "spec.natPortRange"),
+    (felix(istioDSCPMark="gold"), "spec.istioDSCPMark"),
+    (felix(istioDSCPMark=64), "spec.istioDSCPMark"),
+]
+
+
+@pytest.mark.parametrize("given, path", DEFAULTED)
+def test_what_the_api_takes_and_felix_cannot_read_is_a_warning(given: dict[str, Any], path: str) -> None:
+    (problem,) = problems(given)
+    assert (problem.severity, spell(problem.path)) == ("warning", path)
+    assert problem.hint.startswith("Felix takes the default: ")
+
+
 ACCEPTED = [
+    felix(vxlanPort=0, maxIpsetSize=-1, featureDetectOverride="SNATFullyRandom=false,MASQFullyRandom=true,"),
+    felix(logPrefix=" a: ", iptablesBackend="NFT", bpfConntrackLogLevel="Off", natPortRange="0:5"),
     felix(defaultEndpointToHostAction="return", chainInsertMode="Append", iptablesMarkMask=0xFF00, maxIpsetSize=5),
     felix(natPortRange=32768, natOutgoingAddress="", istioDSCPMark="AF11", failsafeInboundHostPorts=[]),
-    felix(failsafeInboundHostPorts=[{"port": 22, "net": "", "protocol": "tcp"}, {"port": 1, "net": "10.0.0.0/8"}]),
+    felix(failsafeInboundHostPorts=[{"port": 22, "net": "", "protocol": "tcp"}]),
     felix(bpfEnabled=True, routeTableRanges=[{"min": 1, "max": 2}], healthPort=9099, bpfLogLevel="", xdpEnabled=None),
 ]
 
@@ -83,34 +167,39 @@ def test_values_that_can_be_used_pass(given: dict[str, Any]) -> None:
     assert told(given) == []
 
 
-def test_names_of_dscp_values_become_numbers() -> None:
-    (found,) = loaded(felix(istioDSCPMark="AF11")).configurations
-    assert found.values == {"istioDSCPMark": 10}
-
-
-def test_a_failsafe_port_that_stops_felix_is_left_out() -> None:
-    ports = [{"protocol": "TCP", "port": 22}, {"protocol": "SCTP", "port": 3868}]
-    (found,) = loaded(felix(failsafeInboundHostPorts=ports)).configurations
-    assert found.values["failsafeInboundHostPorts"] == ports[:1]
-
-
 PARAMETER = "config.projectcalico.org/"
 ANNOTATIONS = [
-    ("VXLANPort", "4790", ""),
-    ("VXLANPort", "none", ""),
-    ("VXLANPort", "", ""),
-    ("VXLANPort", "x", "Felix ignores it"),
-    ("iptablesmarkmask", "0", "Felix exits on this value"),
-    ("Unheard", "x", ""),
+    ("VXLANPort", "4790", ()),
+    ("VXLANPort", "none", ()),
+    ("VXLANPort", "", ()),
+    ("VXLANPort", "x", ("warning", "Felix takes the default: 4789")),
+    ("LogPrefix", "a\tb", ("error", "")),
+    ("iptablesmarkmask", "0", ("error", "Felix exits on this value")),
+    ("iptablesmarkmask", "0xf", ("error", "Felix exits on this value")),
+    ("WireguardInterfaceName", "None", ("error", "Felix exits on this value")),
+    ("OpenstackRegion", "A", ("error", "Felix exits on this value")),
+    ("DatastoreType", "none", ()),
+    ("Unheard", "x", ()),
 ]
 
 
-@pytest.mark.parametrize("name, value, hint", ANNOTATIONS)
-def test_annotations_are_only_mentioned(name: str, value: str, hint: str) -> None:
+@pytest.mark.parametrize("name, value, expected", ANNOTATIONS)
+def test_annotations_are_read_as_felix_reads_them(name: str, value: str, expected: tuple[str, ...]) -> None:
     found = problems(felix({PARAMETER + name: value}))
+    path = f"metadata.annotations[{PARAMETER}{name}]"
     assert [(p.severity, spell(p.path), p.hint) for p in found] == (
-        [("warning", f"metadata.annotations[{PARAMETER}{name}]", hint)] if hint else []
+        [(expected[0], path, expected[1])] if expected else []
     )
+
+
+@pytest.mark.parametrize(
+    "name, value, refused",
+    [("defaultendpointtohostaction", "DROP", True), ("defaultendpointtohostaction", "accept", False),
+     ("DefaultEndpointToHostAction", "DROP", False), ("nosuchthing", "x", False)],
+)  # fmt: skip
+def test_one_parameter_under_two_names_makes_felix_restart_for_ever(name: str, value: str, refused: bool) -> None:
+    given = felix({PARAMETER + name: value}, defaultEndpointToHostAction="Accept")
+    assert [severity for severity, _, _ in told(given)] == (["error"] if refused else [])
 
 
 def test_misspelt_fields_are_told_apart_from_those_without_effect() -> None:

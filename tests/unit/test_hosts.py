@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felixpy.config import Config
-from felixpy.hosts import interfaces_of, owners
+from felixpy.hosts import LOOPBACK_ADDRESSES, interfaces_of, owners
 from felixpy.model import Host, HostEndpoint
 from felixpy.names import ANY_INTERFACE
 from tests.clusters import host_endpoint
@@ -31,12 +31,19 @@ def test_interfaces_that_count(
     given: dict[str, tuple[str, ...]] | None, config: Config, expected: dict[str, tuple[str, ...]]
 ) -> None:
     endpoints = [host_endpoint("a", "eth0"), host_endpoint("b", "*"), host_endpoint("c", "", "10.0.0.1")]
-    assert interfaces_of(Host(interfaces=given), endpoints, config) == expected
+    loopback = {"lo": LOOPBACK_ADDRESSES}
+    assert interfaces_of(Host(interfaces=given), endpoints, config) == expected | loopback
 
 
 def test_an_endpoint_for_a_pods_interface_owns_nothing_where_nobody_said_what_the_machine_has() -> None:
     endpoints = [host_endpoint("a", "cali123"), host_endpoint("b", "eth0")]
-    assert interfaces_of(Host(), endpoints, Config()) == {"eth0": ()}
+    assert interfaces_of(Host(), endpoints, Config()) == {"eth0": (), "lo": LOOPBACK_ADDRESSES}
+
+
+def test_the_loopback_interface_can_be_excluded_and_have_more_addresses() -> None:
+    assert interfaces_of(Host(interfaces={}), [], Config(interface_exclude=("lo",))) == {}
+    found = interfaces_of(Host(interfaces={"lo": ("127.0.0.1/8", "192.0.2.9/32")}), [], Config())
+    assert found == {"lo": (*LOOPBACK_ADDRESSES, "192.0.2.9")}
 
 
 INTERFACES = {"eth2": (), "eth1": ("10.0.1.1",), "eth0": ("10.0.0.1", "fd00::1")}

@@ -87,7 +87,7 @@ def test_each_use_is_told_in_one_line() -> None:
         (variable("FELIX_LOGPREFX", "x"), "FELIX_LOGPREFX: Felix has no such parameter and ignores it",
          "FELIX_LOGPREFIX was probably meant"),
         (variable("FELIX_IPV6SUPPORT", "flase"), 'FELIX_IPV6SUPPORT: "flase": true or false is expected',
-         "Felix takes the default"),
+         "Felix takes the default: true"),
         ({"name": "FELIX_VXLANPORT", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
          "FELIX_VXLANPORT: its value is not in the input, so the real VXLANPort may differ", ""),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from felixpy.errors import Path, Place, Problem
-from felixpy.ipsets import IPSet, SetOrigin
+from felixpy.ipsets import IPSet, SetOrigin, SetType
 from felixpy.model import Icmp, PortRange, Rule, Side, Source
 from felixpy.refusals import REFUSALS, SET_CHECKS, refusals
 from felixpy.ruleset import Chain, Origin, Ruleset, Table, hashes
@@ -17,7 +17,6 @@ from tests.clusters import LOG, cluster, compiled, configuration, host_endpoint,
 
 RULE = ("spec", "ingress", 0)
 HTTP = Side(ports=(PortRange(80, 80),))
-LONG = "a-very-long-interface"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +81,6 @@ CASES = {
         reason="other IP family",
         **by_setting("natOutgoingAddress"),
     ),
-    "family of the metadata server": Case(
-        things=with_setting(metadataAddr="fd00::1"),
-        text="--to-destination fd00::1:8775",
-        reason="other IP family",
-        **by_setting("metadataAddr"),
-    ),
-    "interface": Case(
-        things=with_setting(pool("10.0.0.0/8", nat_outgoing=True), node(), iptablesNATOutgoingInterfaceFilter=LONG),
-        text=f"--out-interface {LONG}",
-        reason="at most 15",
-        **by_setting("iptablesNATOutgoingInterfaceFilter"),
-    ),
     "interface prefix": Case(
         things=with_setting(interfacePrefix="fifteen-letters"),
         text="--in-interface fifteen-letters+",
@@ -101,8 +88,8 @@ CASES = {
         **by_setting("interfacePrefix"),
     ),
     "limit": Case(
-        things=[*with_setting(logActionRateLimit="10001/second"), pod("a"), policy("p", ingress=[LOG])],
-        text="-m limit --limit 10001/second",
+        things=[*with_setting(logActionRateLimit="1/day"), pod("a"), policy("p", ingress=[LOG])],
+        text="-m limit --limit 1/day",
         reason="at most 10000 a second",
         **by_setting("logActionRateLimit"),
     ),
@@ -149,7 +136,7 @@ def test_every_class_of_rules_has_a_case() -> None:
         with_rule(protocol="icmp", icmp=Icmp(8, 0)),
         with_rule(protocol=58, ip_version=6, not_icmp=Icmp(128)),
         with_rule(not_protocol="udp"),
-        with_setting(interfacePrefix="fourteenletter", logActionRateLimit="10000/second", logActionRateLimitBurst=9999),
+        with_setting(interfacePrefix="fourteenletter", logActionRateLimit="9999/second", logActionRateLimitBurst=9999),
         with_setting(pool("10.0.0.0/8", nat_outgoing=True), node(), natOutgoingAddress="192.0.2.1", ipv6Support=False),
         [node(), pool("10.0.0.0/8", nat_outgoing=True), pool("fd00::/48", nat_outgoing=True), host_endpoint("a", "*")],
         [pod("a", floating=(("10.65.0.1", "192.0.2.1"),), dscp=1), configuration(floatingIPs="Enabled")],
@@ -217,6 +204,12 @@ def ruleset(table: str, family: int, *chains: Chain, sets: tuple[IPSet, ...] = (
         ("filter", 4, "-m limit --limit 10000/second --limit-burst 10000 --jump LOG", False),
         ("filter", 4, "-m limit --limit 600000/minute --jump LOG", False),
         ("filter", 4, "-m limit --limit 600001/minute --jump LOG", True),
+        ("filter", 4, "-m limit --limit 1/day --jump LOG", True),
+        ("filter", 4, "-m limit --limit 1/day --limit-burst 1 --jump LOG", False),
+        ("filter", 4, "-m limit --limit 3/day --limit-burst 4 --jump LOG", False),
+        ("filter", 4, "-m limit --limit 3/day --jump LOG", True),
+        ("filter", 4, "-m limit --limit 1/hour --limit-burst 119 --jump LOG", False),
+        ("filter", 4, "-m limit --limit 1/hour --limit-burst 120 --jump LOG", True),
         ("filter", 4, "-m limit --limit 36000000/hour --jump LOG", False),
         ("filter", 4, "-m limit --limit 36000001/hour --jump LOG", True),
         ("filter", 4, "-m limit --limit 864000000/day --jump LOG", False),
@@ -242,9 +235,9 @@ def test_chain_names_have_a_limit() -> None:
     assert "at most 28" in problem.reason
 
 
-def ipset(*members: str, size: int = 2) -> IPSet:
+def ipset(*members: str, size: int = 2, kind: SetType = "hash:net") -> IPSet:
     origin = SetOrigin("NetworkPolicy ns/p", Source("cluster.yaml", 7), ("spec", "ingress", 0))
-    return IPSet(name="cali40s:x", type="hash:net", family=4, members=members, max_size=size, words="", origin=origin)
+    return IPSet(name="cali40s:x", type=kind, family=4, members=members, max_size=size, words="", origin=origin)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +247,16 @@ def ipset(*members: str, size: int = 2) -> IPSet:
         (ipset("10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8"), "3 members, more than its maximum of 2"),
         (ipset("0.0.0.0/0"), "cannot hold a /0"),
         (ipset("0.0.0.0/1", "128.0.0.0/1"), None),
+        (ipset("0.0.0.0"), None),
+        (ipset("0.0.0.0", kind="hash:ip"), "cannot hold 0.0.0.0 or ::"),
+        (ipset("0.0.0.0,tcp:80", kind="hash:ip,port"), "cannot hold 0.0.0.0 or ::"),
+        (ipset("::", kind="hash:ip"), "cannot hold 0.0.0.0 or ::"),
+        (ipset("10.0.0.0", kind="hash:ip"), None),
+        (ipset(size=0), None),
+        (ipset(size=(1 << 32) - 1), None),
+        (ipset("10.0.0.1", size=0), "1 members, more than its maximum of 0"),
+        (ipset("10.0.0.1", size=-1), "the maximum of members is -1"),
+        (ipset(size=1 << 32), "the maximum of members is 4294967296"),
     ],
 )
 def test_sets_that_cannot_be_loaded(made: IPSet, reason: str | None) -> None:
@@ -272,5 +275,5 @@ def test_sets_made_too_small_are_blamed_on_the_setting() -> None:
 
 
 def test_every_class_of_sets_has_a_case() -> None:
-    found = {check.fields for check in SET_CHECKS}
-    assert found == {("maxIpsetSize",), ("externalNodesList",)}
+    found = {check.parameters for check in SET_CHECKS}
+    assert found == {("MaxIpsetSize",), ("ExternalNodesCIDRList",), ("IstioAmbientMode",)}

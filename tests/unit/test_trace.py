@@ -32,6 +32,7 @@ from tests.clusters import (
     pool,
     profile,
     tier,
+    written,
 )
 from tests.conformance.recordings import Case, cases
 
@@ -53,7 +54,7 @@ ONLY_SQL = policy("only-sql", ingress=[to_port("allow", 5432)], **FOR_DB)
 
 
 def tracer(*things: object, settings: Mapping[str, object] | None = None, hosts: Any = None, **more: Any) -> Tracer:
-    given = [Setting(name, value) for name, value in (settings or {}).items()]
+    given = [Setting(name, written(value)) for name, value in (settings or {}).items()]
     return Tracer(Nodes(Compiler(cluster(*THINGS, *things)), settings=given, hosts=hosts), **more)
 
 
@@ -106,10 +107,10 @@ def test_bad_targets(written: str, said: str) -> None:
 
 
 def test_icmp_types() -> None:
-    assert [parse_icmp(written) for written in ("8", "3/1", "echo-reply")] == [(8, 0), (3, 1), (0, 0)]
-    for written in ("x", "3/x", "256", "1/300"):
+    assert [parse_icmp(icmp) for icmp in ("8", "3/1", "echo-reply")] == [(8, 0), (3, 1), (0, 0)]
+    for icmp in ("x", "3/x", "256", "1/300"):
         with pytest.raises(UsageError, match="--icmp"):
-            parse_icmp(written)
+            parse_icmp(icmp)
 
 
 # --- who is meant
@@ -523,7 +524,7 @@ def test_json_is_json() -> None:
 
 def saved(*things: object, settings: Mapping[str, object] | None = None) -> dict[int, str]:
     """What iptables-save prints on node1."""
-    given = [Setting(name, value) for name, value in (settings or {}).items()]
+    given = [Setting(name, written(value)) for name, value in (settings or {}).items()]
     return {4: Compiler(cluster(*THINGS, *things)).compile("node1", settings=given).save(4)}
 
 

@@ -1,0 +1,48 @@
+"""What keeps Felix from starting on a node: values that it cannot read, and a mark mask with too few bits.
+
+Felix reads every value of every source, those too that a stronger source overrides; where a parameter demands a value
+it exits on one that it cannot read, and is started again for ever.
+(felix/config/config_params.go: resolve; felix/rules/rule_defs.go: validate)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from felixpy.config import Config, Setting, find, parameters
+from felixpy.dialects import Dialect
+from felixpy.effective import Origin, origins
+from felixpy.errors import Place, Problem
+from felixpy.marks import allocate
+from felixpy.model import Cluster
+from felixpy.parameters import ConfigValueError
+
+HINT = "Felix does not start"
+
+
+def obstacles(
+    cluster: Cluster, node: str, settings: Sequence[Setting], config: Config, dialect: Dialect
+) -> Iterator[Problem]:
+    """Why Felix does not start on a node: an error for each reason."""
+    given = [*(Origin(setting, "command line") for setting in settings), *origins(cluster, node)]
+    for origin in given:
+        row = parameters().get(origin.setting.name.lower())
+        if row is None or not origin.setting.value or (origin.source and "local" in row.flags):
+            continue
+        try:
+            row.read(origin.setting.value)
+        except ConfigValueError as wrong:
+            if wrong.fatal:
+                yield _problem(cluster, origin, f'{row.name} "{origin.setting.value}": {wrong}')
+    try:
+        allocate(config.mark_mask, dialect.mark_names(wireguard=config.wireguard_v4 or config.wireguard_v6))
+    except ValueError as wrong:
+        found = (origin for origin in given if origin.setting.value and find(origin.setting) == "mark_mask")
+        origin = next(found, Origin(Setting("IptablesMarkMask", "")))
+        yield _problem(cluster, origin, f"IptablesMarkMask {wrong}")
+
+
+def _problem(cluster: Cluster, origin: Origin, reason: str) -> Problem:
+    place = cluster.where(origin.source, origin.path) if origin.source else Place(origin.by or "-")
+    subject = origin.by if origin.source else ""
+    return Problem(place=place, subject=subject, path=origin.path, reason=reason, hint=HINT)
