@@ -19,6 +19,7 @@ from felixpy.errors import UsageError
 if TYPE_CHECKING:
     from felixpy.exposure import RouteFlows
     from felixpy.exposure.analysis import Exposure
+    from felixpy.exposure.decisions import Decisions
     from felixpy.flows import Connectivity, Flow
     from felixpy.flows.pairs import Focus, Pairs
     from felixpy.flows.pictures import Matrix
@@ -84,6 +85,9 @@ def matrix(
     exposed: Annotated[
         bool, typer.Option("--exposure", help="And what nothing protects, and what pods that are not here may do.")
     ] = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="In JSON, the rules that decide about each connection, denied ones too.")
+    ] = False,
     rules: Dumps = None,
     ipsets: SetDump = None,
 ) -> None:
@@ -101,6 +105,7 @@ def matrix(
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
     from felixpy.exposure.analysis import exposure as analysis
+    from felixpy.exposure.decisions import Decisions
     from felixpy.exposure.report import exposure_lines
     from felixpy.exposure.routes import CONTROLLER, route_flows
     from felixpy.flows import survey
@@ -109,6 +114,8 @@ def matrix(
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
+    if explained and output is not Output.json:
+        raise UsageError("--explain goes with -o json")
     if exposed and (rules or output not in WITH_EXPOSURE):
         raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
     chosen = parse_ports(ports)
@@ -133,6 +140,7 @@ def matrix(
         controller=tuple(
             flow for flow in routes.flows if touching is None or asks_controller or flow.destination in touching
         ),
+        decisions=Decisions(found, pairs, chosen, focus_) if explained else None,
         exposure=analysis(nodes, found.pairs(fold=by is By.workload, hosts=False)) if exposed else None,
     )
     invocation.warn(found.side.findings, quiet=given.quiet)
@@ -156,6 +164,7 @@ class _View(NamedTuple):
     controller: tuple[Flow, ...]
     """What comes from an ingress controller that is not in the input, as far as it was asked for."""
     exposure: Exposure | None
+    decisions: Decisions | None
 
     def flows(self) -> Iterator[Flow]:
         return chain(self.pairs.flows(self.focus), self.controller)
@@ -188,7 +197,10 @@ def _shown(view: _View, output: Output) -> Iterator[str]:
     if output is Output.json:
         more: dict[str, Iterable[Mapping[str, object]]] = {"routes": map(route_json, view.routes.reached)}
         more |= exposure_json(view.exposure) if view.exposure else {}
-        return report.json_lines(view.found, view.pairs, view.flows(), more)
+        more |= {"denied": view.decisions.denied()} if view.decisions else {}
+        return report.json_lines(
+            view.found, view.pairs, view.flows(), more, view.decisions.of if view.decisions else None
+        )
     draw = {Output.dot: pictures.dot, Output.svg: pictures.svg}.get(output, pictures.grid)
     return draw(view.matrix())
 

@@ -104,22 +104,23 @@ def json_lines(
     pairs: Pairs,
     flows: Iterable[Flow],
     lists: Mapping[str, Iterable[Mapping[str, object]]] = MappingProxyType({}),
+    more: Callable[[Flow], Mapping[str, object]] | None = None,
 ) -> Iterator[str]:
     """The connections as JSON, each on a line. Lists but `endpoints` and `connections` are left out if empty.
 
-    `lists` are further ones by their key.
+    `lists` are further ones by their key, `more` are further keys of a connection.
     """
     yield f'{{\n  "apiVersion": "{API_VERSION}",\n  "kind": "Connectivity",'
     yield from _json_list("endpoints", (_dumped(_endpoint(unit.peer)) for unit in pairs.units))
-    yield from _json_list("connections", _flows(flows))
-    more = {
+    yield from _json_list("connections", _flows(flows, more))
+    others = {
         **{key: map(_dumped, values) for key, values in lists.items()},
         "uncertain": _flows(found.unsure()),
         "notUnderstood": (_dumped(doubt_json(doubt)) for doubt in found.doubts),
         "compiledNodes": map(_dumped, found.side.compiled),
         "assumed": map(_dumped, found.assumed),
     }
-    for key, values in more.items():
+    for key, values in others.items():
         first = next(values, None)
         if first is not None:
             yield from _json_list(key, chain([first], values))
@@ -143,12 +144,15 @@ def _endpoint(peer: Peer) -> dict[str, Any]:
     return {**peer.json(), **({"pods": list(peer.pods)} if peer.pods else {})}
 
 
-def _flows(flows: Iterable[Flow]) -> Iterator[str]:
+def _flows(flows: Iterable[Flow], more: Callable[[Flow], Mapping[str, object]] | None = None) -> Iterator[str]:
     """Each flow as JSON, as `Flow.json` has it."""
     peer = Once[Peer, str](lambda value: _dumped(value.json()))
     traffic = Once[Traffic, str](lambda value: _dumped({"connection": str(value), **value.json()})[1:-1])
-    for source, destination, what, family in flows:
+    for flow in flows:
+        source, destination, what, family = flow
         only = f', "family": {family}' if family else ""
+        if more and (further := more(flow)):
+            only += f", {_dumped(further)[1:-1]}"
         yield f'{{"source": {peer(source)}, "destination": {peer(destination)}, {traffic(what)}{only}}}'
 
 
