@@ -19,10 +19,12 @@ from felixpy.errors import UsageError
 if TYPE_CHECKING:
     from felixpy.exposure import RouteFlows
     from felixpy.exposure.analysis import Exposure
+    from felixpy.exposure.clients import Reach
     from felixpy.exposure.decisions import Decisions
-    from felixpy.flows import Connectivity, Flow
+    from felixpy.flows import Connectivity, Flow, Peer
     from felixpy.flows.pairs import Focus, Pairs
     from felixpy.flows.pictures import Matrix
+    from felixpy.model import Cluster
 
 
 class Output(StrEnum):
@@ -68,7 +70,11 @@ def matrix(
     ] = By.workload,
     focus: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--focus", metavar="NAME", help="Only what touches NS, NS/NAME, KIND/NAME, an IP or a CIDR."),
+        typer.Option(
+            "--focus",
+            metavar="NAME",
+            help="Only what touches NS, NS/NAME, KIND/NAME, an IP, a CIDR, host[:NODE] or internet.",
+        ),
     ] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only what touches a namespace.")] = "",
     ports: Annotated[
@@ -81,6 +87,9 @@ def matrix(
     ] = None,
     every_icmp: Annotated[
         bool, typer.Option("--every-icmp", help="Count types of ICMP that open no connection, too.")
+    ] = False,
+    with_services: Annotated[
+        bool, typer.Option("--services", help="And which ports of Services pods reach, whatever endpoint they get.")
     ] = False,
     exposed: Annotated[
         bool, typer.Option("--exposure", help="And what nothing protects, and what pods that are not here may do.")
@@ -101,10 +110,12 @@ def matrix(
       felixpy matrix shop/ --focus 10.1.0.0/16          what those addresses reach, and who reaches them
       felixpy matrix shop/ --ports 80,443,53/udp        a table of yes and no
       felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
+      felixpy matrix shop/ --services                   and who reaches which service
       felixpy matrix shop/ --exposure                   and what nothing protects
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
     from felixpy.exposure.analysis import exposure as analysis
+    from felixpy.exposure.clients import as_flows, reaches, target_ports
     from felixpy.exposure.decisions import Decisions
     from felixpy.exposure.report import exposure_lines
     from felixpy.exposure.routes import CONTROLLER, route_flows
@@ -119,9 +130,12 @@ def matrix(
     if exposed and (rules or output not in WITH_EXPOSURE):
         raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
     chosen = parse_ports(ports)
-    wanted = parse_wanted([*(focus or ()), *filter(None, [namespace])])
     nodes = given.nodes(named_dumps(read_saved(rules, ipsets), given) if rules else None)
-    found = survey(nodes, ports=chosen, nets=wanted.nets, every_icmp=every_icmp)
+    wanted = parse_wanted([*_on_nodes(focus or (), nodes.cluster), *filter(None, [namespace])])
+    if hosts is None and any(name.partition(":")[0] == "host" for name in wanted.names):
+        hosts = True
+    told_apart = [*chosen, *(target_ports(nodes.cluster) if with_services else ())]
+    found = survey(nodes, ports=told_apart, nets=wanted.nets, every_icmp=every_icmp)
     pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
     routes = route_flows(nodes, [unit.peer for unit in pairs.units], chosen)
     names = [name for name in wanted.names if name != CONTROLLER.name]
@@ -130,6 +144,11 @@ def matrix(
     if asks_controller and focus_ is None:
         focus_ = Focus(0, {})
     touching = pairs.asked(focus_) if focus_ else None
+    reached = [
+        each
+        for each in (reaches(found, pairs) if with_services else ())
+        if touching is None or each.client in touching or _is_named(each.service, wanted.names)
+    ]
     view = _View(
         found,
         pairs,
@@ -140,6 +159,8 @@ def matrix(
         controller=tuple(
             flow for flow in routes.flows if touching is None or asks_controller or flow.destination in touching
         ),
+        reached=tuple(reached),
+        services=tuple(as_flows(reached)),
         decisions=Decisions(found, pairs, chosen, focus_) if explained else None,
         exposure=analysis(nodes, found.pairs(fold=by is By.workload, hosts=False)) if exposed else None,
     )
@@ -150,6 +171,16 @@ def matrix(
         invocation.emit(piece)
     if view.exposure and output is not Output.json:
         invocation.emit("".join(f"{line}\n" for line in ("", *exposure_lines(view.exposure))))
+
+
+def _on_nodes(names: Iterable[str], cluster: Cluster) -> Iterator[str]:
+    """Pods in the network of a node are the node."""
+    nodes = {f"{pod.namespace}/{pod.name}": pod.node for pod in cluster.host_pods}
+    yield from (f"host:{nodes[name]}" if name in nodes else name for name in names)
+
+
+def _is_named(service: Peer, names: Iterable[str]) -> bool:
+    return any(name in (service.space, f"{service.space}/{service.name}", service.name) for name in names)
 
 
 class _View(NamedTuple):
@@ -165,17 +196,21 @@ class _View(NamedTuple):
     """What comes from an ingress controller that is not in the input, as far as it was asked for."""
     exposure: Exposure | None
     decisions: Decisions | None
+    reached: tuple[Reach, ...]
+    services: tuple[Flow, ...]
+    """Services that pods reach whatever endpoint they are given."""
 
     def flows(self) -> Iterator[Flow]:
-        return chain(self.pairs.flows(self.focus), self.controller)
+        return chain(self.pairs.flows(self.focus), self.controller, self.services)
 
     def matrix(self) -> Matrix:
         """Endpoints that are in focus or have a flow, and addresses outside."""
         from felixpy.flows.pictures import matrix
 
-        flows = [*self.pairs.flows(self.focus, apart=True), *self.controller]
+        flows = [*self.pairs.flows(self.focus, apart=True), *self.controller, *self.services]
         peers = [unit.peer for unit in self.pairs.units]
         peers += dict.fromkeys(flow.source for flow in self.controller)
+        peers += dict.fromkeys(flow.destination for flow in self.services)
         if self.focus is None:
             return matrix(flows, peers, self.whole)
         asked = self.pairs.asked(self.focus)
@@ -191,12 +226,14 @@ def _shown(view: _View, output: Output) -> Iterator[str]:
     if output is Output.table:
         output = Output.grid if _prefers_grid(view) else Output.lines
     if output is Output.lines:
-        return report.lines(view.flows())
+        some = (str(each) for each in view.reached if each.reached < each.total)
+        return chain(report.lines(view.flows()), some)
     if output is Output.csv:
         return report.csv_lines(view.flows())
     if output is Output.json:
         more: dict[str, Iterable[Mapping[str, object]]] = {"routes": map(route_json, view.routes.reached)}
         more |= exposure_json(view.exposure) if view.exposure else {}
+        more |= {"services": (each.json() for each in view.reached)}
         more |= {"denied": view.decisions.denied()} if view.decisions else {}
         return report.json_lines(
             view.found, view.pairs, view.flows(), more, view.decisions.of if view.decisions else None

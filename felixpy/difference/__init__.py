@@ -20,6 +20,7 @@ from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
 from felixpy.difference.sets import SetChange, compare_sets
 from felixpy.errors import Place
+from felixpy.exposure.clients import NO_CHANGES, ServiceChanges, service_changes
 from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
@@ -64,6 +65,7 @@ class Difference:
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
     flows: Changes | None
+    services: ServiceChanges = NO_CHANGES
 
     @property
     def rules_differ(self) -> bool:
@@ -71,7 +73,7 @@ class Difference:
 
     @property
     def flows_differ(self) -> bool:
-        return self.flows is not None and not self.flows.same
+        return self.flows is not None and not (self.flows.same and self.services == NO_CHANGES)
 
 
 def difference(
@@ -104,6 +106,7 @@ def difference(
         appeared=tuple(sorted(chosen.intersection(new).difference(old))) if rules else (),
         vanished=tuple(sorted(chosen.intersection(old).difference(new))) if rules else (),
         flows=_flow_changes(before, after) if flows else None,
+        services=service_changes(before, after) if flows else NO_CHANGES,
     )
 
 

@@ -10,7 +10,7 @@ from felixpy.difference import RANKS, Difference, Group, Spread
 from felixpy.difference.chains import ChainChange
 from felixpy.difference.sets import SetChange
 from felixpy.errors import Place, many
-from felixpy.flows.report import change_lines, change_rows, changes_json
+from felixpy.flows.report import arrow, change_lines, change_rows, changes_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 MOST_MEMBERS = 8
@@ -54,6 +54,9 @@ def _flow_counts(found: Difference) -> Iterator[str]:
     for peers, words in ((found.flows.appeared, "new"), (found.flows.vanished, "gone")):
         if peers:
             yield f"{many(len(peers), 'endpoint')} {words}"
+    more, less = len(found.services.opened), len(found.services.closed)
+    if more or less:
+        yield f"{many(more, 'connection')} to services opened, {less} closed"
     if found.flows.same and found.rules_differ:
         yield FLOWS_ARE_EQUAL
 
@@ -68,10 +71,17 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
         ("objects", object_lines(found)),
         ("rules", rule_lines(found, verbose=verbose)),
         ("flows", change_lines(found.flows, verbose=verbose) if found.flows else ()),
+        ("services", service_lines(found)),
     ):
         told = list(lines)
         if told:
             yield from ("", f"{heading}:", *(f"  {line}" for line in told))
+
+
+def service_lines(found: Difference) -> Iterator[str]:
+    """Ports of Services that clients reach now, or no longer."""
+    yield from (f"+ {arrow(flow)}" for flow in found.services.opened)
+    yield from (f"- {arrow(flow)}" for flow in found.services.closed)
 
 
 def object_lines(found: Difference) -> Iterator[str]:
@@ -196,6 +206,8 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
     told = list(change_rows(found.flows)) if found.flows else []
     if told:
         yield from ("", "#### Flows", "", *told)
+    if services := list(service_lines(found)):
+        yield from ("", "#### Services", "", "```diff", *services, "```")
     rules = list(rule_lines(found, verbose=verbose))
     if rules:
         yield from ("", "<details><summary>Rules and sets</summary>", "", "```diff")
@@ -229,6 +241,7 @@ def document(found: Difference) -> dict[str, Any]:
         "sets": [_set_json(change, where, found.meanings) for change, where in found.sets.items()],
         "nodes": {"appeared": list(found.appeared), "vanished": list(found.vanished)},
         "flows": None if found.flows is None else changes_json(found.flows),
+        "services": None if found.flows is None else found.services.json(),
     }
 
 

@@ -80,15 +80,15 @@ def route_changes(before: Nodes, after: Nodes) -> RouteChanges:
 
 def _more(flows: Iterable[Flow], others: Iterable[Flow]) -> Iterator[Flow]:
     """What some flows have more than others."""
-    known = {str(flow.destination): _numbers(flow.traffic) for flow in others}
+    known = {str(flow.destination): ports_of_traffic(flow.traffic) for flow in others}
     for flow in flows:
-        left = _numbers(flow.traffic) - known.get(str(flow.destination), set())
+        left = ports_of_traffic(flow.traffic) - known.get(str(flow.destination), set())
         if left:
-            yield flow._replace(traffic=_traffic(left))
+            yield flow._replace(traffic=traffic_of(left))
 
 
-def _numbers(traffic: Traffic) -> set[tuple[str, int]]:
-    """(protocol, port) of traffic that `_traffic` made."""
+def ports_of_traffic(traffic: Traffic) -> set[tuple[str, int]]:
+    """(protocol, port) of traffic that `traffic_of` made."""
     return {
         (part.protocol.lower(), number)
         for part in traffic.parts
@@ -208,10 +208,10 @@ class _Routes:
             members = by_peer[peer]
             sets = {frozenset(ports) for ports in members.values()}
             if len(sets) == 1 and (len(members) == len(peer.pods) or peer.kind != "workload"):
-                yield Flow(CONTROLLER, peer, _traffic(sets.pop()))
+                yield Flow(CONTROLLER, peer, traffic_of(sets.pop()))
             else:
                 for name, ports in sorted(members.items()):
-                    yield Flow(CONTROLLER, Peer("pod", peer.space, name, pods=(name,)), _traffic(ports))
+                    yield Flow(CONTROLLER, Peer("pod", peer.space, name, pods=(name,)), traffic_of(ports))
 
     @cached_property
     def _homes(self) -> Mapping[tuple[str, str], Peer]:
@@ -249,7 +249,7 @@ def _closed(reached: Iterable[Reached]) -> Iterator[str]:
             yield f"{each.route}: policies close {each.service} port {each.port} ({each.endpoint.address}) {by}"
 
 
-def _traffic(ports: Iterable[tuple[str, int]]) -> Traffic:
+def traffic_of(ports: Iterable[tuple[str, int]]) -> Traffic:
     """Ports by protocol, neighbours as ranges."""
     by_protocol: dict[str, set[int]] = defaultdict(set)
     for protocol, port in ports:

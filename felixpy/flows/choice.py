@@ -17,6 +17,8 @@ from felixpy.netfilter.numbers import WITH_PORTS, Range, protocol_number
 from felixpy.trace.parties import SHORT
 
 LARGEST_PORT = 65535
+INTERNET = "internet"
+"""Every address that is no endpoint's."""
 
 
 def parse_ports(text: str) -> list[PortChoice]:
@@ -73,13 +75,15 @@ def parse_wanted(texts: Iterable[str]) -> Wanted:
 def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
     """Endpoints and addresses that are meant; None if nothing in particular is. Raises UsageError for unknown names.
 
-    A name is a namespace, ``NS/NAME``, ``KIND/NAME``, ``NS/KIND/NAME``, a bare name, or ``host:NODE``; pods also mean
-    the workload that they are part of.
+    A name is a namespace, ``NS/NAME``, ``KIND/NAME``, ``NS/KIND/NAME``, a bare name, ``host:NODE`` or ``host`` for all
+    nodes, or ``internet``; pods also mean the workload that they are part of.
     """
     if not wanted.names and not wanted.nets:
         return None
     endpoints = 0
     for name in wanted.names:
+        if name == INTERNET:
+            continue
         found = [unit.bits for unit in pairs.units if _is_meant(unit.peer, name)]
         if not found:
             raise UsageError(f"--focus {name}: {_unknown(name, [unit.peer for unit in pairs.units])}")
@@ -89,6 +93,8 @@ def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
         family = sheet.space.family
         nets = [addresses for version, addresses in wanted.nets if version == family]
         outside[family] = sum_of(sheet.space.externals.peers((Layer(net),)) for net in nets)
+        if INTERNET in wanted.names:
+            outside[family] = sheet.space.externals.mask
         for position, party in pairs.parties.items():
             if any(low <= party.addresses.get(family, -1) <= high for low, high in nets):
                 endpoints |= 1 << position
@@ -96,6 +102,8 @@ def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
 
 
 def _is_meant(peer: Peer, text: str) -> bool:
+    if text == "host" and peer.kind == "host":
+        return True
     if text == str(peer) or (not peer.space and text == f"host:{peer.name}"):
         return True
     names = {peer.name, *peer.pods}

@@ -8,8 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from felixpy.compiler import Compiler
+from felixpy.exposure.clients import reaches, target_ports
+from felixpy.flows import survey
 from felixpy.services import Client, Endpoints, choose
 from felixpy.services.proxy import zone_of
+from felixpy.trace import Nodes, Question, Tracer
+from felixpy.trace.services import ServiceTrace, ServiceTracer
 from tests import kubeproxy
 from tests.manifests import loaded
 from tests.service_clusters import POD_CIDR, node_address, random_cluster
@@ -47,6 +52,31 @@ def test_the_same_endpoints_as_the_rules(seed: int) -> None:
                     }
                     refused = {kubeproxy.Fate(ended="DROP" if choice.dropped else "REJECT")}
                     assert kubeproxy.fates(made, packet) == (said or refused), (service, via, client, node)
+
+
+@given(st.integers(0, 2**32))
+def test_clients_reach_what_traces_say(seed: int) -> None:
+    """Services in a matrix, all at once, against a trace of each client to each of them."""
+    cluster = loaded(*random_cluster(Random(seed), pods=5, services=3))
+    nodes = Nodes(Compiler(cluster))
+    found = survey(nodes, ports=target_ports(cluster))
+    said = {
+        (each.client.name, each.service.name, each.port.port): (each.reached, each.total)
+        for each in reaches(found, found.pairs(fold=False))
+    }
+    tracer = ServiceTracer(Tracer(nodes))
+    for pod in cluster.workloads:
+        for name, service in cluster.services.items():
+            for port in service.ports:
+                question = Question(
+                    source=f"{pod.namespace}/{pod.name}", destination=f"{name.namespace}/svc/{name.name}",
+                    port=port.port, protocol=port.protocol,
+                )  # fmt: skip
+                answer = tracer.trace(question)
+                assert isinstance(answer, ServiceTrace)
+                traced = [row.verdict for row in answer.rows if row.endpoint]
+                count = traced.count("allow"), len(traced)
+                assert said.get((pod.name, name.name, port.port), (0, count[1])) == count, (pod.name, name)
 
 
 def _addresses(service: Any, own: str) -> list[tuple[Any, str, int]]:
