@@ -5,16 +5,23 @@ from __future__ import annotations
 import sys
 
 from felixpy import CALICO_VERSION, __version__
+from felixpy.ending import ended, open_streams
 
 
 def main() -> None:
     """Answer ``--version`` at once; hand everything else to the commands."""
+    open_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
-        print(f"felixpy {__version__} (Felix of Calico {CALICO_VERSION})")
-        return
+        sys.exit(print_version())
     from felixpy.cli import run
 
     sys.exit(run())
+
+
+@ended
+def print_version() -> int:
+    print(f"felixpy {__version__} (Felix of Calico {CALICO_VERSION})")
+    return 0
 
 
 if __name__ == "__main__":

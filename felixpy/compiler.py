@@ -66,7 +66,7 @@ def interface_prefix(settings: Sequence[Setting]) -> str:
     Felix's environment decides that, never a FelixConfiguration.
     """
     strongest = next((s for s in settings if s.name.lower() == "interfaceprefix"), None)
-    return build([strongest]).interface_prefixes[0] if strongest else ""
+    return next(iter(build([strongest]).interface_prefixes), "") if strongest else ""
 
 
 class Compiler:

@@ -5,6 +5,8 @@ FelixpyError            root of all; `exit_code` is what the command line ends w
 ├── UsageError          the command was called in a way that has no answer (2)
 ├── EnvironmentMissing  no root, a tool or a namespace is missing (3)
 └── KernelRefused       iptables-restore or ipset refused the text (4)
+
+What is none of these is told by `felixpy.ending`: output that cannot be written (74), faults of felixpy itself (70).
 """
 
 from __future__ import annotations

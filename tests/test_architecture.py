@@ -19,7 +19,7 @@ PACKAGE = ROOT / "felixpy"
 LONGEST = 420
 
 LAYERS = [
-    {"errors", "names"},
+    {"errors", "names", "ending"},
     {"netfilter", "parameter_types", "marks", "revisions", "kubectl", "reports"},
     {"iptables", "parameters", "frontends"},
     {"other_parameters"},

@@ -1,7 +1,8 @@
 """The command line: parse, call, print. Imports nothing heavy, so that ``--help`` is quick.
 
 Exit status: 0 done, 1 a negative answer, 2 wrong usage or bad input, 3 the environment lacks something,
-4 the kernel refused, 130 interrupted, 141 the reader of the output went away.
+4 the kernel refused, 70 a fault of felixpy, 74 output that cannot be written, 130 interrupted,
+141 the reader of the output went away.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from felixpy.cli import (
     validate,
     verify,
 )
+from felixpy.ending import BROKEN_PIPE, ended
 from felixpy.errors import FelixpyError, InputError
 
 app = typer.Typer(
@@ -77,10 +79,10 @@ app.command("templates")(catalogue.templates)
 app.command("completion")(catalogue.completion)
 app.command("version")(catalogue.version)
 
-BROKEN_PIPE = 141
 INTERRUPTED = 130
 
 
+@ended
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Bad input never ends in a traceback."""
     from typer.completion import completion_init  # type: ignore[attr-defined]  # as typer's manual does
@@ -99,12 +101,10 @@ def run(arguments: list[str] | None = None) -> int:
     except FelixpyError as wrong:
         print(f"felixpy: {wrong}", file=sys.stderr)
         return wrong.exit_code
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit; there is nobody left to read it.
-        sys.stdout = None
-        return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # typer takes a closed pipe for a negative answer
+            return BROKEN_PIPE
         return done.code if isinstance(done.code, int) else 0
     return 0

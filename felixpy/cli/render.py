@@ -62,7 +62,7 @@ def render(
         bool, typer.Option("--all-nodes", help="Every node, each into a folder of its own under --output-dir.")
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", help="Processes for --all-nodes; 0 is all cores.")
+        int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes for --all-nodes; 0 is all cores.")
     ] = 0,
     dask: Annotated[
         Optional[str],  # noqa: UP045

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from felixpy.errors import KernelRefused
+from felixpy.errors import KernelRefused, UsageError
 from felixpy.ipsets import IPSet
 from felixpy.iptables.printer import saved
 from felixpy.ruleset import HASH_PREFIX, TABLES
@@ -218,7 +218,10 @@ def _read_set(name: str, header: str, members: Iterable[str]) -> SetState:
     kind = next(words)
     options = {word: next(words, "") if word in _WITH_VALUE else "" for word in words}
     family = 6 if options.pop("family", "inet") == "inet6" else 4
-    max_size = int(options.pop("maxelem", "0"))
+    try:
+        max_size = int(options.pop("maxelem", "0"))
+    except ValueError:
+        raise UsageError(f"create {name} {header}: no number after maxelem; is the dump cut off?") from None
     return SetState(name, kind, family, max_size, frozenset(members), plain=options.keys() <= CHOSEN_BY_KERNEL)
 
 

@@ -100,7 +100,10 @@ class Crossing:
     def never(self, place: Place) -> int:
         """Traffic that a pod may not send whatever policy says: what its chain drops before it asks any."""
         chain = self._program.chain("filter", limited(FROM_WORKLOAD, place.interface)) if place.interface else None
-        return _dropped_first(self._lenses.egress, chain) if chain else 0
+        try:
+            return _dropped_first(self._lenses.egress, chain) if chain else 0
+        except KeyError:  # no rule leads to the chain, so what it alone mentions is no kind of traffic of its own
+            return 0
 
     def _out(self, place: Place, start: Region, log: Log, readings: bool) -> States:
         """A pod's packets are for the node itself or go on; the node's own leave it."""

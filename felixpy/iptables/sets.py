@@ -20,6 +20,8 @@ def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
         verb, _, rest = line.partition(" ")
         name, _, rest = rest.partition(" ")
         if verb == "create":
+            if not rest.strip():
+                raise wrong(file, number, f"{line[:40]!r}: no type of set; is the dump cut off?")
             kind, *options = rest.split()
             heads[name] = kind, _pairs(options)
             members[name] = []

@@ -257,9 +257,9 @@ def _protocol(value: str | int | None) -> str | int | None:
 
 
 def _icmp(value: Data | None) -> Icmp | None:
-    if not value:
-        return None
-    return Icmp(value["type"], value.get("code"))
+    """What ICMP matches; nothing where no type is given, as in Felix, whatever else stands there."""
+    kind = (value or {}).get("type")
+    return None if kind is None else Icmp(kind, (value or {}).get("code"))
 
 
 def _side_of(entity: Data, namespace: str) -> Side:

@@ -268,7 +268,8 @@ class Loading:
         metadata = metadata if isinstance(metadata, dict) else {}
         kind = known().get((data["apiVersion"], data["kind"]))
         title = kind.title if kind else data["kind"]
-        name, namespace = metadata.get("name"), metadata.get("namespace")
+        texts = {field: value for field, value in metadata.items() if isinstance(value, str)}
+        name, namespace = texts.get("name"), texts.get("namespace")
         if name and kind:
             return f"{title} {namespace or 'default'}/{name}" if kind.namespaced else f"{title} {name}"
         number = self.reading.ordinal(source)

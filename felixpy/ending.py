@@ -1,0 +1,104 @@
+"""How a run of felixpy ends when something other than its input is at fault, for people and for exit statuses.
+
+A reader that went away ends it quietly with 141, as a shell counts SIGPIPE. Output that cannot be written is 74
+(EX_IOERR of sysexits.h), too little memory 3. Anything else that nobody foresaw is a fault of felixpy: one line, and 70
+(EX_SOFTWARE). The status is never Python's own 1, because to scripts that is a negative answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import ParamSpec
+
+INTERNAL = 70
+UNWRITABLE = 74
+LACKING = 3
+BROKEN_PIPE = 141
+
+DETAILS = "FELIXPY_TRACEBACK"
+"""The environment variable that shows where an unforeseen error comes from."""
+
+P = ParamSpec("P")
+
+
+def open_streams() -> None:
+    """Give a process that was started without stdin, stdout or stderr (``>&-``) stand-ins for them.
+
+    Otherwise the next file that is opened takes the free number, and a message goes into it. Nothing can be written
+    to the stand-in for stdout: what is printed there is lost, and the exit status has to say so.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest free number, which is this one
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def ended(run: Callable[P, int]) -> Callable[P, int]:
+    """Run a command to its end, up to the last byte of its output, and return the exit status whatever happens."""
+
+    @functools.wraps(run)
+    def to_the_end(*arguments: P.args, **named: P.kwargs) -> int:
+        try:
+            status = run(*arguments, **named)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_output()
+            return BROKEN_PIPE
+        except OSError as wrong:
+            _forget_output()
+            _say(_io_error(wrong))
+            return UNWRITABLE
+        except MemoryError:
+            _say("felixpy: out of memory")
+            return LACKING
+        except Exception as wrong:  # noqa: BLE001 - the last resort
+            return _unforeseen(wrong)
+        return status
+
+    return to_the_end
+
+
+def _io_error(wrong: OSError) -> str:
+    what = wrong.strerror or type(wrong).__name__
+    return f"felixpy: {wrong.filename!r}: {what}" if wrong.filename is not None else f"felixpy: input or output: {what}"
+
+
+def _unforeseen(wrong: Exception) -> int:
+    """Say in one line what happened and where, and how to report it."""
+    if os.environ.get(DETAILS):
+        _say("".join(traceback.format_exception(wrong)).rstrip())
+    last = traceback.extract_tb(wrong.__traceback__)[-1]
+    what = " ".join(f"{type(wrong).__name__} {ascii(str(wrong))[:200]}".split())
+    _say(
+        f"felixpy: internal error: {what} in {Path(last.filename).name}:{last.lineno}; this is a fault of felixpy,"
+        f" please report it with the command, its input and what it prints with {DETAILS}=1"
+    )
+    return INTERNAL
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _forget_output() -> None:
+    """Let what is still buffered go nowhere: Python writes it once more at exit, and would complain."""
+    if sys.stdout is not sys.__stdout__:
+        return
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
