@@ -96,9 +96,10 @@ def _say(text: str) -> None:
 
 def _forget_output() -> None:
     """Let what is still buffered go nowhere: Python writes it once more at exit, and would complain."""
-    if sys.stdout is not sys.__stdout__:
+    out = sys.__stdout__
+    if out is None or out is not sys.stdout:
         return
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, out.fileno())
         os.close(nowhere)
