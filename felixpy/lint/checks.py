@@ -42,6 +42,8 @@ _TABLE = (
     Check("FX114", "denies-hosts", "warning",
           "A policy that denies everything also applies to host endpoints.", exposure.denied_hosts),
     # --- what decides nothing
+    Check("FX120", "not-analysed", "info",
+          "Whether rules are reached or redundant was not found out.", unreached.not_analysed),
     Check("FX121", "rule-never-reached", "warning",
           "Earlier rules decide about every packet that a rule matches.", unreached.never_reached),
     Check("FX122", "allow-behind-deny", "warning",

@@ -88,14 +88,20 @@ def egress_without_dns(subject: Subject) -> Iterator[Finding]:
     """
     resolves: dict[int, bool] = {}
     views: dict[int, View] = {}
+    unknown = set(subject.views.unknown)
+    for_dns = {policy.key for policy in subject.enforced if policy.egress and _may_be_for_dns(subject, policy)}
     for view in subject.views.all:
         policies = [policy for tier in view.policies for policy in tier]
         if view.direction != "egress" or view.section != "normal" or not policies:
             continue
         if any(rule.action == "allow" for policy in policies for rule in policy.outbound):
-            may = _resolves(subject, view) or any(_may_be_for_dns(subject, policy) for policy in policies)
+            may = (
+                _resolves(subject, view)
+                or unknown.intersection(policy.key for policy in policies)
+                or any(policy.key in for_dns for policy in policies)
+            )
             for number in view.endpoints:
-                resolves[number] = resolves.get(number, False) or may
+                resolves[number] = resolves.get(number, False) or bool(may)
                 views.setdefault(number, view)
     by_policy: dict[int, tuple[Policy, list[Workload]]] = {}
     for number, may in sorted(resolves.items()):
@@ -151,9 +157,8 @@ def _serves_dns(thing: object) -> bool:
 
 def unprotected(subject: Subject) -> Iterator[Finding]:
     """FX112, on request. A namespace is told as a whole if no pod in it is isolated."""
-    isolated = {
-        number for view in subject.views.all if view.policies and view.section == "normal" for number in view.endpoints
-    }
+    ordinary = (policy for policy in subject.enforced if not policy.do_not_track and not policy.pre_dnat)
+    isolated = frozenset().union(*(subject.selected(policy) for policy in ordinary))
     for space, numbers in sorted(subject.by_namespace.items()):
         bare = sorted(numbers - isolated)
         if not bare or space in subject.options.system_namespaces:

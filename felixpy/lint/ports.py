@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from felixpy.errors import Path
 from felixpy.lint.finding import Finding, about
 from felixpy.lint.subject import Subject, any_of, listed
 from felixpy.lint.typos import near
-from felixpy.model import Policy, PortRange, Rule, Workload
+from felixpy.model import Policy, PortRange, Rule
+from felixpy.netfilter.numbers import NUMBERS
 from felixpy.reports import Level
 from felixpy.services.endpoints import Endpoints
 
@@ -22,17 +23,19 @@ def undeclared_port_names(subject: Subject) -> Iterator[Finding]:
             names = [port for port in rule.destination.ports if isinstance(port, str)]
             if not names:
                 continue
-            scope = subject.selected(policy) if inward else _destinations(subject, rule)
-            declared = {port.name for number in scope for port in getattr(subject.thing(number), "ports", ())}
+            if not inward and rule.destination.nets:
+                continue
+            scope = subject.declared(policy.selector if inward else rule.destination.selector)
+            declared = scope.names
             for name in names:
-                if scope and name not in declared and (rule.path, name) not in seen:
+                if scope.endpoints and name not in declared and (rule.path, name) not in seen:
                     seen.add((rule.path, name))
                     whose = "that the policy selects" if inward else "that the rule selects"
                     likely = near(name, declared)
                     yield about(
                         policy,
                         _ports_path(policy, rule),
-                        f'port name "{name}" is not declared by {any_of(len(scope), "endpoint")} {whose}',
+                        f'port name "{name}" is not declared by {any_of(scope.endpoints, "endpoint")} {whose}',
                         hint=f"did you mean {' or '.join(likely)}?" if likely else _known_names(declared),
                     )
 
@@ -49,28 +52,34 @@ def unserved_ports(subject: Subject) -> Iterator[Finding]:
             ports = [port for port in rule.destination.ports if isinstance(port, PortRange)]
             if not ports or rule.action != "allow" or (not inward and rule.destination.nets):
                 continue
-            scope = [subject.thing(n) for n in (subject.selected(policy) if inward else _destinations(subject, rule))]
-            pods = [thing for thing in scope if isinstance(thing, Workload)]
-            if not pods or len(pods) < len(scope) or not all(pod.serves for pod in pods):
+            selector = policy.selector if inward else rule.destination.selector
+            found = subject.declared(selector)
+            if not found.pods or not found.complete:
                 continue
-            served = {port for pod in pods for protocol, port in pod.serves if rule.protocol in (None, protocol)}
+            protocol = NAMES.get(rule.protocol, rule.protocol)
+            served = {port for of, port in found.ports if protocol in (None, of)}
             for port in ports:
                 if (rule.path, port) in seen or any(port.first <= one <= port.last for one in served):
                     continue
                 seen.add((rule.path, port))
                 known = listed([str(one) for one in sorted(served)], 5)
-                message = f"port {port} is not declared by {any_of(len(pods), 'pod')} that the rule is about"
+                message = f"port {port} is not declared by {any_of(found.pods, 'pod')} that the rule is about"
                 hint = f"declared are {known}" if served else ""
                 level: Level | None = None
-                if translated := _translated(subject, port, rule.protocol, pods):
+                if translated := _translated(subject, port, protocol, selector):
                     level, hint = "warning", translated
                 yield about(policy, _ports_path(policy, rule), message, hint=hint, level=level)
 
 
-def _translated(subject: Subject, port: PortRange, protocol: str | int | None, pods: list[Workload]) -> str:
+NAMES: Mapping[str | int | None, str] = {NUMBERS[name]: name for name in ("tcp", "udp", "sctp")}
+"""Protocols with ports, by number."""
+
+
+def _translated(subject: Subject, port: PortRange, protocol: str | int | None, selector: str) -> str:
     """The port of a Service in front of these pods that was taken for theirs: policies see packets behind it."""
-    if port.first != port.last:
+    if port.first != port.last or not subject.cluster.services:
         return ""
+    pods = [subject.thing(number) for number in subject.select(selector, subject.endpoints)]
     endpoints = Endpoints(subject.cluster)
     for service in subject.cluster.services.values():
         for one in service.ports:
@@ -85,14 +94,6 @@ def _translated(subject: Subject, port: PortRange, protocol: str | int | None, p
 def _directed(policy: Policy) -> Iterator[tuple[Rule, bool]]:
     yield from ((rule, True) for rule in policy.inbound)
     yield from ((rule, False) for rule in policy.outbound)
-
-
-def _destinations(subject: Subject, rule: Rule) -> AbstractSet[int]:
-    """The endpoints that an egress rule is about; none if it is about addresses."""
-    side = rule.destination
-    if side.nets:
-        return frozenset()
-    return subject.select(side.selector, subject.endpoints) if side.selector else subject.endpoints
 
 
 PORTS = {"KubernetesNetworkPolicy": ("ports",), "StagedKubernetesNetworkPolicy": ("ports",),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from felixpy.config import Config, Setting
 from felixpy.dialects import V3_32, Dialect
@@ -49,6 +50,16 @@ class Options:
         "calico-system",
         "tigera-operator",
     )
+
+
+class Declared(NamedTuple):
+    """What some endpoints declare: (protocol, port), and names. `complete` if all are pods that declare some."""
+
+    endpoints: int
+    pods: int
+    complete: bool
+    ports: frozenset[tuple[str, int]]
+    names: frozenset[str]
 
 
 class Subject:
@@ -104,7 +115,35 @@ class Subject:
 
     def select(self, selector: str, among: AbstractSet[int] | None = None) -> AbstractSet[int]:
         """Endpoints and network sets that a selector matches, by number."""
-        return self.shared.membership.index.select(parse(selector), among)
+        if among is not None:
+            return self.shared.membership.index.select(parse(selector), among)
+        found = self._by_selector.get(selector)
+        if found is None:
+            found = self._by_selector[selector] = self.shared.membership.index.select(parse(selector))
+        return found
+
+    @cached_property
+    def _by_selector(self) -> dict[str, AbstractSet[int]]:
+        return {}
+
+    def declared(self, selector: str) -> Declared:
+        """The ports that the selected endpoints declare."""
+        found = self._declared.get(selector)
+        if found is None:
+            chosen = [self.thing(number) for number in self.select(selector) if number in self.endpoints]
+            pods = [thing for thing in chosen if isinstance(thing, Workload)]
+            found = self._declared[selector] = Declared(
+                endpoints=len(chosen),
+                pods=len(pods),
+                complete=len(pods) == len(chosen) and all(pod.serves for pod in pods),
+                ports=frozenset(served for pod in pods for served in pod.serves),
+                names=frozenset(port.name for thing in chosen for port in getattr(thing, "ports", ())),
+            )
+        return found
+
+    @cached_property
+    def _declared(self) -> dict[str, Declared]:
+        return {}
 
     def selected(self, policy: Policy) -> AbstractSet[int]:
         """The endpoints that a policy applies to."""

@@ -15,6 +15,14 @@ MOST = 3
 """Rules that are named as the reason of a finding."""
 
 
+def not_analysed(subject: Subject) -> Iterator[Finding]:
+    """FX120. What is not known is said."""
+    for policy in subject.enforced:
+        reason = subject.views.unknown.get(policy.key)
+        if reason:
+            yield about(policy, (), f"not all of its endpoints were analysed for rules that decide nothing: {reason}")
+
+
 def never_reached(subject: Subject) -> Iterator[Finding]:
     """FX121."""
     for part in subject.reach.unreached:

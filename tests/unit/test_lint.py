@@ -212,7 +212,7 @@ def test_staged_policies_decide_nothing_and_are_not_told_so() -> None:
 def test_split_rules_of_three_lists_are_not_judged() -> None:
     lists = "nets: [10.0.0.0/8, 192.0.2.0/24]"
     rule = f"{{action: Allow, protocol: TCP, source: {{{lists}}}, destination: {{{lists}, ports: [1, 'http']}}}}"
-    assert codes(guard(f"selector: all()\ntypes: [Ingress]\ningress: [{rule}, {rule}]"), select="FX12") == []
+    assert codes(guard(f"selector: all()\ntypes: [Ingress]\ningress: [{rule}, {rule}]"), select="FX12") == ["FX120"]
 
 
 # --- limits
