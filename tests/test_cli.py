@@ -290,3 +290,39 @@ def test_another_data_plane_is_told_unless_the_rules_are_asked_for(felixpy_, tmp
     assert expected in told.err
     assert "eBPF" not in asked.err
     assert felixpy_(command, path, "--dataplane", "ebpf").status == 2
+
+
+@pytest.mark.parametrize(
+    "version, told",
+    [
+        (
+            "v3.30.2",
+            "Calico v3.30.2 runs there, the rules shown are those of v3.32.1 (--dialect v3.30 shows its rules)",
+        ),
+        ("v3.20.0", "Calico v3.20.0 runs there, the rules shown are those of v3.32.1 (felixpy does not know that"),
+        ("v3.32.0", ""),
+    ],
+)
+def test_another_release_of_calico_is_told(felixpy_, tmp_path: Path, version: str, told: str) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "apiVersion: projectcalico.org/v3\nkind: ClusterInformation\nmetadata: {name: default}\n"
+        f"spec: {{calicoVersion: {version}}}\n---\napiVersion: v1\nkind: Node\nmetadata: {{name: node1}}\n"
+    )
+    answer = felixpy_("render", path)
+    assert answer.status == 0
+    assert told in answer.err if told else "runs there" not in answer.err
+
+
+def test_the_internal_address_of_a_node_is_the_host(felixpy_, tmp_path: Path) -> None:
+    path = tmp_path / "nodes.yaml"
+    path.write_text(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n"
+        "status: {addresses: [{type: InternalIP, address: 192.0.2.11}]}\n---\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {nodeName: node1}\n"
+        "status: {phase: Running, podIP: 10.0.0.7}\n"
+    )
+    out = felixpy_("trace", "shop/web", "192.0.2.11:10250", path, "-q").out
+    assert out.startswith("DENIED  shop/web → node1 tcp/10250")
+    assert "DefaultEndpointToHostAction" in out
+    assert felixpy_("trace", "192.0.2.11", "shop/web:8080", path, "-q").out.startswith("ALLOWED  node1 → shop/web")

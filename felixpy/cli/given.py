@@ -90,6 +90,7 @@ class Given:
             strict=self.strict,
             quiet=self.quiet,
         )
+        invocation.warn(invocation.other_version(cluster, self.era), quiet=self.quiet)
         if self.dataplane:
             invocation.tell_chosen_data_plane(self.dataplane, quiet=self.quiet)
         else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,25 @@ def load_cluster(
     cluster = load(paths, node=node, expand=not no_expand, strict=strict, interface_prefix=interface_prefix(settings))
     warn(cluster.warnings, quiet=quiet)
     return cluster
+
+
+def other_version(cluster: Cluster, dialect: Dialect) -> Iterator[Problem]:
+    """A warning where the input says that another release of Calico runs than the one whose rules are shown."""
+    from felixpy.dialects import DIALECTS
+
+    stated = cluster.calico_version
+    found = re.match(r"v?(\d+\.\d+)(\.\d+)?", stated.value) if stated else None
+    if stated is None or found is None or f"v{found[1]}" == dialect.name:
+        return
+    known = next((name for name in DIALECTS if name == f"v{found[1]}"), "")
+    yield Problem(
+        place=cluster.where(stated.source, stated.path),
+        subject=stated.by,
+        path=stated.path,
+        reason=f"Calico {stated.value} runs there, the rules shown are those of {dialect.release}",
+        hint=f"--dialect {known} shows its rules" if known else "felixpy does not know that release",
+        severity="warning",
+    )
 
 
 DEFAULT_DATA_PLANE = "iptables"
