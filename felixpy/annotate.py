@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from felixpy.errors import Place, spell
+from felixpy.escape import comment
 from felixpy.ipsets import IPSet
 from felixpy.model import Cluster, Source
 from felixpy.ruleset import FELIX_OWN, TABLES, Chain, Origin, Ruleset, Table
@@ -30,24 +31,24 @@ class Notes:
     def chain(self, name: str, origin: Origin, template: str) -> Iterator[str]:
         """What a chain stands for."""
         if origin is FELIX_OWN:
-            yield f"# {name}: {self.purpose(template)}"
+            yield comment(f"{name}: {self.purpose(template)}")
             return
-        yield f"# {name}: {origin.words}{self._where(origin.source)}"
+        yield comment(f"{name}: {origin.words}{self._where(origin.source)}")
         if template != POLICY_TEMPLATE:
-            yield f"#   {self.purpose(template)}"
+            yield comment(f"  {self.purpose(template)}")
 
     def rule(self, origin: Origin, number: int, drawn: int) -> Iterator[str]:
         """Where a policy's rule stands, above the first rule that draws it; `drawn` is the number of the one before."""
         path = origin.path(number)
         if number != drawn and path:
-            yield f"#   {spell(path)}{self._where(origin.source, path)}"
+            yield comment(f"  {spell(path)}{self._where(origin.source, path)}")
 
     def set(self, ipset: IPSet) -> Iterator[str]:
         """What a set holds, and who asks for it first."""
-        yield f"# {ipset.words}"
+        yield comment(ipset.words)
         if ipset.origin:
             place = self._where(ipset.origin.source, ipset.origin.path)
-            yield f"#   first asked for by {ipset.origin.subject}, {spell(ipset.origin.path)}{place}"
+            yield comment(f"  first asked for by {ipset.origin.subject}, {spell(ipset.origin.path)}{place}")
 
     def _where(self, source: Source | None, path: tuple[str | int, ...] = ()) -> str:
         if source is None or not source.file:

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from felixpy.escape import visible
+
 Path = tuple[str | int, ...]
 """Where a value sits inside its object: ``("spec", "ingress", 2, "ports", 0)``."""
 
@@ -28,7 +30,7 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         known = [str(number) for number in (self.line, self.column) if number]
-        return ":".join([self.file, *known])
+        return ":".join([visible(self.file), *known])
 
 
 class Source(NamedTuple):
@@ -51,7 +53,7 @@ def spell(path: Path) -> str:
     text = ""
     for step in path:
         if isinstance(step, int) or not step.replace("_", "a").replace("-", "a").isalnum():
-            text += f"[{step}]"
+            text += f"[{visible(str(step))}]"
         else:
             text += f".{step}" if text else step
     return text
@@ -60,10 +62,12 @@ def spell(path: Path) -> str:
 def many(number: int, noun: str) -> str:
     """A number of things.
 
-    >>> many(1, "rule"), many(0, "rule")
-    ('1 rule', '0 rules')
+    >>> many(1, "rule"), many(0, "rule"), many(2, "policy")
+    ('1 rule', '0 rules', '2 policies')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +85,9 @@ class Problem:
 
     def __str__(self) -> str:
         head = [str(self.place), "warning" if self.severity == "warning" else "", self.subject]
-        parts = [part for part in (*head, spell(self.path), self.reason) if part]
-        text = ": ".join(parts) + (f" ({self.hint})" if self.hint else "")
-        return text + "".join(f"\n    {line}" for line in self.excerpt.splitlines())
+        parts = [visible(part) for part in (*head, spell(self.path), self.reason) if part]
+        text = ": ".join(parts) + (f" ({visible(self.hint)})" if self.hint else "")
+        return text + "".join(f"\n    {visible(line)}" for line in self.excerpt.split("\n") if self.excerpt)
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
-from felixpy.errors import EnvironmentMissing, FelixpyError, Problem, UsageError
+from felixpy.errors import EnvironmentMissing, FelixpyError, Problem
 from felixpy.model import Cluster
+from felixpy.writing import write_files
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -47,25 +48,13 @@ class Outcome:
     """The texts by file name, where they were not written by the worker."""
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Write files into a folder, each as a whole or not at all. Raises UsageError where that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            unfinished = folder / f".{name}.new"
-            unfinished.write_text(text)
-            unfinished.replace(folder / name)
-    except OSError as wrong:
-        raise UsageError(f"{folder}: cannot be written: {wrong.strerror}") from wrong
-
-
 def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], folder: Path | None) -> Outcome:
     """Compile one node; write its files under `folder`, or hand them back when that is None."""
     try:
         ruleset = compiler.compile(node, settings=settings)
         files = ruleset.files()
         if folder:
-            write_files(folder / node, files)
+            write_files(folder, files, below=node)
     except FelixpyError as wrong:
         return Outcome(node=node, error=str(wrong))
     return Outcome(
@@ -175,7 +164,7 @@ def render_nodes(
     def finish(found: Sequence[Outcome]) -> None:
         for outcome in found:
             if outcome.files is not None:
-                write_files(folder / outcome.node, outcome.files)
+                write_files(folder, outcome.files, below=outcome.node)
             outcomes.append(outcome)
         if found:
             done(len(outcomes))

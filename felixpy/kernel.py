@@ -194,6 +194,19 @@ class Machine:
             self._lock = -1
 
     @contextmanager
+    def after_fork(self, *, share_lock: bool) -> Iterator[Machine]:
+        """The same namespace for a process that was just forked, where the thread of this one does not exist.
+
+        The lock that was held when it was forked is shared with it, or given back.
+        """
+        with _running(self._namespace, self._path) as machine:
+            if share_lock:
+                machine._lock = self._lock  # noqa: SLF001 - it is one of us
+            elif self._lock >= 0:
+                os.close(self._lock)
+            yield machine
+
+    @contextmanager
     def scratch(self) -> Iterator[Machine]:
         """A fresh network namespace of the same kernel, to try things in; it vanishes afterwards.
 

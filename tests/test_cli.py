@@ -218,7 +218,7 @@ def test_settings_come_from_options_then_the_environment_then_manifests(felixpy_
         (["--set", "MaxIpsetSize=many"], "a whole number is expected"),
         (["--interface", "eth0=192.0.2.300"], "eth0=192.0.2.300"),
         (["--interface", "eth0=192.0.2.1/24", "--live"], "exclude each other"),
-        (["--host-file", "/nowhere/host.yaml"], "/nowhere/host.yaml: cannot be read"),
+        (["--host-file", "/nowhere/host.yaml"], "/nowhere/host.yaml: there is no such file"),
         (["--dialect", "v1.0"], "there are v3.32"),
         (["-4", "-6"], "exclude each other"),
         (["--all-nodes"], "needs --output-dir"),

@@ -10,8 +10,6 @@ from __future__ import annotations
 import gc
 import sys
 
-import typer
-
 from felixpy.cli import (
     annotate,
     apply,
@@ -22,6 +20,7 @@ from felixpy.cli import (
     diff,
     explain,
     exposure,
+    invocation,
     lab,
     lint,
     matrix,
@@ -33,10 +32,11 @@ from felixpy.cli import (
     validate,
     verify,
 )
+from felixpy.cli.commands import Commands
 from felixpy.ending import BROKEN_PIPE, ended
-from felixpy.errors import FelixpyError, InputError
+from felixpy.errors import FelixpyError, InputError, many
 
-app = typer.Typer(
+app = Commands(
     name="felixpy",
     help=(
         "Compile Kubernetes and Calico policies into the iptables rules and ipsets that Calico's Felix programs.\n\n"
@@ -94,12 +94,12 @@ def run(arguments: list[str] | None = None) -> int:
         app(arguments, standalone_mode=True, prog_name="felixpy")
     except InputError as wrong:
         for problem in wrong.problems:
-            print(problem, file=sys.stderr)
+            invocation.tell(str(problem))
         errors = sum(problem.severity == "error" for problem in wrong.problems)
-        print(f"felixpy: {errors} error{'s' if errors > 1 else ''}, nothing was written", file=sys.stderr)
+        invocation.tell(f"felixpy: {many(errors, 'error')}, nothing was written")
         return wrong.exit_code
     except FelixpyError as wrong:
-        print(f"felixpy: {wrong}", file=sys.stderr)
+        invocation.tell(f"felixpy: {wrong}")
         return wrong.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import re
 
 from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for
+from felixpy.cli.dumps import read
 from felixpy.cli.given import MACHINE, Given, takes_manifests
+from felixpy.errors import UsageError
+
+_SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: |table |Chain )", re.MULTILINE)
+"""How lines of dumps begin."""
 
 
 @takes_manifests(*MACHINE)
@@ -24,7 +29,9 @@ def annotate(given: Given) -> None:
     from felixpy.decode.comments import commented, likely_nodes
 
     cluster = given.cluster_if_any
-    text = sys.stdin.read()
+    text = read("-")
+    if text.strip() and not _SAVED.search(text):
+        raise UsageError("stdin: neither rules nor sets; give what iptables-save, ipset save or ipset list prints")
     names = [given.node] if given.node else likely_nodes(text, cluster)
     decoder = decoder_for(cluster, given.era, given.settings, names)
-    invocation.emit("".join(f"{line}\n" for line in commented(text.splitlines(), decoder)))
+    invocation.emit("".join(f"{line}\n" for line in commented(text.removesuffix("\n").split("\n"), decoder)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.confirmation import confirmed, duration, interruptible
+from felixpy.cli.confirmation import check_answerable, confirmed, duration, interruptible
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.goal import Goal
 from felixpy.cli.target import (
@@ -86,6 +86,8 @@ def apply(
     if resync is not None and not watch:
         raise UsageError("--resync goes with --watch")
     seconds = duration(confirm) if confirm is not None else 0
+    if confirm is not None:
+        check_answerable()
     every = RESYNC_SECONDS if resync is None else resync
     goal = Goal(given)
     if not netns and not host:
@@ -152,18 +154,36 @@ def _carry_out(
             summary = enforcer.plan(wanted).summary()
             say(f"the kernel takes everything ({tools.backend}); apply would change {summary} of {words}")
         else:
-            _apply(enforcer, wanted, f"{words} ({tools.backend})", seconds)
+            told = f"{words} ({tools.backend})"
+            if seconds:
+                _try_out(machine, enforcer, wanted, told, seconds)
+            else:
+                _apply(enforcer, wanted, told)
 
 
-def _apply(enforcer: Enforcer, wanted: Wanted, words: str, seconds: int) -> None:
-    """Write, and with `seconds` ask whether it may stay."""
-    with interruptible():
+def _try_out(machine: Machine, enforcer: Enforcer, wanted: Wanted, words: str, seconds: int) -> None:
+    """Write, and ask whether it may stay; a process of its own brings the old rules back otherwise."""
+    from felixpy.dataplane.watchdog import watched
+
+    with interruptible(), watched(machine, enforcer, enforcer.read(wanted.families), seconds) as watchdog:
         applied = enforce(enforcer, wanted)
         if applied.program.empty:
+            watchdog.keep()
             say(f"{words} is in step already; nothing was written")
             return
-        if seconds and not confirmed(seconds):
-            enforcer.revert(applied.before)
+        watchdog.start()
+        if not confirmed(seconds) or not watchdog.keep():
+            watchdog.revert()
             say(f"not confirmed: the old rules of {words} are back")
             raise typer.Exit(1)
+    say(f"{words}: changed {applied.program.summary()}")
+
+
+def _apply(enforcer: Enforcer, wanted: Wanted, words: str) -> None:
+    """Write."""
+    with interruptible():
+        applied = enforce(enforcer, wanted)
+    if applied.program.empty:
+        say(f"{words} is in step already; nothing was written")
+        return
     say(f"{words}: changed {applied.program.summary()}")

@@ -1,42 +1,77 @@
-"""``--confirm 30s``: whoever changed the policy shows in time that they can still reach the machine."""
+"""``--confirm 30s``: whoever changed the policy shows in time that they can still reach the machine.
+
+The deadline is kept by a process of its own, which `felixpy.dataplane.watchdog` starts before anything is written.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-import typer
-
+from felixpy.cli import invocation
 from felixpy.errors import UsageError
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-_DURATION = re.compile(r"(\d+)\s*(s|m|min|h|)")
-_YES = {"y", "yes"}
+_DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|min|h|)")
+_YES = {b"y", b"yes"}
+
+LONGEST = 24 * 3600
+"""Seconds; whoever is away for longer than a day does not confirm."""
+
+_ENOUGH = 64
+"""Bytes of an answer: what is longer is no yes."""
 
 
 def duration(text: str, option: str = "--confirm") -> int:
-    """Seconds in a text such as 30s, 2m or 45. Raises UsageError for anything else."""
+    """Seconds in a text such as 30s, 2m or 45. Raises UsageError for anything else, and for more than a day."""
     found = _DURATION.fullmatch(text.strip())
     if not found or not int(found[1]):
         raise UsageError(f"{option} {text}: write a time such as 30s or 2m")
-    return int(found[1]) * _SECONDS[found[2]]
+    seconds = int(found[1]) * _SECONDS[found[2]]
+    if seconds > LONGEST:
+        raise UsageError(f"{option} {text}: at most {LONGEST // 3600}h")
+    return seconds
 
 
-def confirmed(seconds: int) -> bool:
-    """Ask on stderr and wait for a "y" on stdin; anything else, and the end of the input, is a no."""
-    typer.echo(f"The new policy is in force. Keep it? Type y within {seconds} s, or the old one comes back: ", err=True)
-    deadline = time.monotonic() + seconds
+def check_answerable() -> None:
+    """Raise UsageError if nobody could say yes, since standard input is closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("--confirm reads the answer from standard input, which is closed; nothing was written")
+
+
+def confirmed(seconds: float) -> bool:
+    """Ask on stderr and wait for a whole line "y" or "yes" on stdin.
+
+    Anything else is a no: another answer, a line that is not finished in time, the end of the input, a signal.
+    """
+    with suppress(OSError, ValueError):
+        invocation.tell(
+            f"The new policy is in force. Keep it? Type y within {seconds:.0f} s, or the old one comes back: "
+        )
     try:
-        ready, _, _ = select.select([sys.stdin], [], [], max(0.0, deadline - time.monotonic()))
-    except KeyboardInterrupt:
+        return _line(sys.stdin.fileno(), time.monotonic() + seconds).strip().lower() in _YES
+    except (KeyboardInterrupt, OSError, ValueError):
         return False
-    return bool(ready) and sys.stdin.readline().strip().lower() in _YES
+
+
+def _line(source: int, deadline: float) -> bytes:
+    """The first line, b"" unless it is finished before the deadline."""
+    said = b""
+    while (left := deadline - time.monotonic()) > 0 and len(said) < _ENOUGH:
+        ready, _, _ = select.select([source], [], [], left)
+        if not ready or not (more := os.read(source, _ENOUGH)):
+            return b""
+        said += more
+        if b"\n" in said:
+            return said.partition(b"\n")[0]
+    return b""
 
 
 @contextmanager

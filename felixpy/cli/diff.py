@@ -10,6 +10,7 @@ import typer
 
 from felixpy.cli import invocation, screen
 from felixpy.cli.given import Given, takes_manifests
+from felixpy.escape import terminal
 
 if TYPE_CHECKING:
     from felixpy.difference import Difference
@@ -95,4 +96,5 @@ def _coloured(lines: Iterator[str]) -> Iterator[str]:
     """Each line in the colour of its sign."""
     for line in lines:
         colour = COLOURS.get(line.lstrip()[:1])
-        yield screen.painted(line, colour) if colour else line
+        shown = terminal(line)
+        yield screen.painted(shown, colour) if colour else shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -139,7 +138,7 @@ def dumps_below(path: Path) -> Iterator[tuple[str, Dump]]:
     if path.is_dir():
         for name, files in node_files(path).items():
             yield name, _saved([str(file) for file in files], None, only_sets=True).dump()
-    elif path.is_file() and looks_saved(_read(str(path))):
+    elif path.is_file() and looks_saved(read(str(path))):
         yield "", _saved([str(path)], None, only_sets=True).dump()
 
 
@@ -154,13 +153,13 @@ def _saved_files(folder: Path) -> list[Path]:
 
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SUFFIXES]
     chosen = [file for file in files if file.suffix == TWINS] or files
-    return [file for file in chosen if looks_saved(_read(str(file)))]
+    return [file for file in chosen if looks_saved(read(str(file)))]
 
 
 def _holds_rules(file: Path) -> bool:
     from felixpy.iptables.forms import split_saved
 
-    return bool(split_saved(_read(str(file))).rules)
+    return bool(split_saved(read(str(file))).rules)
 
 
 def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False) -> Saved:
@@ -172,7 +171,7 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
     notes: dict[str, None] = {}
     comments = ""
     for name in names:
-        whole = _read(name)
+        whole = read(name)
         heads = "".join(f"{line}\n" for line in whole.splitlines() if line.startswith("#"))
         found = split_saved(whole, 6 if Path(name).name.startswith("ip6") else 0)
         texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
@@ -196,7 +195,7 @@ def _sets(name: str) -> str:
     """The sets of a file, whatever else is in it; a file without any set says that there is none."""
     from felixpy.iptables.forms import split_saved
 
-    text = _read(name)
+    text = read(name)
     found = split_saved(text)
     if found.sets is None and text.strip() and not found.rules:
         return text  # what is wrong with it is said when it is read
@@ -214,11 +213,14 @@ def _in_use(kinds: dict[str, dict[int, str]]) -> tuple[dict[int, str], dict[str,
     return main, {kind: texts for kind, texts in rest.items() if texts}
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """A dump. Raises UsageError, with the file's name, if it cannot be read."""
+    from felixpy import reading
+
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(errors="replace")
-    except OSError as wrong:
-        raise UsageError(f"{name}: {wrong.strerror}") from wrong
+        return reading.read_saved(name)
+    except reading.Unreadable as wrong:
+        raise UsageError(f"{'stdin' if name == '-' else name}: {wrong}") from wrong
 
 
 def named_dumps(saved: Mapping[str, Saved | Dump], given: Given) -> dict[str, Dump]:

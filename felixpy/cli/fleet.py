@@ -12,6 +12,7 @@ import typer
 from felixpy.cli import invocation
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
+from felixpy.errors import many
 from felixpy.fleet import render_nodes
 
 REDRAW_SECONDS = 0.1
@@ -46,10 +47,11 @@ def render_all(
     invocation.warn(dict.fromkeys(finding for outcome in outcomes for finding in outcome.findings), quiet=quiet)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        print(f"felixpy: node {outcome.node}: {outcome.error}", file=sys.stderr)
+        invocation.tell(f"felixpy: node {outcome.node}: {outcome.error}")
     written = len(outcomes) - len(failed)
     rules = sum(outcome.rules for outcome in outcomes)
     if not quiet:
-        print(f"felixpy: {written} of {len(outcomes)} nodes written to {folder}, {rules} rules", file=sys.stderr)
+        nodes = many(len(outcomes), "node")
+        invocation.tell(f"felixpy: {written} of {nodes} written to {folder}, {many(rules, 'rule')}")
     if failed or not outcomes:
         raise typer.Exit(2)

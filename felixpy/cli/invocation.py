@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from felixpy.errors import Place, Problem, UsageError
+from felixpy.escape import json_text, terminal
 
 if TYPE_CHECKING:
     from felixpy.config import Setting
@@ -24,7 +25,7 @@ def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
     """Warnings go to stderr, one line each."""
     if not quiet:
         for problem in problems:
-            print(problem, file=sys.stderr)
+            tell(str(problem))
 
 
 def load_cluster(
@@ -119,6 +120,18 @@ def _unknown_plane(plane: DataPlane, where: str) -> Problem:
 NAMES = {"bpf": "eBPF", "nftables": "nftables"}
 
 
+def tell(text: str) -> None:
+    """Talk goes to stderr; whatever is quoted in it, only its lines that are indented go on with the one above."""
+    first, *more = text.split("\n")
+    lines = [first, *(line if line.startswith(" ") or not line else f"    {line}" for line in more)]
+    print("\n".join(map(terminal, lines)), file=sys.stderr)
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Lines for people go to stdout, each of them on one line whatever it quotes."""
+    emit("".join(f"{terminal(line)}\n" for line in lines))
+
+
 def emit(text: str) -> None:
     """Data goes to stdout, all at once and flushed, so that a closed pipe shows here."""
     sys.stdout.write(text)
@@ -129,7 +142,7 @@ def emit_json(document: object) -> None:
     """A document for programs goes to stdout."""
     import json
 
-    emit(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    emit(json_text(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
 
 def find_dialect(name: str) -> Dialect:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 import typer
 
 from felixpy.cli import invocation, screen
+from felixpy.cli.commands import Commands
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.options import Quiet
 from felixpy.cli.render import Output
@@ -28,7 +29,7 @@ SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
     "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 120},
 }
-lab = typer.Typer(
+lab = Commands(
     name="lab",
     help=(
         "A cluster in network namespaces of this machine: pods that send, rules that decide.\n\n"
@@ -42,7 +43,7 @@ lab = typer.Typer(
     ),
     **SETTINGS,
 )
-policy = typer.Typer(
+policy = Commands(
     name="policy",
     help=(
         "Add policies to a lab that is up, or take some out of it.\n\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
@@ -15,6 +15,7 @@ from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, read_saved
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import UsageError
+from felixpy.escape import json_text, terminal
 
 if TYPE_CHECKING:
     from felixpy.exposure import RouteFlows
@@ -50,6 +51,14 @@ WITH_EXPOSURE = (Output.table, Output.lines, Output.json)
 
 READABLE = 30
 """So many lines are read at one glance; of more a grid is made, on a terminal that has room for it."""
+
+ESCAPES: Mapping[Output, Callable[[str], str]] = {
+    Output.csv: str,
+    Output.json: json_text,
+    Output.dot: str,
+    Output.svg: str,
+}
+"""How a whole line is escaped; in other formats every value in it already is, lines for people are by `terminal`."""
 
 MOST_COLUMNS = 60
 """A grid in a pipe has no more columns."""
@@ -167,7 +176,7 @@ def matrix(
     invocation.warn(found.side.findings, quiet=given.quiet)
     if not given.quiet:
         _remark(view)
-    for piece in _joined(_shown(view, output)):
+    for piece in _joined(_shown(view, output), ESCAPES.get(output, terminal)):
         invocation.emit(piece)
     if view.exposure and output is not Output.json:
         invocation.emit("".join(f"{line}\n" for line in ("", *exposure_lines(view.exposure))))
@@ -265,11 +274,11 @@ def _remark(view: _View) -> None:
     from felixpy.flows.report import remarks
 
     for line in (*remarks(view.found, view.pairs), *view.routes.remarks):
-        print(f"felixpy: {line}", file=sys.stderr)
+        invocation.tell(f"felixpy: {line}")
 
 
-def _joined(lines: Iterable[str]) -> Iterator[str]:
+def _joined(lines: Iterable[str], escape: Callable[[str], str]) -> Iterator[str]:
     """Many lines as fewer long texts."""
     rest = iter(lines)
     while some := list(islice(rest, AT_ONCE)):
-        yield "".join(f"{line}\n" for line in some)
+        yield "".join(f"{line}\n" for line in map(escape, some))

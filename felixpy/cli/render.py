@@ -94,7 +94,7 @@ def render(
     ruleset = compiler.compile(given.home, given.host, given.settings)
     invocation.warn(ruleset.findings, quiet=given.quiet)
     if output_dir:
-        from felixpy.fleet import write_files
+        from felixpy.writing import write_files
 
         write_files(output_dir, ruleset.files())
         return

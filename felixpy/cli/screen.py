@@ -9,6 +9,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 
+from felixpy.escape import terminal
+
 GREEN, RED, YELLOW = "32", "31", "33"
 
 COLOURS: Mapping[str, str] = {
@@ -35,6 +37,7 @@ _UNIT = re.compile(r"\[\w+ [^][ ]+(?: \d+)?\]")
 
 def fitted(line: str, *, cut: bool = False) -> str:
     """A line for whatever stdout is: on a terminal it is folded, or cut, and a verdict has its colour."""
+    line = terminal(line)
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns

@@ -9,7 +9,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.given import Given, takes_manifests
-from felixpy.errors import InputError, UsageError
+from felixpy.errors import InputError
 
 KEPT = ("node", "dialect", "set_", "interface", "host_file", "live", "no_expand", "strict")
 """Options about compiling, which a snapshot does not do."""
@@ -54,7 +54,6 @@ def snapshot(
     if output == "-":
         invocation.emit(text(items))
         return
-    try:
-        Path(output).write_bytes(packed(text(items), compress=output.endswith(".gz")))
-    except OSError as wrong:
-        raise UsageError(f"--output {output}: {wrong.strerror}") from wrong
+    from felixpy.writing import write_file
+
+    write_file(Path(output), packed(text(items), compress=output.endswith(".gz")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 import typer
 
+from felixpy.cli import invocation
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,4 +124,4 @@ def enforce(enforcer: Enforcer, wanted: Wanted, tell: Callable[[str], None] | No
 
 def say(text: str) -> None:
     """Talk goes to stderr."""
-    print(f"felixpy: {text}", file=sys.stderr)
+    invocation.tell(f"felixpy: {text}")

@@ -9,7 +9,7 @@ import typer
 from felixpy.cli import invocation
 from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
 from felixpy.cli.reporting import Output, Report, input_results, input_rules
-from felixpy.errors import InputError
+from felixpy.errors import InputError, many
 
 if TYPE_CHECKING:
     from felixpy.model import Cluster
@@ -51,8 +51,8 @@ def validate(
         if lint:
             _warn(_findings(given, cluster))
         endpoints = len(cluster.workloads) + len(cluster.host_endpoints)
-        counted = {"endpoints": endpoints, "policies": len(cluster.policies), "nodes": len(names)}
-        typer.echo("valid: " + ", ".join(f"{number} {what}" for what, number in counted.items()))
+        counted = {"endpoint": endpoints, "policy": len(cluster.policies), "node": len(names)}
+        invocation.emit_lines(["valid: " + ", ".join(many(number, what) for what, number in counted.items())])
 
 
 def _checked(given: Given) -> list[str]:
@@ -74,14 +74,13 @@ def _findings(given: Given, cluster: Cluster) -> Run:
 
 def _warn(found: Run) -> None:
     """Findings that are more than information, on stderr."""
-    import sys
     from dataclasses import replace
 
     from felixpy.reports.plain import heading
 
     for result in found.failures:
         if result.level != "info":
-            print(heading(replace(result, level="warning")), file=sys.stderr)
+            invocation.tell(heading(replace(result, level="warning")))
 
 
 def _report(results: list[Result], findings: Run | None = None) -> Run:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
+from felixpy.cli import invocation
 from felixpy.cli.target import Backend, Place, enforce, say, tools_of
 from felixpy.errors import FelixpyError, InputError, UsageError
 from felixpy.revisions import is_revision
@@ -148,7 +148,7 @@ class Keeper:
         except FelixpyError as wrong:
             self.due = now + (RETRY_SECONDS if self.failed else self.resync or inf)
             if isinstance(wrong, InputError):
-                print(wrong, file=sys.stderr)
+                invocation.tell(str(wrong))
             told = "the input is wrong" if isinstance(wrong, InputError) else str(wrong)
             log(f"{reason}: {told}; the policy stays as it was")
             return
@@ -244,7 +244,7 @@ def follow_lab(bring: Step, paths: Sequence[str], resync: float) -> None:
             try:
                 bring(unasked=not changed)
             except FelixpyError as wrong:
-                print(wrong, file=sys.stderr)
+                invocation.tell(str(wrong))
                 log("the lab stays as it was")
             due = time.monotonic() + (resync or inf)
     log("stopped; the lab stays up")

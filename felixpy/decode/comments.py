@@ -15,6 +15,7 @@ from felixpy.decode.meaning import Meaning
 from felixpy.decode.phrases import rule_words
 from felixpy.decode.rules import Found
 from felixpy.errors import spell
+from felixpy.escape import comment, visible
 from felixpy.model import Cluster
 
 NAME = re.compile(r'(?<![\w"./-])(cali[-+\w][^\s"]*)')
@@ -35,9 +36,9 @@ def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
     """
     writer = _Writer(decoder)
     for line in lines:
-        text = line.rstrip("\n")
-        yield from (f"# {comment}" for comment in writer.comments(text))
-        yield text
+        text = line.rstrip("\r\n")
+        yield from map(comment, writer.comments(text))
+        yield visible(text)
 
 
 def likely_nodes(text: str, cluster: Cluster) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from felixpy.decode.legend import chain_prefix
@@ -10,6 +10,7 @@ from felixpy.difference import RANKS, Difference, Group, Spread
 from felixpy.difference.chains import ChainChange
 from felixpy.difference.sets import SetChange
 from felixpy.errors import Place, many
+from felixpy.escape import code, fenced
 from felixpy.flows.report import arrow, change_lines, change_rows, changes_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -24,13 +25,13 @@ BOILERPLATE = 2
 FLOWS_ARE_EQUAL = "no flow opens or closes"
 
 
-def summary(found: Difference) -> str:
-    """One line: how much of what differs."""
-    parts = [*_rule_counts(found), *_flow_counts(found)]
+def summary(found: Difference, name: Callable[[str], str] = str) -> str:
+    """One line: how much of what differs. `name` prints the name of a node."""
+    parts = [*_rule_counts(found, name), *_flow_counts(found)]
     return "; ".join(parts) if parts else "no difference"
 
 
-def _rule_counts(found: Difference) -> Iterator[str]:
+def _rule_counts(found: Difference, name: Callable[[str], str]) -> Iterator[str]:
     changes = [change for chains in found.groups.values() for change in chains]
     signs = [rule.sign for change in changes for rule in change.rules]
     if signs:
@@ -42,7 +43,7 @@ def _rule_counts(found: Difference) -> Iterator[str]:
         yield f"{many(len(found.sets), 'set')} changed"
     for nodes, words in ((found.appeared, "new"), (found.vanished, "gone")):
         if nodes:
-            yield f"{many(len(nodes), 'node')} {words}: {', '.join(nodes)}"
+            yield f"{many(len(nodes), 'node')} {words}: {', '.join(map(name, nodes))}"
 
 
 def _flow_counts(found: Difference) -> Iterator[str]:
@@ -199,10 +200,10 @@ def _listed(names: Sequence[str]) -> str:
 
 def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
     """A comment for a pull request: what it means first, the rules folded away."""
-    yield f"**felixpy:** {summary(found)}"
+    yield f"**felixpy:** {summary(found, name=code)}"
     objects = list(object_lines(found))
     if objects:
-        yield from ("", "```diff", *(line.replace("~", "!", 1) for line in objects), "```")
+        yield from ("", *fenced((line.replace("~", "!", 1) for line in objects), "diff"))
     told = list(change_rows(found.flows)) if found.flows else []
     if told:
         yield from ("", "#### Flows", "", *told)
@@ -210,9 +211,9 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
         yield from ("", "#### Services", "", "```diff", *services, "```")
     rules = list(rule_lines(found, verbose=verbose))
     if rules:
-        yield from ("", "<details><summary>Rules and sets</summary>", "", "```diff")
-        yield from (_as_diff(line) for line in rules)
-        yield from ("```", "", "</details>")
+        yield from ("", "<details><summary>Rules and sets</summary>", "")
+        yield from fenced(map(_as_diff, rules), "diff")
+        yield from ("", "</details>")
 
 
 def _as_diff(line: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import groupby
 from string import ascii_lowercase, ascii_uppercase
 
+from felixpy.escape import dot as dot_text
+from felixpy.escape import xml
 from felixpy.flows.flow import Flow, Peer
 
 NONE, ITSELF, WHOLE, SOME, UNASKED = "X", "-", ".", "~", " "
@@ -106,25 +107,20 @@ def dot(found: Matrix) -> Iterator[str]:
     yield "  rankdir=LR; node [shape=box, fontname=sans]; edge [fontname=sans, fontsize=10];"
     spaces = sorted({peer.space for peer in found.peers if peer.space})
     for number, space in enumerate(spaces):
-        yield f"  subgraph cluster_{number} {{ label={_quoted(space)};"
+        yield f"  subgraph cluster_{number} {{ label={dot_text(space)};"
         yield from (f"    {_node(peer)}" for peer in found.peers if peer.space == space)
         yield "  }"
     yield from (f"  {_node(peer)}" for peer in found.peers if not peer.space)
     for (row, column), words in found.cells.items():
-        ends = f"{_quoted(str(found.peers[row]))} -> {_quoted(str(found.peers[column]))}"
-        yield f"  {ends} [label={_quoted(words)}];"
+        ends = f"{dot_text(str(found.peers[row]))} -> {dot_text(str(found.peers[column]))}"
+        yield f"  {ends} [label={dot_text(words)}];"
     yield "}"
 
 
 def _node(peer: Peer) -> str:
     shape = ", shape=ellipse" if peer.kind == "external" else ""
-    label = f"{peer.name}\\n{peer.title}" if peer.space else str(peer)
-    return f"{_quoted(str(peer))} [label={_quoted(label)}{shape}];"
-
-
-def _quoted(text: str) -> str:
-    quoted = text.replace('"', r"\"")
-    return f'"{quoted}"'
+    label = "\\n".join(dot_text(part)[1:-1] for part in ((peer.name, peer.title) if peer.space else (str(peer),)))
+    return f'{dot_text(str(peer))} [label="{label}"{shape}];'
 
 
 # --- a drawing
@@ -150,7 +146,7 @@ def svg(found: Matrix) -> Iterator[str]:
     yield '<rect width="100%" height="100%" fill="#fff"/>'
     for row, peer in enumerate(found.peers):
         y = top + row * CELL
-        yield f'<text x="{MARGIN}" y="{y + 13}">{row + 1} {escape(str(peer))}</text>'
+        yield f'<text x="{MARGIN}" y="{y + 13}">{row + 1} {xml(str(peer))}</text>'
         yield f'<text class="c" x="{left + (row + 0.5) * CELL:.1f}" y="{top - 6}">{row + 1}</text>'
         yield f'<rect x="{left:.1f}" y="{y}" width="{size}" height="{CELL - 1}" fill="{COLOURS[NONE]}"/>'
         yield from _fields(found, row, signs, left, y)
@@ -158,7 +154,7 @@ def svg(found: Matrix) -> Iterator[str]:
         y = top + size + LINE * (number + 1)
         yield f'<rect x="{left:.1f}" y="{y - 13}" width="{CELL - 1}" height="{CELL - 1}" fill="{_colour(sign)}"/>'
         yield f'<text class="w" x="{left + CELL / 2:.1f}" y="{y}">{sign}</text>'
-        yield f'<text x="{left + CELL + 6:.1f}" y="{y}">{escape(words)}</text>'
+        yield f'<text x="{left + CELL + 6:.1f}" y="{y}">{xml(words)}</text>'
     yield f'<text x="{MARGIN}" y="{top + size + LINE}">{READING}</text>'
     yield "</svg>"
 
@@ -174,7 +170,7 @@ def _fields(found: Matrix, row: int, signs: Mapping[str, str], left: float, y: f
         x, width = left + fields[0] * CELL, len(fields) * CELL - 1
         yield (
             f'<rect x="{x:.1f}" y="{y}" width="{width}" height="{CELL - 1}" fill="{_colour(signs[words])}">'
-            f"<title>{escape(told)}</title></rect>"
+            f"<title>{xml(told)}</title></rect>"
         )
         for column in fields:
             yield f'<text class="w" x="{left + (column + 0.5) * CELL:.1f}" y="{y + 13}">{signs[words]}</text>'

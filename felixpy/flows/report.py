@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from felixpy.escape import cell, code
 from felixpy.export import API_VERSION
 from felixpy.flows.bundles import bundled
 from felixpy.flows.changes import Changes
@@ -94,9 +93,7 @@ def _cells(peer: Peer) -> list[str]:
 
 
 def _csv(cells: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
-    return buffer.getvalue()
+    return ",".join(map(cell, cells))
 
 
 def json_lines(
@@ -230,15 +227,7 @@ def change_rows(changes: Changes) -> Iterator[str]:
     yield "|---|---|---|---|"
     for words, found in flows.items():
         for bundle in bundled(found):
-            yield f"| {words} | {_cell(bundle.sources)} | {_cell(bundle.destinations)} | {_escaped(bundle.what)} |"
-
-
-def _cell(text: str) -> str:
-    return f"`{_escaped(text)}`"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+            yield f"| {words} | {code(bundle.sources)} | {code(bundle.destinations)} | {code(bundle.what)} |"
 
 
 def changes_json(changes: Changes) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Any
 from felixpy.errors import EnvironmentMissing, KernelRefused
 from felixpy.lab.layout import Layout
 from felixpy.model import PolicyKey
+from felixpy.reading import Unreadable, read_bytes
+from felixpy.writing import write_file
 
 FOLDER = "FELIXPY_LAB_DIR"
 """Environment variable with another place for the files."""
@@ -126,24 +128,20 @@ def exists(lab: str) -> bool:
 def read(lab: str) -> State | None:
     """What is remembered of a lab; None if there is none, or if nobody can make sense of it any more."""
     try:
-        return State.parsed(json.loads(_file(lab).read_text()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
+        return State.parsed(json.loads(read_bytes(_file(lab))))
+    except (Unreadable, ValueError, KeyError, TypeError):
         return None
 
 
 def write(state: State) -> None:
     """Remember, as a whole or not at all."""
     path = _file(state.name)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_text(json.dumps(state.document()))
-    unfinished.replace(path)
+    write_file(path, json.dumps(state.document()), mode=0o600)
 
 
 def forget(lab: str) -> None:
     """Remove the files of a lab, and the folder after the last one."""
-    for path in (_file(lab), _file(lab).with_suffix(".new"), socket_of(lab)):
+    for path in (_file(lab), socket_of(lab)):
         path.unlink(missing_ok=True)
 
 

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
-import stat
-import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TextIO, TypeAlias
 
-from felixpy import revisions
+from felixpy import reading, revisions
 from felixpy.errors import Place, Problem
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
-MAX_SIZE = 256 * 2**20
-"""Largest file in bytes: some half a million objects, which is more than a cluster holds. Stops endless devices."""
+MAX_SIZE = reading.MAX_SIZE
 
 NO_MANIFESTS = f"the folder holds no manifests ({', '.join(SUFFIXES)})"
 
 STDIN = "<stdin>"
-
-_OPEN_DESCRIPTOR = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/\d+")
-"""Paths of what the shell has opened for us, such as ``<(helm template shop)``: pipes that surely have a writer."""
 
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -119,7 +112,7 @@ def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
     """Manifests below a folder. Hidden folders are left out: version control, and the twins of mounted ConfigMaps."""
 
     def unreadable(wrong: OSError) -> None:
-        reason = f"the folder cannot be read: {_told(wrong)}"
+        reason = f"the folder cannot be read: {reading.told(wrong)}"
         problems.append(Problem(place=Place(_printable(os.fsdecode(wrong.filename))), reason=reason))
 
     for folder, subfolders, names in os.walk(top, onerror=unreadable):
@@ -137,23 +130,12 @@ def _identity(path: str) -> object:
 
 
 def _content(path: str, stdin: TextIO | None) -> bytes:
-    if path == "-":
-        source = stdin or sys.stdin
-        content = source.buffer.read(MAX_SIZE + 1) if hasattr(source, "buffer") else source.read(MAX_SIZE + 1).encode()
-    else:
-        try:
-            mode = os.stat(path).st_mode
-            if not stat.S_ISREG(mode) and not _OPEN_DESCRIPTOR.fullmatch(path):
-                raise _Unreadable("not a file but a pipe, socket or device", 'standard input is written "-"')
-            with open(path, "rb") as file:
-                content = file.read(MAX_SIZE + 1)
-        except FileNotFoundError:
-            raise _Unreadable("there is no such file or folder") from None
-        except (OSError, ValueError) as wrong:
-            raise _Unreadable(f"cannot be read: {_told(wrong)}") from None
-    if len(content) > MAX_SIZE:
-        raise _Unreadable(f"larger than {MAX_SIZE >> 20} MiB", "split it into several files")
-    return content
+    try:
+        if path == "-":
+            return reading.read_stdin(stdin, limit=MAX_SIZE)
+        return reading.read_bytes(path, limit=MAX_SIZE)
+    except reading.Unreadable as wrong:
+        raise _Unreadable(wrong.reason, wrong.hint) from None
 
 
 def _decoded(content: bytes) -> str:
@@ -169,11 +151,6 @@ def _decoded(content: bytes) -> str:
     if "\0" in text:
         raise _Unreadable("a binary file, not text (it has NUL characters)")
     return text
-
-
-def _told(wrong: Exception) -> str:
-    text = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
-    return text[:1].lower() + text[1:]
 
 
 def _printable(name: str) -> str:

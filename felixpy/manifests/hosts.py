@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_interface
-from pathlib import Path
 from typing import Any
 
 from felixpy.errors import InputError, Place, Problem, spell
 from felixpy.model import Host
+from felixpy.reading import Unreadable, read_bytes
 
 
 def load_host(path: str | os.PathLike[str]) -> Host:
@@ -20,9 +20,9 @@ def load_host(path: str | os.PathLike[str]) -> Host:
 
     place = Place(os.fspath(path))
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as wrong:
-        raise _bad(place, f"cannot be read: {wrong.strerror}") from None
+        content = yaml.safe_load(read_bytes(path).decode())
+    except Unreadable as wrong:
+        raise _bad(place, wrong.reason, wrong.hint) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as wrong:
         mark = getattr(wrong, "problem_mark", None)
         at = Place(place.file, mark.line + 1, mark.column + 1) if mark else place

@@ -10,7 +10,7 @@ from typing import Any
 from felixpy.manifests.criteria import label_key, label_value
 from felixpy.manifests.findings import Complaint, shown
 from felixpy.manifests.names import LABEL
-from felixpy.manifests.shapes import Anything, MapOf, Object, Relation, Shape, text
+from felixpy.manifests.shapes import Anything, ListOf, MapOf, Object, Relation, Shape, text
 
 Naming = Callable[[str], Complaint | None]
 
@@ -54,8 +54,17 @@ def annotation_key(given: str) -> Complaint | None:
 
 IGNORED = (
     "uid", "resourceVersion", "generation", "generateName", "creationTimestamp", "deletionTimestamp",
-    "deletionGracePeriodSeconds", "finalizers", "managedFields", "ownerReferences", "selfLink", "clusterName",
+    "deletionGracePeriodSeconds", "finalizers", "managedFields", "selfLink", "clusterName",
 )  # fmt: skip
+
+
+owner_kind = _naming(re.compile(r"[A-Za-z][A-Za-z0-9]*", re.ASCII), 63, "letters and digits only, at most 63")
+owner_name = _naming(
+    re.compile(r"(?!\.\.?$)[A-Za-z0-9._:-]+", re.ASCII), 253, 'letters, digits, ".", "_", ":" and "-" only, at most 253'
+)
+"""Names of roles have colons; no kind allows more. (apimachinery, ValidatePathSegmentName and the kinds' own checks)"""
+
+OWNERS = ListOf(Object({"kind": text(or_empty(owner_kind)), "name": text(or_empty(owner_name))}, opened=True))
 
 
 def metadata(naming: Naming = subdomain, annotated: Sequence[Relation] = ()) -> Object:
@@ -65,6 +74,7 @@ def metadata(naming: Naming = subdomain, annotated: Sequence[Relation] = ()) -> 
         "name": text(naming),
         "namespace": text(or_empty(dns_label)),
         "labels": LABELS,
+        "ownerReferences": OWNERS,
         "annotations": MapOf(text(), annotation_key, annotated),
     }
     return Object(fields, required=("name",), elsewhere={"label": "labels was probably meant"})

@@ -11,7 +11,7 @@ from felixpy.errors import Path
 from felixpy.manifests import pod_annotations as notes
 from felixpy.manifests.addresses import host
 from felixpy.manifests.findings import Finding, Ignored
-from felixpy.manifests.metadata import metadata
+from felixpy.manifests.metadata import metadata, or_empty, subdomain
 from felixpy.manifests.names import is_endpoint_name
 from felixpy.manifests.owners import Owners
 from felixpy.manifests.quantities import dscp
@@ -80,7 +80,7 @@ POD = Object(
         "metadata": metadata(annotated=(_usable_limits,)),
         "spec": Object(
             {
-                "nodeName": text(),
+                "nodeName": text(or_empty(subdomain)),
                 "hostNetwork": flag(),
                 "serviceAccountName": text(),
                 "serviceAccount": text(),

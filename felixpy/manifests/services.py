@@ -13,7 +13,7 @@ from felixpy.errors import Path, Source
 from felixpy.frontends import Service, ServiceName, ServicePort, ServiceType, SliceEndpoint, SlicePort
 from felixpy.manifests.addresses import address, network_or_address
 from felixpy.manifests.findings import Complaint, Finding, shown
-from felixpy.manifests.metadata import metadata
+from felixpy.manifests.metadata import metadata, or_empty, subdomain
 from felixpy.manifests.shapes import Anything, ListOf, MapOf, Object, flag, integer, one_of, text
 from felixpy.model import Slice
 
@@ -114,7 +114,7 @@ ENDPOINT_SLICE = Object(
                 {
                     "addresses": ListOf(text()),
                     "conditions": _CONDITIONS,
-                    "nodeName": text(),
+                    "nodeName": text(or_empty(subdomain)),
                     "hostname": text(),
                     "targetRef": Object({"kind": text(), "name": text(), "namespace": text()}, opened=True),
                     "hints": Object({"forZones": _NAMED, "forNodes": _NAMED}, opened=True),

@@ -10,7 +10,7 @@ from typing import Any
 
 from felixpy.manifests.addresses import address, network, network_or_address
 from felixpy.manifests.findings import Complaint, shown
-from felixpy.manifests.metadata import document
+from felixpy.manifests.metadata import document, subdomain
 from felixpy.manifests.pod_annotations import LIMITS
 from felixpy.manifests.pods import INHERITED
 from felixpy.manifests.quantities import dscp
@@ -49,7 +49,7 @@ WORKLOAD_ENDPOINT = document(
     Object(
         {name: Anything() for name in _IGNORED}
         | {
-            "node": text(),
+            "node": text(subdomain),
             "pod": text(),
             "serviceAccountName": text(),
             "interfaceName": text(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from felixpy.errors import spell
-from felixpy.reports.escaping import xml
+from felixpy.escape import visible
 from felixpy.reports.plain import heading
 from felixpy.reports.result import Result, Run
 
@@ -18,7 +18,7 @@ def junit(run: Run) -> Iterator[str]:
     counts = {"tests": len(run.results), "failures": len(grave), "errors": 0, "skipped": len(skipped)}
     attributes = {name: str(number) for name, number in counts.items()}
     suites = ET.Element("testsuites", attributes)
-    suite = ET.SubElement(suites, "testsuite", {"name": xml(run.suite), **attributes})
+    suite = ET.SubElement(suites, "testsuite", {"name": visible(run.suite), **attributes})
     for result in run.results:
         _add(suite, result)
     ET.indent(suites)
@@ -32,18 +32,18 @@ def _informs(result: Result) -> bool:
 
 def _add(suite: ET.Element, result: Result) -> None:
     name = ": ".join(part for part in (result.name, result.subject, spell(result.path)) if part)
-    attributes = {"classname": xml(result.rule or suite.get("name", "")), "name": xml(name)}
+    attributes = {"classname": visible(result.rule or suite.get("name", "")), "name": visible(name)}
     if result.seconds is not None:
         attributes["time"] = f"{result.seconds:.3f}"
     if result.place:
-        attributes["file"] = xml(result.place.file)
+        attributes["file"] = visible(result.place.file)
         if result.place.line:
             attributes["line"] = str(result.place.line)
     case = ET.SubElement(suite, "testcase", attributes)
-    message = xml(result.message)
+    message = visible(result.message)
     if result.status == "skipped" or _informs(result):
         ET.SubElement(case, "skipped", {"message": message})
     elif result.status == "failed":
         failure = ET.SubElement(case, "failure", {"message": message, "type": result.level})
         related = (f"{place}: {words}" for place, words in result.related)
-        failure.text = xml("\n".join((heading(result), *result.details, *related)))
+        failure.text = "\n".join(map(visible, (heading(result), *result.details, *related)))

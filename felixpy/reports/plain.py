@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from felixpy.errors import many, spell
-from felixpy.reports.escaping import line
+from felixpy.escape import terminal
 from felixpy.reports.result import Result, Run
 
 
@@ -17,11 +17,11 @@ def text(run: Run) -> Iterator[str]:
 
 
 def _lines(result: Result) -> Iterator[str]:
-    yield line(heading(result))
+    yield terminal(heading(result))
     for detail in result.details:
-        yield f"    {line(detail)}"
+        yield f"    {terminal(detail)}"
     for related in result.related:
-        yield f"    {line(f'{related.place}: {related.message}')}"
+        yield f"    {terminal(f'{related.place}: {related.message}')}"
 
 
 def heading(result: Result) -> str:

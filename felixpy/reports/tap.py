@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from felixpy.errors import spell
-from felixpy.reports.escaping import line
+from felixpy.escape import terminal
 from felixpy.reports.result import Result, Run
 
 
@@ -27,7 +27,7 @@ def tap(run: Run) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Text without line breaks and without the sign that begins a directive."""
-    return line(text).replace("#", "\\#")
+    return terminal(text).replace("#", "\\#")
 
 
 def _details(result: Result) -> Iterator[tuple[str, object]]:

@@ -14,7 +14,6 @@ import yaml
 
 from felixpy.errors import Place
 from felixpy.reports import FORMATS, Related, Result, RuleInfo, Run, write
-from felixpy.reports.escaping import command, line
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures" / "schemas" / "sarif-2.1.0.json").read_text())
 
@@ -130,8 +129,3 @@ def test_json_keeps_every_failed_result() -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_write_a_run_without_results(name: str) -> None:
     assert write(Run(kind="K", suite="s", version="1", results=()), name).count("FX") == 0
-
-
-def test_escaping() -> None:
-    assert line("a\u2028b\x9b") == "a\\u2028b\\x9b"
-    assert command("a\r\nb:c,d%", prop=True) == "a%0Ab%3Ac%2Cd%25"

@@ -99,7 +99,7 @@ def test_rules_from_stdin_and_of_both_families() -> None:
     [
         (("trace", WORKER, FACTS, MANIFESTS, "-4", "-6"), "exclude each other"),
         (("trace", WORKER, FACTS, MANIFESTS, "--ipsets", str(SETS)), "--ipsets goes with --rules"),
-        (("trace", WORKER, FACTS, MANIFESTS, "--rules", "gone"), "gone: No such file"),
+        (("trace", WORKER, FACTS, MANIFESTS, "--rules", "gone"), "gone: there is no such file"),
         (("trace", WORKER, FACTS, MANIFESTS, "--rules", str(RULES), "--netns", "x"), "--netns and --rules exclude"),
         (("trace", WORKER, FACTS, MANIFESTS, "--rules", str(SETS)), "there is no table in it"),
         (("trace", WORKER, FACTS, "--rules", str(RULES), "--rules", str(RULES)), "a dump of IPv4 was given already"),

@@ -77,7 +77,7 @@ def test_differences_end_with_1() -> None:
         (("--rules", FOUR, "--netns", "x"), UsageError, "--netns and --rules exclude each other"),
         (("--netns", "x", "--host"), UsageError, "--netns and --host exclude each other"),
         (("--ipsets", SETS), UsageError, "--ipsets goes with --rules"),
-        (("--rules", "gone"), UsageError, "gone: No such file"),
+        (("--rules", "gone"), UsageError, "gone: there is no such file"),
         (("--rules", SETS), UsageError, "there is no table in it"),
         (("--rules", FOUR, "--rules", FOUR), UsageError, "a dump of IPv4 was given already"),
         (("--rules", MANIFESTS), UsageError, "there is no table in it"),

@@ -1,0 +1,81 @@
+"""Reading files that were named by somebody: with a limit, and without waiting for a pipe that nobody writes to.
+
+Files of manifests, dumps and descriptions of a machine all come in through here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from typing import IO, Any
+
+MAX_SIZE = 256 * 2**20
+"""Largest file in bytes: some half a million objects, or two million rules. Stops endless devices."""
+
+_OPEN_DESCRIPTOR = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/\d+")
+"""Paths of what the shell has opened for us, such as ``<(helm template shop)``: pipes that surely have a writer."""
+
+
+class Unreadable(Exception):
+    """Why a file cannot be read, and what to do about it."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        self.reason, self.hint = reason, hint
+        super().__init__(f"{reason} ({hint})" if hint else reason)
+
+
+def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> bytes:
+    """The content of a file. Raises Unreadable for what is no file, is too large or cannot be read.
+
+    What is opened is looked at once it is open, so no other file can take its place in between.
+    """
+    name = os.fspath(path)
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | (0 if _OPEN_DESCRIPTOR.fullmatch(name) else os.O_NONBLOCK))
+    except FileNotFoundError:
+        raise Unreadable("there is no such file or folder") from None
+    except (OSError, ValueError) as wrong:
+        raise Unreadable(f"cannot be read: {told(wrong)}") from None
+    with os.fdopen(handle, "rb") as file:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise Unreadable("is a folder")
+        if not stat.S_ISREG(mode) and not _OPEN_DESCRIPTOR.fullmatch(name):
+            raise Unreadable("not a file but a pipe, socket or device", 'standard input is written "-"')
+        try:
+            return _limited(file, limit)
+        except OSError as wrong:
+            raise Unreadable(f"cannot be read: {told(wrong)}") from None
+
+
+def read_stdin(stdin: IO[Any] | None = None, *, limit: int = MAX_SIZE) -> bytes:
+    """All of standard input, or of another open file. Raises Unreadable if it is closed or too large."""
+    source = stdin or sys.stdin
+    if source is None:
+        raise Unreadable("standard input is closed")
+    try:
+        return _limited(getattr(source, "buffer", source), limit)
+    except OSError as wrong:
+        raise Unreadable(f"cannot be read: {told(wrong)}") from None
+
+
+def _limited(file: IO[Any], limit: int) -> bytes:
+    content = file.read(limit + 1)
+    raw: bytes = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    if len(raw) > limit:
+        raise Unreadable(f"larger than {limit >> 20} MiB", "split it into several files")
+    return raw
+
+
+def read_saved(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
+    """The text of a dump; "-" is standard input. Bytes that are no UTF-8 become U+FFFD. Raises Unreadable."""
+    content = read_stdin(limit=limit) if os.fspath(path) == "-" else read_bytes(path, limit=limit)
+    return content.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def told(wrong: Exception) -> str:
+    """What the system said, as the end of a sentence."""
+    text = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
+    return text[:1].lower() + text[1:]
