@@ -8,7 +8,6 @@ Exit status: 0 done, 1 a negative answer, 2 wrong usage or bad input, 3 the envi
 from __future__ import annotations
 
 import gc
-import sys
 
 from felixpy.cli import (
     annotate,
