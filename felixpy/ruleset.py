@@ -16,8 +16,10 @@ from typing import ClassVar
 
 from felixpy.errors import Path, Problem
 from felixpy.ipsets import IPSet
+from felixpy.iptables.forms import read_dump
 from felixpy.iptables.printer import kernel_rules, saved
 from felixpy.model import Rule, Source
+from felixpy.netfilter.rules import Dump
 
 TABLES: Mapping[str, tuple[str, ...]] = {
     "raw": ("PREROUTING", "OUTPUT"),
@@ -211,6 +213,15 @@ class Ruleset:
         """The sets of the families (all of them by default) as create and add lines, sorted by name."""
         wanted = self.families if families is None else families
         return "".join(s.save() for s in sorted(self.sets, key=lambda s: s.name) if s.family in wanted)
+
+    def identities(self, table: Table, chain: Chain) -> Sequence[str]:
+        """Felix's hashes of the rules of a chain."""
+        return chain.hashes
+
+    @cached_property
+    def dump(self) -> Dump:
+        """The rules and sets as if they had been saved on the node."""
+        return read_dump({family: self.save(family) for family in self.families}, self.ipset_save())
 
     def files(self) -> dict[str, str]:
         """Every text by file name; a family that is off has no files."""

@@ -25,7 +25,8 @@ Dumps = Annotated[
     typer.Option(
         "--rules",
         metavar="PATH",
-        help="What iptables-save, -S or -L printed: a file, a folder of several nodes', or - for stdin; repeatable.",
+        help="What iptables-save, -S, -L or nft list ruleset printed: a file, a folder of several nodes', or - for "
+        "stdin; repeatable.",
     ),
 ]
 SetDump = Annotated[
@@ -65,7 +66,7 @@ class Saved(NamedTuple):
     """What was saved of one node: rules by family, and sets if there are any.
 
     `others` are rules of the other kind of iptables, by kind; `comments` are the lines in which the tools say what they
-    are, `leaves_open` what the forms do not say. `words` are the files.
+    are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed.
     """
 
     rules: dict[int, str]
@@ -74,11 +75,15 @@ class Saved(NamedTuple):
     others: Mapping[str, dict[int, str]] = MappingProxyType({})
     leaves_open: tuple[str, ...] = ()
     words: str = ""
+    listing: str = ""
 
     def dump(self) -> Dump:
         """The rules and sets as values. Raises InputError."""
         from felixpy.iptables.forms import read_dump
+        from felixpy.nftables.reading import read_listing
 
+        if self.listing:
+            return read_listing(self.listing, self.words)
         return read_dump(self.rules, self.sets, self.leaves_open)
 
 
@@ -133,45 +138,57 @@ def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> dict[str, Found
 
 def dumps_below(path: Path) -> Iterator[tuple[str, Dump]]:
     """Saved rules in a file, in a folder, or in a folder or file for each node; nothing where there are none."""
-    from felixpy.iptables.forms import looks_saved
-
     if path.is_dir():
         for name, files in node_files(path).items():
             yield name, _saved([str(file) for file in files], None, only_sets=True).dump()
-    elif path.is_file() and looks_saved(read(str(path))):
+    elif path.is_file() and _looks_saved(path):
         yield "", _saved([str(path)], None, only_sets=True).dump()
 
 
-TWINS = ".save"
+def _looks_saved(file: Path) -> bool:
+    from felixpy.iptables.forms import looks_saved
+    from felixpy.nftables.reading import looks_listed
+
+    text = read(str(file))
+    return looks_saved(text) or looks_listed(text)
+
+
+TWINS = (".save", ".listed")
 """How the files that ``felixpy render --output-dir`` writes for comparing end; their twins end otherwise."""
 
 
 def _saved_files(folder: Path) -> list[Path]:
     """Files with saved rules or sets."""
-    from felixpy.iptables.forms import looks_saved
     from felixpy.manifests.files import SUFFIXES
 
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SUFFIXES]
-    chosen = [file for file in files if file.suffix == TWINS] or files
-    return [file for file in chosen if looks_saved(read(str(file)))]
+    chosen = [file for file in files if file.suffix in TWINS] or files
+    return [file for file in chosen if _looks_saved(file)]
 
 
 def _holds_rules(file: Path) -> bool:
     from felixpy.iptables.forms import split_saved
+    from felixpy.nftables.reading import looks_listed
 
-    return bool(split_saved(read(str(file))).rules)
+    text = read(str(file))
+    return looks_listed(text) or bool(split_saved(text).rules)
 
 
 def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False) -> Saved:
     """One node's files."""
     from felixpy.iptables.forms import split_saved
+    from felixpy.nftables.reading import looks_listed
 
+    texts_of = {name: read(name) for name in names}
+    listings = [name for name, text in texts_of.items() if looks_listed(text)]
+    if listings:
+        return _listed(texts_of, listings, ipsets)
     kinds: dict[str, dict[int, str]] = {}
     sets: list[str] = []
     notes: dict[str, None] = {}
     comments = ""
     for name in names:
-        whole = read(name)
+        whole = texts_of[name]
         heads = "".join(f"{line}\n" for line in whole.splitlines() if line.startswith("#"))
         found = split_saved(whole, 6 if Path(name).name.startswith("ip6") else 0)
         texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
@@ -183,12 +200,21 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
         notes.update(dict.fromkeys(found.leaves_open))
         comments += heads
     if not any(kinds.values()) and not (only_sets and sets):
-        raise UsageError(f"--rules {names[0]}: there is no table in it; give what iptables-save prints")
+        raise UsageError(f"--rules {names[0]}: there is no table in it; give what iptables-save or nft list ruleset prints")
     main, others = _in_use(kinds)
     if ipsets:
         sets = [_sets(ipsets)]
     words = ", ".join("stdin" if name == "-" else name for name in names)
     return Saved(main, "".join(sets) if sets else None, comments, others, tuple(notes), words)
+
+
+def _listed(texts: Mapping[str, str], listings: Sequence[str], ipsets: str | None) -> Saved:
+    """What nft listed of one node, perhaps in a file for each table. It holds the sets, so nothing else goes with it."""
+    other = ipsets or next((name for name in texts if name not in listings), None)
+    if other:
+        raise UsageError(f"{listings[0]} is what nft lists, sets included; {other} does not go with it")
+    words = ", ".join("stdin" if name == "-" else name for name in listings)
+    return Saved({}, None, words=words, listing="".join(texts.values()))
 
 
 def _sets(name: str) -> str:

@@ -124,12 +124,14 @@ class Given:
         """Compiles nodes of `cluster`. Raises InputError for policies that the dialect cannot say."""
         from felixpy.compiler import Compiler
 
-        return Compiler(self.cluster, self.era, self.dataplane or self._chosen)
+        return Compiler(self.cluster, self.era, self.chosen_data_plane())
 
-    @property
-    def _chosen(self) -> str | None:
-        """None where the input decides on the data plane of each node."""
-        return None if "nftables" in self.dataplanes else invocation.DEFAULT_DATA_PLANE
+    def chosen_data_plane(self, dumps: Mapping[str, Dump] | None = None) -> str | None:
+        """The data plane of all nodes, which is that of their dumps; None where the input decides on each."""
+        there = {dump.dataplane for dump in (dumps or {}).values()}
+        if len(there) == 1:
+            return there.pop()
+        return self.dataplane or (None if "nftables" in self.dataplanes else invocation.DEFAULT_DATA_PLANE)
 
     def nodes(self, dumps: Mapping[str, Dump] | None = None, seen: Host | None = None) -> Nodes:
         """The nodes of the manifests. Where `dumps` are given these count, and manifests need not be.
@@ -149,7 +151,8 @@ class Given:
         if machine.interfaces is not None and not home:
             home = only_node(cluster)
         hosts = {home: machine} if machine.interfaces is not None else {}
-        return Nodes(Compiler(cluster, self.era), hosts=hosts, settings=self.settings, dumps=dumps)
+        compiler = Compiler(cluster, self.era, self.chosen_data_plane(dumps))
+        return Nodes(compiler, hosts=hosts, settings=self.settings, dumps=dumps)
 
     def check_node(self, cluster: Cluster, others: Iterable[str] = ()) -> None:
         """Raises UsageError if --node names a node that neither the manifests nor `others` know."""

@@ -61,7 +61,8 @@ def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
     name = given.node or _only(side, other)
     dumps = {folder or name: dump for folder, dump in side.dumps.items()}
     hosts = {name: given.host} if given.host.interfaces is not None else {}
-    return Nodes(Compiler(cluster, dialect), hosts=hosts, settings=given.settings, dumps=dumps or None)
+    compiler = Compiler(cluster, dialect, given.chosen_data_plane(dumps))
+    return Nodes(compiler, hosts=hosts, settings=given.settings, dumps=dumps or None)
 
 
 def _only(side: Side, other: Side) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, one_place, read_live, read_saved
-from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.cli.screen import page
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost
@@ -38,7 +38,7 @@ class State(StrEnum):
     untracked = "untracked"
 
 
-@takes_manifests()
+@takes_manifests(dataplanes=DATA_PLANES)
 def trace(
     given: Given,
     source: Annotated[

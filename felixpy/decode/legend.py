@@ -175,9 +175,10 @@ class Legend:
         key = prefix, node if kind.owner in ("host", "mark") else ""
         if key not in self._chains:
             self._chains[key] = {
-                limited(prefix, suffix): subject
+                name: subject
                 for suffix, subject in _SUFFIXES[kind.owner](self, kind)
                 if not key[1] or (subject.host and subject.host.node == node)
+                for name in (limited(prefix, suffix, None), limited(prefix, suffix))
             }
         return self._chains[key].get(name)
 

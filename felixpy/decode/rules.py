@@ -9,7 +9,7 @@ from typing import NamedTuple
 from felixpy.errors import Path, Place
 from felixpy.ipsets import IPSet
 from felixpy.model import Cluster
-from felixpy.ruleset import Chain, Ruleset
+from felixpy.ruleset import Chain, Ruleset, Table
 
 
 class Spot(NamedTuple):
@@ -52,20 +52,20 @@ class RuleIndex:
     def chains(self) -> Mapping[str, tuple[Spot, ...]]:
         """Felix's chains and its parts of kernel chains, table by table."""
         spots: dict[str, dict[tuple[str, ...], Spot]] = {}
-        for family, table, chain in self._chains():
+        for table, chain in self._chains():
             known = spots.setdefault(chain.name, {})
-            key = (table, *chain.hashes[-1:])  # the last hash seals the whole chain
+            key = (table.name, *chain.hashes[-1:])  # the last hash seals the whole chain
             before = known[key].families if key in known else ()
-            known[key] = Spot(table, chain, (*before, family))
+            known[key] = Spot(table.name, chain, (*before, table.family))
         return {name: tuple(found.values()) for name, found in spots.items()}
 
     @cached_property
     def rules(self) -> Mapping[str, Found]:
         """Rules by hash; a chain that several tables or families share counts once."""
         found: dict[str, Found] = {}
-        for _, table, chain in self._chains():
-            for position, identity in enumerate(chain.hashes):
-                found.setdefault(identity, Found(table, chain, position))
+        for table, chain in self._chains():
+            for position, identity in enumerate(self.ruleset.identities(table, chain)):
+                found.setdefault(identity, Found(table.name, chain, position))
         return found
 
     @cached_property
@@ -76,14 +76,16 @@ class RuleIndex:
     def users(self) -> Mapping[str, tuple[str, ...]]:
         """Which chains lead to a chain, or name a set."""
         found: dict[str, dict[str, None]] = {}
-        for _, _, chain in self._chains():
+        for table, chain in self._chains():
             for body in chain.bodies:
                 for word in body.split():
                     if word.startswith("cali"):
                         found.setdefault(word, {})[chain.name] = None
+            for target in table.maps.get(chain.name, {}).values():
+                found.setdefault(target, {})[chain.name] = None
         return {name: tuple(users) for name, users in found.items()}
 
-    def _chains(self) -> Iterator[tuple[int, str, Chain]]:
-        for (family, table), content in self.ruleset.tables.items():
-            for chain in content.all_chains():
-                yield family, table, chain
+    def _chains(self) -> Iterator[tuple[Table, Chain]]:
+        for table in self.ruleset.tables.values():
+            for chain in table.all_chains():
+                yield table, chain

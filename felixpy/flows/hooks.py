@@ -10,7 +10,7 @@ from felixpy.flows.programs import ChainCode, Program
 from felixpy.flows.regions import Region, join, of_traffic
 from felixpy.flows.scene import Moved, Outcome, Scene, States, add
 from felixpy.flows.tags import EARLY
-from felixpy.walk import HOOKS, TRACKING
+from felixpy.walk import ORDERS, TRACKING
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ def through(
     program: Program, scene: Scene, hook: str, states: States, log: Log, tables: Sequence[str] | None = None
 ) -> States:
     """What passes a hook, or some of its tables."""
-    for table in HOOKS[hook] if tables is None else tables:
+    for table in ORDERS[program.dataplane][hook] if tables is None else tables:
         if table == TRACKING:
             states = _tracked(states)
             continue

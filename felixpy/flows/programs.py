@@ -32,14 +32,20 @@ class ChainText(NamedTuple):
 
 
 class NodeText(NamedTuple):
-    """One node's rules of one family, by table and chain, and its sets by name; None if nobody knows the sets."""
+    """One node's rules of one family, by table and chain, and its sets by name; None if nobody knows the sets.
+
+    `dataplane` decides in which order the tables stand at a hook.
+    """
 
     tables: Mapping[str, Mapping[str, ChainText]]
     sets: Mapping[str, SavedSet] | None
+    dataplane: str
 
 
 def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
-    """Rules as Felix writes them: no text is printed and read again."""
+    """Rules as Felix writes them: no text is printed and read again, but for those of nftables."""
+    if ruleset.dataplane != "iptables":
+        return of_dump(ruleset.dump, family)
     tables: dict[str, dict[str, ChainText]] = {}
     for (found, name), table in ruleset.tables.items():
         if found == family:
@@ -51,7 +57,7 @@ def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
                 chains[chain.name] = ChainText("", tuple(read_body(body, family) for body in chain.bodies))
     kind = "inet6" if family == 6 else "inet"
     sets = {each.name: SavedSet(each.name, each.type, {"family": kind}, each.members) for each in ruleset.sets}
-    return NodeText(tables, sets)
+    return NodeText(tables, sets, ruleset.dataplane)
 
 
 def of_dump(dump: Dump, family: int) -> NodeText:
@@ -62,7 +68,7 @@ def of_dump(dump: Dump, family: int) -> NodeText:
         }
         for name, table in dump.tables.get(family, {}).items()
     }
-    return NodeText(tables, dump.sets)
+    return NodeText(tables, dump.sets, dump.dataplane)
 
 
 class SetCode:
@@ -215,6 +221,11 @@ class Program:
             for hook in chains:
                 if hook in HOOKS:
                     self.chain(table, hook)
+
+    @property
+    def dataplane(self) -> str:
+        """What decides in which order the tables stand at a hook."""
+        return self._text.dataplane
 
     def policy(self, table: str, hook: str) -> str:
         found = self._text.tables.get(table, {}).get(hook)

@@ -180,12 +180,14 @@ class SavedSet(NamedTuple):
 class Dump:
     """What was saved of one node: tables by family and name; `sets` is None if nobody saved the sets.
 
-    `open` says what the form that it was saved in leaves open.
+    `open` says what the form that it was saved in leaves open. `dataplane` is ``nftables`` where nft listed
+    the rules.
     """
 
     tables: Mapping[int, Mapping[str, Table]]
     sets: Mapping[str, SavedSet] | None = None
     open: tuple[str, ...] = ()
+    dataplane: str = "iptables"
 
     def chains(self, family: int | None = None) -> Iterable[tuple[int, str, Chain]]:
         """(family, table, chain) of every chain."""

@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import ClassVar
 
 from felixpy.annotate import Notes
-from felixpy.nftables.tables import FAMILIES, NftTable, nft_table
+from felixpy.netfilter.rules import Dump
+from felixpy.nftables.reading import read_listing
+from felixpy.nftables.tables import FAMILIES, NftTable, nft_table, rule_hashes
 from felixpy.nftables.text import listed, listed_sets, written
-from felixpy.ruleset import ARP, Ruleset
+from felixpy.ruleset import ARP, Chain, Ruleset, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,16 @@ class NftRuleset(Ruleset):
     def restore(self, family: int) -> str:
         """The same table in the spelling that Felix hands to ``nft -f -`` and that its hashes are made of."""
         return self.text([family], restore=True)
+
+    def identities(self, table: Table, chain: Chain) -> Sequence[str]:
+        """Felix's hashes of the rules of a chain, which differ from layer to layer."""
+        family = ARP if table.name == ARP else FAMILIES[table.family]
+        return [*rule_hashes(table, chain, family)]
+
+    @cached_property
+    def dump(self) -> Dump:
+        """The rules and sets as if they had been listed on the node."""
+        return read_listing(self.text(self.families))
 
     def set_text(self, families: Sequence[int] = (), notes: Notes | None = None) -> str:
         """The sets of the tables alone."""

@@ -48,6 +48,9 @@ HOOKS: Mapping[str, Hook] = {
 
 ARP_HOOKS: Mapping[str, Hook] = {"filter-OUTPUT": HOOKS["filter-OUTPUT"]}
 
+APPENDED = "*appends*"
+"""Follows the name of a base chain in hashes of the rules at its end."""
+
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -173,6 +176,15 @@ def _layer(table: Table) -> str:
     return "filter" if table.name == ARP else table.name
 
 
+def rule_hashes(table: Table, chain: Chain, family: str) -> Iterator[str]:
+    """The hashes of a chain's rules in a table of ``ip``, ``ip6`` or ``arp``."""
+    layer = _layer(table)
+    seed = f"{layer}-{chain.name}"
+    if table.appended.get(chain.name) is chain:
+        seed += APPENDED
+    return hashes(seed, (spelt(body, layer, family).written for body in chain.bodies))
+
+
 def _chain(name: str, layer: str, family: str, parts: Iterable[_Part], hook: Hook | None = None) -> NftChain:
     rules: list[NftRule] = []
     origin, template = Origin(words=""), ""
@@ -193,7 +205,7 @@ def _base_chain(name: str, hook: Hook, tables: Mapping[str, Table], family: str)
         if kernel_chain in table.inserted:
             parts.append(_Part(table.inserted[kernel_chain], name))
         if kernel_chain in table.appended:
-            parts.append(_Part(table.appended[kernel_chain], f"{name}*appends*"))
+            parts.append(_Part(table.appended[kernel_chain], f"{name}{APPENDED}"))
     return _chain(name, layer, family, parts, hook)
 
 

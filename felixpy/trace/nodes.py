@@ -10,7 +10,6 @@ from ipaddress import ip_address, ip_interface, ip_network
 from felixpy.compiler import Compiler
 from felixpy.config import Config, Setting
 from felixpy.decode.rules import RuleIndex
-from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import Ruleset
@@ -83,7 +82,7 @@ class Nodes:
         dump = self.dumps.get(name)
         if dump is None:
             assert ruleset is not None
-            dump = read_dump({family: ruleset.save(family) for family in ruleset.families}, ruleset.ipset_save())
+            dump = ruleset.dump
         machine = machine_of(self.cluster, name, self.hosts.get(name), self.book)
         return NodeRules(name, dump, machine, RuleIndex(ruleset) if ruleset else None, saved=name in self.dumps)
 

@@ -35,7 +35,7 @@ Verdict = Literal["accept", "drop", "reject"]
 
 TRACKING = "connection tracking"
 
-HOOKS: Mapping[str, tuple[str, ...]] = {
+HOOKS: dict[str, tuple[str, ...]] = {
     "PREROUTING": ("raw", TRACKING, "mangle", "nat"),
     "INPUT": ("mangle", "filter", "security", "nat"),
     "FORWARD": ("mangle", "filter", "security"),
@@ -43,6 +43,12 @@ HOOKS: Mapping[str, tuple[str, ...]] = {
     "POSTROUTING": ("mangle", "nat"),
 }
 """The tables at each hook, by the kernel's priorities."""
+
+ORDERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "iptables": HOOKS,
+    "nftables": HOOKS | {"OUTPUT": ("raw", TRACKING, "mangle", "filter", "nat")},
+}
+"""The same for each data plane: in nftables mode Felix hooks nat-OUTPUT in behind filter-OUTPUT, with priority 110."""
 
 MOST_READINGS = 64
 """So many ways of reading rules that are not understood are tried; beyond that a verdict is called uncertain."""
@@ -180,7 +186,7 @@ class Walker:
     def _hook(self, run: Run, hook: str, packet: Packet) -> str:
         """The tables at a hook; a kernel chain that is left without a verdict has a policy."""
         run.hook = hook
-        for table in HOOKS[hook]:
+        for table in ORDERS[self.dump.dataplane][hook]:
             if table == TRACKING:
                 self._track(run, packet)
             elif table != "nat" or self._opens(run):

@@ -29,8 +29,8 @@ class UnknownTarget(Exception):
 def make_act(rule: Rule, family: int, chain: Callable[[str], Code | None]) -> Act:
     """What the rule does; `chain` finds chains of its table. Raises UnknownTarget."""
     action: Action = rule.body.action
-    if isinstance(action, Unclear) and rule.target:
-        target = chain(rule.target)
+    if isinstance(action, Unclear):
+        target = chain(rule.target) if rule.target else None
         if target is not None:
             if rule.goto:
                 return _goto(target)

@@ -6,7 +6,7 @@ out: policy that is not asked at the ends of a connection, and rules of which Fe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -145,10 +145,12 @@ def shipments(draw: st.DrawFn, whole: Cluster) -> Shipment:
     )
 
 
-def agree(whole: Cluster, values: dict[str, str], dialect: Dialect, sent: Iterable[Shipment]) -> None:
+def agree(
+    whole: Cluster, values: dict[str, str], dialect: Dialect, sent: Iterable[Shipment], dataplane: str = "iptables"
+) -> None:
     parameters = [Setting(name, value) for name, value in values.items()]
     try:
-        compiler = Compiler(whole, dialect)
+        compiler = Compiler(whole, dialect, dataplane)
     except InputError:
         assume(False)
     tracer = Tracer(Nodes(compiler, settings=parameters))
@@ -185,6 +187,15 @@ def test_rules_do_what_policies_say(data: st.DataObject) -> None:
     agree(whole, data.draw(SETTINGS), V3_32, [data.draw(shipments(whole)) for _ in range(8)])
 
 
+@settings(max_examples=EXAMPLES // 2)
+@given(st.data())
+def test_rules_of_nftables_do_what_policies_say(data: st.DataObject) -> None:
+    """They are walked as nft lists them."""
+    whole = data.draw(CLUSTERS)
+    values = {name.replace("Iptables", "Nftables"): value for name, value in data.draw(SETTINGS).items()}
+    agree(whole, values, V3_32, [data.draw(shipments(whole)) for _ in range(8)], "nftables")
+
+
 @settings(max_examples=EXAMPLES // 4)
 @given(st.data())
 def test_both_spellings_do_the_same(data: st.DataObject) -> None:
@@ -196,11 +207,42 @@ def test_both_spellings_do_the_same(data: st.DataObject) -> None:
         Walker(read_dump({family: text(family) for family in ruleset.families}, sets))
         for text in (ruleset.save, ruleset.restore)
     )
+    for packet in packets(data, whole):
+        ends = [(found.verdict, found.mark, found.certain) for found in (printed.walk(packet), written.walk(packet))]
+        assert ends[0] == ends[1]
+        assert printed.allows(packet) is (ends[0][0] == "accept")
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(st.data())
+def test_both_data_planes_do_the_same(data: st.DataObject) -> None:
+    """Whatever packet comes by, policies of every kind included.
+
+    Left out is what the host itself sends without a connection (untracked or invalid): nft's test for a rewritten
+    destination skips such packets, which meet the policy of host endpoints in iptables mode.
+    """
+    whole = data.draw(WHOLE_CLUSTERS)
+    parameters = [Setting(name, value) for name, value in data.draw(SETTINGS).items()]
+    twins = [one._replace(name=one.name.replace("Iptables", "Nftables")) for one in parameters]
+    legacy = Walker(Compiler(whole).compile("node1", settings=parameters).dump)
+    nft = Walker(Compiler(whole, dataplane="nftables").compile("node1", settings=twins).dump)
+    for packet in packets(data, whole):
+        if packet.in_interface or packet.state not in ("untracked", "invalid"):
+            ends = [(found.verdict, found.mark, found.certain) for found in (legacy.walk(packet), nft.walk(packet))]
+            assert ends[0] == ends[1], packet
+            assert nft.allows(packet) is (ends[0][0] == "accept")
+
+
+WHOLE_CLUSTERS = things().map(lambda found: cluster(*HOSTS, *(t for t in found if not isinstance(t, HostEndpoint))))
+
+
+def packets(data: st.DataObject, whole: Cluster) -> Iterator[walk.Packet]:
+    """Packets of any state at any interface, whether they could come there or not."""
     interfaces = ["eth0", "", *(pod.interface for pod in whole.workloads)]
     for one in [data.draw(shipments(whole)) for _ in range(8)]:
         addresses = [a for pod in whole.workloads for a in pod.addresses] + [*ADDRESSES[4], *ADDRESSES[6]]
         source = data.draw(st.sampled_from(addresses))
-        packet = walk.Packet(
+        yield walk.Packet(
             source=source,
             destination=data.draw(st.sampled_from([a for a in addresses if (":" in a) == (":" in source)])),
             protocol=one.protocol,
@@ -211,9 +253,6 @@ def test_both_spellings_do_the_same(data: st.DataObject) -> None:
             state=data.draw(st.sampled_from(("new", "established", "invalid", "untracked"))),
             mark=data.draw(st.sampled_from((0, 0x10000, 0x30000))),
         )
-        ends = [(found.verdict, found.mark, found.certain) for found in (printed.walk(packet), written.walk(packet))]
-        assert ends[0] == ends[1]
-        assert printed.allows(packet) is (ends[0][0] == "accept")
 
 
 @pytest.mark.parametrize("dialect", [d for d in DIALECTS.values() if d is not V3_32], ids=lambda dialect: dialect.name)

@@ -1,0 +1,430 @@
+"""A rule as nft lists it → the same rule in the words of iptables, which `felixpy.iptables` gives a meaning.
+
+The way back of `felixpy.nftables.spelling`, for what Felix writes and for the simple rules of others. What is not
+understood stays a text of its own, and whoever needs it for an answer says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from felixpy.netfilter.numbers import PROTOCOLS
+from felixpy.nftables.listing import DSCP_NAMES, ICMP_TYPES
+
+LAYERS = ("raw", "mangle", "nat", "filter")
+
+FULL = 0xFFFFFFFF
+
+
+class Translated(NamedTuple):
+    """A rule for iptables: matches and target as one text, what is not understood, and the counters."""
+
+    text: str
+    strange: tuple[str, ...] = ()
+    counters: tuple[int, int] | None = None
+    certain: bool = True
+    """Whether it is known what the rule does to packets that it applies to."""
+
+
+_SET_KIND = re.compile(r"^(cali[46]0(?:s|n|svc|svcnoport))-")
+
+
+def felix_set_name(name: str) -> str:
+    """The name that the set has in iptables mode, where a colon follows its kind.
+
+    >>> felix_set_name("cali40s-a-b"), felix_set_name("cali40this-host")
+    ('cali40s:a-b', 'cali40this-host')
+    """
+    return _SET_KIND.sub(r"\1:", name)
+
+
+def without_layer(name: str) -> str:
+    """A chain's name without the layer in front.
+
+    >>> without_layer("filter-cali-FORWARD"), without_layer("mangle-PREROUTING")
+    ('cali-FORWARD', 'PREROUTING')
+    """
+    layer, _, rest = name.partition("-")
+    return rest if layer in LAYERS and rest else name
+
+
+_WORD = re.compile(r'"[^"]*"|\{[^}]*\}|\S+')
+_NUMBERS_OF_TYPES = {
+    word: {name: number for number, name in names.items()} for word, names in ICMP_TYPES.items()
+}  # fmt: skip
+_DSCP = {name: number for number, name in DSCP_NAMES.items()}
+_HEADERS = {
+    "icmp": "icmp", "icmpv6": "ipv6-icmp", "igmp": "igmp", "ah": "ah", "comp": "ipcomp", "tcp": "tcp", "udp": "udp",
+    "sctp": "sctp", "dccp": "dccp", "udplite": "udplite",
+}  # fmt: skip
+"""The protocol that a header belongs to."""
+
+
+class _Strange(Exception):
+    """Words that are not understood."""
+
+
+class _Reader:
+    """Goes over the words of a listed rule once."""
+
+    def __init__(self, text: str, family: int) -> None:
+        self.words = _WORD.findall(text)
+        self.family = family
+        self.position = 0
+        self.protocol = ""
+        """The protocol asked for so far."""
+        self.matches: list[str] = []
+        self.target = ""
+        self.counters: tuple[int, int] | None = None
+        self.strange: list[str] = []
+        self.certain = True
+
+    def read(self) -> Translated:
+        while self.position < len(self.words):
+            start = self.position
+            word = self.next()
+            try:
+                ROWS[word](self, word)
+            except (KeyError, IndexError, ValueError, _Strange):
+                # Nobody knows where the strange piece ends, so all the rest is strange.
+                self.strange.append(" ".join(self.words[start:]))
+                self.certain = False
+                break
+        return Translated(
+            " ".join(filter(None, [*self.matches, self.target])), tuple(self.strange), self.counters, self.certain
+        )
+
+    def next(self) -> str:
+        self.position += 1
+        word: str = self.words[self.position - 1]
+        return word
+
+    def take(self, *words: str) -> bool:
+        if tuple(self.words[self.position : self.position + len(words)]) != words:
+            return False
+        self.position += len(words)
+        return True
+
+    def negation(self) -> str:
+        if self.take("!="):
+            return "! "
+        self.take("==")
+        return ""
+
+    def match(self, text: str) -> None:
+        self.matches.append(text)
+
+    def asks_for(self, protocol: str) -> None:
+        """A field of the protocol's header is matched, which nft takes for the protocol, too."""
+        if self.protocol != protocol:
+            self.match(f"-p {protocol}")
+            self.protocol = protocol
+
+    def act(self, target: str) -> None:
+        """The target; a note that is followed by a verdict counts for nothing, another change does."""
+        if self.target and not self.target.startswith(("-j LOG", "-j NFLOG")):
+            raise _Strange(self.target)
+        self.target = target
+
+
+_Row = Callable[[_Reader, str], None]
+
+
+def _number(text: str) -> int:
+    return int(text, 0)
+
+
+def _meta(reader: _Reader, word: str) -> None:
+    key = reader.next()
+    if key == "l4proto":
+        negation, value = reader.negation(), reader.next()
+        if value.startswith("{"):
+            raise _Strange(value)
+        if not negation:
+            reader.protocol = PROTOCOLS.get(int(value), value) if value.isdigit() else value
+        reader.match(f"{negation}-p {value}")
+    elif key == "mark":
+        _set_mark(reader) if reader.take("set") else _mark(reader)
+    elif key in ("iifname", "oifname", "iif", "oif"):
+        _interface(reader, key)
+    else:
+        raise _Strange(key)
+
+
+def _mark(reader: _Reader) -> None:
+    mask = FULL
+    if reader.take("&"):
+        mask = _number(reader.next())
+    negation, value = reader.negation(), reader.next()
+    number, slash, length = value.partition("/")
+    if slash:
+        mask = FULL << 32 - int(length) & FULL
+    reader.match(f"-m mark {negation}--mark {_number(number):#x}/{mask:#x}")
+
+
+def _set_mark(reader: _Reader) -> None:
+    """``(mark & kept) | value`` as iptables' ``mark & ~mask ^ value``."""
+    if reader.take("ct", "mark"):
+        reader.act("-j CONNMARK --restore-mark")
+        return
+    if not reader.take("meta", "mark"):
+        reader.act(f"-j MARK --set-xmark {_number(reader.next()):#x}/{FULL:#x}")
+        return
+    kept, value = FULL, 0
+    if reader.take("^"):
+        reader.act(f"-j MARK --set-xmark {_number(reader.next()):#x}/0x0")
+        return
+    if reader.take("&"):
+        kept = _number(reader.next())
+    if reader.take("|"):
+        value = _number(reader.next())
+    reader.act(f"-j MARK --set-xmark {value:#x}/{FULL & ~(kept & ~value):#x}")
+
+
+def _interface(reader: _Reader, word: str) -> None:
+    negation, name = reader.negation(), reader.next()
+    if not name.startswith('"'):
+        raise _Strange(name)
+    name = name.strip('"')
+    pattern = f"{name[:-1]}+" if name.endswith("*") else name
+    reader.match(f"{negation}-{word[0]} {pattern}")
+
+
+_FIELDS = {"saddr": ("-s", "src"), "daddr": ("-d", "dst")}
+
+
+def _ip(reader: _Reader, word: str) -> None:
+    field = reader.next()
+    if field == "dscp" and reader.take("set"):
+        value = reader.next()
+        reader.act(f"-j DSCP --set-dscp {_DSCP[value] if value in _DSCP else _number(value)}")
+        return
+    if field == "protocol":
+        negation, value = reader.negation(), reader.next()
+        if not negation:
+            reader.protocol = value
+        reader.match(f"{negation}-p {value}")
+        return
+    option, side = _FIELDS[field]
+    if reader.take(".", "meta", "l4proto", "."):
+        header, _ = reader.next(), reader.next()
+        if header in _HEADERS:
+            reader.asks_for(_HEADERS[header])
+        sides = f"{side},{side}"
+        negation = reader.negation()
+        reader.match(f"-m set {negation}--match-set {_set(reader.next())} {sides}")
+        return
+    negation, value = reader.negation(), reader.next()
+    if value.startswith("@"):
+        reader.match(f"-m set {negation}--match-set {_set(value)} {side}")
+        return
+    nets = value.strip("{} ").split(", ")
+    if any("-" in net for net in nets):
+        if len(nets) > 1:
+            raise _Strange(value)
+        reader.match(f"-m iprange {negation}--{side}-range {nets[0]}")
+        return
+    reader.match(f"{negation}{option} {','.join(nets)}")
+
+
+def _set(word: str) -> str:
+    if not word.startswith("@"):
+        raise _Strange(word)
+    return felix_set_name(word[1:])
+
+
+def _ports(reader: _Reader, protocol: str) -> None:
+    field = reader.next()
+    if field not in ("sport", "dport"):
+        raise _Strange(field)
+    reader.asks_for(protocol)
+    negation, value = reader.negation(), reader.next()
+    if value.startswith("@"):
+        raise _Strange(value)
+    ports = [port.replace("-", ":") for port in value.strip("{} ").split(", ")]
+    if not all(re.fullmatch(r"[\d:]+", port) for port in ports):
+        raise _Strange(value)
+    if len(ports) == 1 and not value.startswith("{"):
+        reader.match(f"-m {protocol} {negation}--{field} {ports[0]}")
+    else:
+        reader.match(f"-m multiport {negation}--{field}s {','.join(ports)}")
+
+
+_ICMP = {"icmp": ("icmp", "icmp", "--icmp-type"), "icmpv6": ("ipv6-icmp", "icmp6", "--icmpv6-type")}
+
+
+def _icmp(reader: _Reader, word: str) -> None:
+    if not reader.take("type"):
+        raise _Strange(word)
+    protocol, module, option = _ICMP[word]
+    reader.asks_for(protocol)
+    negation, value = reader.negation(), reader.next()
+    number = _NUMBERS_OF_TYPES[word].get(value)
+    code = ""
+    if reader.take("code"):  # only where Felix tries to write it: nft refuses such a rule
+        reader.negation()
+        code = f"/{int(reader.next())}"
+    reader.match(f"-m {module} {negation}{option} {int(value) if number is None else number}{code}")
+
+
+_STATES = {"invalid", "established", "related", "new", "untracked"}
+
+TRACKED = "NEW,RELATED,ESTABLISHED"
+
+
+def _conntrack(reader: _Reader, word: str) -> None:
+    """``ct status != dnat`` compares the whole status, which never is just that bit.
+
+    So it holds for every packet with a connection, and for no other, whatever was rewritten.
+    """
+    key = reader.next()
+    if key == "state":
+        negation, value = reader.negation(), reader.next()
+        states = [state.strip() for state in value.strip("{} ").split(",")]
+        if not set(states) <= _STATES:
+            raise _Strange(value)
+        reader.match(f"-m conntrack {negation}--ctstate {','.join(states).upper()}")
+    elif key == "status" and reader.take("dnat"):
+        reader.match("-m conntrack --ctstate DNAT")
+    elif key == "status" and reader.take("!=", "dnat"):
+        reader.match(f"-m conntrack --ctstate {TRACKED}")
+    elif key == "count":
+        above = "above" if reader.take("over") else "upto"
+        reader.match(f"-m connlimit --connlimit-{above} {int(reader.next())} --connlimit-mask 0")
+    elif key == "mark" and reader.take("set", "meta", "mark"):
+        reader.act("-j CONNMARK --save-mark")
+    else:
+        raise _Strange(key)
+
+
+def _fib(reader: _Reader, word: str) -> None:
+    if reader.take("saddr", ".", "mark", ".", "iif", "oif") or reader.take("saddr", ".", "mark", ".", "iif", "check"):
+        reader.take("==")
+        if reader.next() not in ("0", "missing"):
+            raise _Strange(word)
+        reader.match("-m rpfilter --validmark --invert")
+        return
+    side = {"saddr": "src", "daddr": "dst"}[reader.next()]
+    limit = ""
+    if reader.take("."):
+        limit = {"iif": " --limit-iface-in", "oif": " --limit-iface-out"}[reader.next()]
+    if not reader.take("type"):
+        raise _Strange(word)
+    negation, kind = reader.negation(), reader.next()
+    if kind != "local":
+        raise _Strange(kind)
+    reader.match(f"-m addrtype {negation}--{side}-type LOCAL{limit}")
+
+
+def _limit(reader: _Reader, word: str) -> None:
+    reader.take("rate")
+    over = reader.take("over")
+    rate = reader.next()
+    if "bytes" in rate or reader.words[reader.position : reader.position + 1] == ["bytes/second"]:
+        raise _Strange(rate)
+    burst = 5
+    if reader.take("burst"):
+        burst = int(reader.next())
+        reader.take("packets")
+    if over:
+        reader.match(f"-m hashlimit --hashlimit-above {rate} --hashlimit-burst {burst} --hashlimit-name nft")
+    else:
+        reader.match(f"-m limit --limit {rate} --limit-burst {burst}")
+
+
+def _counter(reader: _Reader, word: str) -> None:
+    if reader.take("packets"):
+        packets = int(reader.next())
+        reader.take("bytes")
+        reader.counters = packets, int(reader.next())
+
+
+def _log(reader: _Reader, word: str) -> None:
+    found: dict[str, str] = {}
+    while reader.words[reader.position : reader.position + 1] and reader.words[reader.position] in _LOG_OPTIONS:
+        key = reader.next()
+        found[key] = reader.next()
+    prefix = found.get("prefix", '""')
+    if "group" in found:
+        reader.act(f"-j NFLOG --nflog-prefix {prefix} --nflog-group {found['group']}")
+    else:
+        reader.act(f"-j LOG --log-prefix {prefix}")
+
+
+_LOG_OPTIONS = {"prefix", "group", "snaplen", "level", "queue-threshold", "flags"}
+
+
+def _verdict(target: str) -> _Row:
+    return lambda reader, word: reader.act(f"-j {target}" if target else "")
+
+
+def _jump(reader: _Reader, word: str) -> None:
+    reader.act(f"-{word[0]} {without_layer(reader.next())}")
+
+
+def _reject(reader: _Reader, word: str) -> None:
+    how = ""
+    if reader.take("with", "tcp", "reset"):
+        how = " --reject-with tcp-reset"
+    elif reader.take("with"):
+        reader.next()
+        reader.take("type")
+        how = f" --reject-with {reader.next()}"
+    reader.act(f"-j REJECT{how}")
+
+
+def _nat(target: str, option: str) -> _Row:
+    def read(reader: _Reader, word: str) -> None:
+        where = ""
+        for family in ("ip", "ip6"):
+            reader.take(family)
+        if reader.take("to"):
+            value = reader.next()
+            where = f" --to-ports {value[1:]}" if target == "MASQUERADE" else f" {option} {value}"
+        while reader.take("fully-random") or reader.take("random") or reader.take("persistent"):
+            pass
+        reader.act(f"-j {target}{where}")
+
+    return read
+
+
+ROWS: Mapping[str, _Row] = {
+    "meta": _meta,
+    "iifname": _interface,
+    "oifname": _interface,
+    "iif": _interface,
+    "oif": _interface,
+    "ip": _ip,
+    "ip6": _ip,
+    "ct": _conntrack,
+    "fib": _fib,
+    "icmp": _icmp,
+    "icmpv6": _icmp,
+    "limit": _limit,
+    "counter": _counter,
+    "log": _log,
+    "accept": _verdict("ACCEPT"),
+    "drop": _verdict("DROP"),
+    "return": _verdict("RETURN"),
+    "notrack": _verdict("NOTRACK"),
+    "continue": lambda reader, word: None,
+    "jump": _jump,
+    "goto": _jump,
+    "reject": _reject,
+    "masquerade": _nat("MASQUERADE", "--to-ports"),
+    "snat": _nat("SNAT", "--to-source"),
+    "dnat": _nat("DNAT", "--to-destination"),
+    **dict.fromkeys(("tcp", "udp", "sctp", "dccp", "udplite"), _ports),
+}
+"""By the first word of a match or statement."""
+
+
+def translated(text: str, family: int) -> Translated:
+    """A rule of a listing, given without its comment.
+
+    >>> translated('iifname "cali*" meta mark & 0x00000003 == 0x00000000 counter jump filter-cali-x', 4).text
+    '-i cali+ -m mark --mark 0x0/0x3 -j cali-x'
+    """
+    return _Reader(text, family).read()

@@ -1,0 +1,101 @@
+"""Recorded listings of nft, read back: every rule asks and does what its iptables spelling says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from felixpy.iptables.reader import read_felix
+from felixpy.netfilter import criteria
+from felixpy.netfilter.criteria import Assumed, Ports, Tracked
+from felixpy.netfilter.numbers import STATES, Range
+from felixpy.netfilter.rules import Body, Rule
+from felixpy.nftables.reading import read_listing
+from felixpy.nftables.spelling import is_native
+from tests.conformance.recordings import Case
+from tests.conformance.test_nftables import PROGRAMMED, compiled, recordings
+
+_COMMENTS = re.compile(r'^(?:-m comment --comment "[^"]*" ?)+')
+DNAT = criteria.Test(Tracked(STATES["DNAT"]), negated=True)
+CONNECTED = criteria.Test(Tracked(STATES["NEW"] | STATES["RELATED"] | STATES["ESTABLISHED"]))
+"""What ``ct status != dnat`` asks: nft compares the whole status, so it holds for whatever has a connection."""
+
+
+DEFAULT_BURST = " --limit-burst 5"
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    found: list[Range] = []
+    for each in sorted(ranges):
+        if found and each.first <= found[-1].last + 1:
+            found[-1] = Range(found[-1].first, max(found[-1].last, each.last))
+        else:
+            found.append(each)
+    return tuple(found)
+
+
+def said(body: Body) -> tuple[object, ...]:
+    """What a rule says; nft lists matches in another order and merges ports."""
+    tests = []
+    for test in body.tests:
+        criterion = test.criterion
+        if isinstance(criterion, Ports):
+            criterion = replace(criterion, ranges=merged(criterion.ranges))
+        elif isinstance(criterion, Assumed):
+            criterion = replace(criterion, text=criterion.text.removesuffix(DEFAULT_BURST))
+        tests.append(CONNECTED if test == DNAT else criteria.Test(criterion, test.negated))
+    return frozenset(tests), body.action, body.target, body.goto
+
+
+def by_number(rules: Iterable[Rule]) -> dict[int, list[Rule]]:
+    found: dict[int, list[Rule]] = {}
+    for rule in rules:
+        found.setdefault(rule.number, []).append(rule)
+    return found
+
+
+@pytest.mark.parametrize("case", PROGRAMMED, ids=str)
+def test_a_listing_says_what_the_rules_say(case: Case) -> None:
+    ruleset = compiled(case)
+    texts = [recordings(case.area).get(f"{case.name}/{name}.listed", "") for name in ("ip", "ip6", "arp")]
+    dump = read_listing("".join(texts))
+    assert dump.open == ()
+    for (family, layer), table in ruleset.tables.items():
+        if layer == "arp":
+            continue
+        bodies: dict[str, list[str]] = {}
+        for chain in table.all_chains():
+            bodies.setdefault(chain.name, []).extend(chain.bodies)
+        there = dump.tables[family][layer]
+        assert {name for name in there if there[name].lines or not there[name].policy} == set(bodies)
+        for name, wanted in bodies.items():
+            rules = by_number(there[name].rules)
+            assert len(there[name].lines) == len(wanted)
+            for number, text in enumerate(wanted, start=1):
+                if is_native(text):
+                    continue
+                (rule,) = rules[number]
+                assert said(rule.body) == said(read_felix(_COMMENTS.sub("", text), family)), rule.text
+
+
+@pytest.mark.parametrize("case", PROGRAMMED, ids=str)
+def test_sets_have_the_members_and_names_that_ipset_gives_them(case: Case) -> None:
+    ruleset = compiled(case)
+    text = recordings(case.area)[f"{case.name}/ip.listed"] + recordings(case.area).get(f"{case.name}/ip6.listed", "")
+    sets = read_listing(text).sets
+    assert sets is not None
+    assert {each.name: (each.type, each.family, sorted(each.members)) for each in sets.values()} == {
+        each.name: (each.type, each.family, sorted(each.members)) for each in ruleset.sets
+    }
+
+
+@pytest.mark.parametrize("case", PROGRAMMED[::20], ids=str)
+def test_a_verdict_map_is_a_rule_for_each_pod(case: Case) -> None:
+    ruleset = compiled(case)
+    chain = ruleset.dump.tables[4]["filter"]["cali-to-wl-dispatch"]
+    table = ruleset.tables[4, "filter"]
+    found = [(rule.body.target, rule.goto) for rule in by_number(chain.rules).get(1, ())]
+    assert found == [(target, True) for target in table.maps["cali-to-wl-dispatch"].values()]
