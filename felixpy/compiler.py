@@ -79,6 +79,7 @@ class Compiler:
     def __init__(self, cluster: Cluster, dialect: Dialect = V3_32, dataplane: str | None = IPTABLES.name) -> None:
         refuse(cluster, dialect)
         self.cluster, self.dialect = cluster, dialect
+        self.dataplane = dataplane
         self._asked = None if dataplane is None else _layout(dataplane, dialect)
         self._renderers: dict[str, Renderer] = {}
         self._shared: dict[tuple[bool, bool], Shared] = {}

@@ -101,11 +101,12 @@ class Parcel:
 
     cluster: Cluster
     dialect: str
+    dataplane: str | None
     settings: tuple[Setting, ...]
 
 
 def _remote(parcel: Parcel, nodes: Sequence[str]) -> list[Outcome]:
-    compiler = Compiler(parcel.cluster, DIALECTS[parcel.dialect])
+    compiler = Compiler(parcel.cluster, DIALECTS[parcel.dialect], parcel.dataplane)
     return [render_node(compiler, node, parcel.settings, None) for node in nodes]
 
 
@@ -136,7 +137,7 @@ def _dask(work: _Work, address: str) -> Iterator[tuple[Executor, Callable[..., A
         raise EnvironmentMissing(f"no Dask cluster answers at {address}: {wrong}") from wrong
     with client:
         compiler = work.compiler
-        parcel = Parcel(compiler.cluster, compiler.dialect.name, tuple(work.settings))
+        parcel = Parcel(compiler.cluster, compiler.dialect.name, compiler.dataplane, tuple(work.settings))
         sent = client.scatter(parcel, broadcast=True)
         with client.get_executor() as executor:
             yield executor, _remote, (sent,)

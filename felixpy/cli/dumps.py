@@ -200,7 +200,9 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
         notes.update(dict.fromkeys(found.leaves_open))
         comments += heads
     if not any(kinds.values()) and not (only_sets and sets):
-        raise UsageError(f"--rules {names[0]}: there is no table in it; give what iptables-save or nft list ruleset prints")
+        raise UsageError(
+            f"--rules {names[0]}: there is no table in it; give what iptables-save or nft list ruleset prints"
+        )
     main, others = _in_use(kinds)
     if ipsets:
         sets = [_sets(ipsets)]
@@ -209,7 +211,7 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
 
 
 def _listed(texts: Mapping[str, str], listings: Sequence[str], ipsets: str | None) -> Saved:
-    """What nft listed of one node, perhaps in a file for each table. It holds the sets, so nothing else goes with it."""
+    """What nft listed of one node, perhaps in a file for each table; it holds the sets, too."""
     other = ipsets or next((name for name in texts if name not in listings), None)
     if other:
         raise UsageError(f"{listings[0]} is what nft lists, sets included; {other} does not go with it")

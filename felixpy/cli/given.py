@@ -152,6 +152,8 @@ class Given:
             home = only_node(cluster)
         hosts = {home: machine} if machine.interfaces is not None else {}
         compiler = Compiler(cluster, self.era, self.chosen_data_plane(dumps))
+        if not self.quiet:
+            invocation.tell_left_open(dumps or {})
         return Nodes(compiler, hosts=hosts, settings=self.settings, dumps=dumps)
 
     def check_node(self, cluster: Cluster, others: Iterable[str] = ()) -> None:

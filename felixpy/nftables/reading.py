@@ -19,8 +19,9 @@ from felixpy.iptables.words import identity, quoted
 from felixpy.netfilter.actions import Unclear
 from felixpy.netfilter.criteria import NotUnderstood, Test
 from felixpy.netfilter.rules import Body, Chain, Dump, Line, Meaning, Rule, SavedSet
+from felixpy.nftables.listed import LAYERS, felix_set_name, without_layer
 from felixpy.nftables.tables import FAMILIES, HOOKS
-from felixpy.nftables.translation import LAYERS, felix_set_name, translated, without_layer
+from felixpy.nftables.translation import translated
 
 FILE = "nft list ruleset"
 OWN = "calico"

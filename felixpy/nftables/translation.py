@@ -7,50 +7,15 @@ understood stays a text of its own, and whoever needs it for an answer says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from felixpy.netfilter.numbers import PROTOCOLS
+from felixpy.nftables.listed import ListedRule, Row, Strange, Translated, felix_set_name
 from felixpy.nftables.listing import DSCP_NAMES, ICMP_TYPES
-
-LAYERS = ("raw", "mangle", "nat", "filter")
+from felixpy.nftables.statements import STATEMENTS
 
 FULL = 0xFFFFFFFF
 
-
-class Translated(NamedTuple):
-    """A rule for iptables: matches and target as one text, what is not understood, and the counters."""
-
-    text: str
-    strange: tuple[str, ...] = ()
-    counters: tuple[int, int] | None = None
-    certain: bool = True
-    """Whether it is known what the rule does to packets that it applies to."""
-
-
-_SET_KIND = re.compile(r"^(cali[46]0(?:s|n|svc|svcnoport))-")
-
-
-def felix_set_name(name: str) -> str:
-    """The name that the set has in iptables mode, where a colon follows its kind.
-
-    >>> felix_set_name("cali40s-a-b"), felix_set_name("cali40this-host")
-    ('cali40s:a-b', 'cali40this-host')
-    """
-    return _SET_KIND.sub(r"\1:", name)
-
-
-def without_layer(name: str) -> str:
-    """A chain's name without the layer in front.
-
-    >>> without_layer("filter-cali-FORWARD"), without_layer("mangle-PREROUTING")
-    ('cali-FORWARD', 'PREROUTING')
-    """
-    layer, _, rest = name.partition("-")
-    return rest if layer in LAYERS and rest else name
-
-
-_WORD = re.compile(r'"[^"]*"|\{[^}]*\}|\S+')
 _NUMBERS_OF_TYPES = {
     word: {name: number for number, name in names.items()} for word, names in ICMP_TYPES.items()
 }  # fmt: skip
@@ -62,86 +27,16 @@ _HEADERS = {
 """The protocol that a header belongs to."""
 
 
-class _Strange(Exception):
-    """Words that are not understood."""
-
-
-class _Reader:
-    """Goes over the words of a listed rule once."""
-
-    def __init__(self, text: str, family: int) -> None:
-        self.words = _WORD.findall(text)
-        self.family = family
-        self.position = 0
-        self.protocol = ""
-        """The protocol asked for so far."""
-        self.matches: list[str] = []
-        self.target = ""
-        self.counters: tuple[int, int] | None = None
-        self.strange: list[str] = []
-        self.certain = True
-
-    def read(self) -> Translated:
-        while self.position < len(self.words):
-            start = self.position
-            word = self.next()
-            try:
-                ROWS[word](self, word)
-            except (KeyError, IndexError, ValueError, _Strange):
-                # Nobody knows where the strange piece ends, so all the rest is strange.
-                self.strange.append(" ".join(self.words[start:]))
-                self.certain = False
-                break
-        return Translated(
-            " ".join(filter(None, [*self.matches, self.target])), tuple(self.strange), self.counters, self.certain
-        )
-
-    def next(self) -> str:
-        self.position += 1
-        word: str = self.words[self.position - 1]
-        return word
-
-    def take(self, *words: str) -> bool:
-        if tuple(self.words[self.position : self.position + len(words)]) != words:
-            return False
-        self.position += len(words)
-        return True
-
-    def negation(self) -> str:
-        if self.take("!="):
-            return "! "
-        self.take("==")
-        return ""
-
-    def match(self, text: str) -> None:
-        self.matches.append(text)
-
-    def asks_for(self, protocol: str) -> None:
-        """A field of the protocol's header is matched, which nft takes for the protocol, too."""
-        if self.protocol != protocol:
-            self.match(f"-p {protocol}")
-            self.protocol = protocol
-
-    def act(self, target: str) -> None:
-        """The target; a note that is followed by a verdict counts for nothing, another change does."""
-        if self.target and not self.target.startswith(("-j LOG", "-j NFLOG")):
-            raise _Strange(self.target)
-        self.target = target
-
-
-_Row = Callable[[_Reader, str], None]
-
-
 def _number(text: str) -> int:
     return int(text, 0)
 
 
-def _meta(reader: _Reader, word: str) -> None:
+def _meta(reader: ListedRule, word: str) -> None:
     key = reader.next()
     if key == "l4proto":
         negation, value = reader.negation(), reader.next()
         if value.startswith("{"):
-            raise _Strange(value)
+            raise Strange(value)
         if not negation:
             reader.protocol = PROTOCOLS.get(int(value), value) if value.isdigit() else value
         reader.match(f"{negation}-p {value}")
@@ -150,10 +45,10 @@ def _meta(reader: _Reader, word: str) -> None:
     elif key in ("iifname", "oifname", "iif", "oif"):
         _interface(reader, key)
     else:
-        raise _Strange(key)
+        raise Strange(key)
 
 
-def _mark(reader: _Reader) -> None:
+def _mark(reader: ListedRule) -> None:
     mask = FULL
     if reader.take("&"):
         mask = _number(reader.next())
@@ -164,7 +59,7 @@ def _mark(reader: _Reader) -> None:
     reader.match(f"-m mark {negation}--mark {_number(number):#x}/{mask:#x}")
 
 
-def _set_mark(reader: _Reader) -> None:
+def _set_mark(reader: ListedRule) -> None:
     """``(mark & kept) | value`` as iptables' ``mark & ~mask ^ value``."""
     if reader.take("ct", "mark"):
         reader.act("-j CONNMARK --restore-mark")
@@ -183,10 +78,10 @@ def _set_mark(reader: _Reader) -> None:
     reader.act(f"-j MARK --set-xmark {value:#x}/{FULL & ~(kept & ~value):#x}")
 
 
-def _interface(reader: _Reader, word: str) -> None:
+def _interface(reader: ListedRule, word: str) -> None:
     negation, name = reader.negation(), reader.next()
     if not name.startswith('"'):
-        raise _Strange(name)
+        raise Strange(name)
     name = name.strip('"')
     pattern = f"{name[:-1]}+" if name.endswith("*") else name
     reader.match(f"{negation}-{word[0]} {pattern}")
@@ -195,7 +90,7 @@ def _interface(reader: _Reader, word: str) -> None:
 _FIELDS = {"saddr": ("-s", "src"), "daddr": ("-d", "dst")}
 
 
-def _ip(reader: _Reader, word: str) -> None:
+def _ip(reader: ListedRule, word: str) -> None:
     field = reader.next()
     if field == "dscp" and reader.take("set"):
         value = reader.next()
@@ -223,7 +118,7 @@ def _ip(reader: _Reader, word: str) -> None:
     nets = value.strip("{} ").split(", ")
     if any("-" in net for net in nets):
         if len(nets) > 1:
-            raise _Strange(value)
+            raise Strange(value)
         reader.match(f"-m iprange {negation}--{side}-range {nets[0]}")
         return
     reader.match(f"{negation}{option} {','.join(nets)}")
@@ -231,21 +126,21 @@ def _ip(reader: _Reader, word: str) -> None:
 
 def _set(word: str) -> str:
     if not word.startswith("@"):
-        raise _Strange(word)
+        raise Strange(word)
     return felix_set_name(word[1:])
 
 
-def _ports(reader: _Reader, protocol: str) -> None:
+def _ports(reader: ListedRule, protocol: str) -> None:
     field = reader.next()
     if field not in ("sport", "dport"):
-        raise _Strange(field)
+        raise Strange(field)
     reader.asks_for(protocol)
     negation, value = reader.negation(), reader.next()
     if value.startswith("@"):
-        raise _Strange(value)
+        raise Strange(value)
     ports = [port.replace("-", ":") for port in value.strip("{} ").split(", ")]
     if not all(re.fullmatch(r"[\d:]+", port) for port in ports):
-        raise _Strange(value)
+        raise Strange(value)
     if len(ports) == 1 and not value.startswith("{"):
         reader.match(f"-m {protocol} {negation}--{field} {ports[0]}")
     else:
@@ -255,9 +150,9 @@ def _ports(reader: _Reader, protocol: str) -> None:
 _ICMP = {"icmp": ("icmp", "icmp", "--icmp-type"), "icmpv6": ("ipv6-icmp", "icmp6", "--icmpv6-type")}
 
 
-def _icmp(reader: _Reader, word: str) -> None:
+def _icmp(reader: ListedRule, word: str) -> None:
     if not reader.take("type"):
-        raise _Strange(word)
+        raise Strange(word)
     protocol, module, option = _ICMP[word]
     reader.asks_for(protocol)
     negation, value = reader.negation(), reader.next()
@@ -274,7 +169,7 @@ _STATES = {"invalid", "established", "related", "new", "untracked"}
 TRACKED = "NEW,RELATED,ESTABLISHED"
 
 
-def _conntrack(reader: _Reader, word: str) -> None:
+def _conntrack(reader: ListedRule, word: str) -> None:
     """``ct status != dnat`` compares the whole status, which never is just that bit.
 
     So it holds for every packet with a connection, and for no other, whatever was rewritten.
@@ -284,7 +179,7 @@ def _conntrack(reader: _Reader, word: str) -> None:
         negation, value = reader.negation(), reader.next()
         states = [state.strip() for state in value.strip("{} ").split(",")]
         if not set(states) <= _STATES:
-            raise _Strange(value)
+            raise Strange(value)
         reader.match(f"-m conntrack {negation}--ctstate {','.join(states).upper()}")
     elif key == "status" and reader.take("dnat"):
         reader.match("-m conntrack --ctstate DNAT")
@@ -296,14 +191,14 @@ def _conntrack(reader: _Reader, word: str) -> None:
     elif key == "mark" and reader.take("set", "meta", "mark"):
         reader.act("-j CONNMARK --save-mark")
     else:
-        raise _Strange(key)
+        raise Strange(key)
 
 
-def _fib(reader: _Reader, word: str) -> None:
+def _fib(reader: ListedRule, word: str) -> None:
     if reader.take("saddr", ".", "mark", ".", "iif", "oif") or reader.take("saddr", ".", "mark", ".", "iif", "check"):
         reader.take("==")
         if reader.next() not in ("0", "missing"):
-            raise _Strange(word)
+            raise Strange(word)
         reader.match("-m rpfilter --validmark --invert")
         return
     side = {"saddr": "src", "daddr": "dst"}[reader.next()]
@@ -311,19 +206,19 @@ def _fib(reader: _Reader, word: str) -> None:
     if reader.take("."):
         limit = {"iif": " --limit-iface-in", "oif": " --limit-iface-out"}[reader.next()]
     if not reader.take("type"):
-        raise _Strange(word)
+        raise Strange(word)
     negation, kind = reader.negation(), reader.next()
     if kind != "local":
-        raise _Strange(kind)
+        raise Strange(kind)
     reader.match(f"-m addrtype {negation}--{side}-type LOCAL{limit}")
 
 
-def _limit(reader: _Reader, word: str) -> None:
+def _limit(reader: ListedRule, word: str) -> None:
     reader.take("rate")
     over = reader.take("over")
     rate = reader.next()
     if "bytes" in rate or reader.words[reader.position : reader.position + 1] == ["bytes/second"]:
-        raise _Strange(rate)
+        raise Strange(rate)
     burst = 5
     if reader.take("burst"):
         burst = int(reader.next())
@@ -334,63 +229,8 @@ def _limit(reader: _Reader, word: str) -> None:
         reader.match(f"-m limit --limit {rate} --limit-burst {burst}")
 
 
-def _counter(reader: _Reader, word: str) -> None:
-    if reader.take("packets"):
-        packets = int(reader.next())
-        reader.take("bytes")
-        reader.counters = packets, int(reader.next())
-
-
-def _log(reader: _Reader, word: str) -> None:
-    found: dict[str, str] = {}
-    while reader.words[reader.position : reader.position + 1] and reader.words[reader.position] in _LOG_OPTIONS:
-        key = reader.next()
-        found[key] = reader.next()
-    prefix = found.get("prefix", '""')
-    if "group" in found:
-        reader.act(f"-j NFLOG --nflog-prefix {prefix} --nflog-group {found['group']}")
-    else:
-        reader.act(f"-j LOG --log-prefix {prefix}")
-
-
-_LOG_OPTIONS = {"prefix", "group", "snaplen", "level", "queue-threshold", "flags"}
-
-
-def _verdict(target: str) -> _Row:
-    return lambda reader, word: reader.act(f"-j {target}" if target else "")
-
-
-def _jump(reader: _Reader, word: str) -> None:
-    reader.act(f"-{word[0]} {without_layer(reader.next())}")
-
-
-def _reject(reader: _Reader, word: str) -> None:
-    how = ""
-    if reader.take("with", "tcp", "reset"):
-        how = " --reject-with tcp-reset"
-    elif reader.take("with"):
-        reader.next()
-        reader.take("type")
-        how = f" --reject-with {reader.next()}"
-    reader.act(f"-j REJECT{how}")
-
-
-def _nat(target: str, option: str) -> _Row:
-    def read(reader: _Reader, word: str) -> None:
-        where = ""
-        for family in ("ip", "ip6"):
-            reader.take(family)
-        if reader.take("to"):
-            value = reader.next()
-            where = f" --to-ports {value[1:]}" if target == "MASQUERADE" else f" {option} {value}"
-        while reader.take("fully-random") or reader.take("random") or reader.take("persistent"):
-            pass
-        reader.act(f"-j {target}{where}")
-
-    return read
-
-
-ROWS: Mapping[str, _Row] = {
+ROWS: Mapping[str, Row] = {
+    **STATEMENTS,
     "meta": _meta,
     "iifname": _interface,
     "oifname": _interface,
@@ -403,19 +243,6 @@ ROWS: Mapping[str, _Row] = {
     "icmp": _icmp,
     "icmpv6": _icmp,
     "limit": _limit,
-    "counter": _counter,
-    "log": _log,
-    "accept": _verdict("ACCEPT"),
-    "drop": _verdict("DROP"),
-    "return": _verdict("RETURN"),
-    "notrack": _verdict("NOTRACK"),
-    "continue": lambda reader, word: None,
-    "jump": _jump,
-    "goto": _jump,
-    "reject": _reject,
-    "masquerade": _nat("MASQUERADE", "--to-ports"),
-    "snat": _nat("SNAT", "--to-source"),
-    "dnat": _nat("DNAT", "--to-destination"),
     **dict.fromkeys(("tcp", "udp", "sctp", "dccp", "udplite"), _ports),
 }
 """By the first word of a match or statement."""
@@ -427,4 +254,4 @@ def translated(text: str, family: int) -> Translated:
     >>> translated('iifname "cali*" meta mark & 0x00000003 == 0x00000000 counter jump filter-cali-x', 4).text
     '-i cali+ -m mark --mark 0x0/0x3 -j cali-x'
     """
-    return _Reader(text, family).read()
+    return ListedRule(text, family).read(ROWS)

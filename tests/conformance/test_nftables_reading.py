@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+import felixpy
+from felixpy.compiler import Compiler
+from felixpy.flows.changes import compare
 from felixpy.iptables.reader import read_felix
 from felixpy.netfilter import criteria
 from felixpy.netfilter.criteria import Assumed, Ports, Tracked
@@ -15,6 +18,7 @@ from felixpy.netfilter.numbers import STATES, Range
 from felixpy.netfilter.rules import Body, Rule
 from felixpy.nftables.reading import read_listing
 from felixpy.nftables.spelling import is_native
+from felixpy.trace import Nodes
 from tests.conformance.recordings import Case
 from tests.conformance.test_nftables import PROGRAMMED, compiled, recordings
 
@@ -99,3 +103,24 @@ def test_a_verdict_map_is_a_rule_for_each_pod(case: Case) -> None:
     table = ruleset.tables[4, "filter"]
     found = [(rule.body.target, rule.goto) for rule in by_number(chain.rules).get(1, ())]
     assert found == [(target, True) for target in table.maps["cali-to-wl-dispatch"].values()]
+
+
+@pytest.mark.parametrize("case", PROGRAMMED[::6], ids=str)
+def test_no_flow_opens_or_closes_on_the_other_data_plane(case: Case) -> None:
+    """Of all packets at once; the settings that iptables and nftables each have of their own are left out.
+
+    Only the host's own neighbour discovery differs: it has no connection, so in nftables mode ``ct status != dnat``
+    does not send it to the policy of host endpoints.
+    """
+    interfaces = {name: tuple(addresses) for name, addresses in case.facts.get("interfaces", {}).items()}
+    whole = felixpy.load([case.folder / "manifests.yaml"])
+    cluster = replace(whole, configurations=())
+    legacy, nft = (
+        Nodes(Compiler(cluster, dataplane=plane), hosts={case.node: felixpy.Host(interfaces=interfaces)})
+        for plane in ("iptables", "nftables")
+    )
+    found = compare(legacy, nft)
+    assert (found.closed, found.uncertain) == ((), ())
+    for flow in found.opened:
+        assert flow.source.kind == "host"
+        assert {part.protocol for part in flow.traffic.parts} == {"ICMPv6"}

@@ -143,3 +143,65 @@ def test_older_releases_are_refused(felixpy_) -> None:
     answer = felixpy_(*ARGUMENTS, "--dialect", "v3.30")
     assert answer.status == 2
     assert "the nftables rules of Felix v3.30 are not known, only those of v3.32" in answer.err
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What iptables-save and ipset save, and what nft list ruleset would print on node1."""
+    folder = tmp_path_factory.mktemp("saved")
+    nft = folder / "nft.save"
+    nft.write_text(recorded("ip.listed") + recorded("ip6.listed") + recorded("arp.listed"))
+    legacy = folder / "iptables.save"
+    expected = SHOP / "expected"
+    legacy.write_text("".join((expected / f"{n}.save").read_text() for n in ("iptables", "ip6tables", "ipset")))
+    return {"nft": nft, "legacy": legacy}
+
+
+PAIR = ("shop/frontend-6c8f7d9b4-5t2wq", "shop/database-0:5432")
+
+
+def test_a_trace_shows_the_rules_of_the_data_plane(felixpy_, saved: dict[str, Path]) -> None:
+    manifests = SHOP / "manifests.yaml"
+    compiled = felixpy_("trace", *PAIR, manifests, "--dataplane", "nftables", "-q")
+    dumped = felixpy_("trace", *PAIR, manifests, "--rules", saved["nft"], "--node", "node1", "-q")
+    assert compiled.out == dumped.out
+    assert compiled.out.startswith("DENIED")
+    assert "meta mark & 0x00020000 == 0x00000000 counter drop" in compiled.out
+
+
+@pytest.mark.parametrize("format_", ["lines", "json"])
+def test_the_matrix_is_the_same_on_both_data_planes(felixpy_, saved: dict[str, Path], format_: str) -> None:
+    manifests = SHOP / "manifests.yaml"
+    command = ("matrix", manifests, "-q", "-o", format_)
+    assert felixpy_(*command, "--dataplane", "nftables").out == felixpy_(*command).out
+    dumps = [felixpy_(*command, "--node", "node1", "--rules", saved[kind]) for kind in ("nft", "legacy")]
+    assert dumps[0].status == dumps[1].status == 0
+    assert dumps[0].out == dumps[1].out
+
+
+def test_no_flow_opens_or_closes_between_the_data_planes(felixpy_, saved: dict[str, Path]) -> None:
+    command = ("--flows", "-f", SHOP / "manifests.yaml", "--node", "node1", "-q")
+    answer = felixpy_("diff", saved["legacy"], saved["nft"], *command)
+    assert (answer.status, "opened" in answer.out) == (0, False)
+    broken = saved["nft"].with_name("broken.save")
+    text = saved["nft"].read_text()
+    broken.write_text(text.replace('counter drop comment "cali:', 'counter accept comment "cali:'))
+    changed = felixpy_("diff", saved["legacy"], broken, *command)
+    assert changed.status == 1
+    assert "flows opened" in changed.out
+
+
+def test_counters_of_a_listing(felixpy_, saved: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "nft-c.save"
+    path.write_text(
+        felixpy_(*ARGUMENTS, "-q", "--counters").out.replace("packets 0 bytes 0 drop", "packets 3 bytes 9 drop")
+    )
+    answer = felixpy_("counters", SHOP / "manifests.yaml", "--rules", path, "--node", "node1", "-o", "json", "-q")
+    assert answer.status == 0
+    assert '"packets": 3' in answer.out
+
+
+def test_a_listing_goes_with_no_other_form(felixpy_, saved: dict[str, Path]) -> None:
+    answer = felixpy_("trace", *PAIR, SHOP / "manifests.yaml", "--rules", saved["nft"], "--rules", saved["legacy"])
+    assert answer.status == 2
+    assert "is what nft lists, sets included" in answer.err
