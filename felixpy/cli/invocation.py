@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from felixpy.dialects import Dialect
     from felixpy.manifests.files import File
     from felixpy.model import Cluster, DataPlane, Host
+    from felixpy.netfilter.rules import Dump
 
 ENVIRONMENT_PREFIX = "FELIX_"
 
@@ -83,6 +84,13 @@ def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:
     """Say that an option chose another data plane than the default one."""
     if name != DEFAULT_DATA_PLANE and not quiet:
         print(f"felixpy: {NAMES[name]} data plane: --dataplane {name}", file=sys.stderr)
+
+
+def tell_left_open(dumps: Mapping[str, Dump]) -> None:
+    """What the rules of nodes hold or do not say that no answer takes into account."""
+    for node, dump in dumps.items():
+        for words in dump.open:
+            print(f"felixpy: {f'{node}: ' if node else ''}{words}", file=sys.stderr)
 
 
 def tell_data_planes(
