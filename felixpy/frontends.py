@@ -35,6 +35,36 @@ class ServicePort(NamedTuple):
         return f"{self.port}/{self.protocol}"
 
 
+class SliceEndpoint(NamedTuple):
+    """An endpoint of an EndpointSlice; conditions that are not given count as in the API: ready, not terminating."""
+
+    addresses: tuple[str, ...]
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    node: str = ""
+    pod: tuple[str, str] | None = None
+    """Namespace and name of the pod behind it (targetRef)."""
+    zone_hints: frozenset[str] = frozenset()
+    node_hints: frozenset[str] = frozenset()
+    hostname: str = ""
+
+
+class SlicePort(NamedTuple):
+    """A port of an EndpointSlice; `number` None means any port, which kube-proxy skips."""
+
+    name: str
+    protocol: str
+    number: int | None
+
+
+class Subset(NamedTuple):
+    """A part of an Endpoints object: endpoints that have the same ports."""
+
+    endpoints: tuple[SliceEndpoint, ...]
+    ports: tuple[SlicePort, ...]
+
+
 ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]
 
 
@@ -67,32 +97,11 @@ class Service:
     external_name: str = ""
     proxied: bool = True
     """False with the label service.kubernetes.io/service-proxy-name: kube-proxy leaves it to somebody else."""
+    subsets: tuple[Subset, ...] = ()
+    """What an Endpoints object says, of which Kubernetes makes EndpointSlices where there is no selector."""
 
     def __str__(self) -> str:
         return f"service {self.name}"
-
-
-class SliceEndpoint(NamedTuple):
-    """An endpoint of an EndpointSlice; conditions that are not given count as in the API: ready, not terminating."""
-
-    addresses: tuple[str, ...]
-    ready: bool = True
-    serving: bool = True
-    terminating: bool = False
-    node: str = ""
-    pod: tuple[str, str] | None = None
-    """Namespace and name of the pod behind it (targetRef)."""
-    zone_hints: frozenset[str] = frozenset()
-    node_hints: frozenset[str] = frozenset()
-    hostname: str = ""
-
-
-class SlicePort(NamedTuple):
-    """A port of an EndpointSlice; `number` None means any port, which kube-proxy skips."""
-
-    name: str
-    protocol: str
-    number: int | None
 
 
 class Backend(NamedTuple):

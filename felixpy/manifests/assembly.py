@@ -15,6 +15,7 @@ from felixpy.manifests.findings import Finding, shown
 from felixpy.manifests.installation import Installed
 from felixpy.manifests.kinds import Key
 from felixpy.manifests.pods import address_path
+from felixpy.manifests.services import mirrored
 from felixpy.model import Cluster, HostEndpoint, Source
 
 Data = Mapping[str, Any]
@@ -129,7 +130,7 @@ class Parts:
             pools=networks.one_for_each_cidr(tuple(part("pools"))),
             nodes={node.name: node for node in part("nodes")},
             slices=tuple(sorted(part("slices"), key=lambda item: (item.service, item.addresses, item.ports))),
-            services={each.name: each for each in part("services")},
+            services={each.name: each for each in mirrored(part("services"), part("endpoints"))},
             host_pods=tuple(part("host_pods")),
             routes=tuple(part("routes")),
             grants=tuple(part("grants")),

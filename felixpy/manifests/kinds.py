@@ -80,6 +80,7 @@ KUBERNETES: Mapping[str, tuple[Kind, ...]] = {
         Kind("ServiceAccount", kubernetes.SERVICE_ACCOUNT, kubernetes.service_account, "profiles", namespaced=True),
         Kind("Node", nodes.NODE, nodes.node, "nodes"),
         Kind("Service", services.SERVICE, services.service, "services", namespaced=True),
+        Kind("Endpoints", services.ENDPOINTS, services.endpoints, "endpoints", namespaced=True),
     ),
     "networking.k8s.io/v1": (
         Kind("NetworkPolicy", NETWORK_POLICY, network_policy, "policies", namespaced=True),

@@ -1,4 +1,4 @@
-"""Services and EndpointSlices.
+"""Services, EndpointSlices, and Endpoints, which became slices.
 
 (pkg/apis/core/v1/defaults.go, pkg/apis/discovery/v1/defaults.go, pkg/proxy/endpointslicecache.go; for what Felix reads
 of slices libcalico-go/lib/backend/k8s/conversion)
@@ -7,10 +7,11 @@ of slices libcalico-go/lib/backend/k8s/conversion)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from felixpy.errors import Path, Source
-from felixpy.frontends import Service, ServiceName, ServicePort, ServiceType, SliceEndpoint, SlicePort
+from felixpy.frontends import Service, ServiceName, ServicePort, ServiceType, SliceEndpoint, SlicePort, Subset
 from felixpy.manifests.addresses import address, network_or_address
 from felixpy.manifests.findings import Complaint, Finding, shown
 from felixpy.manifests.metadata import metadata, or_empty, subdomain
@@ -104,6 +105,8 @@ SERVICE = Object(
 )
 
 _CONDITIONS = Object({"ready": flag(), "serving": flag(), "terminating": flag()}, opened=True)
+_TARGET = Object({"kind": text(), "name": text(), "namespace": text()}, opened=True)
+_PORTS = ListOf(Object({"name": text(), "port": integer(0, 65535), "protocol": PROTOCOL}, opened=True), "ports")
 _NAMED = ListOf(Object({"name": text()}, opened=True))
 ENDPOINT_SLICE = Object(
     {
@@ -116,16 +119,14 @@ ENDPOINT_SLICE = Object(
                     "conditions": _CONDITIONS,
                     "nodeName": text(or_empty(subdomain)),
                     "hostname": text(),
-                    "targetRef": Object({"kind": text(), "name": text(), "namespace": text()}, opened=True),
+                    "targetRef": _TARGET,
                     "hints": Object({"forZones": _NAMED, "forNodes": _NAMED}, opened=True),
                 },
                 opened=True,
             ),
             "endpoints",
         ),
-        "ports": ListOf(
-            Object({"name": text(), "port": integer(0, 65535), "protocol": PROTOCOL}, opened=True), "ports"
-        ),
+        "ports": _PORTS,
     },
     required=("metadata",),
     opened=True,
@@ -188,10 +189,7 @@ def endpoint_slice(data: Data, source: Source) -> Slice | None:
     if not service_name:
         return None
     endpoints = tuple(map(_endpoint, data.get("endpoints", ())))
-    named = tuple(
-        SlicePort(port.get("name", ""), (port.get("protocol") or "TCP").lower(), port.get("port"))
-        for port in data.get("ports", ())
-    )
+    named = tuple(map(_slice_port, data.get("ports", ())))
     return Slice(
         service=ServiceName(own["namespace"], service_name),
         addresses=tuple(spelling for endpoint in endpoints for spelling in endpoint.addresses),
@@ -201,6 +199,54 @@ def endpoint_slice(data: Data, source: Source) -> Slice | None:
         endpoints=endpoints if data.get("addressType") != "FQDN" else (),
         named_ports=named,
     )
+
+
+_ADDRESSES = ListOf(Object({"ip": text(), "nodeName": text(), "hostname": text(), "targetRef": _TARGET}, opened=True))
+ENDPOINTS = Object(
+    {
+        "metadata": metadata(),
+        "subsets": ListOf(
+            Object({"addresses": _ADDRESSES, "notReadyAddresses": _ADDRESSES, "ports": _PORTS}, opened=True), "subsets"
+        ),
+    },
+    required=("metadata",),
+    opened=True,
+)
+
+
+def endpoints(data: Data, source: Source) -> tuple[ServiceName, tuple[Subset, ...]]:
+    """The subsets of an Endpoints object; it has the name of its Service. (endpointslicemirroring)"""
+    own = data["metadata"]
+    subsets = tuple(
+        Subset(
+            tuple(
+                _mirrored(each, ready=ready)
+                for field, ready in (("addresses", True), ("notReadyAddresses", False))
+                for each in subset.get(field, ())
+            ),
+            tuple(map(_slice_port, subset.get("ports", ()))),
+        )
+        for subset in data.get("subsets", ())
+    )
+    return ServiceName(own["namespace"], own["name"]), subsets
+
+
+def _mirrored(data: Data, *, ready: bool) -> SliceEndpoint:
+    found = _endpoint({**data, "addresses": [data.get("ip", "")]})
+    return found._replace(ready=ready, serving=ready)
+
+
+def mirrored(
+    services: Iterable[Service], subsets: Iterable[tuple[ServiceName, tuple[Subset, ...]]]
+) -> Iterator[Service]:
+    """The Services with the subsets of their Endpoints objects, where they have no selector."""
+    known = dict(subsets)
+    for each in services:
+        yield replace(each, subsets=known[each.name]) if each.selector is None and each.name in known else each
+
+
+def _slice_port(port: Data) -> SlicePort:
+    return SlicePort(port.get("name", ""), (port.get("protocol") or "TCP").lower(), port.get("port"))
 
 
 def _endpoint(data: Data) -> SliceEndpoint:

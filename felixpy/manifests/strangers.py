@@ -39,7 +39,7 @@ _CALICO_KINDS = _words("""
 
 WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
     "": _words("""
-        Binding ComponentStatus ConfigMap Endpoints Event LimitRange PersistentVolume PersistentVolumeClaim
+        Binding ComponentStatus ConfigMap Event LimitRange PersistentVolume PersistentVolumeClaim
         PodTemplate ResourceQuota Secret
     """),
     "networking.k8s.io": _words("IPAddress IngressClass ServiceCIDR"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.frontends import Service, ServiceName, ServicePort
+from felixpy.frontends import Service, ServiceName, ServicePort, SliceEndpoint, SlicePort
 from felixpy.model import Cluster, HostPod, Slice, Workload
 
 NodeAddress = Callable[[str, int], str]
@@ -69,6 +69,8 @@ class Endpoints:
         """All endpoints of a port in one family, whatever their state, in a fixed order."""
         if service.name in self._slices:
             return tuple(self._of_slices(service.name, port, family))
+        if service.subsets:
+            return tuple(_of_subsets(service, port, family))
         return tuple(self._of_pods(service, port, family))
 
     def selected(self, service: Service) -> list[Workload | HostPod]:
@@ -79,24 +81,15 @@ class Endpoints:
         return [pod for pod in self._pods.get(service.name.namespace, ()) if wanted <= pod.labels.items()]
 
     def _of_slices(self, name: ServiceName, port: ServicePort, family: int) -> Iterator[Endpoint]:
-        """Ports belong together by name and protocol; of an endpoint only the first address counts."""
+        """Of an endpoint that several slices have the first counts."""
         known: set[tuple[str, int]] = set()
         for piece in self._slices[name]:
-            numbers = [
-                each.number
-                for each in piece.named_ports
-                if (each.name, each.protocol) == (port.name, port.protocol) and each.number
-            ]
             if piece.family != family:
                 continue
-            for number in numbers:
-                for each in piece.endpoints:
-                    if each.addresses and (each.addresses[0], number) not in known:
-                        known.add((each.addresses[0], number))
-                        yield Endpoint(
-                            each.addresses[0], number, each.node, each.ready, each.serving, each.terminating, each.pod,
-                            each.zone_hints, each.node_hints,
-                        )  # fmt: skip
+            for each in _on_port(piece.endpoints, piece.named_ports, port):
+                if (each.address, each.port) not in known:
+                    known.add((each.address, each.port))
+                    yield each
 
     def _of_pods(self, service: Service, port: ServicePort, family: int) -> Iterator[Endpoint]:
         """What the EndpointSlice controller would write. (staging/src/k8s.io/endpointslice/utils.go)"""
@@ -111,6 +104,25 @@ class Endpoints:
     def _address(self, pod: Workload | HostPod, family: int) -> str:
         own = next((text for text in pod.addresses if (":" in text) == (family == 6)), "")
         return own or (self._node_address(pod.node, family) if isinstance(pod, HostPod) else "")
+
+
+def _of_subsets(service: Service, port: ServicePort, family: int) -> Iterator[Endpoint]:
+    for subset in service.subsets:
+        for each in _on_port(subset.endpoints, subset.ports, port):
+            if (":" in each.address) == (family == 6):
+                yield each
+
+
+def _on_port(endpoints: Iterable[SliceEndpoint], ports: Iterable[SlicePort], port: ServicePort) -> Iterator[Endpoint]:
+    """Ports belong together by name and protocol; of an endpoint only the first address counts."""
+    numbers = [each.number for each in ports if (each.name, each.protocol) == (port.name, port.protocol)]
+    for number in filter(None, numbers):
+        for each in endpoints:
+            if each.addresses:
+                yield Endpoint(
+                    each.addresses[0], number, each.node, each.ready, each.serving, each.terminating, each.pod,
+                    each.zone_hints, each.node_hints,
+                )  # fmt: skip
 
 
 def target_port(pod: Workload | HostPod, port: ServicePort) -> int | None:

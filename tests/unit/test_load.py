@@ -284,7 +284,6 @@ def test_the_predecessors_of_cluster_network_policies(kind: str, tier: str) -> N
 IDLE = [
     ("longhorn.io/v1beta2", "Node"),
     ("projectcalico.org/v3", "BGPPeer"),
-    ("v1", "Endpoints"),
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("metrics.k8s.io/v1beta1", "PodMetrics"),
 ]

@@ -143,6 +143,16 @@ def test_slices_count_before_selectors() -> None:
     assert "1 endpoint: allowed" in asked("shop/web-0", "svc/api", things=(API, piece))
 
 
+def test_endpoints_that_somebody_wrote_by_hand() -> None:
+    """A Service without selector has the endpoints of the Endpoints object of its name."""
+    subsets = [
+        {"addresses": [{"ip": "10.65.1.3"}], "notReadyAddresses": [{"ip": "10.65.0.3"}], "ports": [{"port": 9000}]}
+    ]
+    written = manifest("v1", "Endpoints", "api", None, "shop") | {"subsets": subsets}
+    assert "1 endpoint: allowed" in asked("shop/web-0", "svc/api", things=(service("api", selector=None), written))
+    assert "2 endpoints: both allowed" in asked("shop/web-0", "svc/api", things=(API, written))
+
+
 def test_several_ports() -> None:
     ports = [{"name": "http", "port": 80, "targetPort": 9000}, {"name": "dns", "port": 53, "protocol": "UDP"}]
     several = service("api", ports=ports)
