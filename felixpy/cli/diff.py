@@ -57,7 +57,8 @@ def diff(
 ) -> None:
     """Compare two states: the rules that differ, and what that means for traffic.
 
-    Rules are grouped by the policy that they come from; flows are exact. Exit status: 0 the same, 1 different.
+    Rules are grouped by the policy that they come from; flows are exact. Exit status: 0 the same, 1 different, 2 if
+    what is not known (sets, a family or a node that was not given) may differ.
 
     \b
     Examples:
@@ -81,6 +82,8 @@ def diff(
         invocation.emit(_shown(found, markdown=output is not Output.text, summary=summary, verbose=verbose))
     if found.rules_differ or found.flows_differ:
         raise typer.Exit(1)
+    if found.unknown:
+        raise typer.Exit(2)
 
 
 def _shown(found: Difference, *, markdown: bool, summary: bool, verbose: bool) -> str:

@@ -265,19 +265,25 @@ def named_dumps(saved: Mapping[str, Saved | Dump], given: Given) -> dict[str, Du
     dumps = settled(dumps, names) if names else dumps
     if "" in dumps:
         dump = dumps.pop("")
+        given.check_node(cluster)
         dumps[given.node or (likely_node(dump, cluster) if names else UNNAMED)] = dump
     return dumps
+
+
+def likely_nodes_of(dump: Dump, cluster: Cluster) -> list[str]:
+    """The node most of whose pods have chains; all nodes if the dump has chains of none."""
+    from felixpy.decode.comments import likely_nodes
+
+    chains = (chain for tables in dump.tables.values() for table in tables.values() for chain in table)
+    return likely_nodes(" ".join(chains).replace("-cali", " cali"), cluster)
 
 
 def likely_node(dump: Dump, cluster: Cluster) -> str:
     """The only node of the cluster, or the one whose pods have chains. Raises UsageError where that is not clear."""
     from felixpy.compiler import only_node
-    from felixpy.decode.comments import likely_nodes
 
-    names = cluster.node_names()
-    if len(names) > 1:
-        chains = (chain for tables in dump.tables.values() for table in tables.values() for chain in table)
-        found = likely_nodes(" ".join(chains).replace("-cali", " cali"), cluster)
+    if len(cluster.node_names()) > 1:
+        found = likely_nodes_of(dump, cluster)
         if len(found) == 1:
             return found[0]
     return only_node(cluster)

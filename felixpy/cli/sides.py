@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from felixpy.cli.dumps import dumps_below, settled
+from felixpy.cli.dumps import dumps_below, likely_nodes_of, settled
 from felixpy.cli.given import UNNAMED, Given
 from felixpy.errors import UsageError
 
@@ -56,19 +56,25 @@ def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
     cluster = side.cluster
     if cluster is None:
         cluster = given.read(given.files) if given.files else other.cluster or Cluster()
-    found = settled(side.dumps, cluster.node_names()) if side.dumps and cluster.node_names() else side.dumps
-    side = side._replace(dumps=found)
-    name = given.node or _only(side, other)
-    dumps = {folder or name: dump for folder, dump in side.dumps.items()}
-    hosts = {name: given.host} if given.host.interfaces is not None else {}
-    compiler = Compiler(cluster, dialect, given.chosen_data_plane(dumps))
-    return Nodes(compiler, hosts=hosts, settings=given.settings, dumps=dumps or None)
+    known = cluster.node_names() or other.nodes
+    found = settled(side.dumps, known) if side.dumps and known else dict(side.dumps)
+    if "" in found:
+        dump = found.pop("")
+        given.check_node(cluster, other.nodes)
+        found[given.node or _whose(side, dump, cluster, known)] = dump
+    home = given.node or (known[0] if len(known) == 1 else UNNAMED)
+    hosts = {home: given.host} if given.host.interfaces is not None else {}
+    compiler = Compiler(cluster, dialect, given.chosen_data_plane(found))
+    return Nodes(compiler, hosts=hosts, settings=given.settings, dumps=found or None)
 
 
-def _only(side: Side, other: Side) -> str:
-    """The node that is meant where nobody says so. Raises UsageError if it could be several."""
-    names = side.nodes or other.nodes
-    if len(names) > 1 and "" in {*side.dumps, *other.dumps}:
-        path = side.path if side.dumps else other.path
-        raise UsageError(f"{path}: say with --node whose rules these are: {', '.join(names)}")
-    return names[0] if len(names) == 1 else UNNAMED
+def _whose(side: Side, dump: Dump, cluster: Cluster, known: Sequence[str]) -> str:
+    """The node that a dump without a name is of. Raises UsageError if it could be several."""
+    if not known:
+        return UNNAMED
+    if len(known) == 1:
+        return known[0]
+    likely = likely_nodes_of(dump, cluster) if cluster.node_names() else []
+    if len(likely) == 1:
+        return likely[0]
+    raise UsageError(f"{side.path}: say with --node whose rules these are: {', '.join(known)}")

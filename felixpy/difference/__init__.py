@@ -19,7 +19,7 @@ from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, Owner, Subject, c
 from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
 from felixpy.difference.sets import SetChange, compare_sets
-from felixpy.errors import Place
+from felixpy.errors import Place, many
 from felixpy.exposure.clients import NO_CHANGES, ServiceChanges, service_changes
 from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
@@ -66,6 +66,8 @@ class Difference:
     vanished: tuple[str, ...]
     flows: Changes | None
     services: ServiceChanges = NO_CHANGES
+    unknown: tuple[str, ...] = ()
+    """What could not be compared, in words."""
 
     @property
     def rules_differ(self) -> bool:
@@ -83,7 +85,7 @@ def difference(
 
     Raises what compiling raises.
     """
-    old, new = (set(state.dumps or state.cluster.node_names()) for state in (before, after))
+    old, new = ({*state.dumps, *state.cluster.node_names()} for state in (before, after))
     chosen = {*nodes} if nodes is not None else {*old, *new}
     changes: dict[ChainChange, set[tuple[str, int]]] = {}
     set_changes: dict[SetChange, set[str]] = {}
@@ -98,16 +100,43 @@ def difference(
         for found in compare_sets(one.dump.sets, other.dump.sets):
             set_changes.setdefault(found, set()).add(name)
             meanings.setdefault(found.name, _meaning(found.name, other) or _meaning(found.name, one))
+    flow_changes = _flow_changes(before, after) if flows else None
     return Difference(
+        unknown=tuple(dict.fromkeys((*_unknown(before, after, chosen), *_unsure(flow_changes)))),
         objects=() if before.dumps or after.dumps else tuple(compare_objects(before.cluster, after.cluster)),
         groups=_grouped(_folded(changes), _Names(before, after)),
         sets={change: Spread(tuple(sorted(names)), (change.family,)) for change, names in set_changes.items()},
         meanings=meanings,
         appeared=tuple(sorted(chosen.intersection(new).difference(old))) if rules else (),
         vanished=tuple(sorted(chosen.intersection(old).difference(new))) if rules else (),
-        flows=_flow_changes(before, after) if flows else None,
+        flows=flow_changes,
         services=service_changes(before, after) if flows else NO_CHANGES,
     )
+
+
+def _unknown(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[str]:
+    """What was not given of nodes that both states have."""
+    there = [{*state.dumps, *state.cluster.node_names()} for state in (before, after)]
+    for name in sorted({*chosen}.intersection(*there)):
+        one, other = before.get(name), after.get(name)
+        assert one is not None
+        assert other is not None
+        families = sorted({*one.dump.tables} ^ {*other.dump.tables})
+        yield from (f"rules of IPv{family} on {name} were given of one side only" for family in families)
+        if one.dump.sets is None or other.dump.sets is None:
+            yield f"sets on {name} were not given"
+    for state, others in ((before, after), (after, before)):
+        for name in state.cluster.node_names() if state.dumps else ():
+            if name not in state.dumps and name in chosen and name in {*others.dumps, *others.cluster.node_names()}:
+                yield f"rules of {name} were not given: it is compiled from the manifests"
+
+
+def _unsure(changes: Changes | None) -> Iterator[str]:
+    """What is not understood about rules that differ."""
+    if changes and (changes.perhaps_opened or changes.perhaps_closed):
+        flows = len(changes.perhaps_opened) + len(changes.perhaps_closed)
+        words = dict.fromkeys(doubt.words for doubt in changes.uncertain)
+        yield f"{many(flows, 'flow')} may open or close: {'; '.join(words)}"
 
 
 def _flow_changes(before: Nodes, after: Nodes) -> Changes:

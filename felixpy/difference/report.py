@@ -28,6 +28,9 @@ FLOWS_ARE_EQUAL = "no flow opens or closes"
 def summary(found: Difference, name: Callable[[str], str] = str) -> str:
     """One line: how much of what differs. `name` prints the name of a node."""
     parts = [*_rule_counts(found, name), *_flow_counts(found)]
+    if found.unknown:
+        parts = parts or ["no difference as far as is known"]
+        return f"{'; '.join(parts)}; {many(len(found.unknown), 'thing')} unknown"
     return "; ".join(parts) if parts else "no difference"
 
 
@@ -58,7 +61,7 @@ def _flow_counts(found: Difference) -> Iterator[str]:
     more, less = len(found.services.opened), len(found.services.closed)
     if more or less:
         yield f"{many(more, 'connection')} to services opened, {less} closed"
-    if found.flows.same and found.rules_differ:
+    if found.flows.same and found.rules_differ and not found.unknown:
         yield FLOWS_ARE_EQUAL
 
 
@@ -73,6 +76,7 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
         ("rules", rule_lines(found, verbose=verbose)),
         ("flows", change_lines(found.flows, verbose=verbose) if found.flows else ()),
         ("services", service_lines(found)),
+        ("unknown", found.unknown),
     ):
         told = list(lines)
         if told:
@@ -209,6 +213,8 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
         yield from ("", "#### Flows", "", *told)
     if services := list(service_lines(found)):
         yield from ("", "#### Services", "", "```diff", *services, "```")
+    if found.unknown:
+        yield from ("", "#### Unknown", "", *(f"- {words}" for words in found.unknown))
     rules = list(rule_lines(found, verbose=verbose))
     if rules:
         yield from ("", "<details><summary>Rules and sets</summary>", "")
@@ -234,6 +240,7 @@ def document(found: Difference) -> dict[str, Any]:
         "kind": "Difference",
         "different": found.rules_differ or found.flows_differ,
         "summary": summary(found),
+        "unknown": list(found.unknown),
         "objects": [{"change": change.kind, "object": change.name, **_file(change.place)} for change in found.objects],
         "rules": [
             {"of": group.title, **_file(group.place), "chains": [_chain_json(*item) for item in chains.items()]}

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from felixpy.flows.connectivity import Connectivity
 from felixpy.flows.flow import Flow, Peer
 from felixpy.flows.grid import Doubt, Grid
 from felixpy.flows.pairs import Pairs, Sheet
-from felixpy.flows.regions import Region, bits, minus, of_peers, sum_of
+from felixpy.flows.regions import Region, bits, join, minus, of_peers, sum_of
 from felixpy.flows.sides import Identity, Party, Side
 from felixpy.flows.universe import Universe
 from felixpy.trace.nodes import Nodes
@@ -25,7 +26,7 @@ class Changes:
     """Flows that only the second input lets through (`opened`), and those that only the first does (`closed`).
 
     `appeared` and `vanished` are endpoints that one input has alone, with the flows from and to them. `uncertain` are
-    rules that are not understood; they are taken as not met.
+    rules that are not understood: what depends on them is neither opened nor closed, but perhaps so.
     """
 
     opened: tuple[Flow, ...]
@@ -35,6 +36,8 @@ class Changes:
     appeared_flows: tuple[Flow, ...] = ()
     vanished_flows: tuple[Flow, ...] = ()
     uncertain: tuple[Doubt, ...] = ()
+    perhaps_opened: tuple[Flow, ...] = ()
+    perhaps_closed: tuple[Flow, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -50,15 +53,38 @@ def compare(before: Nodes, after: Nodes) -> Changes:
     hosts = any(side.has_hosts for side in sides)
     kept = {position: party for position, party in common.items() if hosts or party.identity.kind != "host"}
     appeared, vanished = _Alone(second, common), _Alone(first, common)
+    doubts = tuple(dict.fromkeys((*first.doubts, *second.doubts)))
+    unsure = bool(doubts) and not _same_rules(*sides)
     return Changes(
-        opened=tuple(_pairs(second, first, kept).flows()),
-        closed=tuple(_pairs(first, second, kept).flows()),
+        opened=tuple(_pairs(second, first, kept, "sure" if unsure else "").flows()),
+        closed=tuple(_pairs(first, second, kept, "sure" if unsure else "").flows()),
         appeared=appeared.peers,
         vanished=vanished.peers,
         appeared_flows=appeared.flows,
         vanished_flows=vanished.flows,
-        uncertain=tuple(dict.fromkeys((*first.doubts, *second.doubts))),
+        uncertain=doubts,
+        perhaps_opened=tuple(_pairs(second, first, kept, "perhaps").flows()) if unsure else (),
+        perhaps_closed=tuple(_pairs(first, second, kept, "perhaps").flows()) if unsure else (),
     )
+
+
+def _same_rules(before: Side, after: Side) -> bool:
+    """Whether rules and sets are the same, and the sets are known: then what is not understood is the same, too."""
+    said, again = _said(before), _said(after)
+    return said == again and None not in said.values()
+
+
+def _said(side: Side) -> dict[object, object]:
+    """What each chain of each node says, and the sets."""
+    found: dict[object, object] = {}
+    for name in side.names:
+        for family in side.families:
+            text = side.text(name, family)
+            found[name, family] = text.sets
+            for table, chains in text.tables.items():
+                for chain, (policy, bodies) in chains.items():
+                    found[name, family, table, chain] = policy, tuple(body.content for body in bodies)
+    return found
 
 
 def _renamed(before: Side, after: Side) -> dict[Identity, Identity]:
@@ -86,21 +112,39 @@ def _by_workload(side: Side, others: set[Identity]) -> Mapping[object, list[Iden
     return {workload: sorted(names) for workload, names in found.items()}
 
 
-def _pairs(more: Connectivity, less: Connectivity, parties: Mapping[int, Party]) -> Pairs:
+Which = Literal["", "sure", "perhaps"]
+"""What counts: as if rules that are not understood never applied, whatever they say, or only what depends on them."""
+
+
+def _pairs(more: Connectivity, less: Connectivity, parties: Mapping[int, Party], which: Which) -> Pairs:
     """What one input lets through and the other does not, between endpoints that both have."""
     grids = [(grid, less.grids[family]) for family, grid in more.grids.items() if family in less.grids]
-    return Pairs([_gained(grid, other) for grid, other in grids], parties)
+    return Pairs([_gained(grid, other, which) for grid, other in grids], parties)
 
 
-def _gained(grid: Grid, other: Grid) -> Sheet:
+def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
     """Senders without an address that anybody knows are no peers, but have rows; as receivers they have columns."""
     ends = [position for position in grid.ends if position in other.ends]
     senders = grid.everybody & other.everybody
     receivers = sum_of(1 << position for position in ends)
+
+    def gained(mine: Region, unsure: Region, theirs: Region, doubtful: Region, peers: int) -> Region:
+        if not which:
+            return minus(of_peers(mine, peers), theirs)
+        sure = minus(of_peers(minus(mine, unsure), peers), join(theirs, doubtful))
+        if which == "sure":
+            return sure
+        return minus(minus(of_peers(join(mine, unsure), peers), minus(theirs, doubtful)), sure)
+
     return Sheet(
         space=grid.space,
-        rows={at: minus(of_peers(grid.row(at), senders), other.row(at)) for at in ends},
-        columns={at: minus(of_peers(grid.column(at), receivers), other.column(at)) for at in bits(grid.outside)},
+        rows={
+            at: gained(grid.row(at), grid.unsure_row(at), other.row(at), other.unsure_row(at), senders) for at in ends
+        },
+        columns={
+            at: gained(grid.column(at), grid.unsure_column(at), other.column(at), other.unsure_column(at), receivers)
+            for at in bits(grid.outside)
+        },
         never={at: grid.ends[at].never & other.ends[at].never for at in ends},
         present=senders,
     )

@@ -86,8 +86,11 @@ def test_folders_by_node_are_dumps_of_those_nodes(diff, saved, tmp_path) -> None
     assert "node2" in diff(nodes, AFTER, "--rules").out
 
 
-def test_whose_dump_it_is_has_to_be_said_where_nobody_can_know(diff, saved) -> None:
-    answer = diff(saved, AFTER, "--rules")
+def test_whose_dump_it_is_has_to_be_said_where_nobody_can_know(diff, saved, tmp_path) -> None:
+    assert diff(saved, AFTER, "--rules").status == 1  # chains of node1's pods tell
+    bare = tmp_path / "bare"
+    bare.write_text("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")
+    answer = diff(bare, AFTER, "--rules")
     assert answer.status == 2
     assert "say with --node whose rules these are: node1, node2" in answer.err
 

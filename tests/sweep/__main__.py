@@ -1,0 +1,42 @@
+"""``make sweep``: all recorded clusters of at most 40 pods, every deletion, and the number of disagreements."""
+
+from __future__ import annotations
+
+import random
+import sys
+from time import perf_counter
+
+from tests.conformance.recordings import AREAS, cases
+from tests.sweep.damage import deletions, others
+from tests.sweep.judge import Scene
+
+MOST_PODS = 40
+SHOTS = 1500
+
+
+def main(areas: list[str]) -> int:
+    total = wrong = 0
+    for case in cases(*(areas or AREAS)):
+        for family in case.families:
+            start = perf_counter()
+            draw = random.Random(f"{case} {family}")
+            scene = Scene(case, family, SHOTS, draw)
+            if len(scene.cluster.workloads) > MOST_PODS or family not in scene.ruleset.families:
+                continue
+            more = list(others(scene.dump, family, draw))
+            scene.extra = tuple(damage.dump for damage in more)
+            damages = [*deletions(scene.dump, family), *more]
+            said = [line for damage in damages for line in scene.judge(damage)]
+            total, wrong = total + len(damages), wrong + len(said)
+            print(
+                f"{case} IPv{family}: {len(damages)} damages, {len(said)} disagreements, {perf_counter() - start:.1f} s"
+            )
+            for line in said[:5]:
+                print(f"    {line[:600]}")
+            sys.stdout.flush()
+    print(f"{total} damages, {wrong} disagreements")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

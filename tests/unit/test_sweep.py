@@ -1,0 +1,81 @@
+"""Damage to recorded nodes: what the exact engine says of it, what walked packets say, and what verify says.
+
+A sample of the recordings; ``make sweep`` goes over all of them.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from felixpy.compiler import Compiler
+from felixpy.verify import Node, Verification, observe_saved, verify
+from tests.conformance.recordings import AREAS, Case, cases
+from tests.sweep.damage import Damage, deletions, others
+from tests.sweep.judge import Scene
+
+SHOTS = 300
+EVERY = 53
+"""One recording in so many, a few deletions of each; all of them with ``make sweep``."""
+
+DELETED = 20
+VERIFIED = 3
+
+CASES = [(case, family) for case in cases(*AREAS)[::EVERY] for family in case.families]
+
+
+def kind(opens: bool, closes: bool) -> str:
+    return "both" if opens and closes else "opens" if opens else "closes" if closes else "none"
+
+
+@pytest.mark.parametrize("case, family", CASES, ids=str)
+def test_walked_packets_say_the_same(case: Case, family: int) -> None:
+    draw = random.Random(f"{case} {family}")
+    scene = Scene(case, family, SHOTS, draw)
+    if family not in scene.ruleset.families:
+        pytest.skip("the family is switched off")
+    more = list(others(scene.dump, family, draw))
+    scene.extra = tuple(damage.dump for damage in more)
+    every = list(deletions(scene.dump, family))
+    damages = [*draw.sample(every, min(len(every), DELETED)), *more]
+    assert [line for damage in damages for line in scene.judge(damage)] == []
+    for damage in draw.sample(damages, min(len(damages), VERIFIED)):
+        found = verified(scene, damage)
+        verdict = scene.verdict(damage)
+        expected = kind(bool(verdict.change.opens), bool(verdict.change.closes))
+        if expected == "none" and (verdict.conditions or verdict.change.rewrites):
+            expected = "unknown"
+        if found.equal:
+            assert expected == "none", damage.words
+        elif "ahead" not in damage.words:
+            assert found.together.kind == expected, damage.words
+
+
+def verified(scene: Scene, damage: Damage) -> Verification:
+    """What verify finds of a damage."""
+    family = scene.family
+    text = "".join(
+        f"*{table}\n"
+        + "".join(f":{chain.name} {chain.policy or '-'} [0:0]\n" for chain in chains.values())
+        + "".join(f"{line.text}\n" for chain in chains.values() for line in chain.lines)
+        + "COMMIT\n"
+        for table, chains in damage.dump.tables[family].items()
+    )
+    sets = "".join(
+        f"create {found.name} {found.type} family {found.options['family']} maxelem {found.options['maxelem']}\n"
+        + "".join(f"add {found.name} {member}\n" for member in found.members)
+        for found in (damage.dump.sets or {}).values()
+    )
+    node = Node(name=scene.case.node, compiler=Compiler(scene.cluster), host=scene.host)
+    return verify(observe_saved({family: text}, sets, "a dump"), node)
+
+
+def test_the_judge_can_disagree() -> None:
+    """A judge that nothing could make say no would prove nothing."""
+    case = cases("seeds")[0]
+    scene = Scene(case, 4, 800, random.Random(1))
+    hook = next(damage for damage in deletions(scene.dump, 4) if damage.chain == "FORWARD")
+    assert list(scene.judge(hook)) == []
+    scene.verdict = lambda damage: Scene.verdict(scene, damage._replace(dump=scene.dump))  # type: ignore[method-assign]
+    assert any("nothing is said to open" in line for line in scene.judge(hook))
