@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from felixpy.compiler import compile
     from felixpy.dialects import DIALECTS, Dialect
-    from felixpy.errors import FelixpyError, InputError, Problem
+    from felixpy.errors import FelixpyError, InputError, Problem, UsageError
     from felixpy.live import Change, Live, RulesetChange
     from felixpy.manifests import load
     from felixpy.model import Cluster, Host
@@ -41,6 +41,7 @@ _HOMES = {
     "Cluster": "model",
     "Host": "model",
     "Ruleset": "ruleset",
+    "UsageError": "errors",
 }
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Problem",
     "Ruleset",
     "RulesetChange",
+    "UsageError",
     "__version__",
     "compile",
     "load",

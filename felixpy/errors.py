@@ -41,6 +41,10 @@ class Source(NamedTuple):
     start: int = 0
     end: int = 0
 
+    def beginning(self, path: Path) -> Place:
+        """Where the object begins, whatever is asked for inside of it."""
+        return Place(self.file, self.line)
+
 
 def spell(path: Path) -> str:
     """Write a path as people do.

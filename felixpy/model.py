@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from felixpy.described import Described
 from felixpy.errors import Path, Place, Problem
 from felixpy.errors import Source as Source  # noqa: PLC0414 - one of the nouns
 from felixpy.frontends import Grant, Route, Service, SliceEndpoint, SlicePort
@@ -374,12 +375,8 @@ class Host:
     interfaces: Mapping[str, tuple[str, ...]] | None = None
 
 
-def _unknown_place(source: Source, path: Path) -> Place:
-    return Place(source.file, source.line)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Cluster(Described):
     """Everything that was loaded. Objects come in a fixed order that does not depend on the order of documents."""
 
     workloads: tuple[Workload, ...] = ()
@@ -411,7 +408,7 @@ class Cluster:
     warnings: tuple[Problem, ...] = ()
     """What loading found odd but usable: skipped kinds, unknown fields, objects that had to be assumed."""
     texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # by file name, for comments
-    where: Callable[[Source, Path], Place] = _unknown_place
+    where: Callable[[Source, Path], Place] = Source.beginning
     """File, line and column of a path inside an object; costs a second reading of that one object."""
 
     def node_names(self) -> list[str]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from hashlib import sha224
 from typing import ClassVar
 
+from felixpy.described import Described
 from felixpy.errors import Path, Problem
 from felixpy.ipsets import IPSet
 from felixpy.iptables.forms import read_dump
@@ -166,8 +167,8 @@ class Table:
         return f"*{self.name}\n{kernel_chains}{own_chains}{rules}COMMIT\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ruleset:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Ruleset(Described):
     """Everything that Felix would program on one node.
 
     `tables` are by (family, table name). `refused` are warnings about rules and sets that no kernel takes, `assumed`

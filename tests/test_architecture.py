@@ -20,7 +20,7 @@ LONGEST = 420
 
 LAYERS = [
     {"escape"},
-    {"errors", "names", "ending"},
+    {"errors", "names", "ending", "described"},
     {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing"},
     {"iptables", "parameters", "frontends"},
     {"other_parameters"},

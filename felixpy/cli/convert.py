@@ -35,8 +35,8 @@ def convert(
     done = rewrite([*(paths or ()), *(filename or ())], everything=everything, stdin=sys.stdin)
     invocation.emit(as_yaml(done.objects))
     for problem in done.losses:
-        print(f"not carried over: {problem}", file=sys.stderr)
+        invocation.tell(f"not carried over: {problem}")
     if not quiet:
-        print(f"felixpy: {done.converted} polic{'y' if done.converted == 1 else 'ies'} converted", file=sys.stderr)
+        invocation.tell(f"felixpy: {done.converted} polic{'y' if done.converted == 1 else 'ies'} converted")
     if done.losses:
         raise typer.Exit(1)

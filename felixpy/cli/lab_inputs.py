@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,17 +93,19 @@ def without(cluster: Cluster, keys: Collection[PolicyKey]) -> Cluster:
     return replace(cluster, policies=tuple(policy for policy in cluster.policies if policy.key not in keys))
 
 
-def policies_in(files: Iterable[str]) -> list[PolicyKey]:
-    """The policies that files hold, whatever else they need. Raises InputError as loading does."""
+def policies_in(files: Sequence[str], others: Sequence[str]) -> list[PolicyKey]:
+    """The policies that files hold, read together with `others`, where their tiers may be. Raises InputError."""
     from felixpy.manifests import load
+    from felixpy.manifests.files import gather
 
-    return [policy.key for policy in load(list(files)).policies]
+    names = {file.name for file in gather(files)[0]}
+    return [policy.key for policy in load([*files, *others]).policies if policy.source and policy.source.file in names]
 
 
 def with_more(inputs: Inputs, files: Sequence[str]) -> Inputs:
     """The same and some files more; what was removed and is in them comes back."""
     paths = tuple(dict.fromkeys([*inputs.paths, *map(absolute, files)]))
-    back = policies_in(files) if inputs.removed else []
+    back = policies_in(files, inputs.paths) if inputs.removed else []
     return replace(inputs, paths=paths, removed=tuple(key for key in inputs.removed if key not in back))
 
 
@@ -113,7 +115,7 @@ def with_less(inputs: Inputs, files: Sequence[str], in_force: Collection[str]) -
     paths = tuple(path for path in inputs.paths if path not in gone)
     if not paths:
         raise UsageError("nothing would be left of the lab; felixpy lab down takes it away")
-    keys = [key for key in policies_in(files) if str(key) in in_force]
+    keys = [key for key in policies_in(files, inputs.paths) if str(key) in in_force]
     if paths == inputs.paths and not keys:
         raise UsageError(f"{' '.join(files)}: no policy of the lab is in there")
     return replace(inputs, paths=paths, removed=tuple(dict.fromkeys([*inputs.removed, *keys])))

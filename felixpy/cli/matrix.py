@@ -85,7 +85,10 @@ def matrix(
             help="Only what touches NS, NS/NAME, KIND/NAME, an IP, a CIDR, host[:NODE] or internet.",
         ),
     ] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only what touches a namespace.")] = "",
+    namespace: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--namespace", "-n", help="Only what touches a namespace; repeatable."),
+    ] = None,
     ports: Annotated[
         str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (.) and no (X).")
     ] = "",
@@ -140,7 +143,7 @@ def matrix(
         raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
     chosen = parse_ports(ports)
     nodes = given.nodes(named_dumps(read_saved(rules, ipsets), given) if rules else None)
-    wanted = parse_wanted([*_on_nodes(focus or (), nodes.cluster), *filter(None, [namespace])])
+    wanted = parse_wanted([*_on_nodes(focus or (), nodes.cluster), *(namespace or ())])
     if hosts is None and any(name.partition(":")[0] == "host" for name in wanted.names):
         hosts = True
     told_apart = [*chosen, *(target_ports(nodes.cluster) if with_services else ())]

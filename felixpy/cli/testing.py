@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +15,7 @@ from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.running import is_cluster
 from felixpy.errors import UsageError, many
 from felixpy.revisions import is_revision
+from felixpy.writing import write_file
 
 if TYPE_CHECKING:
     from felixpy.policytests import Outcome, PolicyTest, Runner
@@ -89,7 +89,7 @@ def run_tests(
         _print_coverage(session)
     failed = [result for result in results if result.status == "failed"]
     if not given.quiet and output is Format.text:
-        print(f"felixpy test: {len(results) - len(failed)} passed, {len(failed)} failed", file=sys.stderr)
+        invocation.tell(f"felixpy test: {len(results) - len(failed)} passed, {len(failed)} failed")
     if failed:
         raise typer.Exit(1)
     if not results:
@@ -206,10 +206,7 @@ def _print(results: Sequence[Result], output: Format, junit: str, *, verbose: bo
 
     run = Run(kind="TestRun", suite="felixpy test", version=__version__, results=results)
     if junit:
-        try:
-            Path(junit).write_text(write(run, "junit"), encoding="utf-8")
-        except OSError as wrong:
-            raise UsageError(f"--junit {junit}: {wrong.strerror}") from wrong
+        write_file(Path(junit), write(run, "junit"))
     if output is not Format.text:
         invocation.emit(write(run, output.value))
         return
@@ -254,8 +251,8 @@ def _print_coverage(session: _Session) -> None:
             reached[key] = reached.get(key, False) or rule.reached
     for (policy, path, place), hit in reached.items():
         if not hit:
-            print(f"not reached: {policy}: {path} ({place})", file=sys.stderr)
-    print(f"felixpy: {sum(reached.values())} of {many(len(reached), 'policy rule')} reached", file=sys.stderr)
+            invocation.tell(f"not reached: {policy}: {path} ({place})")
+    invocation.tell(f"felixpy: {sum(reached.values())} of {many(len(reached), 'policy rule')} reached")
 
 
 def _init(given: Given) -> None:
@@ -279,7 +276,7 @@ def _init(given: Given) -> None:
     except OSError as wrong:
         raise UsageError(f"{target}: {wrong.strerror}") from wrong
     if not given.quiet:
-        print(f"felixpy: {target} written", file=sys.stderr)
+        invocation.tell(f"felixpy: {target} written")
 
 
 def _update(session: _Session, tests: Sequence[PolicyTest]) -> None:
@@ -290,7 +287,7 @@ def _update(session: _Session, tests: Sequence[PolicyTest]) -> None:
             continue
         path = Path(test.file)
         try:
-            path.write_text(renewed(path.read_text(encoding="utf-8"), test, session.runner(test).matrix()), "utf-8")
+            write_file(path, renewed(path.read_text(encoding="utf-8"), test, session.runner(test).matrix()))
         except ValueError as wrong:
             raise UsageError(f"{test.matrix_place}: {wrong}") from wrong
-        print(f"felixpy: {test.file}: table renewed", file=sys.stderr)
+        invocation.tell(f"felixpy: {test.file}: table renewed")

@@ -9,19 +9,39 @@ loading, assembly   documents judged one by one, and put together
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TextIO
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO, cast
 
-from felixpy.manifests.files import Input
+from felixpy.manifests.files import File, Input
 from felixpy.manifests.hosts import load_host
 from felixpy.manifests.loading import Loading
 from felixpy.model import Cluster
+from felixpy.reading import read_stdin
 
 __all__ = ["load", "load_host"]
 
+Source = Input | Mapping[str, Any] | TextIO
+"""What can be read: a path, an object, an open file."""
+
+
+def _inputs(given: Source | Sequence[Source]) -> list[Input]:
+    if isinstance(given, (str, os.PathLike, Mapping, File)) or hasattr(given, "read"):
+        given = cast("Sequence[Source]", [given])
+    return [_input(each, number) for number, each in enumerate(given, start=1)]
+
+
+def _input(given: Source, number: int) -> Input:
+    if isinstance(given, Mapping):
+        return File(f"<object {number}>", json.dumps(given), True)
+    if isinstance(given, (str, os.PathLike, File)):
+        return given
+    return File(str(getattr(given, "name", f"<file {number}>")), read_stdin(given).decode(), True)
+
 
 def load(
-    paths: Sequence[Input] = (),
+    paths: Source | Sequence[Source] = (),
     *,
     node: str | None = None,
     expand: bool = True,
@@ -32,7 +52,8 @@ def load(
     """Read manifests and say what they mean to Felix.
 
     `paths` are files, directories (searched for .yaml, .yml and .json) and "-" for `stdin`; none at all means the
-    current directory. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
+    current directory. An object as a dict, or an open file, may stand in place of a path, and one of them in place of
+    the list. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
     on `node`. What the API server would refuse, such as unknown fields, is an error, and a warning if `strict` is false
     and it can be read all the same. Namespaces and service accounts that had to be assumed are warnings, errors if
     `strict` is true. Names of pods' interfaces begin with `interface_prefix`, else with what the
@@ -47,4 +68,4 @@ def load(
     'shop'
     """
     loading = Loading(strict=strict, interface_prefix=interface_prefix)
-    return loading.load(paths, node=node, expanding=expand, stdin=stdin)
+    return loading.load(_inputs(paths), node=node, expanding=expand, stdin=stdin)
