@@ -34,8 +34,7 @@ def service_text(found: ServiceTrace, *, verbose: bool = False) -> Iterator[str]
     yield f"  {found.words} → {_summary(found)}"
     if len({_line(row) for row in found.rows}) > 1:
         yield from _table(found)
-    notes = [*([found.source.note] if found.source.note else []), *found.notes]
-    yield from (f"  note: {note}" for note in notes)
+    yield from (f"  note: {note}" for note in _notes(found))
     shown = [row for row in found.rows if row.trace]
     for row in shown if verbose else _telling(shown):
         assert row.trace
@@ -46,6 +45,13 @@ def service_text(found: ServiceTrace, *, verbose: bool = False) -> Iterator[str]
         if row.verdict == "deny" and row.trace.allowed:
             yield f"  no connection because of {row.lost}; the packet itself is allowed"
         yield from body(row.trace, verbose=verbose)
+
+
+def _notes(found: ServiceTrace) -> Iterator[str]:
+    """What else to know; where policies deny, that none of them ever sees the Service."""
+    yield from filter(None, (found.source.note, *found.notes))
+    if found.verdict in ("deny", "mixed") and found.via != "headless":
+        yield f"policies see the endpoint and its port, not {found.called}, which is rewritten before they are asked"
 
 
 def _telling(rows: list[Row]) -> list[Row]:
@@ -126,7 +132,7 @@ def service_document(found: ServiceTrace, *, verbose: bool = False) -> dict[str,
         "service": service,
         "summary": _summary(found),
         "endpoints": [_row(row, verbose=verbose) for row in found.rows],
-        "notes": [note for note in (found.source.note, *found.notes) if note],
+        "notes": list(_notes(found)),
     }
 
 

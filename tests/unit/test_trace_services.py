@@ -89,7 +89,9 @@ def test_policies_see_the_endpoint() -> None:
     """An egress policy about the cluster IP never matches, one about the endpoint's port does."""
     by_ip = policy("p", "web", policyTypes=["Egress"], egress=[{"to": [{"ipBlock": {"cidr": "10.96.0.0/12"}}]}])
     by_port = policy("p", "web", policyTypes=["Egress"], egress=[{"ports": [{"port": 9000}]}])
-    assert asked("shop/web-0", "svc/api", things=(API, by_ip)).startswith("DENIED")
+    denied = asked("shop/web-0", "svc/api", things=(API, by_ip))
+    assert denied.startswith("DENIED")
+    assert "note: policies see the endpoint and its port, not 10.96.0.20:80" in denied
     assert asked("shop/web-0", "svc/api", things=(API, by_port)).startswith("ALLOWED")
     assert asked("shop/web-0", "10.96.0.20:80", "--no-services", things=(API, by_ip)).startswith("ALLOWED")
 
