@@ -51,7 +51,7 @@ def _notes(found: ServiceTrace) -> Iterator[str]:
     """What else to know; where policies deny, that none of them ever sees the Service."""
     yield from filter(None, (found.source.note, *found.notes))
     if found.verdict in ("deny", "mixed") and found.via != "headless":
-        yield f"policies see the endpoint and its port, not {found.called}, which is rewritten before they are asked"
+        yield f"policies other than preDNAT ones see the endpoint and its port, not {found.called}"
 
 
 def _telling(rows: list[Row]) -> list[Row]:

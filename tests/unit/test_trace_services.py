@@ -91,7 +91,7 @@ def test_policies_see_the_endpoint() -> None:
     by_port = policy("p", "web", policyTypes=["Egress"], egress=[{"ports": [{"port": 9000}]}])
     denied = asked("shop/web-0", "svc/api", things=(API, by_ip))
     assert denied.startswith("DENIED")
-    assert "note: policies see the endpoint and its port, not 10.96.0.20:80" in denied
+    assert "note: policies other than preDNAT ones see the endpoint and its port, not 10.96.0.20:80" in denied
     assert asked("shop/web-0", "svc/api", things=(API, by_port)).startswith("ALLOWED")
     assert asked("shop/web-0", "10.96.0.20:80", "--no-services", things=(API, by_ip)).startswith("ALLOWED")
 
