@@ -117,10 +117,15 @@ def _counting(rule: NftRule) -> str:
     return _COUNTER.sub("counter packets 0 bytes 0", rule.listed, count=1)
 
 
-def _rules(chain: NftChain, notes: Notes | None, spell: Callable[[NftRule], str]) -> Iterator[str]:
+def _rules(chain: NftChain, notes: Notes | None, spell: Callable[[NftRule], str]) -> Iterable[str]:
+    lines = [f'{spell(rule)} comment "{rule.comment}"' for rule in chain.rules]
+    return _noted(chain, lines, notes) if notes else lines
+
+
+def _noted(chain: NftChain, lines: Iterable[str], notes: Notes) -> Iterator[str]:
+    """The rules; in a policy's chain each of the policy's rules is announced."""
     drawn = -1
-    for rule in chain.rules:
-        if notes:
-            yield from notes.rule(chain.origin, rule.number, drawn)
-            drawn = rule.number
-        yield f'{spell(rule)} comment "{rule.comment}"'
+    for rule, line in zip(chain.rules, lines, strict=True):
+        yield from notes.rule(chain.origin, rule.number, drawn)
+        drawn = rule.number
+        yield line
