@@ -59,6 +59,32 @@ def set_name(family: int, set_id: str) -> str:
     return f"cali{family}0{set_id}"[:MAX_SET]
 
 
+_NFT_SET = re.compile(r"^(cali[46]0(?:s|n|svc|svcnoport))-")
+
+
+def plain_set_name(name: str) -> str:
+    """The name in iptables mode of a set that nft lists; there a colon follows its kind.
+
+    >>> plain_set_name("cali40s-a-b"), plain_set_name("cali40this-host")
+    ('cali40s:a-b', 'cali40this-host')
+    """
+    return _NFT_SET.sub(r"\1:", name)
+
+
+LAYERS = ("raw", "mangle", "nat", "filter")
+"""What chains of nftables begin with: the table of iptables in which the same chain stands."""
+
+
+def split_layer(name: str) -> tuple[str, str]:
+    """The layer of a chain of nftables, "" for other chains, and its name in iptables.
+
+    >>> split_layer("filter-cali-FORWARD"), split_layer("cali-FORWARD")
+    (('filter', 'cali-FORWARD'), ('', 'cali-FORWARD'))
+    """
+    layer, _, rest = name.partition("-")
+    return (layer, rest) if layer in LAYERS and rest else ("", name)
+
+
 def group_uid(selector: str, direction: str, members: Iterable[str]) -> str:
     """What the chain of a policy group is called after its prefix: 20 characters of SHA3-224.
 

@@ -219,6 +219,14 @@ class Ruleset(Described):
         """Felix's hashes of the rules of a chain."""
         return chain.hashes
 
+    def written_rules(self, table: Table, chain: Chain) -> Sequence[str]:
+        """The rules of a chain as Felix writes them, which their hashes are made of."""
+        return chain.bodies
+
+    def rule_lines(self, table: Table, chain: Chain) -> Iterator[list[str]]:
+        """The lines of each rule of a chain, as the kernel's tools print them."""
+        return chain.each_rule(table.family, restore=False)
+
     @cached_property
     def dump(self) -> Dump:
         """The rules and sets as if they had been saved on the node."""

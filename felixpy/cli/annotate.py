@@ -7,14 +7,14 @@ import re
 from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for
 from felixpy.cli.dumps import read
-from felixpy.cli.given import MACHINE, Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
 from felixpy.errors import UsageError
 
 _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: |table |Chain )", re.MULTILINE)
 """How lines of dumps begin."""
 
 
-@takes_manifests(*MACHINE)
+@takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
 def annotate(given: Given) -> None:
     """Copy a dump from stdin and say above each line what the names of Felix in it mean.
 
@@ -25,13 +25,16 @@ def annotate(given: Given) -> None:
     Examples:
       iptables-save | felixpy annotate shop/ | less
       ipset save | felixpy annotate shop/ --node n1
+      nft list ruleset | felixpy annotate shop/
     """
     from felixpy.decode.comments import commented, likely_nodes
+    from felixpy.nftables.reading import looks_listed
 
     cluster = given.cluster_if_any
     text = read("-")
     if text.strip() and not _SAVED.search(text):
         raise UsageError("stdin: neither rules nor sets; give what iptables-save, ipset save or ipset list prints")
     names = [given.node] if given.node else likely_nodes(text, cluster)
-    decoder = decoder_for(cluster, given.era, given.settings, names)
+    dataplane = "nftables" if looks_listed(text) else "iptables"
+    decoder = decoder_for(cluster, given.era, given.settings, names, dataplane)
     invocation.emit("".join(f"{line}\n" for line in commented(text.removesuffix("\n").split("\n"), decoder)))

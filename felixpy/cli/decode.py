@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import MACHINE, Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import InputError
+from felixpy.names import plain_set_name, split_layer
 
 if TYPE_CHECKING:
     from felixpy.compiler import Compiler
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from felixpy.ruleset import Ruleset
 
 
-@takes_manifests("paths", *MACHINE)
+@takes_manifests("paths", *MACHINE, dataplanes=DATA_PLANES)
 def decode(
     given: Given,
     names: Annotated[
@@ -38,10 +39,15 @@ def decode(
       felixpy decode cali-pi-_DGlcbEzkd1cvh5X1F7M -f shop/
       felixpy decode cali40s:5y5I3VdRZfDU01O--xXAPx2 cali12d4a09f50c 0x10000/0x30000
       felixpy decode cali:wUHhoiAYhphO9Mso --dialect v3.8
+      felixpy decode filter-cali-pi-knp/shop/db cali40s-5y5I3VdRZfDU01O--xXAPx2    as nft lists them
     """
     cluster = given.cluster_if_any
     nodes = [given.node] if given.node else cluster.node_names()
-    decoder = decoder_for(cluster, given.era, given.settings, nodes)
+    listed = any(
+        split_layer(name)[0] or plain_set_name(name) != name or name.rstrip("\"'").endswith(";") for name in names
+    )
+    dataplane = "nftables" if listed and not given.dataplane else given.chosen_data_plane()
+    decoder = decoder_for(cluster, given.era, given.settings, nodes, dataplane)
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
         items = [meaning.json() for meaning in meanings]
@@ -55,7 +61,14 @@ def decode(
         raise typer.Exit(1)
 
 
-def decoder_for(cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str]) -> Decoder:
+def _is_listed(name: str) -> bool:
+    """Whether a name has the form that it has in nftables mode."""
+    return bool(split_layer(name)[0]) or plain_set_name(name) != name or name.endswith(";")
+
+
+def decoder_for(
+    cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str], dataplane: str | None = "iptables"
+) -> Decoder:
     """A decoder that compiles nodes, in this and in other dialects, as far as names ask for it."""
     from felixpy.compiler import Compiler
     from felixpy.decode import Decoder
@@ -76,4 +89,5 @@ def decoder_for(cluster: Cluster, dialect: Dialect, settings: list[Setting], nam
 
     config = configure(cluster, names[0] if names else "", (*dialect.parameters, *settings))
     marks = RuleContext(config, dialect).marks
-    return Decoder(cluster, compiled(Compiler(cluster, dialect)), dialect=dialect, marks=marks, elsewhere=elsewhere())
+    nodes = compiled(Compiler(cluster, dialect, dataplane))
+    return Decoder(cluster, nodes, dialect=dialect, marks=marks, elsewhere=elsewhere())

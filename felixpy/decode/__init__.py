@@ -35,6 +35,7 @@ from felixpy.errors import Place, spell
 from felixpy.ipsets import IPSet
 from felixpy.marks import Marks
 from felixpy.model import Cluster, Source, Workload
+from felixpy.names import plain_set_name, split_layer
 from felixpy.ruleset import TABLES, Ruleset
 
 __all__ = ["Decoder", "Meaning"]
@@ -77,7 +78,12 @@ class Decoder:
 
     def decode(self, name: str) -> Meaning:
         """What a name is: chain, set, interface, rule hash, mark or log prefix, with all that is known about it."""
-        asked = name.strip().strip("\"'")
+        asked = name.strip().strip("\"'").removesuffix(";")
+        layer, plain = split_layer(plain_set_name(asked))
+        if layer:
+            found_chain = self.chain(plain, layer)
+            return replace(found_chain, name=asked) if found_chain else strange_interface(asked, self.legend)
+        asked = plain
         for form, read in FORMS:
             found = form.fullmatch(asked)
             if found:
@@ -141,13 +147,14 @@ class Decoder:
             facts.append(("tier", [f"{policy.tier}, order {order}"]))
         if subject and subject.workload:
             facts.extend(_pod_facts(subject.workload))
-        facts.append(("rules", list(self._rules(spots[0]))))
+        facts.append(("rules", list(self._rules(spots[0], index.ruleset))))
         return facts
 
-    def _rules(self, spot: Spot) -> Iterator[str]:
+    def _rules(self, spot: Spot, ruleset: Ruleset) -> Iterator[str]:
         """The rules as the kernel prints them, each policy rule announced by its place."""
         chain, drawn = spot.chain, -1
-        for number, lines in zip(chain.numbers, chain.each_rule(spot.families[0], restore=False), strict=True):
+        table = ruleset.tables[spot.families[0], spot.table]
+        for number, lines in zip(chain.numbers, ruleset.rule_lines(table, chain), strict=True):
             path = chain.origin.path(number)
             if path and number != drawn:
                 place = self._place(chain.origin.source, path)
@@ -215,7 +222,8 @@ class Decoder:
     def _compiled_rule(self, name: str, index: RuleIndex, rule: Found) -> Meaning:
         chain = self.chain(rule.chain.name, full=False)
         number = f", {spell(rule.path)}" if rule.path else ""
-        text = rule.chain.bodies[rule.position] or "(no criteria, no target)"
+        table = next(table for table in index.ruleset.tables.values() if table.name == rule.table)
+        text = index.ruleset.written_rules(table, rule.chain)[rule.position] or "(no criteria, no target)"
         words = f"rule {rule.position + 1} of {rule.chain.name}: {chain.words if chain else ''}{number}"
         facts = (("node", [index.node]), ("table", [rule.table]), ("rule", [text]))
         return Meaning(name=name, kind="rule", words=words, place=rule.place(self.cluster), facts=facts)

@@ -17,18 +17,27 @@ from felixpy.decode.rules import Found
 from felixpy.errors import spell
 from felixpy.escape import comment, visible
 from felixpy.model import Cluster
+from felixpy.names import plain_set_name, split_layer
 
 NAME = re.compile(r'(?<![\w"./-])(cali[-+\w][^\s"]*)')
 """Chains, sets and pods' interfaces; not the hashes in comments."""
 
-IDENTITY = re.compile(r'"cali:([\w-]{16})"', re.ASCII)
+IDENTITY = re.compile(r'"cali:([\w-]{16})[";]', re.ASCII)
+LISTED_NAME = re.compile(
+    r'(?<![\w"./-])(?:(?:raw|mangle|nat|filter)-(?:cali-[^\s"]+|[A-Z]+)|cali[46]0[^\s"]+)|"(cali[^"*:]+\*?)"'
+)
+"""The same in what nft lists, where chains begin with their layer and only interfaces stand in quotes."""
+
+LISTED_TABLE = re.compile(r"table \S+ calico\S* \{")
+LISTED_LABEL = re.compile(r"\t(?:chain|set|map) (?P<name>\S+) \{")
+LISTED_RULE = re.compile(r'\t\t.* comment "')
 LABELS = re.compile(r"^(?:Name: |create |swap |destroy |:|-A |-I |-D |-R |-N )")
 TABLE = re.compile(r"^\*(\w+)")
 WILDCARD = "+"
 
 
 def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
-    """The lines of an iptables-save or ipset dump, each with a comment above it where there is something to say.
+    """The lines of an iptables-save, ipset or nft dump, each with a comment above it where there is something to say.
 
     A chain is explained where it is declared and above its first rule; a rule's comment says which policy rule it
     draws and what the other names in it are. Lists of members are copied as they are. Lines of files are those where
@@ -37,8 +46,10 @@ def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
     writer = _Writer(decoder)
     for line in lines:
         text = line.rstrip("\r\n")
-        yield from map(comment, writer.comments(text))
-        yield visible(text)
+        bare = text.lstrip("\t")
+        indent = text[: len(text) - len(bare)]
+        yield from (f"{indent}{comment(words)}" for words in writer.comments(text))
+        yield indent + visible(bare)
 
 
 def likely_nodes(text: str, cluster: Cluster) -> list[str]:
@@ -52,6 +63,7 @@ class _Writer:
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.table = self.chain = self.rule = ""
+        self.listed = False
         self._known: dict[tuple[str, str], str] = {}
         self._rules = {
             identity: found for index in decoder.indices() for identity, found in index.rules.items() if found.path
@@ -59,6 +71,13 @@ class _Writer:
         self._words: dict[tuple[str, int], str] = {}
 
     def comments(self, line: str) -> Iterator[str]:
+        if LISTED_TABLE.match(line):
+            self.listed = True
+        elif line.startswith(("table ", "*")):
+            self.listed = False
+        if self.listed:
+            yield from self._listed(line)
+            return
         table = TABLE.match(line)
         if table:
             self.table, self.chain = table[1], ""
@@ -80,6 +99,25 @@ class _Writer:
         for name in names:
             if name != owner:
                 yield f"  {self._explain(name)}"
+
+    def _listed(self, line: str) -> Iterator[str]:
+        """The same for a line of a table of Calico that nft listed."""
+        label = LISTED_LABEL.match(line)
+        if label:
+            self.rule = ""
+            yield self._explain(label["name"])
+            return
+        if not LISTED_RULE.match(line):
+            return
+        found = IDENTITY.search(line)
+        origin = self._rules.get(found[1]) if found else None
+        words = self._drawn(origin) if origin else ""
+        if words and words != self.rule:
+            yield f"  {words}"
+        self.rule = words
+        matched = LISTED_NAME.finditer(line.partition(' comment "')[0])
+        for name in dict.fromkeys(each[1] or each[0] for each in matched):
+            yield f"  {self._explain(name.replace('*', WILDCARD))}"
 
     def _drawn(self, found: Found) -> str:
         """The policy rule that a rule draws: its path, and what it says."""
@@ -111,6 +149,10 @@ class _Writer:
             prefix = name[:-1]
             several = "every pod's" if prefix == "cali" else f"pods whose interfaces begin with {prefix}, that is the"
             return Meaning(name=name, kind="interface", words=f"{several} interface on the node")
+        layer, plain = split_layer(name)
+        if layer:
+            return self.decoder.chain(plain, layer, full=False) or self.decoder.decode(name)
+        name = plain_set_name(name)
         if name.startswith("cali-"):
             found = self.decoder.chain(name, self.table, full=False) or self.decoder.chain(name, full=False)
         elif SET_NAME.fullmatch(name):

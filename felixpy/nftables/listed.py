@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-LAYERS = ("raw", "mangle", "nat", "filter")
-
 
 class Translated(NamedTuple):
     """A rule for iptables: matches and target as one text, what is not understood, and the counters."""
@@ -17,28 +15,6 @@ class Translated(NamedTuple):
     counters: tuple[int, int] | None = None
     certain: bool = True
     """Whether it is known what the rule does to packets that it applies to."""
-
-
-_SET_KIND = re.compile(r"^(cali[46]0(?:s|n|svc|svcnoport))-")
-
-
-def felix_set_name(name: str) -> str:
-    """The name that the set has in iptables mode, where a colon follows its kind.
-
-    >>> felix_set_name("cali40s-a-b"), felix_set_name("cali40this-host")
-    ('cali40s:a-b', 'cali40this-host')
-    """
-    return _SET_KIND.sub(r"\1:", name)
-
-
-def without_layer(name: str) -> str:
-    """A chain's name without the layer in front.
-
-    >>> without_layer("filter-cali-FORWARD"), without_layer("mangle-PREROUTING")
-    ('cali-FORWARD', 'PREROUTING')
-    """
-    layer, _, rest = name.partition("-")
-    return rest if layer in LAYERS and rest else name
 
 
 _WORD = re.compile(r'"[^"]*"|\{[^}]*\}|\S+')

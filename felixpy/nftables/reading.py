@@ -16,10 +16,10 @@ from typing import NamedTuple
 from felixpy.errors import InputError, Place, Problem
 from felixpy.iptables.reader import read_body
 from felixpy.iptables.words import identity, quoted
+from felixpy.names import LAYERS, plain_set_name, split_layer
 from felixpy.netfilter.actions import Unclear
 from felixpy.netfilter.criteria import NotUnderstood, Test
 from felixpy.netfilter.rules import Body, Chain, Dump, Line, Meaning, Rule, SavedSet
-from felixpy.nftables.listed import LAYERS, felix_set_name, without_layer
 from felixpy.nftables.tables import FAMILIES, HOOKS
 from felixpy.nftables.translation import translated
 
@@ -205,7 +205,7 @@ def _tables(table: ListedTable, family: int, file: str) -> dict[str, dict[str, C
     for chain in table.chains.values():
         layer = chain.name.partition("-")[0]
         if layer in found:
-            name = without_layer(chain.name)
+            name = split_layer(chain.name)[1]
             policy = chain.base.policy if chain.base else ""
             read = partial(_rules, maps=table.maps)
             lines = [Line(number, text, _counters(text)) for number, text in chain.lines]
@@ -274,7 +274,7 @@ def _sets(table: ListedTable, family: int) -> Iterator[SavedSet]:
     for one in table.sets.values():
         kind = _TYPES.get((one.type.removeprefix("ipv4_addr").removeprefix("ipv6_addr"), "interval" in one.flags))
         if kind:
-            yield SavedSet(felix_set_name(one.name), kind, options, tuple(map(_member, one.elements)))
+            yield SavedSet(plain_set_name(one.name), kind, options, tuple(map(_member, one.elements)))
 
 
 _TYPES = {

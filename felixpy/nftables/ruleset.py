@@ -10,7 +10,7 @@ from typing import ClassVar
 from felixpy.annotate import Notes
 from felixpy.netfilter.rules import Dump
 from felixpy.nftables.reading import read_listing
-from felixpy.nftables.tables import FAMILIES, NftTable, nft_table, rule_hashes
+from felixpy.nftables.tables import FAMILIES, NftTable, chain_rules, nft_table, rule_hashes
 from felixpy.nftables.text import listed, listed_sets, written
 from felixpy.ruleset import ARP, Chain, Ruleset, Table
 
@@ -66,6 +66,16 @@ class NftRuleset(Ruleset):
         """Felix's hashes of the rules of a chain, which differ from layer to layer."""
         family = ARP if table.name == ARP else FAMILIES[table.family]
         return [*rule_hashes(table, chain, family)]
+
+    def written_rules(self, table: Table, chain: Chain) -> Sequence[str]:
+        """The rules of a chain as Felix writes them to nft."""
+        family = ARP if table.name == ARP else FAMILIES[table.family]
+        return [rule.written for rule in chain_rules(table, chain, family)]
+
+    def rule_lines(self, table: Table, chain: Chain) -> Iterator[list[str]]:
+        """The line of each rule of a chain, as nft lists it."""
+        family = ARP if table.name == ARP else FAMILIES[table.family]
+        return ([f'{rule.listed} comment "{rule.comment}"'] for rule in chain_rules(table, chain, family))
 
     @cached_property
     def dump(self) -> Dump:

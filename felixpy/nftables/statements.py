@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from felixpy.nftables.listed import ListedRule, Row, without_layer
+from felixpy.names import split_layer
+from felixpy.nftables.listed import ListedRule, Row
 
 
 def _counter(reader: ListedRule, word: str) -> None:
@@ -34,7 +35,7 @@ def _verdict(target: str) -> Row:
 
 
 def _jump(reader: ListedRule, word: str) -> None:
-    reader.act(f"-{word[0]} {without_layer(reader.next())}")
+    reader.act(f"-{word[0]} {split_layer(reader.next())[1]}")
 
 
 def _reject(reader: ListedRule, word: str) -> None:

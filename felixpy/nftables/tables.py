@@ -185,6 +185,14 @@ def rule_hashes(table: Table, chain: Chain, family: str) -> Iterator[str]:
     return hashes(seed, (spelt(body, layer, family).written for body in chain.bodies))
 
 
+def chain_rules(table: Table, chain: Chain, family: str) -> Iterator[NftRule]:
+    """The rules of a chain in a table of ``ip``, ``ip6`` or ``arp``."""
+    layer = _layer(table)
+    texts = [spelt(body, layer, family) for body in chain.bodies]
+    for text, identity, number in zip(texts, rule_hashes(table, chain, family), chain.numbers, strict=True):
+        yield NftRule(text.written, text.listed, comment(identity, text.comments), number)
+
+
 def _chain(name: str, layer: str, family: str, parts: Iterable[_Part], hook: Hook | None = None) -> NftChain:
     rules: list[NftRule] = []
     origin, template = Origin(words=""), ""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from felixpy.names import plain_set_name
 from felixpy.netfilter.numbers import PROTOCOLS
-from felixpy.nftables.listed import ListedRule, Row, Strange, Translated, felix_set_name
+from felixpy.nftables.listed import ListedRule, Row, Strange, Translated
 from felixpy.nftables.listing import DSCP_NAMES, ICMP_TYPES
 from felixpy.nftables.statements import STATEMENTS
 
@@ -127,7 +128,7 @@ def _ip(reader: ListedRule, word: str) -> None:
 def _set(word: str) -> str:
     if not word.startswith("@"):
         raise Strange(word)
-    return felix_set_name(word[1:])
+    return plain_set_name(word[1:])
 
 
 def _ports(reader: ListedRule, protocol: str) -> None:

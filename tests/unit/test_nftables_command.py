@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -205,3 +206,42 @@ def test_a_listing_goes_with_no_other_form(felixpy_, saved: dict[str, Path]) -> 
     answer = felixpy_("trace", *PAIR, SHOP / "manifests.yaml", "--rules", saved["nft"], "--rules", saved["legacy"])
     assert answer.status == 2
     assert "is what nft lists, sets included" in answer.err
+
+
+def test_a_listing_gets_comments_and_is_otherwise_the_same(
+    felixpy_, saved: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = "table inet other {\n\tchain cali-not-ours {\n\t\tcounter drop\n\t}\n}\n"
+    text = others + saved["nft"].read_text()
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    answer = felixpy_("annotate", SHOP / "manifests.yaml", "-q")
+    lines = answer.out.splitlines()
+    assert [line for line in lines if not line.strip().startswith("#")] == text.splitlines()
+    assert lines[:5] == others.splitlines()
+    at = lines.index("\tchain filter-cali-pi-knp/shop/database {")
+    assert lines[at - 1].startswith(
+        "\t# filter-cali-pi-knp/shop/database: ingress rules of KubernetesNetworkPolicy shop/database ("
+    )
+    assert lines[at + 1].startswith("\t\t#   spec.ingress[0]: allow tcp port postgres from pods with app")
+    assert lines[at + 2].startswith("\t\t#   cali40s-s0Iqn0xyuY9eVgaXbj5cuYI: addresses of pods with app")
+
+
+NAMES = {
+    "filter-cali-pi-knp/shop/database": "ingress rules of KubernetesNetworkPolicy shop/database",
+    "filter-cali-to-wl-dispatch": "finds the pod that a packet goes to",
+    "mangle-PREROUTING": "Felix's rules in the kernel's chain PREROUTING",
+    "cali40s-s0Iqn0xyuY9eVgaXbj5cuYI": 'addresses of pods with app == "backend"',
+    "cali:xRkleZRAHl9v2z0I;": "rule 1 of cali-pi-knp/shop/database",
+}
+
+
+@pytest.mark.parametrize("name, words", NAMES.items())
+def test_names_as_nft_lists_them(felixpy_, name: str, words: str) -> None:
+    answer = felixpy_("decode", name, "-f", SHOP / "manifests.yaml", "--node", "node1")
+    assert answer.status == 0
+    assert words in answer.out
+
+
+def test_a_chain_is_shown_as_nft_lists_it(felixpy_) -> None:
+    answer = felixpy_("decode", "filter-cali-pi-knp/shop/database", "-f", SHOP / "manifests.yaml", "--node", "node1")
+    assert "ip daddr . meta l4proto . tcp dport @cali40n-6eV5j5aFnrMnyoK7BqNViMD counter" in answer.out
