@@ -116,3 +116,15 @@ def comment(text: str) -> str:
     'boz_fizz'
     """
     return _UNSAFE.sub("_", text)[:MAX_COMMENT]
+
+
+_FAMILY = re.compile(r"\bcali[46]0(?=[a-z])")
+
+
+def of_any_family(text: str) -> str:
+    """A text with the names of sets as they are in both families, but for the family's number.
+
+    >>> of_any_family("-m set --match-set cali60s:abc src") == of_any_family("-m set --match-set cali40s:abc src")
+    True
+    """
+    return _FAMILY.sub("cali0", text)

@@ -19,6 +19,7 @@ from felixpy.errors import Path, Problem
 from felixpy.ipsets import IPSet
 from felixpy.iptables.forms import read_dump
 from felixpy.iptables.printer import kernel_rules, saved
+from felixpy.iptables.words import hash_comment
 from felixpy.model import Rule, Source
 from felixpy.netfilter.rules import Dump
 
@@ -32,8 +33,6 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 
 ARP = "arp"
 """The table of ARP rules, which the nftables data plane has for IPv4."""
-
-HASH_PREFIX = "cali:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +99,7 @@ class Chain:
         """
         head = f"-A {self.name} "
         for body, identity in zip(self.bodies, self.hashes, strict=True):
-            comment = f'-m comment --comment "{HASH_PREFIX}{identity}"'
+            comment = hash_comment(identity)
             if restore:
                 yield [f"{head}{comment} {body}" if body else f"{head}{comment}"]
                 continue

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from felixpy.errors import KernelRefused, UsageError
 from felixpy.ipsets import IPSet
 from felixpy.iptables.printer import saved
-from felixpy.ruleset import HASH_PREFIX, TABLES
+from felixpy.iptables.words import hash_comment, identity
+from felixpy.ruleset import TABLES
 
 _CHAINS = "cali-|califw-|calitw-|califh-|calith-|calipi-|calipo-|felix-"
 OWNED_CHAIN = re.compile(_CHAINS)
@@ -28,7 +29,6 @@ HISTORIC = "historic"
 Spelling = Mapping[tuple[int, str], str]
 """(family, how we think a rule is printed) → how the tools at hand print it, where that is not the same."""
 
-_HASH = re.compile(rf'--comment "?{HASH_PREFIX}([\w-]{{16}})(?:"| |$)', re.ASCII)
 _HISTORIC = re.compile(
     rf'(?:^|\ )-[jg]\ (?:{_CHAINS})[^\s"]*$'
     r"|\ felix-(?:masq|all)-ipam-pools\ "
@@ -58,7 +58,7 @@ class Rule(NamedTuple):
         if self.body is None:
             return self.text
         core, rest = saved(self.body, family)
-        return f'{core}-m comment --comment "{HASH_PREFIX}{self.identity}"' + (f" {rest}" if rest else "")
+        return f"{core}{hash_comment(self.identity)}" + (f" {rest}" if rest else "")
 
     def is_like(self, current: Rule, family: int, spelling: Spelling) -> bool:
         """Whether a rule of the kernel is this one: the same hash and the same words.
@@ -158,9 +158,9 @@ def read_rules(text: str) -> tuple[Rule, ...]:
 
 
 def _read_rule(text: str) -> Rule:
-    found = _HASH.search(text)
+    found = identity(text)
     if found:
-        return Rule(found[1], text)
+        return Rule(found, text)
     return Rule(HISTORIC if _HISTORIC.search(text) else "", text)
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 from felixpy.dataplane.current import CurrentTable, Rule, SetState, State, read_rules
 from felixpy.iptables.printer import kernel_rules
-from felixpy.ruleset import HASH_PREFIX, Chain, Ruleset, Table
+from felixpy.iptables.words import HASH_PREFIX, hash_comment
+from felixpy.ruleset import Chain, Ruleset, Table
 
 END = 1 << 30
 """More rules than any chain has."""
@@ -110,7 +111,7 @@ class WantedTable:
 
 def _rules(chain: Chain) -> Iterator[Rule]:
     for body, identity in zip(chain.bodies, chain.hashes, strict=True):
-        comment = f'-m comment --comment "{HASH_PREFIX}{identity}"'
+        comment = hash_comment(identity)
         for piece in kernel_rules(body):
             yield Rule(identity, f"{comment} {piece}" if piece else comment, piece)
 

@@ -24,6 +24,7 @@ from felixpy.exposure.clients import NO_CHANGES, ServiceChanges, service_changes
 from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
+from felixpy.names import of_any_family
 from felixpy.trace.nodes import NodeRules, Nodes
 
 __all__ = ["Difference", "Group", "Spread", "difference"]
@@ -174,7 +175,7 @@ def _folded(changes: Mapping[ChainChange, set[tuple[str, int]]]) -> Iterator[tup
 
 
 def _as_ipv6(change: ChainChange) -> ChainChange:
-    rules = (rule._replace(text=rule.text.replace("cali40", "cali60")) for rule in change.rules)
+    rules = (rule._replace(text=of_any_family(rule.text)) for rule in change.rules)
     return change._replace(rules=tuple(rules))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from felixpy.export import Json, head_json, origin_json, problem_json, set_json
+from felixpy.iptables.words import HASH_PREFIX
 from felixpy.model import Cluster
 from felixpy.nftables.ruleset import NftRuleset
 from felixpy.nftables.tables import FAMILIES, NftChain, NftTable
-from felixpy.ruleset import HASH_PREFIX
 
 NUMBERS = {name: number for number, name in FAMILIES.items()}
 

@@ -9,8 +9,9 @@ from hashlib import sha224
 from typing import NamedTuple
 
 from felixpy.ipsets import IPSet
+from felixpy.iptables.words import HASH_PREFIX
 from felixpy.nftables.spelling import Spelt, set_name, spelt
-from felixpy.ruleset import ARP, HASH_PREFIX, TABLES, Chain, Origin, Table
+from felixpy.ruleset import ARP, TABLES, Chain, Origin, Table
 
 FAMILIES: Mapping[int, str] = {4: "ip", 6: "ip6"}
 

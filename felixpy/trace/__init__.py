@@ -25,7 +25,7 @@ from felixpy.model import STAGED_KINDS, Cluster
 from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
 from felixpy.trace.hits import PENDING, Asked, Hit, asked
 from felixpy.trace.nodes import NodeRules, Nodes
-from felixpy.trace.parties import INTERNET, Directory, Party
+from felixpy.trace.parties import Directory, Party
 from felixpy.trace.question import Question
 from felixpy.walk import Packet, Walk
 
@@ -107,7 +107,7 @@ class Tracer:
     def __init__(self, nodes: Nodes, *, node: str = "", namespace: str = "", brief: bool = False) -> None:
         self.nodes, self.node, self.brief = nodes, node, brief
         self.cluster = nodes.cluster
-        self.directory = Directory(nodes.cluster, nodes.book, node, namespace)
+        self.directory = Directory(nodes.cluster, nodes.book, node, namespace, nodes.dumps.values())
         self.legend = Legend(nodes.cluster, nodes.compiler.dialect)
         self._staged: Tracer | None = None
         staged = any(policy.staged for policy in self.cluster.policies)
@@ -222,7 +222,11 @@ class Tracer:
             family = parse_address(packet.source).family
             yield Leg(node, here, walk, tuple(asked(walk.steps, node, family, self.legend)))
             owner = self.directory.owner(walk.destination)
-            if walk.verdict == "accept" and self._is_unheard_of(owner, walk) and not question.out_interface:
+            if (
+                walk.verdict == "accept"
+                and self._is_unheard_of(owner, destination, walk)
+                and not question.out_interface
+            ):
                 yield f"the node of {owner.name}"
                 return
             if walk.verdict != "accept" or owner.node in ("", name) or question.out_interface:
@@ -233,10 +237,10 @@ class Tracer:
                 packet = replace(packet, source=own if question.snat == NODE else question.snat)
             name, came_by = owner.node, ""
 
-    def _is_unheard_of(self, owner: Party, walk: Walk) -> bool:
+    def _is_unheard_of(self, owner: Party, asked: Party, walk: Walk) -> bool:
         """Whether a packet goes on to an address of which nothing is known, as there are dumps and no manifests."""
         nothing = bool(self.nodes.dumps) and not self.cluster.workloads and not self.cluster.nodes
-        return nothing and owner.kind == "outside" and bool(walk.out_interface) and owner.address not in INTERNET
+        return nothing and owner.kind == "outside" and bool(walk.out_interface) and asked.name != "internet"
 
     def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
         """A pod's own interface; else the one whose address the packet is for, or that leads back to the source."""

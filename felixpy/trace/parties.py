@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Literal
 
 from felixpy.errors import UsageError
 from felixpy.model import Cluster, HostPod, Workload
+from felixpy.netfilter.rules import Dump
 from felixpy.trace.addresses import AddressBook
-
-INTERNET = ("198.51.100.7", "203.0.113.7", "192.0.2.7", "2001:db8:ffff::7", "2001:db8:fffe::7")
-"""Documentation addresses, of which the first that no object of the cluster mentions stands for the internet."""
+from felixpy.trace.outside import mentioned, outside, saved
 
 _HASH = "[a-z0-9]{1,10}"
 _LETTERS = "[a-z0-9]{5}"
@@ -54,10 +53,13 @@ class Party:
 
 
 class Directory:
-    """Finds parties in a cluster. `node` is the one that ``host`` means."""
+    """Finds parties in a cluster. `node` is the one that ``host`` means; `dumps` are what was saved of nodes."""
 
-    def __init__(self, cluster: Cluster, book: AddressBook, node: str = "", namespace: str = "") -> None:
+    def __init__(
+        self, cluster: Cluster, book: AddressBook, node: str = "", namespace: str = "", dumps: Iterable[Dump] = ()
+    ) -> None:
         self.cluster, self.book, self.node, self.namespace = cluster, book, node, namespace
+        self.dumps = tuple(dumps)
 
     def pair(self, source: str, destination: str, family: int) -> tuple[Party, Party]:
         """Both ends; a plain ``host`` is the node of the other end. Raises UsageError as `find` does."""
@@ -70,7 +72,7 @@ class Directory:
     def find(self, text: str, family: int) -> Party:
         """A party by name. Raises UsageError for names that mean nothing, or nothing of that family."""
         if text == "internet":
-            return Party("outside", "internet", self._internet(family))
+            return self._internet(family)
         if text == HOST or text.startswith("host:"):
             return self._host(text[5:] or self.node, family)
         if _is_address(text):
@@ -168,26 +170,10 @@ class Directory:
             return "no pod is known; name pods by their addresses, or give manifests"
         return f"no such pod, workload, address, host or internet{hint}"
 
-    def _internet(self, family: int) -> str:
-        nets = [*self._mentioned(family)]
-        candidates = [text for text in INTERNET if ip_address(text).version == family]
-        for text in candidates:
-            if not any(ip_address(text) in net for net in nets):
-                return text
-        return candidates[0]
-
-    def _mentioned(self, family: int) -> Iterator[IPv4Network | IPv6Network]:
-        """Nets of pools, network sets and rules; those so wide that the internet is meant are left out."""
-        texts = [pool.cidr for pool in self.cluster.pools]
-        texts += [net for networks in self.cluster.network_sets for net in networks.nets]
-        for policy in self.cluster.policies:
-            for rule in (*policy.inbound, *policy.outbound):
-                for side in (rule.source, rule.destination):
-                    texts += [*side.nets, *side.not_nets]
-        for text in dict.fromkeys(texts):
-            net = ip_network(text, strict=False)
-            if net.version == family and net.prefixlen >= 8:
-                yield net
+    def _internet(self, family: int) -> Party:
+        nets = [*mentioned(self.cluster), *self.book.known, *saved(self.dumps)]
+        found = outside(nets, family)
+        return Party("outside", "internet", found.address, note=found.note)
 
 
 def _is_address(text: str) -> bool:

@@ -11,6 +11,7 @@ from felixpy.dataplane.wanted import WantedTable
 from felixpy.errors import many
 from felixpy.iptables.reader import read_body
 from felixpy.iptables.words import without_hash
+from felixpy.netfilter.rules import Body
 from felixpy.verify.alignment import Pair, align
 from felixpy.verify.baseline import Damage, rule_line
 from felixpy.verify.finding import KINDS, Finding
@@ -105,9 +106,16 @@ class TableView(NamedTuple):
         )
 
     def target(self, rule: Rule) -> str:
-        """The chain that a rule leads to, "" for none."""
-        words = rule.printed(self.family).rsplit(" ", 2)[-2:]
-        return words[1] if len(words) == 2 and words[0] in ("-j", "-g") else ""
+        """The chain or target that a rule leads to, "" for none."""
+        return self.read(rule).target
+
+    def read(self, rule: Rule) -> Body:
+        """What a rule says."""
+        return read_body(without_hash(rule.printed(self.family)), self.family)
+
+    def leads_to(self, name: str, rules: Sequence[Rule]) -> bool:
+        """Whether one of some rules leads to a chain."""
+        return any(self.target(rule) == name for rule in rules)
 
     def text(self, chain: str, rule: Rule) -> str:
         return rule_line(chain, rule, self.family)
@@ -133,7 +141,7 @@ def _missing(view: TableView, name: str) -> Draft:
     callers = {
         caller: [view.text(caller, rule) for rule in content.rules() if view.target(rule) != name]
         for caller, content in view.wanted.chains.items()
-        if _leads_to(name, content.printed(view.family))
+        if view.leads_to(name, content.rules())
     }
     finding = replace(view.finding("chain-missing", name, -1, None, None), wanted=many(len(wanted), "rule"))
     rules = tuple(view.text(name, rule) for rule in wanted)
@@ -154,7 +162,7 @@ def _stale(view: TableView, name: str) -> Draft:
     there = view.current.rules(name)
     callers: dict[str, list[str]] = {}
     for caller, text in view.current.owned().items():
-        if caller in view.wanted.chains and _leads_to(name, text):
+        if caller in view.wanted.chains and name in text and view.leads_to(name, view.current.rules(caller)):
             edits = _Edits(view, caller)
             for at, pair in edits.wrong():
                 if pair.way == "extra" and edits.leads_to(pair) == name:
@@ -162,11 +170,6 @@ def _stale(view: TableView, name: str) -> Draft:
     finding = replace(view.finding("chain-stale", name, -1, None, None), there=many(len(there), "rule"))
     rules = tuple(view.text(name, rule) for rule in there)
     return Draft(finding, Damage(view.family, view.name, dict(callers), rules=rules if callers else ()))
-
-
-def _leads_to(name: str, text: str) -> bool:
-    """Whether a rule among these lines leads to a chain."""
-    return f" {name}\n" in text
 
 
 class _Edits:

@@ -12,6 +12,7 @@ from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import many
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Host
+from felixpy.names import of_any_family
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verify.baseline import Baseline, Damage
@@ -156,7 +157,7 @@ def _two_backends(families: tuple[int, ...], wanted: str, there: str) -> Finding
 
 def _key(finding: Finding) -> tuple[object, ...]:
     """What is the same in both families: sets have the family's number in their names."""
-    texts = (text.replace("cali60", "cali40") for text in (finding.wanted, finding.there, *finding.details))
+    texts = (of_any_family(text) for text in (finding.wanted, finding.there, *finding.details))
     return finding.kind.name, finding.table, finding.chain, finding.number, finding.set, *texts
 
 

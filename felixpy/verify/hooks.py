@@ -106,7 +106,9 @@ class _Chain:
             yield self._draft(self.view.finding(kind, self.name, position, None, rule), lines, rule)
 
     def _strange(self, rule: Rule) -> str:
-        return "foreign-jump" if rule.identity == HISTORIC and _leads_to_ours(rule.text) else "rule-extra"
+        return (
+            "foreign-jump" if rule.identity == HISTORIC and OWNED_CHAIN.match(self.view.target(rule)) else "rule-extra"
+        )
 
     def _amid(self, position: int) -> int:
         """Where in the right chain a rule stands that has as many others above it."""
@@ -168,10 +170,6 @@ class _Chain:
 
 def _same_hash(wanted: Rule, there: Rule) -> bool:
     return wanted.identity == there.identity
-
-
-def _leads_to_ours(text: str) -> bool:
-    return bool(OWNED_CHAIN.match(text.rpartition(" ")[2]))
 
 
 def decides(text: str, table: Table) -> bool:

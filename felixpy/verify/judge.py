@@ -23,7 +23,8 @@ from felixpy.netfilter.rules import Dump
 from felixpy.trace import Leg, Report, Trace
 from felixpy.trace.hits import asked
 from felixpy.trace.nodes import NodeRules
-from felixpy.trace.parties import INTERNET, Directory, Party
+from felixpy.trace.outside import INTERNET
+from felixpy.trace.parties import Directory, Party
 from felixpy.trace.reasons import reason
 from felixpy.trace.report import flow_words
 from felixpy.verify.baseline import Baseline, Damage
