@@ -22,8 +22,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: sweep help install demo test check lint format types unit property netns conformance cluster-tests bench wheel docs vm lock clean \
-	kernel-tools legacy witness
+.PHONY: help install demo test check lint format types unit property sweep fuzz netns conformance cluster-tests bench wheel \
+	docs vm lock clean kernel-tools legacy witness
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -94,6 +94,11 @@ unit: $(READY)  ## the quick tests only: no namespaces, nothing slow
 
 property: $(READY)  ## laws on generated clusters, with more examples than `make test` tries
 	@$(PYTEST) -m property --hypothesis-profile=thorough
+
+INPUTS ?= 0
+SEED ?= 1
+fuzz: $(READY)  ## mutated inputs through all commands until interrupted, or INPUTS=N of them; SEED=N makes others
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
 
 netns: $(READY) kernel-tools witness  ## what needs a real kernel: every recorded case loads and reads back
 	@$(NAMESPACED)

@@ -120,6 +120,14 @@ def test_without_any_stream_the_manifests_stay_as_they_are(tmp_path) -> None:
     assert manifest.read_text() == "kind: [\n"
 
 
+def test_what_the_locale_cannot_express_is_escaped() -> None:
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = (*FELIXPY, "decode", "ä", "-f", SHOP, "-o", "json")
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\\xe4" in done.stdout
+
+
 def test_what_nobody_foresaw_is_one_line_and_status_70(monkeypatch, capsys) -> None:
     @ending.ended
     def run() -> int:
