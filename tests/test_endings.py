@@ -230,3 +230,28 @@ def test_a_jump_to_a_chain_that_is_not_in_the_dump(felixpy_, monkeypatch, tmp_pa
 def test_odd_words(words: Sequence[str], statuses: Sequence[int], felixpy_, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert felixpy_(*words).status in statuses
+
+
+def test_saving_objects_of_any_shape(felixpy_, tmp_path) -> None:
+    """Whether they are right is for others to say; they are copied as they are."""
+    text = """
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: default}
+spec: a
+status: [b]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: calico-node, namespace: kube-system}
+spec: {template: {spec: {containers: [{name: calico-node, env: [FELIX_A, {name: FELIX_B}]}, 7]}}}
+"""
+    (tmp_path / "odd.yaml").write_text(text)
+    assert felixpy_("snapshot", tmp_path / "odd.yaml").status in (0, 2)
+
+
+def test_names_where_the_mask_has_too_few_bits(felixpy_, tmp_path) -> None:
+    too_few = ROOT / "felix-does-not-start" / "mask-five-bits-scattered" / "manifests.yaml"
+    done = felixpy_("decode", "0x10000", "-f", too_few, "--node", "node1")
+    assert done.status in (1, 2)
+    assert "Traceback" not in done.err

@@ -56,6 +56,43 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "felixpy"
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder), folder=CHECKOUT)
+    (found,) = folder.glob("*.tar.gz")
+    return found
+
+
+def interpreters() -> dict[str, Path]:
+    """The Pythons of this machine that felixpy supports, by version: those on the PATH, and pyenv's."""
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep)]
+    folders += sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/*/bin"))
+    found = {f"{sys.version_info.major}.{sys.version_info.minor}": Path(sys.executable)}
+    for minor in range(11, 20):
+        for file in (folder / f"python3.{minor}" for folder in folders):
+            asked = (file, "-c", "import ensurepip, sys; print('{}.{}'.format(*sys.version_info))")
+            if os.access(file, os.X_OK) and subprocess.run(asked, capture_output=True, check=False).returncode == 0:
+                found.setdefault(f"3.{minor}", file)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", interpreters())
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "checkout"])
+def test_pip_installs_it_under_every_python(kind: str, version: str, wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    """As users do: dependencies and what builds it come from the index."""
+    run(interpreters()[version], "-m", "venv", tmp_path / "environment", folder=tmp_path)
+    python = tmp_path / "environment" / "bin" / "python"
+    source = {"wheel": wheel, "sdist": sdist, "checkout": CHECKOUT}[kind]
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", source, folder=tmp_path)
+    run(python, "-m", "pip", "check", folder=tmp_path)
+    command = ("render", CASE.folder / "manifests.yaml", "--node", CASE.node)
+    expected = CASE.expected(4)
+    assert difference(expected, run(python.with_name("felixpy"), *command, folder=tmp_path)) == ""
+    assert difference(expected, run(python, "-m", "felixpy", *command, folder=tmp_path)) == ""
+
+
 def test_the_wheel_holds_the_templates_and_nothing_foreign(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     templates = {f"felixpy/{file.relative_to(CHECKOUT)}" for file in (CHECKOUT / "templates").rglob("*.j2")}

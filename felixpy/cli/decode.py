@@ -88,6 +88,9 @@ def decoder_for(
                 continue
 
     config = configure(cluster, names[0] if names else "", (*dialect.parameters, *settings))
-    marks = RuleContext(config, dialect).marks
+    try:
+        marks = RuleContext(config, dialect).marks
+    except ValueError:  # too few bits, which compiling tells with its place
+        marks = None
     nodes = compiled(Compiler(cluster, dialect, dataplane))
     return Decoder(cluster, nodes, dialect=dialect, marks=marks, elsewhere=elsewhere())

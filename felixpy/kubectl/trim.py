@@ -50,11 +50,13 @@ def _each(values: Any, keep: Callable[[Any], Any]) -> Any:
     return [keep(value) for value in values] if isinstance(values, list) else values
 
 
-def _with(item: Object, **parts: Callable[[Any], Any]) -> Object:
+def _with(item: Any, **parts: Callable[[Any], Any]) -> Any:
+    if not isinstance(item, dict):
+        return item
     return {key: parts[key](value) if key in parts else value for key, value in item.items()}
 
 
-def _pod(item: Object) -> Object:
+def _pod(item: Object) -> Any:
     containers = dict.fromkeys(("containers", "initContainers"), _containers)
     names = ("nodeName", "hostNetwork", "serviceAccountName", "serviceAccount", "hostname", "subdomain")
     return _with(
@@ -71,7 +73,7 @@ def _containers(containers: Any) -> Any:
     return _each(containers, lambda one: _only(one, "name", "ports", "restartPolicy"))
 
 
-def _node(item: Object) -> Object:
+def _node(item: Object) -> Any:
     return _with(item, status=lambda status: _only(status, "addresses"))
 
 
@@ -80,12 +82,13 @@ def _account(item: Object) -> Object:
     return {key: item[key] for key in ("apiVersion", "kind", "metadata") if key in item}
 
 
-def _daemon_set(item: Object) -> Object:
+def _daemon_set(item: Object) -> Any:
     """Of the pods' template only the images and Felix's variables of containers are kept."""
 
     def variables(environment: Any) -> Any:
-        named = [one for one in environment or [] if str(one.get("name", "")).startswith(FELIX_PREFIX)]
-        return [_only(one, "name", "value") for one in named]
+        named = [one for one in environment if isinstance(one, dict)] if isinstance(environment, list) else []
+        wanted = [one for one in named if str(one.get("name", "")).startswith(FELIX_PREFIX)]
+        return [_only(one, "name", "value") for one in wanted]
 
     def container(one: Any) -> Any:
         return _with(_only(one, "name", "image", "env"), env=variables)
@@ -103,7 +106,7 @@ def _daemon_set(item: Object) -> Object:
 _STATUS = frozenset({"Pod", "Node", "Service", "Installation", "Ingress"})
 """Kinds whose status says something about packets or versions."""
 
-_SPECIAL: Mapping[str, Callable[[Object], Object]] = {
+_SPECIAL: Mapping[str, Callable[[Object], Any]] = {
     "Pod": _pod,
     "Node": _node,
     "Namespace": _account,
