@@ -91,7 +91,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
         thread.join()
 
 
-@pytest.fixture(scope="module", params=PIPS.values(), ids=PIPS)
+@pytest.fixture(scope="module", params=PIPS.values(), ids=list(PIPS))
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with that pip."""
     folder = tmp_path_factory.mktemp("environment")
@@ -118,7 +118,7 @@ def test_newer_releases_on_the_index_are_not_looked_at(index: tuple[str, Path], 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     environment |= {"PIP_INDEX_URL": address, "PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     for lock in LOCKS:
-        command = (python, "-m", "pip", *recipe(), "--no-compile", "--requirement", folder / lock)
+        command = (str(python), "-m", "pip", *recipe(), "--no-compile", "--requirement", str(folder / lock))
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     listed = subprocess.run(
