@@ -109,9 +109,13 @@ def _not(found: re.Match[str], group: str = "not") -> str:
     return "! " if found[group] else ""
 
 
+SAME = "same"
+"""In place of a module that is named before."""
+
+
 def _ports(found: re.Match[str]) -> str:
     side = "--sport" if found["side"].startswith("s") else "--dport"
-    return f"-m {found['module']} {_not(found)}{side} {found['ports']}"
+    return f"-m {found['module'] or SAME} {_not(found)}{side} {found['ports']}"
 
 
 def _mark(found: re.Match[str]) -> str:
@@ -180,7 +184,7 @@ PHRASES = (
         r"multiport (?P<side>sports|dports|ports) +(?P<not>!)? ?(?P<v>[\d,:]+)",
         lambda f: f"-m multiport {_not(f)}--{f['side']} {f['v']}",
     ),
-    _phrase(r"(?P<module>tcp|udp|sctp|dccp|udplite) (?P<side>spt|dpt)s?:(?P<not>!)?(?P<ports>[\d:]+)", _ports),
+    _phrase(r"(?:(?P<module>tcp|udp|sctp|dccp|udplite) )?(?P<side>spt|dpt)s?:(?P<not>!)?(?P<ports>[\d:]+)", _ports),
     _phrase(r"(?P<module>tcp)? ?flags: ?(?P<not>!)?(?P<mask>0x\w+)/(?P<bits>0x\w+)", _flags),
     _phrase(r"(?P<six>ipv6-)?icmp ?(?P<not>!)?type (?P<type>\d+)(?: code (?P<code>\d+))?", _icmp),
     _phrase(
@@ -240,8 +244,13 @@ def _joined(matches: Sequence[str]) -> list[str]:
     found: list[str] = []
     for match in matches:
         head = " ".join(match.split(" ", 2)[:2])
-        if head in ("-m listed", "-m tcp", "-m udp", "-m sctp") and found and found[-1].startswith(f"{head} "):
+        again = head in TOGETHER and bool(found) and found[-1].startswith(f"{head} ")
+        if found and (again or head == f"-m {SAME}"):
             found[-1] += match[len(head) :]
         else:
             found.append(match)
     return found
+
+
+TOGETHER = frozenset({"-m listed", "-m tcp", "-m udp", "-m sctp"})
+"""Matches whose pieces are told one by one."""
