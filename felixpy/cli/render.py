@@ -25,6 +25,7 @@ class Form(StrEnum):
 
     save = "save"
     restore = "restore"
+    nft_json = "nft-json"
 
 
 class Output(StrEnum):
@@ -41,7 +42,7 @@ def render(
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     form: Annotated[
         Form,
-        typer.Option("--form", help="As the kernel prints rules, or as Felix writes them."),
+        typer.Option("--form", help="As the kernel prints rules, or as Felix writes them; nft-json is `nft -j list`."),
     ] = Form.save,
     ipsets: Annotated[
         bool, typer.Option("--ipsets", help="The sets instead of the rules; of both families unless -4 or -6.")
@@ -100,6 +101,8 @@ def render(
         return
     if six and 6 not in ruleset.families and not ipsets:
         raise UsageError("IPv6 is off on this node (ipv6Support: false)")
+    if form is Form.nft_json and (annotate or headers or ruleset.dataplane != "nftables"):
+        raise UsageError("--form nft-json is for --dataplane nftables, and JSON has no comments")
     wanted = tuple(family for family in ruleset.families if family != (4 if six else 6 if four else 0))
     notes = _notes(ruleset, compiler) if annotate else None
     if output is Output.json:
@@ -158,6 +161,8 @@ def _rules(ruleset: Ruleset, families: Sequence[int], notes: Notes | None, *, fo
     from felixpy.nftables import NftRuleset
 
     restore = form is Form.restore
+    if isinstance(ruleset, NftRuleset) and form is Form.nft_json:
+        return ruleset.json_text(families)
     if isinstance(ruleset, NftRuleset):
         return ruleset.text(families, notes, restore=restore, counters=counters)
     family = families[0] if families else 4

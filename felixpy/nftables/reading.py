@@ -20,6 +20,7 @@ from felixpy.names import LAYERS, plain_set_name, split_layer
 from felixpy.netfilter.actions import Unclear
 from felixpy.netfilter.criteria import NotUnderstood, Test
 from felixpy.netfilter.rules import Body, Chain, Dump, Line, Meaning, Rule, SavedSet
+from felixpy.nftables.fromjson import as_text, looks_like_json
 from felixpy.nftables.tables import FAMILIES, HOOKS
 from felixpy.nftables.translation import translated
 
@@ -82,19 +83,23 @@ _HANDLE = re.compile(r" # handle \d+$")
 _ELEMENTS = "elements = {"
 
 
+_LISTED = re.compile(r"^table (?:ip6?|inet|arp|bridge|netdev) \S+ \{", re.MULTILINE)
+
+
 def looks_listed(text: str) -> bool:
-    r"""Whether a text is what nft lists.
+    r"""Whether a text is what nft lists, as text or as JSON.
 
     >>> looks_listed("# a comment\ntable ip calico {\n}\n"), looks_listed("*filter\n")
     (True, False)
     """
-    return bool(re.search(r"^table (?:ip6?|inet|arp|bridge|netdev) \S+ \{", text, re.MULTILINE))
+    return looks_like_json(text) or bool(
+        re.search(r"^table (?:ip6?|inet|arp|bridge|netdev) \S+ \{", text, re.MULTILINE)
+    )
 
 
 def read_tables(text: str, file: str = FILE) -> list[ListedTable]:
     """The tables of a listing, in its order. Raises InputError where it is none, or is cut off."""
-    reader = _Listing(text, file)
-    return reader.read()
+    return _Listing(as_text(text, file) if looks_like_json(text) else text, file).read()
 
 
 class _Listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -12,6 +13,7 @@ from felixpy.netfilter.rules import Dump
 from felixpy.nftables.reading import read_listing
 from felixpy.nftables.tables import FAMILIES, NftTable, chain_rules, nft_table, rule_hashes
 from felixpy.nftables.text import listed, listed_sets, written
+from felixpy.nftables.tojson import nft_objects
 from felixpy.ruleset import ARP, Chain, Ruleset, Table
 
 
@@ -81,6 +83,10 @@ class NftRuleset(Ruleset):
     def dump(self) -> Dump:
         """The rules and sets as if they had been listed on the node."""
         return read_listing(self.text(self.families))
+
+    def json_text(self, families: Sequence[int] = ()) -> str:
+        """Tables as ``nft -j list ruleset`` prints them; see `chosen`."""
+        return json.dumps(nft_objects(self.chosen(families))) + "\n"
 
     def set_text(self, families: Sequence[int] = (), notes: Notes | None = None) -> str:
         """The sets of the tables alone."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from felixpy.nftables import NftRuleset
 from felixpy.nftables.reading import ListedTable, read_tables
 from tests.conformance.comparison import first_difference
 from tests.conformance.recordings import AREAS, Case
@@ -47,6 +49,32 @@ def reports(text: str, wanted: str, namespace: Namespace) -> Iterator[str]:
     )
     if there != expected:
         yield "\n".join(first_difference(expected, there))
+    as_json = normal(read_tables(namespace.run("nft", "-s", "-j", "list", "ruleset").stdout))
+    if as_json != there:
+        yield "\n".join(["as JSON:", *first_difference(there, as_json)])
+
+
+def objects(document: str) -> dict[tuple[str, ...], list[str]]:
+    """A JSON listing by kind and name, in an order of its own and without what only the kernel knows."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for each in json.loads(document)["nftables"]:
+        ((kind, value),) = each.items()
+        if kind == "metainfo":
+            continue
+        value.pop("handle", None)
+        value["elem"] = sorted(json.dumps(element) for element in value.get("elem", ()))
+        key = (kind, *(value.get(part, "") for part in ("family", "table", "chain", "name")))
+        found.setdefault(key, []).append(json.dumps(value, sort_keys=True))
+    return found
+
+
+def json_reports(ruleset: NftRuleset, namespace: Namespace) -> Iterator[str]:
+    """Where our JSON is not what nft prints."""
+    there = objects(namespace.run("nft", "-j", "list", "ruleset").stdout)
+    made = objects(ruleset.json_text())
+    for key in sorted(there.keys() | made.keys()):
+        if there.get(key) != made.get(key):
+            yield "\n".join([f"as JSON: {key}", *first_difference(there.get(key, []), made.get(key, []))])
 
 
 def load_twice(case: Case) -> list[str]:
@@ -59,6 +87,7 @@ def load_twice(case: Case) -> list[str]:
     wrong: list[str] = []
     with fresh_namespace() as namespace:
         wrong += reports(written, listed, namespace)
+        wrong += json_reports(ruleset, namespace)
     with fresh_namespace() as namespace:
         if (done := namespace.run("nft", "-f", "-", text=listed)).returncode:
             wrong.append(done.stderr.strip())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from felixpy.nftables.reading import read_listing
 from tests.commands import caller
 from tests.conformance.recordings import ROOT
 from tests.conformance.test_nftables import recordings
@@ -245,3 +246,22 @@ def test_names_as_nft_lists_them(felixpy_, name: str, words: str) -> None:
 def test_a_chain_is_shown_as_nft_lists_it(felixpy_) -> None:
     answer = felixpy_("decode", "filter-cali-pi-knp/shop/database", "-f", SHOP / "manifests.yaml", "--node", "node1")
     assert "ip daddr . meta l4proto . tcp dport @cali40n-6eV5j5aFnrMnyoK7BqNViMD counter" in answer.out
+
+
+def test_the_form_of_nft_json_reads_back(felixpy_) -> None:
+    """What it has to equal a kernel says (tests/netns/test_load_nftables.py)."""
+    text = felixpy_(*ARGUMENTS, "--form", "nft-json", "-q").out
+    assert [next(iter(each)) for each in json.loads(text)["nftables"]][:2] == ["table", "chain"]
+    plain = felixpy_(*ARGUMENTS, "--counters", "-q").out
+    back, dump = read_listing(text), read_listing(plain)
+    for family, table, chain in dump.chains():
+        there = back.tables[family][table][chain.name]
+        assert [rule.text for rule in there.rules] == [rule.text for rule in chain.rules]
+    assert back.sets == dump.sets
+
+
+@pytest.mark.parametrize("options", [("--annotate",), ("--dataplane", "iptables")])
+def test_nft_json_is_for_nftables_and_has_no_comments(felixpy_, options: tuple[str, ...]) -> None:
+    answer = felixpy_("render", SHOP / "manifests.yaml", "--node", "node1", "--form", "nft-json", *options)
+    assert answer.status == 2
+    assert "--form nft-json is for --dataplane nftables, and JSON has no comments" in answer.err

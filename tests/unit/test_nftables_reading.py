@@ -146,6 +146,44 @@ def test_forms_are_told_apart() -> None:
     assert [table.title for table in read_tables(LISTING)] == ["inet firewalld", "ip calico"]
 
 
+JSON = """{"nftables": [{"metainfo": {"version": "1.0.6"}},
+{"table": {"family": "ip", "name": "calico", "handle": 1}},
+{"chain": {"family": "ip", "table": "calico", "name": "filter-FORWARD", "handle": 2, "type": "filter",
+ "hook": "forward", "prio": 0, "policy": "accept"}},
+{"chain": {"family": "ip", "table": "calico", "name": "filter-cali-x", "handle": 3}},
+{"set": {"family": "ip", "table": "calico", "name": "cali40s-a", "handle": 4, "type": "ipv4_addr",
+ "flags": ["interval"], "elem": [{"prefix": {"addr": "10.0.0.0", "len": 8}}, "192.0.2.1"]}},
+{"rule": {"family": "ip", "table": "calico", "chain": "filter-FORWARD", "handle": 5,
+ "comment": "cali:AAAAAAAAAAAAAAAA;",
+ "expr": [{"match": {"op": "==", "left": {"&": [{"meta": {"key": "mark"}}, 65536]}, "right": 65536}},
+  {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}},
+   "right": {"set": [80, {"range": [8000, 8080]}]}}},
+  {"counter": {"packets": 3, "bytes": 180}}, {"goto": {"target": "filter-cali-x"}}]}},
+{"rule": {"family": "ip", "table": "calico", "chain": "filter-cali-x", "handle": 6,
+ "expr": [{"xt": null}, {"drop": null}]}}]}"""
+
+
+def test_a_listing_as_json_says_the_same() -> None:
+    assert looks_listed(JSON)
+    dump = read_listing(JSON)
+    (rule,) = dump.tables[4]["filter"]["FORWARD"].rules
+    assert rule.body.text == (
+        "meta mark & 0x00010000 == 0x00010000 tcp dport { 80, 8000-8080 } counter goto filter-cali-x"
+    )
+    assert (rule.identity, rule.counters, rule.target, rule.goto) == ("AAAAAAAAAAAAAAAA", (3, 180), "cali-x", True)
+    (strange,) = dump.tables[4]["filter"]["cali-x"].rules
+    assert strange.body.unclear == ("not understood: ?xt drop",)
+    assert dump.sets is not None
+    assert dump.sets["cali40s:a"].members == ("10.0.0.0/8", "192.0.2.1")
+    assert dump.open == ()
+
+
+@pytest.mark.parametrize("text", ['{"nftables": 5}', '{"nftables": [{"rule": {}}]}', '{"nftables": ['])
+def test_json_that_is_no_listing_is_told(text: str) -> None:
+    with pytest.raises(InputError, match="not what nft -j list ruleset prints"):
+        read_listing(text)
+
+
 OTHERS = [
     ("tcp dport { 22, 80-90 } accept", "-p tcp -m multiport --dports 22,80:90 -j ACCEPT"),
     ("meta l4proto != udp udp sport 53 drop", "! -p udp -p udp -m udp --sport 53 -j DROP"),
