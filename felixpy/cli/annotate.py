@@ -8,6 +8,7 @@ from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for
 from felixpy.cli.dumps import read
 from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.kernels import NodeRules, Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.errors import UsageError
 
 _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: |table |Chain )", re.MULTILINE)
@@ -15,8 +16,8 @@ _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: 
 
 
 @takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
-def annotate(given: Given) -> None:
-    """Copy a dump from stdin and say above each line what the names of Felix in it mean.
+def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None:
+    """Copy a dump from stdin, or from a node, and say above each line what the names of Felix in it mean.
 
     The comments begin with "#", so the result can still be restored. Without --node the node whose pods appear in the
     dump is taken.
@@ -26,15 +27,35 @@ def annotate(given: Given) -> None:
       iptables-save | felixpy annotate shop/ | less
       ipset save | felixpy annotate shop/ --node n1
       nft list ruleset | felixpy annotate shop/
+      felixpy annotate --cluster --node n1 --node-rules | less
     """
     from felixpy.decode.comments import commented, likely_nodes
     from felixpy.nftables.reading import looks_listed
 
     cluster = given.cluster_if_any
-    text = read("-")
+    text = _there(given, ssh, node_rules=node_rules)
     if text.strip() and not _SAVED.search(text):
         raise UsageError("stdin: neither rules nor sets; give what iptables-save, ipset save or ipset list prints")
     names = [given.node] if given.node else likely_nodes(text, cluster)
     dataplane = "nftables" if looks_listed(text) else "iptables"
     decoder = decoder_for(cluster, given.era, given.settings, names, dataplane)
     invocation.emit("".join(f"{line}\n" for line in commented(text.removesuffix("\n").split("\n"), decoder)))
+
+
+def _there(given: Given, ssh: str, *, node_rules: bool) -> str:
+    """The dump. Raises Refused where a node cannot be read."""
+    from felixpy.kubectl.client import Refused
+
+    if ssh and node_rules:
+        raise UsageError("--ssh and --node-rules exclude each other")
+    if ssh:
+        return over_ssh(ssh, given).text
+    if not node_rules:
+        return read("-")
+    names = chosen_nodes(given)
+    if len(names) != 1:
+        raise UsageError("--node-rules: which node's? say --node NAME")
+    (kernel,) = of_nodes(given, names)
+    if kernel.failure:
+        raise Refused(f"{kernel.node}: {kernel.failure}")
+    return saved_of(kernel).text

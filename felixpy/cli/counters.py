@@ -14,6 +14,7 @@ from felixpy.cli import invocation
 from felixpy.cli.confirmation import duration
 from felixpy.cli.dumps import dumps_below, likely_node, one_place, read_live
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost, say
 from felixpy.errors import InputError, UsageError, many
 
@@ -51,6 +52,8 @@ def counters(
     host: OnHost = False,
     lab: Annotated[str, typer.Option("--lab", metavar="NAME", help="Which lab, where there are several.")] = "felixpy",
     backend: BackendName = Backend.auto,
+    node_rules: NodeRules = False,
+    ssh: Ssh = "",
     before: Before = "",
     interval: Interval = "",
     unused: Annotated[bool, typer.Option("--unused", help="Only rules of policies that nothing has hit.")] = False,
@@ -68,14 +71,19 @@ def counters(
       felixpy counters shop/ --rules nodes/ --unused          a folder or file for each node
       felixpy counters shop/ --rules now.txt --before yesterday.txt
       sudo felixpy counters shop/ --host --interval 10s
+      felixpy counters --cluster --node-rules --unused        policies that nothing has hit on any node
       sudo felixpy counters --host -o prometheus > /var/lib/node_exporter/felixpy.prom
     """
     from felixpy.counters import report
 
-    live = one_place(netns, host=host, rules=rules, ipsets=None) and not rules
+    remote = bool(ssh or node_rules)
+    live = one_place(netns, host=host, rules=rules, ipsets=None, ssh=ssh, node_rules=node_rules) and not rules
     if interval and (rules or before):
         raise UsageError("--interval reads a live kernel twice; it goes neither with --rules nor with --before")
-    reader = _saved(rules) if rules else _kernel(netns, backend) if live else _lab(lab, backend)
+    if remote:
+        reader = _remote(given, ssh)
+    else:
+        reader = _saved(rules) if rules else _kernel(netns, backend) if live else _lab(lab, backend)
     naming = _Naming(given)
     counts = naming.counted(reader())
     restarted: list[Count] = []
@@ -126,6 +134,14 @@ def _saved(paths: list[str]) -> Reader:
 
 def _kernel(netns: str | None, backend: Backend) -> Reader:
     return lambda: {"": read_live(netns, backend, counters=True)[0]}
+
+
+def _remote(given: Given, ssh: str) -> Reader:
+    def read() -> dict[str, Dump]:
+        found = read_kernels(given, ssh=ssh, instead="its counters are missing")
+        return {name: saved.dump() for name, saved in found.items()}
+
+    return read
 
 
 def _lab(name: str, backend: Backend) -> Reader:

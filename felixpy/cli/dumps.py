@@ -35,9 +35,13 @@ SetDump = Annotated[
 ]
 
 
-def one_place(netns: str | None, *, host: bool, rules: Sequence[str] | None, ipsets: str | None) -> bool:
+def one_place(
+    netns: str | None, *, host: bool, rules: Sequence[str] | None, ipsets: str | None, ssh: str = "",
+    node_rules: bool = False,
+) -> bool:  # fmt: skip
     """Whether rules of somebody else are meant. Raises UsageError for more than one place."""
-    given = [option for option, used in (("--netns", netns), ("--host", host), ("--rules", rules)) if used]
+    places = {"--netns": netns, "--host": host, "--rules": rules, "--ssh": ssh, "--node-rules": node_rules}
+    given = [option for option, used in places.items() if used]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other")
     if ipsets and not rules:
@@ -76,6 +80,11 @@ class Saved(NamedTuple):
     leaves_open: tuple[str, ...] = ()
     words: str = ""
     listing: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it, as the tools printed it."""
+        return self.listing or "".join((*self.rules.values(), self.sets or ""))
 
     def dump(self) -> Dump:
         """The rules and sets as values. Raises InputError."""

@@ -59,6 +59,11 @@ class Given:
         running = [f"{PREFIX}{self.context}"] if self.cluster_ or self.context or self.kubeconfig else []
         return [*(self.paths or ()), *(self.filename or ()), *running]
 
+    @property
+    def running(self) -> str:
+        """The running cluster whose nodes are meant, as a path; "" if there is none among the files."""
+        return next(filter(is_cluster, self.files), "")
+
     @cached_property
     def clusters(self) -> Clusters:
         """Reads the running clusters among the files."""

@@ -48,8 +48,8 @@ class Clusters:
         from felixpy.kubectl import list_cluster
 
         if path not in self._read:
-            with _Counter() as counter:
-                found = list_cluster(self.kubectl(path), namespace=self.namespace, progress=counter.count)
+            with Progress() as progress:
+                found = list_cluster(self.kubectl(path), namespace=self.namespace, progress=progress.objects)
             self._read[path] = found
             warnings = [Problem(place=Place(found.context), reason=said, severity="warning") for said in found.missing]
             invocation.warn(warnings, quiet=self.quiet)
@@ -69,8 +69,8 @@ class Clusters:
         return found
 
 
-class _Counter:
-    """Objects read so far, on a terminal only, and gone when all are."""
+class Progress:
+    """What has been read so far, on a terminal only, and gone when all is."""
 
     @cached_property
     def _shown(self) -> bool:
@@ -82,11 +82,19 @@ class _Counter:
     def __enter__(self) -> Self:
         return self
 
-    def count(self, resource: str, number: int) -> None:
+    def objects(self, resource: str, number: int) -> None:
         """Told after each page, from several threads; a page more or less on the screen does not matter."""
         self._counts[resource] = number
+        self._show(f"reading the cluster: {sum(self._counts.values())} objects")
+
+    def nodes(self, number: int, of: int) -> None:
+        """Told after each node."""
+        self._counts["nodes"] = number
+        self._show(f"reading the rules of nodes: {number} of {of}")
+
+    def _show(self, words: str) -> None:
         if self._shown:
-            print(f"\rreading the cluster: {sum(self._counts.values())} objects", end="", file=sys.stderr, flush=True)
+            print(f"\r{words}", end="", file=sys.stderr, flush=True)
 
     def __exit__(self, *_: object) -> None:
         if self._shown and self._counts:

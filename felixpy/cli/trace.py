@@ -11,6 +11,7 @@ import typer
 from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, one_place, read_live, read_saved
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
 from felixpy.cli.render import Output
 from felixpy.cli.screen import page
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost
@@ -77,6 +78,8 @@ def trace(
     netns: Netns = None,
     host: OnHost = False,
     backend: BackendName = Backend.auto,
+    node_rules: NodeRules = False,
+    ssh: Ssh = "",
     expect: Annotated[
         Optional[Expected],  # noqa: UP045
         typer.Option("--expect", help="Exit with 1 if the verdict is another one."),
@@ -96,6 +99,7 @@ def trace(
       felixpy trace 10.65.0.7 host:22 --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
       sudo iptables-save | felixpy trace internet host:22 --rules - --in-interface eth0
       sudo felixpy trace shop/web-1 shop/db-0:5432 shop/ --host    the rules that this machine has now
+      felixpy trace shop/web-1 shop/db-0:5432 --cluster --node-rules      the rules that the nodes have now
     """
     from felixpy.trace import Tracer
     from felixpy.trace.question import Question, parse_icmp, parse_snat, parse_target
@@ -105,7 +109,7 @@ def trace(
 
     if four and six:
         raise UsageError("-4 and -6 exclude each other")
-    foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets)
+    foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets, ssh=ssh, node_rules=node_rules)
     target = parse_target(destination)
     question = Question(
         source=source,
@@ -126,6 +130,9 @@ def trace(
     seen: Host | None = None
     if rules:
         dumps = named_dumps(read_saved(rules, ipsets), given)
+    elif node_rules or ssh:
+        there = read_kernels(given, ssh=ssh, instead="those that the cluster's objects give count there")
+        dumps = named_dumps(there, given)
     elif foreign:
         dump, seen = read_live(netns, backend)
         dumps = named_dumps({"": dump}, given)

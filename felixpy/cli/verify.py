@@ -12,13 +12,15 @@ import typer
 from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, Saved, SetDump, likely_node, one_place, read_saved, settled
 from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.cli.render import Output
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost, live_place
-from felixpy.errors import UsageError, unknown_node
+from felixpy.errors import InputError, UsageError, unknown_node
 
 if TYPE_CHECKING:
     from felixpy.model import Host
     from felixpy.verify import Node, Observed
+    from felixpy.verify.fleet import FleetVerification
 
 
 @takes_manifests("live")
@@ -29,13 +31,18 @@ def verify(
     backend: BackendName = Backend.auto,
     rules: Dumps = None,
     ipsets: SetDump = None,
+    all_nodes: Annotated[
+        bool, typer.Option("--all-nodes", help="With --cluster: every node, which is what counts without --node.")
+    ] = False,
+    ssh: Ssh = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every finding, and whole lists.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
     """Compare a live kernel, or what was saved on a node, with the manifests: every difference and what it means.
 
-    Exit status 0 if all is equal, 1 if not. Findings that let traffic through come first. Rules of others are only
-    told if they come before Felix's. Counters do not matter.
+    Exit status 0 if all is equal, 1 if not, 2 if some node could not be compared and no other one differs. Findings
+    that let traffic through come first. Rules of others are only told if they come before Felix's. Counters do not
+    matter. Of a running cluster the rules of its nodes are read through kubectl exec into their calico-node pods.
 
     \b
     Examples:
@@ -44,21 +51,33 @@ def verify(
       felixpy verify shop/ --rules iptables.save --rules ip6tables.save --ipsets ipset.save
       ssh n1 sudo iptables-save | felixpy verify shop/ --node n1 --rules -
       felixpy verify shop/ --rules nodes/             a whole cluster: a folder or file for each node
+      felixpy verify --cluster --all-nodes
+      felixpy verify --context production --node n1
+      felixpy verify hosts/ --ssh router1 --node router1
     """
     from felixpy.verify import verify as compare
     from felixpy.verify.report import document, text
 
-    if not one_place(netns, host=host, rules=rules, ipsets=ipsets):
+    foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets, ssh=ssh)
+    if all_nodes and (given.node or foreign):
+        raise UsageError("--all-nodes means the nodes of --cluster; it goes with neither --node nor saved rules")
+    if not foreign and given.running:
+        _show_fleet(_verify_nodes(given), output, given, verbose=verbose)
+        return
+    if not foreign:
         raise UsageError(
             "compare with what? --netns NAME is a network namespace, --host this machine, "
-            "--rules FILE what iptables-save printed on a node"
+            "--rules FILE what iptables-save printed on a node, --cluster the nodes of a running cluster, "
+            "--ssh HOST another machine"
         )
     names = given.compiler.cluster.node_names()
     saved = settled(read_saved(rules, ipsets, both=True), names) if rules else {}
     if rules and Path(rules[0]).is_dir() and "" not in saved:
         _verify_fleet(given, saved, output, verbose=verbose)
         return
-    with _file(saved[""]) if rules else _live(netns, backend) as (observed, seen):
+    if ssh:
+        saved = {"": over_ssh(ssh, given)}
+    with _file(saved[""]) if saved else _live(netns, backend) as (observed, seen):
         name = given.node or likely_node(observed.dump, given.cluster)
         found = compare(observed, _node(given, name, seen))
     invocation.warn(found.warnings, quiet=given.quiet)
@@ -83,7 +102,7 @@ def _verify_fleet(given: Given, saved: Mapping[str, Saved], output: Output, *, v
     """Every node of a folder; with --node one of them."""
     from felixpy.model import Host
     from felixpy.verify import verify as compare
-    from felixpy.verify.fleet import FleetVerification, fleet_document, lines
+    from felixpy.verify.fleet import FleetVerification
 
     given.check_node(given.cluster)
     names = given.cluster.node_names()
@@ -95,7 +114,32 @@ def _verify_fleet(given: Given, saved: Mapping[str, Saved], output: Output, *, v
         name: compare(_observed(saved[name]), _node(given, name, Host())) for name in sorted(saved) if name in chosen
     }
     found = FleetVerification(nodes, tuple(name for name in chosen if name not in saved))
-    for node in nodes.values():
+    _show_fleet(found, output, given, verbose=verbose)
+
+
+def _verify_nodes(given: Given) -> FleetVerification:
+    """The nodes of a running cluster, each as soon as it has been read."""
+    from felixpy.model import Host
+    from felixpy.verify import verify as compare
+    from felixpy.verify.fleet import FleetVerification
+
+    nodes, unknown = {}, {}
+    for kernel in of_nodes(given, chosen_nodes(given)):
+        name = kernel.node
+        if kernel.failure or kernel.ruleset:
+            unknown[name] = kernel.failure or "it has tables of the nftables data plane, which verify does not compare"
+            continue
+        try:
+            nodes[name] = compare(_observed(saved_of(kernel)), _node(given, name, Host()))
+        except InputError as wrong:
+            unknown[name] = "; ".join(str(problem) for problem in wrong.problems)
+    return FleetVerification(nodes, unknown=unknown)
+
+
+def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbose: bool) -> None:
+    from felixpy.verify.fleet import fleet_document, lines
+
+    for node in found.nodes.values():
         invocation.warn(node.warnings, quiet=given.quiet)
     if output is Output.json:
         invocation.emit_json(fleet_document(found))

@@ -17,7 +17,7 @@ from felixpy.errors import EnvironmentMissing, FelixpyError
 READING: frozenset[tuple[str, ...]] = frozenset({
     ("iptables-legacy-save", "-c"), ("ip6tables-legacy-save", "-c"),
     ("iptables-nft-save", "-c"), ("ip6tables-nft-save", "-c"),
-    ("ipset", "save"), ("nft", "-s", "list", "ruleset"), ("nft", "list", "ruleset"),
+    ("ipset", "save"), ("nft", "list", "tables"), ("nft", "list", "ruleset"),
 })  # fmt: skip
 """The commands that may run on a node. Each of them prints, and changes nothing."""
 
@@ -76,13 +76,19 @@ _MEANINGS = tuple(
 """What kubectl prints on stderr, in the order in which it is tried."""
 
 
+_TERMINATED = re.compile(r"command terminated with (?:non-zero )?exit code")
+
+
 def failure(said: str, what: str) -> Refused:
     """The exception for what kubectl printed about `what`.
 
     >>> failure("Error from server (Forbidden): pods is forbidden: User \\"dev\\" cannot list …", "/api/v1/pods")
     Forbidden('/api/v1/pods: pods is forbidden: User "dev" cannot list …')
     """
-    line = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "kubectl said nothing")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # What `exec` adds below the words of the command says less than they do.
+    line = next((line for line in reversed(lines) if not _TERMINATED.match(line)), "")
+    line = line or (lines[-1] if lines else "kubectl said nothing")
     kind = next((meaning.kind for meaning in _MEANINGS if meaning.pattern.search(said)), Refused)
     words = re.sub(r"^(error: |Error from server( \(\w+\))?: )", "", line)
     return kind(f"{what}: {words}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import NamedTuple
 
 from felixpy.errors import EnvironmentMissing
-from felixpy.kubectl.client import READING, Kubectl, Refused, Unreachable
+from felixpy.kubectl.client import READING, Forbidden, Kubectl, Refused, Unauthorized, Unreachable
 
-SELECTOR = "k8s-app=calico-node"
+SELECTORS = ("k8s-app=calico-node", "k8s-app=canal")
 NAMESPACES = ("calico-system", "kube-system")
 CONTAINER = "calico-node"
 AT_ONCE = 16
@@ -22,12 +24,21 @@ BACKENDS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
     "legacy": {4: ("iptables-legacy-save", "-c"), 6: ("ip6tables-legacy-save", "-c")},
 }
 SETS = ("ipset", "save")
-RULESET = ("nft", "-s", "list", "ruleset")
+TABLES = ("nft", "list", "tables")
+RULESET = ("nft", "list", "ruleset")
+
+_CALICO = re.compile(r"^table \w+ calico\b", re.MULTILINE)
+"""Tables of Felix's nftables data plane. (felix/nftables/table.go)"""
+
+NOTHING: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 
 
 class Kernel(NamedTuple):
     """What was read of one node: rules by family, sets, an nftables ruleset if the node has Calico's tables in it, or
     why nothing could be read.
+
+    `others` are the rules of the other iptables backend, by backend and family, if it has chains of Calico, too;
+    `remarks` say what could not be read beside the rest.
     """
 
     node: str
@@ -35,6 +46,8 @@ class Kernel(NamedTuple):
     sets: str | None
     ruleset: str = ""
     failure: str = ""
+    others: Mapping[str, Mapping[int, str]] = NOTHING
+    remarks: tuple[str, ...] = ()
 
 
 Run = Callable[[Sequence[str]], str]
@@ -45,10 +58,13 @@ def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
     """(namespace, name) of the running calico-node pod of each node. Raises Refused where they cannot be listed."""
     found: dict[str, tuple[str, str]] = {}
     for namespace in NAMESPACES:
-        path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={SELECTOR.replace('=', '%3D')}"
-        for pod in json.loads(kubectl.get(path)).get("items") or ():
-            if pod.get("status", {}).get("phase") == "Running" and (node := pod.get("spec", {}).get("nodeName")):
-                found.setdefault(node, (namespace, pod["metadata"]["name"]))
+        for selector in SELECTORS:
+            path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector.replace('=', '%3D')}"
+            for pod in json.loads(kubectl.get(path)).get("items") or ():
+                node = pod.get("spec", {}).get("nodeName")
+                ending = "deletionTimestamp" in pod["metadata"]
+                if node and not ending and pod.get("status", {}).get("phase") == "Running":
+                    found.setdefault(node, (namespace, pod["metadata"]["name"]))
     return found
 
 
@@ -79,32 +95,41 @@ def read_nodes(
 def read_kernel(node: str, run: Run) -> Kernel:
     """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
 
-    The nftables ruleset is read where neither backend has any of Calico's chains.
+    Where the kernel has tables of Felix's nftables data plane these are read instead.
     """
     try:
-        saved, reason = _saved(run)
+        if _CALICO.search(_attempt(run, TABLES)[0]):
+            return Kernel(node, {}, None, run(RULESET))
+        saved, reasons = _saved(run)
         if not saved:
-            return Kernel(node, {}, None, failure=reason)
+            return Kernel(node, {}, None, failure="; ".join(reasons))
         chosen = max(saved, key=lambda backend: saved[backend].count(OURS))
-        ruleset = "" if OURS in saved[chosen] else _attempt(run, RULESET)[0]
-        rules = {4: saved[chosen], 6: _attempt(run, BACKENDS[chosen][6])[0]}
-        return Kernel(node, {family: text for family, text in rules.items() if text}, run(SETS), ruleset)
+        with_ours = [backend for backend in saved if backend == chosen or OURS in saved[backend]]
+        rules, remarks = {}, []
+        for backend in with_ours:
+            six, reason = _attempt(run, BACKENDS[backend][6])
+            rules[backend] = {4: saved[backend], **({} if reason else {6: six})}
+            remarks += [f"IPv6 was not read: {reason}"] * bool(reason)
+        return Kernel(node, rules.pop(chosen), run(SETS), others=rules, remarks=tuple(remarks))
     except Refused as wrong:
         return Kernel(node, {}, None, failure=str(wrong))
 
 
-def _saved(run: Run) -> tuple[dict[str, str], str]:
+def _saved(run: Run) -> tuple[dict[str, str], list[str]]:
     """What each backend has for IPv4, and why one has nothing; images may bring the tools of one backend only."""
     answers = {backend: _attempt(run, commands[4]) for backend, commands in BACKENDS.items()}
     reasons = [reason for _, reason in answers.values() if reason]
-    return {backend: text for backend, (text, reason) in answers.items() if not reason}, "; ".join(reasons)
+    return {backend: text for backend, (text, reason) in answers.items() if not reason}, reasons
 
 
 def _attempt(run: Run, command: Sequence[str]) -> tuple[str, str]:
-    """What a command prints, or why it does not: the tool may be missing. Raises Unreachable."""
+    """What a command prints, or why it does not: the tool may be missing.
+
+    Raises Refused for what is wrong with every command: no answer, no rights.
+    """
     try:
         return run(command), ""
-    except Unreachable:
+    except (Forbidden, Unauthorized, Unreachable):
         raise
     except Refused as wrong:
         return "", str(wrong)

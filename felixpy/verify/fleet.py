@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from felixpy.errors import many
@@ -11,16 +11,22 @@ from felixpy.verify import Verification
 from felixpy.verify.report import document, text
 
 NO_RULES = "no rules given"
+UNKNOWN = "unknown"
 EQUAL = "equal"
 HARMLESS = "differs, no effect"
 
 
 @dataclass(frozen=True, slots=True)
 class FleetVerification:
-    """What was found on each node; `missing` are nodes of the manifests whose rules were not given."""
+    """What was found on each node.
+
+    `missing` are nodes of the manifests whose rules were not given, `unknown` those whose rules could not be read or
+    compared, each with the reason.
+    """
 
     nodes: Mapping[str, Verification]
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def differs(self) -> bool:
@@ -29,7 +35,7 @@ class FleetVerification:
     @property
     def exit_code(self) -> int:
         """0 only if every node is equal, 1 if one differs, 2 if nodes could not be compared."""
-        return 1 if self.differs else 2 if self.missing else 0
+        return 1 if self.differs else 2 if self.missing or self.unknown else 0
 
 
 def state(found: Verification) -> str:
@@ -44,6 +50,7 @@ def lines(found: FleetVerification, *, verbose: bool = False) -> Iterator[str]:
     rows = [(name, state(node), "" if node.equal else many(len(node.findings), "finding"))
             for name, node in found.nodes.items()]  # fmt: skip
     rows += [(name, NO_RULES, "") for name in found.missing]
+    rows += [(name, UNKNOWN, reason) for name, reason in found.unknown.items()]
     rows.sort()
     width, second = (
         max(map(len, ("NODE", *(row[0] for row in rows)))),
@@ -51,10 +58,23 @@ def lines(found: FleetVerification, *, verbose: bool = False) -> Iterator[str]:
     )
     yield f"{'NODE':<{width}}  {'STATE':<{second}}  FINDINGS"
     yield from (f"{name:<{width}}  {what:<{second}}  {count}".rstrip() for name, what, count in rows)
+    yield from _notes(found)
     for node in found.nodes.values():
         if not node.equal:
             yield ""
             yield from text(node, verbose=verbose)
+
+
+def _notes(found: FleetVerification) -> Iterator[str]:
+    """What was not compared on nodes that are equal otherwise; those that differ have it among their findings."""
+    nodes_of: dict[str, list[str]] = {}
+    for name, node in found.nodes.items():
+        for note in node.notes if node.equal else ():
+            nodes_of.setdefault(note, []).append(name)
+    if nodes_of:
+        yield ""
+    for note, (first, *more) in nodes_of.items():
+        yield f"{first}{f' and {len(more)} more' if more else ''}: {note}"
 
 
 def fleet_document(found: FleetVerification) -> dict[str, Any]:
@@ -62,7 +82,8 @@ def fleet_document(found: FleetVerification) -> dict[str, Any]:
     return {
         "apiVersion": "felixpy/v1",
         "kind": "ClusterVerification",
-        "equal": not (found.differs or found.missing),
+        "equal": not found.exit_code,
         "nodes": [{"state": state(node), **document(node)} for node in found.nodes.values()],
         "missing": list(found.missing),
+        "unknown": [{"node": name, "reason": reason} for name, reason in found.unknown.items()],
     }

@@ -166,7 +166,7 @@ def test_only_commands_that_read_run_on_nodes() -> None:
         Kubectl().execute("kube-system", "calico-node-1", "calico-node", ("iptables", "-F"))
     tools = {command[0].removesuffix("-save") for command in READING}
     assert tools == {"iptables-legacy", "ip6tables-legacy", "iptables-nft", "ip6tables-nft", "ipset", "nft"}
-    assert all(command[-1] in ("-c", "save", "ruleset") for command in READING)
+    assert all(command[-1] in ("-c", "save", "tables", "ruleset") for command in READING)
 
 
 @pytest.mark.parametrize(

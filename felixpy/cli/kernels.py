@@ -1,0 +1,95 @@
+"""The rules in the kernels of other machines: nodes of a running cluster, or a machine that ssh reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from felixpy.cli.dumps import Saved
+from felixpy.cli.running import Progress
+from felixpy.cli.target import say
+from felixpy.errors import UsageError, unknown_node
+
+if TYPE_CHECKING:
+    from felixpy.cli.given import Given
+    from felixpy.kubectl.nodes import Kernel
+
+NodeRules = Annotated[
+    bool,
+    typer.Option(
+        "--node-rules",
+        help="With --cluster: the rules in the kernels of nodes now, read through kubectl exec; of --node, or of all.",
+    ),
+]
+Ssh = Annotated[
+    str, typer.Option("--ssh", metavar="HOST", help="The rules in the kernel of a machine now, read through ssh.")
+]
+
+
+def saved_of(kernel: Kernel, words: str = "") -> Saved:
+    """What was read of a node, as if it had been saved there."""
+    return Saved(
+        rules=dict(kernel.rules),
+        sets=kernel.sets,
+        others={backend: dict(texts) for backend, texts in kernel.others.items()},
+        leaves_open=kernel.remarks,
+        words=words or f"node {kernel.node}",
+        listing=kernel.ruleset,
+    )
+
+
+def over_ssh(host: str, given: Given) -> Saved:
+    """The rules of a machine. Raises Refused where they cannot be read."""
+    from felixpy.kubectl import nodes
+    from felixpy.kubectl.client import Refused
+
+    kernel = nodes.read_kernel(host, nodes.over_ssh(host, timeout=given.request_timeout))
+    if kernel.failure:
+        raise Refused(kernel.failure if host in kernel.failure else f"{host}: {kernel.failure}")
+    return saved_of(kernel, host)
+
+
+def of_nodes(given: Given, names: Sequence[str]) -> Iterator[Kernel]:
+    """The kernels of nodes, those that could not be read included."""
+    from felixpy.kubectl.nodes import read_nodes
+
+    with Progress() as progress:
+        yield from read_nodes(given.clusters.kubectl(given.running), names, progress=progress.nodes)
+
+
+def chosen_nodes(given: Given) -> list[str]:
+    """The node that was named, else all. Raises UsageError without a running cluster, or where it has no such node."""
+    if not given.running:
+        raise UsageError(
+            "--node-rules reads the nodes of a running cluster; say which one: --cluster or --context NAME"
+        )
+    names = given.cluster.node_names()
+    if given.node and given.node not in names:
+        raise UsageError(unknown_node(given.node, names))
+    return [given.node] if given.node else names
+
+
+def read_kernels(given: Given, *, ssh: str, instead: str) -> dict[str, Saved]:
+    """The rules of `ssh`, else of the node that was named or of all nodes; of a machine without a name it is "".
+
+    Nodes that could not be read are named on stderr, with what counts `instead`. Raises Refused if none could be read.
+    """
+    from felixpy.kubectl.client import Refused
+
+    if ssh:
+        return {"": over_ssh(ssh, given)}
+    found: dict[str, Saved] = {}
+    failures: dict[str, str] = {}
+    for kernel in of_nodes(given, chosen_nodes(given)):
+        if kernel.failure:
+            failures[kernel.node] = kernel.failure
+        else:
+            found[kernel.node] = saved_of(kernel)
+    if not found:
+        told = "; ".join(f"{node}: {reason}" for node, reason in failures.items())
+        raise Refused(f"no rules of any node could be read: {told or 'the cluster has no nodes'}")
+    for node, reason in failures.items():
+        say(f"warning: the rules of node {node} could not be read: {reason}; {instead}")
+    return found

@@ -1,0 +1,297 @@
+"""Reading the rules of nodes: a `kubectl` that passes `get` and `config` on and answers `exec` from files, and an `ssh`
+that does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from felixpy.compiler import compile as compile_node
+from tests.cluster.standin import StandIn
+from tests.commands import Answer, caller
+from tests.manifests import loaded, manifest, namespace, pod
+
+POLICY = manifest(
+    "networking.k8s.io/v1", "NetworkPolicy", "web",
+    {"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}, "shop",
+)  # fmt: skip
+NODES = ("node1", "node2", "node3")
+EMPTY_TABLE = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+
+ANSWER = """
+if [ -e "$folder/hangs" ]; then exec sleep 600; fi
+if [ -e "$folder/says" ]; then cat "$folder/says" >&2; exit 1; fi
+file="$folder/$(echo "$command" | tr ' ' _)"
+if [ -e "$file" ]; then exec cat "$file"; fi
+echo "exec: $command: executable file not found in \\$PATH" >&2
+echo "command terminated with exit code 127" >&2
+exit 127
+"""
+"""What either program does once it knows the folder of a node and the command."""
+
+KUBECTL = """#!/bin/sh
+echo "$*" >> {log}
+case " $* " in *" exec "*) ;; *) exec {real} "$@" ;; esac
+while [ "$1" != --container ]; do pod=$1; shift; done
+shift 3
+folder={folder}/$pod; command="$*"
+"""
+
+SSH = """#!/bin/sh
+echo "$*" >> {log}
+while [ "$1" != -- ]; do shift; done
+folder={folder}/$2; command=$(echo "$3" | sed 's/.*then //; s/; else.*//')
+"""
+
+
+class Nodes(NamedTuple):
+    """The folder with a folder for each pod of calico-node, or each host of ssh, and felixpy's command line."""
+
+    folder: Path
+    stand_in: StandIn
+    felixpy: object
+    log: Path
+
+    def run(self, *arguments: object) -> Answer:
+        answer: Answer = self.felixpy(*arguments)  # type: ignore[operator]
+        return answer
+
+    def program(self, node: str, rules: dict[str, str], directory: str = "") -> None:
+        """What the tools print on a node, by command."""
+        place = self.folder / (directory or f"calico-{node}")
+        place.mkdir(exist_ok=True)
+        for command, text in rules.items():
+            (place / command.replace(" ", "_")).write_text(text)
+
+
+def objects() -> list[dict]:
+    pods = []
+    for number, node in enumerate(NODES, start=1):
+        web = pod(f"web-{number}", f"10.244.{number}.10")
+        web["spec"]["nodeName"] = node
+        pods.append(web)
+    return [namespace("shop"), *(manifest("v1", "Node", node) for node in NODES), *pods, POLICY]
+
+
+def printed(node: str, backend: str = "nft", *, port: int = 80) -> dict[str, str]:
+    """What the tools print on a node that Felix has programmed, perhaps with another port than the policy has."""
+    files = compile_node(loaded(*objects(), *calico_pods()), node).files()
+    texts = {name: text.replace("--dports 80", f"--dports {port}") for name, text in files.items()}
+    counted = {
+        name: text.replace("\n-A", "\n[3:180] -A") if name.endswith("tables.save") else text
+        for name, text in texts.items()
+    }
+    return {
+        "nft list tables": "table ip filter\n",
+        f"iptables-{backend}-save -c": counted["iptables.save"],
+        f"ip6tables-{backend}-save -c": counted["ip6tables.save"],
+        "ipset save": counted["ipset.save"],
+    }
+
+
+def calico_pods() -> list[dict]:
+    found = []
+    for node in NODES:
+        item = manifest("v1", "Pod", f"calico-{node}", {"nodeName": node, "hostNetwork": True}, "kube-system")
+        item["metadata"]["labels"] = {"k8s-app": "calico-node"}
+        item["spec"]["containers"] = [{"name": "calico-node"}]
+        item["status"] = {"phase": "Running", "podIPs": [{"ip": "192.0.2.1"}]}
+        found.append(item)
+    return found
+
+
+@pytest.fixture
+def nodes(
+    stand_in: StandIn, kubeconfig: Path, kubectl_program: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> Nodes:  # fmt: skip
+    for item in (*objects(), *calico_pods()):
+        stand_in.put(item)
+    programs, folder, log = tmp_path / "bin", tmp_path / "answers", tmp_path / "log"
+    for each in (programs, folder):
+        each.mkdir()
+    known = {"log": shlex.quote(str(log)), "folder": shlex.quote(str(folder)), "real": shlex.quote(kubectl_program)}
+    for name, head in (("kubectl", KUBECTL), ("ssh", SSH)):
+        (programs / name).write_text(head.format(**known) + ANSWER)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.chdir(tmp_path)
+    found = Nodes(folder, stand_in, caller(capsys, monkeypatch), log)
+    for node in NODES:
+        found.program(node, printed(node))
+    return found
+
+
+def rows(answer: Answer) -> dict[str, str]:
+    """State and findings by node."""
+    table = answer.out.partition("\n\n")[0].splitlines()[1:]
+    return {line.split()[0]: " ".join(line.split()[1:]) for line in table}
+
+
+def test_all_nodes_are_equal(nodes: Nodes) -> None:
+    answer = nodes.run("verify", "--cluster", "--all-nodes", "-q")
+    assert answer.status == 0, answer.out + answer.err
+    assert rows(answer) == dict.fromkeys(NODES, "equal")
+    assert answer.err == ""
+
+
+def test_what_differs_and_what_cannot_be_read_is_told_by_node(nodes: Nodes) -> None:
+    nodes.program("node2", printed("node2", port=81))
+    (nodes.folder / "calico-node3" / "says").write_text(
+        'Error from server (Forbidden): pods "calico-node3" is forbidden: User "dev" cannot create resource "pods/exec"'
+    )
+    answer = nodes.run("verify", "--cluster", "-q")
+    assert answer.status == 1
+    found = rows(answer)
+    assert found["node1"] == "equal"
+    assert found["node2"].endswith("finding") or found["node2"].endswith("findings")
+    assert found["node3"].startswith("unknown")
+    assert 'User "dev" cannot create resource "pods/exec"' in found["node3"]
+    shown = json.loads(nodes.run("verify", "--cluster", "-q", "-o", "json").out)
+    assert shown["equal"] is False
+    assert [each["node"] for each in shown["unknown"]] == ["node3"]
+
+
+def test_a_node_that_does_not_answer_keeps_nobody_waiting(nodes: Nodes) -> None:
+    (nodes.folder / "calico-node1" / "hangs").touch()
+    answer = nodes.run("verify", "--cluster", "-q", "--request-timeout", "5")
+    assert answer.status == 2
+    assert rows(answer)["node1"].startswith("unknown")
+    assert "no answer within 5 s" in rows(answer)["node1"]
+    assert rows(answer)["node2"] == rows(answer)["node3"] == "equal"
+
+
+def test_a_node_without_a_pod_of_calico(nodes: Nodes) -> None:
+    nodes.stand_in.delete(calico_pods()[1])
+    answer = nodes.run("verify", "--cluster", "-q")
+    assert answer.status == 2
+    assert rows(answer)["node2"] == "unknown no calico-node pod runs on it"
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_images_with_the_tools_of_one_backend_only(nodes: Nodes, backend: str) -> None:
+    for file in (nodes.folder / "calico-node1").iterdir():
+        file.unlink()
+    nodes.program("node1", printed("node1", backend))
+    answer = nodes.run("verify", "--cluster", "--node", "node1", "-q")
+    assert answer.status == 0, answer.out + answer.err
+    assert rows(answer) == {"node1": "equal"}
+
+
+def test_the_backend_with_the_rules_of_felix_counts(nodes: Nodes) -> None:
+    nodes.program("node1", {"iptables-legacy-save -c": EMPTY_TABLE, "ip6tables-legacy-save -c": EMPTY_TABLE})
+    assert nodes.run("verify", "--cluster", "--node", "node1", "-q").status == 0
+    both = {name: text for name, text in printed("node1", "legacy").items() if "legacy" in name}
+    nodes.program("node1", both)
+    answer = nodes.run("verify", "--cluster", "--node", "node1", "-q")
+    assert answer.status == 1
+    assert "legacy and nft both in use" in answer.out
+
+
+def test_a_node_without_rules_of_felix(nodes: Nodes) -> None:
+    nodes.program("node1", {"iptables-nft-save -c": EMPTY_TABLE, "ip6tables-nft-save -c": EMPTY_TABLE})
+    answer = nodes.run("verify", "--cluster", "--node", "node1", "-q")
+    assert answer.status == 1
+    assert "nothing of Felix" in answer.out
+
+
+def test_a_node_without_ipv6_tools_says_so(nodes: Nodes) -> None:
+    (nodes.folder / "calico-node1" / "ip6tables-nft-save_-c").unlink()
+    answer = nodes.run("verify", "--cluster", "--node", "node1")
+    assert "IPv6 was not read" in answer.out + answer.err
+
+
+def test_a_node_with_nftables_is_not_compared_with_iptables(nodes: Nodes) -> None:
+    tables = {"nft list tables": "table ip calico\n", "nft list ruleset": "table ip calico {\n}\n"}
+    nodes.program("node1", tables)
+    answer = nodes.run("verify", "--cluster", "--node", "node1", "-q")
+    assert answer.status == 2
+    assert "nftables data plane" in rows(answer)["node1"]
+
+
+def test_what_prints_no_rules_is_unknown(nodes: Nodes) -> None:
+    nodes.program("node1", {"iptables-nft-save -c": "*filter\n-A cali-nowhere --what\n"})
+    answer = nodes.run("verify", "--cluster", "--node", "node1", "-q")
+    assert answer.status == 2
+    assert rows(answer)["node1"].startswith("unknown")
+
+
+def test_trace_walks_the_rules_of_the_nodes(nodes: Nodes) -> None:
+    question = ("trace", "shop/web-1", "shop/web-2:80", "--cluster", "-q")
+    assert nodes.run(*question, "--expect", "allow").status == 0
+    nodes.program("node2", printed("node2", port=81))
+    assert nodes.run(*question, "--expect", "allow").status == 0
+    assert nodes.run(*question, "--node-rules", "--expect", "deny").status == 0
+    (nodes.folder / "calico-node2" / "says").write_text("error: it is on fire")
+    answer = nodes.run(*question, "--node-rules", "--expect", "allow")
+    assert answer.status == 0, answer.err
+    assert "the rules of node node2 could not be read" in answer.err
+
+
+def test_counters_of_nodes(nodes: Nodes) -> None:
+    answer = nodes.run("counters", "--cluster", "--node-rules", "-o", "json", "-q")
+    assert answer.status == 0, answer.err
+    assert any(item["packets"] for item in json.loads(answer.out)["items"])
+
+
+def test_annotate_a_node(nodes: Nodes) -> None:
+    answer = nodes.run("annotate", "--cluster", "--node", "node1", "--node-rules", "-q")
+    assert answer.status == 0
+    assert "# policy" in answer.out.lower() or "shop/web" in answer.out
+    assert nodes.run("annotate", "--cluster", "--node-rules").status == 2
+
+
+@pytest.mark.parametrize("host", ["router1", "-oProxyCommand=touch hacked"])
+def test_a_machine_that_ssh_reaches(nodes: Nodes, host: str, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [
+        *objects(), *calico_pods(),
+    ]}))  # fmt: skip
+    nodes.program("node1", printed("node1"), host)
+    answer = nodes.run("verify", "files", f"--ssh={host}", "--node", "node1", "-q")
+    assert answer.status == 0, answer.out + answer.err
+    assert f"EQUAL  {host} has" in answer.out
+    assert "-- " in nodes.log.read_text()
+    assert (
+        nodes.run("trace", "shop/web-1", "shop/web-2:80", "files", f"--ssh={host}", "--node", "node1", "-q").status == 0
+    )
+    assert nodes.run("counters", "files", f"--ssh={host}", "--node", "node1", "-q").status == 0
+    assert nodes.run("annotate", "files", f"--ssh={host}", "--node", "node1", "-q").status == 0
+
+
+def test_a_machine_that_ssh_cannot_read(nodes: Nodes) -> None:
+    answer = nodes.run("verify", "--cluster", "--ssh", "nobody", "--node", "node1", "-q")
+    assert answer.status == 3
+    assert "nobody" in answer.err
+
+
+def test_only_commands_that_read_are_run(nodes: Nodes) -> None:
+    nodes.run("verify", "--cluster", "-q")
+    nodes.run("counters", "--cluster", "--node-rules", "-q")
+    run = {line.partition(" -- ")[2] for line in nodes.log.read_text().splitlines() if " exec " in f" {line}"}
+    assert run == {
+        "nft list tables", "iptables-nft-save -c", "iptables-legacy-save -c", "ip6tables-nft-save -c", "ipset save"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("verify", "files", "--node-rules"), "No such option"),
+        (("verify", "--cluster", "--all-nodes", "--node", "node1"), "--all-nodes"),
+        (("verify", "--cluster", "--node", "node9"), "node9"),
+        (("trace", "shop/web-1", "shop/web-2", "--node-rules"), "--cluster"),
+        (("trace", "shop/web-1", "shop/web-2", "--cluster", "--node-rules", "--ssh", "n1"), "exclude each other"),
+    ],
+)
+def test_what_makes_no_sense(nodes: Nodes, arguments: tuple[str, ...], said: str) -> None:
+    answer = nodes.run(*arguments)
+    assert answer.status == 2
+    assert said in answer.err
