@@ -1,7 +1,7 @@
 """The tools of the kernel, run inside a network namespace. No other module starts a process.
 
-All who program a kernel talk to a `Kernel`, which is one method wide: run a command, with a text as its input. There
-are three of them: `Machine` runs commands, `Recorder` also writes them down, `Faulty` makes some of them fail.
+All who program a kernel talk to a `Kernel`, which is one method wide: run a command, with a text as its input.
+`Machine` is the real one; `felixpy.testing.kernels` has others for tests.
 """
 
 from __future__ import annotations
@@ -311,36 +311,6 @@ def run_together(kernel: Kernel, *commands: tuple[str, ...]) -> list[Done]:
     if isinstance(kernel, Machine):
         return kernel.run_together(commands)
     return [kernel.run(*command) for command in commands]
-
-
-class Recorder:
-    """Passes commands on and writes them down."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.commands: list[tuple[tuple[str, ...], str]] = []
-
-    def run(self, *command: str, text: str = "") -> Done:
-        self.commands.append((command, text))
-        return self.kernel.run(*command, text=text)
-
-    def written(self) -> list[str]:
-        """The commands that were handed a text, that is those that can have changed anything."""
-        return [" ".join(command) for command, text in self.commands if text]
-
-
-class Faulty:
-    """Passes commands on, but lets some fail.
-
-    `fault` sees each command and its text, and says how it fails: with what it would answer, or by raising. None lets
-    it through.
-    """
-
-    def __init__(self, kernel: Kernel, fault: Callable[[tuple[str, ...], str], Done | None]) -> None:
-        self.kernel, self.fault = kernel, fault
-
-    def run(self, *command: str, text: str = "") -> Done:
-        return self.fault(command, text) or self.kernel.run(*command, text=text)
 
 
 def start_in_background(*command: str, holding: int) -> Done:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import felixpy
 from felixpy.dataplane.wanted import Wanted
 from felixpy.model import Policy, PortRange, Rule, Side
-from felixpy.verdict import Oracle, Packet
+from felixpy.testing.verdict import Oracle, Packet
 from tests.clusters import cluster, pod, policy
 from tests.netns.packets import CLIENT, FLOWS, PORTS, SERVER, Flow
 

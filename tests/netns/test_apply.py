@@ -19,7 +19,8 @@ from felixpy.dataplane.enforcer import Enforcer, rehearse
 from felixpy.dataplane.tools import Choice, Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import KernelRefused
-from felixpy.kernel import Done, Faulty, Machine, Recorder
+from felixpy.kernel import Done, Machine
+from felixpy.testing.kernels import Faulty, Recorder
 from tests.conformance.recordings import REFUSED, TOOLS, Case, cases
 from tests.netns.enforcing import EMPTY, case_of, enforcer, goal, here, snapshot, tables, wanted
 from tests.netns.namespace import BACKENDS, canonical, members

@@ -23,7 +23,8 @@ from felixpy.dataplane.enforcer import Applied, Enforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
-from felixpy.kernel import NOT_FOUND, Done, Faulty, Kernel, open_machine
+from felixpy.kernel import NOT_FOUND, Done, Kernel, open_machine
+from felixpy.testing.kernels import Faulty
 from tests.netns.enforcing import EMPTY, goal, snapshot
 from tests.netns.mortal import MOMENTS
 from tests.netns.namespace import BACKENDS

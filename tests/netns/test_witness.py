@@ -10,8 +10,8 @@ import pytest
 
 from felixpy.errors import EnvironmentMissing
 from felixpy.kernel import Machine
-from felixpy.readback import Tables, read_back
 from felixpy.ruleset import Ruleset
+from felixpy.testing.readback import Tables, read_back
 from tests.conformance.recordings import AREAS, Case, cases
 from tests.netns.enforcing import case_of, enforcer, fresh_machine, wanted
 from tests.netns.namespace import in_ci

@@ -32,8 +32,8 @@ from felixpy.flows.universe import Universe
 from felixpy.model import Cluster, HostEndpoint, Icmp, Owner, Pool, Workload
 from felixpy.netfilter.numbers import ICMP, UNTRACKED_ICMP, WITH_PORTS, spell_address
 from felixpy.netfilter.rules import Dump, Line
+from felixpy.testing.verdict import Oracle, Packet
 from felixpy.trace import Nodes, Question, Tracer
-from felixpy.verdict import Oracle, Packet
 from tests.clusters import ALLOW, cluster
 from tests.property.strategies import NODES, things
 from tests.property.test_walk import HOSTS, PLAIN_CLUSTERS, SETTINGS, tame

@@ -22,8 +22,8 @@ from felixpy.errors import InputError
 from felixpy.iptables.forms import read_dump
 from felixpy.match import split_ports
 from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload
+from felixpy.testing.verdict import Oracle, Packet, Party
 from felixpy.trace import Nodes, Question, Tracer
-from felixpy.verdict import Oracle, Packet, Party
 from felixpy.walk import Walker
 from tests.clusters import cluster, host_endpoint
 from tests.property.strategies import NODES, things

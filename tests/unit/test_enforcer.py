@@ -15,7 +15,8 @@ from felixpy.dataplane.enforcer import Applied, Enforcer, rehearse
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
-from felixpy.kernel import NOT_FOUND, Done, Faulty, Kernel, Recorder
+from felixpy.kernel import NOT_FOUND, Done, Kernel
+from felixpy.testing.kernels import Faulty, Recorder
 from tests.clusters import compiled
 from tests.unit.pretend import Pretend
 from tests.unit.states import FEWER_CLIENTS, NEW, OLD, OTHER_ORDER, THEIRS, WEB, kernel_with, state

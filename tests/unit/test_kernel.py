@@ -15,7 +15,8 @@ import pytest
 
 from felixpy import kernel as kernel_module
 from felixpy.errors import EnvironmentMissing, KernelRefused
-from felixpy.kernel import NOT_FOUND, Done, Faulty, Machine, Recorder, namespace_path, open_machine
+from felixpy.kernel import NOT_FOUND, Done, Machine, namespace_path, open_machine
+from felixpy.testing.kernels import Faulty, Recorder
 from tests.unit.pretend import Pretend
 
 

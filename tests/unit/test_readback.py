@@ -14,7 +14,7 @@ import pytest
 
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import Done
-from felixpy.readback import Extension, ReadRule, _told, main, read_back
+from felixpy.testing.readback import Extension, ReadRule, _told, main, read_back
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ class Canned:
         self.answers = {"4": four, "6": six or Done(0, "{}")}
 
     def run(self, *command: str, text: str = "") -> Done:
-        assert command[1:3] == ("-m", "felixpy.readback")
+        assert command[1:3] == ("-m", "felixpy.testing.readback")
         return self.answers[command[3]]
 
 

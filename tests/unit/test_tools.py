@@ -8,7 +8,8 @@ import pytest
 
 from felixpy.dataplane.tools import Choice, Tools, choose, failure, is_about_a_line, line_number, look
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
-from felixpy.kernel import NOT_FOUND, Done, Recorder
+from felixpy.kernel import NOT_FOUND, Done
+from felixpy.testing.kernels import Recorder
 
 RULE = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j ACCEPT\nCOMMIT\n"
 TWO = "*filter\n-A INPUT -j ACCEPT\n-A INPUT -j DROP\nCOMMIT\n"

@@ -26,7 +26,7 @@ from felixpy.model import (
     Tier,
     Workload,
 )
-from felixpy.verdict import Oracle, Packet, Party
+from felixpy.testing.verdict import Oracle, Packet, Party
 
 HERE = Source("cluster.yaml", 1)
 ALLOW, DENY, PASS, LOG = (Rule(action=action) for action in ("allow", "deny", "next-tier", "log"))

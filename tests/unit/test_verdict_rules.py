@@ -25,7 +25,7 @@ from felixpy.model import (
     Tier,
     Workload,
 )
-from felixpy.verdict import Oracle, Packet
+from felixpy.testing.verdict import Oracle, Packet
 
 HERE = Source("cluster.yaml", 1)
 OPEN = Profile(name="open", inbound=(), outbound=(), labels={"zone": "open"}, source=HERE)

@@ -25,8 +25,9 @@ from felixpy.dataplane.enforcer import Enforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import EnvironmentMissing, FelixpyError, InputError, KernelRefused, Place, Problem, UsageError
-from felixpy.kernel import Done, Faulty
+from felixpy.kernel import Done
 from felixpy.model import Host
+from felixpy.testing.kernels import Faulty
 from tests.unit.states import NEW, OLD, kernel_with, state
 
 # --- files

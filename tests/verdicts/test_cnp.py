@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from felixpy.manifests import load
-from felixpy.verdict import Oracle, Packet
+from felixpy.testing.verdict import Oracle, Packet
 
 TABLE = Path(__file__).parents[2] / "fixtures" / "verdicts" / "cnp-conformance.json.gz"
 TESTS: list[dict[str, Any]] = json.loads(gzip.decompress(TABLE.read_bytes()))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from felixpy.manifests import load
-from felixpy.verdict import Oracle, Packet
+from felixpy.testing.verdict import Oracle, Packet
 from tests.verdicts.cyclonus import CASES, CELLS, manifests, service, title
 
 agreed: list[int] = []

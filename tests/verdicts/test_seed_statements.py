@@ -7,7 +7,7 @@ from pathlib import Path
 
 from felixpy.manifests import load
 from felixpy.model import Cluster, PolicyKey
-from felixpy.verdict import Oracle, Packet, Party
+from felixpy.testing.verdict import Oracle, Packet, Party
 from tests.verdicts.statements import FLOWS, STATES, State, Stated, each_flow
 
 INTERNET = "198.51.100.7"

@@ -68,7 +68,9 @@ def read_back(kernel: Kernel) -> Tables:
     Raises EnvironmentMissing without a python-iptables that works, KernelRefused if reading fails.
     """
     # One process for each family: where a target serves both, as DSCP does, loading it a second time is an error.
-    answers = run_together(kernel, *((sys.executable, "-m", "felixpy.readback", str(family)) for family in (4, 6)))
+    answers = run_together(
+        kernel, *((sys.executable, "-m", "felixpy.testing.readback", str(family)) for family in (4, 6))
+    )
     return {
         (family, table): {chain: tuple(map(_rule, rules)) for chain, rules in chains.items()}
         for family, done in zip((4, 6), answers, strict=True)
