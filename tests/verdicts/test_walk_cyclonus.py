@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 
 from felixpy.compiler import Compiler
-from felixpy.iptables.forms import read_dump
 from felixpy.manifests import load
 from felixpy.model import Workload
 from felixpy.walk import Packet, Walker
 from tests.verdicts.cyclonus import CASES, CELLS, NODE, manifests, service, title
 
-agreed: list[int] = []
+PLANES = ("iptables", "nftables")
+agreed: dict[str, list[int]] = {plane: [] for plane in PLANES}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def summary() -> Iterator[None]:
     yield
-    print(f"\ncyclonus: {sum(agreed)} of {CELLS} cells agree through the rules, {len(agreed)} of {len(CASES)} cases")
+    for plane, cells in agreed.items():
+        print(f"\ncyclonus: {sum(cells)} of {CELLS} cells agree through {plane}, {len(cells)} of {len(CASES)} cases")
 
 
 def packet(sender: Workload, receiver: Workload, protocol: str, port: int) -> Packet:
@@ -40,12 +41,11 @@ def packet(sender: Workload, receiver: Workload, protocol: str, port: int) -> Pa
     )
 
 
-def walk_cells(step: dict[str, Any], file: Path) -> int:
+def walk_cells(step: dict[str, Any], file: Path, dataplane: str) -> int:
     """Compare all cells of a step; returns how many."""
     file.write_text(json.dumps(manifests(step)))
     cluster = load([file])
-    ruleset = Compiler(cluster).compile(NODE)
-    walker = Walker(read_dump({4: ruleset.save(4)}, ruleset.ipset_save((4,))))
+    walker = Walker(Compiler(cluster, dataplane=dataplane).compile(NODE).dump)
     pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.workloads}
     assert len(pods) == len(step["pods"])
     for name, expected in step["expected_allowed"].items():
@@ -60,9 +60,11 @@ def walk_cells(step: dict[str, Any], file: Path) -> int:
     return len(pods) ** 2 * len(step["expected_allowed"])
 
 
+@pytest.mark.parametrize("dataplane", PLANES)
 @pytest.mark.parametrize("case", CASES, ids=title)
-def test_cells(case: dict[str, Any], tmp_path: Path) -> None:
-    agreed.append(sum(walk_cells(step, tmp_path / f"{number}.json") for number, step in enumerate(case["steps"])))
+def test_cells(case: dict[str, Any], dataplane: str, tmp_path: Path) -> None:
+    steps = enumerate(case["steps"])
+    agreed[dataplane].append(sum(walk_cells(step, tmp_path / f"{n}.json", dataplane) for n, step in steps))
 
 
 def test_the_table_is_complete() -> None:
