@@ -86,9 +86,9 @@ class Answered:
 
     @cached_property
     def _text(self) -> str:
-        from felixpy.trace.report import text
-        from felixpy.trace.service_report import service_text
-        from felixpy.trace.services import ServiceTrace
+        from felixpy.tracing.report import text
+        from felixpy.tracing.service_report import service_text
+        from felixpy.tracing.services import ServiceTrace
 
         lines = service_text(self.answer) if isinstance(self.answer, ServiceTrace) else text(self.answer)
         return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from textwrap import dedent
 
-from felixpy.lint import CHECKS, Options, lint
+from felixpy.linting import CHECKS, Options, lint
 from felixpy.manifests import load
 from felixpy.reports import Result
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from felixpy.compiler import Compiler
 from felixpy.dialects import V3_32
 from felixpy.flows.changes import compare
-from felixpy.lint.reach import Part, Reach
-from felixpy.lint.views import Views
+from felixpy.linting.reach import Part, Reach
+from felixpy.linting.views import Views
 from felixpy.model import (
     Cluster,
     Icmp,
@@ -24,7 +24,7 @@ from felixpy.model import (
     Slice,
 )
 from felixpy.resolve import Shared
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from tests import clusters
 from tests.clusters import HERE
 

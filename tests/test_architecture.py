@@ -38,10 +38,10 @@ LAYERS = [
     {"render", "decode", "nftables"},
     {"compiler"},
     {"live", "fleet", "machine", "kernel", "walk"},
-    {"dataplane", "trace", "testing"},
+    {"dataplane", "tracing", "testing"},
     {"flows", "explain", "lab", "counters"},
     {"exposure"},
-    {"verify", "difference", "lint", "policytests"},
+    {"verification", "difference", "linting", "policytests"},
     {"pytest_plugin"},
     {"cli"},
 ]

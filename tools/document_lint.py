@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from felixpy.lint import CHECKS, lint
+from felixpy.linting import CHECKS, lint
 from felixpy.manifests import load
 from felixpy.reports import Run
 from felixpy.reports.plain import heading

@@ -56,7 +56,7 @@ def read_live(netns: str | None, backend: Backend, *, counters: bool = False) ->
     """
     from felixpy.iptables.forms import read_dump
     from felixpy.machine import read_host
-    from felixpy.verify.observed import read_all
+    from felixpy.verification.observed import read_all
 
     with live_place(netns).machine() as machine:
         tools = tools_of(machine, backend, LOCK_SECONDS)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from felixpy.dialects import Dialect
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
-    from felixpy.trace import Nodes
+    from felixpy.tracing import Nodes
 
 Rest = ParamSpec("Rest")
 
@@ -146,7 +146,7 @@ class Given:
         """
         from felixpy.compiler import Compiler, only_node
         from felixpy.model import Cluster
-        from felixpy.trace import Nodes
+        from felixpy.tracing import Nodes
 
         machine = self.host if seen is None or self.host.interfaces is not None else seen
         cluster = self.cluster if self.files or not dumps else Cluster()

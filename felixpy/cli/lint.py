@@ -70,8 +70,8 @@ def lint(
       felixpy lint shop/ -o sarif > felixpy.sarif         for code scanning; also json, junit, github, tap
       felixpy lint --explain FX121
     """
-    from felixpy.lint import CHECKS, Options, choose, page
-    from felixpy.lint import lint as find
+    from felixpy.linting import CHECKS, Options, choose, page
+    from felixpy.linting import lint as find
     from felixpy.reports import write
 
     if explain:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from felixpy.dialects import Dialect
     from felixpy.model import Cluster
     from felixpy.netfilter.rules import Dump
-    from felixpy.trace.nodes import Nodes
+    from felixpy.tracing.nodes import Nodes
 
 
 class Side(NamedTuple):
@@ -51,7 +51,7 @@ def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
     """
     from felixpy.compiler import Compiler
     from felixpy.model import Cluster
-    from felixpy.trace.nodes import Nodes
+    from felixpy.tracing.nodes import Nodes
 
     cluster = side.cluster
     if cluster is None:

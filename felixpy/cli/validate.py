@@ -67,7 +67,7 @@ def _checked(given: Given) -> list[str]:
 
 
 def _findings(given: Given, cluster: Cluster) -> Run:
-    from felixpy.lint import lint
+    from felixpy.linting import lint
 
     return lint(cluster, dialect=given.era, settings=given.settings)
 

@@ -19,8 +19,8 @@ from felixpy.errors import InputError, UsageError, unknown_node
 
 if TYPE_CHECKING:
     from felixpy.model import Host
-    from felixpy.verify import Node, Observed
-    from felixpy.verify.fleet import FleetVerification
+    from felixpy.verification import Node, Observed
+    from felixpy.verification.fleet import FleetVerification
 
 
 @takes_manifests("live")
@@ -55,8 +55,8 @@ def verify(
       felixpy verify --context production --node n1
       felixpy verify hosts/ --ssh router1 --node router1
     """
-    from felixpy.verify import verify as compare
-    from felixpy.verify.report import document, text
+    from felixpy.verification import verify as compare
+    from felixpy.verification.report import document, text
 
     foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets, ssh=ssh)
     if all_nodes and (given.node or foreign):
@@ -92,7 +92,7 @@ def verify(
 
 
 def _node(given: Given, name: str, seen: Host) -> Node:
-    from felixpy.verify import Node
+    from felixpy.verification import Node
 
     described = seen if given.host.interfaces is None else given.host
     return Node(name=name, compiler=given.compiler, host=described, settings=given.settings)
@@ -101,8 +101,8 @@ def _node(given: Given, name: str, seen: Host) -> Node:
 def _verify_fleet(given: Given, saved: Mapping[str, Saved], output: Output, *, verbose: bool) -> None:
     """Every node of a folder; with --node one of them."""
     from felixpy.model import Host
-    from felixpy.verify import verify as compare
-    from felixpy.verify.fleet import FleetVerification
+    from felixpy.verification import verify as compare
+    from felixpy.verification.fleet import FleetVerification
 
     given.check_node(given.cluster)
     names = given.cluster.node_names()
@@ -120,8 +120,8 @@ def _verify_fleet(given: Given, saved: Mapping[str, Saved], output: Output, *, v
 def _verify_nodes(given: Given) -> FleetVerification:
     """The nodes of a running cluster, each as soon as it has been read."""
     from felixpy.model import Host
-    from felixpy.verify import verify as compare
-    from felixpy.verify.fleet import FleetVerification
+    from felixpy.verification import verify as compare
+    from felixpy.verification.fleet import FleetVerification
 
     nodes, unknown = {}, {}
     for kernel in of_nodes(given, chosen_nodes(given)):
@@ -137,7 +137,7 @@ def _verify_nodes(given: Given) -> FleetVerification:
 
 
 def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbose: bool) -> None:
-    from felixpy.verify.fleet import fleet_document, lines
+    from felixpy.verification.fleet import fleet_document, lines
 
     for node in found.nodes.values():
         invocation.warn(node.warnings, quiet=given.quiet)
@@ -152,7 +152,7 @@ def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbo
 
 
 def _observed(saved: Saved) -> Observed:
-    from felixpy.verify import observe_saved
+    from felixpy.verification import observe_saved
 
     return observe_saved(
         saved.rules,
@@ -176,7 +176,7 @@ def _file(saved: Saved) -> Iterator[tuple[Observed, Host]]:
 def _live(netns: str | None, backend: Backend) -> Iterator[tuple[Observed, Host]]:
     """The namespace, and its interfaces."""
     from felixpy.machine import read_host
-    from felixpy.verify import observe_live
+    from felixpy.verification import observe_live
 
     place = live_place(netns)
     with place.machine() as machine:

@@ -26,7 +26,7 @@ from felixpy.flows.services import Traffic
 from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, Policy
 from felixpy.selector import parse
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 
 Direction = Literal["ingress", "egress"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")

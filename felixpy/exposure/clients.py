@@ -19,8 +19,8 @@ from felixpy.model import Cluster
 from felixpy.netfilter.numbers import Range, parse_address, protocol_number, spell_address
 from felixpy.services import Client, Endpoint, Endpoints, choose
 from felixpy.services.proxy import zone_of
-from felixpy.trace import Nodes, Question, Tracer
-from felixpy.trace.services import ServiceTrace, ServiceTracer
+from felixpy.tracing import Nodes, Question, Tracer
+from felixpy.tracing.services import ServiceTrace, ServiceTracer
 
 
 class Reach(NamedTuple):

@@ -14,8 +14,8 @@ from felixpy.flows.pairs import Focus, Pairs
 from felixpy.flows.regions import bits, sum_of
 from felixpy.flows.services import Traffic
 from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range, parse_address, spell_address
-from felixpy.trace import Question, Trace, Tracer
-from felixpy.trace.reasons import reason
+from felixpy.tracing import Question, Trace, Tracer
+from felixpy.tracing.reasons import reason
 
 USUAL_SOURCE = Question(source="", destination="").source_port
 

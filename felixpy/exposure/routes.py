@@ -20,8 +20,8 @@ from felixpy.frontends import Backend, Route, Service, ServicePort
 from felixpy.model import Cluster, Owner
 from felixpy.netfilter.numbers import Range, protocol_number
 from felixpy.services import Endpoint, Endpoints
-from felixpy.trace import Nodes, Question, Tracer
-from felixpy.trace.parties import Directory
+from felixpy.tracing import Nodes, Question, Tracer
+from felixpy.tracing.parties import Directory
 
 CONTROLLER = Peer("ingress-controller", "", NAME)
 PROTOCOLS: Mapping[str, frozenset[str]] = {"UDPRoute": frozenset({"udp"})}

@@ -18,7 +18,7 @@ from felixpy.flows.pairs import Pairs, Sheet
 from felixpy.flows.regions import Region, bits, join, minus, of_peers, sum_of
 from felixpy.flows.sides import Identity, Party, Side
 from felixpy.flows.universe import Universe
-from felixpy.trace.nodes import Nodes
+from felixpy.tracing.nodes import Nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from felixpy.flows.peers import Layer
 from felixpy.flows.regions import sum_of
 from felixpy.flows.universe import Nets, PortChoice
 from felixpy.netfilter.numbers import WITH_PORTS, Range, protocol_number
-from felixpy.trace.parties import SHORT
+from felixpy.tracing.parties import SHORT
 
 LARGEST_PORT = 65535
 INTERNET = "internet"

@@ -11,7 +11,7 @@ from felixpy.flows.pairs import Pairs, Sheet
 from felixpy.flows.regions import Region, bits, of_traffic, sum_of
 from felixpy.flows.sides import Party, Side
 from felixpy.flows.universe import Nets, PortChoice, Universe
-from felixpy.trace.nodes import Nodes
+from felixpy.tracing.nodes import Nodes
 
 
 class Connectivity:

@@ -21,7 +21,7 @@ from felixpy.flows.traffic import Mentions, TrafficSpace
 from felixpy.flows.universe import Mentioned
 from felixpy.netfilter.criteria import Interface, Marked, Tracked
 from felixpy.netfilter.numbers import ICMP, STATES, Range, State, parse_address, spell_address
-from felixpy.trace.outside import INTERNET
+from felixpy.tracing.outside import INTERNET
 from felixpy.walk import Packet
 
 

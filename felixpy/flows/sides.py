@@ -14,7 +14,7 @@ from felixpy.names import limited
 from felixpy.netfilter.numbers import parse_address
 from felixpy.plan.endpoints import FROM_HOST, FROM_WORKLOAD, TO_HOST, TO_WORKLOAD
 from felixpy.ruleset import Ruleset
-from felixpy.trace.nodes import Nodes, machine_of
+from felixpy.tracing.nodes import Nodes, machine_of
 from felixpy.walk import Machine
 
 FAMILIES = (4, 6)

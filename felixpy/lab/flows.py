@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 
 from felixpy.errors import UsageError
 from felixpy.lab.layout import FAMILIES, Layout, family_of
-from felixpy.trace.parties import Directory, Party
-from felixpy.trace.question import Target, parse_target
+from felixpy.tracing.parties import Directory, Party
+from felixpy.tracing.question import Target, parse_target
 
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
 DEFAULT_PROTOCOL = "tcp"

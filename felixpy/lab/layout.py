@@ -22,9 +22,9 @@ from typing import Any
 
 from felixpy.errors import UsageError
 from felixpy.model import Cluster, Host, NamedPort, Source, Workload
-from felixpy.trace.addresses import AddressBook
-from felixpy.trace.nodes import TUNNELS, machine_of
-from felixpy.trace.parties import Directory, Party
+from felixpy.tracing.addresses import AddressBook
+from felixpy.tracing.nodes import TUNNELS, machine_of
+from felixpy.tracing.parties import Directory, Party
 
 DEFAULT_NAME = "felixpy"
 OUTSIDE = "outside"

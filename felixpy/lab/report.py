@@ -13,7 +13,7 @@ from felixpy.lab.lab import Lab, Report
 from felixpy.lab.layout import LabPod
 from felixpy.lab.probing import Outcome
 from felixpy.lab.tables import Turn
-from felixpy.trace.parties import Party
+from felixpy.tracing.parties import Party
 
 WORDS = {True: "ALLOWED", False: "DENIED"}
 

@@ -18,11 +18,11 @@ from felixpy.flows.report import change_lines, lines
 from felixpy.model import Cluster
 from felixpy.policytests.ends import Ends
 from felixpy.policytests.files import End, Expectation, Pods, PolicyTest
-from felixpy.trace import Nodes, Question, Trace, Tracer
-from felixpy.trace.question import parse_target
-from felixpy.trace.reasons import reason
-from felixpy.trace.report import flow_words, verdict_word
-from felixpy.trace.services import ServiceTrace, ServiceTracer
+from felixpy.tracing import Nodes, Question, Trace, Tracer
+from felixpy.tracing.question import parse_target
+from felixpy.tracing.reasons import reason
+from felixpy.tracing.report import flow_words, verdict_word
+from felixpy.tracing.services import ServiceTrace, ServiceTracer
 
 MOST_CONNECTIONS = 1_000_000
 """Of one expectation: the number of sources times that of destinations times that of ports."""

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from time import process_time
 
-from felixpy.lint import CHECKS, lint
+from felixpy.linting import CHECKS, lint
 from felixpy.manifests import load
 from tests.bench.clusters import SHAPES, write
 

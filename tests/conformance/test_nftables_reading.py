@@ -18,7 +18,7 @@ from felixpy.netfilter.numbers import STATES, Range
 from felixpy.netfilter.rules import Body, Rule
 from felixpy.nftables.reading import read_listing
 from felixpy.nftables.spelling import is_native
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from tests.conformance.recordings import Case
 from tests.conformance.test_nftables import PROGRAMMED, compiled, recordings
 

@@ -16,9 +16,9 @@ from felixpy.compiler import Compiler
 from felixpy.lab.layout import LabNode, Layout, family_of
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.numbers import ICMP, State
-from felixpy.trace import Leg, Nodes, Question, Trace, Tracer
-from felixpy.trace.nodes import NodeRules
-from felixpy.trace.reasons import reason
+from felixpy.tracing import Leg, Nodes, Question, Trace, Tracer
+from felixpy.tracing.nodes import NodeRules
+from felixpy.tracing.reasons import reason
 from felixpy.walk import Machine, Packet
 from tests.netns.packet_cases import Drawn
 

@@ -17,8 +17,8 @@ from felixpy.kernel import open_machine
 from felixpy.lab import Lab, Options
 from felixpy.lab.probing import source_ports
 from felixpy.lab.serving import serve
-from felixpy.trace import Nodes, Question, Tracer
-from felixpy.trace.services import Row, ServiceTrace, ServiceTracer
+from felixpy.tracing import Nodes, Question, Tracer
+from felixpy.tracing.services import Row, ServiceTrace, ServiceTracer
 from tests import kubeproxy
 from tests.manifests import loaded
 from tests.netns.labs import new_name, places

@@ -26,8 +26,8 @@ from felixpy.effective import configure
 from felixpy.errors import EnvironmentMissing
 from felixpy.kernel import Machine, open_machine
 from felixpy.model import Host
-from felixpy.verify import Node, Verification, observe_live, verify
-from felixpy.verify.report import text
+from felixpy.verification import Node, Verification, observe_live, verify
+from felixpy.verification.report import text
 from tests.conformance.recordings import AREAS, Case, cases
 from tests.netns.namespace import BACKENDS, fresh_namespace
 from tests.unit.damages import DAMAGES, SHOP, Damage, inflict

@@ -13,7 +13,7 @@ from felixpy.exposure.strangers import ANYBODY, Stranger, invited, strangers
 from felixpy.flows import survey
 from felixpy.flows.flow import Peer
 from felixpy.flows.services import Traffic
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from felixpy.walk import Packet
 from tests.manifests import loaded
 from tests.service_clusters import random_cluster

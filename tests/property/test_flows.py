@@ -33,7 +33,7 @@ from felixpy.model import Cluster, HostEndpoint, Icmp, Owner, Pool, Workload
 from felixpy.netfilter.numbers import ICMP, UNTRACKED_ICMP, WITH_PORTS, spell_address
 from felixpy.netfilter.rules import Dump, Line
 from felixpy.testing.verdict import Oracle, Packet
-from felixpy.trace import Nodes, Question, Tracer
+from felixpy.tracing import Nodes, Question, Tracer
 from tests.clusters import ALLOW, cluster
 from tests.property.strategies import NODES, things
 from tests.property.test_walk import HOSTS, PLAIN_CLUSTERS, SETTINGS, tame

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from felixpy.lint.reach import Reach
+from felixpy.linting.reach import Reach
 from tests.redundancy import changed_flows, make, reach_of, removals
 
 pytestmark = pytest.mark.property

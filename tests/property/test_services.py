@@ -13,8 +13,8 @@ from felixpy.exposure.clients import reaches, target_ports
 from felixpy.flows import survey
 from felixpy.services import Client, Endpoints, choose
 from felixpy.services.proxy import zone_of
-from felixpy.trace import Nodes, Question, Tracer
-from felixpy.trace.services import ServiceTrace, ServiceTracer
+from felixpy.tracing import Nodes, Question, Tracer
+from felixpy.tracing.services import ServiceTrace, ServiceTracer
 from tests import kubeproxy
 from tests.manifests import loaded
 from tests.service_clusters import POD_CIDR, node_address, random_cluster

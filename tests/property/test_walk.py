@@ -23,7 +23,7 @@ from felixpy.iptables.forms import read_dump
 from felixpy.match import split_ports
 from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload
 from felixpy.testing.verdict import Oracle, Packet, Party
-from felixpy.trace import Nodes, Question, Tracer
+from felixpy.tracing import Nodes, Question, Tracer
 from felixpy.walk import Walker
 from tests.clusters import cluster, host_endpoint
 from tests.property.strategies import NODES, things

@@ -20,8 +20,8 @@ from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import Ruleset
-from felixpy.trace.addresses import AddressBook
-from felixpy.trace.nodes import machine_of
+from felixpy.tracing.addresses import AddressBook
+from felixpy.tracing.nodes import machine_of
 from felixpy.walk import Machine, Packet, Walker
 from tests.conformance.recordings import Case
 from tests.sweep.damage import Damage

@@ -16,7 +16,7 @@ from felixpy.explain import Explainer
 from felixpy.explain.naming import POLICY_KINDS, find_policy, singular
 from felixpy.explain.report import document, text
 from felixpy.model import Host, Icmp, NamedPort, PortRange, Rule, ServiceName, Side
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from tests.clusters import ALLOW, DENY, LOG, PASS, cluster, host_endpoint, network_set, pod, policy, profile, tier
 from tests.conformance.recordings import AREAS, Case, cases
 

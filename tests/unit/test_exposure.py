@@ -14,7 +14,7 @@ from felixpy.exposure.strangers import ANYBODY, BARE, Stranger, all_labels, stra
 from felixpy.flows import survey
 from felixpy.flows.flow import Peer
 from felixpy.selector import matches, parse
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from tests.manifests import loaded, manifest, pod
 
 API = pod("api", "10.65.0.2", labels={"app": "api"})

@@ -17,7 +17,7 @@ from felixpy.flows.universe import PortChoice
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Icmp, NamedPort, Owner, PortRange, Rule, ServiceName, Side, Slice
 from felixpy.netfilter.numbers import Range
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from tests.clusters import ALLOW, DENY, HERE, PASS, cluster, host_endpoint, network_set, node, pod, policy, pool, tier
 
 WEB = pod("web-1", "10.65.0.1", namespace="shop", labels={"app": "web"}, interface="caliweb1")

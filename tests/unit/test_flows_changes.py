@@ -15,7 +15,7 @@ from felixpy.flows.services import Part, Traffic
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Owner, PortRange, Rule, Side
 from felixpy.netfilter.numbers import Range
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from tests.clusters import cluster, host_endpoint, node, pod, policy
 
 WEB = Owner("Deployment", "web")

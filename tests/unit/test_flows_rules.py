@@ -14,7 +14,7 @@ from felixpy.iptables.forms import read_dump
 from felixpy.iptables.matches import MATCHES
 from felixpy.netfilter.actions import Action, Call, Unclear
 from felixpy.netfilter.criteria import Criterion, NotUnderstood
-from felixpy.trace import Nodes
+from felixpy.tracing import Nodes
 from felixpy.walk import Packet, Walker
 from felixpy.walk.acts import ACTS
 from felixpy.walk.tests import CHECKS

@@ -11,7 +11,7 @@ from felixpy.iptables.forms import FORMS, looks_saved, read_dump, split_saved
 from felixpy.iptables.reader import read_body
 from felixpy.iptables.sets import read_sets
 from felixpy.netfilter.rules import Dump
-from felixpy.verify import Node, observe_saved, verify
+from felixpy.verification import Node, observe_saved, verify
 from tests.unit.damages import SHOP
 from tests.unit.test_verify import COMPILER, LONELY
 

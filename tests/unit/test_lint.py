@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from felixpy.errors import UsageError
-from felixpy.lint import CHECKS, Options, choose, limits, lint, page
-from felixpy.lint.typos import near
+from felixpy.linting import CHECKS, Options, choose, limits, lint, page
+from felixpy.linting.typos import near
 from felixpy.manifests import load
 from tests.lint import PODS, codes, findings, guard, policy
 from tools import document_lint

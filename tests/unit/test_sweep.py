@@ -10,7 +10,7 @@ import random
 import pytest
 
 from felixpy.compiler import Compiler
-from felixpy.verify import Node, Verification, observe_saved, verify
+from felixpy.verification import Node, Verification, observe_saved, verify
 from tests.conformance.recordings import AREAS, Case, cases
 from tests.sweep.damage import Damage, deletions, others
 from tests.sweep.judge import Scene

@@ -15,10 +15,10 @@ from felixpy.config import Setting
 from felixpy.errors import UsageError
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host, NamedPort, PortRange, Rule, Side
-from felixpy.trace import Nodes, Trace, Tracer, promoted
-from felixpy.trace.question import Question, Target, parse_icmp, parse_target
-from felixpy.trace.reasons import reason
-from felixpy.trace.report import document, flow_words, text
+from felixpy.tracing import Nodes, Trace, Tracer, promoted
+from felixpy.tracing.question import Question, Target, parse_icmp, parse_target
+from felixpy.tracing.reasons import reason
+from felixpy.tracing.report import document, flow_words, text
 from tests.clusters import (
     ALLOW,
     DENY,

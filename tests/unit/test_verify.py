@@ -18,8 +18,8 @@ from felixpy.dataplane.enforcer import Enforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.model import Cluster, Host
-from felixpy.verify import MOST_JUDGED, UNTRIED, Node, Verification, observe_live, observe_saved, verify
-from felixpy.verify.report import document, text
+from felixpy.verification import MOST_JUDGED, UNTRIED, Node, Verification, observe_live, observe_saved, verify
+from felixpy.verification.report import document, text
 from tests.conformance.recordings import AREAS, Case, cases
 from tests.unit.damages import BACKENDS, DAMAGES, SHOP, Damage, inflict
 from tests.unit.pretend import Pretend
@@ -242,7 +242,7 @@ def test_a_node_in_another_state_altogether_is_summed_up() -> None:
     """Only some findings are judged one by one and told in full; JSON has all of them, and what they mean together."""
     rules = programmed().save(4).replace("-j RETURN", "-p udp -j RETURN").replace("-j DROP", "-p udp -j DROP")
     rules = rules.replace("-j ACCEPT", "-p udp -j ACCEPT")
-    with patch("felixpy.verify.MOST_JUDGED", 10):
+    with patch("felixpy.verification.MOST_JUDGED", 10):
         found = verify(observe_saved({4: rules}, None, "a file"), NODE)
     assert len(found.findings) > MOST_JUDGED // 2
     assert found.together.kind == "opens"

@@ -12,7 +12,7 @@ import pytest
 
 from felixpy.compiler import Compiler
 from felixpy.manifests import load
-from felixpy.trace import Nodes, Question, Tracer
+from felixpy.tracing import Nodes, Question, Tracer
 from tests.verdicts.test_cnp import NODE_PEERS, PROBES, STEPS, manifests
 
 probed: Counter[bool] = Counter()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from felixpy.compiler import Compiler
 from felixpy.manifests import load
-from felixpy.trace import Nodes, Question, Trace, Tracer
-from felixpy.trace.report import document
+from felixpy.tracing import Nodes, Question, Trace, Tracer
+from felixpy.tracing.report import document
 from tests.verdicts.statements import STATES, State, Stated, each_flow
 
 tracers: dict[str, Tracer] = {}

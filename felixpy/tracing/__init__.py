@@ -1,0 +1,353 @@
+"""Why a packet gets where it is sent, or does not: a walk through the rules of one or two nodes, told in objects.
+
+    question   what is asked
+    parties    who sends and receives, as people name them
+    addresses  which node has which address
+    nodes      the rules and interfaces of the nodes on the way
+    hits       which policies had a say, in the shape of flow logs
+    reasons    what decided, in words
+    services   the same for Services, node ports and hostPorts: all endpoints that the nodes may choose
+    report     the whole answer as text or JSON
+
+A packet between pods of one node passes the egress rules of the one and the ingress rules of the other in one walk. To
+another node it is walked out of the first and into the second. A pod that calls itself meets no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from felixpy.decode.legend import Legend
+from felixpy.errors import UsageError
+from felixpy.model import STAGED_KINDS, Cluster
+from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
+from felixpy.tracing.hits import PENDING, Asked, Hit, asked
+from felixpy.tracing.nodes import NodeRules, Nodes
+from felixpy.tracing.parties import Directory, Party
+from felixpy.tracing.question import Question
+from felixpy.walk import Packet, Walk
+
+__all__ = ["Leg", "Nodes", "Question", "Redirect", "Report", "Trace", "Tracer", "promoted"]
+
+NODE = "node"
+"""What ``--snat`` calls the node's own address."""
+
+ELSEWHERE = "elsewhere0"
+"""An interface that no endpoint has: by it a packet comes or goes where only one end is to be asked."""
+
+MOST_LEGS = 3
+"""A packet from outside may reach one node, be sent on to another, and be for the host there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The way through one node, and the ends that were asked there."""
+
+    node: NodeRules
+    packet: Packet
+    walk: Walk
+    ends: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """What `node` does to a packet besides its rules: another destination, and with `masquerade` its own source."""
+
+    node: str
+    address: str
+    port: int
+    masquerade: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a flow log says of one end: `enforced` hits, and `pending` ones, as if staged policies were enforced."""
+
+    reporter: Literal["src", "dst"]
+    end: Asked
+    enforced: tuple[Hit, ...]
+    pending: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided."""
+
+    source: Party
+    destination: Party
+    packet: Packet
+    allowed: bool
+    certain: bool
+    legs: tuple[Leg, ...]
+    reports: tuple[Report, ...]
+    missing: tuple[str, ...] = ()
+    pending_allowed: bool | None = None
+    """What would be if staged policies were enforced; None if there are none."""
+
+    @property
+    def verdict(self) -> Literal["allow", "deny", "undecided"]:
+        return "undecided" if self.undecided else "allow" if self.allowed else "deny"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether every node that is known lets the packet pass, and others are not known."""
+        return self.allowed and bool(self.missing)
+
+    @property
+    def deciding(self) -> Report | None:
+        """The end with the last word."""
+        return self.reports[-1] if self.reports else None
+
+
+class Tracer:
+    """Traces packets through a cluster; nodes are compiled once. A `brief` one finds verdicts, but no steps."""
+
+    def __init__(self, nodes: Nodes, *, node: str = "", namespace: str = "", brief: bool = False) -> None:
+        self.nodes, self.node, self.brief = nodes, node, brief
+        self.cluster = nodes.cluster
+        self.directory = Directory(nodes.cluster, nodes.book, node, namespace, nodes.dumps.values())
+        self.legend = Legend(nodes.cluster, nodes.compiler.dialect)
+        self._staged: Tracer | None = None
+        staged = any(policy.staged for policy in self.cluster.policies)
+        self._tries_staged = staged and not nodes.dumps and not brief
+
+    def trace(self, question: Question) -> Trace:
+        """Raises UsageError for questions without an answer."""
+        return self.follow(question, *self.parties(question))
+
+    def follow(
+        self,
+        question: Question,
+        source: Party,
+        destination: Party,
+        redirect: Redirect | None = None,
+        called: Party | None = None,
+    ) -> Trace:
+        """The way of a packet to `destination`; `called` is whom it is sent to where a node redirects it."""
+        packet = self._packet(question, source, called or destination)
+        legs: list[Leg] = []
+        missing: list[str] = []
+        if source.address != packet.destination or source.kind != "pod":
+            for leg in self._legs(question, packet, source, destination, redirect):
+                if isinstance(leg, str):
+                    missing.append(leg)
+                else:
+                    legs.append(leg)
+        if missing and not legs:
+            raise UsageError(f"the packet passes {', '.join(missing)}, whose rules were not given")
+        reports = tuple(self._reports(packet, legs, source, destination))
+        passed = all(leg.walk.verdict == "accept" for leg in legs)
+        return Trace(
+            source=source,
+            destination=destination,
+            packet=packet,
+            allowed=passed,
+            certain=all(leg.walk.certain for leg in legs) and not (passed and missing),
+            legs=tuple(legs),
+            reports=reports,
+            missing=tuple(missing),
+            pending_allowed=self._would_pass(question, source, destination, redirect, called),
+        )
+
+    # --- the question
+
+    def parties(self, question: Question) -> tuple[Party, Party]:
+        """Both ends in one family: the one asked for, else IPv4 where both have it."""
+        families = [question.family] if question.family else [4, 6]
+        wrong: UsageError | None = None
+        for family in families:
+            try:
+                return self.directory.pair(question.source, question.destination, family)
+            except UsageError as reason:
+                wrong = wrong or reason
+        assert wrong
+        raise wrong
+
+    def _packet(self, question: Question, source: Party, destination: Party) -> Packet:
+        family = parse_address(source.address).family
+        number, port = _service(question, destination, family)
+        return Packet(
+            source=source.address,
+            destination=destination.address,
+            protocol=number,
+            port=port,
+            source_port=question.source_port,
+            icmp=(question.icmp or (ECHO_REQUEST[family], 0)) if number == ICMP[family] else None,
+            state=question.state,
+            dnat=self._dnat(question, family),
+            forged=question.forged,
+        )
+
+    def _dnat(self, question: Question, family: int) -> tuple[str, int] | None:
+        if question.dnat is None:
+            return None
+        party = self.directory.find(question.dnat.party, family)
+        return party.address, _port(question.dnat.port, party)
+
+    # --- the way
+
+    def _legs(
+        self, question: Question, packet: Packet, source: Party, destination: Party, redirect: Redirect | None
+    ) -> Iterator[Leg | str]:
+        """Node after node, as long as the packet is let through and its destination is elsewhere."""
+        name = source.node or (redirect.node if redirect else destination.node) or self.node
+        if not name:
+            raise UsageError(
+                f"neither {source.name} nor {destination.name} is on a node of the cluster: "
+                "say which node forwards the packet with --node"
+            )
+        came_by = question.in_interface
+        for number in range(MOST_LEGS):
+            node = self.nodes.get(name)
+            if node is None:
+                yield name
+                if number or self.nodes.get(destination.node) is None:
+                    return
+                # What the source's node says is not known; what the destination's says can be told all the same.
+                if redirect and redirect.node == name:
+                    packet = replace(packet, destination=redirect.address, port=redirect.port)
+                name, came_by = destination.node, ""
+                continue
+            sends = number == 0 and source.kind == "host"
+            redirects = redirect if redirect and redirect.node == name else None
+            here = replace(
+                packet,
+                in_interface="" if sends else came_by or self._way_in(node, packet, source),
+                out_interface=question.out_interface or None,
+                dnat=(redirects.address, redirects.port) if redirects else packet.dnat,
+            )
+            walk = node.walker.glance(here) if self.brief else node.walker.walk(here)
+            family = parse_address(packet.source).family
+            yield Leg(node, here, walk, tuple(asked(walk.steps, node, family, self.legend)))
+            owner = self.directory.owner(walk.destination)
+            if (
+                walk.verdict == "accept"
+                and self._is_unheard_of(owner, destination, walk)
+                and not question.out_interface
+            ):
+                yield f"the node of {owner.name}"
+                return
+            if walk.verdict != "accept" or owner.node in ("", name) or question.out_interface:
+                return
+            packet = self._sent_on(packet, walk, node, masquerade=bool(redirects and redirects.masquerade))
+            if number == 0 and question.snat:
+                own = self._own_address(node, walk)
+                packet = replace(packet, source=own if question.snat == NODE else question.snat)
+            name, came_by = owner.node, ""
+
+    def _is_unheard_of(self, owner: Party, asked: Party, walk: Walk) -> bool:
+        """Whether a packet goes on to an address of which nothing is known, as there are dumps and no manifests."""
+        nothing = bool(self.nodes.dumps) and not self.cluster.workloads and not self.cluster.nodes
+        return nothing and owner.kind == "outside" and bool(walk.out_interface) and asked.name != "internet"
+
+    def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
+        """A pod's own interface; else the one whose address the packet is for, or that leads back to the source."""
+        if source.workload and source.node == node.name:
+            return source.workload.interface
+        machine = node.machine
+        own = next((name for name, texts in machine.interfaces.items() if packet.destination in texts), "")
+        return own or machine.route(packet.source) or machine.uplink
+
+    def _sent_on(self, packet: Packet, walk: Walk, node: NodeRules, *, masquerade: bool) -> Packet:
+        """The packet as the next node sees it: rewritten as the first one did."""
+        source = walk.source
+        if source == packet.source and (masquerade or "source" in walk.rewritten):
+            source = self._own_address(node, walk) or source
+        return replace(packet, source=source, destination=walk.destination, port=walk.port, dnat=None)
+
+    def _own_address(self, node: NodeRules, walk: Walk) -> str:
+        """The address that masquerading takes: that of the interface by which a packet leaves, else the node's."""
+        family = parse_address(walk.destination).family
+        there = node.machine.interfaces.get(walk.out_interface, ())
+        own = (text for text in there if parse_address(text).family == family)
+        return next(own, "") or self.nodes.book.address(node.name, family)
+
+    # --- who had a say
+
+    def _reports(self, packet: Packet, legs: list[Leg], source: Party, destination: Party) -> Iterator[Report]:
+        for leg in legs:
+            for end in leg.ends:
+                if end.hits or end.decided:
+                    pending = self._pending(end, leg)
+                    yield Report(
+                        reporter="src" if end.direction == "egress" else "dst",
+                        end=end,
+                        enforced=tuple(end.hits),
+                        pending=tuple(pending),
+                    )
+
+    def _pending(self, end: Asked, leg: Leg) -> list[Hit]:
+        """What the end would say if staged policies were enforced. Flow logs try that for pods only."""
+        if not self._tries_staged or end.kind != "pod":
+            return end.hits
+        there = self._with_staged()
+        node = there.nodes.get(leg.node.name)
+        assert node
+        outward = end.direction == "egress"
+        alone = replace(
+            leg.packet,
+            in_interface=leg.packet.in_interface if outward else ELSEWHERE,
+            out_interface=ELSEWHERE if outward else leg.walk.out_interface,
+            destination=leg.walk.destination,
+            port=leg.walk.port,
+            dnat=None,
+        )
+        walk = node.walker.walk(alone)
+        family = parse_address(alone.source).family
+        ends = asked(walk.steps, node, family, there.legend)
+        return next((found.hits for found in ends if found.chain == end.chain), [])
+
+    def _with_staged(self) -> Tracer:
+        if self._staged is None:
+            compiler = type(self.nodes.compiler)(promoted(self.cluster), self.nodes.compiler.dialect)
+            nodes = Nodes(compiler, hosts=self.nodes.hosts, settings=self.nodes.settings)
+            self._staged = Tracer(nodes, node=self.node, namespace=self.directory.namespace)
+        return self._staged
+
+    def _would_pass(
+        self, question: Question, source: Party, destination: Party, redirect: Redirect | None, called: Party | None
+    ) -> bool | None:
+        if not self._tries_staged:
+            return None
+        return self._with_staged().follow(question, source, destination, redirect, called).allowed
+
+
+def _service(question: Question, destination: Party, family: int) -> tuple[int, int]:
+    """Protocol and port. A name of a port brings its protocol along; without anything it is ICMP."""
+    protocol: str | int = question.protocol
+    if isinstance(question.port, str) and not protocol and destination.workload:
+        named = [port for port in destination.workload.ports if port.name == question.port]
+        protocol = named[0].protocol if named else ""
+    number = protocol_number(protocol or ("icmp" if question.port is None else "tcp"))
+    if number == ICMP[4]:
+        number = ICMP[family]
+    if number in WITH_PORTS and question.port is None:
+        raise UsageError(f"a {protocol} packet needs a port: write {question.destination}:PORT")
+    return number, _port(question.port, destination)
+
+
+def _port(port: int | str | None, party: Party) -> int:
+    """A port by number, or by the name that the pod gives it."""
+    if isinstance(port, str):
+        names = {named.name: named.port for named in party.workload.ports} if party.workload else {}
+        if port not in names:
+            known = f"; it has {', '.join(names)}" if names else ""
+            raise UsageError(f"{party.name} has no port called {port}{known}")
+        return names[port]
+    return port or 0
+
+
+def promoted(cluster: Cluster) -> Cluster:
+    """The cluster with staged policies as enforced ones, beside those of the same name.
+
+    Their kind begins with "Pending": it sorts among the other kinds as "Staged" does, so ties are broken as before.
+    """
+    policies = tuple(
+        replace(policy, key=policy.key._replace(kind=policy.key.kind.replace("Staged", PENDING)))
+        if policy.key.kind in STAGED_KINDS
+        else policy
+        for policy in cluster.policies
+    )
+    return replace(cluster, policies=policies)

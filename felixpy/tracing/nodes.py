@@ -1,0 +1,147 @@
+"""The nodes that packets pass: their rules, ready to be walked, and their interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address, ip_interface, ip_network
+
+from felixpy.compiler import Compiler
+from felixpy.config import Config, Setting
+from felixpy.decode.rules import RuleIndex
+from felixpy.model import Cluster, Host
+from felixpy.netfilter.rules import Dump
+from felixpy.ruleset import Ruleset
+from felixpy.tracing.addresses import AddressBook
+from felixpy.walk import Machine, Walker
+
+UPLINK = "eth0"
+"""What the interface to other machines is called where nobody says."""
+
+TUNNELS = {4: (("ipip", "tunl0"), ("vxlan", "vxlan.calico")), 6: (("vxlan", "vxlan-v6.calico"),)}
+
+
+@dataclass(eq=False)
+class NodeRules:
+    """One node: its rules, what is known of how they came to be, and the machine.
+
+    `saved` rules are a dump's, others are compiled from the manifests.
+    """
+
+    name: str
+    dump: Dump
+    machine: Machine
+    index: RuleIndex | None
+    saved: bool = False
+
+    @cached_property
+    def walker(self) -> Walker:
+        return Walker(self.dump, self.machine)
+
+
+class Nodes:
+    """The nodes of a cluster, each compiled when it is first needed.
+
+    `hosts` say what machines look like, `dumps` are rules saved on nodes, which then count instead of compiled ones.
+    Nodes without any are compiled from the manifests, if they have them.
+    """
+
+    def __init__(
+        self,
+        compiler: Compiler,
+        *,
+        hosts: Mapping[str, Host] | None = None,
+        settings: Sequence[Setting] = (),
+        dumps: Mapping[str, Dump] | None = None,
+    ) -> None:
+        self.compiler, self.cluster, self.settings = compiler, compiler.cluster, settings
+        self.hosts, self.dumps = hosts or {}, dumps or {}
+        self.book = AddressBook(self.cluster, self.hosts, self.dumps)
+        self._known: dict[str, NodeRules] = {}
+
+    def get(self, name: str) -> NodeRules | None:
+        """A node; where rules were saved elsewhere only it is compiled, and None if the manifests do not have it."""
+        if self.dumps and name not in self.dumps and name not in self.cluster.node_names():
+            return None
+        if name not in self._known:
+            self._known[name] = self._make(name)
+        return self._known[name]
+
+    def compiled(self, name: str) -> Ruleset | None:
+        """What a node was compiled to, if that was done already."""
+        index = self._known[name].index if name in self._known else None
+        return index.ruleset if index else None
+
+    def config(self, name: str) -> Config:
+        return self.compiler.config(name, self.settings)
+
+    def _make(self, name: str) -> NodeRules:
+        known = name in self.cluster.node_names()
+        ruleset = self.compiler.compile(name, self.hosts.get(name), self.settings) if known else None
+        dump = self.dumps.get(name)
+        if dump is None:
+            assert ruleset is not None
+            dump = ruleset.dump
+        machine = machine_of(self.cluster, name, self.hosts.get(name), self.book)
+        return NodeRules(name, dump, machine, RuleIndex(ruleset) if ruleset else None, saved=name in self.dumps)
+
+
+def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:
+    """A node's interfaces: as given, else as its host endpoints and its Node object tell.
+
+    Local pods are behind their interfaces, pods of other nodes behind the tunnel of their pool, if it has one.
+    """
+    interfaces: dict[str, list[str]] = {}
+    if host and host.interfaces is not None:
+        interfaces = {key: [str(ip_interface(text).ip) for text in texts] for key, texts in host.interfaces.items()}
+    else:
+        for endpoint in cluster.host_endpoints:
+            if endpoint.node == name and endpoint.interface not in ("", "*"):
+                interfaces.setdefault(endpoint.interface, []).extend(endpoint.addresses)
+    node = cluster.nodes.get(name)
+    own = [book.address(name, family) for family in (4, 6)]
+    uplink = _uplink(interfaces, own)
+    there = {address for addresses in interfaces.values() for address in addresses}
+    devices = {}
+    if node:
+        devices[_bare(node.ipip_tunnel)] = "tunl0"
+        devices[_bare(node.vxlan_tunnel_v4)] = "vxlan.calico"
+        devices[_bare(node.vxlan_tunnel_v6)] = "vxlan-v6.calico"
+    for address, owner in {**book.known, **book.assumed}.items():
+        if owner == name and address not in there:
+            interfaces.setdefault(devices.get(address, uplink), []).append(address)
+    return Machine({key: tuple(texts) for key, texts in interfaces.items()}, _routes(cluster, name), uplink)
+
+
+def _bare(text: str) -> str:
+    return text.partition("/")[0]
+
+
+def _uplink(interfaces: Mapping[str, Sequence[str]], own: Sequence[str]) -> str:
+    """The interface with the node's address, else the first one that is no tunnel."""
+    for name, addresses in interfaces.items():
+        if set(addresses) & set(own):
+            return name
+    devices = {device for tunnels in TUNNELS.values() for _, device in tunnels} | {"lo", "kube-ipvs0"}
+    return next((name for name in interfaces if name not in devices and not name.startswith("cali")), UPLINK)
+
+
+def _routes(cluster: Cluster, node: str) -> dict[str, str]:
+    tunnelled = [
+        (ip_network(pool.cidr), device)
+        for pool in cluster.pools
+        for kind, device in TUNNELS[6 if ":" in pool.cidr else 4]
+        if getattr(pool, kind)
+    ]
+    routes: dict[str, str] = {}
+    for pod in cluster.workloads:
+        for address in pod.addresses:
+            if pod.node == node:
+                routes[address] = pod.interface
+            elif tunnelled:
+                parsed = ip_address(address)
+                device = next((device for net, device in tunnelled if parsed in net), "")
+                if device:
+                    routes.setdefault(address, device)
+    return routes

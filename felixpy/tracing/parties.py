@@ -1,0 +1,184 @@
+"""Who sends and who receives, as people name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Literal
+
+from felixpy.errors import UsageError
+from felixpy.model import Cluster, HostPod, Workload
+from felixpy.netfilter.rules import Dump
+from felixpy.tracing.addresses import AddressBook
+from felixpy.tracing.outside import mentioned, outside, saved
+
+_HASH = "[a-z0-9]{1,10}"
+_LETTERS = "[a-z0-9]{5}"
+MAKERS: Mapping[str, str] = {
+    "pod": "",
+    "deployment": f"-{_HASH}-{_LETTERS}",
+    "replicaset": f"-{_LETTERS}",
+    "statefulset": r"-\d+",
+    "daemonset": f"-{_LETTERS}",
+    "job": rf"-(?:\d+-)?{_LETTERS}",
+    "cronjob": rf"-\d+-(?:\d+-)?{_LETTERS}",
+}
+"""What a kind of workload appends to its name to name its pods."""
+
+SHORT: Mapping[str, str] = {
+    "po": "pod", "deploy": "deployment", "rs": "replicaset", "sts": "statefulset", "ds": "daemonset", "cj": "cronjob",
+}  # fmt: skip
+
+HOST = "host"
+NODES = ("node/", "no/", "nodes/")
+"""What may stand before the name of a node."""
+
+PartyKind = Literal["pod", "host", "outside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One end of a connection. An outside party has no node; `note` says what had to be chosen."""
+
+    kind: PartyKind
+    name: str
+    address: str
+    node: str = ""
+    workload: Workload | None = None
+    note: str = ""
+
+
+class Directory:
+    """Finds parties in a cluster. `node` is the one that ``host`` means; `dumps` are what was saved of nodes."""
+
+    def __init__(
+        self, cluster: Cluster, book: AddressBook, node: str = "", namespace: str = "", dumps: Iterable[Dump] = ()
+    ) -> None:
+        self.cluster, self.book, self.node, self.namespace = cluster, book, node, namespace
+        self.dumps = tuple(dumps)
+
+    def pair(self, source: str, destination: str, family: int) -> tuple[Party, Party]:
+        """Both ends; a plain ``host`` is the node of the other end. Raises UsageError as `find` does."""
+        if HOST in (source, destination) and source != destination:
+            other = self.find(destination if source == HOST else source, family)
+            host = self._host(self.node or other.node, family)
+            return (host, other) if source == HOST else (other, host)
+        return self.find(source, family), self.find(destination, family)
+
+    def find(self, text: str, family: int) -> Party:
+        """A party by name. Raises UsageError for names that mean nothing, or nothing of that family."""
+        if text == "internet":
+            return self._internet(family)
+        if text == HOST or text.startswith("host:"):
+            return self._host(text[5:] or self.node, family)
+        if _is_address(text):
+            return self.owner(text, family)
+        prefix = next((prefix for prefix in NODES if text.startswith(prefix)), "")
+        if prefix and text[len(prefix) :] in self.book.names:
+            return self._host(text[len(prefix) :], family)
+        pods = sorted(self.pods(text), key=lambda pod: (pod.namespace, pod.name))
+        if not pods and text in self.book.names:
+            return self._host(text, family)
+        if not pods:
+            raise UsageError(f"{text}: {self._unknown(text)}")
+        spaces = sorted({pod.namespace for pod in pods})
+        if len(spaces) > 1:
+            raise UsageError(f"{text} is in several namespaces, write NAMESPACE/{text}: {', '.join(spaces)}")
+        note = f"{text} has {len(pods)} pods, this is the first" if len(pods) > 1 else ""
+        return self._pod(pods[0], family, note)
+
+    def owner(self, address: str, family: int = 0) -> Party:
+        """Whoever has an address. Raises UsageError if it is of another family than is wanted."""
+        parsed = ip_address(address)
+        if family and parsed.version != family:
+            raise UsageError(f"{address} is no IPv{family} address")
+        pod = self._by_address.get(str(parsed))
+        if pod:
+            return Party("pod", f"{pod.namespace}/{pod.name}", str(parsed), pod.node, pod)
+        node = self.book.node(str(parsed))
+        return Party("host" if node else "outside", node or str(parsed), str(parsed), node)
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], Workload | HostPod]:
+        return {(pod.namespace, pod.name): pod for pod in self._everybody}
+
+    @cached_property
+    def _everybody(self) -> Sequence[Workload | HostPod]:
+        """Pods of the pod network and of the networks of nodes."""
+        return (*self.cluster.workloads, *self.cluster.host_pods)
+
+    @cached_property
+    def _by_address(self) -> Mapping[str, Workload]:
+        return {address: pod for pod in reversed(self.cluster.workloads) for address in pod.addresses}
+
+    def _host(self, node: str, family: int) -> Party:
+        names = self.book.names
+        if not node and len(names) != 1:
+            known = f"; the input has {', '.join(names)}" if names else ""
+            raise UsageError(f"host: say which node, as in host:NAME or with --node{known}")
+        node = node or names[0]
+        address = self.book.address(node, family)
+        if not address:
+            raise UsageError(f"host:{node}: there is no such node; the input has {', '.join(names)}")
+        note = f"the address of {node} is not known, {address} stands for it" if address in self.book.assumed else ""
+        return Party("host", node, address, node, note=note)
+
+    def _pod(self, pod: Workload | HostPod, family: int, note: str) -> Party:
+        name = f"{pod.namespace}/{pod.name}"
+        if isinstance(pod, HostPod):
+            host = self._host(pod.node, family)
+            notes = [note, f"{name} is in the network of {pod.node}, so it is the host to policies", host.note]
+            return Party("host", name, host.address, pod.node, note="; ".join(filter(None, notes)))
+        for address in pod.addresses:
+            if (":" in address) == (family == 6):
+                return Party("pod", name, address, pod.node, pod, note)
+        raise UsageError(f"{name} has no IPv{family} address")
+
+    def pods(self, text: str) -> Iterator[Workload | HostPod]:
+        """``pod``, ``ns/pod``, ``kind/name`` or ``ns/kind/name``; a namespace may be called like a kind."""
+        *head, name = text.split("/")
+        readings = [("", head[0] if head else "")]
+        kind = SHORT.get(head[-1].lower(), head[-1].lower().removesuffix("s")) if head else ""
+        if kind in MAKERS:
+            readings = [(kind, head[0] if len(head) == 2 else ""), *readings]
+        if len(head) > 2 or (len(head) == 2 and kind not in MAKERS):
+            return
+        for maker, namespace in readings:
+            space = namespace or self.namespace
+            if maker in ("", "pod") and space:
+                yield from filter(None, [self._by_name.get((space, name))])
+                continue
+            pattern = re.compile(re.escape(name) + MAKERS.get(maker, ""))
+            found = [
+                pod for pod in self._everybody if (not space or pod.namespace == space) and pattern.fullmatch(pod.name)
+            ]
+            yield from found
+            if found:
+                return
+
+    def _unknown(self, text: str) -> str:
+        names = [f"{pod.namespace}/{pod.name}" for pod in self._everybody]
+        short = {name.partition("/")[2]: name for name in names}
+        begun = [name for name in [*names, *short] if name.startswith(text)]
+        close = begun or get_close_matches(text, [*names, *short], n=1)
+        hint = f"; did you mean {short.get(close[0], close[0])}?" if close else ""
+        if not names:
+            return "no pod is known; name pods by their addresses, or give manifests"
+        return f"no such pod, workload, address, host or internet{hint}"
+
+    def _internet(self, family: int) -> Party:
+        nets = [*mentioned(self.cluster), *self.book.known, *saved(self.dumps)]
+        found = outside(nets, family)
+        return Party("outside", "internet", found.address, note=found.note)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

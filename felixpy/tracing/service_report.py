@@ -1,0 +1,151 @@
+"""The answer about a Service as text or JSON: the verdict, the endpoints, and the way to one of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from felixpy.errors import many
+from felixpy.tracing.reasons import reason
+from felixpy.tracing.report import body, document
+from felixpy.tracing.services import Row, ServiceTrace, Verdict
+
+VERDICTS: Mapping[Verdict, str] = {
+    "allow": "ALLOWED",
+    "deny": "DENIED",
+    "undecided": "UNDECIDED",
+    "mixed": "DEPENDS",
+    "no-endpoints": "NO ENDPOINTS",
+}
+ROW_WORDS: Mapping[Verdict, str] = {
+    "allow": "allowed",
+    "deny": "denied",
+    "undecided": "undecided",
+    "no-endpoints": "nobody answers",
+}
+MOST_NODES = 3
+"""How many nodes a row of the table names."""
+
+
+def service_text(found: ServiceTrace, *, verbose: bool = False) -> Iterator[str]:
+    """One verdict where all endpoints agree, else a table of them; then the way to one, with `verbose` to each."""
+    yield f"{VERDICTS[found.verdict]}  {found.source.name} → {found.name} {found.protocol}"
+    yield f"  {found.words} → {_summary(found)}"
+    if len({_line(row) for row in found.rows}) > 1:
+        yield from _table(found)
+    yield from (f"  note: {note}" for note in _notes(found))
+    shown = [row for row in found.rows if row.trace]
+    for row in shown if verbose else _telling(shown):
+        assert row.trace
+        if len(shown) > 1 or row.endpoint is None:
+            by = f" by way of {row.node}" if row.node and row.node != found.source.node else ""
+            yield ""
+            yield f"to {_named(row)}{by}:" if row.endpoint else f"the way to {row.node}:"
+        if row.verdict == "deny" and row.trace.allowed:
+            yield f"  no connection because of {row.lost}; the packet itself is allowed"
+        yield from body(row.trace, verbose=verbose)
+
+
+def _notes(found: ServiceTrace) -> Iterator[str]:
+    """What else to know; where policies deny, that none of them ever sees the Service."""
+    yield from filter(None, (found.source.note, *found.notes))
+    if found.verdict in ("deny", "mixed") and found.via != "headless":
+        yield f"policies other than preDNAT ones see the endpoint and its port, not {found.called}"
+
+
+def _telling(rows: list[Row]) -> list[Row]:
+    """The first way of each verdict, a denied one first."""
+    denied = [row for row in rows if row.verdict == "deny"][:1]
+    return denied + [row for row in rows if row.verdict == "allow"][: 0 if denied else 1]
+
+
+def _summary(found: ServiceTrace) -> str:
+    """``2 endpoints: both allowed``, ``3 endpoints: 2 allowed, 1 denied``, or why nobody answers."""
+    endpoints: dict[object, set[str]] = defaultdict(set)
+    for row in found.rows:
+        if row.endpoint:
+            endpoints[row.endpoint.address, row.endpoint.port].add(row.verdict)
+    refusals = list(dict.fromkeys(row.refusal for row in found.rows if row.refusal))
+    if not endpoints:
+        return "; ".join(refusals) or "the packet does not reach the node that would redirect it"
+    counts = {
+        "allowed": sum(verdicts == {"allow"} for verdicts in endpoints.values()),
+        "denied": sum(verdicts == {"deny"} for verdicts in endpoints.values()),
+        "depending on the node": sum(len(verdicts) > 1 for verdicts in endpoints.values()),
+    }
+    total = many(len(endpoints), "endpoint")
+    told = [f"{count} {words}" for words, count in counts.items() if count]
+    if len(told) == 1:
+        words = next(words for words, count in counts.items() if count)
+        told = [{1: words, 2: f"both {words}"}.get(len(endpoints), f"all {words}")]
+    return f"{total}: {', '.join(told)}" + (f"; {'; '.join(refusals)}" if refusals else "")
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    """What is told of a way, without the node that redirects."""
+    why = row.lost if row.lost and row.trace and row.trace.allowed else ""
+    why = why or (reason(row.trace).words if row.trace else row.refusal)
+    return row.port, _named(row), ROW_WORDS[row.verdict], why
+
+
+def _named(row: Row) -> str:
+    if row.endpoint is None:
+        return "-"
+    address = f"[{row.endpoint.address}]" if ":" in row.endpoint.address else row.endpoint.address
+    target = f"{address}:{row.endpoint.port}"
+    return target if row.name in ("", row.endpoint.address) else f"{row.name} ({target})"
+
+
+def _table(found: ServiceTrace) -> Iterator[str]:
+    """A line for each endpoint and verdict; the nodes that redirect where there is a choice of them."""
+    nodes: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in found.rows:
+        nodes[_line(row)].append(row.node)
+    several = len({row.node for row in found.rows}) > 1
+    many_ports = len({row.port for row in found.rows}) > 1
+    cells = [["port", "endpoint", "by node", "verdict", "decided by"]]
+    cells += [[port, name, _nodes(nodes[told]), verdict, why] for told in nodes for port, name, verdict, why in [told]]
+    keep = [column for column, shown in enumerate((many_ports, True, several, True, True)) if shown]
+    widths = {column: max(len(line[column]) for line in cells) for column in keep}
+    for line in cells:
+        yield "  " + "  ".join(line[column].ljust(widths[column]) for column in keep).rstrip()
+
+
+def _nodes(names: list[str]) -> str:
+    shown = [*names[:MOST_NODES], *([f"{len(names) - MOST_NODES} more"] if len(names) > MOST_NODES else [])]
+    return ", ".join(shown)
+
+
+def service_document(found: ServiceTrace, *, verbose: bool = False) -> dict[str, Any]:
+    """For programs (``apiVersion: felixpy/v1``): the verdict, what was called, and a trace for each way."""
+    service: dict[str, Any] = {"words": found.words, "via": found.via}
+    if found.service:
+        name = found.service.name
+        service = {"namespace": name.namespace, "name": name.name, **service}
+    return {
+        "apiVersion": "felixpy/v1",
+        "kind": "Trace",
+        "verdict": found.verdict,
+        "certain": found.certain,
+        "flow": f"{found.source.name} → {found.name} {found.protocol}",
+        "service": service,
+        "summary": _summary(found),
+        "endpoints": [_row(row, verbose=verbose) for row in found.rows],
+        "notes": list(_notes(found)),
+    }
+
+
+def _row(row: Row, *, verbose: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"port": row.port, "verdict": row.verdict}
+    if row.node:
+        found["redirectedBy"] = row.node
+    if row.endpoint:
+        found |= {"address": row.endpoint.address, "targetPort": row.endpoint.port}
+        if row.name != row.endpoint.address:
+            found["name"] = row.name
+    if row.refusal or (row.lost and row.verdict == "deny"):
+        found["refusal"] = row.refusal or row.lost
+    if row.trace:
+        found["trace"] = document(row.trace, verbose=verbose)
+    return found

@@ -1,0 +1,188 @@
+"""Whether a node has the rules and sets that the manifests give, and what every difference means for traffic.
+
+    observed      what is there, live or saved
+    era           which Felix made it
+    alignment     which rule of a chain is which
+    chains        chains of Felix and their rules
+    hooks         Felix's rules in the kernel's chains, and rules of others above them
+    sets          IP sets and their members
+    comparison    all differences of a node
+    baseline      the node with everything right, and with one thing wrong
+    judge         what a difference means for traffic
+    changed       the packets that it concerns, by who sends them to whom
+    naming        whom chains, rules and sets belong to
+    report        all of it as text and JSON
+
+What counts as different is what ``felixpy apply`` would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from felixpy.compiler import Compiler
+from felixpy.config import Setting
+from felixpy.dialects import DIALECTS
+from felixpy.errors import Problem
+from felixpy.model import Host
+from felixpy.ruleset import Ruleset
+from felixpy.tracing.addresses import AddressBook
+from felixpy.tracing.nodes import NodeRules, machine_of
+from felixpy.tracing.parties import Directory
+from felixpy.verification.baseline import Damage
+from felixpy.verification.comparison import Comparison
+from felixpy.verification.era import Era, likeliest, strange
+from felixpy.verification.finding import HARMLESS, KINDS, Effect, Finding, Severity
+from felixpy.verification.judge import Judge
+from felixpy.verification.naming import Naming
+from felixpy.verification.observed import Observed, observe_live, observe_saved
+
+__all__ = ["Finding", "Node", "Observed", "Severity", "Verification", "observe_live", "observe_saved", "verify"]
+
+MOST_JUDGED = 100
+"""So many findings are judged one by one; a node with more is in another state altogether."""
+
+UNTRIED = Effect(
+    Severity.UNKNOWN,
+    f"not judged by itself: of many findings {MOST_JUDGED} are, and then all of them together",
+    certain=False,
+    kind="unknown",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """The node as the manifests have it: how to compile it, for which machine, with which settings."""
+
+    name: str
+    compiler: Compiler
+    host: Host
+    settings: Sequence[Setting] = ()
+
+    def as_of(self, dialect: str) -> Node:
+        """The same node under another Felix. Raises InputError for policies that it has no words for."""
+        return replace(self, compiler=Compiler(self.compiler.cluster, DIALECTS[dialect]))
+
+    def ruleset(self) -> Ruleset:
+        return self.compiler.compile(self.name, self.host, self.settings)
+
+    @property
+    def appends(self) -> bool:
+        """Whether hooks stand below the rules of others (chainInsertMode Append)."""
+        return self.compiler.config(self.name, self.settings).chain_insert_mode == "append"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The answer. `rules`, `chains` and `sets` count what was compared, `notes` say what was not.
+
+    `together` is what all findings mean together: some mean nothing alone.
+    """
+
+    node: str
+    words: str
+    dialect: str
+    findings: tuple[Finding, ...]
+    together: Effect
+    notes: tuple[str, ...]
+    rules: int
+    chains: int
+    sets: int
+    warnings: tuple[Problem, ...] = ()
+    """What compiling had to remark."""
+
+    @property
+    def equal(self) -> bool:
+        return not self.findings
+
+
+def verify(observed: Observed, node: Node) -> Verification:
+    """Compare what is there with what should be. Raises InputError and UsageError as compiling does."""
+    ruleset = node.ruleset()
+    era = likeliest(observed.state, ruleset, lambda dialect: node.as_of(dialect).ruleset(), observed.text)
+    found: list[Finding] = []
+    if era.dialect != ruleset.dialect:
+        found.append(_other_dialect(era, ruleset.dialect, observed))
+        node = node.as_of(era.dialect)
+        ruleset = node.ruleset()
+    comparison = Comparison(observed, ruleset, append=node.appends, host=node.host)
+    judged, together = _judged(comparison, node)
+    found.extend(judged)
+    tables = [table for (family, _), table in ruleset.tables.items() if family in observed.families]
+    return Verification(
+        node=node.name,
+        words=observed.words,
+        dialect=ruleset.dialect,
+        findings=tuple(sorted(found, key=_urgency)),
+        together=together,
+        notes=tuple(filter(None, (strange(era, observed.text), *comparison.notes()))),
+        warnings=ruleset.findings,
+        rules=sum(len(chain.bodies) for table in tables for chain in table.all_chains()),
+        chains=sum(len(table.chains) for table in tables),
+        sets=len(ruleset.sets) if observed.has_sets else 0,
+    )
+
+
+def _urgency(finding: Finding) -> tuple[object, ...]:
+    """Worst first; then the sure before the unsure, then by class and place."""
+    effect, kind = finding.effect, finding.kind
+    place = finding.families, finding.table, finding.chain, finding.number, finding.set
+    return effect.severity, not effect.certain, kind.rank, place
+
+
+def _other_dialect(era: Era, asked: str, observed: Observed) -> Finding:
+    return Finding(
+        kind=KINDS["other-dialect"],
+        families=observed.families,
+        wanted=f"Felix {asked}",
+        there=f"Felix {era.dialect}",
+        details=(f"{era}; --dialect {era.dialect} says that this is meant",),
+    )
+
+
+def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
+    """Findings with whom they are about and what they mean, and what all of them mean together."""
+    drafts = sorted(comparison.drafts(), key=lambda draft: draft.finding.kind.rank)
+    if not drafts:
+        return [], HARMLESS
+    naming = Naming(node.compiler.cluster, comparison.ruleset, node.compiler.dialect)
+    judge = _judge(comparison, node, naming, [damage for draft in drafts for damage in draft.damages])
+    judged: dict[tuple[object, ...], list[Finding]] = {}
+    several: dict[tuple[object, ...], tuple[Damage, ...]] = {}
+    for number, draft in enumerate(drafts):
+        finding = naming.named(draft.finding)
+        effect = UNTRIED
+        if number < MOST_JUDGED or not any(damage.does_something for damage in draft.damages):
+            effect = judge.effect(draft.damages)
+        judged.setdefault(finding.spot, []).append(replace(finding, effect=effect))
+        several[finding.spot] = draft.together
+    found: list[Finding] = []
+    for spot, findings in judged.items():
+        if several[spot] and all(finding.effect.severity is Severity.NO_EFFECT for finding in findings):
+            effect = judge.effect(several[spot])
+            effect = effect._replace(words=f"{effect.words}, all of them together")
+            findings = [replace(finding, effect=effect) for finding in findings]
+        found.extend(findings)
+    return found, _together(comparison, judge, found)
+
+
+def _judge(comparison: Comparison, node: Node, naming: Naming, damages: Sequence[Damage]) -> Judge:
+    cluster = node.compiler.cluster
+    book = AddressBook(cluster, {node.name: node.host}, [node.name])
+    machine = machine_of(cluster, node.name, node.host, book)
+    right = NodeRules(node.name, comparison.baseline.dump, machine, naming.index)
+    known = frozenset(
+        family for family in (4, 6)
+        if node.host.interfaces is not None or book.address(node.name, family) not in book.assumed
+    )  # fmt: skip
+    return Judge(comparison.baseline, right, Directory(cluster, book, node.name), naming.legend, known, tuple(damages))
+
+
+def _together(comparison: Comparison, judge: Judge, findings: Sequence[Finding]) -> Effect:
+    """What the whole of it means: everything that is there, compared with everything that should be."""
+    if len(findings) == 1:
+        return findings[0].effect
+    if any(finding.effect.severity is Severity.UNKNOWN and finding.kind.name == "two-backends" for finding in findings):
+        return next(finding.effect for finding in findings if finding.kind.name == "two-backends")
+    return judge.effect([Damage(family, whole=True) for family in comparison.observed.families])

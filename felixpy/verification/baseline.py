@@ -1,0 +1,138 @@
+"""A node as it would be if nothing were wrong with Felix's part of it, and the same with one thing wrong.
+
+Rules and chains of others stay as they are there; so what a difference means is told among the rules that really
+surround it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from felixpy.dataplane.current import OWNED_SET, Rule
+from felixpy.dataplane.wanted import Hook, Wanted
+from felixpy.ipsets import IPSet
+from felixpy.iptables.saved import make_chain
+from felixpy.netfilter.rules import Dump, SavedSet, Table
+from felixpy.ruleset import TABLES
+from felixpy.verification.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing wrong: chains of a table with the rules that they have then (None: no such chain), and sets.
+
+    `rules` are the rules that are about it, in full; they tell which packets are worth trying. With `whole` everything
+    of the family is as it is there. `beside` are other tables that packets pass as well, and with `unknown` nobody
+    knows what is wrong. `without` are chains to compare with, where they are not the right ones.
+    """
+
+    family: int
+    table: str = ""
+    chains: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
+    sets: Mapping[str, SavedSet] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
+    whole: bool = False
+    beside: Dump | None = None
+    unknown: bool = False
+    without: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def does_something(self) -> bool:
+        """Whether it could matter for any packet."""
+        return bool(self.chains or self.sets or self.whole or self.beside or self.unknown)
+
+
+@dataclass(eq=False)
+class Baseline:
+    """The right rules and sets among those of others."""
+
+    wanted: Wanted
+    sets: Sequence[IPSet]
+    observed: Observed
+
+    @cached_property
+    def dump(self) -> Dump:
+        """Everything in its place."""
+        # Of a family that was not given the rules are taken to be right: its sets may be there.
+        families = sorted(self.wanted.families.union(self.observed.families))
+        tables = {family: {name: self._table(family, name) for name in self._names(family)} for family in families}
+        foreign = {name: found for name, found in (self.observed.dump.sets or {}).items() if not OWNED_SET.match(name)}
+        return Dump(tables, {**foreign, **{ipset.name: saved_set(ipset) for ipset in self.sets}})
+
+    def with_damage(self, damage: Damage) -> Dump:
+        """The same with one thing wrong."""
+        if damage.beside:
+            return damage.beside
+        sets = {**(self.dump.sets or {}), **damage.sets}
+        if damage.whole:
+            known = {**sets, **(self.observed.dump.sets or {})}
+            return Dump({damage.family: self.observed.dump.tables[damage.family]}, known)
+        return Dump(self._changed(damage, damage.chains), sets)
+
+    def without(self, damage: Damage) -> Dump:
+        """What the damage is to be compared with."""
+        return Dump(self._changed(damage, damage.without), self.dump.sets) if damage.without else self.dump
+
+    def _changed(self, damage: Damage, chains: Mapping[str, Sequence[str] | None]) -> Mapping[int, Mapping[str, Table]]:
+        """The tables with other rules in some chains."""
+        if not chains:
+            return self.dump.tables
+        tables = self.dump.tables[damage.family]
+        changed = dict(tables.get(damage.table, {}))
+        for name, rules in chains.items():
+            if rules is None:
+                changed.pop(name, None)
+            else:
+                policy = changed[name].policy if name in changed else ""
+                changed[name] = make_chain(name, policy, damage.family, rules)
+        return {damage.family: {**tables, damage.table: changed}}
+
+    def _names(self, family: int) -> list[str]:
+        others = set(self.observed.dump.tables.get(family, {})) - set(TABLES)
+        return [*TABLES, *sorted(others)]
+
+    def _table(self, family: int, name: str) -> Table:
+        there = self.observed.dump.tables.get(family, {}).get(name, {})
+        if name not in TABLES:
+            return there
+        current, wanted = self.observed.state.table(family, name), self.wanted.table(family, name)
+        guests = current.guests()
+        kernel = {
+            chain: self.placed(family, chain, current.rules(chain), wanted.hooks.get(chain, ()))
+            for chain in dict.fromkeys((*TABLES[name], *guests))
+        }
+        return {
+            **{chain: found for chain, found in there.items() if chain not in kernel},
+            **{
+                chain: make_chain(chain, "", family, content.printed(family).split("\n")[:-1])
+                for chain, content in wanted.chains.items()
+            },
+            **{
+                chain: make_chain(chain, there[chain].policy if chain in there else "ACCEPT", family, lines)
+                for chain, lines in kernel.items()
+            },
+        }
+
+    def placed(self, family: int, chain: str, there: Sequence[Rule], hooks: Sequence[Hook]) -> list[str]:
+        """The rules of a chain of others with ours in their places."""
+        foreign = [rule_line(chain, rule, family) for rule in there if not rule.identity]
+        lines = list(foreign)
+        for above, hook in enumerate(hooks):
+            lines.insert(above + min(hook.below, len(foreign)), rule_line(chain, hook.rule, family))
+        return lines
+
+
+def rule_line(chain: str, rule: Rule, family: int) -> str:
+    """A rule as iptables-save prints it.
+
+    >>> rule_line("FORWARD", Rule("", "-j ACCEPT"), 4)
+    '-A FORWARD -j ACCEPT'
+    """
+    return f"-A {chain} {rule.printed(family)}".rstrip()
+
+
+def saved_set(ipset: IPSet) -> SavedSet:
+    family = "inet6" if ipset.family == 6 else "inet"
+    return SavedSet(ipset.name, ipset.type, {"family": family}, ipset.members)

@@ -1,0 +1,134 @@
+"""What verification finds: classes of differences, and what each of them means for traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, NamedTuple
+
+from felixpy.errors import Path, Place
+from felixpy.iptables.words import identity
+from felixpy.verification.changed import Changed
+
+
+class Severity(IntEnum):
+    """How bad it is, the worst first."""
+
+    LETS_THROUGH = 0
+    DROPS = 1
+    UNKNOWN = 2
+    REWRITES = 3
+    NO_EFFECT = 4
+
+
+class Kind(NamedTuple):
+    """A class of findings: its name for programs, its title for people, and what is to be known about all of them.
+
+    `rank` orders findings of one severity.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    rank: int
+
+
+_KINDS = (
+    ("not-programmed", "nothing of Felix", "no policy is in force: packets meet the rules of others only"),
+    ("other-dialect", "another era of Felix", "everything below is compared with what that era would program"),
+    ("two-backends", "legacy and nft both in use", "packets pass the tables of both, and what either drops is dropped"),
+    ("hook-missing", "missing hook", "packets do not come to Felix's rules here"),
+    ("foreign-rule-ahead", "foreign rule ahead of Felix's", "it decides before Felix's rules are asked"),
+    ("hook-moved", "hook out of place", "Felix moves it back when it next looks"),
+    ("hook-duplicate", "hook more than once", "packets come to the same rules again"),
+    ("foreign-jump", "foreign jump into Felix's chains", "packets come there by a way that Felix does not send them"),
+    ("chain-missing", "missing chain", "neither it nor the rules that lead to it are there"),
+    ("rule-tampered", "tampered rule", "the hash is as it was, and Felix looks at nothing else: it will not repair it"),
+    ("rule-replaced", "other rule", "Felix had it so for another state of the policies or settings"),
+    ("rule-missing", "missing rule", "another state of the policies or settings, or somebody took it out"),
+    ("rule-extra", "extra rule", "Felix had it so for another state of the policies or settings"),
+    ("hash-changed", "right rules with other hashes", "Felix writes them again when it next looks"),
+    ("set-missing", "missing set", "no rule can ask for it"),
+    ("set-type", "set of another type", "Felix makes the set anew when it next looks"),
+    ("set-options", "set with other options", "Felix makes the set anew when it next looks"),
+    ("member-missing", "missing members", "rules do not take them for members"),
+    ("member-extra", "extra members", "rules take them for members"),
+    ("chain-stale", "stale chain", "nothing in the manifests gives it"),
+    ("set-stale", "stale set", "nothing in the manifests gives it"),
+)
+
+KINDS: Mapping[str, Kind] = {row[0]: Kind(*row, rank) for rank, row in enumerate(_KINDS)}
+"""All classes of findings, in the order in which those of one severity are told."""
+
+
+class Example(NamedTuple):
+    """A packet that fares otherwise than it should: the flow in words, what happens, what should, and who drops it."""
+
+    flow: str
+    there: str
+    wanted: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        by = f" by {self.reason}" if self.reason else ""
+        there, wanted = (f"{text}{by}" if text.endswith("dropped") else text for text in (self.there, self.wanted))
+        return f"{self.flow} {there}; should {wanted}"
+
+
+EffectKind = Literal["opens", "closes", "both", "none", "unknown"]
+
+
+class Effect(NamedTuple):
+    """What a finding means for traffic. `kind` says it for programs, `flows` are exactly the packets that it concerns.
+
+    Without `certain` that depends on `conditions`, which nobody knows.
+    """
+
+    severity: Severity
+    words: str
+    examples: tuple[Example, ...] = ()
+    certain: bool = True
+    kind: EffectKind = "none"
+    flows: tuple[Changed, ...] = ()
+    conditions: tuple[str, ...] = ()
+
+
+HARMLESS = Effect(Severity.NO_EFFECT, "no effect on traffic")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One difference between what is there and what shall be.
+
+    `number` is the rule's in its chain as it is there, or would be; `line` is that of a saved file, 0 for a live
+    kernel. `subject` says whom chain or set belongs to, `place` where the object behind it stands. `wanted` and
+    `there` are rules without the name of their chain, or descriptions of sets; `details` are more lines.
+    """
+
+    kind: Kind
+    families: tuple[int, ...]
+    table: str = ""
+    chain: str = ""
+    number: int = 0
+    line: int = 0
+    set: str = ""
+    subject: str = ""
+    place: Place | None = None
+    path: Path = ()
+    wanted: str = ""
+    there: str = ""
+    details: tuple[str, ...] = ()
+    effect: Effect = HARMLESS
+
+    @property
+    def spot(self) -> tuple[object, ...]:
+        """The chain or set that it is about."""
+        return self.families, self.table, self.chain, self.set, "" if self.chain or self.set else self.kind.name
+
+    @property
+    def meaning(self) -> str:
+        """What is to be known about it besides its effect. Rules without a hash are nobody's but somebody's own."""
+        if self.kind.name in ("rule-replaced", "rule-extra") and self.there and not identity(self.there):
+            return "it bears no hash, so it was not Felix that wrote it"
+        return self.kind.meaning

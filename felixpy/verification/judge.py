@@ -1,0 +1,255 @@
+"""What a difference means for traffic: exactly which packets get through that should not, and which no longer do.
+
+The rules as they should be and those with the damage are compared for every packet that the node sees
+(`felixpy.flows.change`). Nothing is called harmless unless no packet of any kind fares otherwise; what that depends on
+and nobody knows, such as the members of sets that were not given, makes the effect unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from felixpy.decode.legend import Legend
+from felixpy.flows.change import Change, Comparer, Part, Verdict
+from felixpy.flows.ground import Ground
+from felixpy.flows.node import NodeSpace
+from felixpy.flows.passage import Passage
+from felixpy.flows.programs import NodeText, of_dump
+from felixpy.flows.regions import sum_of
+from felixpy.netfilter.numbers import parse_address
+from felixpy.netfilter.rules import Dump
+from felixpy.tracing import Leg, Report, Trace
+from felixpy.tracing.hits import asked
+from felixpy.tracing.nodes import NodeRules
+from felixpy.tracing.outside import INTERNET
+from felixpy.tracing.parties import Directory, Party
+from felixpy.tracing.reasons import reason
+from felixpy.tracing.report import flow_words
+from felixpy.verification.baseline import Baseline, Damage
+from felixpy.verification.changed import Changed, changed_flows
+from felixpy.verification.finding import HARMLESS, Effect, EffectKind, Example, Severity
+from felixpy.walk import Packet, Walker
+
+SETS = "sets were not given: they are taken to be as the manifests have them"
+ADDRESSES = "the node's IPv{} addresses are not known; --interface tells them"
+NOT_GIVEN = "those rules were not given"
+
+
+class Seen(NamedTuple):
+    """What a damage does in one family, and in which space that was found out."""
+
+    damage: Damage
+    space: NodeSpace
+    verdict: Verdict
+    below: bool = False
+    """Whether it would do the same below Felix's rules."""
+
+
+@dataclass(eq=False)
+class Judge:
+    """Says what damage means. `right` is the node as it should be; its index knows what each rule stands for.
+
+    `knows_addresses` are the families in which the node's own addresses are known.
+    """
+
+    baseline: Baseline
+    right: NodeRules
+    directory: Directory
+    legend: Legend
+    knows_addresses: frozenset[int]
+    others: Sequence[Damage] = ()
+    """What else is wrong, so that all of it is told apart in the same way."""
+    _passages: dict[int, tuple[Passage, NodeText]] = field(default_factory=dict)
+
+    def effect(self, damages: Sequence[Damage]) -> Effect:
+        """What damage in one or both families means for traffic."""
+        if any(damage.unknown for damage in damages):
+            return Effect(Severity.UNKNOWN, f"may drop what should pass: {NOT_GIVEN}", certain=False, kind="unknown")
+        seen = [self._see(damage) for damage in damages if damage.does_something]
+        return self._told(seen) if seen else HARMLESS
+
+    # --- in packets
+
+    def _see(self, damage: Damage) -> Seen:
+        passage, right = self._passage(damage.family)
+        wrong = self.baseline.with_damage(damage)
+        verdict = _compared(passage, right, of_dump(wrong, damage.family), beside=damage.beside is not None)
+        if damage.without and not verdict.change:
+            # A denial of others is one wherever it stands.
+            anyway = Comparer(passage, of_dump(self.baseline.without(damage), damage.family),
+                              of_dump(wrong, damage.family)).verdict()  # fmt: skip
+            if anyway.change.closes and not anyway.change.opens:
+                return Seen(damage, passage.space, anyway, below=True)
+        if not verdict.change and not verdict.conditions:
+            verdict = self._otherwise(damage, wrong, verdict)
+        return Seen(damage, passage.space, verdict)
+
+    def _otherwise(self, damage: Damage, wrong: Dump, found: Verdict) -> Verdict:
+        """What could be if the members of sets, or the node's addresses, were others than those taken for granted."""
+        family = damage.family
+        if not self.baseline.observed.has_sets and not damage.sets:
+            right = of_dump(self.baseline.dump, family)._replace(sets=None)
+            worse = of_dump(wrong, family)._replace(sets=None)
+            passage = Passage(NodeSpace(self._ground(family), [right, worse], family))
+            other = _compared(passage, right, worse, beside=damage.beside is not None)
+            if other.change or other.conditions:
+                return Verdict(found.change, other.change or other.perhaps, (SETS,))
+        if family not in self.knows_addresses:
+            right, worse = of_dump(self.baseline.dump, family), of_dump(wrong, family)
+            known, _ = self._passage(family)
+            ground = known.space.ground
+            anybody = dict.fromkeys(known.space.classes.values(), ground.machine.uplink)
+            ground = replace(ground, own={**ground.own, **anybody})
+            passage = Passage(NodeSpace(ground, [right, worse], family))
+            other = _compared(passage, right, worse, beside=damage.beside is not None)
+            if other.change:
+                return Verdict(found.change, other.change, (ADDRESSES.format(family),))
+        return found
+
+    def _passage(self, family: int) -> tuple[Passage, NodeText]:
+        """The space in which all damage of a family is told apart, and the right rules."""
+        if family not in self._passages:
+            right = of_dump(self.baseline.dump, family)
+            texts = [right]
+            observed = self.baseline.observed.dump
+            if family in observed.tables:
+                texts.append(
+                    of_dump(Dump(observed.tables, {**(self.baseline.dump.sets or {}), **(observed.sets or {})}), family)
+                )
+            texts += [
+                of_dump(damage.beside, family) for damage in self.others if damage.beside and damage.family == family
+            ]
+            self._passages[family] = Passage(NodeSpace(self._ground(family), texts, family)), right
+        return self._passages[family]
+
+    def _ground(self, family: int) -> Ground:
+        pods = {pod.interface: pod.addresses for pod in self.legend.cluster.workloads if pod.node == self.right.name}
+        return Ground.of(self.right.machine, pods, family)
+
+    # --- in words
+
+    def _told(self, seen: Sequence[Seen]) -> Effect:
+        opens, closes, rewrites = (any(getattr(each.verdict.change, name) for each in seen)
+                                   for name in ("opens", "closes", "rewrites"))  # fmt: skip
+        conditions = tuple(dict.fromkeys(words for each in seen for words in each.verdict.conditions))
+        flows = tuple(flow for each in seen for flow in self._flows(each, each.verdict.change))
+        examples = tuple(example for each in seen for example in self._examples(each, each.verdict.change))
+        below = (
+            " as it would below Felix's rules"
+            if any(each.damage.without for each in seen) and closes and not opens
+            else ""
+        )
+        if opens:
+            both = " and drops what should pass" if closes else ""
+            kind: EffectKind = "both" if closes else "opens"
+            return Effect(
+                Severity.LETS_THROUGH, f"lets through what should be dropped{both}", examples, True, kind, flows
+            )
+        if closes:
+            return Effect(
+                Severity.DROPS, f"drops what should pass{',' if below else ''}{below}", examples, True, "closes", flows
+            )
+        if conditions:
+            return self._perhaps(seen, conditions)
+        if rewrites:
+            return Effect(Severity.REWRITES, "packets get other addresses", examples, kind="unknown", flows=flows)
+        return Effect(Severity.NO_EFFECT, "no packet fares otherwise")
+
+    def _perhaps(self, seen: Sequence[Seen], conditions: Sequence[str]) -> Effect:
+        opens = any(each.verdict.perhaps.opens for each in seen)
+        closes = any(each.verdict.perhaps.closes for each in seen)
+        does = [
+            *(["let through what should be dropped"] if opens else []),
+            *(["drop what should pass"] if closes else []),
+        ]
+        words = f"may {' or '.join(does) or 'change addresses'}: {'; '.join(conditions)}"
+        flows = tuple(flow for each in seen for flow in self._flows(each, each.verdict.perhaps))
+        return Effect(Severity.UNKNOWN, words, (), False, "unknown", flows, tuple(conditions))
+
+    def _flows(self, seen: Seen, change: Change) -> Iterator[Changed]:
+        yield from changed_flows(seen.space, change, self.legend, self.right.name)
+
+    def _examples(self, seen: Seen, change: Change) -> Iterator[Example]:
+        """One packet that gets through and should not, one that is dropped, and one with other addresses."""
+        wrong = NodeRules(self.right.name, self.baseline.with_damage(seen.damage), self.right.machine, self.right.index)
+        wrong.walker = Walker(wrong.dump, self.right.machine, self.right.walker)
+        for parts, words in ((change.opens, OPENS), (change.closes, CLOSES)):
+            if parts:
+                yield self._example(seen.space, _simplest(seen.space, parts), words, wrong)
+        if change.rewrites and not (change.opens or change.closes):
+            yield self._rewritten(seen.space, _simplest(seen.space, change.rewrites), wrong)
+
+    def _example(self, space: NodeSpace, part: Part, words: tuple[str, str], wrong: NodeRules) -> Example:
+        """The packet, what happens to it, what should, and the reason of whoever drops it."""
+        trace = self.trace(packet_of(space, part), self.right if words is OPENS else wrong)
+        return Example(flow_words(trace), *words, reason(trace).words)
+
+    def _rewritten(self, space: NodeSpace, part: Part, wrong: NodeRules) -> Example:
+        packet = packet_of(space, part)
+        does, should = (dict(node.walker.walk(packet).rewritten) for node in (wrong, self.right))
+        return Example(flow_words(self.trace(packet, self.right)), f"is {_rewriting(does)}", f"be {_rewriting(should)}")
+
+    def trace(self, packet: Packet, node: NodeRules) -> Trace:
+        """The packet's way through some rules of the node, as `felixpy.tracing` tells it."""
+        family = parse_address(packet.source).family
+        walk = node.walker.walk(packet)
+        ends = tuple(asked(walk.steps, node, family, self.legend))
+        return Trace(
+            source=self._party(packet.source),
+            destination=self._party(packet.destination),
+            packet=packet,
+            allowed=walk.verdict == "accept",
+            certain=walk.certain,
+            legs=(Leg(node, packet, walk, ends),),
+            reports=tuple(
+                Report(
+                    reporter="src" if end.direction == "egress" else "dst",
+                    end=end,
+                    enforced=tuple(end.hits),
+                    pending=tuple(end.hits),
+                )
+                for end in ends
+                if end.hits or end.decided
+            ),
+        )
+
+    def _party(self, address: str) -> Party:
+        found = self.directory.owner(address)
+        if found.kind == "outside" and address in INTERNET:
+            return replace(found, name="internet")
+        return replace(found, name=f"host:{found.name}") if found.kind == "host" else found
+
+
+OPENS, CLOSES = ("passes", "be dropped"), ("is dropped", "pass")
+
+
+def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: bool) -> Verdict:
+    """What changes; of other tables that packets pass as well only what these drop counts."""
+    found = Comparer(passage, right, wrong).verdict()
+    if not beside:
+        return found
+    return Verdict(Change(closes=found.change.closes), Change(closes=found.perhaps.closes), found.conditions)
+
+
+def packet_of(space: NodeSpace, part: Part) -> Packet:
+    """One of the packets of a part, to a pod if it may be."""
+    pods = sum_of(space.bits[address] for address in space.ground.pods)
+    traffic, peers = min(part.region.items(), key=lambda each: (not each[1] & pods, each[0] & -each[0]))
+    return space.packet(part.row, part.variant, traffic, peers & pods or peers, part.came)
+
+
+def _simplest(space: NodeSpace, parts: Sequence[Part]) -> Part:
+    """The part that is the easiest to understand: first packets of others from where they belong, nothing rewritten."""
+    local = space.bits
+    return min(
+        parts,
+        key=lambda part: (part.came is not None, part.row.spoofed, part.variant, part.row.address in local),
+    )
+
+
+def _rewriting(rewritten: Mapping[str, str]) -> str:
+    if not rewritten:
+        return "not rewritten"
+    return ", ".join(f"{end} rewritten to {value}" for end, value in sorted(rewritten.items()))

@@ -1,0 +1,83 @@
+"""IP sets: missing ones, stale ones, those of another kind, and who is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from felixpy.dataplane.current import SetState
+from felixpy.errors import many
+from felixpy.netfilter.rules import SavedSet
+from felixpy.verification.baseline import Damage
+from felixpy.verification.chains import Draft
+from felixpy.verification.finding import KINDS, Finding
+
+
+def compare_sets(
+    wanted: Mapping[str, SetState],
+    there: Mapping[str, SetState],
+    saved: Mapping[str, SavedSet],
+    unsure: Iterable[str] = (),
+) -> Iterator[Draft]:
+    """Everything about sets of Felix. Of those in `unsure` nobody knows the members; `saved` are the sets as walked."""
+    for name in sorted(wanted.keys() - there.keys()):
+        ipset = wanted[name]
+        empty = SavedSet(name, ipset.type, _family(ipset), ())
+        finding = replace(_finding("set-missing", ipset), wanted=_described(ipset))
+        yield Draft(finding, Damage(ipset.family, sets={name: empty}))
+    for name in sorted(wanted.keys() & there.keys()):
+        yield from _compare(wanted[name], there[name], saved[name], check=name not in unsure)
+    for name in sorted(there.keys() - wanted.keys()):
+        finding = replace(_finding("set-stale", there[name]), there=_described(there[name]))
+        yield Draft(finding, Damage(there[name].family))
+
+
+def _finding(kind: str, ipset: SetState) -> Finding:
+    return Finding(kind=KINDS[kind], families=(ipset.family,), set=ipset.name)
+
+
+def _family(ipset: SetState) -> Mapping[str, str]:
+    return {"family": "inet6" if ipset.family == 6 else "inet"}
+
+
+def _described(ipset: SetState) -> str:
+    return f"{_kind(ipset)}, {many(len(ipset.members), 'member')}"
+
+
+def _kind(ipset: SetState) -> str:
+    family = "inet6" if ipset.family == 6 else "inet"
+    more = "" if ipset.plain else ", and options that Felix does not set"
+    return f"{ipset.type} family {family} maxelem {ipset.max_size}{more}"
+
+
+def _compare(wanted: SetState, there: SetState, saved: SavedSet, *, check: bool) -> Iterator[Draft]:
+    if (wanted.type, wanted.family) != (there.type, there.family):
+        finding = replace(_finding("set-type", wanted), wanted=_kind(wanted), there=_kind(there))
+        yield Draft(finding, Damage(wanted.family, sets={wanted.name: saved}))
+        return
+    if wanted.max_size != there.max_size or not there.plain:
+        finding = replace(_finding("set-options", wanted), wanted=_kind(wanted), there=_kind(there))
+        right = saved._replace(members=tuple(sorted(wanted.members)))
+        yield Draft(finding, Damage(wanted.family, sets={wanted.name: right}))
+    if not check:
+        return
+    members = frozenset(map(_bare, there.members))
+    missing, extra = wanted.members - members, members - wanted.members
+    for kind, names, left in (
+        ("member-missing", missing, wanted.members & members),
+        ("member-extra", extra, wanted.members | extra),
+    ):
+        if names:
+            only = SavedSet(wanted.name, wanted.type, _family(wanted), tuple(sorted(left)))
+            finding = replace(_finding(kind, wanted), details=tuple(sorted(names)))
+            yield Draft(finding, Damage(wanted.family, sets={wanted.name: only}))
+
+
+def _bare(member: str) -> str:
+    """A member without counters, comments and the like; that it is an exception stays.
+
+    >>> _bare("10.1.1.1 packets 0 bytes 0"), _bare("10.0.0.0/8 nomatch")
+    ('10.1.1.1', '10.0.0.0/8 nomatch')
+    """
+    text, *extensions = member.split(" ")
+    return f"{text} nomatch" if "nomatch" in extensions else text
