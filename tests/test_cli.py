@@ -292,26 +292,50 @@ def test_another_data_plane_is_told_unless_the_rules_are_asked_for(felixpy_, tmp
     assert felixpy_(command, path, "--dataplane", "ebpf").status == 2
 
 
-@pytest.mark.parametrize(
-    "version, told",
-    [
-        (
-            "v3.30.2",
-            "Calico v3.30.2 runs there, the rules shown are those of v3.32.1 (--dialect v3.30 shows its rules)",
-        ),
-        ("v3.20.0", "Calico v3.20.0 runs there, the rules shown are those of v3.32.1 (felixpy does not know that"),
-        ("v3.32.0", ""),
-    ],
-)
-def test_another_release_of_calico_is_told(felixpy_, tmp_path: Path, version: str, told: str) -> None:
-    path = tmp_path / "cluster.yaml"
+def stating_version(path: Path, version: str) -> Path:
     path.write_text(
         "apiVersion: projectcalico.org/v3\nkind: ClusterInformation\nmetadata: {name: default}\n"
         f"spec: {{calicoVersion: {version}}}\n---\napiVersion: v1\nkind: Node\nmetadata: {{name: node1}}\n"
     )
-    answer = felixpy_("render", path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "version, options, told",
+    [
+        ("v3.30.2", (), "felixpy: rules of Calico v3.30.7: ClusterInformation default says v3.30.2 ("),
+        ("v3.20.0", (), "Calico v3.20.0 runs there, the rules shown are those of v3.32.1 (felixpy does not know that"),
+        ("v3.32.0", (), ""),
+        (
+            "v3.30.2", ("--dialect", "v3.32"),
+            "Calico v3.30.2 runs there, the rules shown are those of v3.32.1 (--dialect v3.30 shows its rules)",
+        ),
+        ("v3.30.2", ("--dialect", "v3.30"), ""),
+    ],
+)  # fmt: skip
+def test_the_release_of_calico_that_runs_there_counts(
+    felixpy_, tmp_path: Path, version: str, options: tuple[str, ...], told: str
+) -> None:
+    path = stating_version(tmp_path / "cluster.yaml", version)
+    answer = felixpy_("render", path, *options)
     assert answer.status == 0
-    assert told in answer.err if told else "runs there" not in answer.err
+    if told:
+        assert told in answer.err
+    else:
+        assert "Calico v3" not in answer.err
+    shown = "v3.30" if version == "v3.30.2" and options != ("--dialect", "v3.32") else "v3.32"
+    plain = felixpy_("render", path, "--dialect", shown, "-q").out
+    assert answer.out == plain
+    assert felixpy_("render", path, *options, "-q").err == ""
+
+
+def test_a_diff_of_a_cluster_and_files_is_in_the_release_that_one_of_them_states(felixpy_, tmp_path: Path) -> None:
+    stated = stating_version(tmp_path / "cluster.yaml", "v3.30.2")
+    silent = tmp_path / "files.yaml"
+    silent.write_text("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n")
+    assert felixpy_("diff", stated, silent, "-q").status == 0
+    assert felixpy_("diff", silent, stated, "-q").status == 0
+    assert felixpy_("diff", silent, silent, "--dialect-before", "v3.30", "-q").status == 1
 
 
 def test_the_internal_address_of_a_node_is_the_host(felixpy_, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import typer
 
 from felixpy import CALICO_VERSION, __version__
 from felixpy.cli import invocation
-from felixpy.cli.options import DialectName
 
 
 class Shell(StrEnum):
@@ -83,7 +82,9 @@ def settings(
         print(f"{row.name:{width}}  {row.effect} (default: {row.default})")
 
 
-def templates(dialect: DialectName = "v3.32") -> None:
+def templates(
+    dialect: Annotated[str, typer.Option("--dialect", metavar="NAME", help="The release of Felix.")] = "v3.32",
+) -> None:
     """List the templates of a dialect and their chains.
 
     \b

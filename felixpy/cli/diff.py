@@ -72,8 +72,9 @@ def diff(
     from felixpy.difference import difference, report
 
     first, second = read_sides(before, after, given)
-    old = nodes_of(first, second, invocation.find_dialect(dialect_before) if dialect_before else given.era, given)
-    new = nodes_of(second, first, given.era, given)
+    earlier = invocation.find_dialect(dialect_before) if dialect_before else given.era_of(first.cluster, second.cluster)
+    old = nodes_of(first, second, earlier, given)
+    new = nodes_of(second, first, given.era_of(second.cluster, first.cluster), given)
     both = rules == flows
     found = difference(old, new, [given.node] if given.node else None, rules=rules or both, flows=flows or both)
     if output is Output.json:

@@ -37,7 +37,7 @@ class Given:
     paths: Sequence[str] | None = None
     filename: Sequence[str] | None = None
     node: str | None = None
-    dialect: str = "v3.32"
+    dialect: str = ""
     dataplane: str | None = None
     set_: Sequence[str] | None = None
     interface: Sequence[str] | None = None
@@ -80,9 +80,19 @@ class Given:
         return invocation.gather_host(self.interface or (), self.host_file, live=self.live)
 
     @cached_property
+    def named_era(self) -> Dialect | None:
+        """The dialect that was asked for, None if none was. Raises UsageError for an unknown one."""
+        return invocation.find_dialect(self.dialect) if self.dialect else None
+
+    @cached_property
     def era(self) -> Dialect:
-        """The dialect. Raises UsageError for an unknown one."""
-        return invocation.find_dialect(self.dialect)
+        """The dialect that was asked for, else that of the manifests that were given."""
+        return self.named_era or self.era_of(self.cluster_if_any)
+
+    def era_of(self, *clusters: Cluster | None) -> Dialect:
+        """The dialect that was asked for, else that of the first cluster that states its version of Calico."""
+        stated = (invocation.stated_dialect(cluster) for cluster in clusters if cluster)
+        return self.named_era or next(filter(None, stated), invocation.default_dialect())
 
     def read(self, paths: Sequence[str]) -> Cluster:
         """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
@@ -95,12 +105,14 @@ class Given:
             strict=self.strict,
             quiet=self.quiet,
         )
-        invocation.warn(invocation.other_version(cluster, self.era), quiet=self.quiet)
+        era = self.era_of(cluster)
+        if not self.quiet:
+            invocation.tell_version(cluster, era, asked=self.named_era is not None)
         if self.dataplane:
             invocation.tell_chosen_data_plane(self.dataplane, quiet=self.quiet)
         else:
             nodes = [self.node] if self.node else cluster.node_names()
-            settings = (*self.era.parameters, *self.settings)
+            settings = (*era.parameters, *self.settings)
             invocation.tell_data_planes(cluster, nodes, settings, self.dataplanes, quiet=self.quiet)
         return cluster
 
@@ -108,7 +120,7 @@ class Given:
     def cluster(self) -> Cluster:
         """The manifests that were given, those of this folder if none were."""
         # Bad options are told before bad manifests: that is the quicker answer.
-        _ = self.settings, self.host, self.era
+        _ = self.settings, self.host, self.named_era
         invocation.check_data_plane(self.dataplane, self.dataplanes)
         return self.read(self.files)
 
@@ -129,7 +141,7 @@ class Given:
         """Compiles nodes of `cluster`. Raises InputError for policies that the dialect cannot say."""
         from felixpy.compiler import Compiler
 
-        return Compiler(self.cluster, self.era, self.chosen_data_plane())
+        return Compiler(self.cluster, self.era_of(self.cluster), self.chosen_data_plane())
 
     def chosen_data_plane(self, dumps: Mapping[str, Dump] | None = None) -> str | None:
         """The data plane of all nodes, which is that of their dumps; None where the input decides on each."""
@@ -156,7 +168,7 @@ class Given:
         if machine.interfaces is not None and not home:
             home = only_node(cluster)
         hosts = {home: machine} if machine.interfaces is not None else {}
-        compiler = Compiler(cluster, self.era, self.chosen_data_plane(dumps))
+        compiler = Compiler(cluster, self.era_of(cluster), self.chosen_data_plane(dumps))
         if not self.quiet:
             invocation.tell_left_open(dumps or {})
         return Nodes(compiler, hosts=hosts, settings=self.settings, dumps=dumps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,23 +52,41 @@ def load_cluster(
     return cluster
 
 
-def other_version(cluster: Cluster, dialect: Dialect) -> Iterator[Problem]:
-    """A warning where the input says that another release of Calico runs than the one whose rules are shown."""
+def default_dialect() -> Dialect:
+    """The dialect of input that says nothing about its version of Calico."""
+    from felixpy.dialects import V3_32
+
+    return V3_32
+
+
+def stated_dialect(cluster: Cluster) -> Dialect | None:
+    """The dialect of the release of Calico that the input says runs there; None if it says none, or an unknown one."""
     from felixpy.dialects import DIALECTS
 
     stated = cluster.calico_version
-    found = re.match(r"v?(\d+\.\d+)(\.\d+)?", stated.value) if stated else None
-    if stated is None or found is None or f"v{found[1]}" == dialect.name:
+    found = re.match(r"v?(\d+\.\d+)(?:\.\d+)?(?![\d.])", stated.value) if stated else None
+    return DIALECTS.get(f"v{found[1]}") if found else None
+
+
+def tell_version(cluster: Cluster, dialect: Dialect, *, asked: bool) -> None:
+    """Say which release's rules are shown where the input says that one runs; a warning where it is another one.
+
+    `asked` tells that an option chose the dialect.
+    """
+    stated = cluster.calico_version
+    if stated is None or not re.match(r"v?\d+\.\d+", stated.value):
         return
-    known = next((name for name in DIALECTS if name == f"v{found[1]}"), "")
-    yield Problem(
-        place=cluster.where(stated.source, stated.path),
-        subject=stated.by,
-        path=stated.path,
-        reason=f"Calico {stated.value} runs there, the rules shown are those of {dialect.release}",
-        hint=f"--dialect {known} shows its rules" if known else "felixpy does not know that release",
-        severity="warning",
-    )
+    found = stated_dialect(cluster)
+    place = cluster.where(stated.source, stated.path)
+    if found is not dialect:
+        shows = f"--dialect {found.name} shows its rules" if found else "felixpy does not know that release"
+        reason = f"Calico {stated.value} runs there, the rules shown are those of {dialect.release}"
+        problem = Problem(
+            place=place, subject=stated.by, path=stated.path, reason=reason, hint=shows, severity="warning"
+        )
+        warn([problem], quiet=False)
+    elif not asked and dialect is not default_dialect():
+        tell(f"felixpy: rules of Calico {dialect.release}: {stated.by} says {stated.value} ({place})")
 
 
 DEFAULT_DATA_PLANE = "iptables"

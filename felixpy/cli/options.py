@@ -30,7 +30,12 @@ NoExpand = Annotated[
     bool, typer.Option("--no-expand", help="Do not make pods from Deployments and other workloads that have none.")
 ]
 DialectName = Annotated[
-    str, typer.Option("--dialect", metavar="NAME", help="The era of Felix, such as v3.32; see `felixpy templates`.")
+    str,
+    typer.Option(
+        "--dialect",
+        metavar="NAME",
+        help="The release of Felix, such as v3.32; else the one that the input says runs, else v3.32.",
+    ),
 ]
 DataPlaneName = Annotated[
     Optional[str],  # noqa: UP045

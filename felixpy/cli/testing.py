@@ -134,10 +134,11 @@ class _Session:
         key = (paths, test.node, test.calico_version, test.settings)
         if key not in self._runners:
             own = gather_settings([f"{name}={value}" for name, value in test.settings], {})
+            cluster = self._given.read(paths)
             self._runners[key] = Runner(
-                cluster=self._given.read(paths),
+                cluster=cluster,
                 node=test.node or self._given.node or "",
-                dialect=find_dialect(test.calico_version) if test.calico_version else self._given.era,
+                dialect=find_dialect(test.calico_version) if test.calico_version else self._given.era_of(cluster),
                 settings=[*self._given.settings, *own],
                 covers=self._covers,
             )
@@ -266,7 +267,9 @@ def _init(given: Given) -> None:
     if not target.name.endswith(SUFFIX):
         raise UsageError(f"{target}: names of test files end with {SUFFIX}")
     manifests = list(given.filename or ())
-    runner = Runner(cluster=given.read(manifests), node=given.node or "", dialect=given.era, settings=given.settings)
+    cluster = given.read(manifests)
+    dialect = given.era_of(cluster)
+    runner = Runner(cluster=cluster, node=given.node or "", dialect=dialect, settings=given.settings)
     text = first_file(target.name.removesuffix(SUFFIX), manifests, runner.matrix())
     try:
         with target.open("x", encoding="utf-8") as file:

@@ -40,7 +40,7 @@ class Inputs:
 
     paths: tuple[str, ...] = ()
     node: str = ""
-    dialect: str = "v3.32"
+    dialect: str = ""
     settings: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
     host_file: str = ""

@@ -77,6 +77,9 @@ def test_whole_clusters(tmp_path: Path) -> None:
         "NODE  STATE           FINDINGS",
         "n1    equal",
         "n2    no rules given",
+        "",
+        "n1: rules of IPv6 were not given, so they are not compared",
+        "n1: sets were not given, so they are not compared; --ipsets FILE adds them",
     ]
     (nodes / "n2.save").write_text(without(ruleset(TWO, "n2").save(4), "End of tier"))
     out = run("verify", TWO, "--rules", str(nodes), "-q", status=1)
