@@ -160,7 +160,7 @@ def _layout(dataplane: str, dialect: Dialect) -> Layout:
 
 
 def refuse(cluster: Cluster, dialect: Dialect) -> None:
-    """Raise InputError naming every policy that the dialect has no words for."""
+    """Raise InputError naming every policy that the dialect cannot express."""
     problems = [
         Problem(
             place=cluster.where(policy.source, ()),

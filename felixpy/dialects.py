@@ -1,7 +1,7 @@
-"""Dialects: how one era of Felix names, marks and lays out its chains.
+"""Dialects: how one Calico version names, marks and lays out its chains.
 
 The newest is the base. Each older one is a `replace` of its younger neighbour: what was different, and a folder of
-templates that is searched first. What an era has no words for is found by `Dialect.refusals`, never dropped.
+templates that is searched first. What a release cannot express is found by `Dialect.refusals`, never dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from felixpy.model import DEFAULT_TIER, SHORT_KINDS, Cluster, Policy, PolicyKey,
 
 
 class Lack(NamedTuple):
-    """Something that an era has no words for: the policies that need it, and what is told about them."""
+    """Something that a release cannot express: the policies that need it, and what is told about them."""
 
     finds: Callable[[Cluster], Iterable[Policy]]
     reason: str
@@ -68,7 +68,7 @@ class Dialect:
         return (*self.marks, "wireguard") if wireguard else self.marks
 
     def refusals(self, cluster: Cluster) -> Iterator[tuple[Policy, str]]:
-        """The policies that this era cannot say, each with the first reason."""
+        """The policies that this Calico version cannot say, each with the first reason."""
         told: set[PolicyKey] = set()
         for lack in self.lacks:
             for policy in lack.finds(cluster):
@@ -142,7 +142,7 @@ def encoded_name(policy: Policy) -> str:
     return f"{key.namespace}/{name}" if key.namespace else name
 
 
-# --- what older eras lack
+# --- what older versions lack
 
 
 def _each(test: Callable[[Policy], bool]) -> Callable[[Cluster], Iterable[Policy]]:
@@ -188,7 +188,7 @@ PASSING_TIERS = Lack(_in_passing_tiers, "a tier could not have the default actio
 TIERS = Lack(_each(lambda policy: policy.tier != DEFAULT_TIER), "there were no tiers but the default one")
 SERVICES = Lack(_each(lambda policy: any(side.service for side in _sides(policy))), "a rule could not name a Service")
 
-# --- the eras, each told as what was different from the next younger one
+# --- the versions, each told as what was different from the next younger one
 
 V3_31 = replace(
     V3_32,
@@ -248,7 +248,7 @@ V3_8 = replace(
 """A node of 2019, known from a public dump of some of its filter chains and one of its sets.
 
 Where the dump is silent (tables raw, mangle and nat, cali-INPUT and cali-OUTPUT, IPv6, tunnels, host endpoints apart
-from their policies) rules are those of the younger eras, v3.32 in the end. That is a guess.
+from their policies) rules are those of the younger versions, v3.32 in the end. That is a guess.
 """
 
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (V3_32, V3_31, V3_30, V3_29, V3_28, V3_8)}

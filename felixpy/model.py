@@ -45,7 +45,7 @@ STAGED_KINDS = frozenset(kind for kind in SHORT_KINDS if kind.startswith("Staged
 class NamedPort(NamedTuple):
     """A port of an endpoint that rules may call by name; the protocol is in lower case.
 
-    `init` marks ports of init containers, which older eras of Felix do not count.
+    `init` marks ports of init containers, which older Calico versions do not count.
     """
 
     name: str

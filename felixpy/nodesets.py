@@ -154,7 +154,7 @@ NODE_SETS: Mapping[str, _SetRow] = {
         "workloads in Istio's ambient mode",
     ),
 }
-"""The sets by id; the one of the pools has another id in each era."""
+"""The sets by id; the one of the pools has another id in each Calico version."""
 
 
 def node_sets(view: NodeView) -> Iterator[IPSet]:

@@ -213,11 +213,11 @@ def network(raw: str) -> str:
     address, slash, length = raw.partition("/")
     parsed = _address(address) if ":" in address or "." in address else None
     if not slash or parsed is None or not re.fullmatch(r"[0-9]{1,9}", length):
-        raise ValueError(f'"{raw}" is no address or CIDR')
+        raise ValueError(f'"{raw}" is not an address or CIDR')
     try:
         return _shown(ipaddress.ip_network(f"{address}/{int(length)}", strict=False))
     except ValueError:
-        raise ValueError(f'"{raw}" is no address or CIDR') from None
+        raise ValueError(f'"{raw}" is not an address or CIDR') from None
 
 
 def _shown(found: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
@@ -305,7 +305,7 @@ def _compile(item: str) -> None:
         with warnings.catch_warnings(action="ignore"):
             re.compile(item[1:-1])
     except re.error as wrong:
-        raise ValueError(f'"{item}" is no regular expression: {wrong}') from None
+        raise ValueError(f'"{item}" is not a regular expression: {wrong}') from None
 
 
 def interface_prefixes(raw: str) -> tuple[str, ...]:

@@ -55,11 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _pods(config: pytest.Config, namespace: str = "", selector: str = "") -> list[str]:
     from felixpy.errors import UsageError
     from felixpy.policytests import Runner
-    from felixpy.policytests.files import Pods
+    from felixpy.policytests.files import PodChoice
 
     runner = Runner(_load(_paths(config)))
     try:
-        return runner.named(Pods(namespace, selector))
+        return runner.named(PodChoice(namespace, selector))
     except UsageError:
         return []
 
@@ -97,7 +97,7 @@ class Answered:
         return self._text
 
 
-class Policy:
+class PolicyAnswers:
     """Asks what policies do with a connection; ends and ports are as ``felixpy trace`` takes them."""
 
     def __init__(self, runner: Runner) -> None:
@@ -140,11 +140,11 @@ def felix_cluster(felix_manifests: list[str]) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def policy(felix_cluster: Cluster) -> Policy:
+def policy(felix_cluster: Cluster) -> PolicyAnswers:
     """What the policies of the cluster do; its nodes are compiled once for all tests."""
     from felixpy.policytests import Runner
 
-    return Policy(Runner(felix_cluster))
+    return PolicyAnswers(Runner(felix_cluster))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 
 def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> bytes:
-    """The content of a file. Raises Unreadable for what is no file, is too large or cannot be read.
+    """The content of a file. Raises Unreadable for what is not a file, is too large or cannot be read.
 
     What is opened is looked at once it is open, so no other file can take its place in between.
     """

@@ -67,7 +67,7 @@ def activate(number: int, rule: Rule) -> ActiveRule:
 
 
 def _activate_side(side: Side, protocol: str | int | None, *, is_source: bool) -> ActiveSide:
-    """A negated selector is merged into a positive one; a selector set is needless where only named ports count."""
+    """A negated selector is merged into a positive one; a selector set is not needed where only named ports count."""
     positive, negative = side.selector, side.not_selector
     if positive and negative:
         positive, negative = f"({positive}) && (!({negative}))", ""

@@ -264,7 +264,7 @@ class _Parser:
         twice = {"=": "==", "&": "&&", "|": "||"}.get(character)
         if twice:
             hint = f"{twice} was probably meant"
-            return SelectorError(self.text, at, f"not a valid selector: a single {character} is no operator", hint)
+            return SelectorError(self.text, at, f"not a valid selector: a single {character} is not an operator", hint)
         return SelectorError(self.text, at, f"not a valid selector: unexpected character {character!r}")
 
     def fail(self, expected: str, hint: str = "") -> SelectorError:
@@ -376,7 +376,7 @@ class _Parser:
         if following == "=":
             hint = "== was probably meant"
             return SelectorError(
-                self.text, at, f"not a valid selector: the single = after {label} is no operator", hint
+                self.text, at, f"not a valid selector: the single = after {label} is not an operator", hint
             )
         if following in ("\n", "\r"):
             return self._unreadable(blanks)

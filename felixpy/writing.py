@@ -71,7 +71,7 @@ def _refuse_other_than_a_file(place: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISLNK(found.st_mode):
-        raise OSError(errno.EEXIST, f"{name} is there and is no file")
+        raise OSError(errno.EEXIST, f"{name} is there and is not a file")
 
 
 def _write(place: int, files: Mapping[str, str | bytes], mode: int) -> None:

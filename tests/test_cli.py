@@ -308,7 +308,7 @@ def stating_version(path: Path, version: str) -> Path:
         ("v3.32.0", (), ""),
         (
             "v3.30.2", ("--dialect", "v3.32"),
-            "Calico v3.30.2 runs there, the rules shown are those of v3.32.1 (--dialect v3.30 shows its rules)",
+            "Calico v3.30.2 runs there, the rules shown are those of v3.32.1 (--calico-version v3.30 shows its rules)",
         ),
         ("v3.30.2", ("--dialect", "v3.30"), ""),
     ],

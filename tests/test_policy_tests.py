@@ -18,7 +18,7 @@ import yaml
 from felixpy.errors import InputError
 from felixpy.policytests import Runner, read_tests
 from felixpy.policytests.coverage import coverage
-from felixpy.policytests.files import Pods
+from felixpy.policytests.files import PodChoice
 from tests.clusters import ALLOW, cluster, pod, policy
 from tests.commands import caller
 
@@ -187,8 +187,8 @@ def test_coverage_counts_rules_in_force_only() -> None:
 
 def test_pods_are_chosen_by_labels_of_namespaces_too() -> None:
     runner = Runner(cluster(pod("web", "10.65.0.1", labels={"app": "web"}), pod("db", "10.65.0.2")))
-    assert runner.named(Pods("default", 'app == "web"')) == ["default/web"]
-    assert runner.named(Pods("", "")) == ["default/db", "default/web"]
+    assert runner.named(PodChoice("default", 'app == "web"')) == ["default/web"]
+    assert runner.named(PodChoice("", "")) == ["default/db", "default/web"]
 
 
 # --- pytest

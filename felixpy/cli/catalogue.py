@@ -90,7 +90,7 @@ def templates(
     \b
     Examples:
       felixpy templates
-      felixpy templates --dialect v3.8
+      felixpy templates --calico-version v3.8
     """
     from felixpy.render import Renderer, purposes
 

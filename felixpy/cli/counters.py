@@ -150,8 +150,8 @@ def _lab(name: str, backend: Backend) -> Reader:
     state = read(name)
     if state is None:
         raise UsageError(
-            "whose counters? --rules PATH is what iptables-save -c printed, --host this machine, --netns NAME a "
-            f"network namespace; there is no lab {name}"
+            "say whose counters to read: --rules PATH is what iptables-save -c printed, --host this machine, "
+            f"--netns NAME a network namespace; there is no lab {name}"
         )
     nodes = {node.name: node.netns for node in state.layout.built_nodes}
     return lambda: {name: read_live(netns, backend, counters=True)[0] for name, netns in nodes.items()}

@@ -38,7 +38,7 @@ def decode(
     Examples:
       felixpy decode cali-pi-_DGlcbEzkd1cvh5X1F7M -f shop/
       felixpy decode cali40s:5y5I3VdRZfDU01O--xXAPx2 cali12d4a09f50c 0x10000/0x30000
-      felixpy decode cali:wUHhoiAYhphO9Mso --dialect v3.8
+      felixpy decode cali:wUHhoiAYhphO9Mso --calico-version v3.8
       felixpy decode filter-cali-pi-knp/shop/db cali40s-5y5I3VdRZfDU01O--xXAPx2    as nft lists them
     """
     cluster = given.cluster_if_any

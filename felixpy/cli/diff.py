@@ -52,7 +52,12 @@ def diff(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule and every member.")] = False,
     dialect_before: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--dialect-before", metavar="NAME", help="Another era of Felix for BEFORE: what an upgrade does."),
+        typer.Option(
+            "--calico-version-before",
+            "--dialect-before",
+            metavar="VERSION",
+            help="Another Calico version for BEFORE: what an upgrade does.",
+        ),
     ] = None,
 ) -> None:
     """Compare two states: the rules that differ, and what that means for traffic.
@@ -66,7 +71,7 @@ def diff(
       felixpy diff before.yaml after.yaml --flows        only who may reach whom now, and who no longer
       felixpy diff git:main:shop/ shop/ -o markdown      a comment for the pull request
       felixpy diff saved/ shop/ --node node1             a node's iptables-save against the manifests
-      felixpy diff shop/ shop/ --dialect-before v3.31    what an upgrade of Calico changes
+      felixpy diff shop/ shop/ --calico-version-before v3.31    what an upgrade of Calico changes
     """
     from felixpy.cli.sides import nodes_of, read_sides
     from felixpy.difference import difference, report

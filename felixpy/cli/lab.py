@@ -182,7 +182,7 @@ def exec_(
       sudo felixpy lab exec host:node1 -- iptables-legacy-save
     """
     if not command:
-        raise UsageError(f"run what? felixpy lab exec {pod} -- COMMAND")
+        raise UsageError(f"a command is missing: felixpy lab exec {pod} -- COMMAND")
     _become(_find(name), pod, namespace, command)
 
 
@@ -257,7 +257,7 @@ def probe(
             raise UsageError("--all asks for everything: without SRC and DST, and --expect has no meaning there")
         _show_tables(_ask(_find(name), port or (), internet, family), output)
     elif not source or not destination:
-        raise UsageError("who calls whom? Give SRC and DST[:PORT[/PROTO]], or --all")
+        raise UsageError("give SRC and DST[:PORT[/PROTO]], or --all")
     elif port or internet:
         raise UsageError("--port and --internet go with --all; write a port behind its destination, as shop/db-0:5432")
     else:

@@ -75,7 +75,7 @@ def matrix(
         typer.Option("--output", "-o", help="A table is lines, or a grid where that reads better on a terminal."),
     ] = Output.table,
     by: Annotated[
-        By, typer.Option("--by", help="Each pod, or the pods of a workload together if all of them fare alike.")
+        By, typer.Option("--by", help="Each pod, or the pods of a workload together if all of them behave the same.")
     ] = By.workload,
     focus: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
@@ -92,7 +92,7 @@ def matrix(
     ports: Annotated[
         str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (.) and no (X).")
     ] = "",
-    external: Annotated[bool, typer.Option("--external/--no-external", help="Addresses that are no pod's.")] = True,
+    external: Annotated[bool, typer.Option("--external/--no-external", help="Addresses that belong to no pod.")] = True,
     hosts: Annotated[
         Optional[bool],  # noqa: UP045
         typer.Option("--hosts/--no-hosts", help="Nodes themselves. Default: if there are host endpoints."),

@@ -17,7 +17,7 @@ Filenames = Annotated[
 ]
 NodeName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--node", metavar="NAME", help="The node whose rules are meant; needless if the input has just one."),
+    typer.Option("--node", metavar="NAME", help="The node whose rules are meant; optional with one node."),
 ]
 Strict = Annotated[
     Optional[bool],  # noqa: UP045
@@ -32,9 +32,16 @@ NoExpand = Annotated[
 DialectName = Annotated[
     str,
     typer.Option(
+<<<<<<< HEAD
         "--dialect",
         metavar="NAME",
         help="The release of Felix, such as v3.32; else the one that the input says runs, else v3.32.",
+=======
+        "--calico-version",
+        "--dialect",
+        metavar="VERSION",
+        help="The Calico version whose rules are meant, such as v3.32.",
+>>>>>>> 87b15c8 (glossary, names: one word for a thing; --calico-version and --spoofed; plainer English)
     ),
 ]
 DataPlaneName = Annotated[

@@ -66,7 +66,7 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
         raise UsageError("--netns and --host exclude each other")
     if not netns and not host:
         raise UsageError(
-            f"where? felixpy {command} needs --netns NAME for a network namespace or --host for this machine itself; "
+            f"felixpy {command} needs --netns NAME for a network namespace or --host for this machine itself; "
             "felixpy lab down takes a lab away"
         )
     return live_place(netns)

@@ -18,7 +18,7 @@ from felixpy.revisions import is_revision
 from felixpy.writing import write_file
 
 if TYPE_CHECKING:
-    from felixpy.policytests import Outcome, PolicyTest, Runner
+    from felixpy.policytests import ExpectationOutcome, PolicyTest, Runner
     from felixpy.reports import Result
 
 
@@ -114,7 +114,7 @@ class _Session:
                 if not outcome.passed and self._fail_fast:
                     return
 
-    def _outcomes(self, test: PolicyTest, chosen: _Expression) -> Iterator[Outcome]:
+    def _outcomes(self, test: PolicyTest, chosen: _Expression) -> Iterator[ExpectationOutcome]:
         head = f"{test.file} {test.name}"
         for expectation in test.expectations:
             if chosen.matches(f"{head} {expectation.title} {expectation.note}"):
@@ -187,7 +187,7 @@ def _repository(folder: Path) -> Path:
     return folder
 
 
-def _result(test: PolicyTest, outcome: Outcome) -> Result:
+def _result(test: PolicyTest, outcome: ExpectationOutcome) -> Result:
     from felixpy.reports import Related, Result
 
     return Result(

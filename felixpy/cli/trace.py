@@ -70,7 +70,9 @@ def trace(
     services: Annotated[
         bool, typer.Option("--services/--no-services", help="Do what kube-proxy does for Services.")
     ] = True,
-    forged: Annotated[bool, typer.Option("--forged", help="The source address is not the sender's own.")] = False,
+    spoofed: Annotated[
+        bool, typer.Option("--spoofed", "--forged", help="The source address is not the sender's own.")
+    ] = False,
     in_interface: Annotated[str, typer.Option("--in-interface", metavar="NAME", help="Where it comes in.")] = "",
     out_interface: Annotated[str, typer.Option("--out-interface", metavar="NAME", help="Where it leaves.")] = "",
     rules: Dumps = None,
@@ -121,7 +123,7 @@ def trace(
         state=state.value,
         dnat=parse_target(dnat) if dnat else None,
         snat=parse_snat(snat),
-        forged=forged,
+        spoofed=spoofed,
         family=4 if four else 6 if six else None,
         in_interface=in_interface,
         out_interface=out_interface,

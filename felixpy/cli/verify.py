@@ -66,7 +66,7 @@ def verify(
         return
     if not foreign:
         raise UsageError(
-            "compare with what? --netns NAME is a network namespace, --host this machine, "
+            "say what to compare with: --netns NAME is a network namespace, --host this machine, "
             "--rules FILE what iptables-save printed on a node, --cluster the nodes of a running cluster, "
             "--ssh HOST another machine"
         )

@@ -73,7 +73,7 @@ def _other_dialect(name: str, legend: Legend) -> Meaning | None:
             continue
         try:
             subject = Legend(legend.cluster, dialect).chain(name)
-        except FelixpyError:  # a dialect may have no words for an object
+        except FelixpyError:  # a dialect may not be able to express an object
             continue
         if subject:
             place = legend.cluster.where(subject.source, ()) if subject.source and subject.source.file else None

@@ -55,7 +55,7 @@ class Explainer:
                 wrong = wrong or reason
                 continue
             if party.workload is None:
-                raise UsageError(f"{name} is no pod")
+                raise UsageError(f"{name} is not a pod")
             return party
         assert wrong
         raise wrong

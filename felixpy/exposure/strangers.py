@@ -124,7 +124,7 @@ def _condition(node: Node) -> str:
 
 
 def _stranger(wanted: Wanted) -> Stranger | None:
-    """The pod with these labels; None for what is no pod of Kubernetes."""
+    """The pod with these labels; None for what is not a pod of Kubernetes."""
     given = {key: value for key, value in wanted.items() if value is not None}
     if given.pop(ORCHESTRATOR_LABEL, "k8s") != "k8s":
         return None

@@ -18,7 +18,7 @@ from felixpy.tracing.parties import SHORT
 
 LARGEST_PORT = 65535
 INTERNET = "internet"
-"""Every address that is no endpoint's."""
+"""Every address that is not an endpoint's."""
 
 
 def parse_ports(text: str) -> list[PortChoice]:

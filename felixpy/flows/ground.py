@@ -100,7 +100,7 @@ class Receivers:
         return sum_of(peers << at * self.count for at in range(len(self.interfaces)))
 
     def tell(self, bit: int) -> tuple[str, int]:
-        """The interface and the class, as a bit of the classes, of a receiver that is no endpoint of the node."""
+        """The interface and the class, as a bit of the classes, of a receiver that is not an endpoint of the node."""
         at, position = divmod(bit.bit_length() - 1 - self.offset, self.count)
         return self.interfaces[at], 1 << self.offset + position
 

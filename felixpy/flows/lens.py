@@ -114,7 +114,7 @@ class View:
 
 
 class Others(Shape):
-    """Receivers that are no endpoints: bits for all of them, and for those inside of nets."""
+    """Receivers that are not endpoints: bits for all of them, and for those inside of nets."""
 
     @property
     def mask(self) -> int: ...

@@ -214,5 +214,5 @@ class NodeSpace:
             out_interface=interface if receiver & -receiver >= 1 << self.receivers.offset else None,
             state=next((name for bit, name in states.items() if variant & bit), "new"),
             dnat=dnat,
-            forged=row.spoofed,
+            spoofed=row.spoofed,
         )

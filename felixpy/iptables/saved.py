@@ -40,7 +40,7 @@ def read_tables(text: str, file: str, family: int = 4) -> dict[str, Table]:
         elif line == "COMMIT":
             table = None
         else:
-            raise wrong(file, number, f"{line[:40]!r} is no line of iptables-save")
+            raise wrong(file, number, f"{line[:40]!r} is not a line of iptables-save")
     if table is not None:
         raise wrong(file, text.count("\n"), "the last table has no COMMIT: the dump is cut off")
     return dict(tables)

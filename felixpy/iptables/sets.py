@@ -28,7 +28,7 @@ def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
         elif verb == "add" and name in members:
             members[name].append(rest)
         elif line and not line.startswith("#") and line != "COMMIT":
-            raise wrong(file, number, f"{line[:40]!r} is no line of ipset save")
+            raise wrong(file, number, f"{line[:40]!r} is not a line of ipset save")
     return {name: SavedSet(name, kind, options, tuple(members[name])) for name, (kind, options) in heads.items()}
 
 

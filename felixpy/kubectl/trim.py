@@ -78,7 +78,7 @@ def _node(item: Object) -> Any:
 
 
 def _account(item: Object) -> Object:
-    """The names of its secrets are nobody's concern."""
+    """The names of its secrets are not needed."""
     return {key: item[key] for key in ("apiVersion", "kind", "metadata") if key in item}
 
 

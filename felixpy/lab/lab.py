@@ -55,7 +55,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a lab is made: one node or all, tools, era and parameters of Felix, and what machines look like.
+    """How a lab is made: one node or all, tools, Calico version and parameters of Felix, and what machines look like.
 
     `inputs` is what is to be remembered of where the cluster came from.
     """
@@ -108,9 +108,7 @@ class Lab:
         if found and found.finished:
             return cls(found, Options(node=found.inputs.node, backend=found.backend, inputs=found.inputs))
         if state.exists(name):
-            raise EnvironmentMissing(
-                f"lab {name} is half made or half gone; felixpy lab up makes it anew, down clears it"
-            )
+            raise EnvironmentMissing(f"lab {name} is incomplete; felixpy lab up makes it anew, down clears it")
         others = state.known()
         there = f"; there is {', '.join(others)} (--name)" if others else ""
         raise EnvironmentMissing(f"lab {name} is not up; felixpy lab up brings it up{there}")

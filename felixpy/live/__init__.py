@@ -12,7 +12,7 @@ of members, policies that are active on a node. (felix/labelindex, felix/calc)
 
 from __future__ import annotations
 
-from felixpy.live.changes import ChainChange, RulesetChange, SetChange, difference
+from felixpy.live.changes import ChainUpdate, RulesetChange, SetUpdate, difference
 from felixpy.live.engine import Change, Live
 
-__all__ = ["ChainChange", "Change", "Live", "RulesetChange", "SetChange", "difference"]
+__all__ = ["ChainUpdate", "Change", "Live", "RulesetChange", "SetUpdate", "difference"]

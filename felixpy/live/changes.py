@@ -9,7 +9,7 @@ from felixpy.ipsets import IPSet
 from felixpy.ruleset import Chain, Ruleset, Table
 
 
-class ChainChange(NamedTuple):
+class ChainUpdate(NamedTuple):
     """A chain, or Felix's part of a kernel chain, before and after; None where there was or is none."""
 
     family: int
@@ -19,7 +19,7 @@ class ChainChange(NamedTuple):
     after: Chain | None
 
 
-class SetChange(NamedTuple):
+class SetUpdate(NamedTuple):
     """A set before and after; None for one that is new or gone. Its members are compared when somebody asks."""
 
     name: str
@@ -44,8 +44,8 @@ def _members(ipset: IPSet | None) -> set[str]:
 class RulesetChange(NamedTuple):
     """Everything that differs; false if nothing does."""
 
-    chains: tuple[ChainChange, ...] = ()
-    sets: tuple[SetChange, ...] = ()
+    chains: tuple[ChainUpdate, ...] = ()
+    sets: tuple[SetUpdate, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.chains or self.sets)
@@ -56,7 +56,7 @@ def difference(before: Ruleset, after: Ruleset) -> RulesetChange:
     return RulesetChange(tuple(_chains(before, after)), tuple(_sets(before, after)))
 
 
-def _chains(before: Ruleset, after: Ruleset) -> Iterator[ChainChange]:
+def _chains(before: Ruleset, after: Ruleset) -> Iterator[ChainUpdate]:
     if before.tables is after.tables:
         return
     for family, name in sorted(before.tables.keys() | after.tables.keys()):
@@ -67,7 +67,7 @@ def _chains(before: Ruleset, after: Ruleset) -> Iterator[ChainChange]:
             if first is second:
                 continue
             if first is None or second is None or first.hashes != second.hashes:
-                yield ChainChange(family, name, key[0], first, second)
+                yield ChainUpdate(family, name, key[0], first, second)
 
 
 def _by_name(table: Table | None) -> dict[tuple[str, str], Chain]:
@@ -80,7 +80,7 @@ def _by_name(table: Table | None) -> dict[tuple[str, str], Chain]:
     return found
 
 
-def _sets(before: Ruleset, after: Ruleset) -> Iterator[SetChange]:
+def _sets(before: Ruleset, after: Ruleset) -> Iterator[SetUpdate]:
     old = {each.name: each for each in before.sets}
     new = {each.name: each for each in after.sets}
     for name in sorted(old.keys() | new.keys()):
@@ -88,7 +88,7 @@ def _sets(before: Ruleset, after: Ruleset) -> Iterator[SetChange]:
         if first is second:
             continue
         if first is None or second is None or _content(first) != _content(second):
-            yield SetChange(name, first, second)
+            yield SetUpdate(name, first, second)
 
 
 def _content(ipset: IPSet) -> tuple[object, ...]:

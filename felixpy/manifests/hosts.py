@@ -12,7 +12,7 @@ from felixpy.reading import Unreadable, read_bytes
 
 
 def load_host(path: str | os.PathLike[str]) -> Host:
-    """Read a host file; keys besides ``interfaces`` are nobody's business here.
+    """Read a host file; other keys than ``interfaces`` are ignored.
 
     Raises InputError when the file cannot be read or an address is none.
     """

@@ -26,7 +26,7 @@ _next = re.compile(r"[ \t\r\n]*([,}\]]?)[ \t\r\n]*").match
 
 
 def _constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _scanner(**hooks: Callable[[Any], Any]) -> Scan:
@@ -129,7 +129,7 @@ class Reader:
     """Reads values of one text and finds keys that are given twice, which JSON leaves to the reader.
 
     The quick scanner only adds up the members of all objects. As every member has a colon, no key was dropped if
-    the text has just as many colons; else, and from then on, the thorough scanner looks at each object.
+    the text has just as many colons; else, and from then on, the strict scanner looks at each object.
     """
 
     def __init__(self, text: str, again: Callable[[int, int], Value]) -> None:

@@ -220,7 +220,7 @@ class Loading:
                 self.problems.append(Problem(place=Place(first.file), reason=reason, severity="warning"))
 
     def mention_absent(self, absent: Mapping[str, Sequence[Key]]) -> None:
-        """Pods that are no endpoints, by the reason; who looks for one in an answer learns why it is not there."""
+        """Pods that are not endpoints, by the reason; who looks for one in an answer learns why it is not there."""
         told = []
         for reason, keys in sorted(absent.items()):
             names = [f"{key.namespace}/{key.name}" for key in sorted(keys)[:_TOLD]]

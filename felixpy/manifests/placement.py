@@ -75,7 +75,7 @@ class Range:
         self._taken: set[int] = set()
 
     def block(self, text: str) -> None:
-        """Never hand out that address; what is no address blocks nothing."""
+        """Never hand out that address; what is not an address blocks nothing."""
         try:
             address = ip_address(text)
         except ValueError:

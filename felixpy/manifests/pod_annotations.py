@@ -92,14 +92,14 @@ def _text_list(text: str) -> list[str]:
     if text.strip() == "null":
         return []
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise BadAnnotation(f"'{text}' is no JSON list of texts")
+        raise BadAnnotation(f"'{text}' is not a JSON list of texts")
     return items
 
 
 def floating(annotations: Annotations, addresses: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Floating addresses, each beside the pod's own address of its family.
 
-    Raises BadAnnotation when the list is no JSON.
+    Raises BadAnnotation when the list is not JSON.
     """
     text = annotations.get(FLOATING)
     if text is None or not addresses:
@@ -116,7 +116,7 @@ def floating(annotations: Annotations, addresses: tuple[str, ...]) -> tuple[tupl
 def source_prefixes(annotations: Annotations) -> tuple[str, ...]:
     """CIDRs from which the pod may send besides its own addresses, masked.
 
-    Raises BadAnnotation when the list is no JSON or an entry is no CIDR; a bare address is none.
+    Raises BadAnnotation when the list is not JSON or an entry is not a CIDR; a bare address is none.
     """
     text = annotations.get(SOURCE_PREFIXES)
     if not text:

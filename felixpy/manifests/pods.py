@@ -268,7 +268,7 @@ def _addresses(data: Data, annotations: Mapping[str, str]) -> tuple[str, ...]:
     addresses = tuple(map(host, given))
     if None in addresses:
         index = addresses.index(None)
-        raise Ignored(address_path(data, index), f'"{given[index]}" is no address; Calico ignores the whole pod')
+        raise Ignored(address_path(data, index), f'"{given[index]}" is not an address; Calico ignores the whole pod')
     return addresses  # type: ignore[return-value]
 
 

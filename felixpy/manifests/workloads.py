@@ -56,7 +56,7 @@ def _is_bare(data: Mapping[str, Any]) -> bool:
 
 
 def _lacks_node(data: Mapping[str, Any]) -> bool:
-    """A pod that runs somewhere, though its nodeName was left out. Pending and finished pods are no endpoints."""
+    """A pod that runs somewhere, though its nodeName was left out. Pending and finished pods are not endpoints."""
     status = data.get("status")
     if not _is_pod(data) or not isinstance(status, dict) or (data.get("spec") or {}).get("nodeName"):
         return False

@@ -33,8 +33,8 @@ class Match(NamedTuple):
 class Meaning(NamedTuple):
     """What a rule asks and does.
 
-    `action` is what it does if its target is no chain of the table, `content` a value that two rules share exactly if
-    they say the same, however they are spelt.
+    `action` is what it does if its target is not a chain of the table, `content` a value that two rules share exactly
+    if they say the same, however they are spelt.
     """
 
     tests: tuple[Test, ...]

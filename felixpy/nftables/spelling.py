@@ -1,6 +1,6 @@
 """Felix's iptables spelling of a rule → the spelling in which Felix hands the same rule to nft.
 
-Each match and each target has a row in a table below. Rules that iptables has no words for are spelt for nft in their
+Each match and each target has a row in a table below. Rules that iptables cannot express are spelt for nft in their
 templates and are taken as they are. (felix/nftables: match_builder.go, actions.go)
 """
 

@@ -10,6 +10,6 @@ writing   a first test file made from today's connections, and the tables of old
 from __future__ import annotations
 
 from felixpy.policytests.files import Expectation, PolicyTest, read_tests
-from felixpy.policytests.running import Outcome, Runner
+from felixpy.policytests.running import ExpectationOutcome, Runner
 
-__all__ = ["Expectation", "Outcome", "PolicyTest", "Runner", "read_tests"]
+__all__ = ["Expectation", "ExpectationOutcome", "PolicyTest", "Runner", "read_tests"]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from felixpy.errors import Place, spell
 from felixpy.model import Cluster
-from felixpy.policytests.running import Reached
+from felixpy.policytests.running import ReachedRule
 
 
-class Rule(NamedTuple):
+class RuleCoverage(NamedTuple):
     """A rule of a policy in force: the policy, the path inside it, its place, and whether a test reached it."""
 
     policy: str
@@ -19,7 +19,7 @@ class Rule(NamedTuple):
     reached: bool
 
 
-def coverage(cluster: Cluster, reached: set[Reached]) -> Iterator[Rule]:
+def coverage(cluster: Cluster, reached: set[ReachedRule]) -> Iterator[RuleCoverage]:
     """Every rule of a policy that is enforced, in the order of the policies."""
     for policy in cluster.policies:
         if policy.staged:
@@ -27,9 +27,9 @@ def coverage(cluster: Cluster, reached: set[Reached]) -> Iterator[Rule]:
         sides = (("ingress", policy.ingress, policy.inbound), ("egress", policy.egress, policy.outbound))
         for direction, counts, rules in sides:
             for number, rule in enumerate(rules if counts else ()):
-                yield Rule(
+                yield RuleCoverage(
                     policy=str(policy.key),
                     path=spell(rule.path),
                     place=cluster.where(policy.source, rule.path),
-                    reached=Reached(str(policy.key), direction, number) in reached,
+                    reached=ReachedRule(str(policy.key), direction, number) in reached,
                 )

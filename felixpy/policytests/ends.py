@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from felixpy.errors import UsageError
 from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, Workload
-from felixpy.policytests.files import End, Pods
+from felixpy.policytests.files import End, PodChoice
 from felixpy.selector import Everything, parse
 from felixpy.tracing.parties import Directory
 
@@ -28,17 +28,17 @@ class Ends:
     def named(self, end: End) -> list[str]:
         """The texts that a trace takes for an end, at least one. Raises UsageError for what means nothing.
 
-        All pods of a workload and all pods of a choice count. A CIDR is every address in it that is no pod's and no
+        All pods of a workload and all pods of a choice count. A CIDR is every address in it that is not a pod's and no
         node's, of which those are taken that some rule, set or pool tells apart.
         """
-        if isinstance(end, Pods):
+        if isinstance(end, PodChoice):
             return self._chosen(end)
         if (network := _network(end)) is not None:
             return list(self._addresses(network))
         pods = sorted(f"{pod.namespace}/{pod.name}" for pod in self._directory.pods(end))
         return pods or [end]
 
-    def _chosen(self, choice: Pods) -> list[str]:
+    def _chosen(self, choice: PodChoice) -> list[str]:
         node = parse(choice.selector) if choice.selector else Everything()
         found = (self._cluster.workloads[number] for number in self._index.select(node))
         names = sorted(f"{pod.namespace}/{pod.name}" for pod in found if choice.namespace in ("", pod.namespace))

@@ -20,8 +20,8 @@ SUFFIX = ".felixtest.yaml"
 Verdict = Literal["allow", "deny"]
 
 
-class Pods(NamedTuple):
-    """Pods by namespace ("" for any) and by a selector of Calico ("" for all)."""
+class PodChoice(NamedTuple):
+    """PodChoice by namespace ("" for any) and by a selector of Calico ("" for all)."""
 
     namespace: str
     selector: str
@@ -31,7 +31,7 @@ class Pods(NamedTuple):
         return "pods with " + ", ".join(part for part in parts if part) if any(parts) else "all pods"
 
 
-End: TypeAlias = str | Pods
+End: TypeAlias = str | PodChoice
 """A source or destination: a name, an address, a CIDR, a service, ``internet``, ``host``, or a choice of pods."""
 
 
@@ -308,4 +308,4 @@ def _ends(value: Any) -> Iterator[End]:
         labels = [f'{name} == "{value}"' for name, value in (each.get("labels") or {}).items()]
         selector = each.get("selector", "")
         parts = [*labels, *([f"({selector})" if labels else selector] if selector else [])]
-        yield Pods(each.get("namespace", ""), " && ".join(parts))
+        yield PodChoice(each.get("namespace", ""), " && ".join(parts))

@@ -17,7 +17,7 @@ from felixpy.flows import compare, survey
 from felixpy.flows.report import change_lines, lines
 from felixpy.model import Cluster
 from felixpy.policytests.ends import Ends
-from felixpy.policytests.files import End, Expectation, Pods, PolicyTest
+from felixpy.policytests.files import End, Expectation, PodChoice, PolicyTest
 from felixpy.tracing import Nodes, Question, Trace, Tracer
 from felixpy.tracing.question import parse_target
 from felixpy.tracing.reasons import reason
@@ -33,7 +33,7 @@ MOST_TOLD = 5
 Answer = Trace | ServiceTrace
 
 
-class Related(NamedTuple):
+class DecidedBy(NamedTuple):
     """Where something that decided stands, and what it is."""
 
     place: Place
@@ -41,7 +41,7 @@ class Related(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ExpectationOutcome:
     """What became of one expectation, table or comparison. `problem` is "" if it is met.
 
     `details` tell each connection that is not as expected and what decided; `related` are the policy rules behind it.
@@ -51,7 +51,7 @@ class Outcome:
     place: Place
     problem: str = ""
     details: tuple[str, ...] = ()
-    related: tuple[Related, ...] = ()
+    related: tuple[DecidedBy, ...] = ()
     connections: int = 0
 
     @property
@@ -59,7 +59,7 @@ class Outcome:
         return not self.problem
 
 
-class Reached(NamedTuple):
+class ReachedRule(NamedTuple):
     """A rule of a policy that had a say: the policy as people call it, the direction, and the number from 0."""
 
     policy: str
@@ -77,7 +77,7 @@ class Runner:
     settings: Sequence[Setting] = ()
     covers: bool = False
     """Whether to note which rules of policies are reached; verdicts alone are found more quickly."""
-    reached: set[Reached] = field(default_factory=set)
+    reached: set[ReachedRule] = field(default_factory=set)
     """Rules of policies that expectations have reached so far."""
 
     @cached_property
@@ -103,24 +103,26 @@ class Runner:
         """The names and addresses that stand for an end. Raises UsageError for what means nothing."""
         return self._ends.named(end)
 
-    def expectation(self, wanted: Expectation) -> Outcome:
+    def expectation(self, wanted: Expectation) -> ExpectationOutcome:
         """Try every connection of an expectation; with `some` one that is as expected is enough."""
         try:
             answers = list(self._answers(wanted))
         except UsageError as wrong:
-            return Outcome(title=wanted.title, place=wanted.place, problem=str(wrong))
+            return ExpectationOutcome(title=wanted.title, place=wanted.place, problem=str(wrong))
         if not answers:
-            return Outcome(title=wanted.title, place=wanted.place, problem="it stands for no connection at all")
+            return ExpectationOutcome(
+                title=wanted.title, place=wanted.place, problem="it stands for no connection at all"
+            )
         failing = [(answer, said) for answer in answers if (said := _objection(wanted, answer))]
         if not failing or (wanted.some and len(failing) < len(answers)):
-            return Outcome(title=wanted.title, place=wanted.place, connections=len(answers))
+            return ExpectationOutcome(title=wanted.title, place=wanted.place, connections=len(answers))
         first, objection = failing[0]
         if len(answers) > 1:
             objection = f"{len(failing)} of {many(len(answers), 'connection')} {_are(len(failing))} not as expected"
         details = [line for answer, said in failing[:MOST_TOLD] for line in self._told(answer, said)]
         if len(failing) > MOST_TOLD:
             details.append(f"… and {len(failing) - MOST_TOLD} more")
-        return Outcome(
+        return ExpectationOutcome(
             title=wanted.title,
             place=wanted.place,
             problem=objection,
@@ -147,7 +149,7 @@ class Runner:
         count = len(sources) * len(destinations) * len(ports)
         if count > MOST_CONNECTIONS:
             raise UsageError(f"it stands for {count:,} connections, more than {MOST_CONNECTIONS:,}; ask for less")
-        chosen = any(isinstance(end, Pods) for end in (*wanted.sources, *wanted.destinations)) or len(sources) > 1
+        chosen = any(isinstance(end, PodChoice) for end in (*wanted.sources, *wanted.destinations)) or len(sources) > 1
         for source, destination, port in product(sources, destinations, ports):
             if chosen and source == destination:  # a pod always reaches itself
                 continue
@@ -159,7 +161,7 @@ class Runner:
             for report in trace.reports:
                 for hit in report.enforced:
                     if hit.rule is not None and hit.rule >= 0:
-                        self.reached.add(Reached(str(hit.owner), report.end.direction, hit.rule))
+                        self.reached.add(ReachedRule(str(hit.owner), report.end.direction, hit.rule))
 
     def _told(self, answer: Answer, objection: str) -> Iterator[str]:
         """A connection, what decided about it, and where that stands."""
@@ -176,14 +178,14 @@ class Runner:
         if "by " in objection:
             yield f"  {objection}"
 
-    def _related(self, answer: Answer) -> Iterator[Related]:
+    def _related(self, answer: Answer) -> Iterator[DecidedBy]:
         """The rule that decided; for the end of a tier the policy that was asked last, which could be changed."""
         for trace in _traces(answer):
             decided = reason(trace)
             if decided.place:
-                yield Related(decided.place, f"decided by {decided.words}")
+                yield DecidedBy(decided.place, f"decided by {decided.words}")
             elif decided.hit and decided.hit.trigger and (place := self._places.get(str(decided.hit.trigger))):
-                yield Related(place, f"the policy to change: {decided.hit.trigger}")
+                yield DecidedBy(place, f"the policy to change: {decided.hit.trigger}")
 
     @cached_property
     def _places(self) -> dict[str, Place]:
@@ -197,7 +199,7 @@ class Runner:
         routes = route_flows(self.nodes, [unit.peer for unit in pairs.units])
         return list(lines(chain(pairs.flows(), routes.flows)))
 
-    def table(self, test: PolicyTest) -> Outcome:
+    def table(self, test: PolicyTest) -> ExpectationOutcome:
         """The table of a test against today's connections, whatever the order of its lines."""
         assert test.matrix is not None
         assert test.matrix_place
@@ -206,11 +208,11 @@ class Runner:
         missing = [f"- {line}" for line in wanted if line not in set(found)]
         more = [f"+ {line}" for line in found if line not in set(wanted)]
         problem = f"{len(missing)} of its lines do not hold, {len(more)} are not in it" if missing or more else ""
-        return Outcome(
+        return ExpectationOutcome(
             title="matrix", place=test.matrix_place, problem=problem, details=(*missing, *more), connections=len(found)
         )
 
-    def unchanged(self, test: PolicyTest, before: Cluster) -> Outcome:
+    def unchanged(self, test: PolicyTest, before: Cluster) -> ExpectationOutcome:
         """No flow has opened or closed since `before`, apart from those that the test lists."""
         assert test.unchanged_place
         earlier = Nodes(Compiler(before, self.dialect), settings=self.settings)
@@ -223,7 +225,9 @@ class Runner:
         if absent and not problem:
             problem = "changes that are listed did not happen"
         title = f"unchanged since {test.unchanged_since}"
-        return Outcome(title=title, place=test.unchanged_place, problem=problem, details=(*unexpected, *absent))
+        return ExpectationOutcome(
+            title=title, place=test.unchanged_place, problem=problem, details=(*unexpected, *absent)
+        )
 
 
 def _traces(answer: Answer) -> list[Trace]:

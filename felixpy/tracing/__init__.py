@@ -177,7 +177,7 @@ class Tracer:
             icmp=(question.icmp or (ECHO_REQUEST[family], 0)) if number == ICMP[family] else None,
             state=question.state,
             dnat=self._dnat(question, family),
-            forged=question.forged,
+            spoofed=question.spoofed,
         )
 
     def _dnat(self, question: Question, family: int) -> tuple[str, int] | None:

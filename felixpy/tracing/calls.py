@@ -48,7 +48,7 @@ class Calls:
         self.directory = ServiceDirectory(tracer.cluster, self.book.address, tracer.directory.namespace)
 
     def called(self, question: Question, family: int) -> tuple[Called | None, Party | None]:
-        """What is called, and by whom; None for what is no Service and no port of a node that leads elsewhere."""
+        """What is called, and by whom; None for what is not a Service and no port of a node that leads elsewhere."""
         called: Called | None
         named = self.directory.named(question.destination)
         if named:
@@ -98,7 +98,7 @@ class Calls:
         at = self.directory.at(question.destination) if _is_address(question.destination) else None
         if at:
             if (":" in question.destination) != (family == 6):
-                raise UsageError(f"{question.destination} is no IPv{family} address")
+                raise UsageError(f"{question.destination} is not an IPv{family} address")
             ports = tuple(ports_of(at.service, question.port, _protocol(question)))
             return Called(at.service, at.via, ports, question.destination, self.entries()) if ports else None
         if not self._means_node(question.destination):

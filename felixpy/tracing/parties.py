@@ -95,7 +95,7 @@ class Directory:
         """Whoever has an address. Raises UsageError if it is of another family than is wanted."""
         parsed = ip_address(address)
         if family and parsed.version != family:
-            raise UsageError(f"{address} is no IPv{family} address")
+            raise UsageError(f"{address} is not an IPv{family} address")
         pod = self._by_address.get(str(parsed))
         if pod:
             return Party("pod", f"{pod.namespace}/{pod.name}", str(parsed), pod.node, pod)

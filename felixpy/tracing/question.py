@@ -36,7 +36,7 @@ class Question:
     state: State = "new"
     dnat: Target | None = None
     snat: str = ""
-    forged: bool = False
+    spoofed: bool = False
     family: int | None = None
     in_interface: str = ""
     out_interface: str = ""
@@ -84,7 +84,7 @@ def _with_service(party: str, service: str, text: str) -> Target:
         return Target(party, None, "icmp")
     found = _SERVICE.fullmatch(service)
     if not found:
-        raise UsageError(f'{text}: "{service}" is no PORT or PORT/PROTOCOL')
+        raise UsageError(f'{text}: "{service}" is not a PORT or PORT/PROTOCOL')
     protocol = found["protocol"] or ""
     if protocol and protocol_number(protocol) not in WITH_PORTS:
         raise UsageError(f"{text}: {protocol} has no ports")

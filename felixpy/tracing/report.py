@@ -28,7 +28,7 @@ def flow_words(trace: Trace) -> str:
         service = f"{PROTOCOLS[number]} {'echo request' if kind in (8, 128) else f'type {kind} code {code}'}"
     else:
         service = PROTOCOLS.get(number, f"protocol {number}")
-    odd = [*([] if packet.state == "new" else [packet.state]), *(["forged source"] if packet.forged else [])]
+    odd = [*([] if packet.state == "new" else [packet.state]), *(["spoofed source"] if packet.spoofed else [])]
     state = f" ({', '.join(odd)})" if odd else ""
     dnat = f" rewritten to {packet.dnat[0]}{f':{packet.dnat[1]}' if packet.dnat[1] else ''}" if packet.dnat else ""
     return f"{trace.source.name} → {trace.destination.name} {service}{dnat}{state}"

@@ -61,7 +61,7 @@ class Node:
     settings: Sequence[Setting] = ()
 
     def as_of(self, dialect: str) -> Node:
-        """The same node under another Felix. Raises InputError for policies that it has no words for."""
+        """The same node under another Felix. Raises InputError for policies that it cannot express."""
         return replace(self, compiler=Compiler(self.compiler.cluster, DIALECTS[dialect]))
 
     def ruleset(self) -> Ruleset:
@@ -137,7 +137,7 @@ def _other_dialect(era: Era, asked: str, observed: Observed) -> Finding:
         families=observed.families,
         wanted=f"Felix {asked}",
         there=f"Felix {era.dialect}",
-        details=(f"{era}; --dialect {era.dialect} says that this is meant",),
+        details=(f"{era}; --calico-version {era.dialect} says that this is meant",),
     )
 
 

@@ -1,7 +1,7 @@
-"""Which era of Felix made the rules that are there.
+"""Which Calico version made the rules that are there.
 
-Every rule's hash covers its wording and that of the rules above it, so each era gives its own; marks, comments and
-layout differ even where policies are the same. The era that gives most of the hashes is the one.
+Every rule's hash covers its wording and that of the rules above it, so each version gives its own; marks, comments and
+layout differ even where policies are the same. The version that gives most of the hashes is the one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SIGNS = (
     (re.compile(r'"Policy \S+ (?:in|e)gress"'), "v3.28 to v3.31"),
     (re.compile(r'"Start of policies"'), "v3.8"),
 )
-"""Comments by which rules show their era, whatever the policies are; the first that is there counts."""
+"""Comments by which rules show their Calico version, whatever the policies are; the first that is there counts."""
 
 SURE = 0.9
-"""With so many of the rules known, and no sign of another era, nobody looks further: the rest was changed since."""
+"""With so many of the rules known, and no sign of another version, nobody looks further: the rest was changed since."""
 
 FEW = 3000
-"""So many rules are looked at in all eras in any case; compiling a big node in each of them takes its time."""
+"""So many rules are looked at in all versions in any case; compiling a big node in each of them takes its time."""
 
 Compile = Callable[[str], Ruleset]
 """Compiles the node in the dialect of that name. Raises FelixpyError where it cannot."""
@@ -81,7 +81,7 @@ def _hashes(state: State) -> Iterator[str]:
 
 
 def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -> Era:
-    """The era that the rules are of: that of the ruleset unless another one knows more of them."""
+    """The Calico version that the rules are of: that of the ruleset unless another one knows more of them."""
     own = rate(state, ruleset)
     sign = _sign(rules)
     unsuspicious = own.share >= SURE and own.rules > FEW and sign in ("", own.dialect)
@@ -93,7 +93,7 @@ def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -
             continue
         try:
             found = rate(state, compile_as(name))
-        except FelixpyError:  # a dialect may have no words for a policy
+        except FelixpyError:  # a dialect may not be able to express a policy
             continue
         if found.known > best.known:
             best = found

@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 
 _KINDS = (
     ("not-programmed", "nothing of Felix", "no policy is in force: packets meet the rules of others only"),
-    ("other-dialect", "another era of Felix", "everything below is compared with what that era would program"),
+    ("other-dialect", "another Calico version", "everything below is compared with what that one would program"),
     ("two-backends", "legacy and nft both in use", "packets pass the tables of both, and what either drops is dropped"),
     ("hook-missing", "missing hook", "packets do not come to Felix's rules here"),
     ("foreign-rule-ahead", "foreign rule ahead of Felix's", "it decides before Felix's rules are asked"),
@@ -128,7 +128,7 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """What is to be known about it besides its effect. Rules without a hash are nobody's but somebody's own."""
+        """What is to be known about it besides its effect. Rules without a hash are not Felix's."""
         if self.kind.name in ("rule-replaced", "rule-extra") and self.there and not identity(self.there):
             return "it bears no hash, so it was not Felix that wrote it"
         return self.kind.meaning

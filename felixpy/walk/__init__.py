@@ -7,7 +7,7 @@
     acts      what each action does to it
 
 Nothing here knows who made the rules. What nobody can know from the rules alone is taken for granted and named in the
-answer (`Assumed` criteria; sources are genuine unless the packet is said to be forged). A criterion that is not
+answer (`Assumed` criteria; sources are genuine unless the packet is said to be spoofed). A criterion that is not
 understood counts as not met, a target that is not understood as absent; the rule is named, and the answer is certain
 only if no other reading of such rules would change the verdict.
 """

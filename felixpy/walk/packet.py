@@ -29,7 +29,7 @@ class Packet:
     state: State = "new"
     mark: int = 0
     dnat: tuple[str, int] | None = None
-    forged: bool = False
+    spoofed: bool = False
     """The source is not where the routes back to it lead."""
 
 

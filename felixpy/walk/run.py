@@ -82,9 +82,29 @@ class Run:
     """
 
     __slots__ = (
-        "asked", "connection_mark", "ct", "destination", "family", "flags", "forged", "hook", "icmp_code", "icmp_type",
-        "in_interface", "local", "looped", "mark", "out_interface", "port", "protocol", "rewritten", "script", "source",
-        "source_port", "table", "tracked",
+        "asked",
+        "connection_mark",
+        "ct",
+        "destination",
+        "family",
+        "flags",
+        "hook",
+        "icmp_code",
+        "icmp_type",
+        "in_interface",
+        "local",
+        "looped",
+        "mark",
+        "out_interface",
+        "port",
+        "protocol",
+        "rewritten",
+        "script",
+        "source",
+        "source_port",
+        "spoofed",
+        "table",
+        "tracked",
     )  # fmt: skip
 
     def __init__(self, packet: Packet, local: Mapping[str, frozenset[int]], script: tuple[bool, ...] = ()) -> None:
@@ -97,7 +117,7 @@ class Run:
         self.icmp_type, self.icmp_code = icmp if self.protocol == ICMP[self.family] else (-1, -1)
         self.flags = SYN if packet.state == "new" else ACK
         self.in_interface, self.out_interface = packet.in_interface, ""
-        self.mark, self.connection_mark, self.forged = packet.mark, 0, packet.forged
+        self.mark, self.connection_mark, self.spoofed = packet.mark, 0, packet.spoofed
         self.ct, self.tracked, self.looped = STATES["INVALID"], True, False
         self.local, self.script = local, script
         self.rewritten: dict[str, str] = {}

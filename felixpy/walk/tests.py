@@ -121,8 +121,8 @@ def _local(criterion: Local, sets: SetLibrary) -> Check:
 
 def _reverse_path(criterion: ReversePath, sets: SetLibrary) -> Check:
     if criterion.fails:
-        return lambda run: run.forged
-    return lambda run: not run.forged
+        return lambda run: run.spoofed
+    return lambda run: not run.spoofed
 
 
 # --- protocols, ports, types and flags

@@ -60,7 +60,7 @@ def _command(process: Path) -> str:
 
 
 @contextmanager
-def connected(lab: Lab, source: str, address: str, port: int, *, forged: str = "") -> Iterator[socket.socket]:
+def connected(lab: Lab, source: str, address: str, port: int, *, spoofed: str = "") -> Iterator[socket.socket]:
     """A TCP connection from where a party is, maybe from an address that is not its own.
 
     Raises OSError, TimeoutError among them, if there is none.
@@ -70,9 +70,9 @@ def connected(lab: Lab, source: str, address: str, port: int, *, forged: str = "
         connection = machine.inside(lambda: socket.socket(family, socket.SOCK_STREAM))
     with connection:
         connection.settimeout(0.5)
-        if forged:
+        if spoofed:
             connection.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
-            connection.bind((forged, 0))
+            connection.bind((spoofed, 0))
         connection.connect((address, port))
         yield connection
 

@@ -112,9 +112,9 @@ def test_packets_go_where_the_policy_lets_them(backend: str, name: str, subtests
             ):
                 with open_machine(source) as machine, pytest.raises(TimeoutError):
                     machine.inside(lambda: socket.create_connection((address, port), 0.3))  # noqa: B023
-        with subtests.test("forged source"):
+        with subtests.test("spoofed source"):
             assert not dropped_by_rpfilter(lab, backend)
-            with pytest.raises(TimeoutError), connected(lab, "default/w1", "10.65.0.2", 8080, forged="10.65.0.77"):
+            with pytest.raises(TimeoutError), connected(lab, "default/w1", "10.65.0.2", 8080, spoofed="10.65.0.77"):
                 pass
             assert dropped_by_rpfilter(lab, backend)
 

@@ -130,7 +130,7 @@ DAMAGES: Mapping[str, Damage] = {
         "filter", f'-R {FRONTEND_TW} 3 -m comment --comment "cali:AAAAAAAAAAAAAAAA" -j MARK --set-xmark 0x0/0x30000',
         "hash-changed", HARMLESS, "cali:AAAAAAAAAAAAAAAA",
     ),
-    "rule about sources gone": once("raw", "-D cali-PREROUTING 4", "rule-missing", ALLOWS, "forged"),
+    "rule about sources gone": once("raw", "-D cali-PREROUTING 4", "rule-missing", ALLOWS, "spoofed"),
     "rule beside that about sources changed": once(
         "raw", "-I cali-PREROUTING -p udp -j DROP", "rule-extra", DROPS, "udp/53 is dropped"
     ),

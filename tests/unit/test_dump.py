@@ -133,7 +133,7 @@ def test_tables() -> None:
         ("-A INPUT -j DROP\n", "dump:1: '-A INPUT -j DROP' stands before any *table line"),
         ("*filter\n:INPUT ACCEPT [0:0]\n-A other -j DROP\nCOMMIT\n", "dump:3: a rule for chain other"),
         ("*filter\n:INPUT ACCEPT [0:0]\n", "dump:2: the last table has no COMMIT"),
-        ("*filter\nKernel panic\nCOMMIT\n", "dump:2: 'Kernel panic' is no line of iptables-save"),
+        ("*filter\nKernel panic\nCOMMIT\n", "dump:2: 'Kernel panic' is not a line of iptables-save"),
     ],
 )
 def test_bad_tables(text: str, said: str) -> None:
@@ -186,7 +186,7 @@ def test_sets(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["add nobody 10.0.0.1\n", "-A INPUT -j DROP\n"])
 def test_bad_sets(text: str) -> None:
-    with pytest.raises(InputError, match="is no line of ipset save"):
+    with pytest.raises(InputError, match="is not a line of ipset save"):
         read_sets(text)
 
 

@@ -71,7 +71,7 @@ def test_the_first_place_with_addresses_counts(status: Any, annotations: Any, ad
 def test_an_unreadable_address_costs_the_pod() -> None:
     bad = pod("web", "10.0.0.1", "10.0.0.01")
     assert loaded(bad).workloads == ()
-    reason = '"10.0.0.01" is no address; Calico ignores the whole pod'
+    reason = '"10.0.0.01" is not an address; Calico ignores the whole pod'
     assert told(bad) == [("warning", "status.podIPs[1].ip", reason)]
 
 

@@ -50,14 +50,14 @@ def test_every_help_begins_with_examples(command: str) -> None:
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("probe", "who calls whom"),
-        ("probe shop/web", "who calls whom"),
+        ("probe", "give SRC"),
+        ("probe shop/web", "give SRC"),
         ("probe --all shop/web shop/db", "--all asks for everything"),
         ("probe --all --expect deny", "--all asks for everything"),
         ("probe shop/web shop/db --port 80", "--port and --internet go with --all"),
         ("probe shop/web shop/db --internet", "--port and --internet go with --all"),
         ("probe shop/web shop/db -4 -6", "-4 and -6 exclude each other"),
-        ("exec shop/web", "run what"),
+        ("exec shop/web", "a command is missing"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_looked_for(words: str, message: str) -> None:

@@ -187,7 +187,7 @@ def test_saved_rules_alone() -> None:
         (("--ports", "90-80"), "--ports 90-80: ports are numbers from 1 to 65535, the lower one first"),
         (("--ports", "8x"), '--ports 8x: "8x" is no port'),
         (("--ipsets", "x"), "--ipsets goes with --rules"),
-        (("--dialect", "v2"), "--dialect v2: unknown"),
+        (("--dialect", "v2"), "--calico-version v2: unknown"),
     ],
 )
 def test_questions_that_make_no_sense(options: tuple[str, ...], message: str) -> None:

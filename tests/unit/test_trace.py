@@ -97,7 +97,7 @@ def test_targets(written: str, target: Target) -> None:
         ("shop/db-0:65536", "ports are numbers from 1"),
         ("shop/db-0:80/icmp", "icmp has no ports"),
         ("shop/db-0:80/x", '"x" is no protocol'),
-        ("shop/db-0:80/tcp/", "is no PORT or PORT/PROTOCOL"),
+        ("shop/db-0:80/tcp/", "is not a PORT or PORT/PROTOCOL"),
         ("[fd00::1", r"write \[ADDRESS\]:PORT"),
     ],
 )
@@ -148,7 +148,7 @@ def test_parties(named: str, family: int, found: tuple[str, ...]) -> None:
         ("a/b/c/d", "no such pod"),
         ("host", "say which node"),
         ("host:node3", "there is no such node; the input has node1, node2"),
-        ("fd00::1", "is no IPv4 address"),
+        ("fd00::1", "is not an IPv4 address"),
         ("other/six", "has no IPv4 address"),
     ],
 )
@@ -421,7 +421,7 @@ def test_promoted_policies_stand_beside_those_of_the_same_name() -> None:
     [
         ("shop/db-0", "internet:80", {"state": "invalid"}, "belongs to none (invalid)"),
         ("shop/db-0", "internet", {"icmp": (3, 1), "protocol": "icmp"}, "belongs to none (invalid)"),
-        ("shop/db-0", "internet:80", {"forged": True}, "packets from 10.65.0.3 do not belong on calidb-0"),
+        ("shop/db-0", "internet:80", {"spoofed": True}, "packets from 10.65.0.3 do not belong on calidb-0"),
         ("shop/db-0", "internet:4789/udp", {}, "may not send VXLAN packets"),
         ("shop/db-0", "internet", {"protocol": 4}, "may not send IPIP packets"),
         ("203.0.113.1", "203.0.113.2:80", {"node": "node1", "in_interface": "caligone"}, "knows no pod behind"),
@@ -446,8 +446,8 @@ def test_ends_are_those_of_the_node_that_the_packet_is_on() -> None:
 
 
 def test_odd_packets_are_told_to_be_odd() -> None:
-    found = trace("shop/db-0", "internet:80", forged=True, state="established")
-    assert flow_words(found) == "shop/db-0 → internet tcp/80 (established, forged source)"
+    found = trace("shop/db-0", "internet:80", spoofed=True, state="established")
+    assert flow_words(found) == "shop/db-0 → internet tcp/80 (established, spoofed source)"
 
 
 def test_reasons_of_host_endpoints() -> None:

@@ -132,7 +132,7 @@ def test_a_family_without_felix_is_one_finding() -> None:
     assert found.findings[0].families == (4, 6)
     found = verify(observe_saved({4: programmed().save(4), 6: ""}, None, "saved files"), NODE)
     assert (classes(found), found.findings[0].families) == ((("not-programmed", "LETS_THROUGH"),), (6,))
-    assert "forged source" in shown(found)
+    assert "spoofed source" in shown(found)
     assert "no policy is in force" in shown(found)
 
 

@@ -73,7 +73,7 @@ def test_differences_end_with_1() -> None:
 @pytest.mark.parametrize(
     "arguments, error, said",
     [
-        ((), UsageError, "compare with what"),
+        ((), UsageError, "say what to compare with"),
         (("--rules", FOUR, "--netns", "x"), UsageError, "--netns and --rules exclude each other"),
         (("--netns", "x", "--host"), UsageError, "--netns and --host exclude each other"),
         (("--ipsets", SETS), UsageError, "--ipsets goes with --rules"),
@@ -82,7 +82,7 @@ def test_differences_end_with_1() -> None:
         (("--rules", FOUR, "--rules", FOUR), UsageError, "a dump of IPv4 was given already"),
         (("--rules", MANIFESTS), UsageError, "there is no table in it"),
         (("--rules", FOUR, "--node", "gone"), UsageError, "there is no node 'gone'"),
-        (("--rules", FOUR, "--dialect", "v1"), UsageError, "--dialect v1: unknown"),
+        (("--rules", FOUR, "--dialect", "v1"), UsageError, "--calico-version v1: unknown"),
         (("--rules", FOUR, "--dialect", "v3.28"), InputError, "cannot be said in dialect v3.28"),
     ],
 )
@@ -135,7 +135,7 @@ def test_explain_a_host_endpoint() -> None:
     "kind, name, said",
     [
         ("pod", "catfacts/wroker-6d9c8b7f5-x7n3q", "did you mean catfacts/worker-"),
-        ("pod", "internet", "internet is no pod"),
+        ("pod", "internet", "internet is not a pod"),
         ("polcy", "x", "polcy is no kind that can be explained; did you mean policy?"),
         ("banana", "x", "banana is no kind that can be explained; there are pod, deployment, "),
         ("gnp", "facts", "facts: no such policy"),

@@ -1,0 +1,61 @@
+"""One word for a thing: public classes have names of their own, and the glossary's words are used."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "felixpy"
+
+SHARED = frozenset({
+    "Address", "Addresses", "Backend", "Block", "Chain", "Change", "Choice", "Content", "Declared", "Described",
+    "Directory", "End", "Endpoints", "Ends", "Field", "Finding", "Flow", "Form", "Hook", "Icmp", "Kernel", "Kind",
+    "Layout", "Lens", "Line", "Listed", "Listing", "Machine", "Match", "Meaning", "Node", "NodeRules", "Options",
+    "Origin", "Outcome", "Owner", "Packet", "Part", "Party", "Place", "Program", "Question", "Range", "Reach",
+    "Reason", "Recorder", "Refused", "Report", "Route", "Row", "Rule", "Run", "Saved", "SetChange", "Side", "Spot",
+    "State", "Step", "Subject", "Table", "Test", "Tier", "Traffic", "Unreadable", "Verdict", "View", "Wanted",
+})  # fmt: skip
+"""Names that several packages give to public classes of theirs. The list only becomes shorter."""
+
+RETIRED = (
+    "--forged",
+    "second road",
+    "had no words",
+    "has no words",
+    "hang on pods",
+    "fare alike",
+    "half made or half gone",
+    "nobody's but somebody's own",
+    "run what?",
+    "who calls whom?",
+)
+"""What help, messages and documents said once."""
+
+
+def public_classes() -> dict[str, set[str]]:
+    """Where each public class is defined: its name → top-level packages or modules."""
+    homes: dict[str, set[str]] = defaultdict(set)
+    for file in PACKAGE.rglob("*.py"):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].add(parts[0])
+    return homes
+
+
+def test_public_classes_have_names_of_their_own() -> None:
+    shared = {name for name, homes in public_classes().items() if len(homes) > 1}
+    assert shared - SHARED == set(), "find another name, or make one class of them"
+    assert SHARED - shared == set(), "no longer shared: take it off the list"
+
+
+@pytest.mark.parametrize("words", RETIRED)
+def test_retired_words_do_not_come_back(words: str) -> None:
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    found = [file for file in files if words in file.read_text() and file.name != "glossary.md"]
+    # The old name of an option stays as an alias of the new one.
+    assert [file for file in found if not (words == "--forged" and file.name == "trace.py")] == []
