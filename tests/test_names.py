@@ -26,7 +26,7 @@ RETIRED = (
     "second road",
     "had no words",
     "has no words",
-    "hang on pods",
+    "depend on pods",
     "fare alike",
     "half made or half gone",
     "nobody's but somebody's own",

@@ -38,7 +38,8 @@ def test_every_command_is_one_of_ours() -> None:
 @pytest.mark.parametrize("form", ["{} ", "{}="])
 @pytest.mark.parametrize("words, option", OPTIONS, ids=[" ".join((*words, option)) for words, option in OPTIONS])
 def test_empty_values_are_refused(words, option, form, capsys, monkeypatch) -> None:
-    given = [option, ""] if form == "{} " else [f"{option}="]
+    # A short option takes its value in the next word or in the same one, where "=" would be part of it.
+    given = [option, ""] if form == "{} " or not option.startswith("--") else [f"{option}="]
     answer = caller(capsys, monkeypatch)(*words, *given)
     assert (answer.status, answer.out, answer.err) == (2, "", f"felixpy: {option}: the value is empty\n")
 

@@ -193,8 +193,8 @@ def test_markdown_has_a_row_for_each_line() -> None:
     assert list(change_rows(changes)) == [
         "| | from | to | what |",
         "|---|---|---|---|",
-        "| opened | `shop/a\\|b` | `shop/c` | TCP 80 |",
-        "| with what is gone | `shop/d` | `shop/c` | UDP |",
+        "| opened | `shop/a\\|b` | `shop/c` | `TCP 80` |",
+        "| with what is gone | `shop/d` | `shop/c` | `UDP` |",
     ]
 
 

@@ -54,8 +54,6 @@ CASES = {
     "address": Case((pool("fd00::/64", nat_outgoing=True),), "IP pools with natOutgoing",
                     "an address of the other IP family", "snat to 192.0.2.1",
                     (Setting("NATOutgoingAddress", "192.0.2.1"),)),
-    "rate": Case((pod("a", "10.0.0.1"), logs()), "", "a rate must be above zero", "limit rate 0/minute",
-                 (Setting("LogActionRateLimit", "0/minute"),)),
     "panic": Case((pod("a", "10.0.0.1"), policy("x" * 245)), f"GlobalNetworkPolicy {'x' * 245}",
                   "Felix panics on chain names", "xxx"),
     "long name": Case((pod("a", "10.0.0.1"), policy("x" * 237)), f"GlobalNetworkPolicy {'x' * 237}",
