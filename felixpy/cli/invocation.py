@@ -76,11 +76,10 @@ def tell_version(cluster: Cluster, dialect: Dialect, *, asked: bool) -> None:
     stated = cluster.calico_version
     if stated is None or not re.match(r"v?\d+\.\d+", stated.value):
         return
-<<<<<<< HEAD
     found = stated_dialect(cluster)
     place = cluster.where(stated.source, stated.path)
     if found is not dialect:
-        shows = f"--dialect {found.name} shows its rules" if found else "felixpy does not know that release"
+        shows = f"--calico-version {found.name} shows its rules" if found else "felixpy does not know that release"
         reason = f"Calico {stated.value} runs there, the rules shown are those of {dialect.release}"
         problem = Problem(
             place=place, subject=stated.by, path=stated.path, reason=reason, hint=shows, severity="warning"
@@ -88,17 +87,6 @@ def tell_version(cluster: Cluster, dialect: Dialect, *, asked: bool) -> None:
         warn([problem], quiet=False)
     elif not asked and dialect is not default_dialect():
         tell(f"felixpy: rules of Calico {dialect.release}: {stated.by} says {stated.value} ({place})")
-=======
-    known = next((name for name in DIALECTS if name == f"v{found[1]}"), "")
-    yield Problem(
-        place=cluster.where(stated.source, stated.path),
-        subject=stated.by,
-        path=stated.path,
-        reason=f"Calico {stated.value} runs there, the rules shown are those of {dialect.release}",
-        hint=f"--calico-version {known} shows its rules" if known else "felixpy does not know that release",
-        severity="warning",
-    )
->>>>>>> 87b15c8 (glossary, names: one word for a thing; --calico-version and --spoofed; plainer English)
 
 
 DEFAULT_DATA_PLANE = "iptables"

@@ -32,16 +32,10 @@ NoExpand = Annotated[
 DialectName = Annotated[
     str,
     typer.Option(
-<<<<<<< HEAD
-        "--dialect",
-        metavar="NAME",
-        help="The release of Felix, such as v3.32; else the one that the input says runs, else v3.32.",
-=======
         "--calico-version",
         "--dialect",
         metavar="VERSION",
-        help="The Calico version whose rules are meant, such as v3.32.",
->>>>>>> 87b15c8 (glossary, names: one word for a thing; --calico-version and --spoofed; plainer English)
+        help="The Calico version, such as v3.32; else the one that the input says runs, else v3.32.",
     ),
 ]
 DataPlaneName = Annotated[

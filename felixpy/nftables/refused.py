@@ -99,11 +99,6 @@ def _bad_prefix(body: Body, table: str) -> bool:
     return found is not None and (any(sign in found[1] for sign in '"$') or len(found[1].encode()) > MAX_LOG_PREFIX)
 
 
-def _no_rate(body: Body, table: str) -> bool:
-    return any(option.values[0].startswith("0/") for match in body.matches for option in match.options
-               if option.name == "--limit")  # fmt: skip
-
-
 UNREADABLE = (
     "an interface name that nft cannot read without quotes: it may have letters, digits and ._-/, not begin with a "
     f"digit, not be a word of nft, and not have more than {MAX_INTERFACE} characters"
@@ -128,7 +123,6 @@ RULES = (
         _bad_prefix,
         f'a log prefix with " or $, or of more than {MAX_LOG_PREFIX} bytes together with ": "',
     ),
-    Refusal("limit", "--limit ", _no_rate, "a rate must be above zero"),
 )
 
 
