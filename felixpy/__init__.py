@@ -7,6 +7,7 @@ The whole story is one line of data flow, and the import graph follows it:
     cluster = felixpy.load(["manifests/"])            # files → frozen nouns (felixpy.model)
     ruleset = felixpy.compile(cluster, node="node1")  # pure: no files, no clock, no kernel
     print(ruleset.save(4))                            # what iptables-save prints on that node
+    felixpy.trace(cluster, "shop/web", "shop/db:5432")  # and matrix, diff, verify, lint: see `felixpy.api`
 """
 
 from __future__ import annotations
@@ -14,9 +15,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from felixpy.api import Connections, diff, lint, matrix, trace, verify
     from felixpy.compiler import compile
+    from felixpy.config import Setting
     from felixpy.dialects import DIALECTS, Dialect
-    from felixpy.errors import FelixpyError, InputError, Problem, UsageError
+    from felixpy.errors import (
+        EnvironmentMissing,
+        FelixpyError,
+        InputError,
+        KernelRefused,
+        Place,
+        Problem,
+        UsageError,
+    )
     from felixpy.live import Change, Live, RulesetChange
     from felixpy.manifests import load
     from felixpy.model import Cluster, Host
@@ -28,12 +39,23 @@ CALICO_VERSION = "v3.32.1"
 """The release of Calico whose Felix is imitated."""
 
 _HOMES = {
+    "Connections": "api",
+    "diff": "api",
+    "lint": "api",
+    "matrix": "api",
+    "trace": "api",
+    "verify": "api",
     "compile": "compiler",
+    "Setting": "config",
     "DIALECTS": "dialects",
     "Dialect": "dialects",
+    "EnvironmentMissing": "errors",
     "FelixpyError": "errors",
     "InputError": "errors",
+    "KernelRefused": "errors",
+    "Place": "errors",
     "Problem": "errors",
+    "UsageError": "errors",
     "load": "manifests",
     "Change": "live",
     "Live": "live",
@@ -41,26 +63,36 @@ _HOMES = {
     "Cluster": "model",
     "Host": "model",
     "Ruleset": "ruleset",
-    "UsageError": "errors",
 }
+"""The module of each public name. No module or package of felixpy has the name of a function, which would hide it."""
 
 __all__ = [
     "CALICO_VERSION",
     "DIALECTS",
     "Change",
     "Cluster",
+    "Connections",
     "Dialect",
+    "EnvironmentMissing",
     "FelixpyError",
     "Host",
     "InputError",
+    "KernelRefused",
     "Live",
+    "Place",
     "Problem",
     "Ruleset",
     "RulesetChange",
+    "Setting",
     "UsageError",
     "__version__",
     "compile",
+    "diff",
+    "lint",
     "load",
+    "matrix",
+    "trace",
+    "verify",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import fields
 from typing import Any
 
@@ -34,3 +34,35 @@ class Described:
         """A table for notebooks."""
         rows = "".join(f"<tr><th>{xml(name)}</th><td>{xml(value)}</td></tr>" for name, value in self._described())
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+
+
+class Answer:
+    """An answer whose text is what the command prints, whose repr is the first line of it, and a table in notebooks."""
+
+    __slots__ = ()
+
+    def _lines(self) -> Iterable[str]:
+        """What the command prints, the headline first."""
+        raise NotImplementedError
+
+    def _table(self) -> Iterable[Sequence[str]]:
+        """The rows of a table, its head first; without any row the text is shown."""
+        return ()
+
+    def _headline(self) -> str:
+        return next(iter(self._lines()), "")
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {visible(' '.join(self._headline().split()))}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, or the text."""
+        head, *rows = [*self._table()] or [()]
+        if not rows:
+            return f"<pre>{xml(str(self))}</pre>"
+        lines = [f"<tr>{''.join(f'<th>{xml(cell)}</th>' for cell in head)}</tr>"]
+        lines += (f"<tr>{''.join(f'<td>{xml(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<table><caption>{xml(self._headline())}</caption>{''.join(lines)}</table>"

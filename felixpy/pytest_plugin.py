@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,17 +83,8 @@ class Answered:
     def __bool__(self) -> bool:
         return self.as_asked
 
-    @cached_property
-    def _text(self) -> str:
-        from felixpy.tracing.report import text
-        from felixpy.tracing.service_report import service_text
-        from felixpy.tracing.services import ServiceTrace
-
-        lines = service_text(self.answer) if isinstance(self.answer, ServiceTrace) else text(self.answer)
-        return "\n".join(lines)
-
     def __repr__(self) -> str:
-        return self._text
+        return str(self.answer)
 
 
 class PolicyAnswers:

@@ -11,11 +11,12 @@ once; chains are grouped by the object that they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, Owner, Subject, chain_prefix
+from felixpy.described import Answer
 from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
 from felixpy.difference.sets import SetChange, compare_sets
@@ -52,8 +53,8 @@ class Spread(NamedTuple):
     families: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Difference(Answer):
     """Everything that differs. `flows` is None where nobody asked; `meanings` tell in words what changed sets are.
 
     `appeared` and `vanished` are nodes that only one of the states has; their rules are not told one by one.
@@ -69,6 +70,20 @@ class Difference:
     services: ServiceChanges = NO_CHANGES
     unknown: tuple[str, ...] = ()
     """What could not be compared, in words."""
+
+    def _lines(self) -> Iterable[str]:
+        from felixpy.difference.report import text
+
+        return text(self, verbose=False)
+
+    def _table(self) -> Iterable[Sequence[str]]:
+        """The flows that differ."""
+        opened = [("opened", flow) for flow in (*self.flows.opened, *self.services.opened)] if self.flows else []
+        closed = [("closed", flow) for flow in (*self.flows.closed, *self.services.closed)] if self.flows else []
+        if opened or closed:
+            yield "change", "from", "to", "traffic"
+        for change, flow in (*opened, *closed):
+            yield change, str(flow.source), str(flow.destination), str(flow.traffic)
 
     @property
     def rules_differ(self) -> bool:

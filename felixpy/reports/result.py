@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from felixpy.errors import Path, Place
+from felixpy.described import Answer
+from felixpy.errors import Path, Place, spell
 
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
@@ -55,8 +56,8 @@ class Result:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Run(Answer):
     """One run of one command. `kind` is that of the JSON document, `suite` the name of the JUnit suite."""
 
     kind: str
@@ -64,6 +65,24 @@ class Run:
     version: str
     results: Sequence[Result]
     rules: Mapping[str, RuleInfo] = field(default_factory=dict)
+
+    def _lines(self) -> Iterable[str]:
+        from felixpy.reports.plain import text
+
+        return text(self)
+
+    def _headline(self) -> str:
+        from felixpy.reports.plain import summary
+
+        return summary(self)
+
+    def _table(self) -> Iterable[Sequence[str]]:
+        """The failures."""
+        if self.failures:
+            yield "where", "level", "check", "object", "message"
+        for one in self.failures:
+            where = " ".join(filter(None, (one.subject, spell(one.path))))
+            yield str(one.place or ""), one.level, one.name, where, one.message
 
     @property
     def failures(self) -> list[Result]:

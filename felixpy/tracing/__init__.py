@@ -15,11 +15,12 @@ another node it is walked out of the first and into the second. A pod that calls
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from felixpy.decode.legend import Legend
+from felixpy.described import Answer
 from felixpy.errors import UsageError
 from felixpy.model import STAGED_KINDS, Cluster
 from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
@@ -71,8 +72,8 @@ class Report:
     pending: tuple[Hit, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Trace(Answer):
     """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided."""
 
     source: Party
@@ -85,6 +86,11 @@ class Trace:
     missing: tuple[str, ...] = ()
     pending_allowed: bool | None = None
     """What would be if staged policies were enforced; None if there are none."""
+
+    def _lines(self) -> Iterable[str]:
+        from felixpy.tracing.report import text
+
+        return text(self)
 
     @property
     def verdict(self) -> Literal["allow", "deny", "undecided"]:

@@ -6,12 +6,13 @@ trace for each endpoint that could be chosen, and for each node that could do it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal, NamedTuple, cast
 
+from felixpy.described import Answer
 from felixpy.errors import UsageError, many
 from felixpy.frontends import Service, ServicePort
 from felixpy.netfilter.numbers import PROTOCOLS, protocol_number
@@ -54,8 +55,8 @@ class Row(NamedTuple):
         return self.trace.verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceTrace:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ServiceTrace(Answer):
     """The answer about a Service, NodePort or hostPort. `words` say what was called, `notes` what else to know."""
 
     source: Party
@@ -67,6 +68,11 @@ class ServiceTrace:
     notes: tuple[str, ...] = ()
     service: Service | None = None
     via: Way = "cluster"
+
+    def _lines(self) -> Iterable[str]:
+        from felixpy.tracing.service_report import service_text
+
+        return service_text(self)
 
     @property
     def verdict(self) -> Verdict:

@@ -18,11 +18,12 @@ What counts as different is what ``felixpy apply`` would write.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
+from felixpy.described import Answer
 from felixpy.dialects import DIALECTS
 from felixpy.errors import Problem
 from felixpy.model import Host
@@ -73,8 +74,8 @@ class Node:
         return self.compiler.config(self.name, self.settings).chain_insert_mode == "append"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verification(Answer):
     """The answer. `rules`, `chains` and `sets` count what was compared, `notes` say what was not.
 
     `together` is what all findings mean together: some mean nothing alone.
@@ -91,6 +92,11 @@ class Verification:
     sets: int
     warnings: tuple[Problem, ...] = ()
     """What compiling had to remark."""
+
+    def _lines(self) -> Iterable[str]:
+        from felixpy.verification.report import text
+
+        return text(self)
 
     @property
     def equal(self) -> bool:

@@ -1,0 +1,298 @@
+r"""The questions that the command line answers, as functions: clusters in, answers out.
+
+Answers print as the commands print them, show one line in a session and a table in a notebook. `node`, `settings` and
+`dialect` mean what they mean to `felixpy.compile`; `dataplane` is "iptables" or "nftables", by default what the input
+chooses for each node. Nothing here reads files, the clock or a kernel.
+
+>>> import felixpy
+>>> from io import StringIO
+>>> head = "{{apiVersion: v1, kind: Pod, metadata: {{namespace: shop, name: {0}, labels: {{app: {0}}}}}, "
+>>> pod = head + "status: {{podIP: {1}}}}}"
+>>> policy = '''
+... apiVersion: networking.k8s.io/v1
+... kind: NetworkPolicy
+... metadata: {namespace: shop, name: db}
+... spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: wbe}}}]}]}
+... '''
+>>> pods = [pod.format("web", "10.65.0.2"), pod.format("db", "10.65.0.3")]
+>>> before, after = (felixpy.load(StringIO("\n---\n".join(text)), node="node1") for text in (pods, [*pods, policy]))
+>>> felixpy.trace(after, "shop/web", "shop/db:5432").verdict
+'deny'
+>>> felixpy.diff(before, after, rules=False)
+<Difference 0 flows opened, 2 closed>
+>>> [finding.name for finding in felixpy.lint(after, select=["FX10"]).failures]
+['FX102']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from felixpy.compiler import Compiler, only_node
+from felixpy.config import Setting
+from felixpy.described import Answer
+from felixpy.dialects import V3_32, Dialect
+from felixpy.errors import UsageError, many, unknown_node
+from felixpy.model import Cluster, Host
+
+if TYPE_CHECKING:
+    from felixpy.difference import Difference
+    from felixpy.flows import Doubt, Flow
+    from felixpy.netfilter.numbers import State
+    from felixpy.reports import Run
+    from felixpy.tracing import Nodes, Trace
+    from felixpy.tracing.services import ServiceTrace
+    from felixpy.verification import Verification
+
+__all__ = ["Connections", "diff", "lint", "matrix", "trace", "verify"]
+
+
+def trace(
+    cluster: Cluster,
+    source: str,
+    destination: str,
+    *,
+    node: str = "",
+    namespace: str = "",
+    family: Literal[4, 6] | None = None,
+    icmp: str = "",
+    protocol: str = "",
+    source_port: int = 49152,
+    state: State = "new",
+    services: bool = True,
+    hosts: Mapping[str, Host] | None = None,
+    settings: Sequence[Setting] = (),
+    dialect: Dialect = V3_32,
+    dataplane: str | None = None,
+) -> Trace | ServiceTrace:
+    """Walk a packet through the rules: the verdict, what decided it, and the way there.
+
+    `source` and `destination` are written as for ``felixpy trace``: ``shop/web-1``, ``shop/deployment/web``, an
+    address, ``host:node1``, ``internet``; a destination with ``:PORT[/PROTOCOL]``, without it a ping. `icmp` is
+    ``TYPE[/CODE]``, `hosts` are machines by node. A destination that is a Service is redirected as kube-proxy does it,
+    unless `services` is false.
+
+    Raises UsageError for ends that are not in the cluster and questions without an answer, InputError for policies
+    that the dialect cannot say.
+    """
+    from felixpy.tracing import Question, Tracer
+    from felixpy.tracing.question import parse_icmp, parse_target
+    from felixpy.tracing.services import ServiceTracer
+
+    target = parse_target(destination)
+    question = Question(
+        source=source,
+        destination=target.party,
+        protocol=protocol or target.protocol,
+        port=target.port,
+        source_port=source_port,
+        icmp=parse_icmp(icmp) if icmp else None,
+        state=state,
+        family=family,
+    )
+    nodes = _nodes(cluster, dialect, dataplane, settings, hosts)
+    return ServiceTracer(Tracer(nodes, node=node, namespace=namespace)).trace(question, resolve=services)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Connections(Answer):
+    """Who reaches whom on what: `flows`, which iterating goes over.
+
+    `uncertain` flows depend on rules that are not understood; those are `not_understood`. `remarks` are further words.
+    """
+
+    flows: tuple[Flow, ...]
+    uncertain: tuple[Flow, ...] = ()
+    not_understood: tuple[Doubt, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self.flows)
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    def _headline(self) -> str:
+        unsure = f", {len(self.uncertain)} uncertain" if self.uncertain else ""
+        return f"{many(len(self.flows), 'flow')}{unsure}"
+
+    def _lines(self) -> Iterable[str]:
+        from felixpy.flows.report import lines
+
+        return lines(self.flows)
+
+    def _table(self) -> Iterable[Sequence[str]]:
+        if self.flows:
+            yield "from", "to", "traffic"
+        for source, destination, traffic, family in self.flows:
+            yield str(source), str(destination), f"{traffic}{f' (IPv{family} only)' if family else ''}"
+
+
+def matrix(
+    cluster: Cluster,
+    *,
+    by: Literal["workload", "pod"] = "workload",
+    external: bool = True,
+    hosts: bool | None = None,
+    machines: Mapping[str, Host] | None = None,
+    settings: Sequence[Setting] = (),
+    dialect: Dialect = V3_32,
+    dataplane: str | None = None,
+) -> Connections:
+    """Say who reaches whom on what, exactly, through the rules of all nodes; Ingresses and routes among it.
+
+    A row stands for a workload or a pod. `external` are addresses that are no pod's, `hosts` the nodes themselves
+    (by default if there are host endpoints), `machines` what is known of their interfaces, by node.
+
+    Raises InputError for policies that the dialect cannot say.
+    """
+    from felixpy.exposure import route_flows
+    from felixpy.flows import survey
+    from felixpy.flows.report import remarks
+
+    nodes = _nodes(cluster, dialect, dataplane, settings, machines)
+    found = survey(nodes)
+    pairs = found.pairs(fold=by == "workload", external=external, hosts=hosts)
+    routes = route_flows(nodes, [unit.peer for unit in pairs.units])
+    return Connections(
+        flows=(*pairs.flows(), *routes.flows),
+        uncertain=tuple(found.unsure(fold=by == "workload", external=external, hosts=hosts)),
+        not_understood=found.doubts,
+        remarks=(*remarks(found, pairs), *routes.remarks),
+    )
+
+
+def diff(
+    before: Cluster,
+    after: Cluster,
+    *,
+    nodes: Iterable[str] | None = None,
+    rules: bool = True,
+    flows: bool = True,
+    settings: Sequence[Setting] = (),
+    dialect: Dialect = V3_32,
+    dialect_before: Dialect | None = None,
+    dataplane: str | None = None,
+) -> Difference:
+    """Compare two states: the objects, rules and sets that differ, and which flows open or close.
+
+    `nodes` are those whose rules are compared, by default all. `dialect_before` is another Felix for the first state:
+    what an upgrade changes.
+
+    Raises InputError for policies that a dialect cannot say, UsageError for nodes that neither state has.
+    """
+    from felixpy.difference import difference
+
+    known = [*dict.fromkeys((*before.node_names(), *after.node_names()))]
+    chosen = None if nodes is None else [*nodes]
+    for name in chosen or ():
+        if name not in known:
+            raise UsageError(unknown_node(name, known))
+    old = _nodes(before, dialect_before or dialect, dataplane, settings)
+    return difference(old, _nodes(after, dialect, dataplane, settings), chosen, rules=rules, flows=flows)
+
+
+def verify(
+    cluster: Cluster,
+    rules: str | Sequence[str],
+    ipsets: str | None = None,
+    *,
+    node: str | None = None,
+    host: Host | None = None,
+    settings: Sequence[Setting] = (),
+    dialect: Dialect = V3_32,
+) -> Verification:
+    """Compare what was saved on a node with the manifests: every difference and what it means for traffic.
+
+    `rules` is the text of ``iptables-save``, ``iptables -S`` or ``-L``, or several texts (IPv4, IPv6); `ipsets` that of
+    ``ipset save`` or ``list``. Without sets these are not compared. `node` may be left out when there is just one.
+
+    Raises UsageError for an unknown or ambiguous node and for texts that hold no rules, or one family twice;
+    InputError for rules that cannot be read.
+    """
+    from felixpy.verification import Node, observe_saved
+    from felixpy.verification import verify as compare
+
+    name = node or only_node(cluster)
+    if name not in cluster.node_names():
+        raise UsageError(unknown_node(name, cluster.node_names()))
+    tables, sets, leaves_open = _split([rules] if isinstance(rules, str) else rules, ipsets)
+    observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open)
+    compiler = Compiler(cluster, dialect)
+    return compare(observed, Node(name=name, compiler=compiler, host=host or Host(), settings=settings))
+
+
+def _split(texts: Sequence[str], ipsets: str | None) -> tuple[dict[int, str], str | None, tuple[str, ...]]:
+    """Rules by family, sets, and what their forms do not say."""
+    from felixpy.iptables.forms import split_saved
+    from felixpy.nftables.reading import looks_listed
+
+    tables: dict[int, str] = {}
+    sets: list[str] = []
+    leaves_open: dict[str, None] = {}
+    for text in texts:
+        if looks_listed(text):
+            raise UsageError("rules: this is what nft lists; rules of iptables are compared")
+        found = split_saved(text)
+        for family, rules in found.rules.items():
+            if family in tables:
+                raise UsageError(f"rules: there are two texts of IPv{family}")
+            tables[family] = rules
+        sets += [found.sets] if found.sets is not None else []
+        leaves_open.update(dict.fromkeys(found.leaves_open))
+    if not tables:
+        raise UsageError("rules: there is no table in it; give what iptables-save prints")
+    if ipsets is not None:
+        given = split_saved(ipsets).sets
+        if given is None and ipsets.strip():
+            raise UsageError("ipsets: there is no set in it; give what ipset save prints")
+        sets = [given or ""]
+    return tables, "".join(sets) if sets else None, tuple(leaves_open)
+
+
+def lint(
+    cluster: Cluster,
+    *,
+    select: Iterable[str] = (),
+    extend_select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    public_ports: Sequence[int] = (),
+    settings: Sequence[Setting] = (),
+    dialect: Dialect = V3_32,
+) -> Run:
+    """Find what is probably wrong in policies that are valid; the findings are ``failures`` of the run.
+
+    `select`, `extend_select` and `ignore` are codes of checks or their beginnings, `public_ports` the TCP ports that
+    the internet may reach, which switches FX113 on.
+
+    Raises UsageError for what is no code.
+    """
+    from felixpy.linting import Options, choose
+    from felixpy.linting import lint as find
+
+    extended = [*extend_select, *(["FX113"] if public_ports else [])]
+    options = Options(public_ports=tuple(sorted(set(public_ports)))) if public_ports else Options()
+    checks = choose(_listed(select), extended, _listed(ignore))
+    return find(cluster, checks=checks, dialect=dialect, settings=settings, options=options)
+
+
+def _listed(codes: Iterable[str]) -> list[str]:
+    return [codes] if isinstance(codes, str) else [*codes]
+
+
+def _nodes(
+    cluster: Cluster,
+    dialect: Dialect,
+    dataplane: str | None,
+    settings: Sequence[Setting],
+    hosts: Mapping[str, Host] | None = None,
+) -> Nodes:
+    """The nodes of a cluster. Raises UsageError for machines of nodes that the cluster does not have."""
+    from felixpy.tracing import Nodes
+
+    for name in hosts or ():
+        if name not in cluster.node_names():
+            raise UsageError(unknown_node(name, cluster.node_names()))
+    return Nodes(Compiler(cluster, dialect, dataplane), hosts=hosts, settings=settings)
