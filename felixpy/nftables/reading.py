@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from felixpy.errors import InputError, Place, Problem
 from felixpy.iptables.reader import read_body
-from felixpy.iptables.words import identity, quoted
+from felixpy.iptables.words import quoted
 from felixpy.names import LAYERS, plain_set_name, split_layer
 from felixpy.netfilter.actions import Unclear
 from felixpy.netfilter.criteria import NotUnderstood, Test
@@ -227,7 +227,8 @@ def _counters(text: str) -> tuple[int, int] | None:
 
 
 _COMMENT = re.compile(r' comment "(?P<text>[^"]*)"$')
-_FELIX_COMMENT = re.compile(r"cali:[\w-]{16};? ?")
+_FELIX_COMMENT = re.compile(r"cali:([\w-]{16});(?: |$)", re.ASCII)
+"""How a comment of Felix begins: its hash, and a semicolon before other words. (felix/nftables)"""
 _LOOKUP = re.compile(r"(?P<key>[io]ifname) vmap @(?P<map>\S+)(?P<rest>.*)")
 
 
@@ -236,8 +237,8 @@ def _rules(chain: Chain, maps: Mapping[str, ListedSet]) -> tuple[Rule, ...]:
     for number, (line, text, counters) in enumerate(chain.lines, start=1):
         found = _COMMENT.search(text)
         bare, note = (text[: found.start()], found["text"]) if found else (text, "")
-        hashed = identity(note)
-        words = _FELIX_COMMENT.sub("", note, count=1) if hashed else note
+        own = _FELIX_COMMENT.match(note)
+        hashed, words = (own[1], note[own.end() :]) if own else ("", note)
         bodies = (_body(each, words, chain.family) for each in _looked_up(bare, maps))
         rules.extend(Rule(number, line, text, hashed, body, counters) for body in bodies)
     return tuple(rules)
