@@ -11,7 +11,7 @@ _SAFE = re.compile(r"[A-Za-z0-9_-]+")
 
 HASH_PREFIX = "cali:"
 
-HASH = re.compile(rf'--comment "?{HASH_PREFIX}([\w-]{{16}})(?:"| |$)', re.ASCII)
+HASH = re.compile(rf'(?:--comment "?|^){HASH_PREFIX}([\w-]{{16}})(?:["; ]|$)', re.ASCII)
 """The comment by which Felix recognises its rules: the hash and nothing else. (felix/iptables/table.go)"""
 
 _HASH_COMMENT = re.compile(rf'-m comment --comment "?{HASH_PREFIX}([\w-]{{16}})"?(?: |$)', re.ASCII)
