@@ -69,10 +69,33 @@ def _limited(file: IO[Any], limit: int) -> bytes:
     return raw
 
 
+def read_text(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
+    """The text of a file in UTF-8, with its line ends as they are. Raises Unreadable."""
+    content = read_bytes(path, limit=limit)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        line = content.count(b"\n", 0, wrong.start) + 1
+        reason = f"byte 0x{content[wrong.start]:02x} in line {line} is not UTF-8"
+        raise Unreadable(reason, "save the file as UTF-8") from None
+
+
 def read_saved(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
     """The text of a dump; "-" is standard input. Bytes that are no UTF-8 become U+FFFD. Raises Unreadable."""
     content = read_stdin(limit=limit) if os.fspath(path) == "-" else read_bytes(path, limit=limit)
     return content.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def lines_of(text: str) -> list[str]:
+    r"""The lines of a text as the tools of netfilter end them: by a line feed, which a carriage return may precede.
+
+    Unlike `str.splitlines` this leaves characters alone that only Unicode takes for the end of a line; a comment of a
+    rule or of a set's member may hold them.
+
+    >>> lines_of("a\u2028b\r\nc\x85d\n"), lines_of("")
+    (['a\u2028b', 'c\x85d'], [])
+    """
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
 
 
 def told(wrong: Exception) -> str:

@@ -7,7 +7,7 @@ REV is whatever git takes for a commit. As in git itself, the path counts from t
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from felixpy.errors import EnvironmentMissing, UsageError
@@ -45,10 +45,11 @@ def parse(path: str) -> tuple[str, str]:
     return revision, inside or "./"
 
 
-def files(path: str) -> Iterator[Blob]:
-    """The file that ``git:REV:path`` names, or every file below the folder, sorted by path.
+def files(path: str, wanted: Callable[[str], bool] = bool, *, limit: int = 2**28) -> Iterator[Blob]:
+    """The file that ``git:REV:path`` names, or every `wanted` file below the folder, sorted by path.
 
-    Raises UsageError for an unknown revision or path, EnvironmentMissing without git.
+    `wanted` is asked about paths relative to the folder. Raises UsageError for an unknown revision or path and for a
+    file of more than `limit` bytes, EnvironmentMissing without git.
     """
     revision, inside = parse(path)
     _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", wrong=f"{path}: {_UNKNOWN}")
@@ -57,13 +58,16 @@ def files(path: str) -> Iterator[Blob]:
     missing = f"{path}: revision {revision} has no such file or folder"
     kind = _git("cat-file", "-t", place, wrong=missing).decode().strip()
     if kind == "blob":
+        _check_size(path, int(_git("cat-file", "-s", place)), limit)
         yield Blob("", _git("cat-file", "blob", place))
         return
-    listed = _git("ls-tree", "-r", "-z", "--full-tree", place, wrong=missing)
+    listed = _git("ls-tree", "-r", "-z", "-l", "--full-tree", place, wrong=missing)
     entries = [_entry(line) for line in listed.decode(errors="surrogateescape").split("\0") if line]
-    regular = sorted((name, identity) for mode, identity, name in entries if mode in REGULAR)
-    contents = _contents([identity for _, identity in regular])
-    yield from (Blob(name, content) for (name, _), content in zip(regular, contents, strict=True))
+    chosen = sorted(entry for entry in entries if entry.mode in REGULAR and wanted(entry.name))
+    for entry in chosen:
+        _check_size(f"{path}: {entry.name}", int(entry.size), limit)
+    contents = _contents([entry.identity for entry in chosen])
+    yield from (Blob(entry.name, content) for entry, content in zip(chosen, contents, strict=True))
 
 
 _UNUSABLE = ("not a git repository", "dubious ownership")
@@ -72,11 +76,26 @@ _UNUSABLE = ("not a git repository", "dubious ownership")
 _UNKNOWN = "git knows no such revision here"
 
 
-def _entry(line: str) -> tuple[str, str, str]:
-    """Mode, object and path of ``100644 blob 83baae… shop/web.yaml``, a tab before the path."""
+class _Entry(NamedTuple):
+    """A line of ``git ls-tree -l``; `size` is in bytes, ``-`` for what is no file."""
+
+    name: str
+    mode: str
+    identity: str
+    size: str
+
+
+def _entry(line: str) -> _Entry:
+    """``100644 blob 83baae…     120 shop/web.yaml``, with a tab before the path."""
     head, _, name = line.partition("\t")
-    mode, _, identity = head.split(" ")
-    return mode, identity, name
+    mode, _, identity, size = head.split()
+    return _Entry(name, mode, identity, size)
+
+
+def _check_size(words: str, size: int, limit: int) -> None:
+    """git hands over whole files, so one that is too large is refused before it is asked for."""
+    if size > limit:
+        raise UsageError(f"{words}: larger than {limit >> 20} MiB (split it into several files)")
 
 
 def _contents(identities: Sequence[str]) -> Iterator[bytes]:

@@ -187,6 +187,7 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
     """One node's files."""
     from felixpy.iptables.forms import split_saved
     from felixpy.nftables.reading import looks_listed
+    from felixpy.reading import lines_of
 
     texts_of = {name: read(name) for name in names}
     listings = [name for name, text in texts_of.items() if looks_listed(text)]
@@ -198,7 +199,7 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
     comments = ""
     for name in names:
         whole = texts_of[name]
-        heads = "".join(f"{line}\n" for line in whole.splitlines() if line.startswith("#"))
+        heads = "".join(f"{line}\n" for line in lines_of(whole) if line.startswith("#"))
         found = split_saved(whole, 6 if Path(name).name.startswith("ip6") else 0)
         texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
         for family, text in found.rules.items():

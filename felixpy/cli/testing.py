@@ -284,13 +284,16 @@ def _init(given: Given) -> None:
 
 def _update(session: _Session, tests: Sequence[PolicyTest]) -> None:
     from felixpy.policytests.writing import renewed
+    from felixpy.reading import Unreadable, read_text
 
     for test in tests:
         if test.matrix is None:
             continue
         path = Path(test.file)
         try:
-            write_file(path, renewed(path.read_text(encoding="utf-8"), test, session.runner(test).matrix()))
+            write_file(path, renewed(read_text(path), test, session.runner(test).matrix()))
+        except Unreadable as wrong:
+            raise UsageError(f"{test.file}: {wrong}") from wrong
         except ValueError as wrong:
             raise UsageError(f"{test.matrix_place}: {wrong}") from wrong
         invocation.tell(f"felixpy: {test.file}: table renewed")

@@ -16,6 +16,7 @@ from felixpy.iptables import listing
 from felixpy.iptables.saved import FILES, read_tables
 from felixpy.iptables.sets import as_saved, read_sets
 from felixpy.netfilter.rules import Dump
+from felixpy.reading import lines_of
 
 
 def read_dump(rules: Mapping[int, str], sets: str | None = None, leaves_open: tuple[str, ...] = ()) -> Dump:
@@ -207,7 +208,7 @@ def _set_list(lines: Sequence[str], first: int) -> Part:
         at += 1
         end = at
     block = "\n".join(lines[first:end])
-    return Part(first, end, as_saved(f"{block}\n").splitlines(), frozenset())
+    return Part(first, end, lines_of(as_saved(f"{block}\n")), frozenset())
 
 
 def _set_xml(lines: Sequence[str], first: int) -> Part:
@@ -259,7 +260,7 @@ def looks_saved(text: str) -> bool:
     >>> looks_saved("# a comment\n*filter\n"), looks_saved("create s hash:ip\n"), looks_saved("kind: Pod\n")
     (True, True, False)
     """
-    return any(form_of(line) for line in text.splitlines())
+    return any(form_of(line) for line in lines_of(text))
 
 
 def split_saved(text: str, family: int = 0) -> Split:
@@ -273,7 +274,7 @@ def split_saved(text: str, family: int = 0) -> Split:
     >>> sorted(rules), sets
     ([4, 6], '\n\n\n\ncreate s hash:ip\n')
     """
-    lines = text.splitlines()
+    lines = lines_of(text)
     texts: dict[int, list[str]] = {}
     keys: dict[int, set[str]] = {}
     notes: dict[str, None] = {}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from felixpy.errors import InputError, Place, Problem
 from felixpy.iptables.reader import read_chain
 from felixpy.netfilter.rules import Chain, Line, Table
+from felixpy.reading import lines_of
 
 FILES = {4: "iptables-save", 6: "ip6tables-save"}
 
@@ -18,7 +19,7 @@ def read_tables(text: str, file: str, family: int = 4) -> dict[str, Table]:
     """The tables of an iptables-save text. Raises InputError where it is not one, or is cut off."""
     tables: dict[str, dict[str, Chain]] = {}
     table: dict[str, Chain] | None = None
-    for number, written in enumerate(text.splitlines(), start=1):
+    for number, written in enumerate(lines_of(text), start=1):
         line, counters = _counted(written) if written.startswith("[") else (written, None)
         start = line[:1]
         if start == "*":

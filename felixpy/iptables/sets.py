@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from felixpy.iptables.saved import wrong
 from felixpy.netfilter.rules import SavedSet
+from felixpy.reading import lines_of
 
 
 def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
     """The sets of an ``ipset save`` or ``ipset list`` text. Raises InputError where it is neither."""
-    lines = text.splitlines()
+    lines = lines_of(text)
     if any(line.startswith("Name: ") for line in lines):
         return {found.name: found for found in _listed(lines)}
     heads: dict[str, tuple[str, Mapping[str, str]]] = {}
@@ -68,7 +69,7 @@ def as_saved(text: str) -> str:
         return text
     lines: list[str] = []
     name = kind = ""
-    for line in text.splitlines():
+    for line in lines_of(text):
         key, colon, value = line.partition(": ")
         if colon and key == "Name":
             name = value

@@ -99,13 +99,18 @@ def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
 
 def _of_revision(path: str) -> Iterator[_Candidate]:
     """What a revision holds, chosen as `_walk` chooses."""
-    for name, content in revisions.files(path):
-        *folders, base = name.split("/")
+    for name, content in revisions.files(path, _is_manifest, limit=MAX_SIZE):
         if not name:
             yield _Candidate(_printable(path), path, True, content)
-        elif base.lower().endswith(SUFFIXES) and not any(folder.startswith(".") for folder in folders):
+        else:
             shown = f"{path}{'' if path.endswith(('/', ':')) else '/' if path.count(':') > 1 else ':'}{name}"
             yield _Candidate(_printable(shown), shown, False, content)
+
+
+def _is_manifest(name: str) -> bool:
+    """Whether a file below a folder is read, by its path from there."""
+    *folders, base = name.split("/")
+    return base.lower().endswith(SUFFIXES) and not any(folder.startswith(".") for folder in folders)
 
 
 def _walk(top: str, problems: list[Problem]) -> Iterator[str]:

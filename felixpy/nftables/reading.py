@@ -23,6 +23,7 @@ from felixpy.netfilter.rules import Body, Chain, Dump, Line, Meaning, Rule, Save
 from felixpy.nftables.fromjson import as_text, looks_like_json
 from felixpy.nftables.tables import FAMILIES, HOOKS
 from felixpy.nftables.translation import translated
+from felixpy.reading import lines_of
 
 FILE = "nft list ruleset"
 OWN = "calico"
@@ -106,7 +107,7 @@ class _Listing:
     """Goes over the lines of a listing once. Objects of other kinds than chains, sets and maps are passed over."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.lines = text.splitlines()
+        self.lines = lines_of(text)
         self.file = file
         self.tables: list[ListedTable] = []
         self.number = 0

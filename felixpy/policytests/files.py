@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from felixpy import reading
 from felixpy.errors import InputError, Path, Place, Problem, UsageError
 from felixpy.manifests.findings import Complaint, Finding
 from felixpy.manifests.pieces import Unreadable, cut
@@ -217,10 +218,9 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file
         try:
-            self._text = FilePath(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as wrong:
-            reason = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else "not UTF-8"
-            raise InputError([Problem(place=Place(file), reason=f"cannot be read: {reason}")]) from wrong
+            self._text = reading.read_text(file)
+        except reading.Unreadable as wrong:
+            raise InputError([Problem(place=Place(file), reason=wrong.reason, hint=wrong.hint)]) from wrong
 
     def tests(self) -> list[PolicyTest]:
         from felixpy.manifests.yamltext import Reader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from felixpy.policytests.files import PolicyTest
@@ -37,7 +38,7 @@ def renewed(text: str, test: PolicyTest, table: Iterable[str]) -> str:
 
     Raises ValueError for a table that is written in another way.
     """
-    lines = text.splitlines(keepends=True)
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     start = test.matrix_place.line if test.matrix_place else 0
     if not start or not lines[start - 1].rstrip().endswith(("|", "|-", "|+")):
         raise ValueError("the table is not written as a block: begin it with matrix: |")

@@ -251,3 +251,16 @@ def test_of_two_dumps_without_a_mark_the_second_is_of_ipv6() -> None:
     rules, _, _ = split_saved(BLAND + BLAND)
     assert sorted(rules) == [4, 6]
     assert split_saved(BLAND, 6)[0].keys() == {6}
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_only_line_feeds_end_lines(odd: str) -> None:
+    """A comment may hold what Unicode takes for the end of a line; the kernel does not."""
+    comment = f"a{odd}-A INPUT -j ACCEPT{odd}COMMIT{odd}*nat"
+    text = f'*filter\r\n:INPUT DROP [0:0]\r\n-A INPUT -m comment --comment "{comment}" -j DROP\r\nCOMMIT\r\n'
+    for tables in (read_tables(text, "x"), read_dump(split_saved(text).rules).tables[4]):
+        assert list(tables) == ["filter"]
+        (rule,) = tables["filter"]["INPUT"].rules
+        assert (rule.target, rule.matches[0].options[0].values) == ("DROP", (comment,))
+    sets = f'create s hash:ip family inet comment\nadd s 10.0.0.1 comment "x{odd}add s 10.0.0.2"\n'
+    assert len(read_sets(sets)["s"].members) == len(read_sets(split_saved(sets).sets or "")["s"].members) == 1

@@ -51,6 +51,8 @@ def test_an_open_descriptor_is_read() -> None:
         ("matrix", MANIFESTS, "--rules"),
         ("render", MANIFESTS, "--node", "node1", "--host-file"),
         ("validate",),
+        ("convert",),
+        ("test",),
     ],
 )
 @pytest.mark.parametrize("endless", [False, True])

@@ -102,3 +102,21 @@ def test_without_git_the_tool_is_named(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentMissing, match="git is missing"):
         list(revisions.files("git:main:shop"))
+
+
+@pytest.mark.parametrize("path", ["git:main:shop/big.yaml", "git:main:shop/", "git:main"])
+def test_files_that_are_too_large_are_refused_before_git_prints_them(repository: Path, path: str, monkeypatch) -> None:
+    (repository / "shop" / "big.yaml").write_bytes(b"#" * (2**20 + 1))
+    _git("add", ".")
+    _git("commit", "--quiet", "-m", "big")
+    monkeypatch.setattr("felixpy.manifests.files.MAX_SIZE", 2**20)
+    with pytest.raises(UsageError, match=r"big.yaml: larger than 1 MiB"):
+        load([path])
+
+
+def test_only_manifests_of_a_folder_count(repository: Path, monkeypatch) -> None:
+    (repository / "shop" / "notes.txt").write_bytes(b"#" * (2**20 + 1))
+    _git("add", ".")
+    _git("commit", "--quiet", "-m", "notes")
+    monkeypatch.setattr("felixpy.manifests.files.MAX_SIZE", 2**20)
+    assert _namespaces("git:main:shop") == ["kns.third"]
