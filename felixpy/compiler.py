@@ -8,7 +8,7 @@ from dataclasses import replace
 from felixpy.config import Config, Setting, build
 from felixpy.dialects import V3_32, Dialect
 from felixpy.effective import configure, data_plane
-from felixpy.errors import InputError, Path, Problem, UsageError
+from felixpy.errors import InputError, Path, Problem, UsageError, few
 from felixpy.hosts import ALL_INTERFACES, LOOPBACK
 from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
 from felixpy.model import Cluster, DataPlane, Host
@@ -57,7 +57,7 @@ def only_node(cluster: Cluster) -> str:
         return names[0]
     if not names:
         raise UsageError("no node is named anywhere in the input; say which with --node")
-    raise UsageError(f"the input has {len(names)} nodes, say which with --node: {', '.join(names)}")
+    raise UsageError(f"the input has {len(names)} nodes, say which with --node: {few(names)}")
 
 
 def interface_prefix(settings: Sequence[Setting]) -> str:

@@ -11,6 +11,7 @@ What is none of these is told by `felixpy.ending`: output that cannot be written
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -129,19 +130,38 @@ class KernelRefused(FelixpyError):
     exit_code = 4
 
 
+def natural(name: str) -> list[tuple[bool, str]]:
+    """A key by which names sort as people count.
+
+    >>> sorted(["node10", "node2", "edge"], key=natural)
+    ['edge', 'node2', 'node10']
+    """
+    return [(part.isdigit(), part.zfill(20) if part.isdigit() else part) for part in re.split(r"(\d+)", name)]
+
+
 MOST_NODES = 8
+"""Nodes that a message names; the rest is counted."""
+
+
+def few(names: Iterable[str], most: int = MOST_NODES) -> str:
+    """Names for a message: in natural order, the first `most` of them and how many more there are.
+
+    >>> few(["node10", "node2", "node1"]), few(["b", "a", "c"], 2)
+    ('node1, node2, node10', 'a, b and 1 more')
+    """
+    ordered = sorted(names, key=natural)
+    rest = len(ordered) - most
+    return ", ".join(ordered[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unknown_node(node: str, known: Sequence[str]) -> str:
     """What to say about a node that nothing names, with the nearest names.
 
     >>> unknown_node("node3", ["node1", "edge"])
-    "there is no node 'node3' in the input; did you mean node1? Known are node1, edge"
+    "there is no node 'node3' in the input; did you mean node1? Known are edge, node1"
     """
     from difflib import get_close_matches
 
     close = get_close_matches(node, known, n=3)
     hint = f" did you mean {' or '.join(close)}? Known" if close else " known"
-    rest = len(known) - MOST_NODES
-    more = f" and {rest} more" if rest > 0 else ""
-    return f"there is no node {node!r} in the input;{hint} are {', '.join(known[:MOST_NODES])}{more}"
+    return f"there is no node {node!r} in the input;{hint} are {few(known)}"

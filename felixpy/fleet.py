@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
-from felixpy.errors import EnvironmentMissing, FelixpyError, Problem
+from felixpy.errors import EnvironmentMissing, FelixpyError, Problem, natural
 from felixpy.model import Cluster
 from felixpy.writing import write_files
 
@@ -90,11 +89,6 @@ def _forked(nodes: Sequence[str]) -> list[Outcome]:
     return outcomes
 
 
-def _in_natural_order(nodes: Iterable[str]) -> list[str]:
-    """node2 before node10: neighbours tend to run the same workloads, and so share chains."""
-    return sorted(nodes, key=lambda node: [(part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", node)])
-
-
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """A cluster on its way to another machine."""
@@ -157,7 +151,8 @@ def render_nodes(
     `jobs` is the number of processes, 0 for one a core; 1 works without any. A node that fails does not stop the
     others: its outcome has the error. Sorted by node. Raises EnvironmentMissing without a Dask cluster to talk to.
     """
-    nodes = _in_natural_order(compiler.cluster.node_names())
+    # Neighbours tend to run the same workloads, and so share chains.
+    nodes = sorted(compiler.cluster.node_names(), key=natural)
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(nodes)))
     compiler.prepare(settings)
     outcomes: list[Outcome] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from felixpy.cli.dumps import dumps_below, likely_nodes_of, settled
 from felixpy.cli.given import UNNAMED, Given
-from felixpy.errors import UsageError
+from felixpy.errors import UsageError, few
 
 if TYPE_CHECKING:
     from felixpy.dialects import Dialect
@@ -77,4 +77,4 @@ def _whose(side: Side, dump: Dump, cluster: Cluster, known: Sequence[str]) -> st
     likely = likely_nodes_of(dump, cluster) if cluster.node_names() else []
     if len(likely) == 1:
         return likely[0]
-    raise UsageError(f"{side.path}: say with --node whose rules these are: {', '.join(known)}")
+    raise UsageError(f"{side.path}: say with --node whose rules these are: {few(known)}")

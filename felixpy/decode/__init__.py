@@ -31,7 +31,7 @@ from felixpy.decode.phrases import rule_words, selector_words, set_words
 from felixpy.decode.rules import Found, RuleIndex, Spot
 from felixpy.decode.strange import strange_chain, strange_interface, strange_rule, strange_set
 from felixpy.dialects import V3_32, Dialect
-from felixpy.errors import Place, spell
+from felixpy.errors import Place, few, spell
 from felixpy.ipsets import IPSet
 from felixpy.marks import Marks
 from felixpy.model import Cluster, Source, Workload
@@ -116,7 +116,7 @@ class Decoder:
         return strange_chain(name, self.legend)
 
     def _why_absent(self, nodes: Iterator[str]) -> str:
-        names = ", ".join(nodes)
+        names = few(nodes)
         return f"no rule leads to it on {names}" if names else ""
 
     def _compiled_chain(self, name: str, index: RuleIndex, spots: Sequence[Spot], *, full: bool) -> Meaning:

@@ -9,7 +9,7 @@ from felixpy.decode.legend import chain_prefix
 from felixpy.difference import RANKS, Difference, Group, Spread
 from felixpy.difference.chains import ChainChange
 from felixpy.difference.sets import SetChange
-from felixpy.errors import Place, many
+from felixpy.errors import Place, few, many
 from felixpy.escape import code, fenced
 from felixpy.flows.report import arrow, change_lines, change_rows, changes_json
 
@@ -194,9 +194,7 @@ def _where(spread: Spread, common: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    if len(names) <= 3:
-        return ", ".join(names)
-    return f"{names[0]}, {names[1]} and {len(names) - 2} more nodes"
+    return few(names) if len(names) <= 3 else f"{few(names, 2)} nodes"
 
 
 # --- Markdown

@@ -20,7 +20,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Any
 
-from felixpy.errors import UsageError
+from felixpy.errors import UsageError, natural, unknown_node
 from felixpy.model import Cluster, Host, NamedPort, Source, Workload
 from felixpy.tracing.addresses import AddressBook
 from felixpy.tracing.nodes import TUNNELS, machine_of
@@ -211,7 +211,7 @@ def layout_of(
     if not known:
         raise UsageError("no node is named anywhere in the input; say where pods run with --node")
     if node and node not in known:
-        raise UsageError(f"--node {node}: the input knows no such node; it has {', '.join(known)}")
+        raise UsageError(unknown_node(node, known))
     built = [node] if node else known
     per_node = Counter(workload.node for workload in cluster.workloads)
     if (pods := sum(per_node[each] for each in built)) > MOST_PODS:
@@ -254,7 +254,7 @@ def _pods(cluster: Cluster, lab: str, built: Collection[str]) -> Iterator[LabPod
         for address in part.addresses:
             behind.setdefault(address, set()).update(part.ports)
     taken: set[str] = set()
-    for workload in sorted(cluster.workloads, key=lambda pod: (pod.namespace, _natural(pod.name))):
+    for workload in sorted(cluster.workloads, key=lambda pod: (pod.namespace, natural(pod.name))):
         addresses = tuple(text for text in workload.addresses if text not in taken)
         taken.update(addresses)
         served = {*workload.serves, *(port for text in addresses for port in behind.get(text, ()))}
@@ -270,11 +270,6 @@ def _pods(cluster: Cluster, lab: str, built: Collection[str]) -> Iterator[LabPod
             serves=tuple(sorted(served)),
             floating=tuple(floating for own, floating in workload.floating if own in addresses),
         )
-
-
-def _natural(name: str) -> list[tuple[bool, str]]:
-    """Sorts web-2 before web-10."""
-    return [(part.isdigit(), part.zfill(20) if part.isdigit() else part) for part in re.split(r"(\d+)", name)]
 
 
 def _nobody(cluster: Cluster) -> Iterable[str]:

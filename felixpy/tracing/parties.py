@@ -10,7 +10,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from typing import Literal
 
-from felixpy.errors import UsageError
+from felixpy.errors import UsageError, few, unknown_node
 from felixpy.model import Cluster, HostPod, Workload
 from felixpy.netfilter.rules import Dump
 from felixpy.tracing.addresses import AddressBook
@@ -118,12 +118,12 @@ class Directory:
     def _host(self, node: str, family: int) -> Party:
         names = self.book.names
         if not node and len(names) != 1:
-            known = f"; the input has {', '.join(names)}" if names else ""
+            known = f"; the input has {few(names)}" if names else ""
             raise UsageError(f"host: say which node, as in host:NAME or with --node{known}")
         node = node or names[0]
         address = self.book.address(node, family)
         if not address:
-            raise UsageError(f"host:{node}: there is no such node; the input has {', '.join(names)}")
+            raise UsageError(f"host:{node}: {unknown_node(node, names)}")
         note = f"the address of {node} is not known, {address} stands for it" if address in self.book.assumed else ""
         return Party("host", node, address, node, note=note)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from felixpy.errors import many
+from felixpy.errors import many, natural
 from felixpy.verification import Verification
 from felixpy.verification.report import document, text
 
@@ -51,7 +51,7 @@ def lines(found: FleetVerification, *, verbose: bool = False) -> Iterator[str]:
             for name, node in found.nodes.items()]  # fmt: skip
     rows += [(name, NO_RULES, "") for name in found.missing]
     rows += [(name, UNKNOWN, reason) for name, reason in found.unknown.items()]
-    rows.sort()
+    rows.sort(key=lambda row: natural(row[0]))
     width, second = (
         max(map(len, ("NODE", *(row[0] for row in rows)))),
         max(len(row[1]) for row in (*rows, ("", "STATE"))),

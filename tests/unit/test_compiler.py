@@ -12,7 +12,9 @@ from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
 from felixpy.effective import configure
 from felixpy.errors import InputError, UsageError
+from felixpy.lab.layout import layout_of
 from felixpy.model import Configuration, Host, Rule, Side
+from felixpy.tracing import Nodes, Question, Tracer
 from tests.clusters import (
     ALLOW,
     bodies,
@@ -31,6 +33,21 @@ from tests.clusters import (
 TWO = cluster(
     pod("a", labels={"app": "a"}), pod("b", node="node2"), policy("p", selector="app == 'a'", ingress=[ALLOW])
 )
+
+
+def test_messages_name_few_nodes_in_natural_order() -> None:
+    """A cluster of a thousand nodes does not fill the screen; node2 comes before node10."""
+    many = cluster(*(node(f"node{number}") for number in range(1, 1001)))
+    shown = "node1, node2, node3, node4, node5, node6, node7, node8 and 992 more"
+    for ask in (
+        lambda: only_node(many),
+        lambda: felixpy.compile(many, node="other"),
+        lambda: Tracer(Nodes(Compiler(many))).trace(Question(source="host", destination="internet")),
+        lambda: Tracer(Nodes(Compiler(many))).trace(Question(source="host:other", destination="internet")),
+        lambda: layout_of(many, "lab", node="other"),
+    ):
+        with pytest.raises(UsageError, match=f"{shown}$"):
+            ask()
 
 
 def test_the_node_may_be_left_out_when_there_is_one() -> None:

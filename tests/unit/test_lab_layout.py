@@ -145,7 +145,7 @@ def test_long_and_odd_names_are_told_apart_by_a_hash() -> None:
     "input_, wanted, message",
     [
         (Cluster(), {}, "no node is named"),
-        (TWO_NODES, {"node": "node9"}, "--node node9: the input knows no such node; it has node1, node2"),
+        (TWO_NODES, {"node": "node9"}, "there is no node 'node9' in the input; did you mean node2 or node1"),
         (TWO_NODES, {"name": "A b"}, "--name A b: a lab's name has"),
         (
             cluster(*(pod(f"p{number}", f"10.65.{number // 250}.{number % 250}") for number in range(1001))),

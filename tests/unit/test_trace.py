@@ -147,7 +147,7 @@ def test_parties(named: str, family: int, found: tuple[str, ...]) -> None:
         ("web-5c8d7f9b6", "did you mean shop/web-5c8d7f9b6-"),
         ("a/b/c/d", "no such pod"),
         ("host", "say which node"),
-        ("host:node3", "there is no such node; the input has node1, node2"),
+        ("host:node3", "there is no node 'node3' in the input; did you mean node2 or node1"),
         ("fd00::1", "is not an IPv4 address"),
         ("other/six", "has no IPv4 address"),
     ],
