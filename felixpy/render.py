@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -36,7 +38,8 @@ def template_root() -> Path:
 def _bytecode_cache() -> jinja2.BytecodeCache | None:
     """Compiled templates in the user's cache folder: compiling them anew takes as long as a small cluster's rules.
 
-    Jinja checks each against the template's text. Where the folder cannot be made, there is no cache.
+    Jinja checks each against the template's text. Where the folder cannot be made, or others may write into it, there
+    is no cache: what is in it is run.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "felixpy" / "templates"
@@ -44,7 +47,24 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
         return None
-    return jinja2.FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
+    status = folder.stat()
+    if (
+        status.st_uid != os.geteuid()
+        or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        or not os.access(folder, os.W_OK)
+    ):
+        return None
+    return jinja2.FileSystemBytecodeCache(str(folder))
+
+
+class TemplateFault(Exception):
+    """A template names a fact that its chain does not have, or is not a template: its file, line and what is wrong."""
+
+
+def _line_of(wrong: Exception, path: Path) -> int:
+    """The line of a template's text in which an error arose."""
+    found = [frame.lineno or 1 for frame in traceback.extract_tb(wrong.__traceback__) if Path(frame.filename) == path]
+    return found[-1] if found else 1
 
 
 class _InlineIncludes(jinja2.FileSystemLoader):
@@ -59,12 +79,18 @@ class _InlineIncludes(jinja2.FileSystemLoader):
         source, path, is_current = super().get_source(environment, template)
         return self._INCLUDE.sub(lambda found: self.get_source(environment, found["name"])[0], source), path, is_current
 
+    def lines(self, environment: jinja2.Environment, template: str) -> Iterator[tuple[Path, int]]:
+        """The file and line that each line of a template's text comes from, after partials were put in their places."""
+        source, path, _ = super().get_source(environment, template)
+        for number, line in enumerate(source.splitlines(keepends=True), start=1):
+            if found := self._INCLUDE.fullmatch(line):
+                yield from self.lines(environment, found["name"])
+            else:
+                yield Path(path), number
+
     def paths(self, environment: jinja2.Environment, template: str) -> Iterator[Path]:
         """The file of a template, then those of its partials."""
-        source, path, _ = super().get_source(environment, template)
-        yield Path(path)
-        for found in self._INCLUDE.finditer(source):
-            yield from self.paths(environment, found["name"])
+        yield from dict.fromkeys(path for path, _ in self.lines(environment, template))
 
 
 @cache
@@ -134,12 +160,24 @@ class Renderer:
         chains = tuple(reached[name] for name in sorted(reached, key=str.encode))
         return Table(table.name, table.family, inserted, appended, chains, table.maps)
 
+    def _text(self, plan: ChainPlan) -> str:
+        """What the template of a chain draws. Raises TemplateFault, which names the line at fault."""
+        name = f"{plan.template}.j2"
+        try:
+            return self._environment.get_template(name).render({**plan.facts, "chain": plan.name})
+        except jinja2.TemplateNotFound:
+            raise
+        except jinja2.TemplateError as wrong:
+            lines = [*self._loader.lines(self._environment, name)]
+            number = wrong.lineno if isinstance(wrong, jinja2.TemplateSyntaxError) else _line_of(wrong, lines[0][0])
+            path, line = lines[min(number, len(lines)) - 1]
+            raise TemplateFault(f"{path.relative_to(template_root())}:{line}: {wrong.message}") from wrong
+
     def chain(self, plan: ChainPlan) -> Chain:
         """Draw one chain, or find it among those already drawn."""
         drawn = self._drawn.get(plan)
         if drawn is None:
-            template = self._environment.get_template(f"{plan.template}.j2")
-            bodies, numbers = _rules(plan, template.render({**plan.facts, "chain": plan.name}))
+            bodies, numbers = _rules(plan, self._text(plan))
             identities = tuple(hashes(plan.seed or plan.name, bodies))
             drawn = self._drawn[plan] = Chain(
                 plan.name, tuple(bodies), identities, tuple(numbers), plan.origin, plan.template

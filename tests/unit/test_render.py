@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 
 from felixpy import render
@@ -60,7 +59,7 @@ def test_a_seed_takes_the_place_of_the_name_in_hashes(templates: Templates) -> N
     "text", ["-A {{ chain }}{{ missing }}\n", "% if fact.missing\n% endif\n", "{{ fact.missing }}"]
 )
 def test_a_fact_that_is_missing_is_an_error(templates: Templates, text: str) -> None:
-    with pytest.raises(jinja2.UndefinedError):
+    with pytest.raises(render.TemplateFault):
         templates({"cali-x": text}).chain(plan("cali-x", fact=SOMEWHERE))
 
 

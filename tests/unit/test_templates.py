@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import jinja2
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from felixpy import render
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS
+from felixpy.dialects import DIALECTS, V3_32
 from felixpy.layouts import NFTABLES
 from felixpy.model import Host, Qos, Rule, Side
+from felixpy.plan.values import ChainPlan
 from felixpy.render import Renderer, template_root
-from felixpy.ruleset import Ruleset
+from felixpy.ruleset import FELIX_OWN, Ruleset
 from tests.clusters import ALLOW, DENY, LOG, PASS, cluster, host_endpoint, node, pod, policy, pool
 
 ROOT = template_root()
@@ -165,3 +167,31 @@ def test_facts_that_are_missing_are_errors(dialect: str) -> None:
     assert environment.undefined is jinja2.StrictUndefined
     with pytest.raises(jinja2.UndefinedError):
         environment.get_template("filter/cali-tw.j2").render(chain="cali-tw-x")
+
+
+def test_an_error_names_the_partial_and_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partials are put into the templates that include them; people look for the line in the partial's own file."""
+    folder = tmp_path / "v3.32"
+    (folder / "filter").mkdir(parents=True)
+    (folder / "_part.j2").write_text("{# A partial. #}\n-A {{ chain }} --jump {{ missing.fact }}\n")
+    (folder / "filter" / "cali-x.j2").write_text('{# A chain. #}\n-A {{ chain }} --jump DROP\n% include "_part.j2"\n')
+    (folder / "filter" / "cali-y.j2").write_text("{# A chain. #}\n% for rule in\n")
+    monkeypatch.setattr(render, "template_root", lambda: tmp_path)
+    render._environment.cache_clear()
+    try:
+        for name, place in (
+            ("cali-x", "v3.32/_part.j2:2: 'missing' is undefined"),
+            ("cali-y", "v3.32/filter/cali-y.j2:2"),
+        ):
+            plan = ChainPlan(name="cali-x", template=f"filter/{name}", facts={}, origin=FELIX_OWN)
+            with pytest.raises(render.TemplateFault, match=re.escape(place)):
+                render.Renderer(V3_32).chain(plan)
+    finally:
+        render._environment.cache_clear()
+
+
+def test_bytecode_that_others_may_write_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert render._bytecode_cache() is not None
+    (tmp_path / "felixpy" / "templates").chmod(0o777)
+    assert render._bytecode_cache() is None
