@@ -6,8 +6,9 @@ What depends on the end itself, its address and interfaces, stays open as a `Fac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 from typing import Protocol as Shape
@@ -45,6 +46,9 @@ Direction = Literal["egress", "ingress"]
 MOST_FACTORS = 16
 """Chains that ask for more about an end are gone through for each of them; others are remembered."""
 
+MANY_PEERS = 32_768
+"""Peers and classes of addresses, each a bit, from which on what a rule with nets lets through is not remembered."""
+
 SOURCES: Mapping[Side, str] = {"source": "src", "destination": "dst"}
 
 
@@ -68,11 +72,22 @@ class Line:
     tags: tuple[tuple[int, int, bool], ...]
     """(mask, mark, whether it must differ) of the tag."""
     by_tag: tuple[Test, ...]
-    region: Region | None
+    fixed: Region | None
+    reading: Callable[[], Region] | None
+    """Reads the nets of the rule anew each time: where peers are very many, keeping them for every rule takes more
+    memory than a machine has."""
     factors: tuple[Factor, ...]
     unknown: str
     action: Action
     target: ChainCode | None
+
+    @property
+    def region(self) -> Region | None:
+        """What the rule is about, whatever the end; None is everything."""
+        if self.reading is None:
+            return self.fixed
+        read = self.reading()
+        return read if self.fixed is None else meet(self.fixed, read)
 
 
 class View:
@@ -141,6 +156,7 @@ class Lens:
         self._directory, self._externals = directory, externals
         self.everybody = sum_of(directory.owners.values()) | externals.mask
         self.all: Region = product(space.all, self.everybody)
+        self._many_peers = self.everybody.bit_length() > MANY_PEERS
         self._own: Side = "source" if direction == "egress" else "destination"
         self._views: dict[int, View] = {}
         self._regions: dict[Factor, Region | None] = {}
@@ -168,6 +184,7 @@ class Lens:
             return None
         by_tag: list[Test] = []
         factors: list[Factor] = []
+        nets: list[Factor] = []
         region = self.all
         for test in rule.body.tests:
             if isinstance(test.criterion, Marked):
@@ -179,6 +196,9 @@ class Lens:
             elif not isinstance(test.criterion, Listed) or rule.sets[test.criterion.name]:
                 code = rule.sets[test.criterion.name] if isinstance(test.criterion, Listed) else None
                 factor = Factor(test, code)
+                if self._many_peers and isinstance(test.criterion, Addresses) and test.criterion.side != self._own:
+                    nets.append(factor)
+                    continue
                 value = self._region(factor)
                 if value is None:
                     factors.append(factor)
@@ -187,7 +207,10 @@ class Lens:
         if not region:
             return None
         restricted = None if region is self.all else region
-        return Line(rule, tuple(tags), tuple(by_tag), restricted, tuple(factors), unknown, rule.action, rule.target)
+        reading = partial(self._nets, nets) if nets else None
+        return Line(
+            rule, tuple(tags), tuple(by_tag), restricted, reading, tuple(factors), unknown, rule.action, rule.target
+        )
 
     def _unknown(self, rule: RuleCode, tags: list[tuple[int, int, bool]]) -> str:
         """What is not understood about a rule; questions that have a bit of the tag for their answer ask that."""
@@ -203,6 +226,15 @@ class Lens:
         return isinstance(criterion, Assumed) and bool(self.questions)
 
     # --- criteria
+
+    def _nets(self, factors: Sequence[Factor]) -> Region:
+        """What criteria about the other end's address let through."""
+        peers = self.everybody
+        for (criterion, negated), _ in factors:
+            assert isinstance(criterion, Addresses)
+            inside = self.peers(tuple(map(Layer, criterion.ranges)))
+            peers &= ~inside if negated else inside
+        return self.of_peers(peers)
 
     def _region(self, factor: Factor) -> Region | None:
         """What a criterion lets through; None if that depends on the end."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
-from felixpy.flows.regions import bits, sum_of
+from felixpy.flows.regions import bits, of_bits
 from felixpy.netfilter.numbers import BITS, Range, spell_address
 
 
@@ -24,6 +25,10 @@ class Layer(NamedTuple):
 
 Layers: TypeAlias = tuple[Layer, ...]
 """What a net or set holds: a later layer has the last word."""
+
+
+Spans: TypeAlias = tuple[tuple[int, int], ...]
+"""Pieces of the address space by number: first and end of each run of neighbours, ascending."""
 
 
 class Externals:
@@ -46,64 +51,76 @@ class Externals:
         edges.discard(last + 1)
         self._starts = sorted(edges)
         self._ends = [*(start - 1 for start in self._starts[1:]), last]
-        self._all = (1 << len(self._starts)) - 1
-        self._classes, self._class_of = self._sorted_out({self._pieces(layers) for layers in several})
+        self._classes, self._class_of = self._sorted_out({self._spans(layers) for layers in several})
         self.count = len(self._classes)
 
     @property
     def mask(self) -> int:
         return (1 << self.count) - 1 << self.offset
 
-    def _sorted_out(self, layered: Iterable[int]) -> tuple[list[int], list[int]]:
-        """Classes of pieces, each as bits of pieces, and the class of each piece.
+    def _sorted_out(self, layered: Iterable[Spans]) -> tuple[list[list[int]], list[int]]:
+        """Classes, each with its pieces, and the class of each piece; classes are in the order of their first pieces.
 
         Two pieces are in one class if no net tells them apart; each net splits the classes of its pieces.
         """
-        classes = [self._all]
         class_of = [0] * len(self._starts)
-        for pieces in layered:
-            few = self._fewer(pieces)
-            for number in {class_of[piece] for piece in bits(few)}:
-                inside = classes[number] & few
-                if inside != classes[number]:
-                    classes[number] ^= inside
-                    for piece in bits(inside):
-                        class_of[piece] = len(classes)
-                    classes.append(inside)
-        order = sorted(range(len(classes)), key=lambda number: classes[number] & -classes[number])
-        ranks = {number: rank for rank, number in enumerate(order)}
-        return [classes[number] for number in order], [ranks[number] for number in class_of]
+        sizes = [len(self._starts)]
+        for spans in layered:
+            by_class: dict[int, list[int]] = {}
+            for piece in _positions(self._fewer(spans)):
+                by_class.setdefault(class_of[piece], []).append(piece)
+            for number, inside in by_class.items():
+                if len(inside) < sizes[number]:
+                    sizes[number] -= len(inside)
+                    for piece in inside:
+                        class_of[piece] = len(sizes)
+                    sizes.append(len(inside))
+        ranks: dict[int, int] = {}
+        classes: list[list[int]] = []
+        for piece, number in enumerate(class_of):
+            rank = ranks.setdefault(number, len(classes))
+            if rank == len(classes):
+                classes.append([])
+            classes[rank].append(piece)
+        return classes, [ranks[number] for number in class_of]
 
-    def _fewer(self, pieces: int) -> int:
+    def _fewer(self, spans: Spans) -> Spans:
         """The pieces or all others, whichever are fewer."""
-        return self._all ^ pieces if 2 * pieces.bit_count() > len(self._starts) else pieces
+        if 2 * sum(end - first for first, end in spans) <= len(self._starts):
+            return spans
+        edges = (0, *(edge for span in spans for edge in span), len(self._starts))
+        return tuple((first, end) for first, end in zip(edges[::2], edges[1::2], strict=True) if first < end)
 
-    def _pieces(self, layers: Layers) -> int:
-        """The pieces that are inside, as bits."""
-        found = 0
-        for (low, high), inside in layers:
+    def _spans(self, layers: Layers) -> Spans:
+        """The pieces that are inside."""
+        spans: list[tuple[int, int]] = []
+        for inside, run in groupby(layers, key=attrgetter("inside")):
+            found = self._of_ranges(layer.range for layer in run)
+            spans = list(_merged([*spans, *found])) if inside else list(_without(spans, list(_merged(found))))
+        return tuple(spans)
+
+    def _of_ranges(self, ranges: Iterable[Range]) -> list[tuple[int, int]]:
+        found = []
+        for low, high in ranges:
             if low == high and low in self._have:
                 continue
             first, end = bisect_left(self._starts, low), bisect_left(self._starts, high + 1)
             if first < end:
-                those = (1 << end) - (1 << first)
-                found = found | those if inside else found & ~those
+                found.append((first, end))
         return found
 
     def peers(self, layers: Layers) -> int:
         """The classes that are inside."""
-        pieces = self._pieces(layers)
-        few = self._fewer(pieces)
-        found = sum_of(1 << number for number in {self._class_of[piece] for piece in bits(few)})
-        return (found if few == pieces else found ^ (1 << self.count) - 1) << self.offset
+        spans = self._spans(layers)
+        few = self._fewer(spans)
+        found = of_bits({self._class_of[piece] for piece in _positions(few)})
+        return (found if few == spans else found ^ (1 << self.count) - 1) << self.offset
 
     def ranges(self, peers: int) -> tuple[Range, ...]:
         """The addresses of some classes, neighbours together; between them may be addresses that somebody has."""
-        pieces = 0
-        for position in bits(peers >> self.offset):
-            pieces |= self._classes[position]
+        pieces = sorted(piece for position in bits(peers >> self.offset) for piece in self._classes[position])
         found: list[Range] = []
-        for position in bits(pieces):
+        for position in pieces:
             low, high = self._starts[position], self._ends[position]
             if self._all_known(low, high):
                 continue
@@ -127,6 +144,48 @@ class Externals:
     def _all_known(self, low: int, high: int) -> bool:
         """Whether somebody has each of these addresses, or there are none."""
         return bisect_right(self._known, high) - bisect_left(self._known, low) == high - low + 1
+
+
+def _positions(spans: Spans) -> Iterator[int]:
+    return chain.from_iterable(range(first, end) for first, end in spans)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Spans in order, those that meet or overlap as one.
+
+    >>> list(_merged([(4, 6), (0, 2), (9, 10), (2, 5)]))
+    [(0, 6), (9, 10)]
+    """
+    first = end = -1
+    for one, other in sorted(spans):
+        if one > end:
+            if first < end:
+                yield first, end
+            first, end = one, other
+        else:
+            end = max(end, other)
+    if first < end:
+        yield first, end
+
+
+def _without(spans: Iterable[tuple[int, int]], taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Spans with others taken out; both are in order.
+
+    >>> list(_without([(0, 4), (5, 8)], [(2, 3), (3, 6)]))
+    [(0, 2), (6, 8)]
+    """
+    at = 0
+    for first, end in spans:
+        while at < len(taken) and taken[at][1] <= first:
+            at += 1
+        reached, place = first, at
+        while place < len(taken) and taken[place][0] < end:
+            if reached < taken[place][0]:
+                yield reached, taken[place][0]
+            reached = max(reached, taken[place][1])
+            place += 1
+        if reached < end:
+            yield reached, end
 
 
 class Directory:

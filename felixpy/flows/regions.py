@@ -8,7 +8,7 @@ Regions are never changed once they were made, as many things share them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 Region: TypeAlias = dict[int, int]
@@ -157,7 +157,20 @@ def bits(number: int) -> Iterable[int]:
     >>> list(bits(0b1010))
     [1, 3]
     """
-    while number:
-        lowest = number & -number
-        yield lowest.bit_length() - 1
-        number ^= lowest
+    digits = f"{number:b}"[::-1]
+    position = digits.find("1")
+    while position >= 0:
+        yield position
+        position = digits.find("1", position + 1)
+
+
+def of_bits(positions: Collection[int]) -> int:
+    """The number in which these bits are set.
+
+    >>> of_bits([1, 3])
+    10
+    """
+    digits = bytearray(max(positions, default=0) // 8 + 1)
+    for position in positions:
+        digits[position >> 3] |= 1 << (position & 7)
+    return int.from_bytes(digits, "little")

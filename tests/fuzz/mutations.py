@@ -162,11 +162,11 @@ def written(random: Random, documents: Sequence[Tree]) -> bytes:
     """Documents as a file of YAML or JSON, sometimes spoilt as a text as well."""
     try:
         if random.random() < 0.5:
-            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}, default=str)
         else:
             text = yaml.dump_all(documents, Dumper=yaml.CSafeDumper, allow_unicode=True)
     except (UnicodeEncodeError, ValueError):
-        text = json.dumps(documents)
+        text = json.dumps(documents, default=str)
     return spoil_bytes(random, text) if random.random() < 0.1 else text.encode(errors="replace")
 
 
