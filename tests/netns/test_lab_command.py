@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from felixpy.cli.lab import lab
 from felixpy.errors import EnvironmentMissing, UsageError
 from tests.netns.labs import left_of, new_name, places
 from tests.netns.namespace import in_ci
+from tests.schemas import checked
 
 pytestmark = pytest.mark.netns
 
@@ -88,12 +88,12 @@ def test_a_lab_from_up_to_down(name: str, folder: Path) -> None:
     status = felixpy("lab", "status", "--name", name).stdout
     assert f"lab {name}: up, iptables " in status
     assert re.search(r"shop/web +n1 +cali\w{11} +10\.65\.0\.1 +tcp/80", status)
-    found = json.loads(felixpy("lab", "status", "--name", name, "-o", "json").stdout)
+    found = checked(felixpy("lab", "status", "--name", name, "-o", "json").stdout)
     assert [pod["serves"] for pod in found["pods"]] == [
         [{"protocol": "tcp", "port": port}] for port in (5432, 5432, 80)
     ]
     assert name in felixpy("lab", "list").stdout
-    assert json.loads(felixpy("lab", "list", "-o", "json").stdout)["items"] == [found]
+    assert checked(felixpy("lab", "list", "-o", "json").stdout)["items"] == [found]
 
     # The rules are those that apply would write.
     in_step = felixpy("apply", "shop", "--node", "n2", "--netns", name, "--quiet")
@@ -124,7 +124,7 @@ def test_probes(name: str) -> None:
         done = felixpy(*probe, *words)
         assert done.exit_code == status
         assert re.match(answer, done.stdout)
-    found = json.loads(felixpy(*probe, "internet", "shop/web", "-o", "json").stdout)
+    found = checked(felixpy(*probe, "internet", "shop/web", "-o", "json").stdout)
     assert (found["kind"], found["verdict"], found["protocol"]) == ("LabProbe", "allow", "icmp")
 
     tables = felixpy(*probe, "--all").stdout
@@ -133,7 +133,7 @@ def test_probes(name: str) -> None:
         "tcp/5432 over IPv4: 5 of 9 allowed",
     ]
     assert [line.rpartition("-")[2][5:] or line for line in tables.splitlines()[2:4]] == [" . X .", " X . ."]
-    told = json.loads(felixpy(*probe, "--all", "--port", "53/udp", "--port", "icmp", "--internet", "-o", "json").stdout)
+    told = checked(felixpy(*probe, "--all", "--port", "53/udp", "--port", "icmp", "--internet", "-o", "json").stdout)
     assert [table["protocol"] for table in told["tables"]] == ["udp", "icmp"]
     assert {len(table["cells"]) for table in told["tables"]} == {16}
     assert isinstance(felixpy(*probe, "shop/web", "shop/nobody").exception, UsageError)
@@ -176,13 +176,13 @@ def test_a_lab_from_standard_input_cannot_be_read_again(name: str) -> None:
 def test_interfaces_that_are_given_are_built(name: str) -> None:
     words = ("--node", "n1", "--interface", "bond0=192.0.2.9/24", "--interface", "eth7=203.0.113.9/24")
     felixpy("lab", "up", "shop", "--name", name, *words)
-    found = json.loads(felixpy("lab", "status", "--name", name, "-o", "json").stdout)
+    found = checked(felixpy("lab", "status", "--name", name, "-o", "json").stdout)
     [node] = found["nodes"]
     assert node["uplink"] == "bond0"
     assert node["interfaces"]["eth7"] == ["203.0.113.9"]
     added = felixpy("lab", "policy", "add", "deny.yaml", "--name", name, "--quiet", "--no-probe")
     assert "no rule of its nodes is changed by that" in added.stderr  # the pods that it is about are elsewhere
-    again = json.loads(felixpy("lab", "status", "--name", name, "-o", "json").stdout)
+    again = checked(felixpy("lab", "status", "--name", name, "-o", "json").stdout)
     assert again["nodes"][0]["interfaces"] == node["interfaces"]
 
 
