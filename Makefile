@@ -78,10 +78,11 @@ test: $(READY) kernel-tools witness lint types  ## all there is: style, types, a
 
 check: lint types unit  ## what to run before a commit: style, types, quick tests
 
-lint: $(READY)  ## ruff, its formatter, and whether the generated page is up to date
+lint: $(READY)  ## ruff, its formatter, and whether the generated pages are up to date
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --diff --quiet; echo "not formatted: make format" >&2; false; }
 	@$(BIN)/python tools/document_settings.py --check || { echo "docs/settings.md is out of date: make docs" >&2; false; }
+	@$(BIN)/python tools/document_man.py --check || { echo "docs/felixpy.1 is out of date: make docs" >&2; false; }
 
 format: $(READY)  ## lay out the code with ruff
 	@$(BIN)/ruff format --quiet
@@ -120,13 +121,14 @@ bench: $(READY)  ## time and memory of rendering and of connectivity; with root,
 	@$(SUDO) $(BIN)/python -m tests.bench.kernel
 	@$(SUDO) $(BIN)/python -m tests.bench.lab
 
-wheel: $(READY)  ## a wheel in dist/
-	@$(BIN)/python -m build --no-isolation --wheel --outdir dist
+wheel: $(READY)  ## a wheel and an sdist in dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist
 
-docs: $(READY)  ## docs/settings.md and docs/lint anew, and what commands print in the README and docs/examples.md
+docs: $(READY)  ## docs/settings.md, docs/lint and the manual page anew, and what commands print in the README and docs/examples.md
 	@$(BIN)/python tools/document_settings.py
 	@$(BIN)/python tools/document_examples.py
 	@$(BIN)/python tools/document_lint.py
+	@$(BIN)/python tools/document_man.py
 
 vm:  ## a virtual Debian for those without Linux or root, with felixpy on its PATH; runs the tests there
 	vagrant up

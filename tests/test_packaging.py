@@ -99,8 +99,19 @@ def test_the_wheel_holds_the_templates_and_nothing_foreign(wheel: Path) -> None:
     modules = {str(file.relative_to(CHECKOUT)) for file in (CHECKOUT / "felixpy").rglob("*.py")}
     assert templates
     assert templates | modules <= names
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"felixpy"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name and ".data/" not in name} == {"felixpy"}
+    assert [name for name in names if name.endswith(".data/data/share/man/man1/felixpy.1")]
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_manual_page_is_one_that_man_shows() -> None:
+    text = (CHECKOUT / "docs" / "felixpy.1").read_text()
+    assert all(f'.SS "felixpy {command} ' in text for command in ("render", "trace", "lab probe"))
+    if not shutil.which("groff"):
+        pytest.skip("no groff here")
+    command = ("groff", "-man", "-Tutf8", "-ww", "-z", CHECKOUT / "docs" / "felixpy.1")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_installed_command_renders(installed: Path, tmp_path: Path) -> None:
