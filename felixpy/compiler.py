@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from felixpy.config import Config, Setting, build
@@ -11,7 +11,7 @@ from felixpy.effective import configure, data_plane
 from felixpy.errors import InputError, Path, Problem, UsageError, few
 from felixpy.hosts import ALL_INTERFACES, LOOPBACK
 from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
-from felixpy.model import Cluster, DataPlane, Host
+from felixpy.model import Cluster, DataPlane, Host, HostEndpoint
 from felixpy.nftables import NftRuleset
 from felixpy.nftables.refused import NFTABLES as NFTABLES_REFUSER
 from felixpy.plan import Planner
@@ -174,11 +174,12 @@ def refuse(cluster: Cluster, dialect: Dialect) -> None:
 
 
 def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
-    """A warning for each host endpoint whose interface nobody has seen."""
-    if host.interfaces is not None:
-        return
+    """A warning for each host endpoint whose interface nobody has seen, or which is not there."""
     for endpoint in resolution.all_hosts:
         if endpoint.interface in (ALL_INTERFACES, LOOPBACK):
+            continue
+        if host.interfaces is not None:
+            yield from _absent_interface(resolution, endpoint, host.interfaces)
             continue
         if endpoint.interface:
             path: Path = ("spec", "interfaceName")
@@ -194,3 +195,28 @@ def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
             hint="say what the machine has with --interface, --host-file or --live",
             severity="warning",
         )
+
+
+def _absent_interface(
+    resolution: Resolution, endpoint: HostEndpoint, interfaces: Mapping[str, Sequence[str]]
+) -> Iterator[Problem]:
+    """A warning for a host endpoint that none of the machine's interfaces can be, so that no rule of it is in force."""
+    if endpoint.interface:
+        if endpoint.interface in interfaces:
+            return
+        path: Path = ("spec", "interfaceName")
+        what = f"no interface {endpoint.interface}"
+    else:
+        present = {address.partition("/")[0] for addresses in interfaces.values() for address in addresses}
+        if present.intersection(endpoint.addresses):
+            return
+        path = ("spec", "expectedIPs")
+        what = f"no interface with {few(endpoint.addresses)}"
+    yield Problem(
+        place=resolution.cluster.where(endpoint.source, path),
+        subject=f"HostEndpoint {endpoint.name}",
+        path=path,
+        reason=f"{endpoint.node} has {what}: no chains for it, so none of its policies is in force",
+        hint=f"there are {few(interfaces)}" if interfaces else "there are no interfaces but the loopback",
+        severity="warning",
+    )

@@ -113,6 +113,11 @@ class InputError(FelixpyError):
         self.problems = sort_problems(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems without the warnings among them."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
 
 class UsageError(FelixpyError):
     """The request itself has no answer, such as an unknown node."""

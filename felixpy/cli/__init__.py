@@ -94,8 +94,7 @@ def run(arguments: list[str] | None = None) -> int:
     except InputError as wrong:
         for problem in wrong.problems:
             invocation.tell(str(problem))
-        errors = sum(problem.severity == "error" for problem in wrong.problems)
-        invocation.tell(f"felixpy: {many(errors, 'error')}, nothing was written")
+        invocation.tell(f"felixpy: {many(len(wrong.errors), 'error')}, nothing was written")
         return wrong.exit_code
     except FelixpyError as wrong:
         invocation.tell(f"felixpy: {wrong}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for
@@ -32,6 +33,12 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
     from felixpy.decode.comments import commented, likely_nodes
     from felixpy.nftables.reading import looks_listed
 
+    for path in given.files:
+        if path != "-" and Path(path).is_file() and _SAVED.search(read(path)):
+            others = " ".join(other for other in given.files if other != path)
+            raise UsageError(
+                f"{path}: a dump is read from stdin: felixpy annotate {f'{others} ' if others else ''}< {path}"
+            )
     cluster = given.cluster_if_any
     text = _there(given, ssh, node_rules=node_rules)
     if text.strip() and not _SAVED.search(text):

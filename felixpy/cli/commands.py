@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from felixpy.errors import UsageError
+from felixpy.cli import invocation
+from felixpy.errors import InputError, UsageError
 
 REPEATS = "command", "arguments"
 """Words that are handed on to another program, where an empty one is a word like any other."""
@@ -30,6 +31,16 @@ class Command(TyperCommand):
                 if "" in words and parameter.name not in REPEATS:
                     raise UsageError(f"{_spelt(parameter)}: the value is empty")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. With ``--quiet`` errors of the input are told without the warnings beside them."""
+        try:
+            return super().invoke(ctx)
+        except InputError as wrong:
+            if not ctx.params.get("quiet"):
+                raise
+            invocation.warn(wrong.errors, quiet=False)
+            raise typer.Exit(wrong.exit_code) from wrong
 
 
 class Commands(typer.Typer):

@@ -10,7 +10,6 @@ import typer
 
 from felixpy.cli import invocation, screen
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
-from felixpy.escape import terminal
 
 if TYPE_CHECKING:
     from felixpy.difference import Difference
@@ -105,5 +104,5 @@ def _coloured(lines: Iterator[str]) -> Iterator[str]:
     """Each line in the colour of its sign."""
     for line in lines:
         colour = COLOURS.get(line.lstrip()[:1])
-        shown = terminal(line)
+        shown = screen.fitted(line)
         yield screen.painted(shown, colour) if colour else shown

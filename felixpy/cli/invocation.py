@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from felixpy.cli import screen
 from felixpy.errors import Place, Problem, UsageError
 from felixpy.escape import json_text, terminal
 
@@ -101,14 +102,14 @@ def check_data_plane(name: str | None, known: Sequence[str]) -> None:
 def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:
     """Say that an option chose another data plane than the default one."""
     if name != DEFAULT_DATA_PLANE and not quiet:
-        print(f"felixpy: {NAMES[name]} data plane: --dataplane {name}", file=sys.stderr)
+        tell(f"felixpy: {NAMES[name]} data plane: --dataplane {name}")
 
 
 def tell_left_open(dumps: Mapping[str, Dump]) -> None:
     """What the rules of nodes hold or do not say that no answer takes into account."""
     for node, dump in dumps.items():
         for words in dump.open:
-            print(f"felixpy: {f'{node}: ' if node else ''}{words}", file=sys.stderr)
+            tell(f"felixpy: {f'{node}: ' if node else ''}{words}")
 
 
 def tell_data_planes(
@@ -128,7 +129,7 @@ def tell_data_planes(
         elif plane.kind != DEFAULT_DATA_PLANE and not quiet:
             source = ", ".join(str(part) for part in (plane.by, plane.place) if part)
             because = f"{plane.reason} ({source})" if source else plane.reason
-            print(f"felixpy: {NAMES[plane.kind]} data plane on {where}: {because}", file=sys.stderr)
+            tell(f"felixpy: {NAMES[plane.kind]} data plane on {where}: {because}")
 
 
 def _unknown_plane(plane: DataPlane, where: str) -> Problem:
@@ -150,7 +151,7 @@ def tell(text: str) -> None:
     """Talk goes to stderr; whatever is quoted in it, only its lines that are indented go on with the one above."""
     first, *more = text.split("\n")
     lines = [first, *(line if line.startswith(" ") or not line else f"    {line}" for line in more)]
-    print("\n".join(map(terminal, lines)), file=sys.stderr)
+    print(screen.talk("\n".join(map(terminal, lines))), file=sys.stderr)
 
 
 def emit_lines(lines: Iterable[str]) -> None:

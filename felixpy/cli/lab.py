@@ -46,10 +46,11 @@ lab = Commands(
 policy = Commands(
     name="policy",
     help=(
-        "Add policies to a lab that is up, or take some out of it.\n\n"
+        "List the policies of a lab that is up, add some, or take some out.\n\n"
         "\b\nExamples:\n"
         "  sudo felixpy lab policy add deny-all.yaml\n"
         "  sudo felixpy lab policy remove deny-all.yaml\n"
+        "  sudo felixpy lab policy list\n"
     ),
     **SETTINGS,
 )
@@ -301,6 +302,24 @@ def _show_tables(tables: Iterable[Table], output: Output) -> None:
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     invocation.emit("\n".join("".join(f"{line}\n" for line in text(table, width)) for table in tables))
+
+
+@policy.command("list")
+def list_policies(name: Name = DEFAULT_NAME, output: Format = Output.text) -> None:
+    """List the policies of a lab, those that were removed included.
+
+    \b
+    Examples:
+      sudo felixpy lab policy list
+      sudo felixpy lab policy list --name trial -o json
+    """
+    from felixpy.lab.report import policies, policy_document
+
+    found = _find(name)
+    if output is Output.json:
+        invocation.emit_json(policy_document(found.state))
+    else:
+        invocation.emit(screen.page(policies(found.state), cut=True))
 
 
 @policy.command("add")

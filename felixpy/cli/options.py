@@ -59,7 +59,7 @@ HostFile = Annotated[
     typer.Option("--host-file", metavar="FILE", help="YAML or JSON with `interfaces:`, name to list of CIDRs."),
 ]
 Live = Annotated[bool, typer.Option("--live", help="Take the interfaces of this machine.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings, also where there are errors.")]
 RunningCluster = Annotated[
     bool,
     typer.Option("--cluster", help="Read the running cluster with kubectl. As a PATH: cluster:CONTEXT."),

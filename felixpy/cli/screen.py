@@ -52,6 +52,15 @@ def fitted(line: str, *, cut: bool = False) -> str:
     return painted(word, COLOURS[word]) + shown[len(word) :] if word in COLOURS else shown
 
 
+def talk(text: str) -> str:
+    """What is said on stderr; on a terminal its first line is folded, and lines below keep their columns."""
+    line, feed, below = text.partition("\n")
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return f"{line if len(line) <= width else _folded(line, '', width)}{feed}{below}"
+
+
 def _folded(text: str, indent: str, width: int) -> str:
     """A line of several; long words such as paths are not torn apart either."""
     whole = _UNIT.sub(lambda unit: unit[0].replace(" ", _GLUE), text)

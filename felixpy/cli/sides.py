@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from felixpy.cli.dumps import dumps_below, likely_nodes_of, settled
+from felixpy.cli.dumps import dumps_below, likely_nodes_of, read, settled
 from felixpy.cli.given import UNNAMED, Given
 from felixpy.errors import UsageError, few
 
@@ -40,8 +41,24 @@ def read_sides(before: str, after: str, given: Given) -> tuple[Side, Side]:
 def _read(path: str, given: Given) -> Side:
     dumps = {} if path == "-" else dict(dumps_below(Path(path)))
     if not dumps:
+        _check_form(path)
         return Side(path, {}, given.read([path]))
     return Side(path, dumps, None)
+
+
+_MANIFEST = re.compile(r"""^[\s{["'-]*(?:apiVersion|kind)["']?\s*:|["'](?:apiVersion|kind)["']\s*:""", re.MULTILINE)
+
+
+def _check_form(path: str) -> None:
+    """Raises UsageError for a file with text of neither form. What is empty or no text is told by who reads it."""
+    if path == "-" or not Path(path).is_file():
+        return
+    text = read(path)
+    if text.strip() and "\0" not in text and not _MANIFEST.search(text):
+        raise UsageError(
+            f"{path}: neither manifests nor a dump; give objects of Kubernetes and Calico, or what iptables-save,"
+            " iptables -S, iptables -L, ipset save or nft list ruleset prints"
+        )
 
 
 def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:

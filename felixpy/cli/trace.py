@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -37,6 +39,17 @@ class State(StrEnum):
     related = "related"
     invalid = "invalid"
     untracked = "untracked"
+
+
+def _check_port(destination: str, given: Given) -> None:
+    """Raises UsageError for a port that stands where manifests are named, as in ``trace a b 9000``."""
+    path = next(iter(given.paths or ()), "")
+    if _PORT.fullmatch(path) and not os.path.lexists(path):
+        party = f"[{destination}]" if destination.count(":") > 1 else destination
+        raise UsageError(f"{path}: there is no such file or folder; a port is written {party}:{path}")
+
+
+_PORT = re.compile(r"\d{1,5}(?:/\w+)?")
 
 
 @takes_manifests(dataplanes=DATA_PLANES)
@@ -112,6 +125,7 @@ def trace(
     if four and six:
         raise UsageError("-4 and -6 exclude each other")
     foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets, ssh=ssh, node_rules=node_rules)
+    _check_port(destination, given)
     target = parse_target(destination)
     question = Question(
         source=source,

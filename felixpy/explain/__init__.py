@@ -69,7 +69,7 @@ class Explainer:
         endpoint = found[0]
         host = self.nodes.hosts.get(endpoint.node)
         resolution = self.nodes.compiler.resolve(endpoint.node, host, self.nodes.settings)
-        return self._endpoints.host(endpoint, local_host(resolution.hosts, endpoint))
+        return self._endpoints.host(endpoint, local_host(resolution.hosts, endpoint), resolution.config)
 
     def policy(self, name: str, kinds: Sequence[str]) -> PolicyExplanation:
         """A policy of one of these kinds. Raises UsageError for none and for several."""

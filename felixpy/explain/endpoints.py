@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from felixpy.config import Config
 from felixpy.decode.legend import Direction, profile_words
 from felixpy.decode.phrases import rule_words
 from felixpy.explain.lines import RuleLines, decides_everything
@@ -12,6 +13,7 @@ from felixpy.explain.values import EndpointExplanation, Mention, PolicyLine, Pro
 from felixpy.ipsets import SetSpec
 from felixpy.model import Cluster, HostEndpoint, Policy, Rule, Workload
 from felixpy.names import limited, set_name
+from felixpy.parameter_types import FailsafePort
 from felixpy.plan.endpoints import (
     FROM_HOST,
     FROM_HOST_FORWARD,
@@ -90,7 +92,7 @@ class Endpoints:
             remarks=tuple(remarks),
         )
 
-    def host(self, endpoint: HostEndpoint, local: LocalHost | None) -> EndpointExplanation:
+    def host(self, endpoint: HostEndpoint, local: LocalHost | None, config: Config) -> EndpointExplanation:
         """A host endpoint; without `local` no interface of the machine is its own."""
         stages = [
             self._stage(way, local.interface, local.policies, endpoint.profiles)
@@ -110,6 +112,10 @@ class Endpoints:
             stages=tuple(stages),
             mentions=tuple(self.mentions(endpoint)),
             remarks=() if local else (NO_INTERFACE,),
+            failsafes={
+                "ingress": tuple(map(_failsafe, config.failsafe_inbound)),
+                "egress": tuple(map(_failsafe, config.failsafe_outbound)),
+            },
         )
 
     # --- stages
@@ -220,6 +226,10 @@ class Endpoints:
 
 REFUSED = "Felix knows nothing of it: it asks to send from other addresses, which WorkloadSourceSpoofing does not allow"
 NO_INTERFACE = "no interface of the machine is its own, so it has no chains; --interface or --live tell what there is"
+
+
+def _failsafe(port: FailsafePort) -> str:
+    return f"{port.protocol}/{port.port}{f' with {port.net}' if port.net else ''}"
 
 
 def _own(thing: Workload | HostEndpoint) -> dict[str, str]:

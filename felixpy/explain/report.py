@@ -84,6 +84,9 @@ class _Writer:
             yield f"  profiles {', '.join(found.profiles)}"
         if found.ports:
             yield f"  named ports {', '.join(found.ports)}"
+        for direction, ports in found.failsafes.items():
+            told = f"always pass, whatever policies say: {', '.join(ports)}" if ports else "none: policies can lock out"
+            yield f"  failsafe ports, {direction}: {told}"
         yield from (f"  note: {remark}" for remark in found.remarks)
         for stage in found.stages:
             yield ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from felixpy.decode.legend import Direction
@@ -116,6 +116,8 @@ class EndpointExplanation:
     stages: tuple[Stage, ...]
     mentions: tuple[Mention, ...]
     remarks: tuple[str, ...]
+    failsafes: Mapping[Direction, tuple[str, ...]] = field(default_factory=dict)
+    """Of host endpoints: the ports that stay open whatever the policies say, such as ``tcp/22``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

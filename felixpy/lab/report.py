@@ -12,6 +12,7 @@ from felixpy.lab.flows import Flow
 from felixpy.lab.lab import Lab, Report
 from felixpy.lab.layout import LabPod
 from felixpy.lab.probing import Outcome
+from felixpy.lab.state import State
 from felixpy.lab.tables import Turn
 from felixpy.tracing.parties import Party
 
@@ -87,19 +88,31 @@ def status(lab: Lab) -> Iterator[str]:
         rows.append((node.name, node.netns, *map(str, (pods[node.name], row.rules, row.sets)), row.since, addresses))
     yield from aligned(rows)
     yield ""
-    yield from _policies(lab)
+    yield from policies(state, MOST_LISTED)
     if layout.pods:
         yield ""
         yield from aligned([("POD", "NODE", "INTERFACE", "ADDRESSES", "SERVES"), *map(_row, layout.pods)])
 
 
-def _policies(lab: Lab) -> Iterator[str]:
-    rows = [(name, "") for name in lab.state.policies] + [(str(key), "removed") for key in lab.state.inputs.removed]
-    yield from aligned([("POLICY", ""), *rows[:MOST_LISTED]])
-    if len(rows) > MOST_LISTED:
-        yield f"and {len(rows) - MOST_LISTED} more"
+def policies(state: State, most: int | None = None) -> Iterator[str]:
+    """A line for each policy of a lab, the first `most` of them; those in force first, then those that were removed."""
+    rows = [(name, "") for name in state.policies] + [(str(key), "removed") for key in state.inputs.removed]
+    yield from aligned([("POLICY", ""), *rows[:most]])
+    if most is not None and len(rows) > most:
+        yield f"and {len(rows) - most} more; felixpy lab policy list names all"
     if not rows:
         yield "none: whatever profiles allow is allowed"
+
+
+def policy_document(state: State) -> dict[str, Any]:
+    """The policies of a lab for programs."""
+    return {
+        "apiVersion": "felixpy/v1",
+        "kind": "LabPolicyList",
+        "lab": state.name,
+        "items": [{"policy": name, "state": "inForce"} for name in state.policies]
+        + [{"policy": str(key), "state": "removed"} for key in state.inputs.removed],
+    }
 
 
 def _row(pod: LabPod) -> tuple[str, ...]:

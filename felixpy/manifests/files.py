@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TextIO, TypeAlias
 
@@ -140,7 +141,16 @@ def _content(path: str, stdin: TextIO | None) -> bytes:
             return reading.read_stdin(stdin, limit=MAX_SIZE)
         return reading.read_bytes(path, limit=MAX_SIZE)
     except reading.Unreadable as wrong:
-        raise _Unreadable(wrong.reason, wrong.hint) from None
+        hint = wrong.hint or (_revision_hint(path) if not os.path.lexists(path) else "")
+        raise _Unreadable(wrong.reason, hint) from None
+
+
+_OF_GIT = re.compile(r"(?!git:|cluster:)[\w./~^@{}-]+:[^:]*")
+"""How git itself names a file of a revision, such as ``HEAD~1:shop/web.yaml``."""
+
+
+def _revision_hint(path: str) -> str:
+    return f"a revision of git is written git:{path}" if _OF_GIT.fullmatch(path) else ""
 
 
 def _decoded(content: bytes) -> str:

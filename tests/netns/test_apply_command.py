@@ -150,6 +150,19 @@ def test_interfaces_are_those_of_the_namespace_unless_given(here: str, netns: Na
     assert snapshot(netns, "legacy")[:2] == goal(HOSTS)[:2]
 
 
+def test_a_missing_interface_of_a_host_endpoint_is_told(here: str, netns: Namespace, tmp_path: Path) -> None:
+    manifests = tmp_path / "edge.yaml"
+    manifests.write_text(
+        "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: edge}\n"
+        "spec: {node: node1, interfaceName: eth9}\n"
+    )
+    told = felixpy("apply", str(manifests), "--netns", here)
+    assert told.exit_code == 0
+    assert "HostEndpoint edge: spec.interfaceName: node1 has no interface eth9: no chains for it" in told.stderr
+    assert netns.run("ip", "link", "add", "eth9", "type", "veth", "peer", "name", "eth9p").returncode == 0
+    assert "eth9" not in felixpy("apply", str(manifests), "--netns", here).stderr
+
+
 def test_what_no_kernel_takes_is_refused_before_anything_is_touched(here: str, netns: Namespace) -> None:
     done = apply_case(cases(REFUSED)[0], "--netns", here)
     assert isinstance(done.exception, InputError)

@@ -162,6 +162,8 @@ def test_a_policy_of_a_folder_stays_out_until_it_is_added_again(name: str) -> No
     word = ("shop/deny.yaml", "--name", name, "--quiet", "--no-probe")
     assert "removed KubernetesNetworkPolicy shop/deny" in felixpy("lab", "policy", "remove", *word).stderr
     assert "KubernetesNetworkPolicy shop/deny  removed" in felixpy("lab", "status", "--name", name).stdout
+    listed = felixpy("lab", "policy", "list", "--name", name)
+    assert "KubernetesNetworkPolicy shop/deny  removed" in listed.stdout.splitlines()
     assert "added KubernetesNetworkPolicy shop/deny" in felixpy("lab", "policy", "add", *word).stderr
     assert "KubernetesNetworkPolicy shop/deny\n" in felixpy("lab", "status", "--name", name).stdout
 

@@ -204,7 +204,19 @@ def test_interfaces_that_nobody_has_seen_are_remarked() -> None:
     assert "interface eth0 is taken as present" in found["HostEndpoint named"].reason
     assert "no chains" in found["HostEndpoint by-address"].reason
     assert {problem.severity for problem in found.values()} == {"warning"}
-    assert compiled(*things, interfaces={"eth0": ()}).assumed == ()
+
+
+def test_interfaces_that_are_not_there_are_remarked() -> None:
+    things = [host_endpoint("named", "eth0"), host_endpoint("by-address", "", "192.0.2.1"), host_endpoint("all", "*"),
+              host_endpoint("loopback", "lo")]  # fmt: skip
+    found = {problem.subject: problem for problem in compiled(*things, interfaces={"eth1": ("192.0.2.9/24",)}).assumed}
+    named, by_address = found.pop("HostEndpoint named"), found.pop("HostEndpoint by-address")
+    assert not found
+    assert (named.path, named.severity) == (("spec", "interfaceName"), "warning")
+    assert "node1 has no interface eth0: no chains for it" in named.reason
+    assert named.hint == "there are eth1"
+    assert "no interface with 192.0.2.1" in by_address.reason
+    assert compiled(*things, interfaces={"eth0": ("192.0.2.1/24",)}).assumed == ()
 
 
 def test_rules_that_no_kernel_takes_are_remarked() -> None:

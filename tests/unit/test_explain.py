@@ -10,6 +10,7 @@ import pytest
 
 import felixpy
 from felixpy.compiler import Compiler
+from felixpy.config import Setting
 from felixpy.decode.phrases import rule_words, selector_words
 from felixpy.errors import UsageError
 from felixpy.explain import Explainer
@@ -244,6 +245,13 @@ def test_a_host_endpoint() -> None:
     shown = told(found)
     assert shown.count("goes on to ordinary policy") == 3
     assert "let everything pass, as no policy with applyOnForward applies" in shown
+    assert "  failsafe ports, ingress: always pass, whatever policies say: tcp/22, udp/68, " in shown
+    assert "  failsafe ports, egress: always pass, whatever policies say: udp/53, udp/67, " in shown
+    ports = [Setting("FailsafeInboundHostPorts", "tcp:10.0.0.0/8:22"), Setting("FailsafeOutboundHostPorts", "none")]
+    few = Explainer(Nodes(Compiler(cluster(edge)), settings=ports)).host("edge")
+    assert few.failsafes == {"ingress": ("tcp/22 with 10.0.0.0/8",), "egress": ()}
+    assert "failsafe ports, egress: none" in told(few)
+    assert document(found)["failsafes"]["ingress"][0] == "tcp/22"
     nowhere = host_endpoint("nowhere", "", "192.0.2.9")
     assert "no interface of the machine is its own" in told(explainer(nowhere).host("nowhere"))
     with pytest.raises(UsageError, match="no such host endpoint; the input has edge"):

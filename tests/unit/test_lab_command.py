@@ -39,7 +39,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "down", "list", "status", "exec", "capture", "probe", "policy", "policy add", "policy remove"]
+    "command",
+    [
+        "up",
+        "down",
+        "list",
+        "status",
+        "exec",
+        "capture",
+        "probe",
+        "policy",
+        "policy list",
+        "policy add",
+        "policy remove",
+    ],
 )
 def test_every_help_begins_with_examples(command: str) -> None:
     text = felixpy(*command.split(), "--help").stdout
@@ -66,7 +79,9 @@ def test_wrong_usage_is_told_before_anything_is_looked_for(words: str, message: 
     assert message in str(found)
 
 
-@pytest.mark.parametrize("words", ["up", "down", "list", "status", "probe --all", "policy add deny.yaml"])
+@pytest.mark.parametrize(
+    "words", ["up", "down", "list", "status", "probe --all", "policy list", "policy add deny.yaml"]
+)
 def test_only_root_has_labs(words: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "try sudo" in str(felixpy(*words.split()).exception)
@@ -116,6 +131,32 @@ def test_a_file_less_is_not_read_and_its_policies_stay_out_of_folders(folder: Pa
     inputs = Inputs(paths=(str(folder), str(folder / "deny.yaml")))
     less = with_less(inputs, ["deny.yaml"], {str(KEY)})
     assert (less.paths, less.removed) == ((str(folder),), (KEY,))
+
+
+TIERED = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: security.deny}
+spec: {tier: security, selector: all(), types: [Ingress]}
+"""
+TIER = """\
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: security}
+spec: {order: 10}
+"""
+
+
+def test_a_policy_of_a_tier_that_only_the_lab_knows(folder: Path) -> None:
+    (folder / "tier.yaml").write_text(TIER)
+    (folder / "tiered.yaml").write_text(TIERED)
+    key = PolicyKey("GlobalNetworkPolicy", "", "security.deny")
+    more = with_more(Inputs(paths=(str(folder / "tier.yaml"),)), ["tiered.yaml"])
+    assert with_less(more, ["tiered.yaml"], {str(key)}).removed == (key,)
+    below = Inputs(paths=(str(folder),))
+    less = with_less(below, ["tiered.yaml"], {str(key)})
+    assert (less.paths, less.removed) == (below.paths, (key,))
+    assert with_more(less, ["tiered.yaml"]).removed == ()
 
 
 def test_a_file_whose_policies_are_not_in_force_cannot_be_removed(folder: Path) -> None:

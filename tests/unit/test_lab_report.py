@@ -16,6 +16,8 @@ from felixpy.lab.report import (
     brought,
     listed,
     named,
+    policies,
+    policy_document,
     status,
     status_document,
     turned,
@@ -123,7 +125,7 @@ def test_a_status_says_when_there_is_no_policy_and_nobody_answers(monkeypatch: p
 def test_a_status_of_many_policies_counts_the_rest() -> None:
     many = tuple(f"NetworkPolicy shop/{number:02}" for number in range(30))
     lines = list(status(Lab(replace(STATE, policies=many), Options())))
-    assert "and 11 more" in lines
+    assert "and 11 more; felixpy lab policy list names all" in lines
 
 
 def test_a_status_for_programs() -> None:
@@ -172,3 +174,14 @@ def test_columns_are_as_wide_as_they_must_be() -> None:
 def test_nodes_without_pods_are_fine() -> None:
     bare = replace(STATE, layout=layout_of(cluster(node()), "trial"))
     assert list(status(Lab(bare, Options())))[-1] == "NetworkPolicy shop/old  removed"
+
+
+def test_policies_are_listed_whole() -> None:
+    assert list(policies(STATE)) == ["POLICY", "NetworkPolicy shop/web", "NetworkPolicy shop/old  removed"]
+    many = replace(STATE, policies=tuple(f"NetworkPolicy shop/{number}" for number in range(30)))
+    assert len(list(policies(many))) == 32
+    assert list(policies(many, 20))[-1] == "and 11 more; felixpy lab policy list names all"
+    assert policy_document(STATE)["items"] == [
+        {"policy": "NetworkPolicy shop/web", "state": "inForce"},
+        {"policy": "NetworkPolicy shop/old", "state": "removed"},
+    ]
