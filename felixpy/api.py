@@ -77,8 +77,8 @@ def trace(
     Raises UsageError for ends that are not in the cluster and questions without an answer, InputError for policies
     that the dialect cannot say.
     """
+    from felixpy.topology.question import parse_icmp, parse_target
     from felixpy.tracing import Question, Tracer
-    from felixpy.tracing.question import parse_icmp, parse_target
     from felixpy.tracing.services import ServiceTracer
 
     target = parse_target(destination)
@@ -119,7 +119,7 @@ class Connections(Answer):
         return f"{many(len(self.flows), 'flow')}{unsure}"
 
     def _lines(self) -> Iterable[str]:
-        from felixpy.flows.report import lines
+        from felixpy.flows.presentation.report import lines
 
         return lines(self.flows)
 
@@ -150,7 +150,7 @@ def matrix(
     """
     from felixpy.exposure import route_flows
     from felixpy.flows import survey
-    from felixpy.flows.report import remarks
+    from felixpy.flows.presentation.report import remarks
 
     nodes = _nodes(cluster, dialect, dataplane, settings, machines)
     found = survey(nodes)

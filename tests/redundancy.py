@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from felixpy.compiler import Compiler
 from felixpy.dialects import V3_32
-from felixpy.flows.changes import compare
+from felixpy.flows.reachability.changes import compare
 from felixpy.linting.reach import Part, Reach
 from felixpy.linting.views import Views
 from felixpy.model import (

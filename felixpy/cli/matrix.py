@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from felixpy.exposure.clients import Reach
     from felixpy.exposure.decisions import Decisions
     from felixpy.flows import Connectivity, Flow, Peer
-    from felixpy.flows.pairs import Focus, Pairs
-    from felixpy.flows.pictures import Matrix
+    from felixpy.flows.presentation.pictures import Matrix
+    from felixpy.flows.reachability.pairs import Focus, Pairs
     from felixpy.model import Cluster
 
 
@@ -132,8 +132,8 @@ def matrix(
     from felixpy.exposure.report import exposure_lines
     from felixpy.exposure.routes import CONTROLLER, route_flows
     from felixpy.flows import survey
-    from felixpy.flows.choice import focus_on, parse_ports, parse_wanted
-    from felixpy.flows.pairs import Focus
+    from felixpy.flows.reachability.choice import focus_on, parse_ports, parse_wanted
+    from felixpy.flows.reachability.pairs import Focus
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
@@ -217,7 +217,7 @@ class _View(NamedTuple):
 
     def matrix(self) -> Matrix:
         """Endpoints that are in focus or have a flow, and addresses outside."""
-        from felixpy.flows.pictures import matrix
+        from felixpy.flows.presentation.pictures import matrix
 
         flows = [*self.pairs.flows(self.focus, apart=True), *self.controller, *self.services]
         peers = [unit.peer for unit in self.pairs.units]
@@ -233,7 +233,7 @@ class _View(NamedTuple):
 def _shown(view: _View, output: Output) -> Iterator[str]:
     """The lines of the output."""
     from felixpy.exposure.report import exposure_json, route_json
-    from felixpy.flows import pictures, report
+    from felixpy.flows.presentation import pictures, report
 
     if output is Output.table:
         output = Output.grid if _prefers_grid(view) else Output.lines
@@ -274,7 +274,7 @@ def on_screen() -> bool:
 
 def _remark(view: _View) -> None:
     """What else is worth knowing goes to stderr."""
-    from felixpy.flows.report import remarks
+    from felixpy.flows.presentation.report import remarks
 
     for line in (*remarks(view.found, view.pairs), *view.routes.remarks):
         invocation.tell(f"felixpy: {line}")

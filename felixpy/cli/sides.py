@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from felixpy.dialects import Dialect
     from felixpy.model import Cluster
     from felixpy.netfilter.rules import Dump
-    from felixpy.tracing.nodes import Nodes
+    from felixpy.topology.nodes import Nodes
 
 
 class Side(NamedTuple):
@@ -68,7 +68,7 @@ def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
     """
     from felixpy.compiler import Compiler
     from felixpy.model import Cluster
-    from felixpy.tracing.nodes import Nodes
+    from felixpy.topology.nodes import Nodes
 
     cluster = side.cluster
     if cluster is None:

@@ -116,8 +116,8 @@ def trace(
       sudo felixpy trace shop/web-1 shop/db-0:5432 shop/ --host    the rules that this machine has now
       felixpy trace shop/web-1 shop/db-0:5432 --cluster --node-rules      the rules that the nodes have now
     """
+    from felixpy.topology.question import Question, parse_icmp, parse_snat, parse_target
     from felixpy.tracing import Tracer
-    from felixpy.tracing.question import Question, parse_icmp, parse_snat, parse_target
     from felixpy.tracing.report import document, text
     from felixpy.tracing.service_report import service_document, service_text
     from felixpy.tracing.services import ServiceTrace, ServiceTracer

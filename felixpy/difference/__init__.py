@@ -26,7 +26,7 @@ from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
 from felixpy.names import of_any_family
-from felixpy.tracing.nodes import NodeRules, Nodes
+from felixpy.topology.nodes import NodeRules, Nodes
 
 __all__ = ["Difference", "Group", "Spread", "difference"]
 

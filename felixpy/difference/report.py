@@ -11,7 +11,7 @@ from felixpy.difference.chains import ChainChange
 from felixpy.difference.sets import SetChange
 from felixpy.errors import Place, few, many
 from felixpy.escape import code, fenced
-from felixpy.flows.report import arrow, change_lines, change_rows, changes_json
+from felixpy.flows.presentation.report import arrow, change_lines, change_rows, changes_json
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 MOST_MEMBERS = 8

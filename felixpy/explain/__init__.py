@@ -22,8 +22,8 @@ from felixpy.explain.lines import Population, RuleLines
 from felixpy.explain.naming import find_policy, meant_tier
 from felixpy.explain.policies import Policies
 from felixpy.explain.values import EndpointExplanation, PolicyExplanation, TierExplanation
-from felixpy.tracing.nodes import Nodes
-from felixpy.tracing.parties import Directory, Party
+from felixpy.topology.nodes import Nodes
+from felixpy.topology.parties import Directory, Party
 
 __all__ = ["EndpointExplanation", "Explainer", "PolicyExplanation", "TierExplanation"]
 

@@ -14,7 +14,7 @@ from felixpy.model import HostEndpoint, NetworkSet, Policy, Tier
 from felixpy.names import limited
 from felixpy.plan.policies import POLICY_PREFIXES
 from felixpy.resolve import Shared
-from felixpy.tracing.nodes import Nodes
+from felixpy.topology.nodes import Nodes
 
 DROPS = "what no policy of the tier allows, its end drops"
 PASSES = "what no policy of the tier decides goes on to the next tier"

@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 from felixpy.compiler import Compiler
 from felixpy.exposure.strangers import ANYBODY, Stranger, invited, pod_name, strangers
 from felixpy.flows import Connectivity, survey
-from felixpy.flows.flow import Peer
-from felixpy.flows.pairs import Pairs
-from felixpy.flows.regions import sum_of, traffic_with
-from felixpy.flows.services import Traffic
+from felixpy.flows.packets.packet_sets import traffic_with, union
+from felixpy.flows.packets.traffic_words import Traffic
+from felixpy.flows.presentation.flow import Peer
+from felixpy.flows.reachability.pairs import Pairs
 from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, Policy
 from felixpy.selector import parse
@@ -110,7 +110,7 @@ class _Analysis:
             return []
         end = grid.ends[position]
         halves = [end.into.allowed] if direction == "ingress" else [end.out.allowed, *end.out.translated.values()]
-        whole = [sum_of(traffic_with(half, 1 << stranger) for half in halves) for stranger in self.strange]
+        whole = [union(traffic_with(half, 1 << stranger) for half in halves) for stranger in self.strange]
         # What every stranger may do, whatever its labels, is what any pod may do.
         anybody = reduce(and_, whole)
         never = end.never if direction == "egress" else 0

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from felixpy.exposure.routes import ports_of_traffic, traffic_of
 from felixpy.flows import Connectivity, PortChoice, survey
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.grid import Grid
-from felixpy.flows.pairs import Pairs
-from felixpy.flows.peers import Layer
-from felixpy.flows.regions import Region, bits, traffic_with
+from felixpy.flows.packets.packet_sets import PacketSet, bits, traffic_with
+from felixpy.flows.packets.peers import Layer
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.grid import Grid
+from felixpy.flows.reachability.pairs import Pairs
 from felixpy.frontends import Service, ServicePort
 from felixpy.model import Cluster
 from felixpy.netfilter.numbers import Range, parse_address, protocol_number, spell_address
@@ -75,7 +75,7 @@ class _Clients:
         self.found, self.pairs, self.nodes = found, pairs, found.side.nodes
         self.cluster = self.nodes.cluster
         self.endpoints = Endpoints(self.cluster, self.nodes.book.address)
-        self._rows: dict[tuple[int, int], Region] = {}
+        self._rows: dict[tuple[int, int], PacketSet] = {}
 
     def all(self) -> Iterator[Reach]:
         for unit in self.pairs.units:

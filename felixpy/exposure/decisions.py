@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from felixpy.errors import UsageError
 from felixpy.flows import Connectivity, PortChoice
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.grid import Grid
-from felixpy.flows.pairs import Focus, Pairs
-from felixpy.flows.regions import bits, sum_of
-from felixpy.flows.services import Traffic
+from felixpy.flows.packets.packet_sets import bits, union
+from felixpy.flows.packets.traffic_words import Traffic
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.grid import Grid
+from felixpy.flows.reachability.pairs import Focus, Pairs
 from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range, parse_address, spell_address
 from felixpy.tracing import Question, Trace, Tracer
 from felixpy.tracing.reasons import reason
@@ -101,7 +101,7 @@ class Decisions:
 
     def _asked(self, grid: Grid) -> int:
         traffic = grid.space.traffic
-        return sum_of(choice.mask(traffic) for choice in self.ports) if self.ports else traffic.all
+        return union(choice.mask(traffic) for choice in self.ports) if self.ports else traffic.all
 
     def _decided(self, key: tuple[Peer, Peer], family: int, grid: Grid) -> Iterator[Decision]:
         source, destination = (self._address(peer, family, grid, second=number > 0 and key[0] == peer)

@@ -7,7 +7,7 @@ from typing import Any
 
 from felixpy.exposure.analysis import Exposure, Open
 from felixpy.exposure.routes import Reached
-from felixpy.flows.flow import Peer
+from felixpy.flows.presentation.flow import Peer
 
 
 def route_json(reached: Reached) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from felixpy.compiler import Compiler
 from felixpy.exposure.controllers import NAME, NAMESPACE, serving, with_controller
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.services import Part, Traffic
-from felixpy.flows.universe import PortChoice
+from felixpy.flows.packets.traffic_words import Part, Traffic
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.universe import PortChoice
 from felixpy.frontends import Backend, Route, Service, ServicePort
 from felixpy.model import Cluster, Owner
 from felixpy.netfilter.numbers import Range, protocol_number
 from felixpy.services import Endpoint, Endpoints
+from felixpy.topology.parties import Directory
 from felixpy.tracing import Nodes, Question, Tracer
-from felixpy.tracing.parties import Directory
 
 CONTROLLER = Peer("ingress-controller", "", NAME)
 PROTOCOLS: Mapping[str, frozenset[str]] = {"UDPRoute": frozenset({"udp"})}

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 
 from felixpy.errors import UsageError
 from felixpy.lab.layout import FAMILIES, Layout, family_of
-from felixpy.tracing.parties import Directory, Party
-from felixpy.tracing.question import Target, parse_target
+from felixpy.topology.parties import Directory, Party
+from felixpy.topology.question import Target, parse_target
 
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
 DEFAULT_PROTOCOL = "tcp"

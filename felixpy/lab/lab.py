@@ -28,7 +28,7 @@ from felixpy.lab.responder import Item
 from felixpy.lab.state import InForce, Inputs, State
 from felixpy.lab.topology import Change, Topology, difference, present, topology_of, without_pods
 from felixpy.model import Cluster, Host
-from felixpy.tracing.question import Target
+from felixpy.topology.question import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ from typing import Any
 
 from felixpy.errors import UsageError, natural, unknown_node
 from felixpy.model import Cluster, Host, NamedPort, Source, Workload
-from felixpy.tracing.addresses import AddressBook
-from felixpy.tracing.nodes import TUNNELS, machine_of
-from felixpy.tracing.parties import Directory, Party
+from felixpy.topology.addresses import AddressBook
+from felixpy.topology.nodes import TUNNELS, machine_of
+from felixpy.topology.parties import Directory, Party
 
 DEFAULT_NAME = "felixpy"
 OUTSIDE = "outside"

@@ -29,7 +29,7 @@ from felixpy.kernel import open_machine
 from felixpy.lab import sctp
 from felixpy.lab.flows import Flow
 from felixpy.netfilter.numbers import ECHO_REQUEST
-from felixpy.tracing.question import LARGEST_PORT
+from felixpy.topology.question import LARGEST_PORT
 
 ATTEMPTS = 2
 WAIT_SECONDS = 0.2

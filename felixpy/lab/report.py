@@ -14,7 +14,7 @@ from felixpy.lab.layout import LabPod
 from felixpy.lab.probing import Outcome
 from felixpy.lab.state import State
 from felixpy.lab.tables import Turn
-from felixpy.tracing.parties import Party
+from felixpy.topology.parties import Party
 
 WORDS = {True: "ALLOWED", False: "DENIED"}
 

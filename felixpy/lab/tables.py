@@ -11,7 +11,7 @@ from felixpy.lab.flows import Flow, between, party_of
 from felixpy.lab.lab import Lab
 from felixpy.lab.layout import FAMILIES, Layout, family_of
 from felixpy.lab.probing import Outcome
-from felixpy.tracing.parties import Party
+from felixpy.topology.parties import Party
 
 Service = tuple[str, int]
 """Protocol and port; ICMP has port 0."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from felixpy.flows.traffic import Mentions, TrafficSpace
+from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.linting.addresses import Addresses, family_of, partition
 from felixpy.match import match
 from felixpy.model import Icmp, NetworkSet, PortRange, Rule, ServiceName, Side, Slice

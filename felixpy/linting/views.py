@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from felixpy.flows.traffic import TrafficSpace
+from felixpy.flows.packets.traffic import TrafficSpace
 from felixpy.linting.addresses import family_of, partition
 from felixpy.linting.chains import Chain, Step, Tier, profile_rest
 from felixpy.linting.terms import (

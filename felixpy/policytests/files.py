@@ -130,7 +130,7 @@ class _Port(Shape):
         return lambda value: not list(self.findings(value, ()))
 
     def findings(self, value: Any, path: Path) -> Iterator[Finding]:
-        from felixpy.tracing.question import parse_target
+        from felixpy.topology.question import parse_target
 
         if isinstance(value, bool) or not isinstance(value, int | str):
             yield self.mistyped(value, path)

@@ -14,12 +14,12 @@ from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import Place, UsageError, many
 from felixpy.exposure import route_flows
 from felixpy.flows import compare, survey
-from felixpy.flows.report import change_lines, lines
+from felixpy.flows.presentation.report import change_lines, lines
 from felixpy.model import Cluster
 from felixpy.policytests.ends import Ends
 from felixpy.policytests.files import End, Expectation, PodChoice, PolicyTest
+from felixpy.topology.question import parse_target
 from felixpy.tracing import Nodes, Question, Trace, Tracer
-from felixpy.tracing.question import parse_target
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import flow_words, verdict_word
 from felixpy.tracing.services import ServiceTrace, ServiceTracer

@@ -1,9 +1,5 @@
 """Why a packet gets where it is sent, or does not: a walk through the rules of one or two nodes, told in objects.
 
-    question   what is asked
-    parties    who sends and receives, as people name them
-    addresses  which node has which address
-    nodes      the rules and interfaces of the nodes on the way
     hits       which policies had a say, in the shape of flow logs
     reasons    what decided, in words
     services   the same for Services, node ports and hostPorts: all endpoints that the nodes may choose
@@ -24,10 +20,10 @@ from felixpy.described import Answer
 from felixpy.errors import UsageError
 from felixpy.model import STAGED_KINDS, Cluster
 from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
+from felixpy.topology.nodes import NodeRules, Nodes
+from felixpy.topology.parties import Directory, Party
+from felixpy.topology.question import Question
 from felixpy.tracing.hits import PENDING, Asked, Hit, asked
-from felixpy.tracing.nodes import NodeRules, Nodes
-from felixpy.tracing.parties import Directory, Party
-from felixpy.tracing.question import Question
 from felixpy.walk import Packet, Walk
 
 __all__ = ["Leg", "Nodes", "Question", "Redirect", "Report", "Trace", "Tracer", "promoted"]

@@ -11,9 +11,9 @@ from felixpy.frontends import Service, ServicePort
 from felixpy.netfilter.numbers import PROTOCOLS, WITH_PORTS, protocol_number
 from felixpy.services import Endpoint, ServiceDirectory, Via
 from felixpy.services.directory import VIA_WORDS, ports_of
+from felixpy.topology.parties import NODES, Party
+from felixpy.topology.question import Question
 from felixpy.tracing import Tracer
-from felixpy.tracing.parties import NODES, Party
-from felixpy.tracing.question import Question
 
 Way = Via | Literal["headless", "hostPort"]
 PLAIN = frozenset({"headless", "hostPort"})

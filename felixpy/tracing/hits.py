@@ -19,7 +19,7 @@ from felixpy.model import DEFAULT_TIER
 from felixpy.netfilter.numbers import parse_mark
 from felixpy.netfilter.rules import Rule, Table
 from felixpy.plan.policies import GROUP_PREFIXES, PROFILE_PREFIXES
-from felixpy.tracing.nodes import NodeRules
+from felixpy.topology.nodes import NodeRules
 from felixpy.walk import Step
 
 Action = Literal["Allow", "Deny", "Pass"]

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from felixpy.errors import Place, spell
 from felixpy.netfilter.numbers import ICMP, PROTOCOLS, WITH_PORTS, parse_address, protocol_number
+from felixpy.topology.parties import Party
 from felixpy.tracing import Leg, Report, Trace
 from felixpy.tracing.hits import Hit
-from felixpy.tracing.parties import Party
 from felixpy.tracing.reasons import FAILSAFE, Reason, hit_words, reason
 from felixpy.walk import Packet, Step
 

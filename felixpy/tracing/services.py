@@ -18,10 +18,10 @@ from felixpy.frontends import Service, ServicePort
 from felixpy.netfilter.numbers import PROTOCOLS, protocol_number
 from felixpy.services import Choice, Client, Endpoint, Via, choose
 from felixpy.services.proxy import zone_of
+from felixpy.topology.parties import Party
+from felixpy.topology.question import Question
 from felixpy.tracing import Redirect, Trace, Tracer
 from felixpy.tracing.calls import PLAIN, Called, Calls, Way
-from felixpy.tracing.parties import Party
-from felixpy.tracing.question import Question
 
 Verdict = Literal["allow", "deny", "undecided", "mixed", "no-endpoints"]
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from felixpy.decode.legend import Legend
-from felixpy.flows.change import Change, Part
-from felixpy.flows.flow import Peer
-from felixpy.flows.ground import Row
-from felixpy.flows.node import NodeSpace
-from felixpy.flows.pairs import outside
-from felixpy.flows.regions import bits
-from felixpy.flows.services import Traffic
-from felixpy.flows.tags import DNAT, ESTABLISHED, INVALID, RELATED, STATELESS
+from felixpy.flows.packets.ground import Row
+from felixpy.flows.packets.packet_sets import bits
+from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, RELATED, STATELESS
+from felixpy.flows.packets.traffic_words import Traffic
+from felixpy.flows.presentation.flow import Peer
+from felixpy.flows.programs.change import Change, Part
+from felixpy.flows.programs.node import NodeSpace
+from felixpy.flows.reachability.pairs import outside
 from felixpy.netfilter.numbers import spell_address
 
 Way = Literal["opens", "closes", "rewrites"]

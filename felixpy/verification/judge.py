@@ -1,8 +1,8 @@
 """What a difference means for traffic: exactly which packets get through that should not, and which no longer do.
 
 The rules as they should be and those with the damage are compared for every packet that the node sees
-(`felixpy.flows.change`). Nothing is called harmless unless no packet of any kind fares otherwise; what that depends on
-and nobody knows, such as the members of sets that were not given, makes the effect unknown.
+(`felixpy.flows.programs.change`). Nothing is called harmless unless every packet of any kind is treated the same; what
+that depends on and nobody knows, such as the members of sets that were not given, makes the effect unknown.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from felixpy.decode.legend import Legend
-from felixpy.flows.change import Change, Comparer, Part, Verdict
-from felixpy.flows.ground import Ground
-from felixpy.flows.node import NodeSpace
-from felixpy.flows.passage import Passage
-from felixpy.flows.programs import NodeText, of_dump
-from felixpy.flows.regions import sum_of
+from felixpy.flows.packets.ground import Ground
+from felixpy.flows.packets.packet_sets import union
+from felixpy.flows.programs.change import Change, Comparer, Part, Verdict
+from felixpy.flows.programs.code import NodeText, of_dump
+from felixpy.flows.programs.node import NodeSpace
+from felixpy.flows.programs.passage import Passage
 from felixpy.netfilter.numbers import parse_address
 from felixpy.netfilter.rules import Dump
+from felixpy.topology.nodes import NodeRules
+from felixpy.topology.outside import INTERNET
+from felixpy.topology.parties import Directory, Party
 from felixpy.tracing import Leg, Report, Trace
 from felixpy.tracing.hits import asked
-from felixpy.tracing.nodes import NodeRules
-from felixpy.tracing.outside import INTERNET
-from felixpy.tracing.parties import Directory, Party
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import flow_words
 from felixpy.verification.baseline import Baseline, Damage
@@ -235,7 +235,7 @@ def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: boo
 
 def packet_of(space: NodeSpace, part: Part) -> Packet:
     """One of the packets of a part, to a pod if it may be."""
-    pods = sum_of(space.bits[address] for address in space.ground.pods)
+    pods = union(space.bits[address] for address in space.ground.pods)
     traffic, peers = min(part.region.items(), key=lambda each: (not each[1] & pods, each[0] & -each[0]))
     return space.packet(part.row, part.variant, traffic, peers & pods or peers, part.came)
 

@@ -10,7 +10,7 @@ import pytest
 
 import felixpy
 from felixpy.compiler import Compiler
-from felixpy.flows.changes import compare
+from felixpy.flows.reachability.changes import compare
 from felixpy.iptables.reader import read_felix
 from felixpy.netfilter import criteria
 from felixpy.netfilter.criteria import Assumed, Ports, Tracked

@@ -15,7 +15,7 @@ from felixpy.lab.layout import Layout, family_of
 from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, HostEndpoint, NetworkSet, Policy, Rule, Side, Workload
 from felixpy.selector import parse
-from felixpy.tracing.question import LARGEST_PORT
+from felixpy.topology.question import LARGEST_PORT
 
 Net = IPv4Network | IPv6Network
 

@@ -16,8 +16,8 @@ from felixpy.compiler import Compiler
 from felixpy.lab.layout import LabNode, Layout, family_of
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.numbers import ICMP, State
+from felixpy.topology.nodes import NodeRules
 from felixpy.tracing import Leg, Nodes, Question, Trace, Tracer
-from felixpy.tracing.nodes import NodeRules
 from felixpy.tracing.reasons import reason
 from felixpy.walk import Machine, Packet
 from tests.netns.packet_cases import Drawn

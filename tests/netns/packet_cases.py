@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from felixpy.lab.layout import FAMILIES, Layout
 from felixpy.model import Cluster
-from felixpy.tracing.question import LARGEST_PORT
+from felixpy.topology.question import LARGEST_PORT
 from tests.netns.aims import End, Map
 
 PROTOCOLS = {"tcp": 6, "udp": 3, "sctp": 1, "icmp": 1}

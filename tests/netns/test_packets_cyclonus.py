@@ -12,7 +12,7 @@ import pytest
 from felixpy.lab import Lab, Options
 from felixpy.manifests import load
 from felixpy.model import Cluster
-from felixpy.tracing.question import Target
+from felixpy.topology.question import Target
 from tests.netns.labs import new_name, places
 from tests.netns.namespace import BACKENDS
 from tests.verdicts.cyclonus import CASES, manifests, service, title

@@ -15,7 +15,7 @@ from felixpy.lab import Flow, Lab, Options
 from felixpy.lab.probing import ANSWERED, TIMED_OUT
 from felixpy.manifests import load
 from felixpy.model import Cluster
-from felixpy.tracing.question import Target
+from felixpy.topology.question import Target
 from tests.netns.labs import new_name, places
 from tests.netns.namespace import BACKENDS
 from tests.verdicts.statements import FLOWS, STATES, State, Stated

@@ -12,7 +12,7 @@ import pytest
 from felixpy.lab import Lab, Options
 from felixpy.manifests import load
 from felixpy.model import Cluster, Host
-from felixpy.tracing.question import Target
+from felixpy.topology.question import Target
 from tests.conformance.recordings import Case, cases
 from tests.netns.expectations import Expectations, Expected, LeftOut
 from tests.netns.labs import new_name, places

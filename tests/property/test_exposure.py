@@ -11,8 +11,8 @@ from felixpy.compiler import Compiler
 from felixpy.exposure.analysis import _addresses, _selectors, exposure
 from felixpy.exposure.strangers import ANYBODY, Stranger, invited, strangers
 from felixpy.flows import survey
-from felixpy.flows.flow import Peer
-from felixpy.flows.services import Traffic
+from felixpy.flows.packets.traffic_words import Traffic
+from felixpy.flows.presentation.flow import Peer
 from felixpy.tracing import Nodes
 from felixpy.walk import Packet
 from tests.manifests import loaded

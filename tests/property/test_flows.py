@@ -25,10 +25,10 @@ from felixpy.dialects import DIALECTS, V3_32, Dialect
 from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.flows import Connectivity, Flow, Peer, compare, survey
-from felixpy.flows.regions import bits
-from felixpy.flows.services import Part, Traffic
-from felixpy.flows.sides import Side
-from felixpy.flows.universe import Universe
+from felixpy.flows.packets.packet_sets import bits
+from felixpy.flows.packets.traffic_words import Part, Traffic
+from felixpy.flows.reachability.sides import Side
+from felixpy.flows.reachability.universe import Universe
 from felixpy.model import Cluster, HostEndpoint, Icmp, Owner, Pool, Workload
 from felixpy.netfilter.numbers import ICMP, UNTRACKED_ICMP, WITH_PORTS, spell_address
 from felixpy.netfilter.rules import Dump, Line
@@ -270,7 +270,7 @@ def agree(found: Connectivity, tracer: Tracer, draw: random.Random) -> None:
 def test_flows_are_what_walks_say(most: int, whole: Cluster, values: dict[str, str], draw: random.Random) -> None:
     """Also where chains ask for too much to be remembered, as those of large nodes do."""
     nodes = nodes_of(whole, values)
-    with patch("felixpy.flows.lens.MOST_FACTORS", most):
+    with patch("felixpy.flows.programs.perspective.MOST_FACTORS", most):
         agree(survey(nodes), Tracer(nodes), draw)
 
 

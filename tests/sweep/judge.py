@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 import felixpy
 from felixpy.compiler import Compiler
-from felixpy.flows.change import Change, Comparer, Part, Verdict
-from felixpy.flows.ground import Ground, Row
-from felixpy.flows.node import NodeSpace
-from felixpy.flows.passage import Passage
-from felixpy.flows.programs import of_dump
-from felixpy.flows.regions import bits
+from felixpy.flows.packets.ground import Ground, Row
+from felixpy.flows.packets.packet_sets import bits
+from felixpy.flows.programs.change import Change, Comparer, Part, Verdict
+from felixpy.flows.programs.code import of_dump
+from felixpy.flows.programs.node import NodeSpace
+from felixpy.flows.programs.passage import Passage
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import Ruleset
-from felixpy.tracing.addresses import AddressBook
-from felixpy.tracing.nodes import machine_of
+from felixpy.topology.addresses import AddressBook
+from felixpy.topology.nodes import machine_of
 from felixpy.walk import Machine, Packet, Walker
 from tests.conformance.recordings import Case
 from tests.sweep.damage import Damage

@@ -14,7 +14,7 @@ from felixpy.iptables.forms import read_dump
 from felixpy.iptables.saved import read_tables
 from felixpy.iptables.sets import read_sets
 from felixpy.model import Cluster, Icmp, PortRange, Rule, Side, Source
-from felixpy.tracing.nodes import Nodes
+from felixpy.topology.nodes import Nodes
 from tests.clusters import ALLOW, DENY, cluster, node, pod, policy, tier
 
 A, B, C, D = (f"{letter * 16}" for letter in "abcd")

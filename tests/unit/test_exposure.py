@@ -12,7 +12,7 @@ from felixpy.exposure.analysis import Exposure, exposure
 from felixpy.exposure.report import exposure_json, exposure_lines
 from felixpy.exposure.strangers import ANYBODY, BARE, Stranger, all_labels, strangers
 from felixpy.flows import survey
-from felixpy.flows.flow import Peer
+from felixpy.flows.presentation.flow import Peer
 from felixpy.selector import matches, parse
 from felixpy.tracing import Nodes
 from tests.manifests import loaded, manifest, pod

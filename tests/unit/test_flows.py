@@ -12,8 +12,8 @@ from felixpy.config import Setting
 from felixpy.dialects import DIALECTS
 from felixpy.errors import UsageError
 from felixpy.flows import Connectivity, survey
-from felixpy.flows.report import lines as spelled
-from felixpy.flows.universe import PortChoice
+from felixpy.flows.presentation.report import lines as spelled
+from felixpy.flows.reachability.universe import PortChoice
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Icmp, NamedPort, Owner, PortRange, Rule, ServiceName, Side, Slice
 from felixpy.netfilter.numbers import Range

@@ -8,10 +8,10 @@ import pytest
 
 from felixpy.compiler import Compiler
 from felixpy.flows import Changes, compare
-from felixpy.flows.bundles import bundled, listed
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.report import change_lines, change_rows, changes_json
-from felixpy.flows.services import Part, Traffic
+from felixpy.flows.packets.traffic_words import Part, Traffic
+from felixpy.flows.presentation.bundles import bundled, listed
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.presentation.report import change_lines, change_rows, changes_json
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Owner, PortRange, Rule, Side
 from felixpy.netfilter.numbers import Range

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from felixpy.flows import regions
-from felixpy.flows.peers import Directory, Externals, Layer, outline, spell_range
-from felixpy.flows.regions import Region
-from felixpy.flows.traffic import Mentions, TrafficSpace
+from felixpy.flows.packets import packet_sets as regions
+from felixpy.flows.packets.packet_sets import PacketSet
+from felixpy.flows.packets.peers import Directory, Externals, Layer, outline, spell_range
+from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.netfilter.numbers import Range, parse_address
 
 # --- regions
@@ -18,14 +18,14 @@ from felixpy.netfilter.numbers import Range, parse_address
 Pairs = set[tuple[int, int]]
 
 
-def pairs(region: Region) -> Pairs:
+def pairs(region: PacketSet) -> Pairs:
     return {(one, other) for traffic, peers in region.items() for one in regions.bits(traffic)
             for other in regions.bits(peers)}  # fmt: skip
 
 
-def random_region(draw: random.Random) -> Region:
+def random_region(draw: random.Random) -> PacketSet:
     """Three kinds of traffic shared out among six peers."""
-    found: Region = {}
+    found: PacketSet = {}
     for peer in range(6):
         traffic = draw.choice((0, 0, 0b001, 0b011, 0b110, 0b111))
         if traffic:
@@ -42,7 +42,7 @@ def random_region(draw: random.Random) -> Region:
     ],
 )
 def test_operations_are_those_of_sets_and_keep_peers_apart(
-    operation: Callable[[Region, Region], Region], expected: Callable[[Pairs, Pairs], Pairs]
+    operation: Callable[[PacketSet, PacketSet], PacketSet], expected: Callable[[Pairs, Pairs], Pairs]
 ) -> None:
     draw = random.Random(1)
     for _ in range(300):

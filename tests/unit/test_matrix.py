@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 import felixpy.cli.matrix
 from felixpy.cli.matrix import matrix
 from felixpy.errors import FelixpyError, UsageError
-from felixpy.flows.choice import parse_ports, parse_wanted
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.pictures import Matrix, dot, grid, svg
-from felixpy.flows.pictures import matrix as drawn
-from felixpy.flows.services import Traffic
-from felixpy.flows.universe import Nets, PortChoice
+from felixpy.flows.packets import traffic_words
+from felixpy.flows.packets.traffic_words import Traffic
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.presentation.pictures import Matrix, dot, grid, svg
+from felixpy.flows.presentation.pictures import matrix as drawn
+from felixpy.flows.reachability.choice import parse_ports, parse_wanted
+from felixpy.flows.reachability.universe import Nets, PortChoice
 from felixpy.netfilter.numbers import Range
 from tests.conformance.recordings import ROOT
 
@@ -256,7 +257,7 @@ def peer(name: str, **more: Any) -> Peer:
 
 
 def flow(source: Peer, destination: Peer, words: str = "All", family: int | None = None) -> Flow:
-    part = felixpy.flows.services.Part(words, None, "none")
+    part = traffic_words.Part(words, None, "none")
     return Flow(source, destination, ALL if words == "All" else Traffic((part,)), family)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felixpy.flows.peers import Externals, Layer, Layers
+from felixpy.flows.packets.peers import Externals, Layer, Layers
 from felixpy.netfilter.numbers import Range
 
 SMALL = 64

@@ -10,7 +10,7 @@ import pytest
 
 from felixpy.manifests import load
 from felixpy.model import NamedPort, Qos
-from felixpy.tracing.addresses import AddressBook
+from felixpy.topology.addresses import AddressBook
 from tests.manifests import CALICO, loaded, manifest, namespace, pod, problems, told
 
 SPEC: dict[str, Any] = {

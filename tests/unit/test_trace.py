@@ -15,8 +15,8 @@ from felixpy.config import Setting
 from felixpy.errors import UsageError
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host, NamedPort, PortRange, Rule, Side
+from felixpy.topology.question import Question, Target, parse_icmp, parse_target
 from felixpy.tracing import Nodes, Trace, Tracer, promoted
-from felixpy.tracing.question import Question, Target, parse_icmp, parse_target
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import document, flow_words, text
 from tests.clusters import (

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from felixpy.flows.ground import LOOPBACK, LOOPBACKS, NEVER_SENT, Classes, Ground, Receivers, Row
-from felixpy.flows.lens import Lens
-from felixpy.flows.peers import Directory, Externals, Layer
-from felixpy.flows.programs import Library, NodeText, Program, Question
-from felixpy.flows.regions import Region, bits, sum_of
-from felixpy.flows.tags import DNAT, ESTABLISHED, INVALID, QUESTIONS, RELATED, STATELESS
-from felixpy.flows.traffic import Mentions, TrafficSpace
-from felixpy.flows.universe import Mentioned
+from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, NEVER_SENT, Classes, Ground, Receivers, Row
+from felixpy.flows.packets.packet_sets import PacketSet, bits, union
+from felixpy.flows.packets.peers import Directory, Externals, Layer
+from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, QUESTIONS, RELATED, STATELESS
+from felixpy.flows.packets.traffic import Mentions, TrafficSpace
+from felixpy.flows.programs.code import Library, NodeText, Program, Question
+from felixpy.flows.programs.perspective import Lens
+from felixpy.flows.reachability.universe import Mentioned
 from felixpy.netfilter.criteria import Interface, Marked, Tracked
 from felixpy.netfilter.numbers import ICMP, STATES, Range, State, parse_address, spell_address
-from felixpy.tracing.outside import INTERNET
+from felixpy.topology.outside import INTERNET
 from felixpy.walk import Packet
 
 
@@ -81,18 +81,18 @@ class NodeSpace:
     @cached_property
     def assumed(self) -> int:
         """The answers that are taken for granted."""
-        return sum_of(bit for question, bit in self.questions.items() if question.holds)
+        return union(bit for question, bit in self.questions.items() if question.holds)
 
     @cached_property
     def everybody(self) -> int:
         """All receivers; of some classes every address is an endpoint's."""
-        some = sum_of(self.classes)
-        return self.lens.everybody & (sum_of(self.bits.values()) | self.receivers.copies(some))
+        some = union(self.classes)
+        return self.lens.everybody & (union(self.bits.values()) | self.receivers.copies(some))
 
     @cached_property
     def own(self) -> int:
         """The node's addresses as receivers."""
-        return sum_of(self.bits[address] for address in self.ground.own)
+        return union(self.bits[address] for address in self.ground.own)
 
     @cached_property
     def variants(self) -> tuple[int, ...]:
@@ -111,8 +111,8 @@ class NodeSpace:
         """Bits of marks that some rule looks at, and all of them together."""
         masks = {test.criterion.mask for chain in self.library.chains for rule in chain.rules
                  for test in rule.body.tests if isinstance(test.criterion, Marked)}  # fmt: skip
-        single = [1 << at for at in bits(sum_of(masks))]
-        return (*single, sum_of(single)) if len(single) > 1 else tuple(single)
+        single = [1 << at for at in bits(union(masks))]
+        return (*single, union(single)) if len(single) > 1 else tuple(single)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -184,7 +184,7 @@ class NodeSpace:
         """Every interface that packets come by."""
         return self.ground.behind.union(self.receivers.interfaces)
 
-    def packet(self, row: Row, variant: int, traffic: int, receiver: int, came: Region | None = None) -> Packet:
+    def packet(self, row: Row, variant: int, traffic: int, receiver: int, came: PacketSet | None = None) -> Packet:
         """One packet of a row, of the lowest traffic and receiver among those given.
 
         Where its destination is rewritten, `came` is what it was sent for; one with the same protocol is taken.

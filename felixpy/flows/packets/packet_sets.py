@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
-Region: TypeAlias = dict[int, int]
+PacketSet: TypeAlias = dict[int, int]
 
 
-def product(traffic: int, peers: int) -> Region:
+def product(traffic: int, peers: int) -> PacketSet:
     """All of the traffic with all of the peers."""
     return {traffic: peers} if traffic and peers else {}
 
 
-def meet(one: Region, other: Region) -> Region:
+def meet(one: PacketSet, other: PacketSet) -> PacketSet:
     """What is in both.
 
     >>> meet({0b11: 0b01}, {0b10: 0b11})
     {2: 1}
     """
-    found: Region = {}
+    found: PacketSet = {}
     for traffic, peers in one.items():
         for more_traffic, more_peers in other.items():
             both = peers & more_peers
@@ -36,13 +36,13 @@ def meet(one: Region, other: Region) -> Region:
     return found
 
 
-def minus(one: Region, other: Region) -> Region:
+def minus(one: PacketSet, other: PacketSet) -> PacketSet:
     """What is in the first only.
 
     >>> minus({0b11: 0b11}, {0b10: 0b01})
     {1: 1, 3: 2}
     """
-    found: Region = {}
+    found: PacketSet = {}
     for traffic, peers in one.items():
         left = peers
         for taken, takers in other.items():
@@ -59,7 +59,7 @@ def minus(one: Region, other: Region) -> Region:
     return found
 
 
-def join(one: Region, other: Region) -> Region:
+def join(one: PacketSet, other: PacketSet) -> PacketSet:
     """What is in either.
 
     >>> join({0b01: 0b11}, {0b10: 0b01})
@@ -69,7 +69,7 @@ def join(one: Region, other: Region) -> Region:
         return other
     if not other:
         return one
-    found: Region = {}
+    found: PacketSet = {}
     loose = dict(other)
     for traffic, peers in one.items():
         left = peers
@@ -90,9 +90,9 @@ def join(one: Region, other: Region) -> Region:
     return found
 
 
-def of_peers(region: Region, peers: int) -> Region:
+def of_peers(region: PacketSet, peers: int) -> PacketSet:
     """The part that is about some peers."""
-    found: Region = {}
+    found: PacketSet = {}
     for traffic, those in region.items():
         both = those & peers
         if both:
@@ -100,9 +100,9 @@ def of_peers(region: Region, peers: int) -> Region:
     return found
 
 
-def of_traffic(region: Region, traffic: int) -> Region:
+def of_traffic(region: PacketSet, traffic: int) -> PacketSet:
     """The part that is about some traffic."""
-    found: Region = {}
+    found: PacketSet = {}
     for those, peers in region.items():
         both = those & traffic
         if both:
@@ -110,12 +110,12 @@ def of_traffic(region: Region, traffic: int) -> Region:
     return found
 
 
-def peers_of(region: Region) -> int:
+def peers_of(region: PacketSet) -> int:
     """Everybody that a region is about."""
-    return sum_of(region.values())
+    return union(region.values())
 
 
-def traffic_with(region: Region, peer: int) -> int:
+def traffic_with(region: PacketSet, peer: int) -> int:
     """The traffic with one peer, given as its bit."""
     for traffic, peers in region.items():
         if peers & peer:
@@ -123,7 +123,7 @@ def traffic_with(region: Region, peer: int) -> int:
     return 0
 
 
-def by_sender(receivers: Iterable[tuple[int, Region]]) -> dict[int, Region]:
+def by_sender(receivers: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet]:
     """From what receivers, given by their bits, let in to what each sender, by its position, reaches.
 
     >>> by_sender([(0b01, {0b1: 0b110}), (0b10, {0b1: 0b100})])
@@ -133,7 +133,7 @@ def by_sender(receivers: Iterable[tuple[int, Region]]) -> dict[int, Region]:
     for bit, region in receivers:
         key = tuple(region.items())
         alike[key] = alike.get(key, 0) | bit
-    found: dict[int, Region] = {}
+    found: dict[int, PacketSet] = {}
     for entries, those in alike.items():
         for traffic, senders in entries:
             for sender in bits(senders):
@@ -143,7 +143,7 @@ def by_sender(receivers: Iterable[tuple[int, Region]]) -> dict[int, Region]:
     return found
 
 
-def sum_of(masks: Iterable[int]) -> int:
+def union(masks: Iterable[int]) -> int:
     """The bits of several numbers together."""
     found = 0
     for mask in masks:

@@ -8,13 +8,13 @@ from itertools import chain as chained
 from itertools import product as combinations
 from typing import NamedTuple, TypeAlias
 
-from felixpy.flows.ground import VARIANTS, Fates, Row
-from felixpy.flows.lens import Line, View
-from felixpy.flows.passage import Passage
-from felixpy.flows.programs import ChainText, NodeText, Program, Question
-from felixpy.flows.regions import Region, join, meet, minus, of_peers, sum_of
-from felixpy.flows.scene import States
-from felixpy.flows.tags import EARLY, ESTABLISHED
+from felixpy.flows.packets.ground import VARIANTS, Fates, Row
+from felixpy.flows.packets.packet_sets import PacketSet, join, meet, minus, of_peers, union
+from felixpy.flows.packets.tags import EARLY, ESTABLISHED
+from felixpy.flows.programs.code import ChainText, NodeText, Program, Question
+from felixpy.flows.programs.evaluation import States
+from felixpy.flows.programs.passage import Passage
+from felixpy.flows.programs.perspective import Line, View
 from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import Interface
 from felixpy.walk import HOOKS
@@ -26,15 +26,15 @@ EARLY_TABLES = frozenset({"raw", "mangle", "nat"})
 
 
 class Part(NamedTuple):
-    """Some packets of one row: their variant (`felixpy.flows.tags`), and what they are for whom.
+    """Some packets of one row: their variant (`felixpy.flows.packets.tags`), and what they are for whom.
 
     `came` is what those were sent for whose destination somebody else rewrites.
     """
 
     row: Row
     variant: int
-    region: Region
-    came: Region | None = None
+    region: PacketSet
+    came: PacketSet | None = None
 
 
 Parts: TypeAlias = list[Part]
@@ -65,7 +65,7 @@ class Reach(NamedTuple):
     """No packets but these can come somewhere: by which interfaces (None for all), what, to whom."""
 
     interfaces: frozenset[str] | None
-    region: Region
+    region: PacketSet
 
 
 class Comparer:
@@ -171,9 +171,9 @@ class Comparer:
                     region = of_peers(region, self.passage.leave_by(criterion))
         return Reach(interfaces, region)
 
-    def _start(self, row: Row) -> Region:
+    def _start(self, row: Row) -> PacketSet:
         """What a row may send that could come to a changed chain."""
-        region: Region = {}
+        region: PacketSet = {}
         for interfaces, some in self._reaches:
             if interfaces is None or row.interface in interfaces or not row.interface:
                 region = join(region, some)
@@ -218,10 +218,10 @@ class Comparer:
         bits = [self.space.questions[question] for question in questions]
         usual = self.space.assumed
         if len(bits) <= MOST_QUESTIONS:
-            flips = [sum_of(bit for bit, on in zip(bits, choice, strict=True) if on)
+            flips = [union(bit for bit, on in zip(bits, choice, strict=True) if on)
                      for choice in combinations((False, True), repeat=len(bits))][1:]  # fmt: skip
         else:
-            flips = [*bits, sum_of(bits)]
+            flips = [*bits, union(bits)]
         for flip in flips:
             words = " and ".join(_told(question) for question, bit in zip(questions, bits, strict=True) if flip & bit)
             yield words, usual ^ flip, 0
@@ -266,9 +266,9 @@ def _moves(program: Program) -> bool:
     return any(isinstance(rule.action, Rewrite) and rule.action.side == "destination" for rule in rules)
 
 
-def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None], Region]:
+def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None], PacketSet]:
     """Packets by their tags on both sides, None where they were dropped."""
-    found: dict[tuple[int | None, int | None], Region] = {}
+    found: dict[tuple[int | None, int | None], PacketSet] = {}
     for old, region in one.items():
         rest = region
         for new, again in other.items():
@@ -287,7 +287,7 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
     return found
 
 
-def _note(found: Change, row: Row, before: Fates, after: Fates, came: Region | None = None) -> None:
+def _note(found: Change, row: Row, before: Fates, after: Fates, came: PacketSet | None = None) -> None:
     """Add what differs, variant by variant."""
     for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
         old, new = ({sign: region for (which, sign), region in fates.items() if which == variant}
@@ -301,8 +301,8 @@ def _note(found: Change, row: Row, before: Fates, after: Fates, came: Region | N
                 parts.append(Part(row, variant, region, came))
 
 
-def _union(regions: Iterable[Region]) -> Region:
-    found: Region = {}
+def _union(regions: Iterable[PacketSet]) -> PacketSet:
+    found: PacketSet = {}
     for region in regions:
         found = join(found, region)
     return found

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from felixpy.flows.flow import Flow, Peer
+from felixpy.flows.presentation.flow import Flow, Peer
 
 MOST_NAMES = 4
 """Peers that a line names; of more only the first are, and the others counted."""
@@ -42,7 +42,7 @@ def bundled(flows: Iterable[Flow]) -> Iterator[Bundle]:
 def listed(peers: Sequence[Peer]) -> str:
     """Peers by name; of many in one namespace, or in several, how many there are.
 
-    >>> from felixpy.flows.flow import Peer
+    >>> from felixpy.flows.presentation.flow import Peer
     >>> listed([Peer("pod", "shop", f"web-{number}") for number in range(9)])
     '9 in shop (web-0, web-1, …)'
     """

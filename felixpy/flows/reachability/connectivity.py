@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
-from felixpy.flows.flow import Flow
-from felixpy.flows.grid import Doubt, Grid, make_grid
-from felixpy.flows.pairs import Pairs, Sheet
-from felixpy.flows.regions import Region, bits, of_traffic, sum_of
-from felixpy.flows.sides import Party, Side
-from felixpy.flows.universe import Nets, PortChoice, Universe
-from felixpy.tracing.nodes import Nodes
+from felixpy.flows.packets.packet_sets import PacketSet, bits, of_traffic, union
+from felixpy.flows.presentation.flow import Flow
+from felixpy.flows.reachability.grid import Doubt, Grid, make_grid
+from felixpy.flows.reachability.pairs import Pairs, Sheet
+from felixpy.flows.reachability.sides import Party, Side
+from felixpy.flows.reachability.universe import Nets, PortChoice, Universe
+from felixpy.topology.nodes import Nodes
 
 
 class Connectivity:
@@ -71,7 +71,7 @@ class Connectivity:
         chosen = tuple(ports)
         for family, space in self.universe.families.items():
             if chosen and family in self.grids:
-                return str(space.traffic.tell(sum_of(choice.mask(space.traffic) for choice in chosen)))
+                return str(space.traffic.tell(union(choice.mask(space.traffic) for choice in chosen)))
         return "All"
 
     def parties_shown(self, *, hosts: bool | None = None) -> dict[int, Party]:
@@ -83,16 +83,16 @@ class Connectivity:
     def _sheet(
         self,
         grid: Grid,
-        row: Callable[[Grid, int], Region],
-        column: Callable[[Grid, int], Region],
+        row: Callable[[Grid, int], PacketSet],
+        column: Callable[[Grid, int], PacketSet],
         ports: tuple[PortChoice, ...],
     ) -> Sheet:
         traffic = grid.space.traffic
         chosen = traffic.all
         if ports:
-            chosen = sum_of(choice.mask(traffic) for choice in ports)
+            chosen = union(choice.mask(traffic) for choice in ports)
 
-        def only(region: Region) -> Region:
+        def only(region: PacketSet) -> PacketSet:
             return of_traffic(region, chosen) if ports else region
 
         return Sheet(

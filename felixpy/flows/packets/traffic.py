@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.flows.services import Numbers, Part, Traffic
+from felixpy.flows.packets.traffic_words import Numbers, Part, Traffic
 from felixpy.netfilter.numbers import ICMP, NUMBERS, OPENING_ICMP, PROTOCOLS, UNTRACKED_ICMP, WITH_PORTS, Range
 
 ALWAYS = tuple(NUMBERS[name] for name in ("tcp", "udp", "sctp"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from felixpy.flows.services import Traffic
+from felixpy.flows.packets.traffic_words import Traffic
 
 PeerKind = Literal["workload", "pod", "interface", "host", "ingress-controller", "service", "external"]
 

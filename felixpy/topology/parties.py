@@ -13,8 +13,8 @@ from typing import Literal
 from felixpy.errors import UsageError, few, unknown_node
 from felixpy.model import Cluster, HostPod, Workload
 from felixpy.netfilter.rules import Dump
-from felixpy.tracing.addresses import AddressBook
-from felixpy.tracing.outside import mentioned, outside, saved
+from felixpy.topology.addresses import AddressBook
+from felixpy.topology.outside import mentioned, outside, saved
 
 _HASH = "[a-z0-9]{1,10}"
 _LETTERS = "[a-z0-9]{5}"

@@ -13,7 +13,7 @@ from felixpy.decode.rules import RuleIndex
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import Ruleset
-from felixpy.tracing.addresses import AddressBook
+from felixpy.topology.addresses import AddressBook
 from felixpy.walk import Machine, Walker
 
 UPLINK = "eth0"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import NamedTuple
 
-from felixpy.flows.hooks import Log, through
-from felixpy.flows.lens import Direction, Factor, Lens, Line
-from felixpy.flows.programs import ChainCode, Program
-from felixpy.flows.regions import Region, join, meet, of_peers, sum_of
-from felixpy.flows.scene import Memory, Receivers, Scene, Site, States, Way, add
-from felixpy.flows.tags import EARLY, new_source
+from felixpy.flows.packets.packet_sets import PacketSet, join, meet, of_peers, union
+from felixpy.flows.packets.tags import EARLY, new_source
+from felixpy.flows.programs.code import ChainCode, Program
+from felixpy.flows.programs.evaluation import Memory, Receivers, Scene, Site, States, Way, add
+from felixpy.flows.programs.hooks import Log, through
+from felixpy.flows.programs.perspective import Direction, Factor, Lens, Line
 from felixpy.names import limited
 from felixpy.netfilter.actions import Final
 from felixpy.netfilter.numbers import parse_address, spell_address
@@ -36,9 +36,9 @@ class Half:
     are not understood; `doubts` are those.
     """
 
-    allowed: Region = field(default_factory=dict)
-    translated: Mapping[int, Region] = field(default_factory=dict)
-    unsure: Region = field(default_factory=dict)
+    allowed: PacketSet = field(default_factory=dict)
+    translated: Mapping[int, PacketSet] = field(default_factory=dict)
+    unsure: PacketSet = field(default_factory=dict)
     doubts: tuple[Line, ...] = ()
 
 
@@ -70,9 +70,9 @@ class Crossing:
         self._routes = Way(self._find_routes(machine, owners))
         self._site = _site(machine, lenses.egress.space.family, owners)
         self._own = self._site.local_peers[""]
-        self._here = self._own | sum_of(self._places)
+        self._here = self._own | union(self._places)
         self._receivers: dict[bool, Receivers] = {}
-        self._values: dict[tuple[Place, Direction], dict[Factor, Region]] = {}
+        self._values: dict[tuple[Place, Direction], dict[Factor, PacketSet]] = {}
 
     def _find_routes(self, machine: Machine, owners: Mapping[int, int]) -> dict[str, int]:
         """The interface that each peer is reached by, "" for the node's own; ranges are beyond the uplink."""
@@ -80,7 +80,7 @@ class Crossing:
         for address, bits in owners.items():
             name = machine.route(spell_address(address, family))
             found[name] = found.get(name, 0) | bits
-        found[machine.uplink] = found.get(machine.uplink, 0) | self._everybody & ~sum_of(found.values())
+        found[machine.uplink] = found.get(machine.uplink, 0) | self._everybody & ~union(found.values())
         return found
 
     # --- both directions
@@ -105,7 +105,7 @@ class Crossing:
         except KeyError:  # no rule leads to the chain, so what it alone mentions is no kind of traffic of its own
             return 0
 
-    def _out(self, place: Place, start: Region, log: Log, readings: bool) -> States:
+    def _out(self, place: Place, start: PacketSet, log: Log, readings: bool) -> States:
         """A pod's packets are for the node itself or go on; the node's own leave it."""
         if not place.interface:
             scene = self._sending(place, self._routes, readings)
@@ -120,7 +120,7 @@ class Crossing:
             add(ended, tag, region)
         return ended
 
-    def _into(self, place: Place, start: Region, log: Log, readings: bool) -> States:
+    def _into(self, place: Place, start: PacketSet, log: Log, readings: bool) -> States:
         before = self._receiving(place, "", readings)
         states = through(self._program, before, "PREROUTING", {EARLY: start}, log)
         if not place.interface:
@@ -172,7 +172,7 @@ def _half(go: Callable[[Log, bool], States]) -> Half:
     """Both readings of rules that are not understood are tried if there was such a rule on the way."""
     log = Log()
     ended = go(log, False)
-    by_source: dict[int | None, Region] = {}
+    by_source: dict[int | None, PacketSet] = {}
     for tag, region in ended.items():
         source = new_source(tag)
         by_source[source] = join(by_source.get(source, {}), region)
@@ -185,8 +185,8 @@ def _half(go: Callable[[Log, bool], States]) -> Half:
     return Half(plain, translated, unsure, tuple(both.doubts) if unsure else ())
 
 
-def _together(regions: Iterable[Region]) -> Region:
-    found: Region = {}
+def _together(regions: Iterable[PacketSet]) -> PacketSet:
+    found: PacketSet = {}
     for region in regions:
         found = join(found, region)
     return found
@@ -202,7 +202,7 @@ def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:
         parsed = map(parse_address, texts)
         local[name] = frozenset(address.number for address in parsed if address.family == family)
     local[""] = frozenset[int]().union(*local.values())
-    peers = {name: sum_of(owners.get(address, 0) for address in found) for name, found in local.items()}
+    peers = {name: union(owners.get(address, 0) for address in found) for name, found in local.items()}
     return Site(local, peers)
 
 
@@ -215,5 +215,5 @@ def _dropped_first(lens: Lens, chain: ChainCode) -> int:
     for line in takewhile(lambda line: not line.target, lens.view(chain).lines("")):
         if line.action in DROPS and not (line.tags or line.by_tag or line.factors or line.unknown):
             region = line.region or {}
-            found |= sum_of(traffic for traffic, peers in region.items() if peers == lens.everybody)
+            found |= union(traffic for traffic, peers in region.items() if peers == lens.everybody)
     return found

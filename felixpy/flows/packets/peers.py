@@ -12,7 +12,7 @@ from itertools import chain, groupby, pairwise
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
-from felixpy.flows.regions import bits, of_bits
+from felixpy.flows.packets.packet_sets import bits, of_bits
 from felixpy.netfilter.numbers import BITS, Range, spell_address
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from felixpy.flows.lens import member_range
-from felixpy.flows.peers import Externals, Layer, Layers
-from felixpy.flows.programs import Library, RuleCode, SetCode
-from felixpy.flows.sides import Identity, Side
-from felixpy.flows.traffic import Mentions, TrafficSpace
+from felixpy.flows.packets.peers import Externals, Layer, Layers
+from felixpy.flows.packets.traffic import Mentions, TrafficSpace
+from felixpy.flows.programs.code import Library, RuleCode, SetCode
+from felixpy.flows.programs.perspective import member_range
+from felixpy.flows.reachability.sides import Identity, Side
 from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import Addresses, Icmp, Listed, Ports, Protocol, Test
 from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range

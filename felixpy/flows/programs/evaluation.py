@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from felixpy.flows.lens import Factor, Lens, Line, View
-from felixpy.flows.programs import ChainCode
-from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, of_traffic, sum_of
-from felixpy.flows.tags import RETAGS, translated
+from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
+from felixpy.flows.packets.tags import RETAGS, translated
+from felixpy.flows.programs.code import ChainCode
+from felixpy.flows.programs.perspective import Factor, Lens, Line, View
 from felixpy.netfilter.actions import Call, ConnectionMark, Final, NoTrack, Rewrite, SetMark, Unclear
 from felixpy.netfilter.criteria import Interface, Local
 
-States: TypeAlias = dict[int, Region]
+States: TypeAlias = dict[int, PacketSet]
 """Regions by tag."""
 
 
@@ -30,7 +30,7 @@ class Moved(NamedTuple):
     tag: int
 
 
-def add(states: States, tag: int, region: Region) -> None:
+def add(states: States, tag: int, region: PacketSet) -> None:
     """More packets with a tag."""
     if region:
         states[tag] = join(states[tag], region) if tag in states else region
@@ -49,7 +49,7 @@ class Way:
         if not pattern.endswith("+"):
             return self.peers.get(pattern, 0)
         if pattern not in self._known:
-            self._known[pattern] = sum_of(those for name, those in self.peers.items() if criterion.fits(name))
+            self._known[pattern] = union(those for name, those in self.peers.items() if criterion.fits(name))
         return self._known[pattern]
 
 
@@ -63,9 +63,9 @@ class Outcome:
 
     accepted: States = field(default_factory=dict)
     returned: States = field(default_factory=dict)
-    dropped: Region = field(default_factory=dict)
+    dropped: PacketSet = field(default_factory=dict)
     doubts: dict[Line, None] = field(default_factory=dict)
-    moved: dict[Moved, Region] = field(default_factory=dict)
+    moved: dict[Moved, PacketSet] = field(default_factory=dict)
 
     def absorb(self, other: Outcome) -> None:
         """Add everything but what was sent back."""
@@ -78,11 +78,11 @@ class Outcome:
         for target, region in other.moved.items():
             self.move(target, region)
 
-    def move(self, target: Moved, region: Region) -> None:
+    def move(self, target: Moved, region: PacketSet) -> None:
         """More packets with a new destination."""
         self.moved[target] = join(self.moved[target], region) if target in self.moved else region
 
-    def within(self, region: Region) -> Outcome:
+    def within(self, region: PacketSet) -> Outcome:
         """The part about some packets."""
         return Outcome(
             {tag: found for tag, each in self.accepted.items() if (found := meet(each, region))},
@@ -127,25 +127,25 @@ class Scene:
     bit: int
     interface: str
     memory: Memory
-    own_values: dict[Factor, Region]
+    own_values: dict[Factor, PacketSet]
     incoming: Way = NOWHERE
     outgoing: Way = NOWHERE
     receivers: Receivers | None = None
     readings: bool = False
     """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
-    _values: dict[Factor, Region | None] = field(default_factory=dict)
+    _values: dict[Factor, PacketSet | None] = field(default_factory=dict)
     _known: dict[tuple[object, ...], Outcome] = field(default_factory=dict)
     """What chains made of some packets that ask for more about the end than others share."""
 
     # --- what criteria mean here
 
-    def value(self, factor: Factor) -> Region | None:
+    def value(self, factor: Factor) -> PacketSet | None:
         """What a criterion lets through; None if nobody can know."""
         if factor not in self._values:
             self._values[factor] = self._evaluate(factor)
         return self._values[factor]
 
-    def _evaluate(self, factor: Factor) -> Region | None:
+    def _evaluate(self, factor: Factor) -> PacketSet | None:
         criterion = factor.test.criterion
         if isinstance(criterion, Interface):
             way = self.incoming if criterion.incoming else self.outgoing
@@ -159,7 +159,7 @@ class Scene:
             self.own_values[factor] = self.lens.own_value(factor, self.own)
         return self.own_values[factor]
 
-    def _of(self, peers: int, *, negated: bool) -> Region:
+    def _of(self, peers: int, *, negated: bool) -> PacketSet:
         everybody = self.lens.everybody
         those = everybody & ~peers if negated else everybody & peers
         return self.lens.all if those == everybody else self.lens.of_peers(those)
@@ -171,7 +171,7 @@ class Scene:
         if not criterion.limit:
             return self._local_on("", self.lens.everybody, own=own)
         way = self.incoming if criterion.limit == "in" else self.outgoing
-        return sum_of(self._local_on(name, peers, own=own) for name, peers in way.peers.items())
+        return union(self._local_on(name, peers, own=own) for name, peers in way.peers.items())
 
     def _local_on(self, interface: str, peers: int, *, own: bool) -> int:
         if own:
@@ -180,7 +180,7 @@ class Scene:
 
     # --- chains
 
-    def call(self, chain: ChainCode, tag: int, region: Region) -> Outcome:
+    def call(self, chain: ChainCode, tag: int, region: PacketSet) -> Outcome:
         """What becomes of packets in a chain."""
         view = self.lens.view(chain)
         everything = self.lens.all
@@ -199,7 +199,7 @@ class Scene:
             found = self.memory[key] = self._run(view, tag, everything)
         return found if region is everything else found.within(region)
 
-    def _received(self, view: View, tag: int, region: Region) -> Outcome:
+    def _received(self, view: View, tag: int, region: PacketSet) -> Outcome:
         """A chain that sorts packets by where they go: what receivers on this node see of it is known already."""
         assert self.receivers is not None
         seen = self.receivers.outcome(view.chain, tag, self.bit)
@@ -211,7 +211,7 @@ class Scene:
             add(found.returned, returned, some)
         return found
 
-    def _run(self, view: View, start: int, whole: Region) -> Outcome:
+    def _run(self, view: View, start: int, whole: PacketSet) -> Outcome:
         outcome = Outcome()
         states: States = {start: whole}
         for line in view.lines(self.interface):
@@ -245,7 +245,7 @@ class Scene:
         """Whether a rule asks for an address that nobody knows."""
         return any(self.value(factor) is None for factor in line.factors)
 
-    def _hit(self, line: Line, tag: int, region: Region) -> Region:
+    def _hit(self, line: Line, tag: int, region: PacketSet) -> PacketSet:
         """The packets that a rule applies to, as far as it is understood."""
         for mask, mark, differs in line.tags:
             if (tag & mask == mark) is differs:
@@ -262,7 +262,7 @@ class Scene:
             region = of_traffic(region, self.lens.by_tag(tag, test))
         return region
 
-    def _act(self, line: Line, tag: int, hit: Region, outcome: Outcome, later: States) -> None:
+    def _act(self, line: Line, tag: int, hit: PacketSet, outcome: Outcome, later: States) -> None:
         match line.action:
             case Final("accept"):
                 add(outcome.accepted, tag, hit)
@@ -293,7 +293,7 @@ class Receivers:
 
     def __init__(self, scenes: Sequence[Scene], senders: int) -> None:
         self._scenes, self._senders = scenes, senders
-        self.peers = sum_of(scene.bit for scene in scenes)
+        self.peers = union(scene.bit for scene in scenes)
         self._known: dict[tuple[int, int], _Turned] = {}
 
     def outcome(self, chain: ChainCode, tag: int, sender: int) -> Outcome:
@@ -311,10 +311,10 @@ class _Turned:
         seen = [(scene.bit, scene.call(chain, tag, scene.lens.all)) for scene in scenes]
         self._doubts = {line: None for _, outcome in seen for line in outcome.doubts}
 
-        def turned(regions: Iterable[tuple[int, Region]]) -> dict[int, Region]:
+        def turned(regions: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet]:
             return by_sender((bit, of_peers(region, senders)) for bit, region in regions)
 
-        def each(pick: Callable[[Outcome], States]) -> dict[int, dict[int, Region]]:
+        def each(pick: Callable[[Outcome], States]) -> dict[int, dict[int, PacketSet]]:
             tags = dict.fromkeys(tag for _, outcome in seen for tag in pick(outcome))
             return {tag: turned((bit, pick(outcome).get(tag, {})) for bit, outcome in seen) for tag in tags}
 

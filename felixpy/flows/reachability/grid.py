@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.flows.lens import Lens, Line
-from felixpy.flows.peers import Directory, Layer
-from felixpy.flows.regions import Region, by_sender, join, meet, minus, of_peers, sum_of
-from felixpy.flows.scene import Memory
-from felixpy.flows.sides import Side
-from felixpy.flows.universe import FamilySpace, Universe
-from felixpy.flows.ways import Crossing, Half, Lenses, Place
+from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, union
+from felixpy.flows.packets.peers import Directory, Layer
+from felixpy.flows.programs.crossing import Crossing, Half, Lenses, Place
+from felixpy.flows.programs.evaluation import Memory
+from felixpy.flows.programs.perspective import Lens, Line
+from felixpy.flows.reachability.sides import Side
+from felixpy.flows.reachability.universe import FamilySpace, Universe
 from felixpy.netfilter.numbers import Range
 
 
@@ -64,16 +64,16 @@ class Grid:
         self.doubts = tuple(dict.fromkeys(doubts))
         self.outside = space.externals.mask
 
-    def row(self, position: int) -> Region:
+    def row(self, position: int) -> PacketSet:
         """Whom an endpoint reaches on what."""
         end = self.ends[position]
         return self._row(end, end.out.allowed, end.out.translated, self._let_in)
 
-    def column(self, position: int) -> Region:
+    def column(self, position: int) -> PacketSet:
         """Whom a class of outside addresses reaches on what."""
         return self._let_in.get(position, {})
 
-    def unsure_row(self, position: int) -> Region:
+    def unsure_row(self, position: int) -> PacketSet:
         """What could be otherwise, as there are rules that are not understood."""
         if not self._any_unsure:
             return {}
@@ -84,15 +84,17 @@ class Grid:
         translated = {source: minus(region, out.unsure) for source, region in out.translated.items()}
         return minus(possible, self._row(end, plain, translated, self._surely_let_in))
 
-    def unsure_column(self, position: int) -> Region:
+    def unsure_column(self, position: int) -> PacketSet:
         if not self._any_unsure:
             return {}
         return minus(self._perhaps_let_in.get(position, {}), self._surely_let_in.get(position, {}))
 
-    def _row(self, end: End, plain: Region, translated: Mapping[int, Region], let_in: Mapping[int, Region]) -> Region:
+    def _row(
+        self, end: End, plain: PacketSet, translated: Mapping[int, PacketSet], let_in: Mapping[int, PacketSet]
+    ) -> PacketSet:
         """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
         settled = self.outside | end.here
-        row: Region = {}
+        row: PacketSet = {}
         for sender, region in (
             (end.bit, plain),
             *((self._sender(end, source), region) for source, region in translated.items()),
@@ -114,15 +116,15 @@ class Grid:
         return any(end.out.unsure or end.into.unsure for end in self.ends.values())
 
     @cached_property
-    def _let_in(self) -> dict[int, Region]:
+    def _let_in(self) -> dict[int, PacketSet]:
         return by_sender((end.bit, end.into.allowed) for end in self.ends.values())
 
     @cached_property
-    def _perhaps_let_in(self) -> dict[int, Region]:
+    def _perhaps_let_in(self) -> dict[int, PacketSet]:
         return by_sender((end.bit, join(end.into.allowed, end.into.unsure)) for end in self.ends.values())
 
     @cached_property
-    def _surely_let_in(self) -> dict[int, Region]:
+    def _surely_let_in(self) -> dict[int, PacketSet]:
         return by_sender((end.bit, minus(end.into.allowed, end.into.unsure)) for end in self.ends.values())
 
 
@@ -159,7 +161,7 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
             [place for _, place in places[name]],
             memory,
         )
-        here = sum_of(place.bit for _, place in places[name])
+        here = union(place.bit for _, place in places[name])
         for position, place in places[name]:
             end = End(
                 bit=1 << position,

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from felixpy.errors import UsageError
-from felixpy.flows.peers import Layer, Layers
+from felixpy.flows.packets.peers import Layer, Layers
 from felixpy.iptables.reader import read_body
 from felixpy.netfilter.actions import Action, Call, Unclear
 from felixpy.netfilter.criteria import Assumed, Listed, Masked, NotUnderstood

@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple
 
 from felixpy.config import Setting
 from felixpy.errors import Problem
-from felixpy.flows.programs import Library, NodeText, Program, of_dump, of_ruleset
+from felixpy.flows.programs.code import Library, NodeText, Program, of_dump, of_ruleset
 from felixpy.model import Owner, Workload
 from felixpy.names import limited
 from felixpy.netfilter.numbers import parse_address
 from felixpy.plan.endpoints import FROM_HOST, FROM_WORKLOAD, TO_HOST, TO_WORKLOAD
 from felixpy.ruleset import Ruleset
-from felixpy.tracing.nodes import Nodes, machine_of
+from felixpy.topology.nodes import Nodes, machine_of
 from felixpy.walk import Machine
 
 FAMILIES = (4, 6)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from felixpy.flows.peers import Directory, Externals, Layers
-from felixpy.flows.regions import Region, sum_of
-from felixpy.flows.tags import DNAT, ESTABLISHED, INVALID, RELATED, SPOOFED, STATELESS
+from felixpy.flows.packets.packet_sets import PacketSet, union
+from felixpy.flows.packets.peers import Directory, Externals, Layers
+from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, RELATED, SPOOFED, STATELESS
 from felixpy.netfilter.numbers import Range, parse_address
 from felixpy.walk import Machine
 
@@ -63,7 +63,7 @@ class Signature(NamedTuple):
     destination: tuple[int | None, int | None] | None = None
 
 
-Fates: TypeAlias = dict[tuple[int, Signature], Region]
+Fates: TypeAlias = dict[tuple[int, Signature], PacketSet]
 """What gets through, by variant of the packet and what NAT made of it."""
 
 
@@ -97,7 +97,7 @@ class Receivers:
 
     def copies(self, peers: int) -> int:
         """Classes by every interface."""
-        return sum_of(peers << at * self.count for at in range(len(self.interfaces)))
+        return union(peers << at * self.count for at in range(len(self.interfaces)))
 
     def tell(self, bit: int) -> tuple[str, int]:
         """The interface and the class, as a bit of the classes, of a receiver that is not an endpoint of the node."""

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from felixpy.flows.connectivity import Connectivity
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.grid import Doubt, Grid
-from felixpy.flows.pairs import Pairs, Sheet
-from felixpy.flows.regions import Region, bits, join, minus, of_peers, sum_of
-from felixpy.flows.sides import Identity, Party, Side
-from felixpy.flows.universe import Universe
-from felixpy.tracing.nodes import Nodes
+from felixpy.flows.packets.packet_sets import PacketSet, bits, join, minus, of_peers, union
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.connectivity import Connectivity
+from felixpy.flows.reachability.grid import Doubt, Grid
+from felixpy.flows.reachability.pairs import Pairs, Sheet
+from felixpy.flows.reachability.sides import Identity, Party, Side
+from felixpy.flows.reachability.universe import Universe
+from felixpy.topology.nodes import Nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +126,9 @@ def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
     """Senders without an address that anybody knows are no peers, but have rows; as receivers they have columns."""
     ends = [position for position in grid.ends if position in other.ends]
     senders = grid.everybody & other.everybody
-    receivers = sum_of(1 << position for position in ends)
+    receivers = union(1 << position for position in ends)
 
-    def gained(mine: Region, unsure: Region, theirs: Region, doubtful: Region, peers: int) -> Region:
+    def gained(mine: PacketSet, unsure: PacketSet, theirs: PacketSet, doubtful: PacketSet, peers: int) -> PacketSet:
         if not which:
             return minus(of_peers(mine, peers), theirs)
         sure = minus(of_peers(minus(mine, unsure), peers), join(theirs, doubtful))
@@ -156,14 +156,14 @@ class _Alone:
     def __init__(self, found: Connectivity, common: Mapping[int, Party]) -> None:
         hosts = found.parties_shown()
         mine = {position: party for position, party in hosts.items() if position not in common}
-        bits_of_mine = sum_of(1 << position for position in mine)
+        bits_of_mine = union(1 << position for position in mine)
         sheets = [self._sheet(grid, bits_of_mine) for grid in found.grids.values()] if mine else []
         pairs = Pairs(sheets, hosts if mine else {})
         self.peers = tuple(unit.peer for unit in pairs.units if unit.bits & bits_of_mine)
         self.flows = tuple(pairs.flows())
 
     def _sheet(self, grid: Grid, mine: int) -> Sheet:
-        def about(position: int) -> Region:
+        def about(position: int) -> PacketSet:
             row = grid.row(position)
             return row if mine >> position & 1 else of_peers(row, mine)
 

@@ -8,13 +8,13 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 from felixpy.errors import UsageError
-from felixpy.flows.flow import Peer
-from felixpy.flows.pairs import Focus, Pairs
-from felixpy.flows.peers import Layer
-from felixpy.flows.regions import sum_of
-from felixpy.flows.universe import Nets, PortChoice
+from felixpy.flows.packets.packet_sets import union
+from felixpy.flows.packets.peers import Layer
+from felixpy.flows.presentation.flow import Peer
+from felixpy.flows.reachability.pairs import Focus, Pairs
+from felixpy.flows.reachability.universe import Nets, PortChoice
 from felixpy.netfilter.numbers import WITH_PORTS, Range, protocol_number
-from felixpy.tracing.parties import SHORT
+from felixpy.topology.parties import SHORT
 
 LARGEST_PORT = 65535
 INTERNET = "internet"
@@ -87,12 +87,12 @@ def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
         found = [unit.bits for unit in pairs.units if _is_meant(unit.peer, name)]
         if not found:
             raise UsageError(f"--focus {name}: {_unknown(name, [unit.peer for unit in pairs.units])}")
-        endpoints |= sum_of(found)
+        endpoints |= union(found)
     outside: dict[int, int] = {}
     for sheet in pairs.sheets:
         family = sheet.space.family
         nets = [addresses for version, addresses in wanted.nets if version == family]
-        outside[family] = sum_of(sheet.space.externals.peers((Layer(net),)) for net in nets)
+        outside[family] = union(sheet.space.externals.peers((Layer(net),)) for net in nets)
         if INTERNET in wanted.names:
             outside[family] = sheet.space.externals.mask
         for position, party in pairs.parties.items():

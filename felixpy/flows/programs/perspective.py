@@ -13,11 +13,21 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 from typing import Protocol as Shape
 
-from felixpy.flows.peers import Directory, Layer, Layers
-from felixpy.flows.programs import ChainCode, Question, RuleCode, SetCode
-from felixpy.flows.regions import Region, join, meet, minus, product, sum_of
-from felixpy.flows.tags import DNAT, EARLY, ESTABLISHED, INVALID, RELATED, SPOOFED, STATELESS, UNTRACKED, tag_test
-from felixpy.flows.traffic import TrafficSpace
+from felixpy.flows.packets.packet_sets import PacketSet, join, meet, minus, product, union
+from felixpy.flows.packets.peers import Directory, Layer, Layers
+from felixpy.flows.packets.tags import (
+    DNAT,
+    EARLY,
+    ESTABLISHED,
+    INVALID,
+    RELATED,
+    SPOOFED,
+    STATELESS,
+    UNTRACKED,
+    tag_test,
+)
+from felixpy.flows.packets.traffic import TrafficSpace
+from felixpy.flows.programs.code import ChainCode, Question, RuleCode, SetCode
 from felixpy.netfilter.actions import Action, Nothing
 from felixpy.netfilter.criteria import (
     Addresses,
@@ -72,8 +82,8 @@ class Line:
     tags: tuple[tuple[int, int, bool], ...]
     """(mask, mark, whether it must differ) of the tag."""
     by_tag: tuple[Test, ...]
-    fixed: Region | None
-    reading: Callable[[], Region] | None
+    fixed: PacketSet | None
+    reading: Callable[[], PacketSet] | None
     """Reads the nets of the rule anew each time: where peers are very many, keeping them for every rule takes more
     memory than a machine has."""
     factors: tuple[Factor, ...]
@@ -82,7 +92,7 @@ class Line:
     target: ChainCode | None
 
     @property
-    def region(self) -> Region | None:
+    def region(self) -> PacketSet | None:
         """What the rule is about, whatever the end; None is everything."""
         if self.reading is None:
             return self.fixed
@@ -154,12 +164,12 @@ class Lens:
     ) -> None:
         self.space, self.direction, self.questions = space, direction, questions
         self._directory, self._externals = directory, externals
-        self.everybody = sum_of(directory.owners.values()) | externals.mask
-        self.all: Region = product(space.all, self.everybody)
+        self.everybody = union(directory.owners.values()) | externals.mask
+        self.all: PacketSet = product(space.all, self.everybody)
         self._many_peers = self.everybody.bit_length() > MANY_PEERS
         self._own: Side = "source" if direction == "egress" else "destination"
         self._views: dict[int, View] = {}
-        self._regions: dict[Factor, Region | None] = {}
+        self._regions: dict[Factor, PacketSet | None] = {}
         self._ranges: dict[Range, int] = {}
         self._indexes: dict[tuple[SetCode, tuple[str, ...]], _Index] = {}
 
@@ -227,7 +237,7 @@ class Lens:
 
     # --- criteria
 
-    def _nets(self, factors: Sequence[Factor]) -> Region:
+    def _nets(self, factors: Sequence[Factor]) -> PacketSet:
         """What criteria about the other end's address let through."""
         peers = self.everybody
         for (criterion, negated), _ in factors:
@@ -236,7 +246,7 @@ class Lens:
             peers &= ~inside if negated else inside
         return self.of_peers(peers)
 
-    def _region(self, factor: Factor) -> Region | None:
+    def _region(self, factor: Factor) -> PacketSet | None:
         """What a criterion lets through; None if that depends on the end."""
         if factor not in self._regions:
             criterion, negated = factor.test
@@ -244,7 +254,7 @@ class Lens:
             self._regions[factor] = minus(self.all, value) if negated and value is not None else value
         return self._regions[factor]
 
-    def _read(self, criterion: Criterion, code: SetCode | None) -> Region | None:
+    def _read(self, criterion: Criterion, code: SetCode | None) -> PacketSet | None:
         match criterion:
             case Addresses(side, ranges):
                 return None if side == self._own else self.of_peers(self.peers(tuple(map(Layer, ranges))))
@@ -255,7 +265,7 @@ class Lens:
                 return self.of_traffic(self.space.protocol(number))
             case Ports(sides, ranges):
                 sources = (self.space.ports(ranges, source=side == "source") for side in sides)
-                return self.of_traffic(sum_of(sources))
+                return self.of_traffic(union(sources))
             case Icmp(types):
                 return self.of_traffic(self.space.icmp([types]))
             case Constant(holds) | Assumed(_, _, holds):
@@ -263,13 +273,13 @@ class Lens:
             case _:
                 return None
 
-    def of_traffic(self, traffic: int) -> Region:
+    def of_traffic(self, traffic: int) -> PacketSet:
         return product(traffic, self.everybody)
 
-    def of_peers(self, peers: int) -> Region:
+    def of_peers(self, peers: int) -> PacketSet:
         return product(self.space.all, peers)
 
-    def _listed(self, code: SetCode, sides: tuple[str, ...]) -> Region | None:
+    def _listed(self, code: SetCode, sides: tuple[str, ...]) -> PacketSet | None:
         if len(sides) < len(code.dimensions):
             return {}
         own = SOURCES[self._own]
@@ -281,7 +291,7 @@ class Lens:
 
     # --- what depends on the end
 
-    def own_value(self, factor: Factor, own: int) -> Region:
+    def own_value(self, factor: Factor, own: int) -> PacketSet:
         """The value of a factor that asks for the end's own address."""
         criterion, negated = factor.test
         if isinstance(criterion, Addresses):
@@ -292,7 +302,7 @@ class Lens:
             value = self._own_listed(factor.code, criterion.sides, own)
         return minus(self.all, value) if negated else value
 
-    def _own_listed(self, code: SetCode, sides: tuple[str, ...], own: int) -> Region:
+    def _own_listed(self, code: SetCode, sides: tuple[str, ...], own: int) -> PacketSet:
         if len(code.dimensions) == 1:
             return self.all if code.holds(own) else {}
         key = code, sides
@@ -300,11 +310,11 @@ class Lens:
             self._indexes[key] = _Index(code, sides, SOURCES[self._own])
         return self._rows(self._indexes[key].rows(own), code, sides, own)
 
-    def _rows(self, rows: Iterable[Member], code: SetCode, sides: tuple[str, ...], own: int | None) -> Region:
+    def _rows(self, rows: Iterable[Member], code: SetCode, sides: tuple[str, ...], own: int | None) -> PacketSet:
         """What members of several dimensions let through; a member that decided keeps others from doing so."""
         by_peers: dict[int, int] = {}
-        inside: Region = {}
-        decided: Region = {}
+        inside: PacketSet = {}
+        decided: PacketSet = {}
         for row in rows:
             traffic, peers = self._row(row, code, sides, own)
             if code.is_exact:

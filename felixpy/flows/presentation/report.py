@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeVar
 
 from felixpy.escape import cell, code
 from felixpy.export import API_VERSION
-from felixpy.flows.bundles import bundled
-from felixpy.flows.changes import Changes
-from felixpy.flows.connectivity import Connectivity
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.grid import Doubt
-from felixpy.flows.pairs import Pairs
-from felixpy.flows.services import Traffic
+from felixpy.flows.packets.traffic_words import Traffic
+from felixpy.flows.presentation.bundles import bundled
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.changes import Changes
+from felixpy.flows.reachability.connectivity import Connectivity
+from felixpy.flows.reachability.grid import Doubt
+from felixpy.flows.reachability.pairs import Pairs
 
 COLUMNS = (
     "source", "source_namespace", "source_name", "source_kind",

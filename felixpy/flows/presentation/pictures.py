@@ -9,7 +9,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 from felixpy.escape import dot as dot_text
 from felixpy.escape import xml
-from felixpy.flows.flow import Flow, Peer
+from felixpy.flows.presentation.flow import Flow, Peer
 
 NONE, ITSELF, WHOLE, SOME, UNASKED = "X", "-", ".", "~", " "
 """As in cyclonus' tables and those of ``felixpy lab probe``, a dot is what gets through."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from felixpy.flows.flow import Flow, Peer
-from felixpy.flows.peers import outline, spell_range
-from felixpy.flows.regions import Region, bits, of_peers, sum_of
-from felixpy.flows.sides import Party
-from felixpy.flows.universe import FamilySpace
+from felixpy.flows.packets.packet_sets import PacketSet, bits, of_peers, union
+from felixpy.flows.packets.peers import outline, spell_range
+from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.sides import Party
+from felixpy.flows.reachability.universe import FamilySpace
 from felixpy.netfilter.numbers import Range
 
 
@@ -24,8 +24,8 @@ class Sheet:
     """
 
     space: FamilySpace
-    rows: Mapping[int, Region]
-    columns: Mapping[int, Region]
+    rows: Mapping[int, PacketSet]
+    columns: Mapping[int, PacketSet]
     never: Mapping[int, int]
     present: int
 
@@ -66,7 +66,7 @@ class Pairs:
         self.sheets, self.parties, self.external = sheets, parties, external
         self.units = sorted(self._units(fold=fold), key=lambda unit: _order(unit.peer))
         self._ranks = {unit.first: rank for rank, unit in enumerate(self.units)}
-        self._first_bits = sum_of(1 << unit.first for unit in self.units)
+        self._first_bits = union(1 << unit.first for unit in self.units)
         self._peers: dict[tuple[int, int], Peer] = {}
 
     # --- who is shown as one
@@ -85,7 +85,7 @@ class Pairs:
                 names = tuple(sorted(self.parties[position].identity.name for position in members))
                 space = self.parties[members[0]].identity.space
                 peer = Peer("workload", space, owner.name, owner.kind, names)
-                yield Unit(peer, sum_of(1 << position for position in members), members[0])
+                yield Unit(peer, union(1 << position for position in members), members[0])
             else:
                 yield from (self._alone(position) for position in members)
 
@@ -95,8 +95,8 @@ class Pairs:
 
     def _uneven(self, groups: Mapping[object, Sequence[int]]) -> set[object]:
         """Groups whose members do not all send and receive the same."""
-        shown = sum_of(1 << position for position in self.parties)
-        masks = {key: sum_of(1 << position for position in members) for key, members in groups.items()}
+        shown = union(1 << position for position in self.parties)
+        masks = {key: union(1 << position for position in members) for key, members in groups.items()}
         homes = {position: key for key, members in groups.items() for position in members}
         broken: set[object] = set()
         for sheet in self.sheets:
@@ -123,7 +123,7 @@ class Pairs:
         for position in members:
             near = of_peers(sheet.rows.get(position, {}), mask)
             among.update(near)
-            if sum_of(near.values()) != mask & ~(1 << position):
+            if union(near.values()) != mask & ~(1 << position):
                 among.add(0)
         return len(seen) == 1 and len(among) <= 1
 
@@ -258,7 +258,7 @@ class _Splits:
 
     def __init__(self, masks: Mapping[object, int]) -> None:
         self._masks = masks
-        self._all = sum_of(masks.values())
+        self._all = union(masks.values())
         self._known: dict[int, list[object]] = {}
 
     def by(self, peers: int) -> list[object]:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.flows.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, Row, Signature
-from felixpy.flows.hooks import Log, through
-from felixpy.flows.lens import Factor
-from felixpy.flows.node import NodeSpace
-from felixpy.flows.peers import Layer
-from felixpy.flows.programs import Program
-from felixpy.flows.regions import Region, join, of_peers, of_traffic, product, sum_of, traffic_with
-from felixpy.flows.scene import Memory, Moved, Scene, Site, States, Way, add
-from felixpy.flows.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
+from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, Row, Signature
+from felixpy.flows.packets.packet_sets import PacketSet, join, of_peers, of_traffic, product, traffic_with, union
+from felixpy.flows.packets.peers import Layer
+from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
+from felixpy.flows.programs.code import Program
+from felixpy.flows.programs.evaluation import Memory, Moved, Scene, Site, States, Way, add
+from felixpy.flows.programs.hooks import Log, through
+from felixpy.flows.programs.node import NodeSpace
+from felixpy.flows.programs.perspective import Factor
 from felixpy.netfilter.criteria import Interface, Tracked
 from felixpy.netfilter.numbers import STATES, WITH_PORTS, Range
 from felixpy.walk import TRACKING
@@ -29,7 +29,7 @@ class Passage:
     def __init__(self, space: NodeSpace) -> None:
         self.space = space
         self._memory: Memory = {}
-        self._own_values: dict[int, dict[Factor, Region]] = {}
+        self._own_values: dict[int, dict[Factor, PacketSet]] = {}
         self._scenes: dict[tuple[Row, str], Scene] = {}
         self._survivors: dict[tuple[int, Row], bool] = {}
 
@@ -86,7 +86,7 @@ class Passage:
         local: dict[str, frozenset[int]] = {"": frozenset(self.space.ground.own)}
         for name in {*self.space.ground.own.values()}:
             local[name] = frozenset(address for address, found in self.space.ground.own.items() if found == name)
-        peers = {name: sum_of(self.space.bits[address] for address in found) for name, found in local.items()}
+        peers = {name: union(self.space.bits[address] for address in found) for name, found in local.items()}
         return Site(local, peers)
 
     def _scene(self, row: Row, where: str) -> Scene:
@@ -108,7 +108,7 @@ class Passage:
             )
         return self._scenes[key]
 
-    def everything(self, row: Row) -> Region:
+    def everything(self, row: Row) -> PacketSet:
         """All that a row may send; pods do not send to themselves by their interface."""
         itself = row.bit if row.interface in self.space.ground.behind else 0
         loopback = self.space.bits[LOOPBACKS[self.space.family]]
@@ -139,7 +139,7 @@ class Passage:
 
     # --- what gets through
 
-    def fates(self, program: Program, row: Row, tags: Iterable[int], start: Region) -> Fates:
+    def fates(self, program: Program, row: Row, tags: Iterable[int], start: PacketSet) -> Fates:
         """What gets through of some packets with some tags."""
         spoofed = SPOOFED if row.spoofed else 0
         came = self.before(program, row, {tag | spoofed | EARLY: start for tag in tags})
@@ -150,10 +150,10 @@ class Passage:
             self._follow(program, row, target, region, found)
         return found
 
-    def _follow(self, program: Program, row: Row, target: Moved, region: Region, found: Fates) -> None:
+    def _follow(self, program: Program, row: Row, target: Moved, region: PacketSet, found: Fates) -> None:
         """What becomes of packets with a new destination: those count whose new form gets through."""
         to = self._receiver(target.address)
-        asked = self._with_port(sum_of(region), target.port)
+        asked = self._with_port(union(region), target.port)
         ended = self.after(program, row, {target.tag | DNAT: product(asked, to)})
         for tag, passed in ended.items():
             whole = traffic_with(passed, to)
@@ -184,7 +184,7 @@ class Passage:
         """The traffic that became what got through: with a new port it may have been to any."""
         return traffic if port is None else self.space.traffic.lifted(traffic)
 
-    def redirected(self, program: Program, row: Row, tag: int, region: Region, to: Region) -> Fates:
+    def redirected(self, program: Program, row: Row, tag: int, region: PacketSet, to: PacketSet) -> Fates:
         """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
         tracked = (
             self.space.lens.opening(tag)
@@ -193,7 +193,7 @@ class Passage:
         )
         if tag & (UNTRACKED | STATELESS):
             return {}
-        states = {tag | DNAT: of_traffic(to, self.space.traffic.lifted(sum_of(region)) & tracked)}
+        states = {tag | DNAT: of_traffic(to, self.space.traffic.lifted(union(region)) & tracked)}
         found: Fates = {}
         for end, passed in self.after(program, row, states).items():
             _join(found, (end & VARIANTS, Signature(new_source(end))), passed)
@@ -204,7 +204,7 @@ class Before(NamedTuple):
     """Packets about to be sent on, and those with a new destination."""
 
     states: States
-    moved: Mapping[Moved, Region]
+    moved: Mapping[Moved, PacketSet]
 
 
 def _about(states: States, peers: int) -> States:
@@ -218,6 +218,6 @@ def _both(one: States, other: States) -> States:
     return found
 
 
-def _join(fates: Fates, key: tuple[int, Signature], region: Region) -> None:
+def _join(fates: Fates, key: tuple[int, Signature], region: PacketSet) -> None:
     if region:
         fates[key] = join(fates[key], region) if key in fates else region

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from felixpy.flows.lens import Line
-from felixpy.flows.programs import ChainCode, Program
-from felixpy.flows.regions import Region, join, of_traffic
-from felixpy.flows.scene import Moved, Outcome, Scene, States, add
-from felixpy.flows.tags import EARLY
+from felixpy.flows.packets.packet_sets import PacketSet, join, of_traffic
+from felixpy.flows.packets.tags import EARLY
+from felixpy.flows.programs.code import ChainCode, Program
+from felixpy.flows.programs.evaluation import Moved, Outcome, Scene, States, add
+from felixpy.flows.programs.perspective import Line
 from felixpy.walk import ORDERS, TRACKING
 
 
@@ -17,9 +17,9 @@ from felixpy.walk import ORDERS, TRACKING
 class Log:
     """What happened on a way besides what got through."""
 
-    dropped: Region = field(default_factory=dict)
+    dropped: PacketSet = field(default_factory=dict)
     doubts: dict[Line, None] = field(default_factory=dict)
-    moved: dict[Moved, Region] = field(default_factory=dict)
+    moved: dict[Moved, PacketSet] = field(default_factory=dict)
 
     def note(self, outcome: Outcome) -> None:
         if outcome.dropped:

@@ -1,0 +1,1 @@
+"""The smallest pieces of traffic and peers that any rule tells apart, and sets of (traffic, peer) pairs."""

@@ -1,0 +1,1 @@
+"""Flows as lines, tables, pictures and documents."""
