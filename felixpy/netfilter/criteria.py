@@ -1,7 +1,7 @@
 """What rules ask of packets, as values.
 
 Each class is one question. `felixpy.walk.tests` answers it for one packet, `felixpy.flows.programs.perspective` for all
-packets at once. A new match of iptables or nftables is spelt in these terms, or adds a class here and an answer in each.
+packets at once. A new match of iptables or nftables is spelt in these terms, or adds a class here and answers in both.
 """
 
 from __future__ import annotations
