@@ -150,6 +150,29 @@ def test_the_action_names_options_that_exist(felixpy_) -> None:
     assert {name for name in inputs if f"inputs.{name}" not in (ROOT / "action.yml").read_text()} == set()
 
 
+def test_the_action_runs_the_tests_that_are_there(tmp_path: Path) -> None:
+    steps = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    (script,) = (step["run"] for step in steps if step.get("name") == "Test")
+    shutil.copytree(ROOT / "fixtures" / "sample-project", tmp_path / "project")
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "own").mkdir()
+    wrong = (tmp_path / "project" / "shop.felixtest.yaml").read_text().replace("expect: deny", "expect: allow")
+    (tmp_path / "own" / "a.felixtest.yaml").write_text(wrong.replace("shop/", "../project/shop/", 1))
+
+    def status(manifests: str, tests: str = "") -> tuple[int, str]:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {"PATH": path, "MANIFESTS": manifests, "TESTS": tests}
+        command = ["bash", "-eo", "pipefail", "-c", script]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    assert status("project")[0] == 0
+    assert status("bare") == (0, "felixpy: no *.felixtest.yaml in bare, so nothing is tested\n")
+    code, said = status("project", "own")
+    assert code == 1
+    assert said.startswith("::error file=own/a.felixtest.yaml,line=")
+
+
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_of_the_action_are_sound(tmp_path: Path) -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -163,7 +186,7 @@ def test_scripts_of_the_action_are_sound(tmp_path: Path) -> None:
 
 def test_hooks_call_commands_that_exist(felixpy_) -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert [hook["id"] for hook in hooks] == ["felixpy-validate", "felixpy-lint"]
+    assert [hook["id"] for hook in hooks] == ["felixpy-validate", "felixpy-lint", "felixpy-test"]
     for hook in hooks:
         program, command, *options = hook["entry"].split()
         assert program == "felixpy"
