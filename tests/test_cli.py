@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import felixpy
-from felixpy.cli import run
 from felixpy.errors import InputError
 from tests.commands import caller
 from tests.conformance.recordings import ROOT
@@ -253,13 +252,6 @@ def test_small_commands(felixpy_) -> None:
     assert "IptablesFilterDenyAction" in felixpy_("settings").out
     assert len(json.loads(felixpy_("settings", "-o", "json").out)["items"]) > 40
     assert "v3.8/" in felixpy_("templates", "--dialect", "v3.8").out
-
-
-def test_completion_knows_the_commands(monkeypatch, capsys) -> None:
-    for name, value in (("_FELIXPY_COMPLETE", "complete_bash"), ("COMP_WORDS", "felixpy re"), ("COMP_CWORD", "1")):
-        monkeypatch.setenv(name, value)
-    run([])
-    assert "render" in capsys.readouterr().out
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import invocation, screen
+from felixpy.cli import completing, invocation, screen
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 
 if TYPE_CHECKING:
@@ -33,7 +33,12 @@ Names = Annotated[
 ]
 OneNode = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--node", metavar="NAME", help="Compare the rules of this node only, or say whose a dump is."),
+    typer.Option(
+        "--node",
+        metavar="NAME",
+        help="Compare the rules of this node only, or say whose a dump is.",
+        autocompletion=completing.nodes,
+    ),
 ]
 
 

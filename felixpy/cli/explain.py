@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import completing, invocation
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import UsageError
@@ -22,10 +22,30 @@ TIERS = ("tier",)
 def explain(
     given: Given,
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="pod, deployment …, hep, policy, netpol, gnp, cnp …, or tier.")
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="pod, deployment …, hep, policy, netpol, gnp, cnp …, or tier.",
+            autocompletion=completing.kinds,
+        ),
     ],
-    name: Annotated[str, typer.Argument(metavar="[NAMESPACE/]NAME", help="Which one.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where bare names are.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAMESPACE/]NAME",
+            help="Which one.",
+            autocompletion=completing.explained,
+        ),
+    ],
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Where bare names are.",
+            autocompletion=completing.namespaces,
+        ),
+    ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Whole lists instead of the first few.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:

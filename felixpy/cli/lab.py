@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
-from felixpy.cli import invocation, screen
+from felixpy.cli import completing, invocation, screen
 from felixpy.cli.commands import Commands
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.options import Quiet
@@ -59,16 +59,34 @@ lab.add_typer(policy)
 # As felixpy.lab.layout.DEFAULT_NAME, which is too far away for the help.
 DEFAULT_NAME = "felixpy"
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Which lab, where there are several.")]
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where bare names of pods are.")]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Where bare names of pods are.",
+        autocompletion=completing.namespaces,
+    ),
+]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")]
 Pod = Annotated[
-    str, typer.Argument(metavar="POD", help="NS/POD, NS/deployment/NAME, an address, host[:NODE] or internet.")
+    str,
+    typer.Argument(
+        metavar="POD",
+        help="NS/POD, NS/deployment/NAME, an address, host[:NODE] or internet.",
+        autocompletion=completing.ends,
+    ),
 ]
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Manifests with policies.")]
 NoProbe = Annotated[bool, typer.Option("--no-probe", help="Do not try connections before and after.")]
 OneNode = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time
-    typer.Option("--node", metavar="NAME", help="Build this node only; pods of others answer from outside."),
+    typer.Option(
+        "--node",
+        metavar="NAME",
+        help="Build this node only; pods of others answer from outside.",
+        autocompletion=completing.nodes,
+    ),
 ]
 MOST_CELLS = 6000
 """Connections that are tried before and after a policy comes or goes: a second's work each time."""
@@ -215,11 +233,19 @@ def capture(
 def probe(
     source: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(metavar="SRC", help="NS/POD, NS/deployment/NAME, an IP, host[:NODE] or internet."),
+        typer.Argument(
+            metavar="SRC",
+            help="NS/POD, NS/deployment/NAME, an IP, host[:NODE] or internet.",
+            autocompletion=completing.ends,
+        ),
     ] = None,
     destination: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(metavar="DST[:PORT[/PROTO]]", help="The same, with a port; without it a ping."),
+        typer.Argument(
+            metavar="DST[:PORT[/PROTO]]",
+            help="The same, with a port; without it a ping.",
+            autocompletion=completing.ends,
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every pod to every pod, as tables.")] = False,
     port: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import completing, invocation
 from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
 from felixpy.cli.reporting import Output, Report, input_results, input_rules
 from felixpy.errors import InputError, UsageError
@@ -31,15 +31,30 @@ class Threshold(StrEnum):
 
 Codes = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-    typer.Option("--select", metavar="CODE,...", help="Run only these checks: codes, their beginnings, or ALL."),
+    typer.Option(
+        "--select",
+        metavar="CODE,...",
+        help="Run only these checks: codes, their beginnings, or ALL.",
+        autocompletion=completing.checks,
+    ),
 ]
 MoreCodes = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--extend-select", metavar="CODE,...", help="Run these checks, too, such as the optional ones."),
+    typer.Option(
+        "--extend-select",
+        metavar="CODE,...",
+        help="Run these checks, too, such as the optional ones.",
+        autocompletion=completing.checks,
+    ),
 ]
 IgnoredCodes = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--ignore", metavar="CODE,...", help="Do not run these checks."),
+    typer.Option(
+        "--ignore",
+        metavar="CODE,...",
+        help="Do not run these checks.",
+        autocompletion=completing.checks,
+    ),
 ]
 
 
@@ -56,7 +71,12 @@ def lint(
     public_ports: Annotated[
         str, typer.Option("--public-ports", metavar="PORT,...", help="TCP ports that the internet may reach (FX113).")
     ] = "",
-    explain: Annotated[str, typer.Option("--explain", metavar="CODE", help="Print the page about a check.")] = "",
+    explain: Annotated[
+        str,
+        typer.Option(
+            "--explain", metavar="CODE", help="Print the page about a check.", autocompletion=completing.checks
+        ),
+    ] = "",
 ) -> None:
     """Find what is probably wrong in policies that are valid. Exit status 1 if there are findings.
 

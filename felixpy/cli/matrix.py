@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, read_saved
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.errors import UsageError
@@ -83,11 +83,14 @@ def matrix(
             "--focus",
             metavar="NAME",
             help="Only what touches NS, NS/NAME, KIND/NAME, an IP, a CIDR, host[:NODE] or internet.",
+            autocompletion=completing.ends,
         ),
     ] = None,
     namespace: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--namespace", "-n", help="Only what touches a namespace; repeatable."),
+        typer.Option(
+            "--namespace", "-n", help="Only what touches a namespace; repeatable.", autocompletion=completing.namespaces
+        ),
     ] = None,
     ports: Annotated[
         str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (.) and no (X).")

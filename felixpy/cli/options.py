@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from felixpy.cli import completing
+
 Paths = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
     typer.Argument(metavar="[PATH]...", help="Files or folders of manifests, - for stdin. Default: this folder."),
@@ -17,7 +19,12 @@ Filenames = Annotated[
 ]
 NodeName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--node", metavar="NAME", help="The node whose rules are meant; optional with one node."),
+    typer.Option(
+        "--node",
+        metavar="NAME",
+        help="The node whose rules are meant; optional with one node.",
+        autocompletion=completing.nodes,
+    ),
 ]
 Strict = Annotated[
     Optional[bool],  # noqa: UP045
@@ -36,16 +43,25 @@ DialectName = Annotated[
         "--dialect",
         metavar="VERSION",
         help="The Calico version, such as v3.32; else the one that the input says runs, else v3.32.",
+        autocompletion=completing.calico_versions,
     ),
 ]
 DataPlaneName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--dataplane", metavar="NAME", help="iptables or nftables, whatever the input chooses."),
+    typer.Option(
+        "--dataplane",
+        metavar="NAME",
+        help="iptables or nftables, whatever the input chooses.",
+        autocompletion=completing.data_planes,
+    ),
 ]
 Settings = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="A Felix parameter, over FELIX_* variables and manifests; repeatable."
+        "--set",
+        metavar="NAME=VALUE",
+        help="A Felix parameter, over FELIX_* variables and manifests; repeatable.",
+        autocompletion=completing.settings,
     ),
 ]
 Interfaces = Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, one_place, read_live, read_saved
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
@@ -56,16 +56,30 @@ _PORT = re.compile(r"\d{1,5}(?:/\w+)?")
 def trace(
     given: Given,
     source: Annotated[
-        str, typer.Argument(metavar="SRC", help="NS/POD, NS/deployment/NAME, an IP, host[:NODE] or internet.")
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="NS/POD, NS/deployment/NAME, an IP, host[:NODE] or internet.",
+            autocompletion=completing.ends,
+        ),
     ],
     destination: Annotated[
         str,
         typer.Argument(
             metavar="DST[:PORT[/PROTO]]",
             help="The same with a port, without it a ping; or NS/svc/NAME, NAME.NS.svc, a service's IP, NODE:NODEPORT.",
+            autocompletion=completing.ends,
         ),
     ],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where bare names of pods are.")] = "",
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Where bare names of pods are.",
+            autocompletion=completing.namespaces,
+        ),
+    ] = "",
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default where both ends have it).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     icmp: Annotated[str, typer.Option("--icmp", metavar="TYPE[/CODE]", help="An ICMP packet of that type.")] = "",
