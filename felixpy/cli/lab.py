@@ -11,7 +11,7 @@ import typer
 from felixpy.cli import completing, invocation, screen
 from felixpy.cli.commands import Commands
 from felixpy.cli.given import Given, takes_manifests
-from felixpy.cli.options import Quiet
+from felixpy.cli.options import Namespace, Quiet
 from felixpy.cli.render import Output
 from felixpy.cli.target import Backend, BackendName, LockWait, say
 from felixpy.cli.trace import Expected
@@ -59,15 +59,6 @@ lab.add_typer(policy)
 # As felixpy.lab.layout.DEFAULT_NAME, which is too far away for the help.
 DEFAULT_NAME = "felixpy"
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Which lab, where there are several.")]
-Namespace = Annotated[
-    str,
-    typer.Option(
-        "--namespace",
-        "-n",
-        help="Where bare names of pods are.",
-        autocompletion=completing.namespaces,
-    ),
-]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")]
 Pod = Annotated[
     str,

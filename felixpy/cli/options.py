@@ -75,6 +75,15 @@ HostFile = Annotated[
     typer.Option("--host-file", metavar="FILE", help="YAML or JSON with `interfaces:`, name to list of CIDRs."),
 ]
 Live = Annotated[bool, typer.Option("--live", help="Take the interfaces of this machine.")]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Where bare names of pods are.",
+        autocompletion=completing.namespaces,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings, also where there are errors.")]
 RunningCluster = Annotated[
     bool,

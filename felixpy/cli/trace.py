@@ -14,6 +14,7 @@ from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, one_place, read_live, read_saved
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
+from felixpy.cli.options import Namespace
 from felixpy.cli.render import Output
 from felixpy.cli.screen import page
 from felixpy.cli.target import Backend, BackendName, Netns, OnHost
@@ -71,15 +72,7 @@ def trace(
             autocompletion=completing.ends,
         ),
     ],
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "--namespace",
-            "-n",
-            help="Where bare names of pods are.",
-            autocompletion=completing.namespaces,
-        ),
-    ] = "",
+    namespace: Namespace = "",
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default where both ends have it).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     icmp: Annotated[str, typer.Option("--icmp", metavar="TYPE[/CODE]", help="An ICMP packet of that type.")] = "",
