@@ -45,7 +45,7 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> bytes:
         if not stat.S_ISREG(mode) and not _OPEN_DESCRIPTOR.fullmatch(name):
             raise Unreadable("not a file but a pipe, socket or device", 'standard input is written "-"')
         try:
-            return _limited(file, limit)
+            return limited(file, limit)
         except OSError as wrong:
             raise Unreadable(f"cannot be read: {told(wrong)}") from None
 
@@ -56,17 +56,38 @@ def read_stdin(stdin: IO[Any] | None = None, *, limit: int = MAX_SIZE) -> bytes:
     if source is None:
         raise Unreadable("standard input is closed")
     try:
-        return _limited(getattr(source, "buffer", source), limit)
+        return limited(getattr(source, "buffer", source), limit)
     except OSError as wrong:
         raise Unreadable(f"cannot be read: {told(wrong)}") from None
 
 
-def _limited(file: IO[Any], limit: int) -> bytes:
-    content = file.read(limit + 1)
-    raw: bytes = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-    if len(raw) > limit:
+_CHUNK = 4 * 2**20
+
+
+def limited(file: IO[Any], limit: int) -> bytes:
+    """The rest of an open file. Raises Unreadable when it has more than `limit` bytes, OSError."""
+    chunks, left, step = [], limit + 1, _step(file)
+    while left > 0:
+        # Asking for all that is allowed would reserve that much memory, so the limit is approached in steps.
+        asked = min(left, step)
+        content = file.read(asked)
+        chunks.append(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+        left -= len(chunks[-1])
+        if len(content) < asked:
+            break
+    if left <= 0:
         raise Unreadable(f"larger than {limit >> 20} MiB", "split it into several files")
-    return raw
+    return b"".join(chunks)
+
+
+def _step(file: IO[Any]) -> int:
+    """Bytes to read at once: a little more than a file on disk has, so that it comes in one piece."""
+    if getattr(file, "raw", None) is None:
+        return _CHUNK
+    try:
+        return max(os.fstat(file.fileno()).st_size + 1, _CHUNK)
+    except (OSError, ValueError):
+        return _CHUNK
 
 
 def read_text(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:

@@ -170,7 +170,7 @@ def _saved_files(folder: Path) -> list[Path]:
     """Files with saved rules or sets."""
     from felixpy.manifests.files import SUFFIXES
 
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SUFFIXES]
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.lower().endswith(SUFFIXES)]
     chosen = [file for file in files if file.suffix in TWINS] or files
     return [file for file in chosen if _looks_saved(file)]
 

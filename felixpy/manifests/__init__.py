@@ -51,11 +51,12 @@ def load(
 ) -> Cluster:
     """Read manifests and say what they mean to Felix.
 
-    `paths` are files, directories (searched for .yaml, .yml and .json) and "-" for `stdin`; none at all means the
-    current directory. An object as a dict, or an open file, may stand in place of a path, and one of them in place of
-    the list. Workloads such as Deployments become pods unless `expand` is false; pods that say no node run
-    on `node`. What the API server would refuse, such as unknown fields, is an error, and a warning if `strict` is false
-    and it can be read all the same. Namespaces and service accounts that had to be assumed are warnings, errors if
+    `paths` are files, directories (searched for .yaml, .yml, .json, .jsonl and .ndjson, each also with .gz) and "-" for
+    `stdin`; none at all means the current directory. Gzip is recognised by its content. An object as a dict, or an open
+    file, may stand in place of a path, and one of them in place of the list. Workloads such as Deployments become pods
+    unless `expand` is false; pods that say no node run on `node`. What the API server would refuse, such as unknown
+    fields, is an error, and a warning if `strict` is false and it can be read all the same. Namespaces and service
+    accounts that had to be assumed are warnings, errors if
     `strict` is true. Names of pods' interfaces begin with `interface_prefix`, else with what the
     environment of calico-node in the input says, else with ``cali``.
 

@@ -13,7 +13,7 @@ from felixpy.errors import Place, Problem
 from felixpy.manifests import jsontext
 from felixpy.manifests.files import File, Input, gather
 from felixpy.manifests.findings import TEMPLATE
-from felixpy.manifests.pieces import Flaw, Unreadable, Value, content, cut
+from felixpy.manifests.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.positions import line_and_column
 from felixpy.model import Source
 
@@ -192,6 +192,10 @@ class _FileReader:
             return
         if type(data) is not dict:
             self._tell_stranger(value, number, f"a Kubernetes object is expected, not {_named(data)}")
+            return
+        if end - start > MAX_OBJECT:
+            reason = f"an object of {(end - start) >> 20} MiB; at most {MAX_OBJECT >> 20} MiB are read"
+            self._tell(Flaw(start, reason, "the API server takes no more than 3 MiB"), self._described(data, number))
             return
         for key, given in inherited.items():
             data[key] = data.get(key) or given

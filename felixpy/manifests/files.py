@@ -6,16 +6,27 @@ import codecs
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TextIO, TypeAlias
+from typing import IO, NamedTuple, TextIO, TypeAlias, cast
 
 from felixpy import reading, revisions
 from felixpy.errors import Place, Problem
 
-SUFFIXES = (".yaml", ".yml", ".json")
+_PLAIN = (".yaml", ".yml", ".json", ".jsonl", ".ndjson")
+SUFFIXES = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
+"""How the names of manifests end, in lower case; the last two are JSON lines."""
 
-MAX_SIZE = reading.MAX_SIZE
+MAX_SIZE = 8 * 2**30
+"""Bytes of one file. No dump is that large: this ends streams that have no end. Objects have a limit of their own."""
 
-NO_MANIFESTS = f"the folder holds no manifests ({', '.join(SUFFIXES)})"
+_GZIP = b"\x1f\x8b"
+_EXPANSION = 200
+"""How many times its size a compressed file may become beyond `_ALWAYS` bytes.
+
+Dumps become 10 to 50 times as large; deflate can reach 1032 times, which only files made for it do.
+"""
+_ALWAYS = 256 * 2**20
+
+NO_MANIFESTS = f"the folder holds no manifests ({', '.join(_PLAIN)}, each also with .gz)"
 
 STDIN = "<stdin>"
 
@@ -69,7 +80,7 @@ def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[Fi
     for candidate in found.values():
         try:
             content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
-            files.append(File(candidate.shown, _decoded(content), candidate.named))
+            files.append(File(candidate.shown, _decoded(_unpacked(content)), candidate.named))
         except _Unreadable as wrong:
             problems.append(Problem(place=Place(candidate.shown, wrong.line), reason=wrong.reason, hint=wrong.hint))
     return files, problems
@@ -151,6 +162,24 @@ _OF_GIT = re.compile(r"(?!git:|cluster:)[\w./~^@{}-]+:[^:]*")
 
 def _revision_hint(path: str) -> str:
     return f"a revision of git is written git:{path}" if _OF_GIT.fullmatch(path) else ""
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What a gzip file holds, told by its first bytes; other content as it is."""
+    if not content.startswith(_GZIP):
+        return content
+    import gzip
+    import zlib
+    from io import BytesIO
+
+    limit = min(MAX_SIZE, max(_ALWAYS, _EXPANSION * len(content)))
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+            return reading.limited(cast("IO[bytes]", file), limit)
+    except reading.Unreadable as wrong:
+        raise _Unreadable(f"uncompressed it is {wrong.reason}", wrong.hint) from None
+    except (OSError, EOFError, zlib.error) as wrong:
+        raise _Unreadable(f"damaged gzip data: {reading.told(wrong)}") from None
 
 
 def _decoded(content: bytes) -> str:

@@ -15,6 +15,10 @@ MAX_NODES = 2_000_000
 """Most values in one document, aliases counted each time they are used: against "billion laughs"."""
 
 
+MAX_OBJECT = 32 * 2**20
+"""Most characters of one object. The API server takes 3 MiB of a request, etcd stores 1.5 MiB."""
+
+
 class Flaw(NamedTuple):
     """Something wrong at an offset of a text; `path` leads there from the object that holds it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from felixpy import reading
+from felixpy.manifests import documents as documents_module
+from felixpy.manifests import files
 from felixpy.manifests.documents import read
 
 POD = "apiVersion: v1\nkind: Pod\n"
@@ -61,7 +65,7 @@ def test_all_problems_of_files_are_told_together():
     assert outcome("nowhere.yaml", "none", "readme.txt", "values.yaml", "b.yaml") == (
         ["B b.yaml"],
         [
-            "none: the folder holds no manifests (.yaml, .yml, .json)",
+            "none: the folder holds no manifests (.yaml, .yml, .json, .jsonl, .ndjson, each also with .gz)",
             "nowhere.yaml: there is no such file or folder",
             f"readme.txt:1:1: the first document: {no_object} text {MANIFEST}",
             f"values.yaml:1:1: the first document: {reason}",
@@ -102,6 +106,54 @@ def test_standard_input_and_what_the_shell_opens():
         assert read([f"/dev/fd/{reader}"]).documents[0].data["kind"] == "Pod"
     finally:
         os.close(reader)
+
+
+TWO_LINES = '{"apiVersion": "v1", "kind": "A"}\n{"apiVersion": "v1", "kind": "B"}\n'
+
+
+def test_compressed_files_and_json_lines(folder):
+    for name in ("none/a.jsonl", "none/b.NDJSON"):
+        (folder / name).write_text(TWO_LINES)
+    for name in ("none/c.json.gz", "none/d.ndjson.gz", "dump"):
+        (folder / name).write_bytes(gzip.compress(TWO_LINES.encode()))
+    (folder / "none/e.yaml.gz").write_bytes(gzip.compress(POD.encode()) + gzip.compress(b"metadata: {name: x}\n"))
+    names = ["none/a.jsonl", "none/b.NDJSON", "none/c.json.gz", "none/d.ndjson.gz"]
+    pairs = [f"{kind} {name}" for name in names for kind in "AB"]
+    assert outcome("none") == ([*pairs, "Pod none/e.yaml.gz"], [])
+    assert outcome("dump") == (["A dump", "B dump"], [])
+    source = io.TextIOWrapper(io.BytesIO(gzip.compress(POD.encode())))
+    assert read(["-"], stdin=source).documents[0].data["kind"] == "Pod"
+    assert [document.source.line for document in read(["none/c.json.gz"]).documents] == [1, 2]
+
+
+def test_compressed_files_that_are_damaged_or_explode(folder, monkeypatch):
+    (folder / "cut.json.gz").write_bytes(gzip.compress(os.urandom(5000))[:-9])
+    (folder / "odd.yaml.gz").write_bytes(b"\x1f\x8b\x08" + b"x" * 50)
+    assert [problem.split(":")[1] for problem in outcome("cut.json.gz", "odd.yaml.gz")[1]] == [" damaged gzip data"] * 2
+    monkeypatch.setattr(files, "_ALWAYS", 2**20)
+    (folder / "bomb.yaml.gz").write_bytes(gzip.compress(b"#" * 2**23))
+    assert outcome("bomb.yaml.gz")[1] == [
+        "bomb.yaml.gz: uncompressed it is larger than 1 MiB (split it into several files)"
+    ]
+
+
+def test_one_object_has_a_limit_and_a_file_has_none(folder, monkeypatch):
+    large = '{"apiVersion": "v1", "kind": "A", "data": "' + "x" * 2000 + '"}'
+    items = ", ".join(['{"apiVersion": "v1", "kind": "B"}'] * 100)
+    listed = f'{{"apiVersion": "v1", "kind": "List", "items": [{items}]}}'
+    monkeypatch.setattr(documents_module, "MAX_OBJECT", 1000)
+    (folder / "x.json").write_text(f"{listed}\n{large}\n")
+    kinds, problems = outcome("x.json")
+    assert kinds == ["B x.json"] * 100
+    assert len(problems) == 1
+    assert problems[0].startswith("x.json:2:1: the second document (v1, A): an object of 0 MiB; at most 0 MiB are read")
+
+
+def test_a_file_is_read_in_pieces_when_its_size_is_unknown(folder, monkeypatch):
+    monkeypatch.setattr(reading, "_CHUNK", 7)
+    (folder / "x.json").write_text(TWO_LINES)
+    assert outcome("x.json") == (["A x.json", "B x.json"], [])
+    assert [found.data["kind"] for found in read(["-"], stdin=io.StringIO(TWO_LINES)).documents] == ["A", "B"]
 
 
 def test_json_alone_does_without_the_reader_of_yaml(folder):

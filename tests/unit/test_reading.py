@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from felixpy import reading
+from felixpy.manifests import files
 from felixpy.reading import Unreadable, read_bytes, read_saved, read_stdin
 from tests.commands import caller
 from tests.conformance.recordings import ROOT
@@ -61,7 +62,7 @@ def test_every_command_refuses_them(words, endless, capsys, monkeypatch, tmp_pat
     rules.write_text("*filter\nCOMMIT\n")
     bad = tmp_path / "bad"
     if endless:
-        monkeypatch.setattr(reading, "MAX_SIZE", 2**20)
+        monkeypatch.setattr(files, "MAX_SIZE", reading.MAX_SIZE)
         with bad.open("wb") as file:
             file.truncate(2**28 + 1)
     else:
