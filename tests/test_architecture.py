@@ -21,7 +21,7 @@ LONGEST = 420
 LAYERS = [
     {"escape"},
     {"errors", "names", "ending", "described"},
-    {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing"},
+    {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing", "hook"},
     {"iptables", "parameters", "frontends"},
     {"other_parameters"},
     {"config"},
@@ -75,7 +75,7 @@ OWNERS = {
     "yaml": {"manifests"},
     "jinja2": {"render"},
     "pyroute2": {"machine", "lab"},
-    "subprocess": {"kernel", "kubectl", "revisions"},
+    "subprocess": {"hook", "kernel", "kubectl", "revisions"},
     "iptc": {"testing"},
     "distributed": {"fleet"},
     "typer": {"cli"},

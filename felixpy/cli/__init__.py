@@ -30,6 +30,7 @@ from felixpy.cli import (
     trace,
     validate,
     verify,
+    watch,
 )
 from felixpy.cli.commands import Commands
 from felixpy.ending import BROKEN_PIPE, ended
@@ -69,6 +70,7 @@ app.command("test")(testing.run_tests)
 app.command("counters")(counters.counters)
 app.command("convert")(convert.convert)
 app.command("verify")(verify.verify)
+app.command("watch")(watch.watch)
 app.command("snapshot")(snapshot.snapshot)
 app.command("apply")(apply.apply)
 app.command("remove")(remove.remove)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
+    from felixpy.manifests.files import File
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
     from felixpy.tracing import Nodes
@@ -94,7 +95,7 @@ class Given:
         stated = (invocation.stated_dialect(cluster) for cluster in clusters if cluster)
         return self.named_era or next(filter(None, stated), invocation.default_dialect())
 
-    def read(self, paths: Sequence[str]) -> Cluster:
+    def read(self, paths: Sequence[str | File]) -> Cluster:
         """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
         cluster = invocation.load_cluster(
             self.clusters.expand(paths),

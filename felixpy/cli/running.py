@@ -55,14 +55,14 @@ class Clusters:
             invocation.warn(warnings, quiet=self.quiet)
         return self._read[path]
 
-    def expand(self, paths: Sequence[str]) -> list[str | File]:
+    def expand(self, paths: Sequence[str | File]) -> list[str | File]:
         """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
         from felixpy.kubectl.listing import texts
         from felixpy.manifests.files import File
 
         found: list[str | File] = []
         for path in paths:
-            if is_cluster(path):
+            if isinstance(path, str) and is_cluster(path):
                 found += [File(name, text, named=True) for name, text in texts(self.listing(path))]
             else:
                 found.append(path)

@@ -42,14 +42,14 @@ Footprint = Mapping[str, tuple[int, int, int]]
 """File → what changes when it is written: time, size, inode."""
 
 
-def check_paths(paths: Sequence[str]) -> None:
+def check_paths(paths: Sequence[str], by: str = "--watch") -> None:
     """Raise UsageError for what can be read only once, or never changes."""
     for name in paths:
         path = Path(name)
         if is_revision(name):
-            raise UsageError(f"--watch {name}: a revision does not change; watch the files themselves")
+            raise UsageError(f"{by} {name}: a revision does not change; watch the files themselves")
         if name == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
-            raise UsageError(f"--watch {name}: only files and folders can be read again when they change")
+            raise UsageError(f"{by} {name}: only files and folders can be read again when they change")
 
 
 def footprint(paths: Sequence[str]) -> Footprint:

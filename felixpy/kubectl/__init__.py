@@ -4,6 +4,7 @@ client      runs kubectl, with read-only verbs only; its answers as values, its 
 resources   which resources felixpy asks for, and what an answer lacks without them
 trim        which fields of an object felixpy keeps; the rest is never written down
 listing     all resources of a cluster, in pages, side by side
+watch       what changes in a cluster, as it happens
 nodes       the rules and sets in the kernels of nodes, read through their calico-node pods or ssh
 """
 

@@ -9,8 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from felixpy.errors import EnvironmentMissing, FelixpyError
 
@@ -102,6 +101,7 @@ class Kubectl:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
         self._context, self._timeout, self._pause = context, timeout, pause
+        self._following: set[subprocess.Popen[bytes]] = set()
         options = (("--context", context), ("--kubeconfig", kubeconfig))
         self._command = [program, *(f"{name}={value}" for name, value in options if value)]
 
@@ -137,15 +137,31 @@ class Kubectl:
             raise failure(done.stderr.decode(errors="replace"), f"{pod}: {' '.join(command)}")
         return done.stdout.decode(errors="surrogateescape")
 
-    @contextmanager
-    def stream(self, path: str) -> Iterator[IO[bytes]]:
-        """The answer to a GET that does not end, such as a watch, as it comes; leaving the block ends it."""
-        with self._started(["get", "--raw", path]) as process:
-            assert process.stdout
-            try:
-                yield process.stdout
-            finally:
-                process.kill()
+    def follow(self, path: str) -> Iterator[bytes]:
+        """The lines of an answer that does not end, such as a watch, as they come; `close` ends it from elsewhere.
+
+        Raises Refused if it ends with an error.
+        """
+        process = self._started(["get", "--raw", path])
+        assert process.stdout
+        assert process.stderr
+        self._following.add(process)
+        try:
+            yield from process.stdout
+            said = process.stderr.read().decode(errors="replace")
+            if process.wait():
+                raise failure(said, path)
+        finally:
+            self._following.discard(process)
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+
+    def close(self) -> None:
+        """End all answers that are being followed."""
+        for process in [*self._following]:
+            process.kill()
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         try:

@@ -83,6 +83,11 @@ def list_cluster(
     return Listing(kubectl.context, listed, (*missing, *(said for _, said in results if said)))
 
 
+def list_resource(kubectl: Kubectl, resource: str, version: str) -> Listed:
+    """List one resource in all namespaces. Raises Refused."""
+    return _Reader(kubectl, "", PAGE, lambda resource, count: None).all(resource, version)
+
+
 class _Offered(NamedTuple):
     """(API version, plural name) of what the cluster serves, and why some API versions could not be asked."""
 
@@ -129,6 +134,10 @@ class _Reader:
             return None, f"{wrong}; {resource.lacking}"
         except Forbidden as wrong:
             return self._within(key, version, wrong)
+
+    def all(self, key: str, version: str) -> Listed:
+        """The objects of all namespaces. Raises Refused."""
+        return self._list(key, version, RESOURCES[key].path(version))
 
     def _within(self, key: str, version: str, wrong: Refused) -> tuple[Listed | None, str]:
         """A user of one namespace may read that."""

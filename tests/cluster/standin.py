@@ -183,6 +183,10 @@ class StandIn:
                 found = [event for event in self._events if event[0] > since]
                 if not found:
                     self._changed.wait(timeout=min(1.0, max(0.0, deadline - time.monotonic())))
+                    # A bookmark promises that everything up to its revision has been told.
+                    found = [event for event in self._events if event[0] > since]
+                if not found and since < self._oldest:
+                    continue
                 revision = self._revision
             for number, changed, verb, item in found:
                 since = number

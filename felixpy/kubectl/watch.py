@@ -1,0 +1,247 @@
+"""What changes in a cluster, as it happens: a watch for each resource, and the objects as they are after each change.
+
+A watch goes on from the last revision that it has seen, bookmarks included, when the connection is lost, and is begun
+anew with a list when the API server no longer has that revision (410 Gone).
+(kubernetes.io/docs/reference/using-api/api-concepts, efficient detection of changes)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Any, NamedTuple
+
+from felixpy.errors import FelixpyError
+from felixpy.kubectl.client import Expired, Forbidden, Kubectl, Unauthorized
+from felixpy.kubectl.listing import Listed, Listing, list_resource, texts
+from felixpy.kubectl.resources import RESOURCES
+from felixpy.kubectl.trim import trimmed
+
+WATCH_SECONDS = 300
+"""How long the API server answers one watch: so long at most a connection that died unseen goes unnoticed."""
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 30.0
+MOST_TOMBSTONES = 10_000
+
+VERBS = {"ADDED": "added", "MODIFIED": "changed", "DELETED": "deleted"}
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+class ObjectChange(NamedTuple):
+    """An object that was added, changed or deleted (`action`), and by whom, as far as its managed fields tell."""
+
+    action: str
+    kind: str
+    namespace: str
+    name: str
+    by: str = ""
+
+    def __str__(self) -> str:
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {name} {self.action}" + (f" by {self.by}" if self.by else "")
+
+
+class _News(NamedTuple):
+    """One event of a watch, or the whole list of a resource that was listed again; `said` is a trouble in words."""
+
+    resource: str
+    verb: str = ""
+    item: dict[str, Any] | None = None
+    listed: Listed | None = None
+    said: str = ""
+
+
+class Mirror:
+    """The objects of a cluster, kept by watches from a listing on. `tell` hears of troubles, in words."""
+
+    def __init__(self, kubectl: Kubectl, listing: Listing, tell: Callable[[str], None]) -> None:
+        self._kubectl, self._tell = kubectl, tell
+        self._listing = listing
+        self._objects = {key: _keyed(listed) for key, listed in listing.listed.items()}
+        self._revisions: dict[tuple[str, Key], int] = {}
+        """The newest revision of each object that a watch has told, of those that are gone as well."""
+        self._stale: set[str] = set()
+        self._news: SimpleQueue[_News] = SimpleQueue()
+        self._stopping = Event()
+        self._threads: list[Thread] = []
+        for key, objects in self._objects.items():
+            self._note_revisions(key, objects)
+
+    def start(self) -> None:
+        """Begin to watch; objects that are read by name only are not watched."""
+        for key, listed in self._listing.listed.items():
+            if listed.revision:
+                thread = Thread(target=self._watch, args=(key, listed), name=f"watch {key}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self) -> None:
+        """End all watches."""
+        self._stopping.set()
+        for thread in self._threads:
+            # A thread that was about to ask again starts one more process.
+            while thread.is_alive():
+                self._kubectl.close()
+                thread.join(timeout=0.1)
+
+    def changes(self, wait: float) -> list[ObjectChange]:
+        """What has changed, after waiting for the first change for so many seconds at most."""
+        found: list[ObjectChange] = []
+        try:
+            news = self._news.get(timeout=wait)
+            while True:
+                found += self._take(news)
+                news = self._news.get_nowait()
+        except Empty:
+            return found
+
+    def files(self) -> list[tuple[str, str]]:
+        """(name, text) of each resource, as `texts` gives them for a listing."""
+        for key in self._stale:
+            listed = self._listing.listed[key]
+            items = tuple(item for _, item in sorted(self._objects[key].items()))
+            changed = {**self._listing.listed, key: listed._replace(items=items)}
+            self._listing = replace(self._listing, listed=changed)
+        self._stale.clear()
+        return list(texts(self._listing))
+
+    # --- taking news, in the caller's thread
+
+    def _take(self, news: _News) -> Iterator[ObjectChange]:
+        if news.said:
+            self._tell(news.said)
+        elif news.listed:
+            yield from self._replace(news.resource, _keyed(news.listed))
+        elif news.item is not None:
+            yield from self._one(news.resource, news.verb, news.item)
+
+    def _replace(self, resource: str, after: dict[Key, dict[str, Any]]) -> Iterator[ObjectChange]:
+        """A list, which counts as it is: the difference to what was known before."""
+        before = self._objects[resource]
+        for key in sorted(before.keys() | after.keys()):
+            old, new = before.get(key), after.get(key)
+            if _meaning(old) != _meaning(new):
+                yield self._change(resource, key, "DELETED" if new is None else "MODIFIED" if old else "ADDED", "")
+        self._objects[resource] = after
+        self._note_revisions(resource, after)
+        self._stale.add(resource)
+
+    def _one(self, resource: str, verb: str, item: dict[str, Any]) -> Iterator[ObjectChange]:
+        """An event. What is older than what is known comes from a watch that began again, and is left out."""
+        metadata = item.get("metadata", {})
+        key = (metadata.get("namespace", ""), metadata.get("name", ""))
+        revision, known = _number(metadata.get("resourceVersion")), self._revisions.get((resource, key), 0)
+        if revision and revision <= known:
+            return
+        self._revisions[resource, key] = revision
+        objects = self._objects[resource]
+        old = objects.get(key)
+        if verb == "DELETED":
+            objects.pop(key, None)
+            self._bury()
+        else:
+            objects[key] = trimmed(item, RESOURCES[resource].kind)
+        if _meaning(old) != _meaning(objects.get(key)):
+            self._stale.add(resource)
+            yield self._change(resource, key, "ADDED" if old is None else verb if verb == "DELETED" else "MODIFIED",
+                               _manager(metadata))  # fmt: skip
+
+    def _bury(self) -> None:
+        """Forget revisions of objects that are gone when there are many."""
+        living = sum(len(objects) for objects in self._objects.values())
+        if len(self._revisions) > living + MOST_TOMBSTONES:
+            self._revisions = {
+                (resource, key): number for (resource, key), number in self._revisions.items()
+                if key in self._objects[resource]
+            }  # fmt: skip
+
+    def _note_revisions(self, resource: str, objects: dict[Key, dict[str, Any]]) -> None:
+        for key, item in objects.items():
+            self._revisions[resource, key] = _number(item["metadata"].get("resourceVersion"))
+
+    @staticmethod
+    def _change(resource: str, key: Key, verb: str, by: str) -> ObjectChange:
+        return ObjectChange(VERBS[verb], RESOURCES[resource].kind, *key, by)
+
+    # --- watching, in a thread for each resource
+
+    def _watch(self, resource: str, listed: Listed) -> None:
+        revision, pause, said = listed.revision, FIRST_PAUSE_SECONDS, ""
+        while not self._stopping.is_set():
+            try:
+                for event in self._events(resource, listed.version, revision):
+                    item = event.get("object") or {}
+                    revision = item.get("metadata", {}).get("resourceVersion") or revision
+                    pause, said = FIRST_PAUSE_SECONDS, ""
+                    if event.get("type") in VERBS:
+                        self._news.put(_News(resource, event["type"], item))
+            except Expired:
+                revision = self._list_again(resource, listed) or revision
+            except (Forbidden, Unauthorized) as wrong:
+                said = self._trouble(
+                    said, f"{wrong}; changes of {resource} are seen every {LONGEST_PAUSE_SECONDS:.0f} s"
+                )
+                revision = self._list_again(resource, listed) or revision
+                pause = LONGEST_PAUSE_SECONDS
+            except FelixpyError as wrong:
+                said = self._trouble(said, f"{wrong}; watching {resource} goes on when the server answers")
+            # Also after a watch that ended in peace: a proxy may end each of them at once.
+            self._stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _trouble(self, before: str, now: str) -> str:
+        """Say what is wrong, once."""
+        if not before and not self._stopping.is_set():
+            self._news.put(_News("", said=now))
+        return now
+
+    def _events(self, resource: str, version: str, revision: str) -> Iterator[dict[str, Any]]:
+        query = f"watch=1&resourceVersion={revision}&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}"
+        for line in self._kubectl.follow(f"{RESOURCES[resource].path(version)}?{query}"):
+            try:
+                event = json.loads(line)
+            except ValueError:  # the connection ended within a line: the next watch tells it again
+                return
+            if event.get("type") == "ERROR" or event.get("kind") == "Status":
+                said = (event.get("object") or event).get("message") or "the watch was ended"
+                raise Expired(f"{resource}: {said}")
+            yield event
+
+    def _list_again(self, resource: str, listed: Listed) -> str:
+        """The revision of a new list, "" where the server gives none now."""
+        try:
+            found = list_resource(self._kubectl, resource, listed.version)
+        except FelixpyError:  # said by the watch that follows
+            return ""
+        self._news.put(_News(resource, listed=found))
+        return found.revision
+
+
+def _keyed(listed: Listed) -> dict[Key, dict[str, Any]]:
+    return {(item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in listed.items}
+
+
+def _meaning(item: dict[str, Any] | None) -> Any:
+    """An object without what changes whenever it is written; a status without a word about packets is none."""
+    if item is None:
+        return None
+    kept = {key: value for key, value in item.items() if key != "status" or value}
+    return {**kept, "metadata": {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}}
+
+
+def _number(revision: Any) -> int:
+    """A revision to compare with others of the same resource; 0 for one that is no number, which is never older."""
+    return int(revision) if isinstance(revision, str) and revision.isdigit() else 0
+
+
+def _manager(metadata: dict[str, Any]) -> str:
+    """Who wrote an object last: kubectl-edit, argocd-controller …"""
+    fields = [each for each in metadata.get("managedFields") or () if isinstance(each, dict)]
+    last = max(fields, key=lambda each: str(each.get("time") or ""), default={})
+    return str(last.get("manager") or "")

@@ -1,0 +1,46 @@
+"""What became of a node's rules, as lines for people and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from felixpy.decode.legend import Legend
+from felixpy.errors import many
+from felixpy.live.changes import ChainChange, RulesetChange, SetChange
+
+
+def lines(node: str, change: RulesetChange, legend: Legend) -> Iterator[str]:
+    """A line for each chain, whatever the families and tables that it is in, and for each set.
+
+    `legend` is that of the cluster that knows the objects.
+    """
+    seen = set()
+    for each in change.chains:
+        action, key = _action(each), (each.name, _action(each))
+        if key not in seen:
+            seen.add(key)
+            subject = legend.chain(each.name, node)
+            yield f"{node}: chain {each.name} {action}" + (f" ({subject.words})" if subject else "")
+    for ipset in change.sets:
+        came, went = len(ipset.added), len(ipset.removed)
+        yield f"{node}: set {ipset.name} {_action(ipset)}: {many(came, 'member')} came, {went} went"
+
+
+def document(node: str, change: RulesetChange) -> dict[str, Any]:
+    """For programs: chains by family and table, sets with the members that came and went."""
+    return {
+        "node": node,
+        "chains": [
+            {"family": each.family, "table": each.table, "chain": each.name, "change": _action(each)}
+            for each in change.chains
+        ],
+        "sets": [
+            {"set": each.name, "change": _action(each), "added": each.added, "removed": each.removed}
+            for each in change.sets
+        ],
+    }
+
+
+def _action(change: ChainChange | SetChange) -> str:
+    return "added" if change.before is None else "removed" if change.after is None else "changed"
