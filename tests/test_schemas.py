@@ -22,8 +22,8 @@ SHOP = FIXTURES / "demo" / "shop"
 CHANGED = FIXTURES / "demo" / "pull-request"
 SAMPLE = FIXTURES / "sample-project"
 SERVICES = FIXTURES / "demo" / "service.yaml"
-IN_KERNELS = {"lab status", "lab list", "lab probe"}
-"""Commands that need root; tests/netns/test_lab_command.py compares what they print with the schemas."""
+ELSEWHERE = {"lab status", "lab list", "lab probe", "watch"}
+"""Their output is compared in tests/netns/test_lab_command.py, which needs root, and tests/cluster/test_watch.py."""
 
 INPUTS = sorted(
     folder / "manifests.yaml"
@@ -136,7 +136,7 @@ CASES: dict[str, list[tuple[object, ...]]] = {
 
 
 def test_every_command_that_prints_json_is_tried() -> None:
-    assert printers() == CASES.keys() | IN_KERNELS
+    assert printers() == CASES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("command", CASES)

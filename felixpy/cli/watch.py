@@ -213,7 +213,7 @@ class _Follower:
     def _opened(self, cluster: Cluster) -> Any:
         from felixpy.compiler import Compiler
         from felixpy.difference import difference
-        from felixpy.tracing.nodes import Nodes
+        from felixpy.topology.nodes import Nodes
 
         given = self._given
         old, new = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from felixpy.decode.legend import Legend
 from felixpy.errors import many
-from felixpy.live.changes import ChainChange, RulesetChange, SetChange
+from felixpy.live.changes import ChainUpdate, RulesetChange, SetUpdate
 
 
 def lines(node: str, change: RulesetChange, legend: Legend) -> Iterator[str]:
@@ -42,5 +42,5 @@ def document(node: str, change: RulesetChange) -> dict[str, Any]:
     }
 
 
-def _action(change: ChainChange | SetChange) -> str:
+def _action(change: ChainUpdate | SetUpdate) -> str:
     return "added" if change.before is None else "removed" if change.after is None else "changed"

@@ -22,6 +22,7 @@ from tests.cluster.conftest import RunningCluster
 from tests.cluster.standin import StandIn
 from tests.cluster.test_running_cluster import running_pod
 from tests.manifests import manifest, namespace
+from tests.schemas import checked
 
 PATIENCE_SECONDS = 20.0
 
@@ -118,7 +119,7 @@ def test_changes_of_a_cluster(shop: RunningCluster, watching, tmp_path: Path) ->
     assert "node1: chain cali-pi-" in text
     assert "(ingress rules of " in text
     assert watch.stop() == 0
-    (document,) = map(json.loads, log.read_text().splitlines())
+    (document,) = map(checked, log.read_text().splitlines())
     assert document["objects"][0]["kind"] == "NetworkPolicy"
     assert document["flows"]
 
@@ -127,7 +128,7 @@ def test_a_line_of_json_for_each_change(shop: RunningCluster, watching) -> None:
     watch = watching("--kubeconfig", shop.kubeconfig, "-o", "json")
     shop.objects.put(running_pod("db2", "10.244.0.12"))
     (line,) = watch.until('"db2"')
-    document = json.loads(line)
+    document = checked(line)
     assert [(each["action"], each["name"]) for each in document["objects"]] == [("added", "db2")]
     (node,) = document["nodes"]
     assert node["node"] == "node1"
