@@ -234,6 +234,19 @@ def test_real_packets(project: Path, tmp_path: Path, arguments: tuple[str, ...])
     assert not labs.exists() or not [path for path in labs.iterdir() if path.suffix == ".json"]
 
 
+@pytest.mark.parametrize(
+    "written, met",
+    [("sh*/*.yaml", True), ("**/shop.yaml", True), ("{here}/sho?", True), ("{here}/odd*[1].yaml", True),
+     ("{here}/x*", False), ("**x", False)],
+)  # fmt: skip
+def test_manifests_may_be_patterns_from_anywhere(written: str, met: bool, project: Path, felixpy) -> None:
+    shutil.copy(project / "shop" / "shop.yaml", project / "odd*[1].yaml")
+    wanted = {"from": "shop/web", "to": "shop/db", "ports": [5432], "expect": "allow"}
+    document = {"manifests": [written.format(here=project)], "expectations": [wanted]}
+    answer = felixpy("test", write(project, yaml.safe_dump(document)))
+    assert (answer.status, "nothing matches" in answer.err) == ((0, False) if met else (2, True)), answer
+
+
 # --- the schema
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -171,9 +172,11 @@ def _expanded(folder: Path, written: str) -> list[str]:
     """A path of a test file as it is written from here; patterns as the shell has them."""
     if is_revision(written) or is_cluster(written):
         return [written]
-    if not glob.has_magic(written):
+    if not glob.has_magic(written) or os.path.lexists(folder / written):
         return [str(folder / written)]
-    found = sorted(str(path) for path in folder.glob(written))
+    # Path.glob takes no pattern that begins at the root.
+    names = glob.glob(written, root_dir=folder, recursive=True)  # noqa: PTH207
+    found = sorted(str(folder / name) for name in names)
     if not found:
         raise UsageError(f"{written}: nothing matches in {folder}")
     return found

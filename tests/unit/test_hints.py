@@ -114,3 +114,64 @@ def test_on_a_terminal_rules_of_a_comparison_fit_its_width(felixpy, monkeypatch:
     shown = felixpy(*words).out
     assert (folded(plain), folded(shown)) == (False, True)
     assert shown.split() == plain.split()
+
+
+SOLO = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: edge, labels: {role: edge}}
+spec: {node: solo, interfaceName: eth0}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: shop, labels: {app: a}, ownerReferences: [{apiVersion: apps/v1, name: x, uid: u}]}
+spec: {nodeName: solo, containers: [{name: c, image: i}]}
+status: {podIP: 10.65.0.1, phase: Running}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, namespace: shop, labels: {app: a}, ownerReferences: [{apiVersion: apps/v1, name: x, uid: u}]}
+spec: {nodeName: solo, containers: [{name: c, image: i}]}
+status: {podIP: 10.65.0.2, phase: Running}
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "render solo.yaml", "render solo.yaml --interface eth0=192.0.2.1/24 --ipsets", "validate solo.yaml",
+        "lint solo.yaml", "trace host shop/a:80 solo.yaml", "trace host internet:80 solo.yaml --rules rules",
+        "trace internet host:22 solo.yaml --interface eth0=192.0.2.1/24", "explain hep edge solo.yaml",
+        "matrix solo.yaml", "matrix solo.yaml --rules rules", "exposure solo.yaml", "decode cali-INPUT -f solo.yaml",
+        "annotate solo.yaml", "verify solo.yaml --rules rules", "counters solo.yaml --rules counted",
+        "diff rules solo.yaml --rules", "diff solo.yaml solo.yaml", "snapshot solo.yaml",
+    ],
+)  # fmt: skip
+def test_a_single_node_need_not_be_named(words: str, felixpy, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "solo.yaml").write_text(SOLO)
+    rules = felixpy("render", "solo.yaml", "-q", "--no-strict").out
+    (folder / "rules").write_text(rules)
+    (folder / "counted").write_text(rules.replace("\n-A ", "\n[1:2] -A "))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(rules))
+    answer = felixpy(*words.split())
+    assert answer.out
+    assert "--node" not in answer.err
+    assert answer.status in (0, 1 if words.startswith("trace") else 0, 2 if words.startswith("diff rules") else 0)
+
+
+def test_an_owner_without_a_kind_names_nobody(felixpy, folder: Path) -> None:
+    """Its pods stay what they are."""
+    (folder / "solo.yaml").write_text(SOLO)
+    (folder / "closed.yaml").write_text(
+        f"{SOLO}---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: none, namespace: shop}}\n"
+        "spec: {podSelector: {}}\n"
+    )
+    matrix = felixpy("matrix", "solo.yaml", "--no-strict", "--no-external").out
+    assert matrix.startswith("shop/a => shop/b : All\nshop/b => shop/a : All\n")
+    diff = felixpy("diff", "solo.yaml", "closed.yaml", "--no-strict", "--flows")
+    assert "None" not in diff.out + diff.err
+    assert "shop/a" in diff.out
