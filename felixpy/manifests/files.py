@@ -10,6 +10,7 @@ from typing import IO, NamedTuple, TextIO, TypeAlias, cast
 
 from felixpy import reading, revisions
 from felixpy.errors import Place, Problem
+from felixpy.manifests import archives
 
 _PLAIN = (".yaml", ".yml", ".json", ".jsonl", ".ndjson")
 SUFFIXES = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
@@ -105,8 +106,32 @@ def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
             problems.append(Problem(place=Place(_printable(path)), reason=NO_MANIFESTS))
         for name in below:
             yield _Candidate(_printable(os.path.normpath(name) if path == "." else name), name, False)
+    elif archives.is_archive(path) and os.path.isfile(path):
+        yield from _of_archive(path, problems)
     else:
         yield _Candidate(_printable(path), path, True)
+
+
+def _of_archive(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
+    """The manifests in an archive, chosen as `_walk` chooses; those that are no text are left out with a warning."""
+    place, found, strange = Place(_printable(path)), 0, []
+    try:
+        for name, content in archives.members(path, _is_manifest, limit=MAX_SIZE):
+            try:
+                _decoded(content)
+            except _Unreadable as wrong:
+                strange.append(f"{_printable(name)} ({wrong.reason})")
+                continue
+            found += 1
+            yield _Candidate(_printable(f"{path}/{name}"), f"{path}/{name}", False, content)
+    except archives.BadArchive as wrong:
+        problems.append(Problem(place=place, reason=str(wrong)))
+        return
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        problems.append(Problem(place=place, reason=f"skipped {strange[0]}{more}", severity="warning"))
+    if not found:
+        problems.append(Problem(place=place, reason=NO_MANIFESTS.replace("folder", "archive")))
 
 
 def _of_revision(path: str) -> Iterator[_Candidate]:

@@ -1,0 +1,70 @@
+"""Manifests in archives: .tar, .tar.gz, .tgz and .zip, as support bundles and must-gather come."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+
+from felixpy import reading
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+
+
+class BadArchive(Exception):
+    """Why an archive cannot be read."""
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file's name is that of an archive.
+
+    >>> is_archive("must-gather.tar.gz"), is_archive("cluster.json.gz")
+    (True, False)
+    """
+    return path.lower().endswith(SUFFIXES)
+
+
+_BROKEN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
+"""What the libraries raise for archives that are damaged, encrypted or packed in a way that they do not know."""
+
+
+def members(path: str, wanted: Callable[[str], bool], *, limit: int = reading.MAX_SIZE) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of the regular files that are wanted by name, in the archive's order.
+
+    `limit` is for all of them together, in bytes unpacked. Raises BadArchive.
+    """
+    found = _opened(path, wanted, limit)
+    left = limit
+    for name, content in found:
+        left -= len(content)
+        if left < 0:
+            raise BadArchive(f"unpacked, its manifests are larger than {limit >> 20} MiB")
+        yield name, content
+
+
+def _opened(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    unpack = _zipped if path.lower().endswith(".zip") else _tarred
+    try:
+        yield from unpack(path, wanted, limit)
+    except _BROKEN as wrong:
+        raise BadArchive(f"the archive cannot be read: {reading.told(wrong)}") from None
+
+
+def _tarred(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path, "r:*") as archive:
+        for member in archive:
+            if member.isreg() and wanted(_relative(member.name)) and (file := archive.extractfile(member)):
+                yield _relative(member.name), file.read(limit + 1)
+
+
+def _zipped(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir() and wanted(_relative(member.filename)):
+                with archive.open(member) as file:
+                    yield _relative(member.filename), file.read(limit + 1)
+
+
+def _relative(name: str) -> str:
+    return name.removeprefix("./")

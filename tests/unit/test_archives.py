@@ -1,0 +1,67 @@
+"""Archives among the paths of a call."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from felixpy.errors import InputError
+from felixpy.manifests import load
+from felixpy.manifests.archives import BadArchive, members
+from tests.manifests import namespace, pod
+
+FILES = {
+    "gather/core/pods.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": [namespace(), pod()]}).encode(),
+    "gather/log.txt": b"\xff",
+    "gather/strange.yaml": b"name: \xff",
+    "gather/.git/x.yaml": b"{",
+}
+
+
+def packed(path: Path, files: dict[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return path
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.TGZ", "a.zip"])
+def test_manifests_in_an_archive(tmp_path: Path, name: str) -> None:
+    path = packed(tmp_path / name, FILES)
+    cluster = load(path)
+    assert [each.name for each in cluster.workloads] == ["web"]
+    assert [each.reason for each in cluster.warnings if "skipped" in each.reason] == [
+        "skipped gather/strange.yaml (byte 0xff is not UTF-8)"
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip"])
+@pytest.mark.parametrize("cut", [0, 20, 60])
+def test_a_broken_archive(tmp_path: Path, name: str, cut: int) -> None:
+    path = packed(tmp_path / name, FILES)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match="archive"):
+        load(path)
+
+
+def test_an_archive_without_manifests(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the archive holds no manifests"):
+        load(packed(tmp_path / "a.tar", {"log.txt": b""}))
+
+
+def test_what_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar.gz", {"a.json": bytes(600), "b.json": bytes(600)})
+    with pytest.raises(BadArchive, match="larger than"):
+        list(members(str(path), lambda name: True, limit=1000))
