@@ -22,7 +22,8 @@ SHOP = FIXTURES / "demo" / "shop"
 CHANGED = FIXTURES / "demo" / "pull-request"
 SAMPLE = FIXTURES / "sample-project"
 SERVICES = FIXTURES / "demo" / "service.yaml"
-ELSEWHERE = {"lab status", "lab list", "lab probe", "watch"}
+HOST = RECORDINGS / "host" / "hep-named-interface-with-policy" / "manifests.yaml"
+ELSEWHERE = {"lab status", "lab list", "lab policy list", "lab probe", "watch"}
 """Their output is compared in tests/netns/test_lab_command.py, which needs root, and tests/cluster/test_watch.py."""
 
 INPUTS = sorted(
@@ -106,6 +107,7 @@ CASES: dict[str, list[tuple[object, ...]]] = {
         ("pod", "shop/db-0", "-f", SHOP),
         ("policy", "shop/db", "-f", SHOP),
         ("tier", "default", "-f", SHOP),
+        ("hep", "node1-eth0", "-f", HOST, "--no-strict"),
     ],
     "matrix": [
         (SHOP,),

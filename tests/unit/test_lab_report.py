@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from felixpy.lab.state import InForce, Inputs, State
 from felixpy.lab.tables import Turn
 from felixpy.model import PolicyKey
 from tests.clusters import cluster, node, pod
+from tests.schemas import checked
 
 STATE = State(
     layout=layout_of(
@@ -181,6 +183,7 @@ def test_policies_are_listed_whole() -> None:
     many = replace(STATE, policies=tuple(f"NetworkPolicy shop/{number}" for number in range(30)))
     assert len(list(policies(many))) == 32
     assert list(policies(many, 20))[-1] == "and 11 more; felixpy lab policy list names all"
+    checked(json.dumps(policy_document(STATE)))
     assert policy_document(STATE)["items"] == [
         {"policy": "NetworkPolicy shop/web", "state": "inForce"},
         {"policy": "NetworkPolicy shop/old", "state": "removed"},
