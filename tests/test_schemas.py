@@ -57,6 +57,15 @@ def printers() -> set[str]:
     }
 
 
+STRANGE = '-A cali-FORWARD -m string --string "x" --algo bm --to 65535 -j DROP\n'
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: shop}
+spec: {defaultBackend: {service: {name: api, port: {number: 80}}}}
+"""
+
+
 @pytest.fixture
 def felixpy_(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     return caller(capsys, monkeypatch)
@@ -76,6 +85,9 @@ def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if not (line.startswith("-A cali-") and number % 9 == 0)
         )
     )
+    strange = ruleset.save(4).replace("-A cali-FORWARD", f"{STRANGE}-A cali-FORWARD", 1)
+    (folder / "strange.save").write_text(strange)
+    (folder / "ingress.yaml").write_text(INGRESS)
     (folder / "right.ipset").write_text(ruleset.ipset_save())
     (folder / "nodes" / "node1").mkdir(parents=True)
     (folder / "nodes" / "node1" / "iptables.save").write_text(text)
@@ -114,6 +126,8 @@ CASES: dict[str, list[tuple[object, ...]]] = {
         (SHOP, SERVICES, "--services", "--exposure"),
         (SHOP, "--explain", "--ports", "5432,53/udp"),
         (SHOP, "--by", "pod", "--hosts"),
+        (SHOP, SERVICES, "ingress.yaml"),
+        (SHOP, "--rules", "strange.save", "--ipsets", "right.ipset"),
     ],
     "exposure": [(SHOP,), (CHANGED, SERVICES)],
     "diff": [
@@ -121,6 +135,7 @@ CASES: dict[str, list[tuple[object, ...]]] = {
         (CHANGED, SHOP),
         (SHOP, SHOP),
         (SHOP, CHANGED, "--rules"),
+        ("strange.save", SHOP),
         (FIXTURES / "demo" / "access-nginx.yaml", SHOP),
     ],
     "decode": [(*NAMES, "-f", SHOP), (*POD, "-f", SHOP)],
