@@ -7,6 +7,7 @@ A reader that went away ends it quietly with 141, as a shell counts SIGPIPE. Out
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -20,10 +21,16 @@ from typing import ParamSpec
 INTERNAL = 70
 UNWRITABLE = 74
 LACKING = 3
+NO_SUCH_FILE = 2
 BROKEN_PIPE = 141
 
 DETAILS = "FELIXPY_TRACEBACK"
 """The environment variable that shows where an unforeseen error comes from."""
+
+UNFIT = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
+)
+"""What is wrong with the name of a file, which is input, rather than with its disk."""
 
 P = ParamSpec("P")
 
@@ -64,7 +71,7 @@ def ended(run: Callable[P, int]) -> Callable[P, int]:
         except OSError as wrong:
             _forget_output()
             _say(_io_error(wrong))
-            return UNWRITABLE
+            return NO_SUCH_FILE if wrong.filename is not None and wrong.errno in UNFIT else UNWRITABLE
         except MemoryError:
             _say("felixpy: out of memory")
             return LACKING

@@ -145,7 +145,14 @@ def test_what_nobody_foresaw_is_one_line_and_status_70(monkeypatch, capsys) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong, status", [(RecursionError(), 70), (MemoryError(), 3), (OSError(28, "No space left on device"), 74)]
+    "wrong, status",
+    [
+        (RecursionError(), 70),
+        (MemoryError(), 3),
+        (OSError(errno.ENOSPC, "No space left on device"), 74),
+        (OSError(errno.EIO, "Input/output error", "a file"), 74),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), 2),
+    ],
 )
 def test_other_ends_have_their_own_status(wrong: Exception, status: int, capsys) -> None:
     @ending.ended

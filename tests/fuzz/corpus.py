@@ -106,7 +106,9 @@ def make(seed: int, number: int, corpus: Sequence[Sample]) -> Input:
 
 
 def _dumps(sample: Sample) -> dict[str, bytes]:
-    return {"rules": sample.saved("iptables.save").encode(), "sets": sample.saved("ipset.save").encode()}
+    rules = sample.saved("iptables.save").encode()
+    recorded = {"recorded.yaml": sample.manifests.read_bytes(), "recorded": rules}
+    return {"rules": rules, "sets": sample.saved("ipset.save").encode(), **recorded}
 
 
 def on_manifests(random: Random, sample: Sample) -> tuple[str, ...]:
@@ -141,7 +143,7 @@ def on_manifests(random: Random, sample: Sample) -> tuple[str, ...]:
             *random.choice((("--by", "pod"), ("--services",), ("--explain",), ("--every-icmp",))),
         ),
         ("exposure", *manifests, *random.choice(((), ("-o", "json")))),
-        ("diff", str(sample.manifests), "@manifests.yaml", "-o", random.choice(("text", "json", "markdown"))),
+        ("diff", "@recorded.yaml", "@manifests.yaml", "-o", random.choice(("text", "json", "markdown"))),
         ("diff", "@rules", "@manifests.yaml", *node),
         ("trace", source, target, *manifests, *random.choice(((), ("-v",), ("-o", "json"), ("--icmp", "8")))),
         ("trace", source, target, *manifests, *dump, *node),
@@ -163,12 +165,12 @@ def on_dump(random: Random, sample: Sample, other: Sample) -> Input:
     rules = sample.saved(random.choice(("iptables.save", "iptables.save", "ip6tables.save", "iptables.restore")))
     sets = sample.saved("ipset.save")
     which = random.randrange(3)
-    files = {
+    files = _dumps(sample) | {
         "rules": mutations.spoil_dump(random, rules, other.saved("iptables.save")) if which != 1 else rules.encode(),
         "sets": mutations.spoil_dump(random, sets, other.saved("ipset.save")) if which != 0 else sets.encode(),
     }
     pods = sample.names("Pod") or ["default/a"]
-    manifests = ("-f", str(sample.manifests))
+    manifests = ("-f", "@recorded.yaml")
     dump = ("--rules", "@rules", *random.choice(((), ("--ipsets", "@sets"), ("--ipsets", "@sets"))))
     node = ("--node", sample.node)
     calls = (
@@ -186,8 +188,8 @@ def on_dump(random: Random, sample: Sample, other: Sample) -> Input:
         ),
         ("matrix", *manifests, *node, *dump, "-o", random.choice(("lines", "json", "svg"))),
         ("matrix", *dump),
-        ("diff", "@rules", str(sample.folder / "expected" / "iptables.save")),
-        ("diff", "@rules", str(sample.manifests), *node),
+        ("diff", "@rules", "@recorded"),
+        ("diff", "@rules", "@recorded.yaml", *node),
         ("counters", *manifests, *node, "--rules", "@rules"),
     )
     return Input(random.choice(calls), files, files["rules"])

@@ -208,7 +208,7 @@ def _spoil_words(random: Random, line: str) -> str:
 
 
 def spoil_command(random: Random, words: Sequence[str]) -> list[str]:
-    """A command line with a word that is odd, gone or doubled; never one that names a target for changes."""
+    """A command line with a word that is odd, gone or doubled; all paths lie in the folder of the input."""
     made = list(words)
     at = random.randrange(1, len(made))
     odd = [word for word in ODD if isinstance(word, str) and "\0" not in word and len(word) < 1000]
@@ -221,4 +221,4 @@ def spoil_command(random: Random, words: Sequence[str]) -> list[str]:
         made[at] = random.choice(odd)
     else:
         made[at] = spoil_text(random, made[at]).replace("\0", "")
-    return made
+    return [word if ".." not in word else "x" for word in (word.lstrip("/") for word in made)]

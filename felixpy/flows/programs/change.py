@@ -214,7 +214,8 @@ class Comparer:
 
     def _doubts(self) -> Iterator[tuple[str, int, int]]:
         """What else could be: words, the answers to questions, and a mark that packets come with."""
-        questions = self._questions()
+        # What only chains ask that no packet comes to is no question here.
+        questions = [question for question in self._questions() if question in self.space.questions]
         bits = [self.space.questions[question] for question in questions]
         usual = self.space.assumed
         if len(bits) <= MOST_QUESTIONS:
