@@ -41,9 +41,16 @@ def duration(text: str, option: str = "--confirm") -> int:
 
 
 def check_answerable() -> None:
-    """Raise UsageError if nobody could say yes, since standard input is closed."""
-    if sys.stdin is None or sys.stdin.closed:
-        raise UsageError("--confirm reads the answer from standard input, which is closed; nothing was written")
+    """Raise UsageError if nobody could say yes, since standard input is closed.
+
+    A process that is started without one has /dev/null in its place.
+    """
+    closed = sys.stdin is None or sys.stdin.closed
+    with suppress(OSError, ValueError):
+        closed = closed or os.path.samestat(os.fstat(sys.stdin.fileno()), os.stat(os.devnull))  # noqa: PTH116
+    if closed:
+        words = "--confirm reads the answer from standard input, which is closed or /dev/null; nothing was written"
+        raise UsageError(words)
 
 
 def confirmed(seconds: float) -> bool:

@@ -207,7 +207,8 @@ def _unless_gone() -> Iterator[None]:
         if wrong.code not in _GONE:
             raise
     except OSError as wrong:
-        if wrong.errno not in _GONE:
+        # The C library looks names up without saying why it found none.
+        if wrong.errno is not None and wrong.errno not in _GONE:
             raise
 
 

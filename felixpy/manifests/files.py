@@ -116,7 +116,7 @@ def _of_archive(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
     """The manifests in an archive, chosen as `_walk` chooses; those that are no text are left out with a warning."""
     place, found, strange = Place(_printable(path)), 0, []
     try:
-        for name, content in archives.members(path, _is_manifest, limit=MAX_SIZE):
+        for name, content in archives.members(path, _is_manifest, limit=reading.MAX_SIZE):
             try:
                 _decoded(content)
             except _Unreadable as wrong:

@@ -309,7 +309,7 @@ def test_a_lab_whose_making_was_killed_is_cleared_by_down(step: str, name: str, 
         Lab.up(SHOP, name)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with pytest.raises(EnvironmentMissing, match="half made or half gone"):
+    with pytest.raises(EnvironmentMissing, match="is incomplete"):
         Lab.find(name)
     if step == "before any rule":
         lab = Lab.up(SHOP, name)
