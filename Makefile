@@ -16,7 +16,7 @@ DEMO := fixtures/demo/access-nginx.yaml
 PYTEST := $(BIN)/python -m pytest
 # Root works in namespaces right away; others through sudo if that asks nothing; in CI nobody gets away without.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null && echo sudo; })
-NAMESPACED = $(SUDO) env CI=$(CI) PYTHONDONTWRITEBYTECODE=1 $(PYTEST) -p no:cacheprovider -m netns
+NAMESPACED = $(SUDO) env CI=$(CI) PYTHONDONTWRITEBYTECODE=1 $(PYTEST) -p no:cacheprovider -m netns -n auto --dist worksteal
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore

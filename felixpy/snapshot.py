@@ -9,8 +9,8 @@ from typing import Any
 
 from felixpy.errors import Problem
 from felixpy.kubectl.trim import trimmed
-from felixpy.manifests.documents import read
-from felixpy.manifests.files import Input
+from felixpy.manifests.reading.documents import read
+from felixpy.manifests.reading.files import Input
 
 
 def objects(paths: Sequence[Input]) -> tuple[list[dict[str, Any]], list[Problem]]:

@@ -9,7 +9,7 @@ import felixpy
 from felixpy.config import Setting, spec_fields
 from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import Path
-from felixpy.manifests.felix_configuration import PREFIX, as_text
+from felixpy.manifests.objects.felix_configuration import PREFIX, as_text
 from felixpy.model import (
     DEFAULT_TIER,
     DEFAULT_TIER_ORDER,

@@ -7,8 +7,8 @@ from textwrap import dedent
 from typing import Any
 
 from felixpy.errors import Problem
-from felixpy.manifests import workloads
-from felixpy.manifests.documents import Document, read
+from felixpy.manifests.completion import workloads
+from felixpy.manifests.reading.documents import Document, read
 
 TEMPLATE = "{metadata: {labels: {app: web}}, spec: {containers: []}}"
 

@@ -29,8 +29,8 @@ def convert(
       felixpy convert policies/ --all | felixpy matrix -
       kubectl get anp,banp -o yaml | felixpy convert -
     """
-    from felixpy.manifests.conversion import as_yaml
-    from felixpy.manifests.conversion import convert as rewrite
+    from felixpy.manifests.objects.conversion import as_yaml
+    from felixpy.manifests.objects.conversion import convert as rewrite
 
     done = rewrite([*(paths or ()), *(filename or ())], everything=everything, stdin=sys.stdin)
     invocation.emit(as_yaml(done.objects))

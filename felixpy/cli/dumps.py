@@ -168,7 +168,7 @@ TWINS = (".save", ".listed")
 
 def _saved_files(folder: Path) -> list[Path]:
     """Files with saved rules or sets."""
-    from felixpy.manifests.files import SUFFIXES
+    from felixpy.manifests.reading.files import SUFFIXES
 
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.lower().endswith(SUFFIXES)]
     chosen = [file for file in files if file.suffix in TWINS] or files

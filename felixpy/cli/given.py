@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
-    from felixpy.manifests.files import File
+    from felixpy.manifests.reading.files import File
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
     from felixpy.tracing import Nodes

@@ -16,7 +16,7 @@ from felixpy.escape import json_text, terminal
 if TYPE_CHECKING:
     from felixpy.config import Setting
     from felixpy.dialects import Dialect
-    from felixpy.manifests.files import File
+    from felixpy.manifests.reading.files import File
     from felixpy.model import Cluster, DataPlane, Host
     from felixpy.netfilter.rules import Dump
 
@@ -200,7 +200,7 @@ def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list
 
 def _checked(setting: Setting, spelt: str) -> Setting:
     from felixpy.config import parameters, suggestion
-    from felixpy.manifests.felix_configuration import doubt_about
+    from felixpy.manifests.objects.felix_configuration import doubt_about
 
     row = parameters().get(setting.name.lower())
     if row is None:

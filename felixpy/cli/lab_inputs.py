@@ -96,7 +96,7 @@ def without(cluster: Cluster, keys: Collection[PolicyKey]) -> Cluster:
 def policies_in(files: Sequence[str], others: Sequence[str]) -> list[PolicyKey]:
     """The policies that files hold, read together with `others`, where their tiers may be. Raises InputError."""
     from felixpy.manifests import load
-    from felixpy.manifests.files import gather
+    from felixpy.manifests.reading.files import gather
 
     names = {file.name for file in gather(files)[0]}
     return [policy.key for policy in load([*files, *others]).policies if policy.source and policy.source.file in names]

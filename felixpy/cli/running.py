@@ -13,7 +13,7 @@ from felixpy.errors import Place, Problem
 
 if TYPE_CHECKING:
     from felixpy.kubectl import Kubectl, Listing
-    from felixpy.manifests.files import File
+    from felixpy.manifests.reading.files import File
 
 PREFIX = "cluster:"
 
@@ -58,7 +58,7 @@ class Clusters:
     def expand(self, paths: Sequence[str | File]) -> list[str | File]:
         """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
         from felixpy.kubectl.listing import texts
-        from felixpy.manifests.files import File
+        from felixpy.manifests.reading.files import File
 
         found: list[str | File] = []
         for path in paths:

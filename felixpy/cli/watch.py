@@ -139,7 +139,7 @@ class _Running:
         return found
 
     def read(self, given: Given) -> Cluster:
-        from felixpy.manifests.files import File
+        from felixpy.manifests.reading.files import File
 
         return given.read([File(name, text, named=True) for name, text in self.mirror.files()])
 

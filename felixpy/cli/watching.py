@@ -66,7 +66,7 @@ def footprint(paths: Sequence[str]) -> Footprint:
 
 def _below(folder: str | Path) -> Iterator[tuple[str, Callable[[], os.stat_result]]]:
     """The manifests in a folder, chosen as for reading: hidden folders are left out."""
-    from felixpy.manifests.files import SUFFIXES
+    from felixpy.manifests.reading.files import SUFFIXES
 
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

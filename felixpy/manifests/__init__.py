@@ -1,10 +1,12 @@
 """Manifests → model: the only place that knows how fields are spelt.
 
-documents           text → plain dicts with their places
-workloads, assumptions  pods of Deployments and the like; namespaces and accounts that must exist
-hosts               the file that describes a node's machine
-kinds               what a kind of object may say (shapes) and what becomes of it (converters)
-loading, assembly   documents judged one by one, and put together
+reading     files, folders and archives → documents, each with its place
+validation  what documents may look like, and what is said of those that do not
+completion  what the input leaves out: pods of workloads, nodes of pods, namespaces that must exist
+objects     each kind: its fields, and what becomes of it in the model
+kinds       the table of kinds; strangers are those that are not in it
+loading     read → validate → expand → assume → convert, one pass after the other
+assembly    what only shows when all objects are together, and the cluster
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO, cast
 
-from felixpy.manifests.files import File, Input
-from felixpy.manifests.hosts import load_host
 from felixpy.manifests.loading import Loading
+from felixpy.manifests.objects.hosts import load_host
+from felixpy.manifests.reading.files import File, Input
 from felixpy.model import Cluster
 from felixpy.reading import read_stdin
 

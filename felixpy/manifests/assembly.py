@@ -8,14 +8,14 @@ from operator import itemgetter
 from typing import Any
 
 from felixpy.errors import Path, Place, Problem, sort_problems
-from felixpy.manifests import automatic, calico, networks
-from felixpy.manifests.addresses import network, network_or_address
-from felixpy.manifests.documents import Document
-from felixpy.manifests.findings import Finding, shown
-from felixpy.manifests.installation import Installed
+from felixpy.manifests.completion.installation import Installed
 from felixpy.manifests.kinds import Key
-from felixpy.manifests.pods import address_path
-from felixpy.manifests.services import mirrored
+from felixpy.manifests.objects import automatic, calico, networks
+from felixpy.manifests.objects.pods import address_path
+from felixpy.manifests.objects.services import mirrored
+from felixpy.manifests.reading.documents import Document
+from felixpy.manifests.validation.addresses import network, network_or_address
+from felixpy.manifests.validation.findings import Finding, shown
 from felixpy.model import Cluster, HostEndpoint, Source
 
 Data = Mapping[str, Any]

@@ -6,14 +6,24 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
-from felixpy.manifests import automatic, calico, configuration, kubernetes, networks, nodes, pods, routes, services
-from felixpy.manifests.cluster_policy import CLUSTER_NETWORK_POLICY
-from felixpy.manifests.cluster_policy import policy as cluster_policy
-from felixpy.manifests.felix_configuration import FELIX_CONFIGURATION, felix_configuration
-from felixpy.manifests.host_endpoints import HOST_ENDPOINT, host_endpoint
-from felixpy.manifests.network_policy import NETWORK_POLICY, network_policy
-from felixpy.manifests.shapes import Clean, Shape
-from felixpy.manifests.workload_endpoints import WORKLOAD_ENDPOINT, workload_endpoint
+from felixpy.manifests.objects import (
+    automatic,
+    calico,
+    configuration,
+    kubernetes,
+    networks,
+    nodes,
+    pods,
+    routes,
+    services,
+)
+from felixpy.manifests.objects.cluster_policy import CLUSTER_NETWORK_POLICY
+from felixpy.manifests.objects.cluster_policy import policy as cluster_policy
+from felixpy.manifests.objects.felix_configuration import FELIX_CONFIGURATION, felix_configuration
+from felixpy.manifests.objects.host_endpoints import HOST_ENDPOINT, host_endpoint
+from felixpy.manifests.objects.network_policy import NETWORK_POLICY, network_policy
+from felixpy.manifests.objects.workload_endpoints import WORKLOAD_ENDPOINT, workload_endpoint
+from felixpy.manifests.validation.shapes import Clean, Shape
 from felixpy.model import Source
 
 CALICO = "projectcalico.org/v3"

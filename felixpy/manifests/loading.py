@@ -10,17 +10,18 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from felixpy.errors import InputError, Path, Place, Problem
-from felixpy.manifests import assembly, enterprise, storage, strangers
-from felixpy.manifests.assumptions import assume
-from felixpy.manifests.documents import Document, Reading, no_garbage_collection, read, subject
-from felixpy.manifests.files import Input
-from felixpy.manifests.findings import Finding, Ignored
-from felixpy.manifests.installation import Installed, installed
+from felixpy.manifests import assembly, strangers
+from felixpy.manifests.completion.assumptions import assume
+from felixpy.manifests.completion.installation import Installed, installed
+from felixpy.manifests.completion.owners import Owners
+from felixpy.manifests.completion.workloads import expand
 from felixpy.manifests.kinds import CALICO, STORED, Key, Kind, known
-from felixpy.manifests.owners import Owners
-from felixpy.manifests.pods import Pods, absence
-from felixpy.manifests.positions import locate
-from felixpy.manifests.workloads import expand
+from felixpy.manifests.objects import enterprise, storage
+from felixpy.manifests.objects.pods import Pods, absence
+from felixpy.manifests.reading.documents import Document, Reading, no_garbage_collection, read, subject
+from felixpy.manifests.reading.files import Input
+from felixpy.manifests.reading.positions import locate
+from felixpy.manifests.validation.findings import Finding, Ignored
 from felixpy.model import Cluster, Source
 
 DEFAULT_PREFIX = "cali"

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 
-from felixpy.manifests.findings import Complaint, shown
 from felixpy.manifests.kinds import CALICO, STORED, known
+from felixpy.manifests.validation.findings import Complaint, shown
 
 
 def _words(listed: str) -> frozenset[str]:

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from felixpy import reading
 from felixpy.errors import InputError, Path, Place, Problem, UsageError
-from felixpy.manifests.findings import Complaint, Finding
-from felixpy.manifests.pieces import Unreadable, cut
-from felixpy.manifests.positions import line_and_column, locate
-from felixpy.manifests.shapes import Anything, ListOf, MapOf, Object, Shape, flag, one_of, text
+from felixpy.manifests.reading.pieces import Unreadable, cut
+from felixpy.manifests.reading.positions import line_and_column, locate
+from felixpy.manifests.validation.findings import Complaint, Finding
+from felixpy.manifests.validation.shapes import Anything, ListOf, MapOf, Object, Shape, flag, one_of, text
 from felixpy.model import Source
 from felixpy.selector import SelectorError, parse
 
@@ -223,7 +223,7 @@ class _Reader:
             raise InputError([Problem(place=Place(file), reason=wrong.reason, hint=wrong.hint)]) from wrong
 
     def tests(self) -> list[PolicyTest]:
-        from felixpy.manifests.yamltext import Reader
+        from felixpy.manifests.reading.yamltext import Reader
 
         reader = Reader(self._text)
         found, problems = [], []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from felixpy.manifests.quantities import dscp, quantity
+from felixpy.manifests.validation.quantities import dscp, quantity
 from felixpy.model import Qos
 from tests.manifests import loaded, only_workload, pod, told
 

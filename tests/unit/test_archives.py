@@ -12,7 +12,7 @@ import pytest
 
 from felixpy.errors import InputError
 from felixpy.manifests import load
-from felixpy.manifests.archives import BadArchive, members
+from felixpy.manifests.reading.archives import BadArchive, members
 from tests.manifests import namespace, pod
 
 FILES = {

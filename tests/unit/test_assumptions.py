@@ -7,8 +7,8 @@ import io
 import pytest
 
 from felixpy.errors import Problem
-from felixpy.manifests.assumptions import assume
-from felixpy.manifests.documents import Document, read
+from felixpy.manifests.completion.assumptions import assume
+from felixpy.manifests.reading.documents import Document, read
 
 CALICO = "projectcalico.org/v3"
 

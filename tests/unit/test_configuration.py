@@ -8,8 +8,8 @@ import pytest
 
 from felixpy.config import spec_fields
 from felixpy.errors import spell
-from felixpy.manifests.felix_configuration import FELIX_CONFIGURATION
-from felixpy.manifests.shapes import Object
+from felixpy.manifests.objects.felix_configuration import FELIX_CONFIGURATION
+from felixpy.manifests.validation.shapes import Object
 from tests.manifests import CALICO, loaded, manifest, problems, told
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from felixpy.errors import InputError
 from felixpy.manifests import load
-from felixpy.manifests.admin_policies import OLD_VERSION
-from felixpy.manifests.conversion import as_yaml, convert
+from felixpy.manifests.objects.admin_policies import OLD_VERSION
+from felixpy.manifests.objects.conversion import as_yaml, convert
 from tests.commands import caller
 from tests.manifests import manifest, problems
 

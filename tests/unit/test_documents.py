@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from felixpy.manifests import pieces, yamltext
-from felixpy.manifests.documents import Reading, read
-from felixpy.manifests.positions import locate
+from felixpy.manifests.reading import pieces, yamltext
+from felixpy.manifests.reading.documents import Reading, read
+from felixpy.manifests.reading.positions import locate
 
 POD = "apiVersion: v1\nkind: Pod\n"
 
@@ -77,7 +77,7 @@ def test_shapes_of_input(text, expected):
 @pytest.mark.parametrize("text, expected", SHAPES.values(), ids=SHAPES)
 def test_long_lists_read_item_by_item_give_the_same(text, expected, monkeypatch):
     monkeypatch.setattr(yamltext, "_LONG", 0)
-    monkeypatch.setattr("felixpy.manifests.jsontext._LONG", 0)
+    monkeypatch.setattr("felixpy.manifests.reading.jsontext._LONG", 0)
     assert objects(text) == expected
 
 
@@ -368,7 +368,7 @@ def test_one_bad_document_does_not_hide_the_others():
 
 
 def test_long_json_with_a_mistake_is_not_tried_as_yaml(monkeypatch):
-    monkeypatch.setattr("felixpy.manifests.documents._SURELY_JSON", 10)
+    monkeypatch.setattr("felixpy.manifests.reading.documents._SURELY_JSON", 10)
     assert told('{"apiVersion": "v1", "kind" "A"}') == ["1:29: the first document: a colon is expected"]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from felixpy import reading
-from felixpy.manifests import documents as documents_module
-from felixpy.manifests import files
-from felixpy.manifests.documents import read
+from felixpy.manifests.reading import documents as documents_module
+from felixpy.manifests.reading import files
+from felixpy.manifests.reading.documents import read
 
 POD = "apiVersion: v1\nkind: Pod\n"
 MANIFEST = "(is this a Kubernetes manifest?)"
@@ -159,8 +159,8 @@ def test_a_file_is_read_in_pieces_when_its_size_is_unknown(folder, monkeypatch):
 def test_json_alone_does_without_the_reader_of_yaml(folder):
     (folder / "x.yaml").write_text('---\n{"apiVersion": "v1", "kind": "A"}\n---\n{"apiVersion": "v1", "kind": "B"}\n')
     code = (
-        "import sys; from felixpy.manifests.documents import read; found = read(['x.yaml', 'sub']);"
-        "print(len(found.documents), found.problems, 'felixpy.manifests.yamltext' in sys.modules)"
+        "import sys; from felixpy.manifests.reading.documents import read; found = read(['x.yaml', 'sub']);"
+        "print(len(found.documents), found.problems, 'felixpy.manifests.reading.yamltext' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
@@ -168,7 +168,7 @@ def test_json_alone_does_without_the_reader_of_yaml(folder):
 
 
 def test_without_the_c_parser_there_is_one_warning(folder, monkeypatch):
-    monkeypatch.setattr("felixpy.manifests.yamlnodes.HAS_C_PARSER", False)
+    monkeypatch.setattr("felixpy.manifests.reading.yamlnodes.HAS_C_PARSER", False)
     documents, problems = outcome("a.YML", "b.yaml")
     assert len(documents) == 2
     assert problems == [

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from felixpy.errors import Problem
-from felixpy.manifests import files
-from felixpy.manifests.documents import Reading, read
-from felixpy.manifests.pieces import MAX_DEPTH, MAX_NODES
+from felixpy.manifests.reading import files
+from felixpy.manifests.reading.documents import Reading, read
+from felixpy.manifests.reading.pieces import MAX_DEPTH, MAX_NODES
 
 HEAD = "apiVersion: v1\nkind: A\n"
 DEEP = f"lists and mappings are nested more than {MAX_DEPTH} deep"
@@ -105,15 +105,15 @@ def test_aliases_within_reason_are_fine():
 
 
 def test_too_many_values(monkeypatch):
-    monkeypatch.setattr("felixpy.manifests.yamlnodes.MAX_NODES", 1000)
+    monkeypatch.setattr("felixpy.manifests.reading.yamlnodes.MAX_NODES", 1000)
     found = problem(f"{HEAD}x:\n" + "- 1\n" * 1000)
     assert found.reason == "the document has more than 1,000 values"
     assert reading(f"{HEAD}x:\n" + "- 1\n" * 900).problems == []
 
 
 def test_a_mistake_in_a_list_that_is_too_large_as_a_whole_is_found(monkeypatch):
-    monkeypatch.setattr("felixpy.manifests.yamlnodes.MAX_NODES", 1000)
-    monkeypatch.setattr("felixpy.manifests.yamltext._LONG", 0)
+    monkeypatch.setattr("felixpy.manifests.reading.yamlnodes.MAX_NODES", 1000)
+    monkeypatch.setattr("felixpy.manifests.reading.yamltext._LONG", 0)
     item = "- apiVersion: v1\n  kind: A\n"
     assert reading("kind: List\nitems:\n" + item * 300).problems == []
     found = problem("kind: List\nitems:\n" + item * 300 + "- a: b: c\n" + item)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from felixpy.errors import spell
-from felixpy.manifests.network_policy import port_or_name, simplified
+from felixpy.manifests.objects.network_policy import port_or_name, simplified
 from felixpy.model import ANYONE, NamedPort, PortRange, ServiceName, Side
 from tests.manifests import KUBERNETES, loaded, manifest, namespace, only_policy, only_workload, pod, told
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import felixpy
 from felixpy.errors import InputError, Place, spell
 from felixpy.manifests import load
-from felixpy.manifests.storage import restored
+from felixpy.manifests.objects.storage import restored
 from felixpy.model import Cluster
 from tests.manifests import CALICO, KUBERNETES, STORED, loaded, manifest, namespace, pod, problems, told
 

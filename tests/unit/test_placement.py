@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from felixpy.manifests.placement import DEFAULT_RANGE, NoAddressLeft, Range
+from felixpy.manifests.completion.placement import DEFAULT_RANGE, NoAddressLeft, Range
 from tests.controllers import TEMPLATE, controller, expanded, live, manifest, pods
 
 # --- nodes

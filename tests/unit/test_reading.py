@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from felixpy import reading
-from felixpy.manifests import files
+from felixpy.manifests.reading import files
 from felixpy.reading import Unreadable, read_bytes, read_saved, read_stdin
 from tests.commands import caller
 from tests.conformance.recordings import ROOT

@@ -109,7 +109,7 @@ def test_files_that_are_too_large_are_refused_before_git_prints_them(repository:
     (repository / "shop" / "big.yaml").write_bytes(b"#" * (2**20 + 1))
     _git("add", ".")
     _git("commit", "--quiet", "-m", "big")
-    monkeypatch.setattr("felixpy.manifests.files.MAX_SIZE", 2**20)
+    monkeypatch.setattr("felixpy.manifests.reading.files.MAX_SIZE", 2**20)
     with pytest.raises(UsageError, match=r"big.yaml: larger than 1 MiB"):
         load([path])
 
@@ -118,5 +118,5 @@ def test_only_manifests_of_a_folder_count(repository: Path, monkeypatch) -> None
     (repository / "shop" / "notes.txt").write_bytes(b"#" * (2**20 + 1))
     _git("add", ".")
     _git("commit", "--quiet", "-m", "notes")
-    monkeypatch.setattr("felixpy.manifests.files.MAX_SIZE", 2**20)
+    monkeypatch.setattr("felixpy.manifests.reading.files.MAX_SIZE", 2**20)
     assert _namespaces("git:main:shop") == ["kns.third"]

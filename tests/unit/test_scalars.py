@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from felixpy.manifests import scalars
-from felixpy.manifests.scalars import Refused
+from felixpy.manifests.reading import scalars
+from felixpy.manifests.reading.scalars import Refused
 
 PLAIN = [
     # words

@@ -9,8 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felixpy.errors import spell
-from felixpy.manifests.findings import Complaint, Finding
-from felixpy.manifests.shapes import Anything, ListOf, MapOf, Object, Scalar, flag, integer, number, one_of, text
+from felixpy.manifests.validation.findings import Complaint, Finding
+from felixpy.manifests.validation.shapes import (
+    Anything,
+    ListOf,
+    MapOf,
+    Object,
+    Scalar,
+    flag,
+    integer,
+    number,
+    one_of,
+    text,
+)
 
 
 def _short(value: str) -> Complaint | None:

@@ -8,8 +8,8 @@ from textwrap import indent
 
 import pytest
 
-from felixpy.manifests import workloads
-from felixpy.manifests.placement import DEFAULT_RANGE
+from felixpy.manifests.completion import workloads
+from felixpy.manifests.completion.placement import DEFAULT_RANGE
 from tests.controllers import TEMPLATE, controller, cron_job, documents, expanded, live, manifest, names, pods
 
 LETTERS = "[bcdfghjklmnpqrstvwxz2456789]{5}"

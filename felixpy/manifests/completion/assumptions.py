@@ -1,0 +1,147 @@
+"""Namespaces and service accounts that must exist because something uses them, though the input lacks them.
+
+Without them Felix would see pods with unknown profiles and deny all their traffic, which no real cluster does: there
+the API server refuses objects in a namespace that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from felixpy.errors import Place, Problem
+from felixpy.manifests.completion.owners import NO_WORKLOADS
+from felixpy.manifests.completion.replicas import owners
+from felixpy.manifests.reading.documents import Document
+from felixpy.model import Source
+
+_CALICO = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
+_NAMESPACED: Mapping[str, tuple[str, ...]] = {
+    "Pod": ("v1",),
+    "ServiceAccount": ("v1",),
+    "NetworkPolicy": ("networking.k8s.io/v1", *_CALICO),
+    "StagedNetworkPolicy": _CALICO,
+    "StagedKubernetesNetworkPolicy": _CALICO,
+    "NetworkSet": _CALICO,
+    "WorkloadEndpoint": _CALICO,
+}
+"""Kinds in namespaces whose meaning depends on the namespace's labels, with their apiVersions."""
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that Kubernetes gives every namespace."""
+
+DEFAULT_ACCOUNT = "default"
+"""Kubernetes makes it in every namespace, without labels: nothing is uncertain about it."""
+
+_TOLD = 10
+_USERS_TOLD = 3
+"""How many objects a warning names, and how many of what uses one."""
+
+
+class _User(NamedTuple):
+    name: str
+    source: Source
+
+
+def assume(documents: list[Document]) -> tuple[list[Document], list[Problem]]:
+    """The documents with missing namespaces and service accounts added, and a warning for either of them."""
+    core = [data for data, _ in documents if data["apiVersion"] == "v1"]
+    known = {data["metadata"]["name"] for data in core if data["kind"] == "Namespace"}
+    known_accounts = {_key(data["metadata"]) for data in core if data["kind"] == "ServiceAccount"}
+    namespaces, accounts = _missing(documents, known, known_accounts)
+    added = []
+    for name, users in namespaces.items():
+        added.append(_document("Namespace", {"name": name, "labels": {NAME_LABEL: name}}, users))
+    for (namespace, name), users in accounts.items():
+        added.append(_document("ServiceAccount", {"name": name, "namespace": namespace}, users))
+    uncertain = {"/".join(key): users for key, users in accounts.items() if key[1] != DEFAULT_ACCOUNT}
+    problems = []
+    if namespaces:
+        problems.append(_warning("namespace", "Namespace", namespaces, known))
+    if uncertain:
+        given = {f"{namespace}/{name}" for namespace, name in known_accounts}
+        problems.append(_warning("service account", "ServiceAccount", uncertain, given))
+    return (documents + added if added else documents), problems
+
+
+def _missing(
+    documents: Sequence[Document], known: Collection[str], known_accounts: Collection[tuple[str, str]]
+) -> tuple[dict[str, list[_User]], dict[tuple[str, str], list[_User]]]:
+    """Who uses which namespaces and accounts that are not among the documents."""
+    namespaces: dict[str, list[_User]] = {}
+    accounts: dict[tuple[str, str], list[_User]] = {}
+    for data, source in documents:
+        kind = data["kind"]
+        if data["apiVersion"] not in _NAMESPACED.get(kind, ()):
+            continue
+        metadata = data["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        if namespace not in known:
+            namespaces.setdefault(namespace, []).append(_User(_told(kind, namespace, metadata), source))
+        account = _account(data) if kind in ("Pod", "WorkloadEndpoint") else ""
+        if account and (namespace, account) not in known_accounts:
+            accounts.setdefault((namespace, account), []).append(_User(_told(kind, namespace, metadata), source))
+    return namespaces, accounts
+
+
+def _key(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    return metadata.get("namespace") or "default", metadata["name"]
+
+
+def _told(kind: str, namespace: str, metadata: Mapping[str, Any]) -> str:
+    """An object in words; an assumed pod (live ones have a uid) by its Deployment or the like."""
+    made_by = () if "uid" in metadata else [owner for owner in owners(metadata) if owner[0] not in NO_WORKLOADS]
+    kind, name = min(made_by) if made_by else (kind, metadata["name"])
+    return f"{kind} {namespace}/{name}"
+
+
+def _account(pod: Mapping[str, Any]) -> str:
+    spec = pod.get("spec") or {}
+    return spec.get("serviceAccountName") or spec.get("serviceAccount") or ""
+
+
+def _document(kind: str, metadata: dict[str, Any], users: Sequence[_User]) -> Document:
+    """An object without text of its own: its place is that of the first object that needs it."""
+    source = users[0].source
+    return Document({"apiVersion": "v1", "kind": kind, "metadata": metadata}, Source(source.file, source.line))
+
+
+KNOWN_LABELS = {
+    "namespace": f"{{whose}} labels but {NAME_LABEL} are unknown, namespaceSelectors on them cannot match",
+    "service account": "{whose} labels are unknown, serviceAccountSelectors cannot match",
+}
+
+
+def _likely(missing: Mapping[str, Sequence[_User]], known: Collection[str]) -> str:
+    """A missing name that is nearly one of those that are there was probably misspelt."""
+    near = {name: found[0] for name in missing if (found := get_close_matches(name, known, 1, 0.7))}
+    if len(missing) == len(near) == 1:
+        return f"{next(iter(near.values()))} was probably meant"
+    return ", ".join(f"{name}: {found} was probably meant" for name, found in near.items())
+
+
+def _warning(noun: str, kind: str, missing: Mapping[str, Sequence[_User]], known: Collection[str]) -> Problem:
+    names = sorted(missing)
+    users = {name: list(dict.fromkeys(user.name for user in missing[name])) for name in names[:_TOLD]}
+    told = [f"{name}, used by {_listed(users[name], _USERS_TOLD)}" for name in users]
+    more = [f"{len(names) - _TOLD} more"] if len(names) > _TOLD else []
+    single = len(names) == 1
+    first = min(user.source for users in missing.values() for user in users)
+    return Problem(
+        place=Place(first.file, first.line),
+        subject=f"{noun if single else noun + 's'} {'; '.join(told + more)}",
+        reason=f"there is no {kind} object for it" if single else f"there are no {kind} objects for them",
+        hint=_likely(missing, known) or KNOWN_LABELS[noun].format(whose="its" if single else "their"),
+        severity="warning",
+    )
+
+
+def _listed(names: Sequence[str], limit: int) -> str:
+    """The first of them, and how many more there are.
+
+    >>> _listed(["Pod a", "Pod b", "Pod c"], 2)
+    'Pod a, Pod b and 1 more'
+    """
+    shown = [*names[:limit], *([f"{len(names) - limit} more"] if len(names) > limit else [])]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]

@@ -1,0 +1,62 @@
+"""Which Deployment or the like a pod belongs to, for those who think in workloads rather than pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from felixpy.manifests.completion.replicas import mappings
+from felixpy.manifests.reading.documents import Document
+from felixpy.model import Owner
+
+Data = Mapping[str, Any]
+
+TEMPLATE_HASH = "pod-template-hash"
+BETWEEN = frozenset({"ReplicaSet", "ReplicationController", "Job"})
+"""Kinds that are mostly made by another workload, which is the one that people know."""
+
+NO_WORKLOADS = frozenset({"Node"})
+"""What owns pods without being a workload: the kubelet's own pods are owned by their node."""
+
+
+class Owners:
+    """Finds owners. `documents` may have the ReplicaSets and Jobs that stand between a pod and its workload."""
+
+    def __init__(self, documents: Iterable[Document] = ()) -> None:
+        self._between: dict[tuple[str, Owner], Owner | None] = {}
+        for data, _ in documents:
+            metadata = data.get("metadata")
+            if data["kind"] in BETWEEN and isinstance(metadata, dict):
+                named = Owner(data["kind"], str(metadata.get("name")))
+                self._between[metadata.get("namespace") or "default", named] = _direct(metadata)
+        self._known: dict[Owner, Owner] = {}
+
+    def find(self, metadata: Data) -> Owner | None:
+        """The workload that a pod belongs to; None for a pod of its own."""
+        if not metadata.get("ownerReferences"):
+            return None
+        owner = _direct(metadata)
+        if owner and owner.kind in BETWEEN:
+            made = self._between.get((metadata.get("namespace") or "default", owner))
+            owner = made or _by_name(owner, metadata.get("labels") or {}) or owner
+        # Many pods have the same owner, which is kept once.
+        return self._known.setdefault(owner, owner) if owner else None
+
+
+def _direct(metadata: Data) -> Owner | None:
+    """What an object says made it: the controller, if it says which."""
+    listed = mappings(metadata.get("ownerReferences"))
+    complete = [each for each in listed if each.get("kind") and each.get("name")]
+    references = [each for each in complete if each["kind"] not in NO_WORKLOADS]
+    controllers = [each for each in references if each.get("controller") is True]
+    for each in (*controllers, *references):
+        return Owner(str(each.get("kind")), str(each.get("name")))
+    return None
+
+
+def _by_name(owner: Owner, labels: Mapping[str, Any]) -> Owner | None:
+    """The Deployment whose ReplicaSet has a name that ends with the hash which its pods have as a label."""
+    end = f"-{labels.get(TEMPLATE_HASH)}"
+    if owner.kind == "ReplicaSet" and TEMPLATE_HASH in labels and owner.name.endswith(end):
+        return Owner("Deployment", owner.name.removesuffix(end))
+    return None

@@ -1,0 +1,104 @@
+"""Manifests → manifests: policies of kinds that Felix does not know, as the kinds that mean the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TextIO
+
+import yaml
+
+from felixpy.errors import InputError, Problem
+from felixpy.manifests.loading import Places
+from felixpy.manifests.objects import admin_policies
+from felixpy.manifests.reading.documents import read, subject
+from felixpy.manifests.validation.findings import Finding
+
+PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9./-]*[A-Za-z0-9]|[A-Za-z]", re.ASCII)
+RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+class Conversion(NamedTuple):
+    """The objects to write, how many of them are converted, and what these do not say."""
+
+    objects: tuple[dict[str, Any], ...]
+    converted: int
+    losses: tuple[Problem, ...]
+
+
+def convert(
+    paths: Sequence[str | os.PathLike[str]], *, everything: bool = False, stdin: TextIO | None = None
+) -> Conversion:
+    """Read manifests and rewrite AdminNetworkPolicies and BaselineAdminNetworkPolicies as ClusterNetworkPolicies.
+
+    With `everything` all other objects come along as they are, in their order. Raises InputError with all problems.
+    """
+    reading = read(paths, stdin=stdin)
+    places = Places(reading.texts)
+    problems = list(reading.problems)
+    losses: list[Problem] = []
+    objects: list[dict[str, Any]] = []
+    taken = {_name(data) for data, _ in reading.documents if data["kind"] == "ClusterNetworkPolicy"}
+    count = 0
+    for data, source in reading.documents:
+        shape = admin_policies.SHAPES.get(data["kind"]) if data["apiVersion"] == admin_policies.OLD_VERSION else None
+        if shape is None:
+            objects += [data] if everything else []
+            continue
+
+        def told(finding: Finding, severity: str = "error", named: str = subject(data), where: Any = source) -> Problem:
+            return Problem(
+                place=places.find(where, finding.path, key=finding.unknown), subject=named, path=finding.path,
+                reason=finding.reason, hint=finding.hint, severity="error" if severity == "error" else "warning",
+                excerpt=finding.excerpt,
+            )  # fmt: skip
+
+        found = list(shape.findings(data, ()))
+        problems += [told(finding) for finding in found]
+        if found:
+            continue
+        lost: list[Finding] = []
+        made = admin_policies.converted(shape.normal(data), lost)
+        _rename(made, data["kind"], taken)
+        objects.append(made)
+        count += 1
+        losses += [told(finding, "warning") for finding in lost]
+    if any(problem.severity == "error" for problem in problems):
+        raise InputError(problems)
+    return Conversion(tuple(objects), count, tuple(losses))
+
+
+def _name(data: dict[str, Any]) -> object:
+    metadata = data.get("metadata")
+    return metadata.get("name") if isinstance(metadata, dict) else None
+
+
+def _rename(made: dict[str, Any], kind: str, taken: set[object]) -> None:
+    """Names of two kinds become names of one: of two alike the second is told apart by what it was."""
+    name = made["metadata"]["name"]
+    if name in taken:
+        made["metadata"]["name"] = name = f"{name}-{'baseline' if kind.startswith('Baseline') else 'admin'}"
+    taken.add(name)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that some reader of YAML could take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = PLAIN.fullmatch(text) and text.lower() not in RESERVED
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
+def as_yaml(objects: Sequence[dict[str, Any]]) -> str:
+    """The objects as documents of one YAML text."""
+    return "".join(
+        "---\n" + yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=2**16, allow_unicode=False) for each in objects
+    )

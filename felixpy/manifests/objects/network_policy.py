@@ -1,0 +1,287 @@
+"""NetworkPolicy (networking.k8s.io/v1): what it may say, and the Calico policy that it becomes.
+
+(k8s.io/kubernetes/pkg/apis/networking/validation; libcalico-go/lib/backend/k8s/conversion)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from felixpy.errors import Path
+from felixpy.manifests.objects.criteria import OUT_OF_RANGE, port
+from felixpy.manifests.objects.labels import LABEL_SELECTOR, namespace_clause, namespaced, pod_selector
+from felixpy.manifests.validation.addresses import network, packed
+from felixpy.manifests.validation.findings import Complaint, Finding, shown
+from felixpy.manifests.validation.metadata import document
+from felixpy.manifests.validation.shapes import Complain, ListOf, Object, Scalar, integer, one_of, text
+from felixpy.model import ANYONE, DEFAULT_TIER, Policy, PolicyKey, PortRange, Rule, Side, Source
+
+Data = Mapping[str, Any]
+Ports = tuple[PortRange | str, ...]
+Peer = Mapping[str, Any]
+"""The fields of a `Side` that a peer decides."""
+
+EVERYONE: Peer = {}
+
+ORDER = 1000.0
+"""The order of every Kubernetes policy within the default tier."""
+
+_RANGE = re.compile(r"(\d+)(?::(\d+))?", re.ASCII)
+_LEADING_ZEROS = re.compile(r"(?<![\d:])0+(?=\d)", re.ASCII)
+
+
+def _readable(effect: str) -> Complain:
+    """Kubernetes tolerates leading zeros and host bits; Calico cannot read leading zeros, with this effect."""
+
+    def complain(given: str) -> Complaint | None:
+        if network(given) is not None:
+            return None
+        if network(_LEADING_ZEROS.sub("", given)) is not None:
+            reason = f"{shown(given)}: Calico cannot read numbers with leading zeros"
+            return Complaint(reason, effect, "warning")
+        hint = "a prefix length is needed" if packed(given) else ""
+        return Complaint(f"{shown(given)}: not a valid CIDR", hint)
+
+    return complain
+
+
+def _exceptions_inside(block: Data, path: Path) -> Iterator[Finding]:
+    net = network(block["cidr"])
+    for index, given in enumerate(block.get("except", ())):
+        exception = network(given)
+        if net is None or exception is None:
+            continue
+        where = (*path, "except", index)
+        if not net.contains(exception):
+            yield Finding(where, f"{given}: not inside {net}")
+        elif net.length == exception.length:
+            yield Finding(where, f"{given}: is all of {net}", "an exception must be smaller than the cidr")
+
+
+def _one_kind_of_peer(peer: Data, path: Path) -> Sequence[Finding]:
+    if "ipBlock" in peer and ("podSelector" in peer or "namespaceSelector" in peer):
+        return [Finding((*path, "ipBlock"), "cannot be combined with podSelector or namespaceSelector")]
+    if "ipBlock" in peer or "podSelector" in peer or "namespaceSelector" in peer:
+        return ()
+    reason = "an empty peer is refused by the API server; Calico takes it for all pods of the namespace"
+    return [Finding(path, reason, "podSelector: {} says the same", "refused")]
+
+
+def _port(given: int | str) -> Complaint | None:
+    if isinstance(given, str) and _RANGE.fullmatch(given.replace("-", ":")) and not given.isdigit():
+        return Complaint(f"{shown(given)}: not a valid port name", "a range is written with port and endPort")
+    complaint = port(given)
+    if complaint is None and isinstance(given, str) and given.isdigit():
+        reason = f"{shown(given)}: the API server takes digits in quotes for a name and refuses it"
+        return Complaint(reason, f"write {given}", "refused")
+    return complaint
+
+
+def _end_port(entry: Data, path: Path) -> Sequence[Finding]:
+    if "endPort" not in entry:
+        return ()
+    first, last = entry.get("port"), entry["endPort"]
+    reason = ""
+    if first is None:
+        reason = "needs port"
+    elif isinstance(first, str):
+        reason = f"only allowed with a numeric port, not with {shown(first)}"
+    elif last < first:
+        reason = f"{last}: lower than port {first}"
+    return [Finding((*path, "endPort"), reason)] if reason else ()
+
+
+CALICO_FIELDS = (
+    "selector", "types", "order", "tier", "action", "protocol", "source", "destination", "namespaceSelector",
+    "serviceAccountSelector", "serviceAccounts", "nets", "notNets", "applyOnForward", "doNotTrack", "preDNAT",
+    "notPorts", "notSelector",
+)  # fmt: skip
+CALICO = dict.fromkeys(CALICO_FIELDS, "this is a Calico field; apiVersion projectcalico.org/v3 was probably meant")
+
+
+def _peer_matches_more(peer: Data, key: str) -> str:
+    known = any(name in peer for name in ("podSelector", "namespaceSelector", "ipBlock"))
+    return "" if known or key in CALICO or key == "ports" else "without it the peer is empty"
+
+
+def _rule_shape(peers: str, other: str) -> Object:
+    cidr = text(_readable("the rule then allows every address"))
+    exception = text(_readable("this exception and all that follow it are lost"))
+    block = Object({"cidr": cidr, "except": ListOf(exception)}, ("cidr",), (_exceptions_inside,))
+    peer = Object(
+        {"podSelector": LABEL_SELECTOR, "namespaceSelector": LABEL_SELECTOR, "ipBlock": block},
+        relations=(_one_kind_of_peer,),
+        elsewhere=CALICO | {"ports": "ports belong beside from or to, not into a peer"},
+        effect=_peer_matches_more,
+    )
+    entry = Object(
+        {
+            "protocol": one_of("TCP", "UDP", "SCTP", what="unknown protocol"),
+            "port": Scalar("a port or the name of a port", (int, str), _port),
+            "endPort": integer(1, 65535, OUT_OF_RANGE.removesuffix(" from 1 to 65535")),
+        },
+        relations=(_end_port,),
+    )
+    swapped = {other: f"{peers} was probably meant"}
+    return Object({peers: ListOf(peer, "peers"), "ports": ListOf(entry, "ports")}, elsewhere=CALICO | swapped)
+
+
+_IN_RULES = {
+    "ports": "ports belong into spec.ingress[] or spec.egress[]",
+    "from": "from belongs into spec.ingress[]",
+    "to": "to belongs into spec.egress[]",
+}
+SPEC = Object(
+    {
+        "podSelector": LABEL_SELECTOR,
+        "policyTypes": ListOf(one_of("Ingress", "Egress"), "policy types"),
+        "ingress": ListOf(_rule_shape("from", "to"), "rules"),
+        "egress": ListOf(_rule_shape("to", "from"), "rules"),
+    },
+    elsewhere=CALICO | _IN_RULES,
+)
+NETWORK_POLICY = document(SPEC)
+
+
+def network_policy(data: Data, source: Source) -> Policy:
+    """A NetworkPolicy: Ingress only, unless policyTypes or egress rules say otherwise (the API server's default)."""
+    spec = data.get("spec", {})
+    types = spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+    return policy(data, "KubernetesNetworkPolicy", types, source)
+
+
+def policy(data: Data, kind: str, types: Sequence[str], source: Source) -> Policy:
+    """The common part of a NetworkPolicy and of its staged form."""
+    metadata, spec = data["metadata"], data.get("spec", {})
+    name, space = metadata["name"], metadata["namespace"]
+    return Policy(
+        key=PolicyKey(kind, space, name),
+        tier=DEFAULT_TIER,
+        order=ORDER,
+        selector=namespaced(pod_selector(spec.get("podSelector")), space),
+        ingress="Ingress" in types,
+        egress="Egress" in types,
+        inbound=tuple(_rules(spec.get("ingress", ()), "ingress", space)),
+        outbound=tuple(_rules(spec.get("egress", ()), "egress", space)),
+        source=source,
+        rewritten=tuple(_rewritten(spec)),
+    )
+
+
+def _rewritten(spec: Data) -> Iterator[tuple[Path, str, str]]:
+    """Networks with host bits, which Calico masks."""
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction, ())):
+            for number, peer in enumerate(rule.get(side, ())):
+                block = peer.get("ipBlock")
+                if block:
+                    path: Path = ("spec", direction, index, side, number, "ipBlock")
+                    given = [((*path, "cidr"), block["cidr"])]
+                    given += [((*path, "except", at), net) for at, net in enumerate(block.get("except", ()))]
+                    for where, text in given:
+                        net = network(text)
+                        if net is not None and not net.masked:
+                            yield where, text, str(net)
+
+
+def _rules(given: Sequence[Data], direction: str, namespace: str) -> Iterator[Rule]:
+    """For each rule: for each protocol in alphabetical order, for each peer, one rule. Ports are the destination's."""
+    inward = direction == "ingress"
+    for index, rule in enumerate(given):
+        path: Path = ("spec", direction, index)
+        side = "from" if inward else "to"
+        given_peers = rule.get(side, ())
+        peers = [_peer(peer, namespace) for peer in given_peers] or [EVERYONE]
+        places: list[Path] = [(*path, side, number) for number in range(len(given_peers))] or [()]
+        sources = [Side(**peer) for peer in peers] if inward else ()
+        for protocol, found in sorted(_ports(rule.get("ports", ())).items()):
+            ports, named = simplified(found), protocol.lower() or None
+            if inward:
+                target = _only(ports)
+                for source, at in zip(sources, places, strict=True):
+                    yield Rule(action="allow", protocol=named, source=source, destination=target, path=path, peer=at)
+            else:
+                for peer, at in zip(peers, places, strict=True):
+                    destination = Side(**peer, ports=ports)
+                    yield Rule(action="allow", protocol=named, destination=destination, path=path, peer=at)
+
+
+@lru_cache(maxsize=1 << 12)
+def _only(ports: Ports) -> Side:
+    return Side(ports=ports) if ports else ANYONE
+
+
+def _ports(given: Sequence[Data]) -> dict[str, Ports]:
+    """Ports by protocol; a protocol without ports means all of them, whatever else is listed."""
+    if not given:
+        return {"": ()}
+    found: dict[str, list[PortRange | str] | None] = {}
+    for item in given:
+        protocol, first = item.get("protocol", "TCP"), item.get("port")
+        ports = found.setdefault(protocol, [])
+        if first is None:
+            found[protocol] = None
+        elif ports is not None:
+            ports.append(_span(first, item.get("endPort")))
+    return {protocol: tuple(ports or ()) for protocol, ports in found.items()}
+
+
+@lru_cache(maxsize=1 << 12)
+def _span(first: int | str, last: int | None) -> PortRange | str:
+    return port_or_name(str(first) if last is None else f"{first}:{last}")
+
+
+def port_or_name(given: str) -> PortRange | str:
+    """A port as Calico reads its text: digits are a number, ``low:high`` a range, all else a name."""
+    found = _RANGE.fullmatch(given)
+    return PortRange(int(found[1]), int(found[2] or found[1])) if found else given
+
+
+@lru_cache(maxsize=1 << 12)
+def simplified(ports: Ports) -> Ports:
+    """Names first, then the numbers as ascending ranges without overlap.
+
+    Lists with fewer than two numbers stay as they are; a number given twice counts twice.
+
+    >>> [str(port) for port in simplified((PortRange(81, 90), PortRange(4, 4), "foo", PortRange(80, 81)))]
+    ['foo', '4', '80:90']
+    """
+    ranges = sorted(port for port in ports if isinstance(port, PortRange))
+    if len(ports) < 2 or sum(last - first + 1 for first, last in ranges) < 2:
+        return ports
+    merged = [ranges[0]]
+    for first, last in ranges[1:]:
+        if first <= merged[-1].last + 1:
+            merged[-1] = PortRange(merged[-1].first, max(merged[-1].last, last))
+        else:
+            merged.append(PortRange(first, last))
+    return (*(port for port in ports if isinstance(port, str)), *merged)
+
+
+def _peer(peer: Data, namespace: str) -> Peer:
+    """An address block, or pods by their labels and their namespaces' labels."""
+    block = peer.get("ipBlock")
+    if block is not None:
+        return _block(block)
+    clause = namespace_clause(peer.get("namespaceSelector"), namespace)
+    return {"selector": f"({clause}) && ({pod_selector(peer.get('podSelector'))})"}
+
+
+def _block(block: Data) -> Peer:
+    """Calico's reader is stricter than Kubernetes' (leading zeros), and what it cannot read restricts nothing:
+
+    a bad cidr leaves no restriction at all, a bad exception is lost with those behind it.
+    """
+    net = network(block["cidr"])
+    if net is None:
+        return EVERYONE
+    exceptions = []
+    for given in block.get("except", ()):
+        exception = network(given)
+        if exception is None:
+            break
+        exceptions.append(str(exception))
+    return {"nets": (str(net),), "not_nets": tuple(exceptions)}

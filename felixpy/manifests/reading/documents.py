@@ -1,0 +1,287 @@
+"""Files → objects as plain dicts, each with its place; whatever is not YAML, JSON or an object becomes a problem."""
+
+from __future__ import annotations
+
+import gc
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from felixpy.errors import Place, Problem
+from felixpy.manifests.reading import jsontext
+from felixpy.manifests.reading.files import File, Input, gather
+from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
+from felixpy.manifests.reading.positions import line_and_column
+from felixpy.manifests.validation.findings import TEMPLATE
+from felixpy.model import Source
+
+if TYPE_CHECKING:
+    from felixpy.manifests.reading import yamltext
+
+MAX_PROBLEMS = 100
+"""Problems told about one file; more of them do not help anybody."""
+
+
+_SURELY_JSON = 2**20
+"""What is JSON for so long a stretch is JSON with a mistake, not YAML."""
+
+
+class Document(NamedTuple):
+    """One object as it was written. Lists are taken apart, and their items carry apiVersion and kind."""
+
+    data: dict[str, Any]
+    source: Source
+
+
+@dataclass(slots=True)
+class Reading:
+    """All that was read: the objects in the order of files, what is wrong, and the texts by file name."""
+
+    documents: list[Document] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    starts: dict[str, list[int]] = field(default_factory=dict)
+    """Where each document with any content begins, by file name."""
+
+    def ordinal(self, source: Source) -> str:
+        """Which document of its file an object is, or is an item of: "the third document"."""
+        return ordinal(bisect_right(self.starts.get(source.file, []), source.start))
+
+
+_ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+
+
+def ordinal(number: int) -> str:
+    """Which document of a file it is, in words.
+
+    >>> ordinal(3), ordinal(11)
+    ('the third document', 'document 11')
+    """
+    return f"the {_ORDINALS[number - 1]} document" if 1 <= number <= 10 else f"document {number}"
+
+
+def subject(data: dict[str, Any]) -> str:
+    """Kind and name of an object as far as they are there: ``NetworkPolicy shop/web``."""
+    metadata = data.get("metadata")
+    named = metadata if isinstance(metadata, dict) else {}
+    name = "/".join(str(named[key]) for key in ("namespace", "name") if named.get(key))
+    return " ".join(str(part) for part in (data.get("kind"), name) if part)
+
+
+def read(paths: Sequence[Input], *, stdin: TextIO | None = None) -> Reading:
+    """Read all manifests that `paths` mean; every file is read, and every problem is told."""
+    files, problems = gather(paths, stdin)
+    reading = Reading(problems=problems)
+    with no_garbage_collection():
+        for file in files:
+            reading.texts[file.name] = file.text
+            _FileReader(file, reading).read()
+    return reading
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Millions of new objects, none of them garbage, would be searched for cycles again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Yaml:
+    """The reader of YAML, when it is needed: JSON alone does without it, since importing PyYAML takes 50 ms."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._reader: yamltext.Reader | None = None
+        self.slow = False
+
+    def documents(self, start: int, end: int) -> list[Value]:
+        return self._ready().documents(start, end)
+
+    def value(self, start: int, end: int) -> Value:
+        return self._ready().value(start, end)
+
+    def _ready(self) -> yamltext.Reader:
+        if self._reader is None:
+            from felixpy.manifests.reading import yamlnodes, yamltext
+
+            self._reader = yamltext.Reader(self._text)
+            self.slow = not yamlnodes.HAS_C_PARSER
+        return self._reader
+
+
+class _FileReader:
+    def __init__(self, file: File, reading: Reading) -> None:
+        self._file, self._text, self._reading = file, file.text, reading
+        self._starts = reading.starts[file.name] = []
+        self._problems: list[Problem] = []
+        self._documents: list[Document] = []
+        self._strangers: list[Problem] = []
+        self._untold = 0
+        self._yaml = _Yaml(file.text)
+        self._json = jsontext.Reader(file.text, self._yaml.value)
+        self._line, self._counted = 1, 0
+
+    def read(self) -> None:
+        for start, end in cut(self._text):
+            begin = content(self._text, start, end)
+            if begin == end:
+                continue
+            try:
+                values = self._values(start, begin, end)
+            except Unreadable as wrong:
+                self._starts.append(begin)
+                self._tell(wrong.flaw, self._ordinal(), excerpt=True)
+                continue
+            for value in values:
+                self._starts.append(value.start)
+                self._take(value, {})
+        self._finish()
+
+    def _finish(self) -> None:
+        """A file below a named folder that holds no object at all was not meant to be read."""
+        if self._strangers and not (self._file.named or self._documents or self._problems):
+            reason = "skipped: nothing in it is a Kubernetes object (apiVersion and kind are missing)"
+            self._problems = [Problem(place=Place(self._file.name), reason=reason, severity="warning")]
+        else:
+            self._problems += self._strangers
+        if self._untold:
+            reason = f"there are {self._untold} more problems in this file"
+            self._problems.append(Problem(place=Place(self._file.name, self._line), reason=reason))
+        if self._yaml.slow:
+            self._warn_slow()
+        self._reading.problems += self._problems
+        self._reading.documents += self._documents
+
+    def _values(self, start: int, begin: int, end: int) -> list[Value]:
+        """What one document says. JSON is tried where it can be: it is read ten times as fast."""
+        if self._text[begin] not in "{[":
+            return self._yaml.documents(start, end)
+        try:
+            return self._json.documents(begin, end)
+        except jsontext.NotJson as wrong:
+            if wrong.offset - begin > _SURELY_JSON:
+                raise Unreadable(wrong.offset, wrong.reason) from None
+            try:
+                return self._yaml.documents(start, end)
+            except Unreadable as other:
+                if other.reached >= wrong.offset:
+                    raise
+                raise Unreadable(wrong.offset, wrong.reason) from None
+
+    def _take(self, value: Value, inherited: dict[str, Any], number: int = 0) -> None:
+        """Keep an object, or those of a list; items of a PodList are told what they are by their list.
+
+        `number` is that of an item. Names of members are unpacked at once, since this runs for every object.
+        """
+        data, start, end, parts, flaws = value
+        if flaws:
+            self._tell_flaws(value, number)
+            if any(flaw.hint == TEMPLATE for flaw in flaws):
+                return
+        if parts is not None:
+            typed = _type_of_items(data)
+            for count, part in enumerate(parts, 1):
+                self._take(part, typed, count)
+            return
+        if type(data) is not dict:
+            self._tell_stranger(value, number, f"a Kubernetes object is expected, not {_named(data)}")
+            return
+        if end - start > MAX_OBJECT:
+            reason = f"an object of {(end - start) >> 20} MiB; at most {MAX_OBJECT >> 20} MiB are read"
+            self._tell(Flaw(start, reason, "the API server takes no more than 3 MiB"), self._described(data, number))
+            return
+        for key, given in inherited.items():
+            data[key] = data.get(key) or given
+        version, kind = data.get("apiVersion"), data.get("kind")
+        if version and kind and type(version) is type(kind) is str:
+            self._documents.append(Document(data, Source(self._file.name, self._line_of(start), start, end)))
+        elif "apiVersion" not in data and "kind" not in data:
+            self._tell_stranger(value, number, "apiVersion and kind are missing")
+        else:
+            self._tell(Flaw(start, _incomplete(version, kind)), self._described(data, number))
+
+    def _line_of(self, offset: int) -> int:
+        """Counts on from the last object instead of from the start; only aliases lead backwards."""
+        if offset < self._counted:
+            self._line, self._counted = 1, 0
+        self._line += self._text.count("\n", self._counted, offset)
+        self._counted = offset
+        return self._line
+
+    def _ordinal(self, number: int = 0) -> str:
+        """The document that is being read, or an item of it."""
+        return (f"item {number} of " if number else "") + ordinal(len(self._starts))
+
+    def _described(self, data: dict[str, Any], number: int) -> str:
+        """An object that cannot be named properly, by what is known of it: its number, kind and name."""
+        metadata = data.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        known = [data.get("apiVersion"), data.get("kind"), f"name {name}" if name else None]
+        told = ", ".join(part for part in known if isinstance(part, str) and part)
+        return self._ordinal(number) + (f" ({told})" if told else "")
+
+    def _tell_stranger(self, value: Value, number: int, reason: str) -> None:
+        flaw = Flaw(value.start, reason, "is this a Kubernetes manifest?")
+        self._tell(flaw, self._ordinal(number), among=self._strangers)
+
+    def _tell_flaws(self, value: Value, number: int) -> None:
+        data = value.data
+        named = subject(data) if isinstance(data, dict) and data.get("kind") else ""
+        for flaw in value.flaws:
+            self._tell(flaw, named or self._ordinal(number))
+
+    def _tell(self, flaw: Flaw, named: str, *, excerpt: bool = False, among: list[Problem] | None = None) -> None:
+        """Keep a problem for the end of the file, or only count it when there are many."""
+        if len(self._problems) + len(self._strangers) >= MAX_PROBLEMS:
+            self._untold += 1
+            return
+        problem = Problem(
+            place=Place(self._file.name, *line_and_column(self._text, flaw.offset)),
+            subject=named,
+            path=flaw.path,
+            reason=flaw.reason,
+            hint=flaw.hint,
+            excerpt=_excerpt(self._text, flaw.offset) if excerpt else "",
+        )
+        (self._problems if among is None else among).append(problem)
+
+    def _warn_slow(self) -> None:
+        reason = "PyYAML was installed without its C parser, reading YAML takes ten times as long"
+        problem = Problem(place=Place(self._file.name), reason=reason, hint="install libyaml", severity="warning")
+        if all(known.reason != reason for known in self._reading.problems):
+            self._reading.problems.append(problem)
+
+
+def _incomplete(version: object, kind: object) -> str:
+    fields = {"apiVersion": version, "kind": kind}
+    missing = [key for key, value in fields.items() if value in (None, "")]
+    wrong = [f"{key} must be text" for key, value in fields.items() if key not in missing and type(value) is not str]
+    absent = [f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
+    return ", ".join(absent + wrong)
+
+
+def _type_of_items(data: dict[str, Any] | None) -> dict[str, Any]:
+    """What the items of a PodList or the like may leave out. Bare arrays and the kind List say nothing."""
+    kind = data["kind"] if data else "List"
+    return {} if kind == "List" else {"apiVersion": (data or {}).get("apiVersion"), "kind": kind.removesuffix("List")}
+
+
+def _named(data: object) -> str:
+    names = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "a list", type(None): "null"}
+    return names.get(type(data), "this")
+
+
+def _excerpt(text: str, offset: int) -> str:
+    """The line around an offset and a caret below it."""
+    start = text.rfind("\n", 0, offset) + 1
+    shown = max(start, offset - 60)
+    end = text.find("\n", offset, offset + 60)
+    line = text[shown : end if end >= 0 else offset + 60].rstrip().expandtabs(1)
+    return f"{line}\n{' ' * (offset - shown)}^" if line else ""

@@ -1,0 +1,227 @@
+"""Which files are meant by the paths of a call, and their text."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO, NamedTuple, TextIO, TypeAlias, cast
+
+from felixpy import reading, revisions
+from felixpy.errors import Place, Problem
+from felixpy.manifests.reading import archives
+
+_PLAIN = (".yaml", ".yml", ".json", ".jsonl", ".ndjson")
+SUFFIXES = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
+"""How the names of manifests end, in lower case; the last two are JSON lines."""
+
+MAX_SIZE = 8 * 2**30
+"""Bytes of one file. No dump is that large: this ends streams that have no end. Objects have a limit of their own."""
+
+_GZIP = b"\x1f\x8b"
+_EXPANSION = 200
+"""How many times its size a compressed file may become beyond `_ALWAYS` bytes.
+
+Dumps become 10 to 50 times as large; deflate can reach 1032 times, which only files made for it do.
+"""
+_ALWAYS = 256 * 2**20
+
+NO_MANIFESTS = f"the folder holds no manifests ({', '.join(_PLAIN)}, each also with .gz)"
+
+STDIN = "<stdin>"
+
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+    (b"", "utf-8", "UTF-8"),
+)
+"""Byte order marks with codec and name; YAML allows both encodings, without a mark it is UTF-8."""
+
+
+class File(NamedTuple):
+    """A file's text; `named` tells that the call names the file itself rather than a folder above it.
+
+    It may stand among the paths of a call: what was read elsewhere, such as from a running cluster.
+    """
+
+    name: str
+    text: str
+    named: bool
+
+
+Input: TypeAlias = str | os.PathLike[str] | File
+
+
+class _Candidate(NamedTuple):
+    shown: str
+    path: str
+    named: bool
+    content: bytes | None = None
+    """Of files in a git revision, which come all at once."""
+
+
+def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[File], list[Problem]]:
+    """Read all files that `paths` mean: files, folders with everything below, ``-`` for standard input.
+
+    ``git:REV:path`` is a file or folder in a revision. Without paths it is the current folder. A file reached twice is
+    read once, at its first place. Raises UsageError for a revision or a path in it that is not there.
+    """
+    problems: list[Problem] = []
+    found: dict[object, _Candidate] = {}
+    files = [path for path in paths if isinstance(path, File)]
+    for path in paths or ["."]:
+        if isinstance(path, File):
+            continue
+        for candidate in _candidates(os.fsdecode(path), problems):
+            key = _identity(candidate.path)
+            earlier = found.get(key, candidate)
+            found[key] = earlier._replace(named=earlier.named or candidate.named)
+    for candidate in found.values():
+        try:
+            content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
+            files.append(File(candidate.shown, _decoded(_unpacked(content)), candidate.named))
+        except _Unreadable as wrong:
+            problems.append(Problem(place=Place(candidate.shown, wrong.line), reason=wrong.reason, hint=wrong.hint))
+    return files, problems
+
+
+class _Unreadable(Exception):
+    def __init__(self, reason: str, hint: str = "", line: int = 0) -> None:
+        self.reason, self.hint, self.line = reason, hint, line
+
+
+def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
+    if path == "-":
+        yield _Candidate(STDIN, "-", True)
+    elif revisions.is_revision(path):
+        found = list(_of_revision(path))
+        if not found:
+            problems.append(Problem(place=Place(_printable(path)), reason=NO_MANIFESTS))
+        yield from found
+    elif os.path.isdir(path):
+        below = sorted(_walk(path, problems), key=lambda name: name.split(os.sep))
+        if not below:
+            problems.append(Problem(place=Place(_printable(path)), reason=NO_MANIFESTS))
+        for name in below:
+            yield _Candidate(_printable(os.path.normpath(name) if path == "." else name), name, False)
+    elif archives.is_archive(path) and os.path.isfile(path):
+        yield from _of_archive(path, problems)
+    else:
+        yield _Candidate(_printable(path), path, True)
+
+
+def _of_archive(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
+    """The manifests in an archive, chosen as `_walk` chooses; those that are no text are left out with a warning."""
+    place, found, strange = Place(_printable(path)), 0, []
+    try:
+        for name, content in archives.members(path, _is_manifest, limit=reading.MAX_SIZE):
+            try:
+                _decoded(content)
+            except _Unreadable as wrong:
+                strange.append(f"{_printable(name)} ({wrong.reason})")
+                continue
+            found += 1
+            yield _Candidate(_printable(f"{path}/{name}"), f"{path}/{name}", False, content)
+    except archives.BadArchive as wrong:
+        problems.append(Problem(place=place, reason=str(wrong)))
+        return
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        problems.append(Problem(place=place, reason=f"skipped {strange[0]}{more}", severity="warning"))
+    if not found:
+        problems.append(Problem(place=place, reason=NO_MANIFESTS.replace("folder", "archive")))
+
+
+def _of_revision(path: str) -> Iterator[_Candidate]:
+    """What a revision holds, chosen as `_walk` chooses."""
+    for name, content in revisions.files(path, _is_manifest, limit=MAX_SIZE):
+        if not name:
+            yield _Candidate(_printable(path), path, True, content)
+        else:
+            shown = f"{path}{'' if path.endswith(('/', ':')) else '/' if path.count(':') > 1 else ':'}{name}"
+            yield _Candidate(_printable(shown), shown, False, content)
+
+
+def _is_manifest(name: str) -> bool:
+    """Whether a file below a folder is read, by its path from there."""
+    *folders, base = name.split("/")
+    return base.lower().endswith(SUFFIXES) and not any(folder.startswith(".") for folder in folders)
+
+
+def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
+    """Manifests below a folder. Hidden folders are left out: version control, and the twins of mounted ConfigMaps."""
+
+    def unreadable(wrong: OSError) -> None:
+        reason = f"the folder cannot be read: {reading.told(wrong)}"
+        problems.append(Problem(place=Place(_printable(os.fsdecode(wrong.filename))), reason=reason))
+
+    for folder, subfolders, names in os.walk(top, onerror=unreadable):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield from (os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES))
+
+
+def _identity(path: str) -> object:
+    """What makes two paths the same file; a path that leads nowhere stands for itself."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return path
+    return found.st_dev, found.st_ino
+
+
+def _content(path: str, stdin: TextIO | None) -> bytes:
+    try:
+        if path == "-":
+            return reading.read_stdin(stdin, limit=MAX_SIZE)
+        return reading.read_bytes(path, limit=MAX_SIZE)
+    except reading.Unreadable as wrong:
+        hint = wrong.hint or (_revision_hint(path) if not os.path.lexists(path) else "")
+        raise _Unreadable(wrong.reason, hint) from None
+
+
+_OF_GIT = re.compile(r"(?!git:|cluster:)[\w./~^@{}-]+:[^:]*")
+"""How git itself names a file of a revision, such as ``HEAD~1:shop/web.yaml``."""
+
+
+def _revision_hint(path: str) -> str:
+    return f"a revision of git is written git:{path}" if _OF_GIT.fullmatch(path) else ""
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What a gzip file holds, told by its first bytes; other content as it is."""
+    if not content.startswith(_GZIP):
+        return content
+    import gzip
+    import zlib
+    from io import BytesIO
+
+    limit = min(MAX_SIZE, max(_ALWAYS, _EXPANSION * len(content)))
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+            return reading.limited(cast("IO[bytes]", file), limit)
+    except reading.Unreadable as wrong:
+        raise _Unreadable(f"uncompressed it is {wrong.reason}", wrong.hint) from None
+    except (OSError, EOFError, zlib.error) as wrong:
+        raise _Unreadable(f"damaged gzip data: {reading.told(wrong)}") from None
+
+
+def _decoded(content: bytes) -> str:
+    codec, name = next((codec, name) for mark, codec, name in _ENCODINGS if content.startswith(mark))
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError as wrong:
+        if b"\0" in content[:4096]:
+            raise _Unreadable("a binary file, not text") from None
+        line = content.count(b"\n", 0, wrong.start) + 1
+        reason = f"byte 0x{content[wrong.start]:02x} is not {name}"
+        raise _Unreadable(reason, "save the file as UTF-8", line) from None
+    if "\0" in text:
+        raise _Unreadable("a binary file, not text (it has NUL characters)")
+    return text
+
+
+def _printable(name: str) -> str:
+    """File names may hold bytes that are no characters; messages must not fail on them."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,68 @@
+"""Where in a file a value of an object stands: found again when somebody asks, not kept while reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from felixpy.errors import Path
+from felixpy.manifests.reading import jsontext
+from felixpy.manifests.reading.pieces import Unreadable
+from felixpy.model import Source
+
+if TYPE_CHECKING:
+    from yaml.nodes import Node
+
+
+def line_and_column(text: str, offset: int) -> tuple[int, int]:
+    """Both counted from 1.
+
+    >>> line_and_column("kind: Pod\\nspec: {}", 16)
+    (2, 7)
+    """
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+def locate(text: str, source: Source, path: Path, *, key: bool = False) -> tuple[int, int]:
+    """Line and column of the value at a path inside an object, or of its key; of what is nearest above it otherwise."""
+    if not source.end:
+        return max(source.line, 1), 1
+    offset = _in_json(text, source.start, path, key)
+    if offset is None:
+        offset = _in_yaml(text, source, path, key)
+    if offset < source.start:
+        return line_and_column(text, offset)
+    return source.line + text.count("\n", source.start, offset), offset - text.rfind("\n", 0, offset)
+
+
+def _in_json(text: str, start: int, path: Path, key: bool) -> int | None:
+    """The offset in a JSON object; None if it is none, or not as far as one has to look."""
+    if text[start] not in "{[":
+        return None
+    named = start
+    try:
+        for step in path:
+            inside = jsontext.inside(text, start)
+            found = next(((at, value) for name, at, value in inside if name == step), None)
+            if found is None:
+                return start
+            named, start = found
+    except (jsontext.NotJson, ValueError, IndexError, RuntimeError):
+        return None
+    return named if key else start
+
+
+def _in_yaml(text: str, source: Source, path: Path, key: bool) -> int:
+    from felixpy.manifests.reading.yamltext import Reader
+
+    reader = Reader(text)
+    try:
+        value, offset = reader.node(source.start, source.end)
+    except Unreadable:
+        return source.start
+    named: Node = value
+    for step in path:
+        found = reader.child(value, step)
+        if found is None:
+            break
+        named, value = found
+    return offset + (named if key else value).start_mark.index

@@ -1,0 +1,1 @@
+"""What documents may look like, and what there is to say about one that does not."""
