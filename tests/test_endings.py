@@ -262,3 +262,25 @@ def test_names_where_the_mask_has_too_few_bits(felixpy_, tmp_path) -> None:
     done = felixpy_("decode", "0x10000", "-f", too_few, "--node", "node1")
     assert done.status in (1, 2)
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("cut", [" -j", " -g", " -m", " -m comment --comment", " !"])
+def test_rules_that_end_in_the_middle(cut: str, felixpy_, tmp_path) -> None:
+    """What is cut off is told as different; it does not count as a rule without a target."""
+    lines = Path(DUMP).read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("-A cali-FORWARD"))
+    lines[at] = "-A cali-FORWARD" + cut
+    (tmp_path / "rules").write_text("\n".join(lines) + "\n")
+    given = ("--rules", tmp_path / "rules", "--ipsets", SETS)
+    assert felixpy_("verify", SHOP, "--node", "node1", *given).status in (1, 2)
+    assert felixpy_("matrix", *given).status in (0, 2)
+
+
+def test_a_saved_member_that_is_no_net(felixpy_, tmp_path) -> None:
+    lines = SETS.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("add cali40s:"))
+    (tmp_path / "sets").write_text(
+        "\n".join([*lines[:at], f"{lines[at].rpartition(' ')[0]} nonsense", *lines[at:]]) + "\n"
+    )
+    given = ("--rules", DUMP, "--ipsets", tmp_path / "sets")
+    assert felixpy_("trace", "internet", "shop/database-0:80", SHOP, *given).status in (0, 1, 2)

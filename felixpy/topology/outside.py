@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, TypeAlias
 
@@ -38,13 +39,19 @@ def outside(nets: Iterable[str], family: int) -> Outside:
     >>> outside(["0.0.0.0/0"], 4).covered
     '0.0.0.0/0'
     """
-    parsed = dict.fromkeys(ip_network(text, strict=False) for text in dict.fromkeys(nets))
+    parsed = dict.fromkeys(net for text in dict.fromkeys(nets) for net in _network(text))
     known = sorted((net for net in parsed if net.version == family), key=lambda net: net.prefixlen)
     for widest, narrow in ((None, known), *((known[at], known[at + 1 :]) for at in range(len(known)))):
         found = next((text for text in _candidates(narrow, family) if not _in(text, narrow)), "")
         if found:
             return Outside(found, str(widest) if widest else "")
     raise AssertionError("without any net every address is free")
+
+
+def _network(text: str) -> Iterator[Network]:
+    """Nothing for a member of a saved set that is no net: packets meet none of those either."""
+    with suppress(ValueError):
+        yield ip_network(text, strict=False)
 
 
 def _candidates(nets: Iterable[Network], family: int) -> Iterator[str]:

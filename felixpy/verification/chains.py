@@ -62,7 +62,11 @@ class TableView(NamedTuple):
     def content(self, rule: Rule) -> object:
         """What a rule says; one that the tools spell in their own way says what they say."""
         printed = rule.printed(self.family)
-        return read_body(without_hash(self.spelling.get((self.family, printed), printed)), self.family).content
+        text = without_hash(self.spelling.get((self.family, printed), printed))
+        try:
+            return read_body(text, self.family).content
+        except IndexError:  # it breaks off, so it says what stands there and no more
+            return text
 
     def suspects(self) -> Iterator[tuple[str, Rule]]:
         """Rules that bear the right hash and read otherwise: changed, or spelt in a way of the tools' own."""
