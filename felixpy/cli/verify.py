@@ -152,8 +152,11 @@ def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbo
 
 
 def _observed(saved: Saved) -> Observed:
+    """The saved rules as verify compares them. Raises UsageError for an nftables listing."""
     from felixpy.verification import observe_saved
 
+    if saved.listing:
+        raise UsageError(f"--rules {saved.words}: this is an nftables listing, which verify does not support yet")
     return observe_saved(
         saved.rules,
         saved.sets,
