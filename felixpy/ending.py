@@ -39,15 +39,14 @@ def open_streams() -> None:
     """Give a process that was started without stdin, stdout or stderr (``>&-``) stand-ins for them.
 
     Otherwise the next file that is opened takes the free number, and a message goes into it. Nothing can be written
-    to the stand-in for stdout: what is printed there is lost, and the exit status has to say so.
+    to the stand-in for stdout: what is printed there is lost, and the exit status has to say so. `sys.stdin`
+    stays None, so that whoever has a question knows that nobody can answer.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)  # the lowest free number, which is this one
-    if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
     if sys.stderr is None:
