@@ -38,10 +38,12 @@ def play(folder: Path, name: str, body: str) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_every_shell_can_read_it(script: Path) -> None:
-    done = run("sh", "-n", script)
+def test_its_shell_can_read_it(script: Path) -> None:
+    """What prepares a machine is for any shell; what runs where GitHub's actions do may be for bash."""
+    first = script.read_text().partition("\n")[0]
+    assert first == "#!/bin/sh" or (first == "#!/usr/bin/env bash" and script.name == "comment.sh")
+    done = run(first.rpartition("/")[2].rpartition(" ")[2], "-n", script)
     assert (done.returncode, done.stderr) == (0, "")
-    assert script.read_text().startswith("#!/bin/sh\n")
     assert os.access(script, os.X_OK)
 
 
