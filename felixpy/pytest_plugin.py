@@ -106,7 +106,7 @@ class PolicyAnswers:
         return Answered(answer.certain and answer.verdict == verdict, answer)
 
 
-class Connections:
+class LabConnections:
     """Tries connections with real packets."""
 
     def __init__(self, lab: Lab) -> None:
@@ -138,7 +138,7 @@ def policy(felix_cluster: Cluster) -> PolicyAnswers:
 
 
 @pytest.fixture(scope="session")
-def felix_lab(felix_cluster: Cluster) -> Iterator[Connections]:
+def felix_lab(felix_cluster: Cluster) -> Iterator[LabConnections]:
     """The nodes and pods of the cluster as network namespaces, for real packets; one for each process of xdist.
 
     Skipped with the reason where the machine does not permit it. It is taken down whatever happens.
@@ -155,6 +155,6 @@ def felix_lab(felix_cluster: Cluster) -> Iterator[Connections]:
         take_down(name)
         raise
     try:
-        yield Connections(lab)
+        yield LabConnections(lab)
     finally:
         lab.down()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
 import typer
 
 from felixpy.cli.target import Backend, live_place, tools_of
-from felixpy.errors import UsageError
+from felixpy.errors import KernelRefused, UsageError
 
 if TYPE_CHECKING:
     from felixpy.cli.given import Given
+    from felixpy.kernel import Machine
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
 
@@ -52,15 +53,29 @@ def one_place(
 def read_live(netns: str | None, backend: Backend, *, counters: bool = False) -> tuple[Dump, Host]:
     """The rules and sets of a kernel as they are now, and the interfaces there.
 
-    Raises EnvironmentMissing without root, tools or namespace.
+    Raises EnvironmentMissing without root, tools or namespace, KernelRefused for tables that cannot be listed.
     """
     from felixpy.iptables.forms import read_dump
     from felixpy.machine import read_host
+    from felixpy.nftables.reading import read_listing
     from felixpy.verification.observed import read_all
 
-    with live_place(netns).machine() as machine:
+    place = live_place(netns)
+    with place.machine() as machine:
+        if uses_nftables(machine, backend):
+            listed = machine.run("nft", *([] if counters else ["-s"]), "list", "ruleset")
+            if listed.status:
+                raise KernelRefused(f"nft list ruleset: {listed.errors.strip()}")
+            return read_listing(listed.output, place.words), machine.inside(read_host)
         tools = tools_of(machine, backend, LOCK_SECONDS)
         return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
+
+
+def uses_nftables(machine: Machine, backend: Backend) -> bool:
+    """Whether the tables of Felix's nftables data plane are there, and no kind of iptables is asked for by name."""
+    from felixpy.kubectl.nodes import TABLES, names_calico
+
+    return backend is Backend.auto and names_calico(machine.run(*TABLES).output)
 
 
 Found = TypeVar("Found")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, Saved, SetDump, likely_node, one_place, read_saved, settled
+from felixpy.cli.dumps import Dumps, Saved, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.cli.render import Output
@@ -183,5 +183,10 @@ def _live(netns: str | None, backend: Backend) -> Iterator[tuple[Observed, Host]
 
     place = live_place(netns)
     with place.machine() as machine:
+        if uses_nftables(machine, backend):
+            raise UsageError(
+                f"{place.words} has tables of the nftables data plane, which verify does not support yet; "
+                "--backend legacy or nft compares the iptables rules beside them"
+            )
         chosen = "" if backend is Backend.auto else backend.value
         yield observe_live(machine, chosen, place.words), machine.inside(read_host)

@@ -20,7 +20,7 @@ from felixpy.cli.watching import POLL_SECONDS, Watcher, check_paths, footprint, 
 from felixpy.errors import FelixpyError, UsageError
 
 if TYPE_CHECKING:
-    from felixpy.kubectl.watch import Mirror, ObjectChange
+    from felixpy.kubectl.watch import Mirror, WatchEvent
     from felixpy.live import Live, RulesetChange
     from felixpy.model import Cluster
 
@@ -82,7 +82,7 @@ class _Source(Protocol):
 
     words: str
 
-    def changes(self, wait: float) -> Sequence[ObjectChange]: ...
+    def changes(self, wait: float) -> Sequence[WatchEvent]: ...
 
     def read(self, given: Given) -> Cluster: ...
 
@@ -111,11 +111,11 @@ class _Files:
         self._watcher = Watcher(partial(footprint, paths))
         self.words = ", ".join(paths) or "this folder"
 
-    def changes(self, wait: float) -> Sequence[ObjectChange]:
-        from felixpy.kubectl.watch import ObjectChange
+    def changes(self, wait: float) -> Sequence[WatchEvent]:
+        from felixpy.kubectl.watch import WatchEvent
 
         time.sleep(wait)
-        return [ObjectChange("changed", "file", "", name) for name in self._watcher.changed(time.monotonic())]
+        return [WatchEvent("changed", "file", "", name) for name in self._watcher.changed(time.monotonic())]
 
     def read(self, given: Given) -> Cluster:
         return given.read(self._paths)
@@ -128,7 +128,7 @@ class _Running:
     words: str
     mirror: Mirror
 
-    def changes(self, wait: float) -> Sequence[ObjectChange]:
+    def changes(self, wait: float) -> Sequence[WatchEvent]:
         found = self.mirror.changes(wait)
         end = time.monotonic() + BURST_SECONDS
         while found and time.monotonic() < end:
@@ -169,7 +169,7 @@ class _Follower:
             host=given.host, settings=given.settings,
         )  # fmt: skip
 
-    def follow(self, changed: Sequence[ObjectChange], source: _Source) -> None:
+    def follow(self, changed: Sequence[WatchEvent], source: _Source) -> None:
         """Take a change; what cannot be read leaves everything as it was."""
         try:
             cluster = source.read(self._given)
@@ -223,7 +223,7 @@ class _Follower:
         return difference(old, new, [given.node] if given.node else None, rules=False, flows=True)
 
     def _document(
-        self, changed: Sequence[ObjectChange], found: dict[str, RulesetChange], remarks: Sequence[str], flows: Any
+        self, changed: Sequence[WatchEvent], found: dict[str, RulesetChange], remarks: Sequence[str], flows: Any
     ) -> str:
         import json
 
@@ -243,7 +243,7 @@ class _Follower:
         return json_text(json.dumps(document, ensure_ascii=False))
 
     def _print(
-        self, changed: Sequence[ObjectChange], before: Cluster, found: dict[str, RulesetChange],
+        self, changed: Sequence[WatchEvent], before: Cluster, found: dict[str, RulesetChange],
         remarks: Sequence[str], flows: Any,
     ) -> None:  # fmt: skip
         from felixpy.decode.legend import Legend

@@ -92,13 +92,18 @@ def read_nodes(
             yield kernel
 
 
+def names_calico(tables: str) -> bool:
+    """Whether ``nft list tables`` printed a table of Felix's nftables data plane."""
+    return bool(_CALICO.search(tables))
+
+
 def read_kernel(node: str, run: Run) -> Kernel:
     """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
 
     Where the kernel has tables of Felix's nftables data plane these are read instead.
     """
     try:
-        if _CALICO.search(_attempt(run, TABLES)[0]):
+        if names_calico(_attempt(run, TABLES)[0]):
             return Kernel(node, {}, None, run(RULESET))
         saved, reasons = _saved(run)
         if not saved:

@@ -33,7 +33,7 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 
-class ObjectChange(NamedTuple):
+class WatchEvent(NamedTuple):
     """An object that was added, changed or deleted (`action`), and by whom, as far as its managed fields tell."""
 
     action: str
@@ -90,9 +90,9 @@ class Mirror:
                 self._kubectl.close()
                 thread.join(timeout=0.1)
 
-    def changes(self, wait: float) -> list[ObjectChange]:
+    def changes(self, wait: float) -> list[WatchEvent]:
         """What has changed, after waiting for the first change for so many seconds at most."""
-        found: list[ObjectChange] = []
+        found: list[WatchEvent] = []
         try:
             news = self._news.get(timeout=wait)
             while True:
@@ -113,7 +113,7 @@ class Mirror:
 
     # --- taking news, in the caller's thread
 
-    def _take(self, news: _News) -> Iterator[ObjectChange]:
+    def _take(self, news: _News) -> Iterator[WatchEvent]:
         if news.said:
             self._tell(news.said)
         elif news.listed:
@@ -121,7 +121,7 @@ class Mirror:
         elif news.item is not None:
             yield from self._one(news.resource, news.verb, news.item)
 
-    def _replace(self, resource: str, after: dict[Key, dict[str, Any]]) -> Iterator[ObjectChange]:
+    def _replace(self, resource: str, after: dict[Key, dict[str, Any]]) -> Iterator[WatchEvent]:
         """A list, which counts as it is: the difference to what was known before."""
         before = self._objects[resource]
         for key in sorted(before.keys() | after.keys()):
@@ -132,7 +132,7 @@ class Mirror:
         self._note_revisions(resource, after)
         self._stale.add(resource)
 
-    def _one(self, resource: str, verb: str, item: dict[str, Any]) -> Iterator[ObjectChange]:
+    def _one(self, resource: str, verb: str, item: dict[str, Any]) -> Iterator[WatchEvent]:
         """An event. What is older than what is known comes from a watch that began again, and is left out."""
         metadata = item.get("metadata", {})
         key = (metadata.get("namespace", ""), metadata.get("name", ""))
@@ -166,8 +166,8 @@ class Mirror:
             self._revisions[resource, key] = _number(item["metadata"].get("resourceVersion"))
 
     @staticmethod
-    def _change(resource: str, key: Key, verb: str, by: str) -> ObjectChange:
-        return ObjectChange(VERBS[verb], RESOURCES[resource].kind, *key, by)
+    def _change(resource: str, key: Key, verb: str, by: str) -> WatchEvent:
+        return WatchEvent(VERBS[verb], RESOURCES[resource].kind, *key, by)
 
     # --- watching, in a thread for each resource
 
