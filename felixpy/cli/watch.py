@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.running import is_cluster
 from felixpy.cli.watching import POLL_SECONDS, Watcher, check_paths, footprint, log, stoppable
 from felixpy.errors import FelixpyError, UsageError
@@ -38,7 +38,7 @@ class Output(StrEnum):
     json = "json"
 
 
-@takes_manifests("live", dataplanes=DATA_PLANES)
+@takes_manifests("live")
 def watch(
     given: Given,
     flows: Annotated[
