@@ -182,7 +182,7 @@ class Fate(NamedTuple):
 
 
 def sent(tracer: Tracer, shot: Shot) -> Fate | None:
-    """Walk a packet as a trace does, less the reports; None if it is not for whom it is sent to."""
+    """Walk a packet as a trace does, less the reports; None if it is not for whom it is sent to, or never answered."""
     question = shot.question()
     source, destination = tracer.directory.pair(shot.source, shot.destination, shot.family)
     packet = tracer._packet(question, source, destination)
@@ -203,6 +203,10 @@ def sent(tracer: Tracer, shot: Shot) -> Fate | None:
             break
         packet = tracer._sent_on(packet, walk, node, masquerade=False)
         name = owner.node
+        if tracer.directory.owner(packet.source).node == name:
+            # NAT gave it the address of a pod on the node where it arrives: what answers goes to that pod, so nothing
+            # is ever connected, and a matrix does not show what a walk of the first packet still lets in.
+            return None
     return Fate(True, certain, near)
 
 
