@@ -61,11 +61,6 @@ def decode(
         raise typer.Exit(1)
 
 
-def _is_listed(name: str) -> bool:
-    """Whether a name has the form that it has in nftables mode."""
-    return bool(split_layer(name)[0]) or plain_set_name(name) != name or name.endswith(";")
-
-
 def decoder_for(
     cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str], dataplane: str | None = "iptables"
 ) -> Decoder:

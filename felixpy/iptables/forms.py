@@ -79,8 +79,6 @@ class Form(NamedTuple):
 
 # --- rules
 
-_IN_A_TABLE = re.compile(r"[:#-]|\[\d+:\d+\]|\s*$")
-
 
 def _save(lines: Sequence[str], first: int) -> Part:
     """Tables with their comments, up to a table that comes again or a new heading. An open table is cut off."""

@@ -93,9 +93,7 @@ def looks_listed(text: str) -> bool:
     >>> looks_listed("# a comment\ntable ip calico {\n}\n"), looks_listed("*filter\n")
     (True, False)
     """
-    return looks_like_json(text) or bool(
-        re.search(r"^table (?:ip6?|inet|arp|bridge|netdev) \S+ \{", text, re.MULTILINE)
-    )
+    return looks_like_json(text) or bool(_LISTED.search(text))
 
 
 def read_tables(text: str, file: str = FILE) -> list[ListedTable]:
