@@ -90,12 +90,7 @@ class _Writer:
             self.chain, self.rule = owner, ""
             if owner in names:
                 yield self._explain(owner)
-        found = IDENTITY.search(line)
-        origin = self._rules.get(found[1]) if found else None
-        words = self._drawn(origin) if origin else ""
-        if words and words != self.rule:
-            yield f"  {words}"
-        self.rule = words
+        yield from self._rule(line)
         for name in names:
             if name != owner:
                 yield f"  {self._explain(name)}"
@@ -109,15 +104,19 @@ class _Writer:
             return
         if not LISTED_RULE.match(line):
             return
+        yield from self._rule(line)
+        matched = LISTED_NAME.finditer(line.partition(' comment "')[0])
+        for name in dict.fromkeys(each[1] or each[0] for each in matched):
+            yield f"  {self._explain(name.replace('*', WILDCARD))}"
+
+    def _rule(self, line: str) -> Iterator[str]:
+        """What drew the rule of a line, unless the line before said so already."""
         found = IDENTITY.search(line)
         origin = self._rules.get(found[1]) if found else None
         words = self._drawn(origin) if origin else ""
         if words and words != self.rule:
             yield f"  {words}"
         self.rule = words
-        matched = LISTED_NAME.finditer(line.partition(' comment "')[0])
-        for name in dict.fromkeys(each[1] or each[0] for each in matched):
-            yield f"  {self._explain(name.replace('*', WILDCARD))}"
 
     def _drawn(self, found: Found) -> str:
         """The policy rule that a rule draws: its path, and what it says."""

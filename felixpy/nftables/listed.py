@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
+
+from felixpy.nftables.words import Words
 
 
 class Translated(NamedTuple):
@@ -17,20 +18,16 @@ class Translated(NamedTuple):
     """Whether it is known what the rule does to packets that it applies to."""
 
 
-_WORD = re.compile(r'"[^"]*"|\{[^}]*\}|\S+')
-
-
 class Strange(Exception):
     """Words that are not understood."""
 
 
-class ListedRule:
+class ListedRule(Words):
     """Goes over the words of a listed rule once."""
 
     def __init__(self, text: str, family: int) -> None:
-        self.words = _WORD.findall(text)
+        super().__init__(text)
         self.family = family
-        self.position = 0
         self.protocol = ""
         """The protocol asked for so far."""
         self.matches: list[str] = []
@@ -54,17 +51,6 @@ class ListedRule:
         return Translated(
             " ".join(filter(None, [*self.matches, self.target])), tuple(self.strange), self.counters, self.certain
         )
-
-    def next(self) -> str:
-        self.position += 1
-        word: str = self.words[self.position - 1]
-        return word
-
-    def take(self, *words: str) -> bool:
-        if tuple(self.words[self.position : self.position + len(words)]) != words:
-            return False
-        self.position += len(words)
-        return True
 
     def negation(self) -> str:
         if self.take("!="):

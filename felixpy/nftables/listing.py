@@ -6,13 +6,13 @@ statement has a row in a table below. Measured with nft 1.0.6; nft 1.1 differs i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from socket import AF_INET6, inet_ntop
 from typing import NamedTuple
 
 from felixpy.netfilter.numbers import PROTOCOLS
+from felixpy.nftables.words import Words
 
 ICMP_TYPES: Mapping[str, Mapping[int, str]] = {
     "icmp": {
@@ -39,7 +39,6 @@ DSCP_NAMES: Mapping[int, str] = {
 DEFAULT_BURST = " burst 5 packets"
 """What nft 1.0.6 leaves out of a limit; nft 1.1 prints it, also where it was not written."""
 
-_WORD = re.compile(r'"[^"]*"|\{[^}]*\}|\S+')
 _AT_DPORT: Mapping[str, str] = {
     **{name: f"{name} dport" for name in ("tcp", "udp", "sctp", "dccp", "udplite")},
     "icmp": "icmp checksum", "igmp": "igmp checksum", "ipv6-icmp": "icmpv6 checksum", "ah": "ah reserved",
@@ -63,12 +62,11 @@ class _Word(NamedTuple):
     implied: str = ""
 
 
-class _Reader:
+class _Reader(Words):
     """Goes over the words of a written rule once and gathers the listed pieces."""
 
     def __init__(self, text: str) -> None:
-        self.words = _WORD.findall(text)
-        self.position = 0
+        super().__init__(text)
         self.protocol = ""
         """What the rule asked for last as its protocol, under the listed name."""
         self.pieces: list[_Word] = []
@@ -82,20 +80,8 @@ class _Reader:
                 self.add(text)
         return " ".join(piece.text for piece in self.pieces)
 
-    def next(self) -> str:
-        self.position += 1
-        word: str = self.words[self.position - 1]
-        return word
-
     def peek(self) -> str:
         return self.words[self.position] if self.position < len(self.words) else ""
-
-    def take(self, *words: str) -> bool:
-        """Whether these words come next; if so they are passed over."""
-        if tuple(self.words[self.position : self.position + len(words)]) != words:
-            return False
-        self.position += len(words)
-        return True
 
     def operator(self) -> str:
         return "!= " if self.take("!=") else ""

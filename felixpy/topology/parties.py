@@ -15,6 +15,7 @@ from felixpy.model import Cluster, HostPod, Workload
 from felixpy.netfilter.rules import Dump
 from felixpy.topology.addresses import AddressBook
 from felixpy.topology.outside import mentioned, outside, saved
+from felixpy.topology.question import is_address
 
 _HASH = "[a-z0-9]{1,10}"
 _LETTERS = "[a-z0-9]{5}"
@@ -75,7 +76,7 @@ class Directory:
             return self._internet(family)
         if text == HOST or text.startswith("host:"):
             return self._host(text[5:] or self.node, family)
-        if _is_address(text):
+        if is_address(text):
             return self.owner(text, family)
         prefix = next((prefix for prefix in NODES if text.startswith(prefix)), "")
         if prefix and text[len(prefix) :] in self.book.names:
@@ -174,11 +175,3 @@ class Directory:
         nets = [*mentioned(self.cluster), *self.book.known, *saved(self.dumps)]
         found = outside(nets, family)
         return Party("outside", "internet", found.address, note=found.note)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -66,7 +66,7 @@ def parse_target(text: str) -> Target:
         if not bracket or (rest and not rest.startswith(":")):
             raise UsageError(f"{text}: write [ADDRESS]:PORT")
         return _with_service(party, rest[1:], text)
-    if _is_address(text):
+    if is_address(text):
         return Target(text)
     head = "host:" if text.startswith("host:") and not _SERVICE_OF_HOST.fullmatch(text) else ""
     party, _, service = text[len(head) :].partition(":")
@@ -119,12 +119,13 @@ def parse_icmp(text: str) -> tuple[int, int]:
 
 def parse_snat(text: str) -> str:
     """An address, or ``node``. Raises UsageError for anything else."""
-    if text not in ("", "node") and not _is_address(text):
+    if text not in ("", "node") and not is_address(text):
         raise UsageError(f"--snat {text}: write an IP address, or node for the address of the node")
     return text
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address of either family."""
     try:
         ip_address(text)
     except ValueError:

@@ -12,7 +12,7 @@ from felixpy.netfilter.numbers import PROTOCOLS, WITH_PORTS, protocol_number
 from felixpy.services import Endpoint, ServiceDirectory, Via
 from felixpy.services.directory import VIA_WORDS, ports_of
 from felixpy.topology.parties import NODES, Party
-from felixpy.topology.question import Question
+from felixpy.topology.question import Question, is_address
 from felixpy.tracing import Tracer
 
 Way = Via | Literal["headless", "hostPort"]
@@ -95,7 +95,7 @@ class Calls:
         """An address of a Service, or a port of a node, with a port that is redirected."""
         if not isinstance(question.port, int) or (question.protocol and _number(question) not in WITH_PORTS):
             return None
-        at = self.directory.at(question.destination) if _is_address(question.destination) else None
+        at = self.directory.at(question.destination) if is_address(question.destination) else None
         if at:
             if (":" in question.destination) != (family == 6):
                 raise UsageError(f"{question.destination} is not an IPv{family} address")
@@ -108,7 +108,7 @@ class Calls:
 
     def _means_node(self, text: str) -> bool:
         named = text == "host" or text.startswith(("host:", *NODES)) or text in self.book.names
-        return named or (_is_address(text) and bool(self.book.node(text)))
+        return named or (is_address(text) and bool(self.book.node(text)))
 
     def _on_nodes(self, question: Question, nodes: tuple[str, ...], address: str, family: int) -> Called | None:
         """A NodePort of nodes or, of one node, a hostPort."""
@@ -189,11 +189,3 @@ def _protocol(question: Question) -> str:
 
 def _number(question: Question) -> int:
     return protocol_number(question.protocol)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

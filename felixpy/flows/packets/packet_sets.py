@@ -90,6 +90,14 @@ def join(one: PacketSet, other: PacketSet) -> PacketSet:
     return found
 
 
+def join_all(regions: Iterable[PacketSet]) -> PacketSet:
+    """What is in any of several."""
+    found: PacketSet = {}
+    for region in regions:
+        found = join(found, region)
+    return found
+
+
 def of_peers(region: PacketSet, peers: int) -> PacketSet:
     """The part that is about some peers."""
     found: PacketSet = {}

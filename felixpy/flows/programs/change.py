@@ -9,7 +9,7 @@ from itertools import product as combinations
 from typing import NamedTuple, TypeAlias
 
 from felixpy.flows.packets.ground import VARIANTS, Fates, Row
-from felixpy.flows.packets.packet_sets import PacketSet, join, meet, minus, of_peers, union
+from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, minus, of_peers, union
 from felixpy.flows.packets.tags import EARLY, ESTABLISHED
 from felixpy.flows.programs.code import ChainText, NodeText, Program, Question
 from felixpy.flows.programs.evaluation import States
@@ -293,17 +293,10 @@ def _note(found: Change, row: Row, before: Fates, after: Fates, came: PacketSet 
     for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
         old, new = ({sign: region for (which, sign), region in fates.items() if which == variant}
                     for fates in (before, after))  # fmt: skip
-        passed, passes = _union(old.values()), _union(new.values())
+        passed, passes = join_all(old.values()), join_all(new.values())
         opened, closed = minus(passes, passed), minus(passed, passes)
-        same = _union(meet(region, new[sign]) for sign, region in old.items() if sign in new)
+        same = join_all(meet(region, new[sign]) for sign, region in old.items() if sign in new)
         rewritten = minus(meet(passed, passes), same)
         for parts, region in ((found.opens, opened), (found.closes, closed), (found.rewrites, rewritten)):
             if region:
                 parts.append(Part(row, variant, region, came))
-
-
-def _union(regions: Iterable[PacketSet]) -> PacketSet:
-    found: PacketSet = {}
-    for region in regions:
-        found = join(found, region)
-    return found

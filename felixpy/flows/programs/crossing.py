@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import NamedTuple
 
-from felixpy.flows.packets.packet_sets import PacketSet, join, meet, of_peers, union
+from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, of_peers, union
 from felixpy.flows.packets.tags import EARLY, new_source
 from felixpy.flows.programs.code import ChainCode, Program
-from felixpy.flows.programs.evaluation import Memory, Receivers, Scene, Site, States, Way, add
+from felixpy.flows.programs.evaluation import Memory, Receivers, Scene, Site, States, Way, about, add
 from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.perspective import Direction, Factor, Lens, Line
 from felixpy.names import limited
@@ -94,7 +94,7 @@ class Crossing:
         """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
         start = of_peers(self._lenses.ingress.all, self._everybody & ~self._here)
         half = _half(lambda log, readings: self._into(place, start, log, readings))
-        arrived = _together((half.allowed, *half.translated.values()))
+        arrived = join_all((half.allowed, *half.translated.values()))
         return replace(half, allowed=arrived, translated={})
 
     def never(self, place: Place) -> int:
@@ -113,9 +113,9 @@ class Crossing:
             return through(self._program, scene, "POSTROUTING", states, log)
         nowhere = self._sending(place, self._only(""), readings)
         states = through(self._program, nowhere, "PREROUTING", {EARLY: start}, log)
-        ended = through(self._program, nowhere, "INPUT", _about(states, self._own), log)
+        ended = through(self._program, nowhere, "INPUT", about(states, self._own), log)
         scene = self._sending(place, self._routes, readings)
-        states = through(self._program, scene, "FORWARD", _about(states, self._everybody & ~self._own), log)
+        states = through(self._program, scene, "FORWARD", about(states, self._everybody & ~self._own), log)
         for tag, region in through(self._program, scene, "POSTROUTING", states, log).items():
             add(ended, tag, region)
         return ended
@@ -181,19 +181,8 @@ def _half(go: Callable[[Log, bool], States]) -> Half:
     if not log.doubts:
         return Half(plain, translated)
     both = Log()
-    unsure = meet(_together(go(both, True).values()), both.dropped)
+    unsure = meet(join_all(go(both, True).values()), both.dropped)
     return Half(plain, translated, unsure, tuple(both.doubts) if unsure else ())
-
-
-def _together(regions: Iterable[PacketSet]) -> PacketSet:
-    found: PacketSet = {}
-    for region in regions:
-        found = join(found, region)
-    return found
-
-
-def _about(states: States, peers: int) -> States:
-    return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
 
 
 def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:

@@ -30,6 +30,11 @@ class Moved(NamedTuple):
     tag: int
 
 
+def about(states: States, peers: int) -> States:
+    """What of the states is about some peers."""
+    return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
+
+
 def add(states: States, tag: int, region: PacketSet) -> None:
     """More packets with a tag."""
     if region:

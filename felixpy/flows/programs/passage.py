@@ -11,7 +11,7 @@ from felixpy.flows.packets.packet_sets import PacketSet, join, of_peers, of_traf
 from felixpy.flows.packets.peers import Layer
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
 from felixpy.flows.programs.code import Program
-from felixpy.flows.programs.evaluation import Memory, Moved, Scene, Site, States, Way, add
+from felixpy.flows.programs.evaluation import Memory, Moved, Scene, Site, States, Way, about, add
 from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.programs.perspective import Factor
@@ -129,12 +129,12 @@ class Passage:
         if not row.interface:
             states = through(program, scene, "OUTPUT", states, log, AFTER_NAT)
             states = through(program, scene, "POSTROUTING", states, log)
-            ended = _about(states, self.space.lens.everybody & ~self.space.own)
-            back, come = self._scene(row, "lo"), _about(states, self.space.own)
+            ended = about(states, self.space.lens.everybody & ~self.space.own)
+            back, come = self._scene(row, "lo"), about(states, self.space.own)
             come = through(program, back, "PREROUTING", come, log, ("raw", "mangle"))
             return _both(ended, through(program, back, "INPUT", come, log, ("mangle", "filter", "security")))
-        ended = through(program, self._scene(row, "in"), "INPUT", _about(states, self.space.own), log)
-        states = through(program, scene, "FORWARD", _about(states, self.space.lens.everybody & ~self.space.own), log)
+        ended = through(program, self._scene(row, "in"), "INPUT", about(states, self.space.own), log)
+        states = through(program, scene, "FORWARD", about(states, self.space.lens.everybody & ~self.space.own), log)
         return _both(ended, through(program, scene, "POSTROUTING", states, log))
 
     # --- what gets through
@@ -205,10 +205,6 @@ class Before(NamedTuple):
 
     states: States
     moved: Mapping[Moved, PacketSet]
-
-
-def _about(states: States, peers: int) -> States:
-    return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
 
 
 def _both(one: States, other: States) -> States:

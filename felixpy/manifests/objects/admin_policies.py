@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from felixpy.errors import Path
-from felixpy.manifests.objects.criteria import OUT_OF_RANGE
+from felixpy.manifests.objects.criteria import OUT_OF_RANGE, loose_cidr
 from felixpy.manifests.objects.labels import LABEL_SELECTOR
-from felixpy.manifests.validation.addresses import network
-from felixpy.manifests.validation.findings import Complaint, Finding, shown
+from felixpy.manifests.validation.findings import Finding
 from felixpy.manifests.validation.metadata import document
 from felixpy.manifests.validation.shapes import Anything, ListOf, Object, Shape, integer, one_of, text
 
@@ -41,10 +40,6 @@ _PORT = integer(1, 65535, OUT_OF_RANGE.removesuffix(" from 1 to 65535"))
 _PROTOCOL = one_of("TCP", "UDP", "SCTP")
 
 
-def _network(given: str) -> Complaint | None:
-    return None if network(given) else Complaint(f"{shown(given)}: not a valid CIDR")
-
-
 def _one_kind(value: Data, path: Path) -> Iterator[Finding]:
     if len(value) != 1:
         found = f", not {' and '.join(value)}" if value else ""
@@ -56,7 +51,11 @@ def _shape(kind: str) -> Object:
     namespaces = Object({**LABEL_SELECTOR.fields, "namespaceSelector": LABEL_SELECTOR, **relative})
     pods = Object({"namespaceSelector": LABEL_SELECTOR, "podSelector": LABEL_SELECTOR, "namespaces": namespaces})
     inside: dict[str, Shape] = {"namespaces": namespaces, "pods": pods}
-    outside: dict[str, Shape] = {"networks": ListOf(text(_network)), "nodes": LABEL_SELECTOR, "domainNames": Anything()}
+    outside: dict[str, Shape] = {
+        "networks": ListOf(text(loose_cidr)),
+        "nodes": LABEL_SELECTOR,
+        "domainNames": Anything(),
+    }
     span = Object({"protocol": _PROTOCOL, "start": _PORT, "end": _PORT}, required=("start", "end"))
     port = Object(
         {

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from felixpy.errors import Path
-from felixpy.manifests.objects.criteria import OUT_OF_RANGE
+from felixpy.manifests.objects.criteria import OUT_OF_RANGE, loose_cidr
 from felixpy.manifests.objects.labels import IN_KUBERNETES, LABEL_SELECTOR, namespace_clause, pod_selector
 from felixpy.manifests.objects.network_policy import simplified
 from felixpy.manifests.validation.addresses import network
-from felixpy.manifests.validation.findings import Complaint, Finding, Ignored, shown
+from felixpy.manifests.validation.findings import Complaint, Finding, Ignored
 from felixpy.manifests.validation.metadata import document
 from felixpy.manifests.validation.names import is_port_name
 from felixpy.manifests.validation.shapes import Anything, ListOf, Object, Relation, Shape, integer, one_of, text
@@ -70,10 +70,6 @@ def _range_ascends(span: Data, path: Path) -> Iterator[Finding]:
         yield Finding((*path, "end"), f"{span['end']}: lower than start {span['start']}")
 
 
-def _network(given: str) -> Complaint | None:
-    return None if network(given) else Complaint(f"{shown(given)}: not a valid CIDR")
-
-
 def _name(given: str) -> Complaint | None:
     return None if len(given) <= 100 else Complaint(f"{len(given)} characters: a rule's name has at most 100")
 
@@ -98,7 +94,7 @@ def _shapes() -> Object:
         rule = Object(fields, required=("action", side), relations=(_peers_of_use(side),), elsewhere=elsewhere)
         return ListOf(rule, "rules")
 
-    outward = namespaces_or_pods | {"networks": ListOf(text(_network))} | {name: Anything() for name in EXPERIMENTAL}
+    outward = namespaces_or_pods | {"networks": ListOf(text(loose_cidr))} | {name: Anything() for name in EXPERIMENTAL}
     spec = Object(
         {
             "tier": one_of(*TIERS),

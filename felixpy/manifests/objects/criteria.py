@@ -58,6 +58,11 @@ NODE_SELECTOR = text(node_selector)
 RULE_NAMESPACES = text(rule_namespaces)
 
 
+def loose_cidr(given: str) -> Complaint | None:
+    """A network of a cluster-wide policy of Kubernetes: with its length, host bits are dropped."""
+    return None if network(given) else Complaint(f"{shown(given)}: not a valid CIDR")
+
+
 def cidr(given: str) -> Complaint | None:
     """A network of a rule: with its length, without host bits."""
     net = network(given)
