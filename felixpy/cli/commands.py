@@ -1,12 +1,15 @@
-"""Every command's class: what holds for the options of all of them."""
+"""The classes of commands and of groups of them: what holds for the options of all, and when they are built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info, get_group_from_info, solve_typer_info_defaults
 
 from felixpy.cli import invocation
 from felixpy.errors import InputError, UsageError
@@ -43,12 +46,77 @@ class Command(TyperCommand):
             raise typer.Exit(wrong.exit_code) from wrong
 
 
+class Built(Mapping[str, Any]):
+    """Commands by name, each built when it is first asked for: a call needs one of them."""
+
+    def __init__(self, builders: Mapping[str, Callable[[], Any]]) -> None:
+        self._builders = builders
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = self._builders[name]()
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
+
+
+class Group(TyperGroup):
+    """A group whose help lists its commands without building them."""
+
+    summaries: Mapping[str, str]
+    """The help of each command, by its name."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        listed: dict[str, Any] = {name: TyperCommand(name, help=text) for name, text in self.summaries.items()}
+        TyperGroup(commands=listed, rich_markup_mode=None).format_commands(ctx, formatter)
+
+
 class Commands(typer.Typer):
-    """A group of commands, all of them of that class."""
+    """A group of commands, all of them of that class.
+
+    ``typer.main.get_command`` builds a whole group. A call builds the one command that it needs, once in a process.
+    """
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[Function], Function]:
         """Declare a command."""
         return super().command(name, cls=Command, **more)
+
+    def __call__(self, *words: Any, **more: Any) -> Any:
+        """Run the command that the words name."""
+        return self._group(*words, **more)
+
+    @cached_property
+    def _group(self) -> Group:
+        settings: dict[str, Any] = {"pretty_exceptions_short": False, "rich_markup_mode": None}
+        builders: dict[str, Callable[[], Any]] = {}
+        summaries: dict[str, str] = {}
+        for command in self.registered_commands:
+            assert command.name
+            assert command.callback
+            builders[command.name] = partial(get_command_from_info, command, **settings)
+            summaries[command.name] = inspect.getdoc(command.callback) or ""
+        for group in self.registered_groups:
+            solved = solve_typer_info_defaults(group)
+            assert solved.name
+            builders[solved.name] = partial(get_group_from_info, group, suggest_commands=True, **settings)
+            summaries[solved.name] = solved.help or ""
+        mine = solve_typer_info_defaults(typer.models.TyperInfo(self))
+        made = Group(
+            name=mine.name,
+            commands=Built(builders),  # type: ignore[arg-type]  # nothing is ever added to it
+            help=mine.help,
+            no_args_is_help=mine.no_args_is_help,
+            context_settings=mine.context_settings,
+            rich_markup_mode=None,
+        )
+        made.summaries = summaries
+        return made
 
 
 def _spelt(parameter: Any) -> str:
