@@ -5,7 +5,8 @@ validation  what documents may look like, and what is said of those that do not
 completion  what the input leaves out: pods of workloads, nodes of pods, namespaces that must exist
 objects     each kind: its fields, and what becomes of it in the model
 kinds       the table of kinds; strangers are those that are not in it
-loading     read → validate → expand → assume → convert, one pass after the other
+loading     read → validate → expand → assume → index → convert: the row of passes
+passes      those that look at all documents; each returns (values, problems)
 assembly    what only shows when all objects are together, and the cluster
 """
 
@@ -16,7 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO, cast
 
-from felixpy.manifests.loading import Loading
+from felixpy.manifests.loading import load_cluster
 from felixpy.manifests.objects.hosts import load_host
 from felixpy.manifests.reading.files import File, Input
 from felixpy.model import Cluster
@@ -70,5 +71,11 @@ def load(
     >>> cluster.profiles["kns.shop"].labels["pcns.projectcalico.org/name"]
     'shop'
     """
-    loading = Loading(strict=strict, interface_prefix=interface_prefix)
-    return loading.load(_inputs(paths), node=node, expanding=expand, stdin=stdin)
+    return load_cluster(
+        _inputs(paths),
+        node=node,
+        expanding=expand,
+        strict=strict,
+        interface_prefix=interface_prefix,
+        stdin=stdin,
+    )

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TextIO
 import yaml
 
 from felixpy.errors import InputError, Problem
-from felixpy.manifests.loading import Places
 from felixpy.manifests.objects import admin_policies
 from felixpy.manifests.reading.documents import read, subject
+from felixpy.manifests.reading.places import Places
 from felixpy.manifests.validation.findings import Finding
 
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9./-]*[A-Za-z0-9]|[A-Za-z]", re.ASCII)

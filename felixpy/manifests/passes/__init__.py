@@ -1,0 +1,1 @@
+"""The passes of loading that look at all documents: each a pure function that returns (values, problems)."""

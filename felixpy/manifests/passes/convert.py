@@ -1,0 +1,63 @@
+"""Objects → the parts of the cluster that they become."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from felixpy.errors import Place, Problem
+from felixpy.manifests.assembly import Parts
+from felixpy.manifests.kinds import Key
+from felixpy.manifests.objects.pods import Pods, absence
+from felixpy.manifests.passes.remarks import Remark
+from felixpy.manifests.reading.documents import Document
+from felixpy.manifests.validation.findings import Ignored
+
+_TOLD = 3
+"""How many pods of one sort a warning names."""
+
+
+def convert(objects: Mapping[Key, Document], pods: Pods, refused: set[Key]) -> tuple[Parts, list[Remark | Problem]]:
+    """The parts; objects that Calico or Felix would ignore are left out with a remark.
+
+    `pods` converts pods. `refused` are objects that validation dropped: what refers to them is not told again.
+    """
+    parts = Parts()
+    remarks: list[Remark | Problem] = []
+    absent: dict[str, list[Key]] = defaultdict(list)
+    for key, (data, source) in objects.items():
+        converter = pods if key.kind.name == "Pod" else key.kind.convert
+        if converter is None:
+            continue
+        try:
+            converted = converter(data, source)
+        except Ignored as why:
+            remarks.append(Remark(source, str(key), why.finding))
+        else:
+            if converted is not None:
+                parts.add(key, converted)
+            elif converter is pods:
+                absent[absence(data)].append(key)
+                if on_host := pods.on_host(data, source):
+                    parts.add(key, on_host, part="host_pods")
+    if absent:
+        remarks.append(_without_endpoints(absent, objects))
+    remarks += [Remark(objects[key].source, str(key), finding) for key, finding in parts.drop_twins()]
+    parts.sort()
+    parts.add_automatic([objects[key] for key in sorted(key for key in objects if key.kind.part == "nodes")])
+    refused_tiers = {key.name for key in refused if key.kind.part == "tiers"}
+    doubts = parts.doubts(refused_tiers, objects)
+    remarks += [Remark(objects[key].source, str(key), finding) for key, finding in doubts]
+    return parts, remarks
+
+
+def _without_endpoints(absent: Mapping[str, Sequence[Key]], objects: Mapping[Key, Document]) -> Problem:
+    """Pods that are not endpoints, by the reason; who looks for one in an answer learns why it is not there."""
+    told = []
+    for reason, keys in sorted(absent.items()):
+        names = [f"{key.namespace}/{key.name}" for key in sorted(keys)[:_TOLD]]
+        more = [f"{len(keys) - _TOLD} more"] if len(keys) > _TOLD else []
+        told.append(f"{len(keys)} pod{'s' if len(keys) > 1 else ''} {reason} ({', '.join(names + more)})")
+    first = min(objects[key].source for keys in absent.values() for key in keys)
+    reason = f"no endpoints, so no policy selects them: {'; '.join(told)}"
+    return Problem(place=Place(first.file, first.line), reason=reason, severity="warning")
