@@ -91,7 +91,9 @@ class Walker:
 
     def __init__(self, dump: Dump, machine: Machine | None = None, like: Walker | None = None) -> None:
         self.dump, self.machine = dump, machine or Machine()
-        self.sets: SetLibrary = SetLibrary(dump.sets, like.sets if like else None)
+        self.sets: Mapping[int, SetLibrary] = {
+            family: SetLibrary(dump.sets, family, like.sets[family] if like else None) for family in (4, 6)
+        }
         self._codes: dict[tuple[int, str, str], Code] = {}
         self._local: dict[int, dict[str, frozenset[int]]] = {}
         own = {name: [parse_address(text) for text in texts] for name, texts in self.machine.interfaces.items()}
@@ -258,7 +260,7 @@ class Walker:
         # Sets are the dearest to ask, so they come last; the order of criteria means nothing.
         for test in sorted(rule.body.tests, key=lambda test: isinstance(test.criterion, Listed)):
             try:
-                tests.append(make_check(test, self.sets))
+                tests.append(make_check(test, self.sets[family]))
             except Unknown as wrong:
                 unknown.append(str(wrong))
         check = every(tests)

@@ -11,6 +11,9 @@ from felixpy.netfilter.numbers import BITS, ICMP, NUMBERS, parse_address
 from felixpy.netfilter.rules import SavedSet
 from felixpy.walk.run import Run, Test
 
+FAMILIES = {"inet": 4, "inet6": 6}
+"""Families by how ipset names them."""
+
 SOCKETS = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 PLAIN = frozenset({"family", "hashsize", "maxelem", "bucketsize", "initval", "range", "timeout", "counters", "comment",
@@ -72,12 +75,13 @@ class Members:
         self._nets: Nets | None = None
         self._tables: list[tuple[tuple[int, ...], dict[tuple[object, ...], bool]]] | None = None
 
-    def test(self, sides: list[str]) -> Test:
-        """Whether a packet is in the set, seen from the given sides.
+    def test(self, sides: list[str], family: int) -> Test:
+        """Whether a packet of a family is in the set, seen from the given sides.
 
-        A set with more dimensions than sides holds no packet; among nets that hold an address the longest decides.
+        A set of the other family, or with more dimensions than sides, holds no packet (`ip_set_test` in
+        net/netfilter/ipset/ip_set_core.c); among nets that hold an address the longest decides.
         """
-        if len(sides) < len(self.dimensions):
+        if len(sides) < len(self.dimensions) or not holds_packets(self.saved, family):
             return lambda run: False
         if self.dimensions in (["ip"], ["net"]):
             return self._one_source if sides[0] == "src" else self._one_destination
@@ -175,11 +179,19 @@ class Members:
         return InputError([Problem(place=Place("ipset save"), reason=reason)])
 
 
-class SetLibrary:
-    """The saved sets of a node by name, each put in order once; what `before` has as well is taken from there."""
+def holds_packets(saved: SavedSet, family: int) -> bool:
+    """Whether a set can hold packets of a family: a set of ports alone holds those of both."""
+    return saved.type == "bitmap:port" or FAMILIES.get(saved.options.get("family", "inet")) == family
 
-    def __init__(self, saved: Mapping[str, SavedSet] | None, before: SetLibrary | None = None) -> None:
-        self._saved, self._before = saved or {}, before
+
+class SetLibrary:
+    """The saved sets of a node by name, as rules of a family ask them, each put in order once.
+
+    What `before` has as well is taken from there.
+    """
+
+    def __init__(self, saved: Mapping[str, SavedSet] | None, family: int, before: SetLibrary | None = None) -> None:
+        self._saved, self.family, self._before = saved or {}, family, before
         self._known: dict[str, Members] = {}
 
     def get(self, name: str) -> Members:

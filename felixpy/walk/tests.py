@@ -90,7 +90,7 @@ def _masked(criterion: Masked, sets: SetLibrary) -> Check:
 
 
 def _listed(criterion: Listed, sets: SetLibrary) -> Check:
-    return sets.get(criterion.name).test(list(criterion.sides))
+    return sets.get(criterion.name).test(list(criterion.sides), sets.family)
 
 
 def _interface(criterion: Interface, sets: SetLibrary) -> Check:

@@ -62,6 +62,9 @@ create ports bitmap:port range 0-65535
 add ports 80
 create single hash:ip family inet
 add single 10.65.0.1
+create six hash:net family inet6
+add six fd00::/64
+add six ::/1
 create odd list:set size 8
 add odd nets
 """
@@ -140,7 +143,7 @@ CRITERIA = (
     "-m set --match-set ends dst,src", "-m set --match-set ends src", "-m set --match-set blocks dst,dst",
     "-m set --match-set blocks src,dst", "-m set ! --match-set blocks dst,dst", "-m set --match-set pairs src,dst",
     "-m set --match-set pairs dst,src", "-m set --match-set triples src,dst,dst", "-m set --match-set ports dst",
-    "-m set --match-set triples dst,dst,src",
+    "-m set --match-set triples dst,dst,src", "-m set --match-set six src", "-m set ! --match-set six dst",
     "-m iprange --src-range 10.65.0.1-10.65.0.1", "-m iprange ! --dst-range 10.1.0.0-10.1.0.9",
     "-m addrtype --src-type LOCAL", "-m addrtype ! --dst-type LOCAL", "-m addrtype --src-type LOCAL --limit-iface-in",
     "-m addrtype ! --src-type LOCAL --limit-iface-out",

@@ -170,12 +170,14 @@ def test_matches(match: str, packet: Packet, holds: bool) -> None:
         ("-d 2001:db8::1", True),
         ("-s fd00::8/125", False),
         ("-m set --match-set six src", True),
+        ("-m set --match-set four src", False),
+        ("-m set ! --match-set four src", True),
         ("-p ipv6-icmp -m icmp6 --icmpv6-type 128", False),
         ("-m addrtype --dst-type LOCAL", True),
     ],
 )
 def test_matches_of_ipv6(match: str, holds: bool) -> None:
-    sets = "create six hash:net family inet6\nadd six fd00::/64\n"
+    sets = "create six hash:net family inet6\nadd six fd00::/64\ncreate four hash:net family inet\nadd four 0.0.0.0/1\n"
     found = walk(TO_HOST_6, f"filter: -A INPUT {match} -j DROP", family=6, sets=sets)
     assert (found.verdict == "drop") is holds
 

@@ -19,7 +19,7 @@ from felixpy.netfilter.numbers import BITS, Range
 from felixpy.netfilter.rules import Body, Dump, SavedSet
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.walk import HOOKS
-from felixpy.walk.members import Member, Members, UnknownSet
+from felixpy.walk.members import Member, Members, UnknownSet, holds_packets
 
 Bodies: TypeAlias = tuple[Body, ...]
 
@@ -188,7 +188,12 @@ class Library:
         return iter(self._chains.values())
 
     def set(self, saved: SavedSet) -> SetCode | None:
-        """A set by its content; None for a type that is not understood."""
+        """A set by its content; None for a type that is not understood.
+
+        One of the other family is in no packet's way: the kernel finds none in it.
+        """
+        if not holds_packets(saved, self.family):
+            saved = saved._replace(members=())
         key = id(saved.members), saved.type, tuple(saved.options.items())
         if key not in self._sets:
             whole = saved.members, *key[1:]
