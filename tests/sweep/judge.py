@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-import felixpy
 from felixpy.compiler import Compiler
 from felixpy.flows.packets.ground import Ground, Row
 from felixpy.flows.packets.packet_sets import bits
@@ -53,12 +52,11 @@ class Scene:
 
     @cached_property
     def cluster(self) -> Cluster:
-        return felixpy.load([self.case.folder / "manifests.yaml"])
+        return self.case.load()
 
     @cached_property
     def host(self) -> Host:
-        interfaces = {name: tuple(found) for name, found in self.case.facts.get("interfaces", {}).items()}
-        return Host(interfaces=interfaces)
+        return self.case.host
 
     @cached_property
     def ruleset(self) -> Ruleset:
