@@ -164,7 +164,7 @@ class Renderer:
         """What the template of a chain draws. Raises TemplateFault, which names the line at fault."""
         name = f"{plan.template}.j2"
         try:
-            return self._environment.get_template(name).render({**plan.facts, "chain": plan.name})
+            return self._environment.get_template(name).render({**vars(plan.facts), "chain": plan.name})
         except jinja2.TemplateNotFound:
             raise
         except jinja2.TemplateError as wrong:

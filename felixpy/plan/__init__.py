@@ -6,7 +6,7 @@ are planned; only those that are reached by a jump get rendered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from felixpy.dialects import Dialect
@@ -14,7 +14,17 @@ from felixpy.marks import endpoint_marks, spell
 from felixpy.names import ANY_INTERFACE
 from felixpy.plan.addresses import address_chains
 from felixpy.plan.arp import arp_table
-from felixpy.plan.dispatch import dispatch, tree
+from felixpy.plan.dispatch import (
+    Branch,
+    EndpointMark,
+    EndpointMarkFacts,
+    FromEndpointMarkFacts,
+    HostDispatchFacts,
+    PodDispatchFacts,
+    SetEndpointMarkFacts,
+    dispatch,
+    tree,
+)
 from felixpy.plan.endpoints import (
     FROM_HOST,
     FROM_HOST_FORWARD,
@@ -25,9 +35,10 @@ from felixpy.plan.endpoints import (
     TO_WORKLOAD,
     EndpointChains,
 )
-from felixpy.plan.facts import RuleContext, node_facts
+from felixpy.plan.facts import NodeFacts, RuleContext, node_facts
+from felixpy.plan.failsafe import failsafe_facts
 from felixpy.plan.policies import PolicyChains
-from felixpy.plan.values import ChainPlan, Plan, TablePlan
+from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
 from felixpy.resolve import LocalHost, LocalWorkload, Resolution
 from felixpy.ruleset import FELIX_OWN, TABLES, Origin
 
@@ -101,18 +112,17 @@ class Planner:
             if name != "nat":
                 table.add(*groups.values())
                 self._rules(table, resolution, family)
-            table.add(*_host_dispatch(name, resolution, facts, self.context))
-        for name, plan in address_chains(resolution, facts, family):
+            table.add(*_host_dispatch(name, resolution, self.context))
+        for name, plan in address_chains(resolution, self.context, family):
             tables[name].add(plan)
-        _workload_dispatch(tables["filter"], resolution, facts, self.context)
+        _workload_dispatch(tables["filter"], resolution, self.context)
         if resolution.ipvs:
-            tables["filter"].add(*_endpoint_marks(resolution, facts, self.context))
+            tables["filter"].add(*_endpoint_marks(resolution, self.context))
         return list(tables.values())
 
-    def _static(self, table: TablePlan, resolution: Resolution, facts: Mapping[str, object], family: int) -> None:
-        def own(name: str, template: str, seed: str = "", more: Mapping[str, object] | None = None) -> ChainPlan:
-            facts_here = {**facts, **more} if more else facts
-            return ChainPlan(name=name, template=template, facts=facts_here, origin=FELIX_OWN, seed=seed)
+    def _static(self, table: TablePlan, resolution: Resolution, node: NodeFacts, family: int) -> None:
+        def own(name: str, template: str, seed: str = "", facts: Facts = node) -> ChainPlan:
+            return ChainPlan(name=name, template=template, facts=facts, origin=FELIX_OWN, seed=seed)
 
         for name in INSERTED.get(table.name, ()):
             table.inserted[name] = own(name, f"{table.name}/{name}")
@@ -121,8 +131,8 @@ class Planner:
         ipvs = IPVS_STATIC if table.name == "filter" and resolution.ipvs else ()
         table.add(*(own(name, f"{table.name}/{name}") for name in (*STATIC[table.name], *ipvs)))
         if table.name != "nat":
-            for name, ports in _failsafe(resolution, table.name, family).items():
-                table.add(own(name, name, more=ports))
+            for name, facts in failsafe_facts(resolution.config, table.name, family).items():
+                table.add(own(name, name, facts=facts))
 
     def _rules(self, table: TablePlan, resolution: Resolution, family: int) -> None:
         """Chains of policies, and of profiles where host or pod chains use them. Staged policies have none."""
@@ -147,36 +157,10 @@ def _with_policies(resolution: Resolution, kind: str) -> list[LocalHost]:
     ]
 
 
-def _failsafe(resolution: Resolution, table: str, family: int) -> dict[str, dict[str, object]]:
-    """Ports for the two failsafe chains; a port limited to a network exists in that network's family only."""
-    config = resolution.config
-
-    def ports(direction: str, flag: str) -> list[dict[str, object]]:
-        listed = config.failsafe_inbound if direction == "in" else config.failsafe_outbound
-        return [
-            {"protocol": p.protocol, "port": p.port, "net": f" {flag} {p.net}" if p.net else ""}
-            for p in listed
-            if not p.net or (":" in p.net) == (family == 6)
-        ]
-
-    raw = table == "raw"
-    return {
-        "cali-failsafe-in": {
-            "ports": ports("in", "--source"),
-            "answers": ports("out", "--source") if raw else [],
-        },
-        "cali-failsafe-out": {
-            "ports": ports("out", "--destination"),
-            "answers": ports("in", "--destination") if raw else [],
-        },
-    }
-
-
-def _workload_dispatch(
-    table: TablePlan, resolution: Resolution, facts: Mapping[str, object], context: RuleContext
-) -> None:
+def _workload_dispatch(table: TablePlan, resolution: Resolution, context: RuleContext) -> None:
     """From a local pod's interface to its chain: by a tree of chains, or by one rule and a verdict map."""
     interfaces = [local.workload.interface for local in resolution.workloads]
+    facts = partial(_pod_dispatch, context)
     rows = (
         ("cali-from-wl-dispatch", FROM_WORKLOAD, "interfaces of local pods, for packets from them"),
         ("cali-to-wl-dispatch", TO_WORKLOAD, "interfaces of local pods, for packets to them"),
@@ -185,14 +169,16 @@ def _workload_dispatch(
         chain_of = partial(context.chain, prefix)
         if context.layout.verdict_maps:
             table.maps[root] = {interface: chain_of(interface) for interface in sorted(interfaces)}
-            table.add(ChainPlan(name=root, template=f"filter/{root}", facts=facts, origin=Origin(words=words)))
+            table.add(ChainPlan(name=root, template=f"filter/{root}", facts=facts(()), origin=Origin(words=words)))
         else:
             table.add(*dispatch(root, f"filter/{root}", interfaces, chain_of, facts, words))
 
 
-def _host_dispatch(
-    table: str, resolution: Resolution, facts: Mapping[str, object], context: RuleContext
-) -> list[ChainPlan]:
+def _pod_dispatch(context: RuleContext, branches: Sequence[Branch]) -> Facts:
+    return PodDispatchFacts(branches=branches, deny=context.deny)
+
+
+def _host_dispatch(table: str, resolution: Resolution, context: RuleContext) -> list[ChainPlan]:
     """Dispatch to host interfaces: which interfaces take part depends on the table and the direction."""
     everyone, untracked = list(resolution.hosts), _with_policies(resolution, "untracked")
     rows: Mapping[str, tuple[tuple[str, str, list[LocalHost]], ...]] = {
@@ -221,11 +207,16 @@ def _host_dispatch(
         template = f"mangle/{root}" if special else f"cali-{side}-host-endpoint"
         words = f"host interfaces, for packets {side} them"
         chain_of = partial(context.chain, prefix)
-        chains.extend(dispatch(root, template, interfaces, chain_of, {**facts, "default": default}, words))
+        facts = partial(_host_dispatch_facts, context, default)
+        chains.extend(dispatch(root, template, interfaces, chain_of, facts, words))
     return chains
 
 
-def _endpoint_marks(resolution: Resolution, facts: Mapping[str, object], context: RuleContext) -> list[ChainPlan]:
+def _host_dispatch_facts(context: RuleContext, default: str, branches: Sequence[Branch]) -> Facts:
+    return HostDispatchFacts(branches=branches, default=default, prefixes=context.config.interface_prefixes)
+
+
+def _endpoint_marks(resolution: Resolution, context: RuleContext) -> list[ChainPlan]:
     """IPVS mode: chains that mark packets with their endpoint, and find the endpoint again by the mark."""
     template = "filter/cali-set-endpoint-mark"
     workloads = sorted(local.workload.interface for local in resolution.workloads)
@@ -235,16 +226,31 @@ def _endpoint_marks(resolution: Resolution, facts: Mapping[str, object], context
     root, set_mark = "cali-set-endpoint-mark", partial(context.chain, SET_MARK)
     trees = [tree(names, f"{root}-{kind}", set_mark) for kind, names in (("wep", workloads), ("hep", hosts))]
     origin = Origin(words="marks of local endpoints, for packets that IPVS sends on")
-    found = [{"mark": marks[name], "chain": context.chain(FROM_WORKLOAD, name)} for name in workloads if marks[name]]
-    found += [{"mark": marks[name], "chain": context.chain(FROM_HOST_FORWARD, name)} for name in hosts if marks[name]]
+    found = [EndpointMark(mark, context.chain(FROM_WORKLOAD, name)) for name in workloads if (mark := marks[name])]
+    found += [EndpointMark(mark, context.chain(FROM_HOST_FORWARD, name)) for name in hosts if (mark := marks[name])]
     children = {name: branches for split in trees for name, branches in split.children.items()}
     roots = [branch for split in trees for branch in split.root]
-    rows: list[tuple[str, str, Mapping[str, object]]] = [
-        *((name, template, {"branches": branches, "is_root": False}) for name, branches in children.items()),
-        (root, template, {"branches": roots, "is_root": True}),
-        ("cali-from-endpoint-mark", "filter/cali-from-endpoint-mark", {"endpoints": found}),
-        *((set_mark(name), "filter/cali-sm", {"endpoint_mark": mark}) for name, mark in marks.items()),
+
+    def branching(branches: Sequence[Branch], *, is_root: bool) -> Facts:
+        return SetEndpointMarkFacts(
+            branches=branches,
+            is_root=is_root,
+            mark=context.mark,
+            deny=context.deny,
+            prefixes=context.config.interface_prefixes,
+        )
+
+    rows: list[tuple[str, str, Facts]] = [
+        *((name, template, branching(branches, is_root=False)) for name, branches in children.items()),
+        (root, template, branching(roots, is_root=True)),
+        (
+            "cali-from-endpoint-mark",
+            "filter/cali-from-endpoint-mark",
+            FromEndpointMarkFacts(endpoints=found, mark=context.mark, deny=context.deny),
+        ),
+        *(
+            (set_mark(name), "filter/cali-sm", EndpointMarkFacts(endpoint_mark=mark, mark=context.mark))
+            for name, mark in marks.items()
+        ),
     ]
-    return [
-        ChainPlan(name=name, template=template, facts={**facts, **own}, origin=origin) for name, template, own in rows
-    ]
+    return [ChainPlan(name=name, template=template, facts=facts, origin=origin) for name, template, facts in rows]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from felixpy.config import Config
 from felixpy.ipsets import family_of
 from felixpy.model import HostEndpoint, Workload
-from felixpy.plan.values import ChainPlan
+from felixpy.plan.facts import RuleContext
+from felixpy.plan.values import ChainPlan, Facts
 from felixpy.resolve import Resolution
 from felixpy.ruleset import Origin
-
-Facts = Mapping[str, object]
 
 
 class NatRule(NamedTuple):
@@ -39,45 +39,95 @@ class DscpSource(NamedTuple):
     dscp: int
 
 
-def address_chains(resolution: Resolution, facts: Facts, family: int) -> Iterator[tuple[str, ChainPlan]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CidrBlockFacts(Facts):
+    """CIDRs of Services, and the target for packets to addresses in them that no Service has."""
+
+    cidrs: Sequence[str]
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NatOutgoingFacts(Facts):
+    """`pools_set` is the set (without its prefix) of networks whose packets keep their source address."""
+
+    rules: Sequence[NatRule]
+    family: int
+    pools_set: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FloatingFacts(Facts):
+    """Floating addresses of local pods. `snat_options` begin with a blank."""
+
+    pairs: Sequence[FloatingPair]
+    snat_options: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpoofingFacts(Facts):
+    """Interfaces of local pods, and the networks that they may send from besides their addresses."""
+
+    senders: Sequence[Sender]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DscpFacts(Facts):
+    """Local endpoints whose packets get a DSCP value."""
+
+    endpoints: Sequence[DscpSource]
+
+
+def address_chains(resolution: Resolution, context: RuleContext, family: int) -> Iterator[tuple[str, ChainPlan]]:
     """(table, chain) for every small chain of one family."""
     config = resolution.config
     cidrs = sorted(cidr for cidr in resolution.cluster.service_cidrs if family_of(cidr) == family)
     prevention = config.service_loop_prevention
     pairs = floating_pairs(resolution, family) if config.floating_ips == "Enabled" else {}
+    snat_options = " --random-fully" if config.feature("SNATFullyRandom") else ""
     rows: list[tuple[str, str, Facts, str]] = [
         (
             "filter",
             "cali-cidr-block",
-            {"cidrs": cidrs if prevention != "Disabled" else [], "target": prevention.upper()},
+            CidrBlockFacts(cidrs=cidrs if prevention != "Disabled" else [], target=prevention.upper()),
             "service CIDRs of the BGPConfiguration",
         ),
-        ("nat", "cali-nat-outgoing", {"rules": nat_rules(resolution, family)}, "IP pools with natOutgoing"),
+        (
+            "nat",
+            "cali-nat-outgoing",
+            NatOutgoingFacts(rules=nat_rules(resolution, family), family=family, pools_set=context.dialect.pools_set),
+            "IP pools with natOutgoing",
+        ),
         (
             "nat",
             "cali-fip-dnat",
-            {"pairs": [FloatingPair(pairs[floating], floating) for floating in sorted(pairs)]},
+            FloatingFacts(
+                pairs=[FloatingPair(pairs[floating], floating) for floating in sorted(pairs)],
+                snat_options=snat_options,
+            ),
             "floating addresses of local pods",
         ),
-        ("nat", "cali-fip-snat", {"pairs": snat_pairs(pairs)}, "floating addresses of local pods"),
+        (
+            "nat",
+            "cali-fip-snat",
+            FloatingFacts(pairs=snat_pairs(pairs), snat_options=snat_options),
+            "floating addresses of local pods",
+        ),
         (
             "raw",
             "cali-rpf-skip",
-            {"senders": list(_senders(resolution, family))},
+            SpoofingFacts(senders=list(_senders(resolution, family))),
             "allowedSourcePrefixes of local pods",
         ),
         (
             "mangle",
             "cali-egress-dscp",
-            {"endpoints": _dscp_sources(resolution, family)},
+            DscpFacts(endpoints=_dscp_sources(resolution, family)),
             "DSCP values of local endpoints",
         ),
     ]
-    for table, name, own, words in rows:
-        yield (
-            table,
-            ChainPlan(name=name, template=f"{table}/{name}", facts={**facts, **own}, origin=Origin(words=words)),
-        )
+    for table, name, facts, words in rows:
+        yield table, ChainPlan(name=name, template=f"{table}/{name}", facts=facts, origin=Origin(words=words))
 
 
 def nat_rules(resolution: Resolution, family: int) -> list[NatRule]:

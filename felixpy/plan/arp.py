@@ -5,21 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from felixpy.ipsets import family_of
-from felixpy.plan.values import ChainPlan, TablePlan
+from felixpy.plan.values import ChainPlan, Facts, TablePlan
 from felixpy.resolve import Resolution
 from felixpy.ruleset import ARP, FELIX_OWN, Origin
 
 ROOT, PREFIX = "cali-arp-dispatch", "cali-arp-"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArpFacts(Facts):
+    """A pod's interface and its IPv4 addresses."""
+
+    interface: str
+    addresses: Sequence[str]
+
+
 def arp_table(resolution: Resolution, chain: Callable[[str, str], str]) -> TablePlan:
     """One chain for each local pod with IPv4 addresses; `chain` names it from its prefix and the interface."""
     table = TablePlan(name=ARP, family=4)
-    table.inserted["OUTPUT"] = ChainPlan(name="OUTPUT", template="arp/OUTPUT", facts={}, origin=FELIX_OWN)
-    table.add(ChainPlan(name=ROOT, template=f"arp/{ROOT}", facts={}, origin=FELIX_OWN))
+    table.inserted["OUTPUT"] = ChainPlan(name="OUTPUT", template="arp/OUTPUT", facts=Facts(), origin=FELIX_OWN)
+    table.add(ChainPlan(name=ROOT, template=f"arp/{ROOT}", facts=Facts(), origin=FELIX_OWN))
     ways: dict[str, str] = {}
     for local in sorted(resolution.workloads, key=lambda local: local.workload.interface):
         workload = local.workload
@@ -32,7 +41,7 @@ def arp_table(resolution: Resolution, chain: Callable[[str, str], str]) -> Table
             ChainPlan(
                 name=ways[workload.interface],
                 template="arp/cali-arp",
-                facts={"interface": workload.interface, "addresses": addresses},
+                facts=ArpFacts(interface=workload.interface, addresses=addresses),
                 origin=Origin(words=words, source=workload.source),
             )
         )

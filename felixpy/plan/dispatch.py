@@ -7,10 +7,12 @@ child chains by the whole name, so that a packet meets few rules even on a node 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os.path import commonprefix
+from types import SimpleNamespace
 from typing import NamedTuple
 
-from felixpy.plan.values import ChainPlan
+from felixpy.plan.values import ChainPlan, Facts
 from felixpy.ruleset import Origin
 
 
@@ -19,6 +21,60 @@ class Branch(NamedTuple):
 
     interface: str
     chain: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PodDispatchFacts(Facts):
+    """From pods' interfaces to their chains. `deny` is the target for all other interfaces."""
+
+    branches: Sequence[Branch] = ()
+    """None where a verdict map stands in their place."""
+    deny: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HostDispatchFacts(Facts):
+    """From host interfaces to their chains. `default` is the chain of all other interfaces, "" if there is none."""
+
+    branches: Sequence[Branch]
+    default: str
+    prefixes: Sequence[str]
+    """What the names of pods' interfaces begin with."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SetEndpointMarkFacts(Facts):
+    """From interfaces to the chains that set their marks; the root also handles interfaces that have none."""
+
+    branches: Sequence[Branch]
+    is_root: bool
+    mark: SimpleNamespace
+    deny: str
+    prefixes: Sequence[str]
+
+
+class EndpointMark(NamedTuple):
+    """The mark of an endpoint, and the chain for packets that have it."""
+
+    mark: str
+    chain: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FromEndpointMarkFacts(Facts):
+    """From marks of endpoints to their chains."""
+
+    endpoints: Sequence[EndpointMark]
+    mark: SimpleNamespace
+    deny: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EndpointMarkFacts(Facts):
+    """The mark of one endpoint, None if the marks did not suffice for all of them."""
+
+    endpoint_mark: str | None
+    mark: SimpleNamespace
 
 
 class Tree(NamedTuple):
@@ -57,14 +113,14 @@ def dispatch(
     template: str,
     interfaces: Sequence[str],
     chain_of: Callable[[str], str],
-    facts: Mapping[str, object],
+    facts: Callable[[Sequence[Branch]], Facts],
     words: str,
 ) -> list[ChainPlan]:
-    """The root chain and its children; the rules at the end, drawn from `facts`, are in each of them."""
+    """The root chain and its children, each drawn from the `facts` of its branches."""
     split = tree(interfaces, root, chain_of)
     origin = Origin(words=words)
     chains = {**split.children, root: split.root}
     return [
-        ChainPlan(name=name, template=template, facts={**facts, "branches": branches}, origin=origin)
+        ChainPlan(name=name, template=template, facts=facts(branches), origin=origin)
         for name, branches in chains.items()
     ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import NamedTuple, TypedDict
 
 from felixpy.model import Qos, Source
 from felixpy.names import comment, nflog_prefix
 from felixpy.parameter_types import LAST_PORT
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
 from felixpy.plan.policies import PROFILE_PREFIXES, PolicyChains
-from felixpy.plan.values import ChainPlan
+from felixpy.plan.values import ChainPlan, Facts
 from felixpy.resolve import AppliedTier, LocalHost, LocalWorkload
 from felixpy.ruleset import Origin
 
@@ -30,6 +31,82 @@ class TierFacts(NamedTuple):
     nflog: str
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UntrackedFacts(Facts):
+    """A host endpoint before connection tracking: tiers with policies that do not track."""
+
+    mark: SimpleNamespace
+    tiers: Sequence[TierFacts]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrackedFacts(Facts):
+    """What chains of endpoints have in common behind connection tracking.
+
+    `allow` and `deny` are targets, `denied` is the word for `deny` in comments; `nflog_options` begin with a blank.
+    """
+
+    mark: SimpleNamespace
+    deny: str
+    denied: str
+    allow: str
+    conntrack_invalid_check: bool
+    tiers: Sequence[TierFacts]
+    nflog_group: int
+    nflog_options: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreDnatFacts(TrackedFacts):
+    """Packets to a host endpoint before DNAT."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ForwardFacts(TrackedFacts):
+    """Packets that a host endpoint forwards; without policies for them they pass."""
+
+    allow_by_default: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HostFacts(TrackedFacts):
+    """A host's own packets. `profiles` are chains; `nflog_no_profile` is "" when flows are not logged."""
+
+    profiles: Sequence[str]
+    nflog_no_profile: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WorkloadFacts(HostFacts):
+    """A pod's packets in one direction. None for a limit that the pod does not have.
+
+    `packet_rate` is per second, `connections` the most at one time.
+    """
+
+    direction: str
+    packet_rate: int | None
+    packet_burst: int | None
+    connections: int | None
+    vxlan_port: int
+    allow_vxlan: bool
+    allow_ipip: bool
+
+
+class _Limits(TypedDict):
+    packet_rate: int | None
+    packet_burst: int | None
+    connections: int | None
+
+
+class _Common(TypedDict):
+    mark: SimpleNamespace
+    deny: str
+    denied: str
+    conntrack_invalid_check: bool
+    nflog_group: int
+    nflog_options: str
+
+
 @dataclass(frozen=True)
 class EndpointChains:
     """Plans the chains of endpoints; group chains that they need are gathered in `groups`."""
@@ -45,16 +122,18 @@ class EndpointChains:
         config = self.context.config
         plans = []
         for direction, prefix in (("ingress", TO_WORKLOAD), ("egress", FROM_WORKLOAD)):
-            facts = {
+            facts = WorkloadFacts(
                 **self._common(direction),
                 **_limits(workload.qos, direction),
-                "tiers": self._tiers(local.policies.normal, direction),
-                **self._profiles(workload.profiles, direction),
-                "direction": direction,
-                "vxlan_port": config.vxlan_port & LAST_PORT,
-                "allow_vxlan": config.allow_vxlan_from_workloads,
-                "allow_ipip": config.allow_ipip_from_workloads,
-            }
+                allow=config.filter_allow_action,
+                tiers=self._tiers(local.policies.normal, direction),
+                profiles=self._profiles(workload.profiles, direction),
+                nflog_no_profile=self._nflog_no_profile(direction),
+                direction=direction,
+                vxlan_port=config.vxlan_port & LAST_PORT,
+                allow_vxlan=config.allow_vxlan_from_workloads,
+                allow_ipip=config.allow_ipip_from_workloads,
+            )
             way = f"packets {'to' if direction == 'ingress' else 'from'} {words}"
             template = f"filter/{prefix.rstrip('-')}"
             plans.append(self._chain(prefix, workload.interface, template, facts, way, workload.source))
@@ -67,57 +146,57 @@ class EndpointChains:
             ("egress", TO_HOST, TO_HOST_FORWARD),
             ("ingress", FROM_HOST, FROM_HOST_FORWARD),
         ):
-            facts = {
+            own = HostFacts(
                 **self._common(direction),
-                "tiers": self._tiers(local.policies.normal, direction),
-                **self._profiles(local.endpoint.profiles, direction),
-            }
-            plans.append(self._host(prefix, "filter", local, facts, "the host's own packets"))
-            facts = {
+                allow=self.context.config.filter_allow_action,
+                tiers=self._tiers(local.policies.normal, direction),
+                profiles=self._profiles(local.endpoint.profiles, direction),
+                nflog_no_profile=self._nflog_no_profile(direction),
+            )
+            plans.append(self._host(prefix, "filter", local, own, "the host's own packets"))
+            forwarded = ForwardFacts(
                 **self._common(direction),
-                "tiers": self._tiers(local.policies.forward, direction),
-                "allow_by_default": not local.policies.forward,
-            }
-            plans.append(self._host(forward, "filter", local, facts, "forwarded packets"))
+                allow=self.context.config.filter_allow_action,
+                tiers=self._tiers(local.policies.forward, direction),
+                allow_by_default=not local.policies.forward,
+            )
+            plans.append(self._host(forward, "filter", local, forwarded, "forwarded packets"))
         return plans
 
     def host_mangle(self, local: LocalHost) -> list[ChainPlan]:
         """cali-th for what the host sent to a rewritten address; cali-fh where there is pre-DNAT policy."""
-        facts = {
+        rewritten = HostFacts(
             **self._common("egress"),
-            "allow": "RETURN",
-            "tiers": self._tiers(local.policies.normal, "egress"),
-            **self._profiles(local.endpoint.profiles, "egress"),
-        }
-        plans = [self._host(TO_HOST, "mangle", local, facts, "packets to rewritten addresses")]
+            allow="RETURN",
+            tiers=self._tiers(local.policies.normal, "egress"),
+            profiles=self._profiles(local.endpoint.profiles, "egress"),
+            nflog_no_profile=self._nflog_no_profile("egress"),
+        )
+        plans = [self._host(TO_HOST, "mangle", local, rewritten, "packets to rewritten addresses")]
         if local.policies.pre_dnat:
-            facts = {
+            before = PreDnatFacts(
                 **self._common("ingress"),
-                "allow": self.context.config.mangle_allow_action,
-                "tiers": self._tiers(local.policies.pre_dnat, "ingress", ends=False),
-            }
-            plans.append(self._host(FROM_HOST, "mangle", local, facts, "packets before DNAT"))
+                allow=self.context.config.mangle_allow_action,
+                tiers=self._tiers(local.policies.pre_dnat, "ingress", ends=False),
+            )
+            plans.append(self._host(FROM_HOST, "mangle", local, before, "packets before DNAT"))
         return plans
 
     def host_raw(self, local: LocalHost) -> list[ChainPlan]:
         """cali-th and cali-fh where there is untracked policy."""
         plans = []
         for direction, prefix in (("egress", TO_HOST), ("ingress", FROM_HOST)):
-            facts = {
-                "mark": self.context.mark,
-                "tiers": self._tiers(local.policies.untracked, direction, ends=False),
-            }
+            tiers = self._tiers(local.policies.untracked, direction, ends=False)
+            facts = UntrackedFacts(mark=self.context.mark, tiers=tiers)
             plans.append(self._host(prefix, "raw", local, facts, "packets before connection tracking"))
         return plans
 
-    def _host(self, prefix: str, table: str, local: LocalHost, facts: dict[str, object], what: str) -> ChainPlan:
+    def _host(self, prefix: str, table: str, local: LocalHost, facts: Facts, what: str) -> ChainPlan:
         words = f"{what} {'to' if prefix.startswith('cali-th') else 'from'} HostEndpoint {local.endpoint.name}"
         template = f"{table}/{prefix.rstrip('-')}"
         return self._chain(prefix, local.interface, template, facts, words, local.endpoint.source)
 
-    def _chain(
-        self, prefix: str, interface: str, template: str, facts: dict[str, object], words: str, source: Source
-    ) -> ChainPlan:
+    def _chain(self, prefix: str, interface: str, template: str, facts: Facts, words: str, source: Source) -> ChainPlan:
         return ChainPlan(
             name=self.context.chain(prefix, interface),
             template=template,
@@ -125,20 +204,23 @@ class EndpointChains:
             origin=Origin(words=words, source=source),
         )
 
-    def _common(self, direction: str) -> dict[str, object]:
-        config = self.context.config
+    def _common(self, direction: str) -> _Common:
+        context = self.context
         return {
-            "mark": self.context.mark,
-            **self.context.deny,
-            "allow": config.filter_allow_action,
-            "conntrack_invalid_check": not config.disable_conntrack_invalid_check,
+            "mark": context.mark,
+            "deny": context.deny,
+            "denied": context.denied,
+            "conntrack_invalid_check": not context.config.disable_conntrack_invalid_check,
             "nflog_group": NFLOG_GROUPS[direction],
-            "nflog_options": self.context.nflog_options,
-            "nflog_no_profile": f"DR{direction[0].upper()}" if config.flow_logs else "",
+            "nflog_options": context.nflog_options,
         }
 
-    def _profiles(self, names: Sequence[str], direction: str) -> dict[str, object]:
-        return {"profiles": [self.context.chain(PROFILE_PREFIXES[direction], name) for name in names]}
+    def _nflog_no_profile(self, direction: str) -> str:
+        """The NFLOG prefix of packets that no profile accepted."""
+        return f"DR{direction[0].upper()}" if self.context.config.flow_logs else ""
+
+    def _profiles(self, names: Sequence[str], direction: str) -> list[str]:
+        return [self.context.chain(PROFILE_PREFIXES[direction], name) for name in names]
 
     def _tiers(self, tiers: Sequence[AppliedTier], direction: str, *, ends: bool = True) -> list[TierFacts]:
         """Tiers with policies in this direction. One whose policies are all staged lets every packet fall through."""
@@ -157,7 +239,7 @@ class EndpointChains:
         return facts
 
 
-def _limits(qos: Qos | None, direction: str) -> dict[str, object]:
+def _limits(qos: Qos | None, direction: str) -> _Limits:
     qos = qos or Qos()
     incoming = direction == "ingress"
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -16,6 +16,7 @@ from felixpy.match import split_ports
 from felixpy.model import PortRange
 from felixpy.names import limited
 from felixpy.parameter_types import LAST_PORT
+from felixpy.plan.values import Facts
 from felixpy.resolve import Resolution
 
 NFLOG_GROUPS = {"ingress": 1, "egress": 2}
@@ -45,11 +46,15 @@ class RuleContext:
         named.verdict = named.accept_or_pass if self.dialect.clears_pass else named.accept
         return named
 
-    @cached_property
-    def deny(self) -> Mapping[str, object]:
-        """The denying target and its name in comments."""
-        action = self.config.filter_deny_action
-        return {"deny": action, "denied": action.capitalize()}
+    @property
+    def deny(self) -> str:
+        """The target that denies."""
+        return self.config.filter_deny_action
+
+    @property
+    def denied(self) -> str:
+        """The word for it in comments."""
+        return self.deny.capitalize()
 
     @cached_property
     def nflog_options(self) -> str:
@@ -71,7 +76,40 @@ def _address(text: str) -> str:
         return ""
 
 
-def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NodeFacts(Facts):
+    """What Felix's own chains say about a node, in one family. Texts of options begin with a blank.
+
+    `prefixes` are those of pods' interfaces; `tunnels` and `wireguard_interfaces` are interfaces. `ipip` and `vxlan`
+    tell whether pools use them. `metadata_address` is "" and `wireguard_port` None where there is no rule for them.
+    """
+
+    mark: SimpleNamespace
+    deny: str
+    denied: str
+    allow: str
+    mangle_allow: str
+    endpoint_to_host: str
+    family: int
+    prefixes: Sequence[str]
+    ipip: bool
+    vxlan: bool
+    vxlan_port: int
+    wireguard_port: int | None
+    wireguard_interfaces: tuple[str, str]
+    wireguard_host_encryption: bool
+    ipvs: bool
+    node_ports: Sequence[str]
+    openstack: bool
+    metadata_address: str
+    metadata_port: int
+    istio_ambient: bool
+    istio_dscp: int
+    tunnels: Sequence[str]
+    masquerade_options: str
+
+
+def node_facts(resolution: Resolution, context: RuleContext, family: int) -> NodeFacts:
     """What Felix's own chains are drawn from, for one family."""
     config, tunnels, node = resolution.config, resolution.encapsulation, resolution.node
     six = family == 6
@@ -86,29 +124,28 @@ def node_facts(resolution: Resolution, context: RuleContext, family: int) -> dic
         "vxlan-v6.calico" if six else "vxlan.calico": tunnels.vxlan(family) and bool(vxlan_tunnel),
         wireguard_interface: wireguard,
     }
-    return {
-        **context.deny,
-        "mark": context.mark,
-        "pools_set": context.dialect.pools_set,
-        "family": family,
-        "prefixes": config.interface_prefixes,
-        "allow": config.filter_allow_action,
-        "mangle_allow": config.mangle_allow_action,
-        "endpoint_to_host": config.endpoint_to_host_action,
-        "ipip": tunnels.ipip,
-        "vxlan": tunnels.vxlan(family),
-        "vxlan_port": config.vxlan_port & LAST_PORT,
-        "wireguard_port": wireguard_port if wireguard else None,
-        "wireguard_interfaces": (config.wireguard_interface_v4, config.wireguard_interface_v6),
-        "wireguard_host_encryption": (config.wireguard_v4 or config.wireguard_v6) and config.wireguard_host_encryption,
-        "ipvs": resolution.ipvs,
-        "node_ports": tuple(split_ports(PortRange(*ports) for ports in config.node_port_ranges)),
-        "openstack": config.openstack,
-        "metadata_address": "" if six else _address(config.metadata_address),
-        "metadata_port": config.metadata_port,
-        "istio_ambient": config.istio_ambient == "Enabled",
-        "istio_dscp": config.istio_dscp,
-        "tunnels": tuple(name for name, used in interfaces.items() if used),
-        "masquerade_options": " --random-fully" if config.feature("MASQFullyRandom") else "",
-        "snat_options": " --random-fully" if config.feature("SNATFullyRandom") else "",
-    }
+    return NodeFacts(
+        deny=context.deny,
+        denied=context.denied,
+        mark=context.mark,
+        family=family,
+        prefixes=config.interface_prefixes,
+        allow=config.filter_allow_action,
+        mangle_allow=config.mangle_allow_action,
+        endpoint_to_host=config.endpoint_to_host_action,
+        ipip=tunnels.ipip,
+        vxlan=tunnels.vxlan(family),
+        vxlan_port=config.vxlan_port & LAST_PORT,
+        wireguard_port=wireguard_port if wireguard else None,
+        wireguard_interfaces=(config.wireguard_interface_v4, config.wireguard_interface_v6),
+        wireguard_host_encryption=(config.wireguard_v4 or config.wireguard_v6) and config.wireguard_host_encryption,
+        ipvs=resolution.ipvs,
+        node_ports=tuple(split_ports(PortRange(*ports) for ports in config.node_port_ranges)),
+        openstack=config.openstack,
+        metadata_address="" if six else _address(config.metadata_address),
+        metadata_port=config.metadata_port,
+        istio_ambient=config.istio_ambient == "Enabled",
+        istio_dscp=config.istio_dscp,
+        tunnels=tuple(name for name, used in interfaces.items() if used),
+        masquerade_options=" --random-fully" if config.feature("MASQFullyRandom") else "",
+    )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from felixpy.marks import spell
@@ -13,7 +14,7 @@ from felixpy.match import Block, first_mark, match
 from felixpy.model import SHORT_KINDS, Rule, Source
 from felixpy.names import comment, group_uid, nflog_prefix
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
-from felixpy.plan.values import ChainPlan
+from felixpy.plan.values import ChainPlan, Facts
 from felixpy.resolve import ActivePolicy, ActiveProfile
 from felixpy.rules import ActiveRule, activate
 from felixpy.ruleset import Origin
@@ -45,12 +46,33 @@ class RuleFacts(NamedTuple):
     nflog: str
 
 
-class GroupFacts(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PolicyFacts(Facts):
+    """One direction of a policy or profile. `nflog_options` and `log_limit` begin with a blank."""
+
+    mark: SimpleNamespace
+    deny: str
+    rules: Sequence[RuleFacts]
+    nflog_group: int
+    nflog_options: str
+    log_limit: str
+    log_prefix: str
+
+
+class GroupMember(NamedTuple):
     """One policy of a group: its chain, and how it is reached."""
 
     chain: str
     leads: bool
     may_be_decided: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupFacts(Facts):
+    """Policies with one selector, in their order."""
+
+    mark: SimpleNamespace
+    policies: Sequence[GroupMember]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +163,19 @@ class PolicyChains:
     ) -> ChainPlan:
         context = self.context
         flow_logs = context.config.flow_logs and logs_flows
-        facts = [self._rule(subject, rule, direction, family, flow_logs=flow_logs) for rule in rules]
+        drawn = [self._rule(subject, rule, direction, family, flow_logs=flow_logs) for rule in rules]
         return ChainPlan(
             name=subject.chain,
             template="cali-pi",
-            facts={
-                "mark": context.mark,
-                **context.deny,
-                "rules": [rule for rule in facts if rule],
-                "nflog_group": NFLOG_GROUPS[direction],
-                "nflog_options": context.nflog_options,
-                "log_limit": context.log_limit,
-                "log_prefix": _log_prefix(context.config.log_prefix or "calico-packet", subject.log_names),
-            },
+            facts=PolicyFacts(
+                mark=context.mark,
+                deny=context.deny,
+                rules=[rule for rule in drawn if rule],
+                nflog_group=NFLOG_GROUPS[direction],
+                nflog_options=context.nflog_options,
+                log_limit=context.log_limit,
+                log_prefix=_log_prefix(context.config.log_prefix or "calico-packet", subject.log_names),
+            ),
             origin=Origin(words=subject.words, source=subject.source, rules=subject.rules),
             title=comment(subject.title),
         )
@@ -207,14 +229,14 @@ class PolicyChains:
         dialect = self.context.dialect
         head = dialect.group_head(members[0].policy.tier, selector)
         lines = [dialect.group_line(member.policy) for member in members]
-        facts = [
-            GroupFacts(chain, n % GROUP_STEP == 0, n > 0 and n % GROUP_STEP == 0) for n, chain in enumerate(chains)
+        policies = [
+            GroupMember(chain, n % GROUP_STEP == 0, n > 0 and n % GROUP_STEP == 0) for n, chain in enumerate(chains)
         ]
         names = ", ".join(str(member.policy.key) for member in members if not member.policy.staged)
         return ChainPlan(
             name=GROUP_PREFIXES[direction] + group_uid(head, GROUP_DIRECTIONS[direction], lines),
             template="cali-gi",
-            facts={"mark": self.context.mark, "policies": facts},
+            facts=GroupFacts(mark=self.context.mark, policies=policies),
             origin=Origin(words=f"policies with selector {selector}, {direction}: {names}"),
         )
 

@@ -9,9 +9,17 @@ from felixpy.ipsets import IPSet
 from felixpy.ruleset import Origin
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Facts:
+    """What a template may name, besides ``chain``: the fields of a subclass. `felixpy.plan.templates` has the list.
+
+    There are no slots, so that rendering takes the fields as they are, by ``vars()``.
+    """
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class ChainPlan:
-    """A chain to be drawn by a template. `facts` are all that the template may name, besides ``chain``.
+    """A chain to be drawn by a template from `facts`.
 
     A chain with a `title` is one of a policy or profile: trailing RETURN rules go, the first rule gets the title as a
     comment, and without any rule one that does nothing carries it. `seed` replaces the name in hashes.
@@ -19,7 +27,7 @@ class ChainPlan:
 
     name: str
     template: str
-    facts: Mapping[str, object]
+    facts: Facts
     origin: Origin
     title: str = ""
     seed: str = ""

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from felixpy.names import limited
-from felixpy.plan.dispatch import Branch, dispatch, tree
+from felixpy.plan.dispatch import Branch, HostDispatchFacts, dispatch, tree
 from felixpy.ruleset import Ruleset
 from tests.clusters import DENY, bodies, chains, compiled, host_endpoint, pod, policy
 
@@ -59,9 +59,12 @@ def test_long_interface_names_get_the_chain_that_their_endpoint_has() -> None:
 
 
 def test_children_get_the_facts_of_their_root() -> None:
-    plans = dispatch("cali-r", "t", ["a1", "a2", "b"], "cali-x-{}".format, {"default": "cali-x-any"}, "somewhere")
+    facts = partial(HostDispatchFacts, default="cali-x-any", prefixes=("cali",))
+    plans = dispatch(
+        "cali-r", "t", ["a1", "a2", "b"], "cali-x-{}".format, lambda branches: facts(branches=branches), "somewhere"
+    )
     assert [plan.name for plan in plans] == ["cali-r-a", "cali-r"]
-    assert {plan.facts["default"] for plan in plans} == {"cali-x-any"}
+    assert {vars(plan.facts)["default"] for plan in plans} == {"cali-x-any"}
     assert {plan.origin.words for plan in plans} == {"somewhere"}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from felixpy import render
 from felixpy.dialects import V3_32
-from felixpy.plan.values import ChainPlan, Plan, TablePlan
+from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
 from felixpy.render import Renderer, purposes
 from felixpy.ruleset import Origin, hashes
 
@@ -38,7 +38,15 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Templ
     render._environment.cache_clear()
 
 
-def plan(name: str, template: str = "", title: str = "", seed: str = "", **facts: Any) -> ChainPlan:
+class Anything(Facts):
+    """Facts of a template that a test made up."""
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+
+def plan(name: str, template: str = "", title: str = "", seed: str = "", **fields: Any) -> ChainPlan:
+    facts = Anything(**fields)
     return ChainPlan(name=name, template=template or name, facts=facts, origin=SOMEWHERE, title=title, seed=seed)
 
 

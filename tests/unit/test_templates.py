@@ -14,7 +14,7 @@ from felixpy.config import Setting
 from felixpy.dialects import DIALECTS, V3_32
 from felixpy.layouts import NFTABLES
 from felixpy.model import Host, Qos, Rule, Side
-from felixpy.plan.values import ChainPlan
+from felixpy.plan.values import ChainPlan, Facts
 from felixpy.render import Renderer, template_root
 from felixpy.ruleset import FELIX_OWN, Ruleset
 from tests.clusters import ALLOW, DENY, LOG, PASS, cluster, host_endpoint, node, pod, policy, pool
@@ -183,7 +183,7 @@ def test_an_error_names_the_partial_and_its_own_line(tmp_path: Path, monkeypatch
             ("cali-x", "v3.32/_part.j2:2: 'missing' is undefined"),
             ("cali-y", "v3.32/filter/cali-y.j2:2"),
         ):
-            plan = ChainPlan(name="cali-x", template=f"filter/{name}", facts={}, origin=FELIX_OWN)
+            plan = ChainPlan(name="cali-x", template=f"filter/{name}", facts=Facts(), origin=FELIX_OWN)
             with pytest.raises(render.TemplateFault, match=re.escape(place)):
                 render.Renderer(V3_32).chain(plan)
     finally:

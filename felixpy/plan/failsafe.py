@@ -1,0 +1,46 @@
+"""Failsafe chains: ports of a host that stay reachable whatever policies say. (felix/rules/static.go)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from felixpy.config import Config
+from felixpy.plan.values import Facts
+
+
+class FailsafePort(NamedTuple):
+    """One port. `net` is the match on the network of the other end with a leading blank, "" for any."""
+
+    protocol: str
+    port: int
+    net: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FailsafeFacts(Facts):
+    """Ports in one direction, and those of the other direction whose answers need rules of their own."""
+
+    ports: Sequence[FailsafePort]
+    answers: Sequence[FailsafePort] = ()
+
+
+def failsafe_facts(config: Config, table: str, family: int) -> dict[str, FailsafeFacts]:
+    """By chain. A port limited to a network exists in that network's family only; raw tracks no connections."""
+
+    def ports(direction: str, flag: str) -> list[FailsafePort]:
+        listed = config.failsafe_inbound if direction == "in" else config.failsafe_outbound
+        return [
+            FailsafePort(port.protocol, port.port, f" {flag} {port.net}" if port.net else "")
+            for port in listed
+            if not port.net or (":" in port.net) == (family == 6)
+        ]
+
+    def facts(direction: str, other: str, flag: str) -> FailsafeFacts:
+        return FailsafeFacts(ports=ports(direction, flag), answers=ports(other, flag) if table == "raw" else ())
+
+    return {
+        "cali-failsafe-in": facts("in", "out", "--source"),
+        "cali-failsafe-out": facts("out", "in", "--destination"),
+    }
