@@ -21,6 +21,9 @@ ISTIO_SELECTOR = (
     " || istio.io/dataplane-mode == 'ambient'"
 )
 
+ISTIO_SET = selector_set(ISTIO_SELECTOR)
+"""Who is in ambient mode, as a set of networks; Felix makes a set of addresses of it."""
+
 LOOPBACK = {4: ("127.0.0.0", "127.0.0.1"), 6: ("::1",)}
 """Destinations of the loopback interface's local routes; the first one stands for 127.0.0.0/8."""
 
@@ -109,7 +112,7 @@ class NodeView:
                 yield _bare(address)
 
     def ambient_workloads(self, family: int) -> Iterable[str]:
-        return (net.partition("/")[0] for net in self.membership.members(selector_set(ISTIO_SELECTOR), family))
+        return (net.partition("/")[0] for net in self.membership.members(ISTIO_SET, family))
 
     def needs_all_hosts(self, family: int) -> bool:
         return self.config.nat_outgoing_exclusions == "IPPoolsAndHostIPs" or (self.tunnels.ipip and family == 4)

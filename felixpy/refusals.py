@@ -9,6 +9,7 @@ and ipset 7.17.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -52,7 +53,13 @@ def _too_many(ipset: IPSet) -> bool:
 
 
 def _everything(ipset: IPSet) -> bool:
-    return ipset.type == "hash:net" and EVERYTHING[ipset.family] in ipset.members
+    return ipset.type == "hash:net" and _holds(ipset, EVERYTHING[ipset.family])
+
+
+def _holds(ipset: IPSet, address: str) -> bool:
+    """Whether an address or a network is among the members, which are sorted, with a port or alone."""
+    position = bisect_left(ipset.members, address)
+    return position < len(ipset.members) and ipset.members[position].partition(",")[0] == address
 
 
 class Culprit(NamedTuple):
@@ -63,12 +70,11 @@ class Culprit(NamedTuple):
     path: Path
 
 
-NULL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104
+NULL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104
 
 
 def _null_address(ipset: IPSet) -> bool:
-    addresses = (member.partition(",")[0] for member in ipset.members)
-    return ipset.type != "hash:net" and not NULL_ADDRESSES.isdisjoint(addresses)
+    return ipset.type != "hash:net" and any(_holds(ipset, null) for null in NULL_ADDRESSES)
 
 
 def _impossible_size(ipset: IPSet) -> bool:

@@ -2,6 +2,7 @@
 
     members    who is in which set, adjusted thing by thing
     shared     what all nodes have in common, adjusted likewise
+    objects    the objects of a cluster, and what lies between two clusters
     engine     `Live`: a cluster, a node, and what a change of one does to the rules of the other
     changes    the difference between two rulesets
 
@@ -13,6 +14,7 @@ of members, policies that are active on a node. (felix/labelindex, felix/calc)
 from __future__ import annotations
 
 from felixpy.live.changes import ChainUpdate, RulesetChange, SetUpdate, difference
-from felixpy.live.engine import Change, Live
+from felixpy.live.engine import Live, LiveCluster
+from felixpy.live.objects import Change
 
-__all__ = ["ChainUpdate", "Change", "Live", "RulesetChange", "SetUpdate", "difference"]
+__all__ = ["ChainUpdate", "Change", "Live", "LiveCluster", "RulesetChange", "SetUpdate", "difference"]

@@ -1,63 +1,133 @@
-"""`Live`: the rules of one node, kept in step with a cluster that changes."""
+"""Rules kept in step with a cluster that changes: `LiveCluster` those of several nodes, `Live` those of one."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
-from felixpy.compiler import Compiler, assumed_interfaces, only_node
+from felixpy.compiler import REFUSERS, Compiler, assumed_interfaces, only_node, refuse
 from felixpy.config import Config, Setting
 from felixpy.dialects import V3_32, Dialect
+from felixpy.errors import FelixpyError
+from felixpy.ipsets import SetSpec
 from felixpy.layouts import NFTABLES, Layout
 from felixpy.live.changes import RulesetChange, difference
+from felixpy.live.objects import Change, Objects, changes_between
 from felixpy.live.planning import LivePlanner
-from felixpy.live.shared import LiveShared
-from felixpy.model import Cluster, Host, HostEndpoint, NetworkSet, Node, Policy, Profile, Tier, Workload
+from felixpy.live.shared import REPLACE, LiveShared
+from felixpy.model import Cluster, Host, HostEndpoint, Workload
+from felixpy.names import set_name
 from felixpy.nftables import NftRuleset
+from felixpy.nodesets import ISTIO_SET
 from felixpy.plan.facts import RuleContext
 from felixpy.refusals import refusals
 from felixpy.resolve import ActivePolicy, ActiveProfile, Resolution
 from felixpy.ruleset import Ruleset
 
-Object: TypeAlias = Workload | HostEndpoint | NetworkSet | Policy | Profile | Tier | Node
+REMOTE = frozenset({
+    "workloads", "host_endpoints", "network_sets", "slices", "services", "host_pods", "routes", "grants",
+    "warnings", "texts", "where",
+})  # fmt: skip
+"""Fields of a cluster that reach a node's rules through members of sets only, unless one of its own endpoints changes.
+
+(felix/calc: endpoints of other nodes go to the label index and nowhere else)
+"""
 
 
-class Change(NamedTuple):
-    """An object before and after: `old` is None for one that is new, `new` for one that is gone."""
+class LiveCluster:
+    """The rules of nodes of one cluster. What nodes have in common is kept, and adjusted, once for all of them.
 
-    old: Object | None
-    new: Object | None
+    `dialect`, `dataplane` and `settings` are those of `felixpy.compile`. Nodes are added one by one.
+    """
 
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        dialect: Dialect = V3_32,
+        dataplane: str | None = None,
+        settings: Sequence[Setting] = (),
+    ) -> None:
+        self._settings = tuple(settings)
+        self._compiler = _Compiler(cluster, dialect, dataplane)
+        self._objects: Objects | None = None
+        self._nodes: dict[str, _Node] = {}
+        self.failed: dict[str, FelixpyError] = {}
+        """Why nodes could not be compiled in the last step; their rules are still those of the step before."""
 
-class _Part(NamedTuple):
-    """The field of `Cluster` that objects of a class go to, and what identifies one; `named` parts are mappings."""
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster after the last change."""
+        return self._compiler.cluster
 
-    field: str
-    key: Callable[[Any], Hashable]
-    named: bool = False
+    @property
+    def nodes(self) -> Collection[str]:
+        """The nodes whose rules are kept."""
+        return self._nodes.keys()
 
+    def ruleset(self, node: str) -> Ruleset:
+        """The rules of a node. Raises KeyError for one that was not added."""
+        return self._nodes[node].ruleset
 
-PARTS: Mapping[type, _Part] = {
-    Workload: _Part("workloads", lambda each: (each.namespace, each.name)),
-    HostEndpoint: _Part("host_endpoints", lambda each: each.name),
-    NetworkSet: _Part("network_sets", lambda each: (each.namespace, each.name)),
-    Policy: _Part("policies", lambda each: each.key),
-    Profile: _Part("profiles", lambda each: each.name, named=True),
-    Tier: _Part("tiers", lambda each: each.name, named=True),
-    Node: _Part("nodes", lambda each: each.name, named=True),
-}
+    def add(self, node: str, host: Host | None = None) -> Ruleset:
+        """Keep the rules of one more node; returns them. Raises what `felixpy.compile` raises."""
+        self._nodes[node] = self._compiler.compiled(node, host or Host(), self._settings, None)
+        self._compiler.forget(self._nodes.values())
+        return self._nodes[node].ruleset
 
+    def drop(self, node: str) -> None:
+        """Keep the rules of a node no longer."""
+        del self._nodes[node]
 
-REPLACE: Mapping[type, Callable[[LiveShared, Any, Any], None]] = {
-    Profile: LiveShared.replace_profile,
-    Policy: LiveShared.replace_policy,
-    Workload: LiveShared.replace,
-    HostEndpoint: LiveShared.replace,
-    NetworkSet: LiveShared.replace,
-}
-"""What adjusts to a change of an object, in this order: endpoints inherit labels of profiles."""
+    def apply(self, changes: Iterable[Change], cluster: Cluster | None = None) -> dict[str, RulesetChange]:
+        """Take changes of objects, several at once if they belong together; returns what became of which node's rules.
+
+        `cluster` is the cluster after them, for those who have it already; then the changes must be all of its
+        workloads, host endpoints, network sets, policies, profiles and slices that differ.
+        """
+        listed = list(changes)
+        if cluster is not None:
+            self._objects = None
+            return self._advance(cluster, listed)
+        if self._objects is None:
+            self._objects = Objects(self.cluster)
+        return self._advance(self._objects.after(self.cluster, listed), listed)
+
+    def update(self, cluster: Cluster) -> dict[str, RulesetChange]:
+        """Take another value of the whole cluster, such as one that was read again; what differs is found."""
+        changes = list(changes_between(self.cluster, cluster))
+        self._objects = None
+        return self._advance(cluster, changes)
+
+    def _advance(self, cluster: Cluster, changes: Sequence[Change]) -> dict[str, RulesetChange]:
+        before = self.cluster
+        dirty = self._compiler.take(cluster, changes)
+        elsewhere = all(getattr(before, each.name) is getattr(cluster, each.name) for each in _OTHER_FIELDS)
+        touched = _homes(changes)
+        self.failed.clear()
+        found = {}
+        for name, node in self._nodes.items():
+            if elsewhere and not node.stale and name not in touched:
+                after = self._compiler.with_members(node, dirty, self._settings)
+            else:
+                after = self._recompiled(node)
+            if after is None:
+                continue
+            if change := difference(node.ruleset, after.ruleset):
+                found[name] = change
+            self._nodes[name] = after
+        self._compiler.forget(self._nodes.values())
+        return found
+
+    def _recompiled(self, node: _Node) -> _Node | None:
+        """The node anew; None where that is not possible, in which case the next step tries again."""
+        try:
+            return self._compiler.compiled(node.ruleset.node, node.host, self._settings, node)
+        except FelixpyError as wrong:
+            self.failed[node.ruleset.node] = wrong
+            node.stale = True
+            return None
 
 
 class Live:
@@ -67,7 +137,7 @@ class Live:
     `host` and `settings` are those of `felixpy.compile`. Raises what that raises; a step that raises leaves the rules
     as they were, and the next one starts from the cluster that could not be compiled.
 
-    >>> from felixpy.model import Source
+    >>> from felixpy.model import Node, Source
     >>> live = Live(Cluster(nodes={"n1": Node(name="n1", labels={}, source=Source("", 0))}))
     >>> bool(live.update(live.cluster))
     False
@@ -84,62 +154,48 @@ class Live:
         settings: Sequence[Setting] = (),
     ) -> None:
         self.node = node or only_node(cluster)
-        self._host, self._settings = host or Host(), tuple(settings)
-        self._compiler = _Compiler(cluster, dialect, dataplane)
-        self._objects = {part.field: _Objects(_keyed(cluster, part)) for part in PARTS.values()}
-        self._seen: _Seen | None = None
-        self.ruleset: Ruleset = self._compile()
+        self._all = LiveCluster(cluster, dialect=dialect, dataplane=dataplane, settings=settings)
+        self._all.add(self.node, host)
 
     @property
     def cluster(self) -> Cluster:
         """The cluster after the last change."""
-        return self._compiler.cluster
+        return self._all.cluster
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The rules after the last change."""
+        return self._all.ruleset(self.node)
 
     def apply(self, changes: Iterable[Change]) -> RulesetChange:
         """Take changes of objects, several at once if they belong together; returns what became of the rules."""
-        listed = list(changes)
-        touched = set()
-        for old, new in listed:
-            part = PARTS[type(new if new is not None else old)]
-            objects = self._objects[part.field]
-            touched.add(part)
-            if old is not None and (new is None or part.key(old) != part.key(new)):
-                objects.drop(part.key(old))
-            if new is not None:
-                objects.put(part.key(new), new)
-        values: dict[str, Any] = {part.field: self._objects[part.field].value(named=part.named) for part in touched}
-        return self._advance(replace(self.cluster, **values), listed)
+        return self._outcome(self._all.apply(changes))
 
     def update(self, cluster: Cluster) -> RulesetChange:
         """Take another value of the whole cluster, such as one that was read again; what differs is found."""
-        changes: list[Change] = []
-        for part in PARTS.values():
-            before, after = self._objects[part.field].by_key, _keyed(cluster, part)
-            self._objects[part.field] = _Objects(after)
-            changes += _differing(before, after)
-        return self._advance(cluster, changes)
+        return self._outcome(self._all.update(cluster))
 
-    def _advance(self, cluster: Cluster, changes: Sequence[Change]) -> RulesetChange:
-        self._compiler.take(cluster, changes)
-        before = self.ruleset
-        self.ruleset = self._compile()
-        return difference(before, self.ruleset)
+    def _outcome(self, found: Mapping[str, RulesetChange]) -> RulesetChange:
+        for wrong in self._all.failed.values():
+            raise wrong
+        return found.get(self.node, RulesetChange())
 
-    def _compile(self) -> Ruleset:
-        """The rules; tables are drawn anew only if something that they depend on has changed."""
-        compiler, node = self._compiler, self.node
-        resolution = compiler.resolve(node, self._host, self._settings)
-        layout = compiler.layout(node, self._settings)
-        seen = _Seen.of(resolution, layout)
-        if self._seen == seen:
-            ruleset = replace(self.ruleset, sets=resolution.sets)
-        else:
-            ruleset = compiler.draw(resolution, layout)
-        refused = () if layout is NFTABLES else tuple(refusals(ruleset, self.cluster))
-        assumed = tuple(assumed_interfaces(resolution, self._host))
-        self._seen = seen
-        compiler.forget(resolution)
-        return replace(ruleset, refused=refused, assumed=assumed)
+
+@dataclass(slots=True)
+class _Node:
+    """What is kept of one node."""
+
+    host: Host
+    ruleset: Ruleset
+    seen: _Seen
+    layout: Layout
+    config: Config
+    specs: Mapping[str, SetSpec]
+    """The sets that its rules ask for, by their ids."""
+    places: Mapping[str, int]
+    """Where each set stands in the ruleset, by name."""
+    stale: bool = False
+    """Whether the last attempt to compile it failed."""
 
 
 class _Seen(NamedTuple):
@@ -156,36 +212,110 @@ class _Seen(NamedTuple):
         return _Seen(layout.name, (*values, cluster.pools, cluster.service_cidrs))
 
 
+_OTHER_FIELDS = [each for each in fields(Cluster) if each.name not in REMOTE]
+
+
+def _homes(changes: Iterable[Change]) -> set[str]:
+    """The nodes of the endpoints among the changes."""
+    ends = (each for change in changes for each in change)
+    return {each.node for each in ends if isinstance(each, Workload | HostEndpoint)}
+
+
 class _Compiler(Compiler):
     """A compiler whose cluster changes."""
 
-    def take(self, cluster: Cluster, changes: Sequence[Change]) -> None:
-        """Go on with another cluster; `changes` are all that lies between it and the one before."""
+    _wrong: FelixpyError | None = None
+    """Why the dialect cannot express the cluster."""
+
+    def take(self, cluster: Cluster, changes: Sequence[Change]) -> set[str]:
+        """Go on with another cluster; `changes` are all that lies between it and the one before.
+
+        Returns the ids of the sets whose members may be others now.
+        """
         before, self.cluster = self.cluster, cluster
+        if self._wrong or cluster.policies is not before.policies or cluster.tiers is not before.tiers:
+            self._wrong = _refused(cluster, self.dialect)
+        dirty: set[str] = set()
         for shared in self._live():
             shared.take(cluster)
             for kind, replace_one in REPLACE.items():
                 for old, new in changes:
                     if isinstance(new if new is not None else old, kind):
                         replace_one(shared, old, new)
-            if cluster.tiers != before.tiers:
+            if cluster.tiers is not before.tiers:
                 shared.replace_tiers()
-            if cluster.slices != before.slices:
-                shared.membership.forget_services()
+            if cluster.slices is not before.slices:
+                shared.membership.replace_slices(before.slices, cluster.slices)
             shared.settle()
+            dirty |= shared.membership.changed
+            shared.membership.changed.clear()
+        return dirty
 
-    def draw(self, resolution: Resolution, layout: Layout) -> Ruleset:
+    def compiled(self, name: str, host: Host, settings: Sequence[Setting], before: _Node | None) -> _Node:
+        """A node's rules; tables are drawn anew only if something that they depend on has changed."""
+        if self._wrong:
+            raise self._wrong
+        self._shared_for(self.config(name, settings)).node = name
+        resolution = self.resolve(name, host, settings)
+        layout = self.layout(name, settings)
+        seen = _Seen.of(resolution, layout)
+        if before and before.seen == seen:
+            ruleset = replace(before.ruleset, sets=resolution.sets)
+        else:
+            ruleset = self._draw(resolution, layout)
+        active: list[ActivePolicy | ActiveProfile] = [*resolution.policies, *resolution.profiles]
+        return _Node(
+            host=host,
+            ruleset=replace(
+                ruleset,
+                refused=tuple(refusals(ruleset, self.cluster, REFUSERS[layout.name])),
+                assumed=tuple(assumed_interfaces(resolution, host)),
+            ),
+            seen=seen,
+            layout=layout,
+            config=resolution.config,
+            specs={spec.id: spec for each in active for spec in each.sets()},
+            places={each.name: place for place, each in enumerate(resolution.sets)},
+        )
+
+    def with_members(self, node: _Node, dirty: Collection[str], settings: Sequence[Setting]) -> _Node | None:
+        """The node with the members that some sets have now; None if it has none of them, so that nothing changes."""
+        config = node.config
+        if ISTIO_SET.id in dirty and config.istio_ambient == "Enabled":
+            return self.compiled(node.ruleset.node, node.host, settings, node)
+        asked = [node.specs[identity] for identity in dirty if identity in node.specs]
+        if not asked:
+            return None
+        membership = self._shared_for(config).membership
+        sets = list(node.ruleset.sets)
+        for spec in asked:
+            for family in config.families:
+                place = node.places[set_name(family, spec.id)]
+                sets[place] = membership.build(spec, family, config.max_ipset_size, sets[place].origin)
+        ruleset = replace(node.ruleset, sets=tuple(sets))
+        refused = tuple(refusals(ruleset, self.cluster, REFUSERS[node.layout.name]))
+        return replace(node, ruleset=replace(ruleset, refused=refused))
+
+    def _draw(self, resolution: Resolution, layout: Layout) -> Ruleset:
         """A node's chains, those that are known already taken as they are."""
         plan = self._planner(resolution.config, layout).plan(resolution, self.dialect)
         ruleset = self._renderer(layout).render(plan)
         return NftRuleset.of(ruleset) if layout is NFTABLES else ruleset
 
-    def forget(self, resolution: Resolution) -> None:
-        """Drop what no rule uses any more, so that memory does not grow with the number of changes."""
-        active: list[ActivePolicy | ActiveProfile] = [*resolution.policies, *resolution.profiles]
-        used = {spec.id for each in active for spec in each.sets()}
+    def forget(self, nodes: Collection[_Node]) -> None:
+        """Drop what no rule of these nodes uses any more, so that memory does not grow with the number of changes."""
+        used = {identity for node in nodes for identity in node.specs}
+        used.add(ISTIO_SET.id)
+        configs = {(node.config, node.layout.name) for node in nodes}
+        names = {node.ruleset.node for node in nodes}
+        wanted = {_shared_key(node.config) for node in nodes}
+        self._planners = {key: planner for key, planner in self._planners.items() if key in configs}
+        self._shared = {key: shared for key, shared in self._shared.items() if key in wanted}
+        for planner in self._planners.values():
+            assert isinstance(planner, LivePlanner)
+            planner.keep(names)
         for shared in self._live():
-            shared.membership.keep(used)
+            shared.keep(names, used)
             for gone in shared.dropped:
                 for planner in self._planners.values():
                     planner.policies.forget(gone)
@@ -195,58 +325,27 @@ class _Compiler(Compiler):
         return (shared for shared in self._shared.values() if isinstance(shared, LiveShared))
 
     def _shared_for(self, config: Config) -> LiveShared:
-        key = (config.source_spoofing == "Any", config.suppresses_overlaps)
+        key = _shared_key(config)
         shared = self._shared.get(key)
         if not isinstance(shared, LiveShared):
-            shared = LiveShared(self.cluster, self.dialect, *key)
-            # One at a time: a configuration that was in force before is made anew should it come back.
-            self._shared = {key: shared}
+            shared = self._shared[key] = LiveShared(self.cluster, self.dialect, *key)
         return shared
 
     def _planner(self, config: Config, layout: Layout) -> LivePlanner:
         key = (config, layout.name)
         planner = self._planners.get(key)
         if not isinstance(planner, LivePlanner):
-            planner = LivePlanner(RuleContext(config, self.dialect, layout))
-            self._planners = {key: planner}
+            planner = self._planners[key] = LivePlanner(RuleContext(config, self.dialect, layout))
         return planner
 
 
-def _keyed(cluster: Cluster, part: _Part) -> dict[Any, Object]:
-    objects = getattr(cluster, part.field)
-    return {part.key(each): each for each in (objects.values() if part.named else objects)}
+def _shared_key(config: Config) -> tuple[bool, bool]:
+    return config.source_spoofing == "Any", config.suppresses_overlaps
 
 
-class _Objects:
-    """The objects of one field, in order."""
-
-    def __init__(self, by_key: dict[Any, Object]) -> None:
-        self.by_key = by_key
-        self._keys: list[Any] = sorted(by_key)
-        self._listed = [by_key[key] for key in self._keys]
-
-    def put(self, key: Any, each: Object) -> None:
-        position = bisect_left(self._keys, key)
-        if key in self.by_key:
-            self._listed[position] = each
-        else:
-            self._keys.insert(position, key)
-            self._listed.insert(position, each)
-        self.by_key[key] = each
-
-    def drop(self, key: Any) -> None:
-        position = bisect_left(self._keys, key)
-        del self.by_key[key], self._keys[position], self._listed[position]
-
-    def value(self, *, named: bool) -> Any:
-        """The value of the cluster's field."""
-        return dict(self.by_key) if named else tuple(self._listed)
-
-
-def _differing(before: Mapping[Hashable, Object], after: Mapping[Hashable, Object]) -> Iterator[Change]:
-    for key, old in before.items():
-        new = after.get(key)
-        if new is not old and new != old:
-            yield Change(old, new)
-    for key in after.keys() - before.keys():
-        yield Change(None, after[key])
+def _refused(cluster: Cluster, dialect: Dialect) -> FelixpyError | None:
+    try:
+        refuse(cluster, dialect)
+    except FelixpyError as wrong:
+        return wrong
+    return None

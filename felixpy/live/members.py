@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from felixpy.ipsets import ANY_PROTOCOL, IPSet, Labelled, Membership, SetOrigin, SetSpec, shown, uncovered
+from felixpy.ipsets import ANY_PROTOCOL, IPSet, Labelled, Membership, SetOrigin, SetSpec, service_set, shown, uncovered
 from felixpy.labels import Thing
-from felixpy.model import Cluster, Labels, NetworkSet
+from felixpy.model import Cluster, Labels, NetworkSet, Slice
 from felixpy.selector import And, Node, Test, matches, parse
 
 FAMILIES = (4, 6)
@@ -39,6 +39,8 @@ class _Content:
     counts: dict[int, Counter[str]]
     ordered: dict[int, list[str]]
     """The members of each family, sorted."""
+    networks: dict[int, int]
+    """How many of them are networks rather than addresses."""
     listed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """The same as they were asked for, as far as nothing has changed since."""
 
@@ -53,6 +55,8 @@ class LiveMembership(Membership):
         super().__init__(cluster, self.things, suppress_overlaps, init_ports)
         self._contents: dict[str, _Content] = {}
         self._by_pair: dict[Pair | None, dict[str, _Content]] = {}
+        self.changed: set[str] = set()
+        """Ids of sets whose members changed since somebody last emptied it."""
 
     def put(self, number: int, thing: Labelled | None) -> None:
         """Replace the thing with a number, or take it away."""
@@ -81,16 +85,23 @@ class LiveMembership(Membership):
             self.put(number, thing)
         return heirs
 
-    def forget_services(self) -> None:
-        """The cluster has other slices now."""
+    def replace_slices(self, before: Iterable[Slice], after: Iterable[Slice]) -> None:
+        """The cluster has other slices now: the sets of their services are found again."""
         self.__dict__.pop("_slices", None)
-        self._known = {key: members for key, members in self._known.items() if not key[0].startswith("svc")}
-        self._built = {key: made for key, made in self._built.items() if not key[0].startswith("svc")}
+        old, new = ({id(each): each for each in slices} for slices in (before, after))
+        differing = [*(old[key] for key in old.keys() - new), *(new[key] for key in new.keys() - old)]
+        services = {each.service for each in differing}
+        gone = {service_set(name, with_ports=ports).id for name in services for ports in (False, True)}
+        self._known = {key: members for key, members in self._known.items() if key[0] not in gone}
+        self._built = {key: made for key, made in self._built.items() if key[0] not in gone}
+        self.changed |= gone
 
     def keep(self, used: Collection[str]) -> None:
         """Forget the sets that no rule asks for any more, by their ids."""
-        self._built = {key: made for key, made in self._built.items() if key[0] in used}
-        self._known = {key: members for key, members in self._known.items() if key[0] in used}
+        for key in [key for key in self._built if key[0] not in used]:
+            del self._built[key]
+        for other in [key for key in self._known if key[0] not in used]:
+            del self._known[other]
         for identity in self._contents.keys() - used:
             content = self._contents.pop(identity)
             del self._by_pair[demanded(content.node)][identity]
@@ -117,14 +128,14 @@ class LiveMembership(Membership):
 
     def _sorted(self, content: _Content, family: int) -> list[str]:
         members = content.ordered[family]
-        if self.suppress_overlaps and not content.spec.port and any("/" in net for net in members):
+        if self.suppress_overlaps and not content.spec.port and content.networks[family]:
             return sorted(uncovered(members, family))
         return members
 
     def _fill(self, spec: SetSpec) -> _Content:
         node = parse(spec.selector)
         counts, ordered = {family: Counter[str]() for family in FAMILIES}, {family: list[str]() for family in FAMILIES}
-        content = self._contents[spec.id] = _Content(spec, node, set(), counts, ordered)
+        content = self._contents[spec.id] = _Content(spec, node, set(), counts, ordered, {})
         self._by_pair.setdefault(demanded(node), {})[spec.id] = content
         content.chosen.update(self.index.select(node))
         for number in content.chosen:
@@ -132,6 +143,7 @@ class LiveMembership(Membership):
                 counts[family][member] += 1
         for family in FAMILIES:
             ordered[family] = sorted(counts[family])
+            content.networks[family] = sum("/" in member for member in ordered[family])
         return content
 
     # --- adjusting
@@ -148,7 +160,9 @@ class LiveMembership(Membership):
             counts[member] += 1
             if counts[member] == 1:
                 insort(content.ordered[family], member)
+                content.networks[family] += "/" in member
                 content.listed.pop(family, None)
+                self.changed.add(content.spec.id)
 
     def _leave(self, number: int, contents: Iterable[_Content]) -> None:
         for content in contents:
@@ -161,7 +175,9 @@ class LiveMembership(Membership):
                 if not counts[member]:
                     del counts[member]
                     del content.ordered[family][bisect_left(content.ordered[family], member)]
+                    content.networks[family] -= "/" in member
                     content.listed.pop(family, None)
+                    self.changed.add(content.spec.id)
 
     def _brought(self, spec: SetSpec, thing: Labelled) -> Iterator[tuple[int, str]]:
         """The members that a thing brings into a set, with their families; one can come twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from felixpy.dialects import Dialect
@@ -20,17 +21,27 @@ class _Remembered(NamedTuple):
 
 
 class LivePlanner(Planner):
-    """A planner that keeps the chains of a node's pods, as a renderer keeps what it drew for one and the same plan."""
+    """A planner that keeps the chains of pods, as a renderer keeps what it drew for one and the same plan."""
 
     def __init__(self, context: RuleContext) -> None:
         super().__init__(context)
+        self._nodes: dict[str, dict[str, _Remembered]] = {}
+        """Endpoints by node and interface."""
         self._before: dict[str, _Remembered] = {}
         self._now: dict[str, _Remembered] = {}
 
     def plan(self, resolution: Resolution, dialect: Dialect) -> Plan:
         """All chains of a node; those of pods that are gone are forgotten."""
-        self._before, self._now = self._now, {}
-        return super().plan(resolution, dialect)
+        name = resolution.node.name
+        self._before, self._now = self._nodes.get(name, {}), {}
+        found = super().plan(resolution, dialect)
+        self._nodes[name] = self._now
+        return found
+
+    def keep(self, nodes: Collection[str]) -> None:
+        """Forget all other nodes."""
+        for gone in self._nodes.keys() - nodes:
+            del self._nodes[gone]
 
     def workload(self, endpoints: EndpointChains, local: LocalWorkload) -> tuple[ChainPlan, ChainPlan]:
         interface = local.workload.interface

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from felixpy.dialects import Dialect
 from felixpy.ipsets import Labelled
 from felixpy.live.members import LiveMembership
-from felixpy.model import Cluster, HostEndpoint, Policy, PolicyKey, Profile, Workload
+from felixpy.model import Cluster, HostEndpoint, NetworkSet, Policy, PolicyKey, Profile, Workload
 from felixpy.resolve import ActivePolicy, ActiveProfile, Shared
 from felixpy.selector import parse
 
@@ -48,7 +48,10 @@ class LiveShared(Shared):
         self._numbers: dict[Identity, int] = {}
         self._next = 0
         self._local_names: dict[str, list[Identity]] = {}
-        self._picked: dict[PolicyKey, _Picked] = {}
+        self.node = ""
+        """The node that is being compiled."""
+        self._picked: dict[str, dict[PolicyKey, _Picked]] = {}
+        """What policies select, by node."""
         self._touched: list[int] = []
         """Endpoints that have come, changed or gone, one after the other, since `_picked` was last emptied."""
         self.dropped: list[ActivePolicy | ActiveProfile] = []
@@ -110,7 +113,8 @@ class LiveShared(Shared):
         """A policy has changed, come or gone."""
         self.replace_tiers()
         for key in {policy.key for policy in (old, new) if policy}:
-            self._picked.pop(key, None)
+            for picked in self._picked.values():
+                picked.pop(key, None)
             if active := self._policies.pop(key, None):
                 self.dropped.append(active)
 
@@ -122,7 +126,8 @@ class LiveShared(Shared):
 
     def selected(self, policy: Policy, local: frozenset[int]) -> AbstractSet[int]:
         """The local endpoints, by number, that a policy selects."""
-        known, now = self._picked.get(policy.key), len(self._touched)
+        picked = self._picked.setdefault(self.node, {})
+        known, now = picked.get(policy.key), len(self._touched)
         if known is None or known.policy is not policy:
             chosen = self.membership.index.select(parse(policy.selector), local)
         else:
@@ -131,8 +136,14 @@ class LiveShared(Shared):
                 return known.chosen
             again = self.membership.index.select(parse(policy.selector), local & changed)
             chosen = known.chosen - changed | again
-        self._picked[policy.key] = _Picked(policy, local, chosen, now)
+        picked[policy.key] = _Picked(policy, local, chosen, now)
         return chosen
+
+    def keep(self, nodes: Collection[str], used: Collection[str]) -> None:
+        """Forget what concerns other nodes than these, and sets that none of their rules asks for, by their ids."""
+        for gone in self._picked.keys() - nodes:
+            del self._picked[gone]
+        self.membership.keep(used)
 
     def settle(self) -> None:
         """Forget which endpoints were touched when there are many: what was picked is then picked anew."""
@@ -163,6 +174,16 @@ class LiveShared(Shared):
 def _node(thing: Labelled) -> str:
     """The node whose rules an endpoint is in, "" for network sets."""
     return thing.node if isinstance(thing, Workload | HostEndpoint) else ""
+
+
+REPLACE: Mapping[type, Callable[[LiveShared, Any, Any], None]] = {
+    Profile: LiveShared.replace_profile,
+    Policy: LiveShared.replace_policy,
+    Workload: LiveShared.replace,
+    HostEndpoint: LiveShared.replace,
+    NetworkSet: LiveShared.replace,
+}
+"""What adjusts to a change of an object, in this order: endpoints inherit labels of profiles."""
 
 
 class _Local(Mapping[str, tuple[int, ...]]):

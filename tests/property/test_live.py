@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import felixpy
-from felixpy.errors import UsageError
-from felixpy.live import Change, Live
-from felixpy.live.engine import PARTS
-from felixpy.model import Cluster, Host, HostEndpoint, Policy, Profile, Workload
+from felixpy.errors import FelixpyError, UsageError
+from felixpy.live import Change, Live, LiveCluster, RulesetChange
+from felixpy.live.objects import PARTS
+from felixpy.model import Cluster, Host, HostEndpoint, Node, Policy, Pool, Profile, Slice, Workload
 from felixpy.ruleset import Ruleset
-from tests.clusters import cluster
+from tests.clusters import cluster, pod
 from tests.property import strategies
 
 pytestmark = pytest.mark.property
 
 STEPS = 6
-NODE = "node1"
+NODES = ("node1", "node2")
+PLANES = st.sampled_from((None, "iptables", "nftables"))
 
 
 def texts(ruleset: Ruleset) -> dict[str, str]:
     return {**ruleset.files(), "findings": "\n".join(map(str, ruleset.findings))}
 
 
-def same(live: Live, host: Host, options: tuple) -> None:
-    fresh = felixpy.compile(live.cluster, NODE, host=host, settings=options)
-    assert texts(live.ruleset) == texts(fresh)
+def outcome(found: Cluster, name: str, **options: Any) -> dict[str, str]:
+    """The texts of a fresh compile, or why there are none."""
+    try:
+        return texts(felixpy.compile(found, name, **options))
+    except FelixpyError as wrong:
+        return {"wrong": str(wrong)}
+
+
+class Kept:
+    """A cluster whose rules are kept, beside fresh compiles of it."""
+
+    def __init__(self, first: Cluster, plane: str | None, host: Host, settings: tuple) -> None:
+        self.live = LiveCluster(first, dataplane=plane, settings=settings)
+        self.options: dict[str, Any] = {"dataplane": plane, "host": host, "settings": settings}
+        for name in NODES:
+            self.live.add(name, host)
+        self.before = {name: texts(self.live.ruleset(name)) for name in NODES}
+
+    def same(self, told: Mapping[str, RulesetChange]) -> None:
+        for name in NODES:
+            fresh = outcome(self.live.cluster, name, **self.options)
+            now = texts(self.live.ruleset(name))
+            if name in self.live.failed:
+                assert {"wrong": str(self.live.failed[name])} == fresh
+                assert now == self.before[name]
+                continue
+            assert now == fresh
+            assert (name in told) == ({**self.before[name], "findings": ""} != {**now, "findings": ""})
+            self.before[name] = now
 
 
 def objects(found: Cluster) -> list[object]:
@@ -50,6 +79,9 @@ def mutated(draw: random.Random, each: object, other: object) -> object:
         HostEndpoint: ("labels", "addresses", "profiles", "interface", "node", "dscp"),
         Policy: ("selector", "order", "tier", "inbound", "outbound", "ingress", "egress", "everywhere"),
         Profile: ("labels", "inbound", "outbound"),
+        Node: ("labels", "bgp_v4", "vxlan_tunnel_v4"),
+        Pool: ("nat_outgoing", "ipip", "vxlan"),
+        Slice: ("addresses", "ports"),
     }.get(type(each), ("labels",) if hasattr(each, "labels") else ())
     if not fields:
         return each
@@ -59,7 +91,7 @@ def mutated(draw: random.Random, each: object, other: object) -> object:
 
 def steps(draw: random.Random, now: Cluster, then: Cluster) -> list[Change]:
     """A few changes from one cluster towards another one: objects come, go and become others."""
-    part = draw.choice([part for part in PARTS.values() if part.field != "nodes"])
+    part = draw.choice([part for part in PARTS.values() if getattr(now, part.field) or getattr(then, part.field)])
     kept = {part.key(each): each for each in objects(now) if PARTS[type(each)] is part}
     wanted = {part.key(each): each for each in objects(then) if PARTS[type(each)] is part}
     changes = []
@@ -78,36 +110,40 @@ def steps(draw: random.Random, now: Cluster, then: Cluster) -> list[Change]:
     strategies.clusters,
     strategies.hosts,
     strategies.settings,
+    PLANES,
     st.randoms(use_true_random=False, note_method_calls=False),
 )
 def test_any_changes_one_after_the_other(
-    first: Cluster, second: Cluster, host: Host, options: tuple, draw: random.Random
+    first: Cluster, second: Cluster, host: Host, options: tuple, plane: str | None, draw: random.Random
 ) -> None:
-    live = Live(first, NODE, host=host, settings=options)
-    same(live, host, options)
+    kept = Kept(first, plane, host, options)
     for _ in range(STEPS):
-        before = live.ruleset
-        changes = steps(draw, live.cluster, second)
-        told = live.apply(changes)
-        same(live, host, options)
-        assert bool(told) == ({**texts(before), "findings": ""} != {**texts(live.ruleset), "findings": ""})
+        kept.same(kept.live.apply(steps(draw, kept.live.cluster, second)))
 
 
-@given(strategies.clusters, strategies.clusters, strategies.hosts, strategies.settings)
-def test_a_whole_other_cluster(first: Cluster, second: Cluster, host: Host, options: tuple) -> None:
-    live = Live(first, NODE, host=host, settings=options)
-    for found in (second, first, second):
-        live.update(found)
-        same(live, host, options)
+@given(strategies.clusters, strategies.clusters, strategies.hosts, strategies.settings, PLANES)
+def test_a_whole_other_cluster(first: Cluster, second: Cluster, host: Host, options: tuple, plane: str | None) -> None:
+    kept = Kept(first, plane, host, options)
+    for found in (second, first, replace(second, service_cidrs=("10.96.0.0/12",)), second):
+        kept.same(kept.live.update(found))
+
+
+def test_nodes_come_and_go() -> None:
+    live = LiveCluster(cluster(pod("web", "10.65.0.1"), pod("db", "10.65.0.2", node="node2")))
+    live.add("node1")
+    live.add("node2")
+    live.drop("node1")
+    assert list(live.nodes) == ["node2"]
+    web = next(each for each in live.cluster.workloads if each.name == "web")
+    assert live.apply([Change(web, replace(web, labels={"app": "x"}))]) == {}
+    assert texts(live.add("node1")) == texts(felixpy.compile(live.cluster, "node1"))
 
 
 def test_a_step_that_cannot_be_compiled_is_made_up_for() -> None:
     """The last pod of a node that nothing else names goes: such a node has no rules, until a pod comes again."""
-    from tests.clusters import pod
-
-    live = Live(cluster(pod("web", "10.65.0.1")), NODE)
+    live = Live(cluster(pod("web", "10.65.0.1")), "node1")
     (web,) = live.cluster.workloads
     with pytest.raises(UsageError):
         live.apply([Change(web, None), Change(None, pod("db", "10.65.0.2", node="node2"))])
     live.apply([Change(None, web)])
-    same(live, Host(), ())
+    assert texts(live.ruleset) == texts(felixpy.compile(live.cluster, "node1"))
