@@ -14,7 +14,7 @@ PACKAGE = ROOT / "felixpy"
 SHARED = frozenset({
     "Address", "Addresses", "Backend", "Block", "Chain", "Change", "Choice", "Content", "Declared", "Described",
     "Directory", "End", "Endpoints", "Ends", "Field", "Finding", "Flow", "Form", "Hook", "Icmp", "Kernel", "Kind",
-    "Layout", "Lens", "Line", "Listed", "Listing", "Machine", "Match", "Meaning", "Node", "NodeRules", "Options",
+    "Layout", "Line", "Listed", "Listing", "Machine", "Match", "Meaning", "Node", "NodeRules", "Options",
     "Origin", "Outcome", "Owner", "Packet", "Part", "Party", "Place", "Program", "Question", "Range", "Reach",
     "Reason", "Recorder", "Refused", "Report", "Route", "Row", "Rule", "Run", "Saved", "SetChange", "Side", "Spot",
     "State", "Step", "Subject", "Table", "Test", "Tier", "Traffic", "Unreadable", "Verdict", "View", "Wanted",

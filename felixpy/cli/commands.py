@@ -65,7 +65,7 @@ class Built(Mapping[str, Any]):
         return len(self._builders)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group whose help lists its commands without building them."""
 
     summaries: Mapping[str, str]
@@ -92,7 +92,7 @@ class Commands(typer.Typer):
         return self._group(*words, **more)
 
     @cached_property
-    def _group(self) -> Group:
+    def _group(self) -> CommandGroup:
         settings: dict[str, Any] = {"pretty_exceptions_short": False, "rich_markup_mode": None}
         builders: dict[str, Callable[[], Any]] = {}
         summaries: dict[str, str] = {}
@@ -107,7 +107,7 @@ class Commands(typer.Typer):
             builders[solved.name] = partial(get_group_from_info, group, suggest_commands=True, **settings)
             summaries[solved.name] = solved.help or ""
         mine = solve_typer_info_defaults(typer.models.TyperInfo(self))
-        made = Group(
+        made = CommandGroup(
             name=mine.name,
             commands=Built(builders),  # type: ignore[arg-type]  # nothing is ever added to it
             help=mine.help,

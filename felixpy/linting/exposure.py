@@ -118,9 +118,9 @@ def egress_without_dns(subject: Subject) -> Iterator[Finding]:
 
 def _resolves(subject: Subject, view: View) -> bool:
     """Whether UDP port 53 is open to addresses that may be a resolver's: private ones that no endpoint has."""
-    lens = view.lens
-    dns = lens.port(NUMBERS["udp"], 53) | lens.port(NUMBERS["udp"], 5353)
-    return bool(view.chain.allowed & dns & lens.with_peers(subject.views.landscapes[view.family].private))
+    pieces = view.pieces
+    dns = pieces.port(NUMBERS["udp"], 53) | pieces.port(NUMBERS["udp"], 5353)
+    return bool(view.chain.allowed & dns & pieces.with_peers(subject.views.landscapes[view.family].private))
 
 
 def _may_be_for_dns(subject: Subject, policy: Policy) -> bool:
@@ -183,17 +183,17 @@ def public_ports(subject: Subject) -> Iterator[Finding]:
     for view in subject.views.all:
         if view.direction != "ingress" or view.section != "normal":
             continue
-        lens = view.lens
+        pieces = view.pieces
         fine = 0
         for port in subject.options.public_ports:
-            fine |= lens.port(NUMBERS["tcp"], port)
-        wrong = lens.with_peers(subject.views.landscapes[view.family].public) & ~fine
+            fine |= pieces.port(NUMBERS["tcp"], port)
+        wrong = pieces.with_peers(subject.views.landscapes[view.family].public) & ~fine
         for number, policies in enumerate(view.policies):
             for position, policy in enumerate(policies):
                 for rule, model in enumerate(policy.inbound):
                     found = view.chain.decided(At(number, position, rule)) & wrong if model.action == "allow" else 0
                     if found:
-                        words = str(lens.space.tell(lens.traffic_of(found)))
+                        words = str(pieces.space.tell(pieces.traffic_of(found)))
                         key = policy.key, model.peer or model.path
                         told.setdefault(key, (policy, words, set()))[2].update(view.endpoints)
     for (_, path), (policy, words, numbers) in told.items():

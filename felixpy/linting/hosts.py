@@ -82,7 +82,7 @@ def locked_out(subject: Subject) -> Iterator[Finding]:
         open_ports = {
             port
             for port in ports
-            if port in _asked(subject) and view.chain.allowed & view.lens.port(NUMBERS["tcp"], port)
+            if port in _asked(subject) and view.chain.allowed & view.pieces.port(NUMBERS["tcp"], port)
         }
         for number in view.endpoints:
             if isinstance(subject.thing(number), HostEndpoint):

@@ -42,7 +42,7 @@ Asked = frozenset[tuple[int, int, bool]]
 """Ports that are told apart although no rule mentions them: (protocol, port, whether the source's)."""
 
 
-class Lens:
+class PacketSpace:
     """The pieces that one view tells apart; a set of packets has a bit for each combination of them."""
 
     def __init__(
@@ -152,7 +152,7 @@ class View:
     endpoints: tuple[int, ...]
     policies: tuple[tuple[Policy, ...], ...]
     chain: Chain
-    lens: Lens
+    pieces: PacketSpace
 
 
 class Views:
@@ -232,15 +232,15 @@ class Views:
             alike.setdefault(key, []).append(number)
             owns.setdefault(key, own)
         for key, members in alike.items():
-            lens = stack.lens(owns[key])
-            if lens is None:
+            pieces = stack.pieces(owns[key])
+            if pieces is None:
                 reason = "its rules tell too many addresses and ports apart"
                 self.unknown.update(dict.fromkeys((policy.key for policy in stack.policies), reason))
                 continue
-            chain = stack.chain(lens, self._passes)
+            chain = stack.chain(pieces, self._passes)
             chain = self._chains.setdefault(chain, chain)
             yield View(
-                stack.landscape.family, stack.direction, stack.section, tuple(members), stack.by_tier, chain, lens
+                stack.landscape.family, stack.direction, stack.section, tuple(members), stack.by_tier, chain, pieces
             )
 
 
@@ -302,28 +302,28 @@ class _Stack:
         profile = self.landscape.shared.cluster.profiles.get(name)
         return None if profile is None else self._terms(profile.inbound, profile.outbound)
 
-    def lens(self, own: int) -> Lens | None:
+    def pieces(self, own: int) -> PacketSpace | None:
         """What tells the packets of an endpoint with these addresses apart; None if that is too much."""
         space = traffic_space(self._needs)
         own_size, own_bits = partition(own, self.own_masks)
         peer_size, peer_bits = self.landscape.peers(self._peer_masks)
         if own_size * peer_size * space.all.bit_length() > LARGEST:
             return None
-        return Lens(space, own_bits, peer_bits, (own_size, peer_size))
+        return PacketSpace(space, own_bits, peer_bits, (own_size, peer_size))
 
-    def chain(self, lens: Lens, passes: Mapping[str, bool]) -> Chain:
+    def chain(self, pieces: PacketSpace, passes: Mapping[str, bool]) -> Chain:
         def steps(rules: Sequence[Terms]) -> tuple[Step, ...]:
-            return tuple(Step(terms.action, lens.packets(terms, self.inward)) for terms in rules)
+            return tuple(Step(terms.action, pieces.packets(terms, self.inward)) for terms in rules)
 
         tiers = tuple(
             Tier(passes.get(policies[0].tier, False), tuple(map(steps, terms)))
             for policies, terms in zip(self.by_tier, self._policy_terms, strict=True)
         )
         if self.section != "normal":
-            return Chain(tiers, lens.everything, lens.everything)
-        denies = (Step("deny", lens.everything),)
+            return Chain(tiers, pieces.everything, pieces.everything)
+        denies = (Step("deny", pieces.everything),)
         profiles = [denies if rules is None else steps(rules) for rules in self._profile_terms]
-        return Chain(tiers, lens.everything, profile_rest(profiles, lens.everything))
+        return Chain(tiers, pieces.everything, profile_rest(profiles, pieces.everything))
 
 
 def _why_unknown(every: Sequence[Terms], of_profiles: Sequence[Terms]) -> str:

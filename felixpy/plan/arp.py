@@ -29,21 +29,21 @@ def arp_table(resolution: Resolution, chain: Callable[[str, str], str]) -> Table
     table = TablePlan(name=ARP, family=4)
     table.inserted["OUTPUT"] = ChainPlan(name="OUTPUT", template="arp/OUTPUT", facts=Facts(), origin=FELIX_OWN)
     table.add(ChainPlan(name=ROOT, template=f"arp/{ROOT}", facts=Facts(), origin=FELIX_OWN))
-    ways: dict[str, str] = {}
+    chains: dict[str, str] = {}
     for local in sorted(resolution.workloads, key=lambda local: local.workload.interface):
         workload = local.workload
         addresses = [address for address in workload.addresses if family_of(address) == 4]
         if not addresses:
             continue
-        ways[workload.interface] = chain(PREFIX, workload.interface)
+        chains[workload.interface] = chain(PREFIX, workload.interface)
         words = f"ARP replies to pod {workload.namespace}/{workload.name} (interface {workload.interface})"
         table.add(
             ChainPlan(
-                name=ways[workload.interface],
+                name=chains[workload.interface],
                 template="arp/cali-arp",
                 facts=ArpFacts(interface=workload.interface, addresses=addresses),
                 origin=Origin(words=words, source=workload.source),
             )
         )
-    table.maps[ROOT] = ways
+    table.maps[ROOT] = chains
     return table

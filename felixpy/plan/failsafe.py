@@ -10,7 +10,7 @@ from felixpy.config import Config
 from felixpy.plan.values import Facts
 
 
-class FailsafePort(NamedTuple):
+class FailsafeRule(NamedTuple):
     """One port. `net` is the match on the network of the other end with a leading blank, "" for any."""
 
     protocol: str
@@ -22,17 +22,17 @@ class FailsafePort(NamedTuple):
 class FailsafeFacts(Facts):
     """Ports in one direction, and those of the other direction whose answers need rules of their own."""
 
-    ports: Sequence[FailsafePort]
-    answers: Sequence[FailsafePort] = ()
+    ports: Sequence[FailsafeRule]
+    answers: Sequence[FailsafeRule] = ()
 
 
 def failsafe_facts(config: Config, table: str, family: int) -> dict[str, FailsafeFacts]:
     """By chain. A port limited to a network exists in that network's family only; raw tracks no connections."""
 
-    def ports(direction: str, flag: str) -> list[FailsafePort]:
+    def ports(direction: str, flag: str) -> list[FailsafeRule]:
         listed = config.failsafe_inbound if direction == "in" else config.failsafe_outbound
         return [
-            FailsafePort(port.protocol, port.port, f" {flag} {port.net}" if port.net else "")
+            FailsafeRule(port.protocol, port.port, f" {flag} {port.net}" if port.net else "")
             for port in listed
             if not port.net or (":" in port.net) == (family == 6)
         ]

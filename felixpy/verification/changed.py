@@ -70,7 +70,7 @@ def changed_flows(space: NodeSpace, change: Change, legend: Legend, node: str) -
     for way, parts in ways:
         by_state: dict[tuple[int, int], dict[Row, list[str]]] = {}
         for part in parts:
-            for traffic, peers in part.region.items():
+            for traffic, peers in part.packets.items():
                 by_state.setdefault((traffic, peers), {}).setdefault(part.row, []).append(_state(part))
         told: dict[tuple[int, int, tuple[str, ...]], list[Row]] = {}
         for (traffic, peers), rows in by_state.items():

@@ -236,7 +236,7 @@ def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: boo
 def packet_of(space: NodeSpace, part: Part) -> Packet:
     """One of the packets of a part, to a pod if it may be."""
     pods = union(space.bits[address] for address in space.ground.pods)
-    traffic, peers = min(part.region.items(), key=lambda each: (not each[1] & pods, each[0] & -each[0]))
+    traffic, peers = min(part.packets.items(), key=lambda each: (not each[1] & pods, each[0] & -each[0]))
     return space.packet(part.row, part.variant, traffic, peers & pods or peers, part.came)
 
 

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from tests.conformance.recordings import AREAS, cases
 from tests.sweep.damage import deletions, others
-from tests.sweep.judge import Scene
+from tests.sweep.judge import RecordedNode
 
 MOST_PODS = 40
 SHOTS = 1500
@@ -20,13 +20,13 @@ def main(areas: list[str]) -> int:
         for family in case.families:
             start = perf_counter()
             draw = random.Random(f"{case} {family}")
-            scene = Scene(case, family, SHOTS, draw)
-            if len(scene.cluster.workloads) > MOST_PODS or family not in scene.ruleset.families:
+            node = RecordedNode(case, family, SHOTS, draw)
+            if len(node.cluster.workloads) > MOST_PODS or family not in node.ruleset.families:
                 continue
-            more = list(others(scene.dump, family, draw))
-            scene.extra = tuple(damage.dump for damage in more)
-            damages = [*deletions(scene.dump, family), *more]
-            said = [line for damage in damages for line in scene.judge(damage)]
+            more = list(others(node.dump, family, draw))
+            node.extra = tuple(damage.dump for damage in more)
+            damages = [*deletions(node.dump, family), *more]
+            said = [line for damage in damages for line in node.judge(damage)]
             total, wrong = total + len(damages), wrong + len(said)
             print(
                 f"{case} IPv{family}: {len(damages)} damages, {len(said)} disagreements, {perf_counter() - start:.1f} s"

@@ -41,7 +41,7 @@ class Shot(NamedTuple):
 
 
 @dataclass
-class Scene:
+class RecordedNode:
     """One recorded node in one family, with packets drawn from all that it may see."""
 
     case: Case
@@ -136,6 +136,6 @@ class Scene:
                     yield f"{damage.words}: {packet} is said to fare {expected}, and does {fared}"
 
     def _any(self, part: Part) -> Packet:
-        traffic, peers = self.draw.choice(list(part.region.items()))
+        traffic, peers = self.draw.choice(list(part.packets.items()))
         one, other = (1 << self.draw.choice(list(bits(number))) for number in (traffic, peers))
         return self.passage.space.packet(part.row, part.variant, one, other, part.came)

@@ -1,4 +1,4 @@
-"""Regions, traffic and addresses as numbers: the algebra, and the way back to ranges."""
+"""Packet sets, traffic and addresses as numbers: the algebra, and the way back to ranges."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from felixpy.flows.packets import packet_sets as regions
+from felixpy.flows.packets import packet_sets
 from felixpy.flows.packets.packet_sets import PacketSet
 from felixpy.flows.packets.peers import Directory, Externals, Layer, outline, spell_range
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.netfilter.numbers import Range, parse_address
 
-# --- regions
+# --- packet sets
 
 Pairs = set[tuple[int, int]]
 
 
-def pairs(region: PacketSet) -> Pairs:
-    return {(one, other) for traffic, peers in region.items() for one in regions.bits(traffic)
-            for other in regions.bits(peers)}  # fmt: skip
+def pairs(packets: PacketSet) -> Pairs:
+    return {(one, other) for traffic, peers in packets.items() for one in packet_sets.bits(traffic)
+            for other in packet_sets.bits(peers)}  # fmt: skip
 
 
 def random_region(draw: random.Random) -> PacketSet:
@@ -36,9 +36,9 @@ def random_region(draw: random.Random) -> PacketSet:
 @pytest.mark.parametrize(
     "operation, expected",
     [
-        (regions.meet, lambda one, other: one & other),
-        (regions.minus, lambda one, other: one - other),
-        (regions.join, lambda one, other: one | other),
+        (packet_sets.meet, lambda one, other: one & other),
+        (packet_sets.minus, lambda one, other: one - other),
+        (packet_sets.join, lambda one, other: one | other),
     ],
 )
 def test_operations_are_those_of_sets_and_keep_peers_apart(
@@ -51,7 +51,7 @@ def test_operations_are_those_of_sets_and_keep_peers_apart(
         assert pairs(found) == expected(pairs(one), pairs(other))
         assert all(found)
         assert all(found.values())
-        assert sum(peers.bit_count() for peers in found.values()) == regions.peers_of(found).bit_count()
+        assert sum(peers.bit_count() for peers in found.values()) == packet_sets.peers_of(found).bit_count()
 
 
 def test_what_receivers_let_in_turned_to_what_senders_reach() -> None:
@@ -60,22 +60,22 @@ def test_what_receivers_let_in_turned_to_what_senders_reach() -> None:
         receivers = [(1 << number, random_region(draw)) for number in range(4)]
         turned = {
             (sender, receiver, traffic)
-            for sender, region in regions.by_sender(receivers).items()
-            for traffic, receiver in pairs(region)
+            for sender, packets in packet_sets.by_sender(receivers).items()
+            for traffic, receiver in pairs(packets)
         }
         assert turned == {
             (sender, number, traffic)
-            for number, (_, region) in enumerate(receivers)
-            for traffic, sender in pairs(region)
+            for number, (_, packets) in enumerate(receivers)
+            for traffic, sender in pairs(packets)
         }
 
 
 def test_parts_of_regions() -> None:
-    region = {0b011: 0b0011, 0b110: 0b0100}
-    assert regions.of_peers(region, 0b0110) == {0b011: 0b0010, 0b110: 0b0100}
-    assert regions.of_traffic(region, 0b010) == {0b010: 0b0111}
-    assert regions.traffic_with(region, 0b0100) == 0b110
-    assert regions.traffic_with(region, 0b1000) == 0
+    packets = {0b011: 0b0011, 0b110: 0b0100}
+    assert packet_sets.of_peers(packets, 0b0110) == {0b011: 0b0010, 0b110: 0b0100}
+    assert packet_sets.of_traffic(packets, 0b010) == {0b010: 0b0111}
+    assert packet_sets.traffic_with(packets, 0b0100) == 0b110
+    assert packet_sets.traffic_with(packets, 0b1000) == 0
 
 
 # --- traffic

@@ -13,7 +13,7 @@ from felixpy.compiler import Compiler
 from felixpy.verification import Node, Verification, observe_saved, verify
 from tests.conformance.recordings import AREAS, Case, cases
 from tests.sweep.damage import Damage, deletions, others
-from tests.sweep.judge import Scene
+from tests.sweep.judge import RecordedNode
 
 SHOTS = 300
 EVERY = 53
@@ -32,17 +32,17 @@ def kind(opens: bool, closes: bool) -> str:
 @pytest.mark.parametrize("case, family", CASES, ids=str)
 def test_walked_packets_say_the_same(case: Case, family: int) -> None:
     draw = random.Random(f"{case} {family}")
-    scene = Scene(case, family, SHOTS, draw)
-    if family not in scene.ruleset.families:
+    node = RecordedNode(case, family, SHOTS, draw)
+    if family not in node.ruleset.families:
         pytest.skip("the family is switched off")
-    more = list(others(scene.dump, family, draw))
-    scene.extra = tuple(damage.dump for damage in more)
-    every = list(deletions(scene.dump, family))
+    more = list(others(node.dump, family, draw))
+    node.extra = tuple(damage.dump for damage in more)
+    every = list(deletions(node.dump, family))
     damages = [*draw.sample(every, min(len(every), DELETED)), *more]
-    assert [line for damage in damages for line in scene.judge(damage)] == []
+    assert [line for damage in damages for line in node.judge(damage)] == []
     for damage in draw.sample(damages, min(len(damages), VERIFIED)):
-        found = verified(scene, damage)
-        verdict = scene.verdict(damage)
+        found = verified(node, damage)
+        verdict = node.verdict(damage)
         expected = kind(bool(verdict.change.opens), bool(verdict.change.closes))
         if expected == "none" and (verdict.conditions or verdict.change.rewrites):
             expected = "unknown"
@@ -52,9 +52,9 @@ def test_walked_packets_say_the_same(case: Case, family: int) -> None:
             assert found.together.kind == expected, damage.words
 
 
-def verified(scene: Scene, damage: Damage) -> Verification:
+def verified(node: RecordedNode, damage: Damage) -> Verification:
     """What verify finds of a damage."""
-    family = scene.family
+    family = node.family
     text = "".join(
         f"*{table}\n"
         + "".join(f":{chain.name} {chain.policy or '-'} [0:0]\n" for chain in chains.values())
@@ -67,15 +67,15 @@ def verified(scene: Scene, damage: Damage) -> Verification:
         + "".join(f"add {found.name} {member}\n" for member in found.members)
         for found in (damage.dump.sets or {}).values()
     )
-    node = Node(name=scene.case.node, compiler=Compiler(scene.cluster), host=scene.host)
-    return verify(observe_saved({family: text}, sets, "a dump"), node)
+    target = Node(name=node.case.node, compiler=Compiler(node.cluster), host=node.host)
+    return verify(observe_saved({family: text}, sets, "a dump"), target)
 
 
 def test_the_judge_can_disagree() -> None:
     """A judge that nothing could make say no would prove nothing."""
     case = cases("seeds")[0]
-    scene = Scene(case, 4, 800, random.Random(1))
-    hook = next(damage for damage in deletions(scene.dump, 4) if damage.chain == "FORWARD")
-    assert list(scene.judge(hook)) == []
-    scene.verdict = lambda damage: Scene.verdict(scene, damage._replace(dump=scene.dump))  # type: ignore[method-assign]
-    assert any("nothing is said to open" in line for line in scene.judge(hook))
+    node = RecordedNode(case, 4, 800, random.Random(1))
+    hook = next(damage for damage in deletions(node.dump, 4) if damage.chain == "FORWARD")
+    assert list(node.judge(hook)) == []
+    node.verdict = lambda damage: RecordedNode.verdict(node, damage._replace(dump=node.dump))  # type: ignore[method-assign]
+    assert any("nothing is said to open" in line for line in node.judge(hook))

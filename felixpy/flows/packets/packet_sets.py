@@ -1,9 +1,9 @@
 """Sets of (traffic, peer) pairs: what a rule lets through, for everything that may be sent to or come from everybody.
 
-Traffic and peers are each numbered, and a set of either is an integer with a bit for each member. A region says for
+Traffic and peers are each numbered, and a set of either is an integer with a bit for each member. A packet set says for
 some of the traffic with which peers: traffic → peers. The peers of two entries have nothing in common and no entry is
-empty, so a region has as many entries as there are kinds of peers that differ in their traffic: mostly one or two.
-Regions are never changed once they were made, as many things share them.
+empty, so a packet set has as many entries as there are kinds of peers that differ in their traffic: mostly one or two.
+Packet sets are never changed once they were made, as many things share them.
 """
 
 from __future__ import annotations
@@ -90,42 +90,42 @@ def join(one: PacketSet, other: PacketSet) -> PacketSet:
     return found
 
 
-def join_all(regions: Iterable[PacketSet]) -> PacketSet:
+def join_all(packet_sets: Iterable[PacketSet]) -> PacketSet:
     """What is in any of several."""
     found: PacketSet = {}
-    for region in regions:
-        found = join(found, region)
+    for packets in packet_sets:
+        found = join(found, packets)
     return found
 
 
-def of_peers(region: PacketSet, peers: int) -> PacketSet:
+def of_peers(packets: PacketSet, peers: int) -> PacketSet:
     """The part that is about some peers."""
     found: PacketSet = {}
-    for traffic, those in region.items():
+    for traffic, those in packets.items():
         both = those & peers
         if both:
             found[traffic] = both
     return found
 
 
-def of_traffic(region: PacketSet, traffic: int) -> PacketSet:
+def of_traffic(packets: PacketSet, traffic: int) -> PacketSet:
     """The part that is about some traffic."""
     found: PacketSet = {}
-    for those, peers in region.items():
+    for those, peers in packets.items():
         both = those & traffic
         if both:
             found[both] = found.get(both, 0) | peers
     return found
 
 
-def peers_of(region: PacketSet) -> int:
-    """Everybody that a region is about."""
-    return union(region.values())
+def peers_of(packets: PacketSet) -> int:
+    """Everybody that a packet set is about."""
+    return union(packets.values())
 
 
-def traffic_with(region: PacketSet, peer: int) -> int:
+def traffic_with(packets: PacketSet, peer: int) -> int:
     """The traffic with one peer, given as its bit."""
-    for traffic, peers in region.items():
+    for traffic, peers in packets.items():
         if peers & peer:
             return traffic
     return 0
@@ -138,8 +138,8 @@ def by_sender(receivers: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet
     {1: {1: 1}, 2: {1: 3}}
     """
     alike: dict[tuple[tuple[int, int], ...], int] = {}
-    for bit, region in receivers:
-        key = tuple(region.items())
+    for bit, packets in receivers:
+        key = tuple(packets.items())
         alike[key] = alike.get(key, 0) | bit
     found: dict[int, PacketSet] = {}
     for entries, those in alike.items():

@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
     row: Row
     variant: int
-    region: PacketSet
+    packets: PacketSet
     came: PacketSet | None = None
 
 
@@ -65,7 +65,7 @@ class Reach(NamedTuple):
     """No packets but these can come somewhere: by which interfaces (None for all), what, to whom."""
 
     interfaces: frozenset[str] | None
-    region: PacketSet
+    packets: PacketSet
 
 
 class Comparer:
@@ -140,17 +140,17 @@ class Comparer:
             for table in tables:
                 root = self.before.chain(table, hook)
                 if (table, hook) in self.changed:
-                    yield Reach(None, self.space.lens.all)
+                    yield Reach(None, self.space.perspective.all)
                 elif root and table in codes:
-                    yield self._reach(self.space.lens.view(root), codes[table], {})
+                    yield self._reach(self.space.perspective.view(root), codes[table], {})
 
     def _reach(self, view: View, codes: set[int], known: dict[int, Reach | None]) -> Reach | None:
         if id(view.chain) in codes:
-            return Reach(None, self.space.lens.all)
+            return Reach(None, self.space.perspective.all)
         if id(view) not in known:
             found: Reach | None = None
             for line in view.every:
-                inner = self._reach(self.space.lens.view(line.target), codes, known) if line.target else None
+                inner = self._reach(self.space.perspective.view(line.target), codes, known) if line.target else None
                 if inner:
                     found = _either(found, self._by(line, inner))
             known[id(view)] = found
@@ -158,9 +158,9 @@ class Comparer:
 
     def _by(self, line: Line, inner: Reach) -> Reach:
         """What can come by way of a rule."""
-        interfaces, region = inner
-        if line.region is not None:
-            region = meet(region, line.region)
+        interfaces, packets = inner
+        if line.packets is not None:
+            packets = meet(packets, line.packets)
         for factor in line.factors:
             criterion, negated = factor.test
             if isinstance(criterion, Interface) and not negated:
@@ -168,19 +168,19 @@ class Comparer:
                     fitting = frozenset(name for name in self.space.named if criterion.fits(name))
                     interfaces = fitting if interfaces is None else interfaces & fitting
                 else:
-                    region = of_peers(region, self.passage.leave_by(criterion))
-        return Reach(interfaces, region)
+                    packets = of_peers(packets, self.passage.leave_by(criterion))
+        return Reach(interfaces, packets)
 
     def _start(self, row: Row) -> PacketSet:
         """What a row may send that could come to a changed chain."""
-        region: PacketSet = {}
+        packets: PacketSet = {}
         for interfaces, some in self._reaches:
             if interfaces is None or row.interface in interfaces or not row.interface:
-                region = join(region, some)
+                packets = join(packets, some)
         everything = self.passage.everything(row)
-        if not region:
+        if not packets:
             return {}
-        return everything if self._moves else meet(everything, region)
+        return everything if self._moves else meet(everything, packets)
 
     def _spoofed_rows(self, tags: Sequence[int]) -> Iterator[Row]:
         """Senders of addresses that are not their own, as far as their packets may get anywhere."""
@@ -201,10 +201,10 @@ class Comparer:
         start: States = {tag | EARLY: passage.everything(row) for tag in tags}
         came = [passage.before(program, row, start).states for program in (self.before, self.after)]
         to = self._start(row) if not self._changes_early else passage.everything(row)
-        for (old, new), region in _cells(*came).items():
-            passed = {} if old is None else passage.redirected(self.before, row, old, region, to)
-            passes = {} if new is None else passage.redirected(self.after, row, new, region, to)
-            _note(found, row, passed, passes, came=region)
+        for (old, new), packets in _cells(*came).items():
+            passed = {} if old is None else passage.redirected(self.before, row, old, packets, to)
+            passes = {} if new is None else passage.redirected(self.after, row, new, packets, to)
+            _note(found, row, passed, passes, came=packets)
 
     @property
     def _changes_early(self) -> bool:
@@ -251,13 +251,13 @@ def _told(question: Question) -> str:
 
 
 def _either(one: Reach | None, other: Reach) -> Reach | None:
-    if not other.region:
+    if not other.packets:
         return one
     if one is None:
         return other
     unbound = one.interfaces is None or other.interfaces is None
     interfaces = None if unbound else (one.interfaces or frozenset()) | (other.interfaces or frozenset())
-    return Reach(interfaces, join(one.region, other.region))
+    return Reach(interfaces, join(one.packets, other.packets))
 
 
 def _moves(program: Program) -> bool:
@@ -270,16 +270,16 @@ def _moves(program: Program) -> bool:
 def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None], PacketSet]:
     """Packets by their tags on both sides, None where they were dropped."""
     found: dict[tuple[int | None, int | None], PacketSet] = {}
-    for old, region in one.items():
-        rest = region
+    for old, packets in one.items():
+        rest = packets
         for new, again in other.items():
-            if (old ^ new) & VARIANTS == 0 and (both := meet(region, again)):
+            if (old ^ new) & VARIANTS == 0 and (both := meet(packets, again)):
                 found[old, new] = both
                 rest = minus(rest, both)
         if rest:
             found[old, None] = rest
-    for new, region in other.items():
-        rest = region
+    for new, packets in other.items():
+        rest = packets
         for old, again in one.items():
             if (old ^ new) & VARIANTS == 0:
                 rest = minus(rest, again)
@@ -291,12 +291,12 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
 def _note(found: Change, row: Row, before: Fates, after: Fates, came: PacketSet | None = None) -> None:
     """Add what differs, variant by variant."""
     for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
-        old, new = ({sign: region for (which, sign), region in fates.items() if which == variant}
+        old, new = ({sign: packets for (which, sign), packets in fates.items() if which == variant}
                     for fates in (before, after))  # fmt: skip
         passed, passes = join_all(old.values()), join_all(new.values())
         opened, closed = minus(passes, passed), minus(passed, passes)
-        same = join_all(meet(region, new[sign]) for sign, region in old.items() if sign in new)
+        same = join_all(meet(packets, new[sign]) for sign, packets in old.items() if sign in new)
         rewritten = minus(meet(passed, passes), same)
-        for parts, region in ((found.opens, opened), (found.closes, closed), (found.rewrites, rewritten)):
-            if region:
-                parts.append(Part(row, variant, region, came))
+        for parts, packets in ((found.opens, opened), (found.closes, closed), (found.rewrites, rewritten)):
+            if packets:
+                parts.append(Part(row, variant, packets, came))

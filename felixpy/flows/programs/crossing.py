@@ -10,9 +10,9 @@ from typing import NamedTuple
 from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, of_peers, union
 from felixpy.flows.packets.tags import EARLY, new_source
 from felixpy.flows.programs.code import ChainCode, Program
-from felixpy.flows.programs.evaluation import Memory, Receivers, Scene, Site, States, Way, about, add
+from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Receivers, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
-from felixpy.flows.programs.perspective import Direction, Factor, Lens, Line
+from felixpy.flows.programs.perspective import Direction, Factor, Line, Perspective
 from felixpy.names import limited
 from felixpy.netfilter.actions import Final
 from felixpy.netfilter.numbers import parse_address, spell_address
@@ -42,11 +42,11 @@ class Half:
     doubts: tuple[Line, ...] = ()
 
 
-class Lenses(NamedTuple):
+class Perspectives(NamedTuple):
     """Both directions of one family on one side."""
 
-    egress: Lens
-    ingress: Lens
+    egress: Perspective
+    ingress: Perspective
 
 
 class Crossing:
@@ -59,16 +59,16 @@ class Crossing:
         self,
         program: Program,
         machine: Machine,
-        lenses: Lenses,
+        perspectives: Perspectives,
         owners: Mapping[int, int],
         places: Iterable[Place],
         memory: Memory,
     ) -> None:
-        self._program, self._lenses, self._memory = program, lenses, memory
+        self._program, self._perspectives, self._memory = program, perspectives, memory
         self._places = {place.bit: place for place in places if place.bit and place.interface}
-        self._everybody = lenses.egress.everybody
-        self._routes = Way(self._find_routes(machine, owners))
-        self._site = _site(machine, lenses.egress.space.family, owners)
+        self._everybody = perspectives.egress.everybody
+        self._routes = ByInterface(self._find_routes(machine, owners))
+        self._site = _site(machine, perspectives.egress.space.family, owners)
         self._own = self._site.local_peers[""]
         self._here = self._own | union(self._places)
         self._receivers: dict[bool, Receivers] = {}
@@ -76,7 +76,7 @@ class Crossing:
 
     def _find_routes(self, machine: Machine, owners: Mapping[int, int]) -> dict[str, int]:
         """The interface that each peer is reached by, "" for the node's own; ranges are beyond the uplink."""
-        family, found = self._lenses.egress.space.family, dict[str, int]()
+        family, found = self._perspectives.egress.space.family, dict[str, int]()
         for address, bits in owners.items():
             name = machine.route(spell_address(address, family))
             found[name] = found.get(name, 0) | bits
@@ -87,12 +87,12 @@ class Crossing:
 
     def egress(self, place: Place) -> Half:
         """What may leave an endpoint, to peers of the same node to their very end."""
-        start = of_peers(self._lenses.egress.all, self._everybody & ~place.bit)
+        start = of_peers(self._perspectives.egress.all, self._everybody & ~place.bit)
         return _half(lambda log, readings: self._out(place, start, log, readings))
 
     def ingress(self, place: Place) -> Half:
         """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
-        start = of_peers(self._lenses.ingress.all, self._everybody & ~self._here)
+        start = of_peers(self._perspectives.ingress.all, self._everybody & ~self._here)
         half = _half(lambda log, readings: self._into(place, start, log, readings))
         arrived = join_all((half.allowed, *half.translated.values()))
         return replace(half, allowed=arrived, translated={})
@@ -101,23 +101,23 @@ class Crossing:
         """Traffic that a pod may not send whatever policy says: what its chain drops before it asks any."""
         chain = self._program.chain("filter", limited(FROM_WORKLOAD, place.interface)) if place.interface else None
         try:
-            return _dropped_first(self._lenses.egress, chain) if chain else 0
+            return _dropped_first(self._perspectives.egress, chain) if chain else 0
         except KeyError:  # no rule leads to the chain, so what it alone mentions is no kind of traffic of its own
             return 0
 
     def _out(self, place: Place, start: PacketSet, log: Log, readings: bool) -> States:
         """A pod's packets are for the node itself or go on; the node's own leave it."""
         if not place.interface:
-            scene = self._sending(place, self._routes, readings)
-            states = through(self._program, scene, "OUTPUT", {EARLY: start}, log)
-            return through(self._program, scene, "POSTROUTING", states, log)
+            evaluator = self._sending(place, self._routes, readings)
+            states = through(self._program, evaluator, "OUTPUT", {EARLY: start}, log)
+            return through(self._program, evaluator, "POSTROUTING", states, log)
         nowhere = self._sending(place, self._only(""), readings)
         states = through(self._program, nowhere, "PREROUTING", {EARLY: start}, log)
         ended = through(self._program, nowhere, "INPUT", about(states, self._own), log)
-        scene = self._sending(place, self._routes, readings)
-        states = through(self._program, scene, "FORWARD", about(states, self._everybody & ~self._own), log)
-        for tag, region in through(self._program, scene, "POSTROUTING", states, log).items():
-            add(ended, tag, region)
+        evaluator = self._sending(place, self._routes, readings)
+        states = through(self._program, evaluator, "FORWARD", about(states, self._everybody & ~self._own), log)
+        for tag, packets in through(self._program, evaluator, "POSTROUTING", states, log).items():
+            add(ended, tag, packets)
         return ended
 
     def _into(self, place: Place, start: PacketSet, log: Log, readings: bool) -> States:
@@ -125,32 +125,32 @@ class Crossing:
         states = through(self._program, before, "PREROUTING", {EARLY: start}, log)
         if not place.interface:
             return through(self._program, before, "INPUT", states, log)
-        scene = self._receiving(place, place.interface, readings)
-        states = through(self._program, scene, "FORWARD", states, log)
-        return through(self._program, scene, "POSTROUTING", states, log)
+        evaluator = self._receiving(place, place.interface, readings)
+        states = through(self._program, evaluator, "FORWARD", states, log)
+        return through(self._program, evaluator, "POSTROUTING", states, log)
 
-    # --- scenes
+    # --- evaluators
 
-    def _only(self, interface: str) -> Way:
-        return Way({interface: self._everybody})
+    def _only(self, interface: str) -> ByInterface:
+        return ByInterface({interface: self._everybody})
 
-    def _sending(self, place: Place, leave: Way, readings: bool) -> Scene:
-        scene = self._scene(place, "egress", place.interface, readings)
-        scene.incoming, scene.outgoing = self._only(place.interface), leave
+    def _sending(self, place: Place, leave: ByInterface, readings: bool) -> Evaluator:
+        evaluator = self._evaluator(place, "egress", place.interface, readings)
+        evaluator.incoming, evaluator.outgoing = self._only(place.interface), leave
         if leave is self._routes and place.bit:
-            scene.receivers = self._receiving_all(readings)
-        return scene
+            evaluator.receivers = self._receiving_all(readings)
+        return evaluator
 
-    def _receiving(self, place: Place, leave: str, readings: bool) -> Scene:
+    def _receiving(self, place: Place, leave: str, readings: bool) -> Evaluator:
         """What is for the node itself comes in by the interface that has its address."""
-        scene = self._scene(place, "ingress", leave, readings)
+        evaluator = self._evaluator(place, "ingress", leave, readings)
         own = self._site.interface_of(place.address) if not place.interface else ""
-        scene.incoming, scene.outgoing = self._only(own) if own else self._routes, self._only(leave)
-        return scene
+        evaluator.incoming, evaluator.outgoing = self._only(own) if own else self._routes, self._only(leave)
+        return evaluator
 
-    def _scene(self, place: Place, direction: Direction, interface: str, readings: bool) -> Scene:
-        return Scene(
-            lens=self._lenses.egress if direction == "egress" else self._lenses.ingress,
+    def _evaluator(self, place: Place, direction: Direction, interface: str, readings: bool) -> Evaluator:
+        return Evaluator(
+            perspective=self._perspectives.egress if direction == "egress" else self._perspectives.ingress,
             site=self._site,
             own=place.address,
             bit=place.bit,
@@ -163,8 +163,8 @@ class Crossing:
     def _receiving_all(self, readings: bool) -> Receivers:
         """What local pods see of forwarded packets for them."""
         if readings not in self._receivers:
-            scenes = [self._receiving(place, place.interface, readings) for place in self._places.values()]
-            self._receivers[readings] = Receivers(scenes, self._here)
+            evaluators = [self._receiving(place, place.interface, readings) for place in self._places.values()]
+            self._receivers[readings] = Receivers(evaluators, self._here)
         return self._receivers[readings]
 
 
@@ -173,11 +173,11 @@ def _half(go: Callable[[Log, bool], States]) -> Half:
     log = Log()
     ended = go(log, False)
     by_source: dict[int | None, PacketSet] = {}
-    for tag, region in ended.items():
+    for tag, packets in ended.items():
         source = new_source(tag)
-        by_source[source] = join(by_source.get(source, {}), region)
+        by_source[source] = join(by_source.get(source, {}), packets)
     plain = by_source.pop(None, {})
-    translated = {source: region for source, region in by_source.items() if source is not None}
+    translated = {source: packets for source, packets in by_source.items() if source is not None}
     if not log.doubts:
         return Half(plain, translated)
     both = Log()
@@ -198,11 +198,11 @@ def _site(machine: Machine, family: int, owners: Mapping[int, int]) -> Site:
 DROPS = (Final("drop"), Final("reject"))
 
 
-def _dropped_first(lens: Lens, chain: ChainCode) -> int:
+def _dropped_first(perspective: Perspective, chain: ChainCode) -> int:
     """Traffic of some kinds that a chain drops to anybody, before it asks another chain."""
     found = 0
-    for line in takewhile(lambda line: not line.target, lens.view(chain).lines("")):
+    for line in takewhile(lambda line: not line.target, perspective.view(chain).lines("")):
         if line.action in DROPS and not (line.tags or line.by_tag or line.factors or line.unknown):
-            region = line.region or {}
-            found |= union(traffic for traffic, peers in region.items() if peers == lens.everybody)
+            packets = line.packets or {}
+            found |= union(traffic for traffic, peers in packets.items() if peers == perspective.everybody)
     return found

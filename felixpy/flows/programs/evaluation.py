@@ -1,6 +1,6 @@
 """Chains gone through for all packets of one end at once.
 
-Packets are sorted by their tag; of each tag there is a region. A rule takes from each region what it applies to, and
+Packets are sorted by their tag; of each tag there is a packet set. A rule takes from each what it applies to, and
 accepts, drops, sends back or retags that, or sends it through another chain. What a chain makes of everything is
 remembered for all ends to which its rules mean the same, so the pods of a workload cost little more than one of them.
 """
@@ -14,12 +14,12 @@ from typing import NamedTuple, TypeAlias
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import RETAGS, translated
 from felixpy.flows.programs.code import ChainCode
-from felixpy.flows.programs.perspective import Factor, Lens, Line, View
+from felixpy.flows.programs.perspective import Factor, Line, Perspective, View
 from felixpy.netfilter.actions import Call, ConnectionMark, Final, NoTrack, Rewrite, SetMark, Unclear
 from felixpy.netfilter.criteria import Interface, Local
 
 States: TypeAlias = dict[int, PacketSet]
-"""Regions by tag."""
+"""Packet sets by tag."""
 
 
 class Moved(NamedTuple):
@@ -32,16 +32,16 @@ class Moved(NamedTuple):
 
 def about(states: States, peers: int) -> States:
     """What of the states is about some peers."""
-    return {tag: some for tag, region in states.items() if (some := of_peers(region, peers))}
+    return {tag: some for tag, packets in states.items() if (some := of_peers(packets, peers))}
 
 
-def add(states: States, tag: int, region: PacketSet) -> None:
+def add(states: States, tag: int, packets: PacketSet) -> None:
     """More packets with a tag."""
-    if region:
-        states[tag] = join(states[tag], region) if tag in states else region
+    if packets:
+        states[tag] = join(states[tag], packets) if tag in states else packets
 
 
-class Way:
+class ByInterface:
     """By which interfaces packets come or go ("" for none), and the peers that take each of them."""
 
     def __init__(self, peers: Mapping[str, int]) -> None:
@@ -74,31 +74,31 @@ class Outcome:
 
     def absorb(self, other: Outcome) -> None:
         """Add everything but what was sent back."""
-        for tag, region in other.accepted.items():
-            add(self.accepted, tag, region)
+        for tag, packets in other.accepted.items():
+            add(self.accepted, tag, packets)
         if other.dropped:
             self.dropped = join(self.dropped, other.dropped)
         if other.doubts:
             self.doubts.update(other.doubts)
-        for target, region in other.moved.items():
-            self.move(target, region)
+        for target, packets in other.moved.items():
+            self.move(target, packets)
 
-    def move(self, target: Moved, region: PacketSet) -> None:
+    def move(self, target: Moved, packets: PacketSet) -> None:
         """More packets with a new destination."""
-        self.moved[target] = join(self.moved[target], region) if target in self.moved else region
+        self.moved[target] = join(self.moved[target], packets) if target in self.moved else packets
 
-    def within(self, region: PacketSet) -> Outcome:
+    def within(self, packets: PacketSet) -> Outcome:
         """The part about some packets."""
         return Outcome(
-            {tag: found for tag, each in self.accepted.items() if (found := meet(each, region))},
-            {tag: found for tag, each in self.returned.items() if (found := meet(each, region))},
-            meet(self.dropped, region),
+            {tag: found for tag, each in self.accepted.items() if (found := meet(each, packets))},
+            {tag: found for tag, each in self.returned.items() if (found := meet(each, packets))},
+            meet(self.dropped, packets),
             self.doubts,
-            {target: found for target, each in self.moved.items() if (found := meet(each, region))},
+            {target: found for target, each in self.moved.items() if (found := meet(each, packets))},
         )
 
 
-NOWHERE = Way({})
+NO_INTERFACE = ByInterface({})
 
 Memory: TypeAlias = dict[tuple[object, ...], Outcome]
 
@@ -119,22 +119,22 @@ class Site:
 
 
 @dataclass(slots=True, eq=False)
-class Scene:
+class Evaluator:
     """One end of connections at one point of their way: who looks, and by which interfaces packets come and go.
 
     `own` is the end's address, None if nobody knows it, `interface` its own one at this point. `receivers` are the
     endpoints of the same node that packets may be for.
     """
 
-    lens: Lens
+    perspective: Perspective
     site: Site
     own: int | None
     bit: int
     interface: str
     memory: Memory
     own_values: dict[Factor, PacketSet]
-    incoming: Way = NOWHERE
-    outgoing: Way = NOWHERE
+    incoming: ByInterface = NO_INTERFACE
+    outgoing: ByInterface = NO_INTERFACE
     receivers: Receivers | None = None
     readings: bool = False
     """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
@@ -153,30 +153,30 @@ class Scene:
     def _evaluate(self, factor: Factor) -> PacketSet | None:
         criterion = factor.test.criterion
         if isinstance(criterion, Interface):
-            way = self.incoming if criterion.incoming else self.outgoing
-            return self._of(way.by(criterion), negated=factor.test.negated)
+            interfaces = self.incoming if criterion.incoming else self.outgoing
+            return self._of(interfaces.by(criterion), negated=factor.test.negated)
         if isinstance(criterion, Local):
             local = self._local(criterion)
             return None if local is None else self._of(local, negated=factor.test.negated)
         if self.own is None:
             return None
         if factor not in self.own_values:
-            self.own_values[factor] = self.lens.own_value(factor, self.own)
+            self.own_values[factor] = self.perspective.own_value(factor, self.own)
         return self.own_values[factor]
 
     def _of(self, peers: int, *, negated: bool) -> PacketSet:
-        everybody = self.lens.everybody
+        everybody = self.perspective.everybody
         those = everybody & ~peers if negated else everybody & peers
-        return self.lens.all if those == everybody else self.lens.of_peers(those)
+        return self.perspective.all if those == everybody else self.perspective.of_peers(those)
 
     def _local(self, criterion: Local) -> int | None:
-        own = (criterion.side == "source") == (self.lens.direction == "egress")
+        own = (criterion.side == "source") == (self.perspective.direction == "egress")
         if own and self.own is None:
             return None
         if not criterion.limit:
-            return self._local_on("", self.lens.everybody, own=own)
-        way = self.incoming if criterion.limit == "in" else self.outgoing
-        return union(self._local_on(name, peers, own=own) for name, peers in way.peers.items())
+            return self._local_on("", self.perspective.everybody, own=own)
+        interfaces = self.incoming if criterion.limit == "in" else self.outgoing
+        return union(self._local_on(name, peers, own=own) for name, peers in interfaces.peers.items())
 
     def _local_on(self, interface: str, peers: int, *, own: bool) -> int:
         if own:
@@ -185,16 +185,16 @@ class Scene:
 
     # --- chains
 
-    def call(self, chain: ChainCode, tag: int, region: PacketSet) -> Outcome:
+    def call(self, chain: ChainCode, tag: int, packets: PacketSet) -> Outcome:
         """What becomes of packets in a chain."""
-        view = self.lens.view(chain)
-        everything = self.lens.all
+        view = self.perspective.view(chain)
+        everything = self.perspective.all
         if view.factors is None:
             if self.receivers and view.asks_out and not view.asks_in:
-                return self._received(view, tag, region)
-            key = id(view), tag, self.readings, *region.items()
+                return self._received(view, tag, packets)
+            key = id(view), tag, self.readings, *packets.items()
             if key not in self._known:
-                self._known[key] = self._run(view, tag, region)
+                self._known[key] = self._run(view, tag, packets)
             return self._known[key]
         values = (self.value(factor) for factor in view.factors)
         signature = [None if value is None else tuple(value.items()) for value in values]
@@ -202,15 +202,15 @@ class Scene:
         found = self.memory.get(key)
         if found is None:
             found = self.memory[key] = self._run(view, tag, everything)
-        return found if region is everything else found.within(region)
+        return found if packets is everything else found.within(packets)
 
-    def _received(self, view: View, tag: int, region: PacketSet) -> Outcome:
+    def _received(self, view: View, tag: int, packets: PacketSet) -> Outcome:
         """A chain that sorts packets by where they go: what receivers on this node see of it is known already."""
         assert self.receivers is not None
         seen = self.receivers.outcome(view.chain, tag, self.bit)
-        others = of_peers(region, ~self.receivers.peers)
+        others = of_peers(packets, ~self.receivers.peers)
         found = self._run(view, tag, others) if others else Outcome()
-        near = seen.within(region)
+        near = seen.within(packets)
         found.absorb(near)
         for returned, some in near.returned.items():
             add(found.returned, returned, some)
@@ -221,51 +221,51 @@ class Scene:
         states: States = {start: whole}
         for line in view.lines(self.interface):
             later: States = {}
-            for tag, region in list(states.items()):
-                hit = self._hit(line, tag, region)
+            for tag, packets in list(states.items()):
+                hit = self._hit(line, tag, packets)
                 if not hit:
                     continue
                 if line.unknown or (self.own is None and self._is_open(line)):
                     outcome.doubts[line] = None
                     if not self.readings:
                         continue
-                elif hit is region:
+                elif hit is packets:
                     del states[tag]
                 else:
-                    rest = minus(region, hit)
+                    rest = minus(packets, hit)
                     if rest:
                         states[tag] = rest
                     else:
                         del states[tag]
                 self._act(line, tag, hit, outcome, later)
-            for tag, region in later.items():
-                add(states, tag, region)
+            for tag, packets in later.items():
+                add(states, tag, packets)
             if not states:
                 break
-        for tag, region in states.items():
-            add(outcome.returned, tag, region)
+        for tag, packets in states.items():
+            add(outcome.returned, tag, packets)
         return outcome
 
     def _is_open(self, line: Line) -> bool:
         """Whether a rule asks for an address that nobody knows."""
         return any(self.value(factor) is None for factor in line.factors)
 
-    def _hit(self, line: Line, tag: int, region: PacketSet) -> PacketSet:
+    def _hit(self, line: Line, tag: int, packets: PacketSet) -> PacketSet:
         """The packets that a rule applies to, as far as it is understood."""
         for mask, mark, differs in line.tags:
             if (tag & mask == mark) is differs:
                 return {}
         for factor in line.factors:
             value = self.value(factor)
-            if value is not None and value is not self.lens.all:
-                region = meet(region, value)
-                if not region:
+            if value is not None and value is not self.perspective.all:
+                packets = meet(packets, value)
+                if not packets:
                     return {}
-        if line.region is not None:
-            region = meet(region, line.region)
+        if line.packets is not None:
+            packets = meet(packets, line.packets)
         for test in line.by_tag:
-            region = of_traffic(region, self.lens.by_tag(tag, test))
-        return region
+            packets = of_traffic(packets, self.perspective.by_tag(tag, test))
+        return packets
 
     def _act(self, line: Line, tag: int, hit: PacketSet, outcome: Outcome, later: States) -> None:
         match line.action:
@@ -286,8 +286,8 @@ class Scene:
                 assert line.target is not None
                 inner = self.call(line.target, tag, hit)
                 outcome.absorb(inner)
-                for found, region in inner.returned.items():
-                    add(outcome.returned if goto else later, found, region)
+                for found, packets in inner.returned.items():
+                    add(outcome.returned if goto else later, found, packets)
 
 
 class Receivers:
@@ -296,28 +296,28 @@ class Receivers:
     `senders` are the peers on the same node. Going through a receiver's chains once answers for all of them.
     """
 
-    def __init__(self, scenes: Sequence[Scene], senders: int) -> None:
-        self._scenes, self._senders = scenes, senders
-        self.peers = union(scene.bit for scene in scenes)
+    def __init__(self, evaluators: Sequence[Evaluator], senders: int) -> None:
+        self._evaluators, self._senders = evaluators, senders
+        self.peers = union(evaluator.bit for evaluator in evaluators)
         self._known: dict[tuple[int, int], _Turned] = {}
 
     def outcome(self, chain: ChainCode, tag: int, sender: int) -> Outcome:
         """What becomes of packets of one sender, given by its bit, for any of the receivers."""
         key = id(chain), tag
         if key not in self._known:
-            self._known[key] = _Turned(self._scenes, self._senders, chain, tag)
+            self._known[key] = _Turned(self._evaluators, self._senders, chain, tag)
         return self._known[key].outcome(sender.bit_length() - 1)
 
 
 class _Turned:
     """Outcomes of a chain by the position of the sender."""
 
-    def __init__(self, scenes: Sequence[Scene], senders: int, chain: ChainCode, tag: int) -> None:
-        seen = [(scene.bit, scene.call(chain, tag, scene.lens.all)) for scene in scenes]
+    def __init__(self, evaluators: Sequence[Evaluator], senders: int, chain: ChainCode, tag: int) -> None:
+        seen = [(evaluator.bit, evaluator.call(chain, tag, evaluator.perspective.all)) for evaluator in evaluators]
         self._doubts = {line: None for _, outcome in seen for line in outcome.doubts}
 
-        def turned(regions: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet]:
-            return by_sender((bit, of_peers(region, senders)) for bit, region in regions)
+        def turned(packet_sets: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet]:
+            return by_sender((bit, of_peers(packets, senders)) for bit, packets in packet_sets)
 
         def each(pick: Callable[[Outcome], States]) -> dict[int, dict[int, PacketSet]]:
             tags = dict.fromkeys(tag for _, outcome in seen for tag in pick(outcome))
@@ -329,8 +329,8 @@ class _Turned:
 
     def outcome(self, sender: int) -> Outcome:
         return Outcome(
-            {tag: region for tag, regions in self._accepted.items() if (region := regions.get(sender))},
-            {tag: region for tag, regions in self._returned.items() if (region := regions.get(sender))},
+            {tag: packets for tag, packet_sets in self._accepted.items() if (packets := packet_sets.get(sender))},
+            {tag: packets for tag, packet_sets in self._returned.items() if (packets := packet_sets.get(sender))},
             self._dropped.get(sender, {}),
             self._doubts,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from felixpy.flows.packets.packet_sets import PacketSet, join, of_traffic
 from felixpy.flows.packets.tags import EARLY
 from felixpy.flows.programs.code import ChainCode, Program
-from felixpy.flows.programs.evaluation import Moved, Outcome, Scene, States, add
+from felixpy.flows.programs.evaluation import Evaluator, Moved, Outcome, States, add
 from felixpy.flows.programs.perspective import Line
 from felixpy.walk import ORDERS, TRACKING
 
@@ -25,12 +25,12 @@ class Log:
         if outcome.dropped:
             self.dropped = join(self.dropped, outcome.dropped)
         self.doubts.update(outcome.doubts)
-        for target, region in outcome.moved.items():
-            self.moved[target] = join(self.moved.get(target, {}), region)
+        for target, packets in outcome.moved.items():
+            self.moved[target] = join(self.moved.get(target, {}), packets)
 
 
 def through(
-    program: Program, scene: Scene, hook: str, states: States, log: Log, tables: Sequence[str] | None = None
+    program: Program, evaluator: Evaluator, hook: str, states: States, log: Log, tables: Sequence[str] | None = None
 ) -> States:
     """What passes a hook, or some of its tables."""
     for table in ORDERS[program.dataplane][hook] if tables is None else tables:
@@ -40,19 +40,19 @@ def through(
         chain = program.chain(table, hook) if states else None
         drops = program.policy(table, hook) == "DROP"
         if chain and (chain.rules or drops):
-            states = _pass(scene, chain, states, log, drops=drops, nat=table == "nat")
+            states = _pass(evaluator, chain, states, log, drops=drops, nat=table == "nat")
     return states
 
 
-def _pass(scene: Scene, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
+def _pass(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
     """What passes a table; of NAT's only the first packets of connections are asked."""
     passed: States = {}
-    for tag, region in states.items():
+    for tag, packets in states.items():
         if nat:
-            opening = scene.lens.opening(tag)
-            add(passed, tag, of_traffic(region, scene.lens.space.all & ~opening))
-            region = of_traffic(region, opening)
-        outcome = scene.call(chain, tag, region)
+            opening = evaluator.perspective.opening(tag)
+            add(passed, tag, of_traffic(packets, evaluator.perspective.space.all & ~opening))
+            packets = of_traffic(packets, opening)
+        outcome = evaluator.call(chain, tag, packets)
         log.note(outcome)
         for found, accepted in outcome.accepted.items():
             add(passed, found, accepted)
@@ -66,6 +66,6 @@ def _pass(scene: Scene, chain: ChainCode, states: States, log: Log, *, drops: bo
 
 def _tracked(states: States) -> States:
     found: States = {}
-    for tag, region in states.items():
-        add(found, tag & ~EARLY, region)
+    for tag, packets in states.items():
+        add(found, tag & ~EARLY, packets)
     return found

@@ -3,7 +3,7 @@
 Packets come from pods of the node, by any interface from others, or from the node itself; they go to pods, to the node,
 or on by any interface; of every state of connections, with and without a rewritten destination. Senders are rows: one
 for each address of the node and its pods, and one for each class of other addresses that no rule tells apart with each
-interface that they may come by. What a row may send is a region of traffic and receivers.
+interface that they may come by. What a row may send is a packet set of traffic and receivers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from felixpy.flows.packets.peers import Directory, Externals, Layer
 from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, QUESTIONS, RELATED, STATELESS
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.flows.programs.code import Library, NodeText, Program, Question
-from felixpy.flows.programs.perspective import Lens
+from felixpy.flows.programs.perspective import Perspective
 from felixpy.flows.reachability.universe import Mentioned
 from felixpy.netfilter.criteria import Interface, Marked, Tracked
 from felixpy.netfilter.numbers import ICMP, STATES, Range, State, parse_address, spell_address
@@ -47,7 +47,7 @@ class NodeSpace:
         interfaces = tuple(dict.fromkeys((*self._interfaces(), *extra)))
         self.receivers = Receivers(Directory(self.bits), externals, interfaces)
         self.questions = {question: 1 << QUESTIONS + at for at, question in enumerate(self._questions())}
-        self.lens = Lens(self.traffic, self.receivers.locals, self.receivers, "egress", self.questions)
+        self.perspective = Perspective(self.traffic, self.receivers.locals, self.receivers, "egress", self.questions)
 
     def program(self, text: NodeText) -> Program:
         """A mixture of the texts, made ready."""
@@ -87,7 +87,7 @@ class NodeSpace:
     def everybody(self) -> int:
         """All receivers; of some classes every address is an endpoint's."""
         some = union(self.classes)
-        return self.lens.everybody & (union(self.bits.values()) | self.receivers.copies(some))
+        return self.perspective.everybody & (union(self.bits.values()) | self.receivers.copies(some))
 
     @cached_property
     def own(self) -> int:

@@ -11,7 +11,7 @@ from felixpy.flows.packets.packet_sets import PacketSet, join, of_peers, of_traf
 from felixpy.flows.packets.peers import Layer
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
 from felixpy.flows.programs.code import Program
-from felixpy.flows.programs.evaluation import Memory, Moved, Scene, Site, States, Way, about, add
+from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Moved, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.programs.perspective import Factor
@@ -30,7 +30,7 @@ class Passage:
         self.space = space
         self._memory: Memory = {}
         self._own_values: dict[int, dict[Factor, PacketSet]] = {}
-        self._scenes: dict[tuple[Row, str], Scene] = {}
+        self._evaluators: dict[tuple[Row, str], Evaluator] = {}
         self._survivors: dict[tuple[int, Row], bool] = {}
 
     def leave_by(self, criterion: Interface) -> int:
@@ -73,13 +73,13 @@ class Passage:
         return found
 
     @cached_property
-    def _leave(self) -> Way:
-        return Way(self._routes)
+    def _leave(self) -> ByInterface:
+        return ByInterface(self._routes)
 
     @cached_property
-    def _leave_or_loop(self) -> Way:
+    def _leave_or_loop(self) -> ByInterface:
         """Where the node's own packets go; to itself they go by the loopback interface."""
-        return Way({**self._routes, LOOPBACK: self.space.own})
+        return ByInterface({**self._routes, LOOPBACK: self.space.own})
 
     @cached_property
     def _site(self) -> Site:
@@ -89,14 +89,14 @@ class Passage:
         peers = {name: union(self.space.bits[address] for address in found) for name, found in local.items()}
         return Site(local, peers)
 
-    def _scene(self, row: Row, where: str) -> Scene:
+    def _evaluator(self, row: Row, where: str) -> Evaluator:
         """A row at one point of the way: ``in`` before routing and for the node, ``on`` behind it, ``lo`` come back."""
         key = row, where
-        if key not in self._scenes:
-            incoming = Way({LOOPBACK if where == "lo" else row.interface: self.space.lens.everybody})
+        if key not in self._evaluators:
+            incoming = ByInterface({LOOPBACK if where == "lo" else row.interface: self.space.perspective.everybody})
             leaves = self._leave if row.interface else self._leave_or_loop
-            self._scenes[key] = Scene(
-                lens=self.space.lens,
+            self._evaluators[key] = Evaluator(
+                perspective=self.space.perspective,
                 site=self._site,
                 own=row.address,
                 bit=row.bit,
@@ -104,38 +104,40 @@ class Passage:
                 memory=self._memory,
                 own_values=self._own_values.setdefault(row.address, {}),
                 incoming=incoming,
-                outgoing=leaves if where == "on" else Way({"": self.space.lens.everybody}),
+                outgoing=leaves if where == "on" else ByInterface({"": self.space.perspective.everybody}),
             )
-        return self._scenes[key]
+        return self._evaluators[key]
 
     def everything(self, row: Row) -> PacketSet:
         """All that a row may send; pods do not send to themselves by their interface."""
         itself = row.bit if row.interface in self.space.ground.behind else 0
         loopback = self.space.bits[LOOPBACKS[self.space.family]]
         if row.bit == loopback:
-            return of_peers(self.space.lens.all, self.space.own)
-        return of_peers(self.space.lens.all, self.space.everybody & ~itself & ~loopback)
+            return of_peers(self.space.perspective.all, self.space.own)
+        return of_peers(self.space.perspective.all, self.space.everybody & ~itself & ~loopback)
 
     def before(self, program: Program, row: Row, states: States) -> Before:
         """What is left before packets are sent on, and what has a new destination."""
         log = Log()
         if row.interface:
-            return Before(through(program, self._scene(row, "in"), "PREROUTING", states, log), log.moved)
-        return Before(through(program, self._scene(row, "on"), "OUTPUT", states, log, BEFORE_NAT), log.moved)
+            return Before(through(program, self._evaluator(row, "in"), "PREROUTING", states, log), log.moved)
+        return Before(through(program, self._evaluator(row, "on"), "OUTPUT", states, log, BEFORE_NAT), log.moved)
 
     def after(self, program: Program, row: Row, states: States) -> States:
         """What gets through in the end."""
-        log, scene = Log(), self._scene(row, "on")
+        log, evaluator = Log(), self._evaluator(row, "on")
         if not row.interface:
-            states = through(program, scene, "OUTPUT", states, log, AFTER_NAT)
-            states = through(program, scene, "POSTROUTING", states, log)
-            ended = about(states, self.space.lens.everybody & ~self.space.own)
-            back, come = self._scene(row, "lo"), about(states, self.space.own)
+            states = through(program, evaluator, "OUTPUT", states, log, AFTER_NAT)
+            states = through(program, evaluator, "POSTROUTING", states, log)
+            ended = about(states, self.space.perspective.everybody & ~self.space.own)
+            back, come = self._evaluator(row, "lo"), about(states, self.space.own)
             come = through(program, back, "PREROUTING", come, log, ("raw", "mangle"))
             return _both(ended, through(program, back, "INPUT", come, log, ("mangle", "filter", "security")))
-        ended = through(program, self._scene(row, "in"), "INPUT", about(states, self.space.own), log)
-        states = through(program, scene, "FORWARD", about(states, self.space.lens.everybody & ~self.space.own), log)
-        return _both(ended, through(program, scene, "POSTROUTING", states, log))
+        ended = through(program, self._evaluator(row, "in"), "INPUT", about(states, self.space.own), log)
+        states = through(
+            program, evaluator, "FORWARD", about(states, self.space.perspective.everybody & ~self.space.own), log
+        )
+        return _both(ended, through(program, evaluator, "POSTROUTING", states, log))
 
     # --- what gets through
 
@@ -144,20 +146,20 @@ class Passage:
         spoofed = SPOOFED if row.spoofed else 0
         came = self.before(program, row, {tag | spoofed | EARLY: start for tag in tags})
         found: Fates = {}
-        for tag, region in self.after(program, row, came.states).items():
-            _join(found, (tag & VARIANTS, Signature(new_source(tag))), region)
-        for target, region in came.moved.items():
-            self._follow(program, row, target, region, found)
+        for tag, packets in self.after(program, row, came.states).items():
+            _join(found, (tag & VARIANTS, Signature(new_source(tag))), packets)
+        for target, packets in came.moved.items():
+            self._follow(program, row, target, packets, found)
         return found
 
-    def _follow(self, program: Program, row: Row, target: Moved, region: PacketSet, found: Fates) -> None:
+    def _follow(self, program: Program, row: Row, target: Moved, packets: PacketSet, found: Fates) -> None:
         """What becomes of packets with a new destination: those count whose new form gets through."""
         to = self._receiver(target.address)
-        asked = self._with_port(union(region), target.port)
+        asked = self._with_port(union(packets), target.port)
         ended = self.after(program, row, {target.tag | DNAT: product(asked, to)})
         for tag, passed in ended.items():
             whole = traffic_with(passed, to)
-            kept = of_traffic(region, self._as_asked(whole, target.port))
+            kept = of_traffic(packets, self._as_asked(whole, target.port))
             signature = Signature(new_source(tag), (target.address, target.port))
             _join(found, (tag & VARIANTS & ~DNAT, signature), kept)
 
@@ -184,16 +186,16 @@ class Passage:
         """The traffic that became what got through: with a new port it may have been to any."""
         return traffic if port is None else self.space.traffic.lifted(traffic)
 
-    def redirected(self, program: Program, row: Row, tag: int, region: PacketSet, to: PacketSet) -> Fates:
+    def redirected(self, program: Program, row: Row, tag: int, packets: PacketSet, to: PacketSet) -> Fates:
         """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
         tracked = (
-            self.space.lens.opening(tag)
+            self.space.perspective.opening(tag)
             if not tag & ESTABLISHED
             else self.space.traffic.all & ~self.space.traffic.untracked
         )
         if tag & (UNTRACKED | STATELESS):
             return {}
-        states = {tag | DNAT: of_traffic(to, self.space.traffic.lifted(union(region)) & tracked)}
+        states = {tag | DNAT: of_traffic(to, self.space.traffic.lifted(union(packets)) & tracked)}
         found: Fates = {}
         for end, passed in self.after(program, row, states).items():
             _join(found, (end & VARIANTS, Signature(new_source(end))), passed)
@@ -209,11 +211,11 @@ class Before(NamedTuple):
 
 def _both(one: States, other: States) -> States:
     found = dict(one)
-    for tag, region in other.items():
-        add(found, tag, region)
+    for tag, packets in other.items():
+        add(found, tag, packets)
     return found
 
 
-def _join(fates: Fates, key: tuple[int, Signature], region: PacketSet) -> None:
-    if region:
-        fates[key] = join(fates[key], region) if key in fates else region
+def _join(fates: Fates, key: tuple[int, Signature], packets: PacketSet) -> None:
+    if packets:
+        fates[key] = join(fates[key], packets) if key in fates else packets

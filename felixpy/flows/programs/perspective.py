@@ -1,4 +1,4 @@
-"""Rules as one end of a connection sees them: criteria become regions of traffic and peers.
+"""Rules as one end of a connection sees them: criteria become packet sets of traffic and peers.
 
 Seen from the sender, sources are its own and destinations are peers; seen from the receiver it is the other way round.
 What depends on the end itself, its address and interfaces, stays open as a `Factor` until somebody looks.
@@ -73,7 +73,7 @@ class Factor(NamedTuple):
 class Line:
     """A rule from one end's point of view.
 
-    It applies to what is in `region` (None is everything) and in the value of every factor, if the packet's tag fits;
+    It applies to what is in `packets` (None is everything) and in the value of every factor, if the packet's tag fits;
     `unknown` says what is not understood. `target` is the chain it calls. `by_tag` are criteria about what the tag
     says besides marks.
     """
@@ -92,7 +92,7 @@ class Line:
     target: ChainCode | None
 
     @property
-    def region(self) -> PacketSet | None:
+    def packets(self) -> PacketSet | None:
         """What the rule is about, whatever the end; None is everything."""
         if self.reading is None:
             return self.fixed
@@ -111,9 +111,9 @@ class View:
         self.chain = chain
         self.every = tuple(lines)
         factors = dict.fromkeys(factor for line in lines for factor in line.factors)
-        ways = [factor.test.criterion.incoming for factor in factors if isinstance(factor.test.criterion, Interface)]
-        self.asks_in: bool = True in ways or any(view.asks_in for view in inner)
-        self.asks_out: bool = False in ways or any(view.asks_out for view in inner)
+        asked = [test.criterion.incoming for test, _ in factors if isinstance(test.criterion, Interface)]
+        self.asks_in: bool = True in asked or any(view.asks_in for view in inner)
+        self.asks_out: bool = False in asked or any(view.asks_out for view in inner)
         for view in inner:
             factors.update(dict.fromkeys(view.factors or ()))
         bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
@@ -147,11 +147,11 @@ class Others(Shape):
     def peers(self, layers: Layers) -> int: ...
 
 
-class Lens:
+class Perspective:
     """One family on one side of a comparison, in one direction.
 
     `questions` are those that no packet decides, each with the bit of a tag that is the answer; without them what is
-    assumed holds, and what is not understood is read in both ways (`Scene.readings`).
+    assumed holds, and what is not understood is read in both ways (`Evaluator.readings`).
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Lens:
         self._many_peers = self.everybody.bit_length() > MANY_PEERS
         self._own: Side = "source" if direction == "egress" else "destination"
         self._views: dict[int, View] = {}
-        self._regions: dict[Factor, PacketSet | None] = {}
+        self._packet_sets: dict[Factor, PacketSet | None] = {}
         self._ranges: dict[Range, int] = {}
         self._indexes: dict[tuple[SetCode, tuple[str, ...]], _Index] = {}
 
@@ -195,7 +195,7 @@ class Lens:
         by_tag: list[Test] = []
         factors: list[Factor] = []
         nets: list[Factor] = []
-        region = self.all
+        packets = self.all
         for test in rule.body.tests:
             if isinstance(test.criterion, Marked):
                 tags.append(tag_test(test.criterion, negated=test.negated))
@@ -209,14 +209,14 @@ class Lens:
                 if self._many_peers and isinstance(test.criterion, Addresses) and test.criterion.side != self._own:
                     nets.append(factor)
                     continue
-                value = self._region(factor)
+                value = self._packets(factor)
                 if value is None:
                     factors.append(factor)
                 else:
-                    region = value if region is self.all else meet(region, value)
-        if not region:
+                    packets = value if packets is self.all else meet(packets, value)
+        if not packets:
             return None
-        restricted = None if region is self.all else region
+        restricted = None if packets is self.all else packets
         reading = partial(self._nets, nets) if nets else None
         return Line(
             rule, tuple(tags), tuple(by_tag), restricted, reading, tuple(factors), unknown, rule.action, rule.target
@@ -246,13 +246,13 @@ class Lens:
             peers &= ~inside if negated else inside
         return self.of_peers(peers)
 
-    def _region(self, factor: Factor) -> PacketSet | None:
+    def _packets(self, factor: Factor) -> PacketSet | None:
         """What a criterion lets through; None if that depends on the end."""
-        if factor not in self._regions:
+        if factor not in self._packet_sets:
             criterion, negated = factor.test
             value = self._read(criterion, factor.code)
-            self._regions[factor] = minus(self.all, value) if negated and value is not None else value
-        return self._regions[factor]
+            self._packet_sets[factor] = minus(self.all, value) if negated and value is not None else value
+        return self._packet_sets[factor]
 
     def _read(self, criterion: Criterion, code: SetCode | None) -> PacketSet | None:
         match criterion:

@@ -92,8 +92,8 @@ class Connectivity:
         if ports:
             chosen = union(choice.mask(traffic) for choice in ports)
 
-        def only(region: PacketSet) -> PacketSet:
-            return of_traffic(region, chosen) if ports else region
+        def only(packets: PacketSet) -> PacketSet:
+            return of_traffic(packets, chosen) if ports else packets
 
         return Sheet(
             space=grid.space,

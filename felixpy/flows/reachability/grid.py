@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, union
 from felixpy.flows.packets.peers import Directory, Layer
-from felixpy.flows.programs.crossing import Crossing, Half, Lenses, Place
+from felixpy.flows.programs.crossing import Crossing, Half, Perspectives, Place
 from felixpy.flows.programs.evaluation import Memory
-from felixpy.flows.programs.perspective import Lens, Line
+from felixpy.flows.programs.perspective import Line, Perspective
 from felixpy.flows.reachability.sides import Side
 from felixpy.flows.reachability.universe import FamilySpace, Universe
 from felixpy.netfilter.numbers import Range
@@ -81,7 +81,7 @@ class Grid:
         out = end.out
         possible = self._row(end, join(out.allowed, out.unsure), out.translated, self._perhaps_let_in)
         plain = minus(out.allowed, out.unsure)
-        translated = {source: minus(region, out.unsure) for source, region in out.translated.items()}
+        translated = {source: minus(packets, out.unsure) for source, packets in out.translated.items()}
         return minus(possible, self._row(end, plain, translated, self._surely_let_in))
 
     def unsure_column(self, position: int) -> PacketSet:
@@ -95,12 +95,12 @@ class Grid:
         """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
         settled = self.outside | end.here
         row: PacketSet = {}
-        for sender, region in (
+        for sender, packets in (
             (end.bit, plain),
-            *((self._sender(end, source), region) for source, region in translated.items()),
+            *((self._sender(end, source), packets) for source, packets in translated.items()),
         ):
-            row = join(row, of_peers(region, settled))
-            far = of_peers(region, self.everybody & ~settled)
+            row = join(row, of_peers(packets, settled))
+            far = of_peers(packets, self.everybody & ~settled)
             if far:
                 row = join(row, meet(far, let_in.get(sender.bit_length() - 1, {})))
         return row
@@ -147,8 +147,10 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
             hosts[party.node] = bit
         places[party.node].append((position, Place(bit, address, party.interface)))
     directory = Directory(owners)
-    egress, ingress = (Lens(space.traffic, directory, space.externals, way) for way in ("egress", "ingress"))
-    lenses = Lenses(egress, ingress)
+    egress, ingress = (
+        Perspective(space.traffic, directory, space.externals, direction) for direction in ("egress", "ingress")
+    )
+    perspectives = Perspectives(egress, ingress)
     memory: Memory = {}
     ends: dict[int, End] = {}
     doubts: list[Doubt] = []
@@ -156,7 +158,7 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
         crossing = Crossing(
             side.programs[family][name],
             side.machines[name],
-            lenses,
+            perspectives,
             owners,
             [place for _, place in places[name]],
             memory,

@@ -102,13 +102,13 @@ class Pairs:
         for sheet in self.sheets:
             broken |= {key for key, mask in masks.items() if sheet.present & mask not in (0, mask)}
             split = _Splits(masks)
-            for position, region in sheet.rows.items():
+            for position, packets in sheet.rows.items():
                 if not shown >> position & 1:
                     continue
                 own = homes.get(position)
-                broken |= {key for peers in region.values() for key in split.by(peers) if key != own}
-            for region in sheet.columns.values() if self.external else ():
-                broken |= {key for peers in region.values() for key in split.by(peers)}
+                broken |= {key for peers in packets.values() for key in split.by(peers) if key != own}
+            for packets in sheet.columns.values() if self.external else ():
+                broken |= {key for peers in packets.values() for key in split.by(peers)}
             for key, members in groups.items():
                 outside = sheet.space.externals.mask if self.external else 0
                 if key not in broken and not self._alike(sheet, members, masks[key], shown | outside):
@@ -183,8 +183,8 @@ class Pairs:
     def _from_outside(self, sheet: Sheet, focus: Focus | None, parts: Sequence[int] | None) -> Iterator[Flow]:
         by_rank: dict[int, dict[int, int]] = defaultdict(dict)
         near = focus.outside.get(sheet.space.family, 0) if focus else 0
-        for position, region in sheet.columns.items():
-            for traffic, peers in region.items():
+        for position, packets in sheet.columns.items():
+            for traffic, peers in packets.items():
                 for first in bits(peers & self._first_bits):
                     rank = self._ranks[first]
                     if focus is None or near >> position & 1 or self.units[rank].bits & focus.endpoints:
@@ -213,8 +213,8 @@ class Pairs:
     def _apart(self, sheet: Sheet) -> list[int]:
         """Classes of outside addresses, together if they fare the same with all endpoints that are shown."""
         alike: dict[object, int] = defaultdict(int)
-        for position, region in sheet.columns.items():
-            shown = {traffic: some for traffic, peers in region.items() if (some := peers & self._first_bits)}
+        for position, packets in sheet.columns.items():
+            shown = {traffic: some for traffic, peers in packets.items() if (some := peers & self._first_bits)}
             alike[tuple(sorted(shown.items()))] |= 1 << position
         parts = list(alike.values())
         for unit in self.units:
