@@ -84,7 +84,7 @@ def trace(
     target = parse_target(destination)
     question = Question(
         source=source,
-        destination=target.party,
+        destination=target.endpoint,
         protocol=protocol or target.protocol,
         port=target.port,
         source_port=source_port,

@@ -13,9 +13,9 @@ PACKAGE = ROOT / "felixpy"
 
 SHARED = frozenset({
     "Address", "Addresses", "Backend", "Block", "Chain", "Change", "Choice", "Content", "Declared", "Described",
-    "Directory", "End", "Endpoints", "Ends", "Field", "Finding", "Flow", "Form", "Hook", "Icmp", "Kernel", "Kind",
+    "Directory", "End", "Ends", "Field", "Finding", "Flow", "Form", "Hook", "Icmp", "Kernel", "Kind",
     "Layout", "Line", "Listed", "Listing", "Machine", "Match", "Meaning", "Node", "NodeRules", "Options",
-    "Origin", "Outcome", "Owner", "Packet", "Part", "Party", "Place", "Program", "Question", "Range", "Reach",
+    "Origin", "Outcome", "Owner", "Packet", "Part", "Place", "Program", "Question", "Range", "Reach",
     "Reason", "Recorder", "Refused", "Report", "Route", "Row", "Rule", "Run", "Saved", "SetChange", "Side", "Spot",
     "State", "Step", "Subject", "Table", "Test", "Tier", "Traffic", "Unreadable", "Verdict", "View", "Wanted",
 })  # fmt: skip

@@ -76,7 +76,7 @@ def explain(
 
 def _found(explainer: Explainer, kind: str, name: str) -> EndpointExplanation | PolicyExplanation | TierExplanation:
     from felixpy.explain.naming import POLICY_KINDS, meant_kind, singular
-    from felixpy.topology.parties import MAKERS, SHORT
+    from felixpy.topology.endpoints import MAKERS, SHORT
 
     word = singular(kind)
     maker = SHORT.get(word, word)

@@ -407,7 +407,7 @@ def _find(name: str) -> Lab:
     return Lab.find(name)
 
 
-def _become(found: Lab, party: str, namespace: str, words: Sequence[str]) -> NoReturn:
+def _become(found: Lab, endpoint: str, namespace: str, words: Sequence[str]) -> NoReturn:
     from felixpy.lab.wiring import become
 
-    become(found.space(party, namespace=namespace), words)
+    become(found.space(endpoint, namespace=namespace), words)

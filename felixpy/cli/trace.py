@@ -46,8 +46,8 @@ def _check_port(destination: str, given: Given) -> None:
     """Raises UsageError for a port that stands where manifests are named, as in ``trace a b 9000``."""
     path = next(iter(given.paths or ()), "")
     if _PORT.fullmatch(path) and not os.path.lexists(path):
-        party = f"[{destination}]" if destination.count(":") > 1 else destination
-        raise UsageError(f"{path}: there is no such file or folder; a port is written {party}:{path}")
+        endpoint = f"[{destination}]" if destination.count(":") > 1 else destination
+        raise UsageError(f"{path}: there is no such file or folder; a port is written {endpoint}:{path}")
 
 
 _PORT = re.compile(r"\d{1,5}(?:/\w+)?")
@@ -136,7 +136,7 @@ def trace(
     target = parse_target(destination)
     question = Question(
         source=source,
-        destination=target.party,
+        destination=target.endpoint,
         protocol=protocol or target.protocol,
         port=target.port,
         source_port=source_port,

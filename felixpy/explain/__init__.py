@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from felixpy.errors import UsageError
-from felixpy.explain.endpoints import Endpoints, hosts_of, local_host, local_workload
+from felixpy.explain.endpoints import EndpointExplanations, hosts_of, local_host, local_workload
 from felixpy.explain.lines import Population, RuleLines
 from felixpy.explain.naming import find_policy, meant_tier
 from felixpy.explain.policies import Policies
 from felixpy.explain.values import EndpointExplanation, PolicyExplanation, TierExplanation
+from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.nodes import Nodes
-from felixpy.topology.parties import Directory, Party
 
 __all__ = ["EndpointExplanation", "Explainer", "PolicyExplanation", "TierExplanation"]
 
@@ -34,29 +34,29 @@ class Explainer:
     def __init__(self, nodes: Nodes, *, namespace: str = "") -> None:
         self.nodes, self.cluster, self.namespace = nodes, nodes.cluster, namespace
         lines = RuleLines(Population(nodes.cluster))
-        self._endpoints, self._policies = Endpoints(lines), Policies(lines, nodes)
+        self._endpoints, self._policies = EndpointExplanations(lines), Policies(lines, nodes)
 
     def pod(self, name: str) -> EndpointExplanation:
         """A pod, or the first of a workload's. Raises UsageError for names that mean none."""
-        party = self._pod(name)
-        pod = party.workload
+        endpoint = self._pod(name)
+        pod = endpoint.workload
         assert pod
         resolution = self.nodes.compiler.resolve(pod.node, self.nodes.hosts.get(pod.node), self.nodes.settings)
         found = self._endpoints.workload(pod, local_workload(resolution.workloads, pod))
-        return replace(found, remarks=(party.note, *found.remarks)) if party.note else found
+        return replace(found, remarks=(endpoint.note, *found.remarks)) if endpoint.note else found
 
-    def _pod(self, name: str) -> Party:
+    def _pod(self, name: str) -> Endpoint:
         directory = Directory(self.cluster, self.nodes.book, "", self.namespace)
         wrong: UsageError | None = None
         for family in (4, 6):
             try:
-                party = directory.find(name, family)
+                endpoint = directory.find(name, family)
             except UsageError as reason:
                 wrong = wrong or reason
                 continue
-            if party.workload is None:
+            if endpoint.workload is None:
                 raise UsageError(f"{name} is not a pod")
-            return party
+            return endpoint
         assert wrong
         raise wrong
 

@@ -67,7 +67,7 @@ HOST_WAYS = (
 )
 
 
-class Endpoints:
+class EndpointExplanations:
     """Explains endpoints of a cluster."""
 
     def __init__(self, lines: RuleLines) -> None:

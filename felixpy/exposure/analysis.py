@@ -73,9 +73,9 @@ class _Analysis:
         compiler = Compiler(more, nodes.compiler.dialect, nodes.compiler.dataplane)
         self.survey: Connectivity = survey(Nodes(compiler, hosts=nodes.hosts, settings=nodes.settings))
         self.positions = {
-            party.identity[1:]: position
-            for position, party in self.survey.parties.items()
-            if party.identity.kind == "pod"
+            endpoint.identity[1:]: position
+            for position, endpoint in self.survey.endpoints.items()
+            if endpoint.identity.kind == "pod"
         }
         spaces = {pod.name: pod.namespace for pod in more.workloads[len(self.cluster.workloads) :]}
         self.strange = [self.positions[spaces[pod_name(n)], pod_name(n)] for n in range(len(self.guests))]

@@ -17,7 +17,7 @@ from felixpy.flows.reachability.pairs import Pairs
 from felixpy.frontends import Service, ServicePort
 from felixpy.model import Cluster
 from felixpy.netfilter.numbers import Range, parse_address, protocol_number, spell_address
-from felixpy.services import Client, Endpoint, Endpoints, choose
+from felixpy.services import Client, ServiceEndpoint, ServiceEndpoints, choose
 from felixpy.services.proxy import zone_of
 from felixpy.tracing import Nodes, Question, Tracer
 from felixpy.tracing.services import ServiceTrace, ServiceTracer
@@ -52,7 +52,7 @@ class Reach(NamedTuple):
 
 def target_ports(cluster: Cluster) -> list[PortChoice]:
     """The ports of all endpoints of Services, which a survey has to tell apart."""
-    endpoints = Endpoints(cluster)
+    endpoints = ServiceEndpoints(cluster)
     found = {
         (port.protocol, each.port)
         for service in cluster.services.values()
@@ -74,7 +74,7 @@ class _Clients:
     def __init__(self, found: Connectivity, pairs: Pairs) -> None:
         self.found, self.pairs, self.nodes = found, pairs, found.side.nodes
         self.cluster = self.nodes.cluster
-        self.endpoints = Endpoints(self.cluster, self.nodes.book.address)
+        self.endpoints = ServiceEndpoints(self.cluster, self.nodes.book.address)
         self._rows: dict[tuple[int, int], PacketSet] = {}
 
     def all(self) -> Iterator[Reach]:
@@ -92,29 +92,29 @@ class _Clients:
                         yield Reach(unit.peer, to, port, *counts[members[0]])
                         continue
                     for position, count in counts.items():
-                        name = self.found.parties[position].identity.name
+                        name = self.found.endpoints[position].identity.name
                         yield Reach(Peer("pod", unit.peer.space, name, pods=(name,)), to, port, *count)
 
     def _count(self, position: int, service: Service, port: ServicePort) -> tuple[int, int]:
         """How many endpoints a pod reaches, and of how many; in the first family that has any."""
-        party = self.found.parties[position]
-        node = self.cluster.nodes.get(party.node)
+        endpoint = self.found.endpoints[position]
+        node = self.cluster.nodes.get(endpoint.node)
         zone = zone_of(node.labels) if node else ""
         for family, grid in self.found.grids.items():
-            number = party.addresses.get(family)
+            number = endpoint.addresses.get(family)
             behind = self.endpoints.behind(service, port, family)
             if number is None or not behind:
                 continue
             own = spell_address(number, family)
             if service.headless:
-                chosen: Sequence[Endpoint] = [each for each in behind if each.ready]
+                chosen: Sequence[ServiceEndpoint] = [each for each in behind if each.ready]
             else:
-                chosen = choose(service, behind, "cluster", Client("pod", own), party.node, zone).endpoints
+                chosen = choose(service, behind, "cluster", Client("pod", own), endpoint.node, zone).endpoints
             return sum(self._reaches(position, own, each, port, service, grid) for each in chosen), len(chosen)
         return 0, 0
 
     def _reaches(
-        self, position: int, own: str, endpoint: Endpoint, port: ServicePort, service: Service, grid: Grid
+        self, position: int, own: str, endpoint: ServiceEndpoint, port: ServicePort, service: Service, grid: Grid
     ) -> bool:
         family = grid.space.family
         if endpoint.address == own:
@@ -146,8 +146,8 @@ class _Clients:
     def _owners(self) -> Mapping[int, Mapping[int, int]]:
         """Endpoints of the survey as bits, by family and address."""
         found: dict[int, dict[int, int]] = {4: {}, 6: {}}
-        for position, party in self.found.parties.items():
-            for family, address in party.addresses.items():
+        for position, endpoint in self.found.endpoints.items():
+            for family, address in endpoint.addresses.items():
                 found[family].setdefault(address, 1 << position)
         return found
 

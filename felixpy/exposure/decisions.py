@@ -135,7 +135,7 @@ class Decisions:
             return next((spell_address(address, family) for address in addresses), "")
         unit = self._units[peer]
         own = [*bits(unit.bits)][1 if second else 0]
-        number = self.found.parties[own].addresses.get(family)
+        number = self.found.endpoints[own].addresses.get(family)
         return "" if number is None else spell_address(number, family)
 
     def _rules(self, found: Trace) -> Iterator[dict[str, Any]]:

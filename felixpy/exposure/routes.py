@@ -19,8 +19,8 @@ from felixpy.flows.reachability.universe import PortChoice
 from felixpy.frontends import Backend, Route, Service, ServicePort
 from felixpy.model import Cluster, Owner
 from felixpy.netfilter.numbers import Range, protocol_number
-from felixpy.services import Endpoint, Endpoints
-from felixpy.topology.parties import Directory
+from felixpy.services import ServiceEndpoint, ServiceEndpoints
+from felixpy.topology.endpoints import Directory
 from felixpy.tracing import Nodes, Question, Tracer
 
 CONTROLLER = Peer("ingress-controller", "", NAME)
@@ -35,7 +35,7 @@ class Reached(NamedTuple):
     service: str
     port: str
     source: str
-    endpoint: Endpoint
+    endpoint: ServiceEndpoint
     protocol: str
     allowed: bool
 
@@ -113,7 +113,7 @@ def folded(cluster: Cluster) -> list[Peer]:
 class _Routes:
     def __init__(self, nodes: Nodes, peers: Sequence[Peer], ports: Sequence[PortChoice]) -> None:
         self.nodes, self.cluster, self.peers, self.asked = nodes, nodes.cluster, peers, ports
-        self.endpoints = Endpoints(nodes.cluster, nodes.book.address)
+        self.endpoints = ServiceEndpoints(nodes.cluster, nodes.book.address)
         self.remarks: list[str] = []
 
     def found(self) -> RouteFlows:
@@ -155,7 +155,7 @@ class _Routes:
                     allowed = self._allowed(source, endpoint, port.protocol, family)
                     yield Reached(route, str(service.name), str(port), source, endpoint, port.protocol, allowed)
 
-    def _is_asked(self, protocol: str, endpoint: Endpoint) -> bool:
+    def _is_asked(self, protocol: str, endpoint: ServiceEndpoint) -> bool:
         return not self.asked or any(
             choice.protocol == protocol_number(protocol)
             and (choice.ports is None or choice.ports.first <= endpoint.port <= choice.ports.last)
@@ -174,7 +174,7 @@ class _Routes:
 
     # --- whether policies let it through
 
-    def _allowed(self, source: str, endpoint: Endpoint, protocol: str, family: int) -> bool:
+    def _allowed(self, source: str, endpoint: ServiceEndpoint, protocol: str, family: int) -> bool:
         tracer = self._tracer if source else self._augmented
         question = Question(
             source=source or f"{NAMESPACE}/{NAME}", destination=endpoint.address, port=endpoint.port,
@@ -221,7 +221,7 @@ class _Routes:
     def _owners(self) -> Mapping[str, tuple[str, str]]:
         return {text: (pod.namespace, pod.name) for pod in self.cluster.workloads for text in pod.addresses}
 
-    def _peer(self, endpoint: Endpoint) -> tuple[Peer, str]:
+    def _peer(self, endpoint: ServiceEndpoint) -> tuple[Peer, str]:
         """Whom an endpoint belongs to, and which of its pods it is."""
         owner = self._owners.get(endpoint.address)
         if owner:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from felixpy.errors import UsageError
 from felixpy.lab.layout import FAMILIES, Layout, family_of
-from felixpy.topology.parties import Directory, Party
+from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.question import Target, parse_target
 
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
@@ -17,8 +17,8 @@ DEFAULT_PROTOCOL = "tcp"
 class Flow(NamedTuple):
     """One connection to try, from one namespace to another. ICMP has port 0."""
 
-    source: Party
-    destination: Party
+    source: Endpoint
+    destination: Endpoint
     source_netns: str
     destination_netns: str
     protocol: str
@@ -45,22 +45,22 @@ def flow_of(
     target = parse_target(target) if isinstance(target, str) else target
     directory = layout.directory_in(namespace)
 
-    def ends(family: int) -> tuple[Party, Party]:
-        return _pair(layout, directory, source, target.party, family)
+    def ends(family: int) -> tuple[Endpoint, Endpoint]:
+        return _pair(layout, directory, source, target.endpoint, family)
 
-    source_party, destination = _in_some_family(ends, family)
-    return between(layout, source_party, destination, *_service(target, destination))
+    source_endpoint, destination = _in_some_family(ends, family)
+    return between(layout, source_endpoint, destination, *_service(target, destination))
 
 
-def between(layout: Layout, source: Party, destination: Party, protocol: str, port: int) -> Flow:
-    """A flow between two parties."""
+def between(layout: Layout, source: Endpoint, destination: Endpoint, protocol: str, port: int) -> Flow:
+    """A flow between two endpoints."""
     if protocol not in PROTOCOLS:
         raise UsageError(f"a lab has no answer to {protocol}; it knows {', '.join(PROTOCOLS)}")
     return Flow(source, destination, layout.space(source), layout.space(destination), protocol, port)
 
 
-def party_of(layout: Layout, text: str, *, family: int | None = None, namespace: str = "") -> Party:
-    """One party by name. Raises UsageError as `flow_of`."""
+def endpoint_of(layout: Layout, text: str, *, family: int | None = None, namespace: str = "") -> Endpoint:
+    """One endpoint by name. Raises UsageError as `flow_of`."""
     directory = layout.directory_in(namespace)
     return _in_some_family(lambda each: _internet(layout, text, each) or directory.find(text, each), family)
 
@@ -81,21 +81,25 @@ def _in_some_family(ask: Callable[[int], Answer], family: int | None) -> Answer:
             raise wrong from None
 
 
-def _pair(layout: Layout, directory: Directory, source: str, destination: str, family: int) -> tuple[Party, Party]:
+def _pair(
+    layout: Layout, directory: Directory, source: str, destination: str, family: int
+) -> tuple[Endpoint, Endpoint]:
     """Both ends; the internet's address was chosen when the lab was laid out."""
     known = [_internet(layout, text, family) for text in (source, destination)]
-    names = [party.address if party else text for party, text in zip(known, (source, destination), strict=True)]
+    names = [
+        endpoint.address if endpoint else text for endpoint, text in zip(known, (source, destination), strict=True)
+    ]
     found = directory.pair(names[0], names[1], family)
     return known[0] or found[0], known[1] or found[1]
 
 
-def _internet(layout: Layout, text: str, family: int) -> Party | None:
+def _internet(layout: Layout, text: str, family: int) -> Endpoint | None:
     if text != "internet":
         return None
-    return Party("outside", text, next(address for address in layout.internet if family_of(address) == family))
+    return Endpoint("outside", text, next(address for address in layout.internet if family_of(address) == family))
 
 
-def _service(target: Target, destination: Party) -> tuple[str, int]:
+def _service(target: Target, destination: Endpoint) -> tuple[str, int]:
     """Protocol and port; the name of a port, which the destination gives it, brings its protocol along."""
     if isinstance(target.port, str):
         named = {port.name: port for port in destination.workload.ports} if destination.workload else {}
@@ -122,4 +126,4 @@ def parse_service(text: str) -> tuple[str, int]:
         raise wrong from None
     if isinstance(target.port, str) or not (target.port or target.protocol):
         raise wrong
-    return _service(target, Party("outside", "", ""))
+    return _service(target, Endpoint("outside", "", ""))

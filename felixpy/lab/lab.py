@@ -21,7 +21,7 @@ from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import EnvironmentMissing
 from felixpy.lab import probing, serving, state, wiring
 from felixpy.lab.enforcing import AUTO, Enforced, NodeRules, choose_backend, clear, compile_nodes, enforce, summaries
-from felixpy.lab.flows import Flow, flow_of, party_of
+from felixpy.lab.flows import Flow, endpoint_of, flow_of
 from felixpy.lab.layout import DEFAULT_NAME, Layout, check_name, layout_of
 from felixpy.lab.probing import Outcome
 from felixpy.lab.responder import Item
@@ -146,9 +146,9 @@ class Lab:
         """What `probe_many` takes, from names as `felixpy trace` takes them. Raises UsageError for unknown ones."""
         return flow_of(self.layout, source, target, family=family, namespace=namespace)
 
-    def space(self, party: str, *, namespace: str = "") -> str:
-        """The network namespace in which a party is. Raises UsageError as `flow`."""
-        return self.layout.space(party_of(self.layout, party, namespace=namespace))
+    def space(self, endpoint: str, *, namespace: str = "") -> str:
+        """The network namespace in which a endpoint is. Raises UsageError as `flow`."""
+        return self.layout.space(endpoint_of(self.layout, endpoint, namespace=namespace))
 
     def probe(
         self,

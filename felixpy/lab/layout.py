@@ -23,8 +23,8 @@ from typing import Any
 from felixpy.errors import UsageError, natural, unknown_node
 from felixpy.model import Cluster, Host, NamedPort, Source, Workload
 from felixpy.topology.addresses import AddressBook
+from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.nodes import TUNNELS, machine_of
-from felixpy.topology.parties import Directory, Party
 
 DEFAULT_NAME = "felixpy"
 OUTSIDE = "outside"
@@ -111,13 +111,13 @@ class Layout:
 
     @cached_property
     def spaces(self) -> Mapping[tuple[str, str], str]:
-        """The namespace of each party by kind and name."""
+        """The namespace of each endpoint by kind and name."""
         nodes = {("host", node.name): node.netns for node in self.nodes}
         return nodes | {("pod", pod.key): pod.netns for pod in self.pods}
 
-    def space(self, party: Party) -> str:
-        """Where a party is."""
-        return self.spaces.get((party.kind, party.name), self.outside)
+    def space(self, endpoint: Endpoint) -> str:
+        """Where a endpoint is."""
+        return self.spaces.get((endpoint.kind, endpoint.name), self.outside)
 
     @cached_property
     def directory(self) -> Directory:

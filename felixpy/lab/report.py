@@ -14,7 +14,7 @@ from felixpy.lab.layout import LabPod
 from felixpy.lab.probing import Outcome
 from felixpy.lab.state import State
 from felixpy.lab.tables import Turn
-from felixpy.topology.parties import Party
+from felixpy.topology.endpoints import Endpoint
 
 WORDS = {True: "ALLOWED", False: "DENIED"}
 
@@ -191,8 +191,8 @@ def turned(turn: Turn) -> str:
     return f"{WORDS[turn.allowed]}  {turn.source} → {turn.destination} {turn.service}"
 
 
-def _told(party: Party) -> str:
-    return party.name if party.name == party.address else f"{party.name} ({party.address})"
+def _told(endpoint: Endpoint) -> str:
+    return endpoint.name if endpoint.name == endpoint.address else f"{endpoint.name} ({endpoint.address})"
 
 
 def verdict_document(flow: Flow, outcome: Outcome) -> dict[str, Any]:
@@ -201,15 +201,21 @@ def verdict_document(flow: Flow, outcome: Outcome) -> dict[str, Any]:
         "kind": "LabProbe",
         "verdict": "allow" if outcome.allowed else "deny",
         "how": outcome.how,
-        "source": _party(flow.source, flow.source_netns),
-        "destination": _party(flow.destination, flow.destination_netns),
+        "source": _endpoint(flow.source, flow.source_netns),
+        "destination": _endpoint(flow.destination, flow.destination_netns),
         "protocol": flow.protocol,
         **({"port": flow.port} if flow.port else {}),
     }
 
 
-def _party(party: Party, netns: str) -> dict[str, str]:
-    found = {"kind": party.kind, "name": party.name, "address": party.address, "node": party.node, "netns": netns}
+def _endpoint(endpoint: Endpoint, netns: str) -> dict[str, str]:
+    found = {
+        "kind": endpoint.kind,
+        "name": endpoint.name,
+        "address": endpoint.address,
+        "node": endpoint.node,
+        "netns": netns,
+    }
     return {key: value for key, value in found.items() if value}
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from felixpy.errors import UsageError
-from felixpy.lab.flows import Flow, between, party_of
+from felixpy.lab.flows import Flow, between, endpoint_of
 from felixpy.lab.lab import Lab
 from felixpy.lab.layout import FAMILIES, Layout, family_of
 from felixpy.lab.probing import Outcome
-from felixpy.topology.parties import Party
+from felixpy.topology.endpoints import Endpoint
 
 Service = tuple[str, int]
 """Protocol and port; ICMP has port 0."""
@@ -24,7 +24,7 @@ ALLOWED, DENIED = ".", "X"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All pairs of the same parties, for one service and family."""
+    """All pairs of the same endpoints, for one service and family."""
 
     protocol: str
     port: int
@@ -49,7 +49,7 @@ def declared(layout: Layout) -> list[Service]:
 def ask(
     lab: Lab, services: Sequence[Service] = (), *, family: int | None = None, more: Iterable[str] = ()
 ) -> list[Table]:
-    """Try every pair of pods, and of the parties in `more`, at each service: by default at all that are declared.
+    """Try every pair of pods, and of the endpoints in `more`, at each service: by default at all that are declared.
 
     Pods without an address of the family are left out; without `family` it is IPv4 unless no pod has that.
     """
@@ -57,27 +57,27 @@ def ask(
     had = {family_of(address) for pod in layout.pods for address in pod.addresses}
     family = family or next((each for each in FAMILIES if each in had), 4)
     names = [pod.key for pod in layout.pods if any(family_of(address) == family for address in pod.addresses)]
-    parties = [party_of(layout, name, family=family) for name in dict.fromkeys([*names, *more])]
-    if not parties:
+    endpoints = [endpoint_of(layout, name, family=family) for name in dict.fromkeys([*names, *more])]
+    if not endpoints:
         raise UsageError(f"no pod of lab {lab.name} has an IPv{family} address")
     services = services or declared(layout)
-    flows = [flow for service in services for flow in _pairs(layout, parties, service)]
+    flows = [flow for service in services for flow in _pairs(layout, endpoints, service)]
     outcomes = iter(lab.probe_many(flows))
     return [
         Table(
             protocol,
             port,
             family,
-            tuple(party.name for party in parties),
-            {(source.name, destination.name): next(outcomes) for source in parties for destination in parties},
+            tuple(endpoint.name for endpoint in endpoints),
+            {(source.name, destination.name): next(outcomes) for source in endpoints for destination in endpoints},
         )
         for protocol, port in services
     ]
 
 
-def _pairs(layout: Layout, parties: Sequence[Party], service: Service) -> Iterator[Flow]:
-    for source in parties:
-        for destination in parties:
+def _pairs(layout: Layout, endpoints: Sequence[Endpoint], service: Service) -> Iterator[Flow]:
+    for source in endpoints:
+        for destination in endpoints:
             yield between(layout, source, destination, *service)
 
 

@@ -12,7 +12,7 @@ from felixpy.linting.typos import near
 from felixpy.model import Policy, PortRange, Rule
 from felixpy.netfilter.numbers import NUMBERS
 from felixpy.reports import Level
-from felixpy.services.endpoints import Endpoints
+from felixpy.services.endpoints import ServiceEndpoints
 
 
 def undeclared_port_names(subject: Subject) -> Iterator[Finding]:
@@ -80,7 +80,7 @@ def _translated(subject: Subject, port: PortRange, protocol: str | int | None, s
     if port.first != port.last or not subject.cluster.services:
         return ""
     pods = [subject.thing(number) for number in subject.select(selector, subject.endpoints)]
-    endpoints = Endpoints(subject.cluster)
+    endpoints = ServiceEndpoints(subject.cluster)
     for service in subject.cluster.services.values():
         for one in service.ports:
             if one.port == port.first and one.target != one.port and protocol in (None, one.protocol):

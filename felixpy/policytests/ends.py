@@ -11,7 +11,7 @@ from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, Workload
 from felixpy.policytests.files import End, PodChoice
 from felixpy.selector import Everything, parse
-from felixpy.topology.parties import Directory
+from felixpy.topology.endpoints import Directory
 
 Network = IPv4Network | IPv6Network
 

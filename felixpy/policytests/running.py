@@ -95,7 +95,7 @@ class Runner:
 
     @cached_property
     def _ends(self) -> Ends:
-        return Ends(self.cluster, self._tracer.parties)
+        return Ends(self.cluster, self._tracer.endpoints)
 
     # --- expectations
 
@@ -136,7 +136,7 @@ class Runner:
         ipv6 = ":" in destination and not destination.startswith(("host:", "["))
         called = f"[{destination}]" if ipv6 and destination.count(":") > 1 else destination
         target = parse_target(f"{called}:{port}" if port else destination)
-        question = Question(source=source, destination=target.party, protocol=target.protocol, port=target.port)
+        question = Question(source=source, destination=target.endpoint, protocol=target.protocol, port=target.port)
         found = (self._brief if brief else self._tracer).trace(question)
         if self.covers:
             self._note(found)

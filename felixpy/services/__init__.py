@@ -11,7 +11,7 @@ proxier.go, pkg/proxy/topology.go, pkg/proxy/endpointslicecache.go; staging/src/
 from __future__ import annotations
 
 from felixpy.services.directory import Address, ServiceDirectory
-from felixpy.services.endpoints import Endpoint, Endpoints
+from felixpy.services.endpoints import ServiceEndpoint, ServiceEndpoints
 from felixpy.services.proxy import Choice, Client, Via, choose
 
-__all__ = ["Address", "Choice", "Client", "Endpoint", "Endpoints", "ServiceDirectory", "Via", "choose"]
+__all__ = ["Address", "Choice", "Client", "ServiceDirectory", "ServiceEndpoint", "ServiceEndpoints", "Via", "choose"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from felixpy.errors import UsageError
 from felixpy.frontends import Service, ServiceName, ServicePort
 from felixpy.model import Cluster, HostPort, Workload
-from felixpy.services.endpoints import Endpoints, NodeAddress
+from felixpy.services.endpoints import NodeAddress, ServiceEndpoints
 from felixpy.services.proxy import Via
 
 STAND_IN = {4: int(ip_address("198.19.0.1")), 6: int(ip_address("2001:db8:198:19::1"))}
@@ -40,7 +40,7 @@ class ServiceDirectory:
     def __init__(self, cluster: Cluster, node_address: NodeAddress, namespace: str = "") -> None:
         self.cluster, self.namespace = cluster, namespace
         self.services: Mapping[ServiceName, Service] = cluster.services
-        self.endpoints = Endpoints(cluster, node_address)
+        self.endpoints = ServiceEndpoints(cluster, node_address)
 
     def named(self, text: str) -> tuple[Service, str] | None:
         """The Service that a text names, and the name of the one pod behind it that a DNS name may begin with.

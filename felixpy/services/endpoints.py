@@ -14,7 +14,7 @@ NodeAddress = Callable[[str, int], str]
 """The address of a node in a family, "" if it has none."""
 
 
-class Endpoint(NamedTuple):
+class ServiceEndpoint(NamedTuple):
     """An address and port behind a Service.
 
     `node` is what the EndpointSlice says: kube-proxy takes no other for local. `pod` is (namespace, name) of the pod,
@@ -41,7 +41,7 @@ def _no_address(node: str, family: int) -> str:
     return ""
 
 
-class Endpoints:
+class ServiceEndpoints:
     """The endpoints of all Services of a cluster. `node_address` tells the addresses of pods on a node's network."""
 
     def __init__(self, cluster: Cluster, node_address: NodeAddress = _no_address) -> None:
@@ -65,7 +65,7 @@ class Endpoints:
     def has_slices(self, name: ServiceName) -> bool:
         return name in self._slices
 
-    def behind(self, service: Service, port: ServicePort, family: int) -> tuple[Endpoint, ...]:
+    def behind(self, service: Service, port: ServicePort, family: int) -> tuple[ServiceEndpoint, ...]:
         """All endpoints of a port in one family, whatever their state, in a fixed order."""
         if service.name in self._slices:
             return tuple(self._of_slices(service.name, port, family))
@@ -80,7 +80,7 @@ class Endpoints:
         wanted = service.selector.items()
         return [pod for pod in self._pods.get(service.name.namespace, ()) if wanted <= pod.labels.items()]
 
-    def _of_slices(self, name: ServiceName, port: ServicePort, family: int) -> Iterator[Endpoint]:
+    def _of_slices(self, name: ServiceName, port: ServicePort, family: int) -> Iterator[ServiceEndpoint]:
         """Of an endpoint that several slices have the first counts."""
         known: set[tuple[str, int]] = set()
         for piece in self._slices[name]:
@@ -91,7 +91,7 @@ class Endpoints:
                     known.add((each.address, each.port))
                     yield each
 
-    def _of_pods(self, service: Service, port: ServicePort, family: int) -> Iterator[Endpoint]:
+    def _of_pods(self, service: Service, port: ServicePort, family: int) -> Iterator[ServiceEndpoint]:
         """What the EndpointSlice controller would write. (staging/src/k8s.io/endpointslice/utils.go)"""
         for pod in self.selected(service):
             number = target_port(pod, port)
@@ -99,27 +99,29 @@ class Endpoints:
             if number and address:
                 ready = service.publish_not_ready or (pod.ready and not pod.leaving)
                 identity = (pod.namespace, pod.name)
-                yield Endpoint(address, number, pod.node, ready, pod.ready, pod.leaving, identity)
+                yield ServiceEndpoint(address, number, pod.node, ready, pod.ready, pod.leaving, identity)
 
     def _address(self, pod: Workload | HostPod, family: int) -> str:
         own = next((text for text in pod.addresses if (":" in text) == (family == 6)), "")
         return own or (self._node_address(pod.node, family) if isinstance(pod, HostPod) else "")
 
 
-def _of_subsets(service: Service, port: ServicePort, family: int) -> Iterator[Endpoint]:
+def _of_subsets(service: Service, port: ServicePort, family: int) -> Iterator[ServiceEndpoint]:
     for subset in service.subsets:
         for each in _on_port(subset.endpoints, subset.ports, port):
             if (":" in each.address) == (family == 6):
                 yield each
 
 
-def _on_port(endpoints: Iterable[SliceEndpoint], ports: Iterable[SlicePort], port: ServicePort) -> Iterator[Endpoint]:
+def _on_port(
+    endpoints: Iterable[SliceEndpoint], ports: Iterable[SlicePort], port: ServicePort
+) -> Iterator[ServiceEndpoint]:
     """Ports belong together by name and protocol; of an endpoint only the first address counts."""
     numbers = [each.number for each in ports if (each.name, each.protocol) == (port.name, port.protocol)]
     for number in filter(None, numbers):
         for each in endpoints:
             if each.addresses:
-                yield Endpoint(
+                yield ServiceEndpoint(
                     each.addresses[0], number, each.node, each.ready, each.serving, each.terminating, each.pod,
                     each.zone_hints, each.node_hints,
                 )  # fmt: skip

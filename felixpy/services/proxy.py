@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Literal, NamedTuple
 
 from felixpy.frontends import Service
-from felixpy.services.endpoints import Endpoint
+from felixpy.services.endpoints import ServiceEndpoint
 
 Via = Literal["cluster", "external", "balancer", "node"]
 """What the client called: a cluster IP, an external IP, an address of a load balancer, or a port of a node."""
@@ -31,14 +31,14 @@ class Choice(NamedTuple):
     Without endpoints `refusal` says why, and `dropped` whether packets are dropped instead of rejected.
     """
 
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[ServiceEndpoint, ...]
     masquerade: bool = False
     refusal: str = ""
     dropped: bool = False
 
 
 def choose(
-    service: Service, endpoints: Sequence[Endpoint], via: Via, client: Client, node: str, zone: str = ""
+    service: Service, endpoints: Sequence[ServiceEndpoint], via: Via, client: Client, node: str, zone: str = ""
 ) -> Choice:
     """What the rules of `node` do to a connection. `endpoints` are all of the port, in one family.
 
@@ -62,13 +62,13 @@ def choose(
     return _of(here, masquerade=False, policy="externalTrafficPolicy", node=node)
 
 
-def _of(chosen: tuple[Endpoint, ...], *, masquerade: bool, policy: str, node: str) -> Choice:
+def _of(chosen: tuple[ServiceEndpoint, ...], *, masquerade: bool, policy: str, node: str) -> Choice:
     if chosen:
         return Choice(chosen, masquerade)
     return Choice((), refusal=f"{node} has no endpoint of its own, and {policy} is Local", dropped=True)
 
 
-def _nobody(endpoints: Sequence[Endpoint]) -> str:
+def _nobody(endpoints: Sequence[ServiceEndpoint]) -> str:
     if not endpoints:
         return "it has no endpoints"
     return f"none of its {len(endpoints)} endpoints is ready" if len(endpoints) > 1 else "its one endpoint is not ready"
@@ -81,7 +81,7 @@ def _admitted(service: Service, client: Client) -> bool:
     return not ranges or any(source in net for net in ranges)
 
 
-def cluster_endpoints(endpoints: Sequence[Endpoint], node: str, zone: str) -> tuple[Endpoint, ...]:
+def cluster_endpoints(endpoints: Sequence[ServiceEndpoint], node: str, zone: str) -> tuple[ServiceEndpoint, ...]:
     """The endpoints for traffic policy Cluster: ready ones that hints leave to this node, else those that still serve.
 
     (pkg/proxy/topology.go, CategorizeEndpoints)
@@ -91,21 +91,21 @@ def cluster_endpoints(endpoints: Sequence[Endpoint], node: str, zone: str) -> tu
     return ready or tuple(each for each in endpoints if each.last_resort)
 
 
-def local_endpoints(endpoints: Sequence[Endpoint], node: str) -> tuple[Endpoint, ...]:
+def local_endpoints(endpoints: Sequence[ServiceEndpoint], node: str) -> tuple[ServiceEndpoint, ...]:
     """The endpoints for traffic policy Local: ready ones of this node, else those of it that still serve."""
     here = [each for each in endpoints if each.node == node]
     ready = tuple(each for each in here if each.ready)
     return ready or tuple(each for each in here if not each.ready and each.last_resort)
 
 
-HINTS: Mapping[str, Callable[[Endpoint, str, str], bool]] = {
+HINTS: Mapping[str, Callable[[ServiceEndpoint, str, str], bool]] = {
     "": lambda each, node, zone: True,
     "node": lambda each, node, zone: node in each.node_hints,
     "zone": lambda each, node, zone: zone in each.zone_hints,
 }
 
 
-def _hints(endpoints: Sequence[Endpoint], node: str, zone: str) -> str:
+def _hints(endpoints: Sequence[ServiceEndpoint], node: str, zone: str) -> str:
     """Which hints count: only those that every ready endpoint has, and only if one of them is for this node."""
     ready = [each for each in endpoints if each.ready]
     if ready and all(each.node_hints for each in ready) and any(node in each.node_hints for each in ready):

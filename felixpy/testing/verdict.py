@@ -41,7 +41,7 @@ from felixpy.model import (
 from felixpy.selector import matches, parse
 
 Endpoint: TypeAlias = Workload | HostEndpoint
-Party: TypeAlias = Workload | HostEndpoint | str
+Peer: TypeAlias = Workload | HostEndpoint | str
 """Who sends or receives. A bare address is a machine without policy of its own, perhaps one of the nodes."""
 
 Direction: TypeAlias = Literal["egress", "ingress"]
@@ -65,8 +65,8 @@ class Packet:
     UDP and SCTP, `icmp` (by default an echo request) for ICMP.
     """
 
-    source: Party
-    destination: Party
+    source: Peer
+    destination: Peer
     protocol: str | int
     port: int | None = None
     source_port: int = 49152
@@ -144,8 +144,8 @@ class Oracle:
 
     def ask(self, packet: Packet, direction: Direction) -> Verdict:
         """What one end says, wherever the other end is: the source about egress, the destination about ingress."""
-        party = packet.source if direction == "egress" else packet.destination
-        return _verdict(self._one_end(party, direction, _flow(packet)))
+        peer = packet.source if direction == "egress" else packet.destination
+        return _verdict(self._one_end(peer, direction, _flow(packet)))
 
     # --- who is asked
 
@@ -165,11 +165,11 @@ class Oracle:
             yield from self._one_end(source, "egress", flow)
             yield from self._one_end(destination, "ingress", flow)
 
-    def _one_end(self, party: Party, direction: Direction, flow: Flow) -> Iterator[Step]:
+    def _one_end(self, peer: Peer, direction: Direction, flow: Flow) -> Iterator[Step]:
         """What is said up to the first allow or deny."""
-        if isinstance(party, str):
+        if isinstance(peer, str):
             return
-        for step in self._sayings(party, direction, flow):
+        for step in self._sayings(peer, direction, flow):
             yield step
             if step.outcome in ("allow", "deny"):
                 return
@@ -260,8 +260,8 @@ class Oracle:
             labels.update(profile.labels)
         return labels | dict(thing.labels)
 
-    def _node(self, party: Party) -> str:
-        return self._nodes.get(_canonical(party), "") if isinstance(party, str) else party.node
+    def _node(self, peer: Peer) -> str:
+        return self._nodes.get(_canonical(peer), "") if isinstance(peer, str) else peer.node
 
     def _node_addresses(self) -> Iterator[tuple[str, str]]:
         for node in self._cluster.nodes.values():
@@ -327,23 +327,23 @@ def _verdict(steps: Iterable[Step]) -> Verdict:
 def _flow(packet: Packet) -> Flow:
     """Choose the addresses and read the protocol. Raises UsageError where that cannot be done."""
     ends = (packet.source, packet.destination)
-    family = packet.family or (6 if any(isinstance(party, str) and ":" in party for party in ends) else 4)
+    family = packet.family or (6 if any(isinstance(peer, str) and ":" in peer for peer in ends) else 4)
     protocol = PROTOCOLS.get(packet.protocol) if isinstance(packet.protocol, str) else packet.protocol
     if protocol is None:
         raise UsageError(f'"{packet.protocol}" is none of {", ".join(PROTOCOLS)}, nor a number')
     source_port, port = (packet.source_port, packet.port) if protocol in WITH_PORTS else (0, 0)
     if port is None:
         raise UsageError(f"a {packet.protocol} packet needs a destination port")
-    source, destination = (_address(party, family) for party in ends)
+    source, destination = (_address(peer, family) for peer in ends)
     icmp = packet.icmp or Icmp(8 if family == 4 else 128, 0)
     return Flow(family, protocol, End(source, protocol, source_port), End(destination, protocol, port), icmp)
 
 
-def _address(party: Party, family: int) -> str:
-    for address in (_canonical(party),) if isinstance(party, str) else party.addresses:
+def _address(peer: Peer, family: int) -> str:
+    for address in (_canonical(peer),) if isinstance(peer, str) else peer.addresses:
         if (":" in address) == (family == 6):
             return address
-    raise UsageError(f"{party if isinstance(party, str) else party.name} has no IPv{family} address")
+    raise UsageError(f"{peer if isinstance(peer, str) else peer.name} has no IPv{family} address")
 
 
 @lru_cache(maxsize=1 << 12)

@@ -2,7 +2,7 @@
 
 addresses  which node has which address
 outside    an address that nothing in the cluster mentions, which stands for the internet
-parties    who sends and receives, as people name them
+endpoints    who sends and receives, as people name them
 nodes      the rules and interfaces of nodes
 question   what is asked of a trace
 """

@@ -22,7 +22,7 @@ PINGS = frozenset({"icmp", "icmpv6", "ping"})
 class Question:
     """Ends as people name them, and the packet. Without port and ICMP type it is an echo request.
 
-    A port may be the name that the destination gives it. `dnat` is a party with a port that the destination is
+    A port may be the name that the destination gives it. `dnat` is a endpoint with a port that the destination is
     rewritten to, `snat` the source that the first node rewrites it to ("node": the node's own). Interfaces are given
     where nothing tells them.
     """
@@ -43,9 +43,9 @@ class Question:
 
 
 class Target(NamedTuple):
-    """A party with a port and protocol, as far as they were written."""
+    """A endpoint with a port and protocol, as far as they were written."""
 
-    party: str
+    endpoint: str
     port: int | str | None = None
     protocol: str = ""
 
@@ -54,34 +54,34 @@ _SERVICE = re.compile(r"(?P<port>\d+|[A-Za-z][\w-]*)(?:/(?P<protocol>\w+))?")
 
 
 def parse_target(text: str) -> Target:
-    """``PARTY[:PORT[/PROTOCOL]]``; an IPv6 address with a port stands in brackets.
+    """``ENDPOINT[:PORT[/PROTOCOL]]``; an IPv6 address with a port stands in brackets.
 
-    >>> parse_target("shop/db:5432"), parse_target("[fd00::1]:53/udp"), parse_target("host:node1:22").party
-    (Target(party='shop/db', port=5432, protocol=''), Target(party='fd00::1', port=53, protocol='udp'), 'host:node1')
-
-    Raises UsageError.
+    >>> parse_target("shop/db:5432"), parse_target("host:node1:22").endpoint
+    (Target(endpoint='shop/db', port=5432, protocol=''), 'host:node1')
+    >>> parse_target("[fd00::1]:53/udp")
+    Target(endpoint='fd00::1', port=53, protocol='udp')
     """
     if text.startswith("["):
-        party, bracket, rest = text[1:].partition("]")
+        endpoint, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
             raise UsageError(f"{text}: write [ADDRESS]:PORT")
-        return _with_service(party, rest[1:], text)
+        return _with_service(endpoint, rest[1:], text)
     if is_address(text):
         return Target(text)
     head = "host:" if text.startswith("host:") and not _SERVICE_OF_HOST.fullmatch(text) else ""
-    party, _, service = text[len(head) :].partition(":")
-    return _with_service(head + party, service, text)
+    endpoint, _, service = text[len(head) :].partition(":")
+    return _with_service(head + endpoint, service, text)
 
 
 _SERVICE_OF_HOST = re.compile(r"host:\d+(?:/\w+)?")
 """``host:22`` is a port of the only node, not a node called 22."""
 
 
-def _with_service(party: str, service: str, text: str) -> Target:
+def _with_service(endpoint: str, service: str, text: str) -> Target:
     if not service:
-        return Target(party)
+        return Target(endpoint)
     if service in PINGS:
-        return Target(party, None, "icmp")
+        return Target(endpoint, None, "icmp")
     found = _SERVICE.fullmatch(service)
     if not found:
         raise UsageError(f'{text}: "{service}" is not a PORT or PORT/PROTOCOL')
@@ -89,11 +89,11 @@ def _with_service(party: str, service: str, text: str) -> Target:
     if protocol and protocol_number(protocol) not in WITH_PORTS:
         raise UsageError(f"{text}: {protocol} has no ports")
     if not found["port"].isdecimal():
-        return Target(party, found["port"], protocol)
+        return Target(endpoint, found["port"], protocol)
     port = int(found["port"])
     if not 0 < port <= LARGEST_PORT:
         raise UsageError(f"{text}: ports are numbers from 1 to {LARGEST_PORT}")
-    return Target(party, port, protocol)
+    return Target(endpoint, port, protocol)
 
 
 ICMP_TYPES: Mapping[str, tuple[int, int]] = {"echo-reply": (0, 0), "unreachable": (3, 0), "time-exceeded": (11, 0)}

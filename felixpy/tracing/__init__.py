@@ -20,8 +20,8 @@ from felixpy.described import Answer
 from felixpy.errors import UsageError
 from felixpy.model import STAGED_KINDS, Cluster
 from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
+from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.nodes import NodeRules, Nodes
-from felixpy.topology.parties import Directory, Party
 from felixpy.topology.question import Question
 from felixpy.tracing.hits import PENDING, Asked, Hit, asked
 from felixpy.walk import Packet, Walk
@@ -72,8 +72,8 @@ class Report:
 class Trace(Answer):
     """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided."""
 
-    source: Party
-    destination: Party
+    source: Endpoint
+    destination: Endpoint
     packet: Packet
     allowed: bool
     certain: bool
@@ -117,15 +117,15 @@ class Tracer:
 
     def trace(self, question: Question) -> Trace:
         """Raises UsageError for questions without an answer."""
-        return self.follow(question, *self.parties(question))
+        return self.follow(question, *self.endpoints(question))
 
     def follow(
         self,
         question: Question,
-        source: Party,
-        destination: Party,
+        source: Endpoint,
+        destination: Endpoint,
         redirect: Redirect | None = None,
-        called: Party | None = None,
+        called: Endpoint | None = None,
     ) -> Trace:
         """The way of a packet to `destination`; `called` is whom it is sent to where a node redirects it."""
         packet = self._packet(question, source, called or destination)
@@ -155,7 +155,7 @@ class Tracer:
 
     # --- the question
 
-    def parties(self, question: Question) -> tuple[Party, Party]:
+    def endpoints(self, question: Question) -> tuple[Endpoint, Endpoint]:
         """Both ends in one family: the one asked for, else IPv4 where both have it."""
         families = [question.family] if question.family else [4, 6]
         wrong: UsageError | None = None
@@ -167,7 +167,7 @@ class Tracer:
         assert wrong
         raise wrong
 
-    def _packet(self, question: Question, source: Party, destination: Party) -> Packet:
+    def _packet(self, question: Question, source: Endpoint, destination: Endpoint) -> Packet:
         family = parse_address(source.address).family
         number, port = _service(question, destination, family)
         return Packet(
@@ -185,13 +185,13 @@ class Tracer:
     def _dnat(self, question: Question, family: int) -> tuple[str, int] | None:
         if question.dnat is None:
             return None
-        party = self.directory.find(question.dnat.party, family)
-        return party.address, _port(question.dnat.port, party)
+        endpoint = self.directory.find(question.dnat.endpoint, family)
+        return endpoint.address, _port(question.dnat.port, endpoint)
 
     # --- the way
 
     def _legs(
-        self, question: Question, packet: Packet, source: Party, destination: Party, redirect: Redirect | None
+        self, question: Question, packet: Packet, source: Endpoint, destination: Endpoint, redirect: Redirect | None
     ) -> Iterator[Leg | str]:
         """Node after node, as long as the packet is let through and its destination is elsewhere."""
         name = source.node or (redirect.node if redirect else destination.node) or self.node
@@ -239,12 +239,12 @@ class Tracer:
                 packet = replace(packet, source=own if question.snat == NODE else question.snat)
             name, came_by = owner.node, ""
 
-    def _is_unheard_of(self, owner: Party, asked: Party, walk: Walk) -> bool:
+    def _is_unheard_of(self, owner: Endpoint, asked: Endpoint, walk: Walk) -> bool:
         """Whether a packet goes on to an address of which nothing is known, as there are dumps and no manifests."""
         nothing = bool(self.nodes.dumps) and not self.cluster.workloads and not self.cluster.nodes
         return nothing and owner.kind == "outside" and bool(walk.out_interface) and asked.name != "internet"
 
-    def _way_in(self, node: NodeRules, packet: Packet, source: Party) -> str:
+    def _way_in(self, node: NodeRules, packet: Packet, source: Endpoint) -> str:
         """A pod's own interface; else the one whose address the packet is for, or that leads back to the source."""
         if source.workload and source.node == node.name:
             return source.workload.interface
@@ -268,7 +268,7 @@ class Tracer:
 
     # --- who had a say
 
-    def _reports(self, packet: Packet, legs: list[Leg], source: Party, destination: Party) -> Iterator[Report]:
+    def _reports(self, packet: Packet, legs: list[Leg], source: Endpoint, destination: Endpoint) -> Iterator[Report]:
         for leg in legs:
             for end in leg.ends:
                 if end.hits or end.decided:
@@ -309,14 +309,19 @@ class Tracer:
         return self._staged
 
     def _would_pass(
-        self, question: Question, source: Party, destination: Party, redirect: Redirect | None, called: Party | None
+        self,
+        question: Question,
+        source: Endpoint,
+        destination: Endpoint,
+        redirect: Redirect | None,
+        called: Endpoint | None,
     ) -> bool | None:
         if not self._tries_staged:
             return None
         return self._with_staged().follow(question, source, destination, redirect, called).allowed
 
 
-def _service(question: Question, destination: Party, family: int) -> tuple[int, int]:
+def _service(question: Question, destination: Endpoint, family: int) -> tuple[int, int]:
     """Protocol and port. A name of a port brings its protocol along; without anything it is ICMP."""
     protocol: str | int = question.protocol
     if isinstance(question.port, str) and not protocol and destination.workload:
@@ -330,13 +335,13 @@ def _service(question: Question, destination: Party, family: int) -> tuple[int, 
     return number, _port(question.port, destination)
 
 
-def _port(port: int | str | None, party: Party) -> int:
+def _port(port: int | str | None, endpoint: Endpoint) -> int:
     """A port by number, or by the name that the pod gives it."""
     if isinstance(port, str):
-        names = {named.name: named.port for named in party.workload.ports} if party.workload else {}
+        names = {named.name: named.port for named in endpoint.workload.ports} if endpoint.workload else {}
         if port not in names:
             known = f"; it has {', '.join(names)}" if names else ""
-            raise UsageError(f"{party.name} has no port called {port}{known}")
+            raise UsageError(f"{endpoint.name} has no port called {port}{known}")
         return names[port]
     return port or 0
 

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, cast
 from felixpy.errors import UsageError
 from felixpy.frontends import Service, ServicePort
 from felixpy.netfilter.numbers import PROTOCOLS, WITH_PORTS, protocol_number
-from felixpy.services import Endpoint, ServiceDirectory, Via
+from felixpy.services import ServiceDirectory, ServiceEndpoint, Via
 from felixpy.services.directory import VIA_WORDS, ports_of
-from felixpy.topology.parties import NODES, Party
+from felixpy.topology.endpoints import NODES, Endpoint
 from felixpy.topology.question import Question, is_address
 from felixpy.tracing import Tracer
 
@@ -33,7 +33,7 @@ class Called(NamedTuple):
     entries: tuple[str, ...]
     """The nodes that could redirect; empty: that of the client."""
     notes: tuple[str, ...] = ()
-    behind: Endpoint | None = None
+    behind: ServiceEndpoint | None = None
     """The pod of a hostPort."""
     pod: str = ""
     """The one pod that was named, of those behind a headless Service."""
@@ -44,10 +44,10 @@ class Calls:
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
-        self.book, self.parties = tracer.nodes.book, tracer.directory
+        self.book, self.endpoints = tracer.nodes.book, tracer.directory
         self.directory = ServiceDirectory(tracer.cluster, self.book.address, tracer.directory.namespace)
 
-    def called(self, question: Question, family: int) -> tuple[Called | None, Party | None]:
+    def called(self, question: Question, family: int) -> tuple[Called | None, Endpoint | None]:
         """What is called, and by whom; None for what is not a Service and no port of a node that leads elsewhere."""
         called: Called | None
         named = self.directory.named(question.destination)
@@ -61,7 +61,7 @@ class Calls:
             called = self._by_address(question, family)
         if called is None:
             return None, None
-        return called, self.parties.find(question.source, family)
+        return called, self.endpoints.find(question.source, family)
 
     def _by_name(self, question: Question, service: Service, pod: str, family: int) -> Called:
         if service.external_name:
@@ -103,8 +103,8 @@ class Calls:
             return Called(at.service, at.via, ports, question.destination, self.entries()) if ports else None
         if not self._means_node(question.destination):
             return None
-        _, party = self.parties.pair(question.source, question.destination, family)
-        return self._on_nodes(question, (party.node,), party.address, family) if party.kind == "host" else None
+        _, endpoint = self.endpoints.pair(question.source, question.destination, family)
+        return self._on_nodes(question, (endpoint.node,), endpoint.address, family) if endpoint.kind == "host" else None
 
     def _means_node(self, text: str) -> bool:
         named = text == "host" or text.startswith(("host:", *NODES)) or text in self.book.names
@@ -125,7 +125,7 @@ class Calls:
         own = next((text for text in pod.addresses if (":" in text) == (family == 6)), "")
         if not own:
             return None
-        endpoint = Endpoint(own, each.target, pod.node, pod=(pod.namespace, pod.name))
+        endpoint = ServiceEndpoint(own, each.target, pod.node, pod=(pod.namespace, pod.name))
         port = ServicePort("", protocol, each.port, each.target)
         return Called(None, "hostPort", (port,), address, nodes, behind=endpoint)
 
@@ -159,20 +159,22 @@ class Calls:
         if not self.directory.endpoints.has_slices(service.name) and service.selector:
             yield "no EndpointSlice is in the input: the endpoints are the pods that the selector selects"
 
-    def mention(self, party: Party, port: int, protocol: str) -> str:
-        at = self.directory.at(party.address)
+    def mention(self, endpoint: Endpoint, port: int, protocol: str) -> str:
+        at = self.directory.at(endpoint.address)
         if at:
             known = ", ".join(map(str, at.service.ports)) or "no port"
             what = f"port {port}/{protocol}" if port else f"{protocol} packets"
             served = list(ports_of(at.service, port, protocol)) if port else []
             reply = "" if served else f": kube-proxy redirects {known}, not {what}"
-            return f"{party.address} is the {VIA_WORDS[at.via]} of {at.service}{reply}"
-        balanced = self.directory.proxied_balancer(party.address)
+            return f"{endpoint.address} is the {VIA_WORDS[at.via]} of {at.service}{reply}"
+        balanced = self.directory.proxied_balancer(endpoint.address)
         if balanced:
-            return f"{party.address} is a load balancer of {balanced} that forwards connections itself (ipMode Proxy)"
+            return (
+                f"{endpoint.address} is a load balancer of {balanced} that forwards connections itself (ipMode Proxy)"
+            )
         ranges = map(ip_network, self.tracer.cluster.service_cidrs)
-        if party.kind == "outside" and any(ip_address(party.address) in net for net in ranges):
-            return f"{party.address} is in a range of services, but no Service in the input has it"
+        if endpoint.kind == "outside" and any(ip_address(endpoint.address) in net for net in ranges):
+            return f"{endpoint.address} is in a range of services, but no Service in the input has it"
         return ""
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from felixpy.errors import Place, spell
 from felixpy.netfilter.numbers import ICMP, PROTOCOLS, WITH_PORTS, parse_address, protocol_number
-from felixpy.topology.parties import Party
+from felixpy.topology.endpoints import Endpoint
 from felixpy.tracing import Leg, Report, Trace
 from felixpy.tracing.hits import Hit
 from felixpy.tracing.reasons import FAILSAFE, Reason, hit_words, reason
@@ -92,9 +92,9 @@ def _body(step: Step) -> str:
 
 def _remarks(trace: Trace, decided: Reason) -> Iterator[str]:
     """What else is worth knowing: uncertainty, staged policies, what had to be assumed."""
-    for party in (trace.source, trace.destination):
-        if party.note:
-            yield f"note: {party.note}"
+    for endpoint in (trace.source, trace.destination):
+        if endpoint.note:
+            yield f"note: {endpoint.note}"
     if any(leg.node.saved for leg in trace.legs):
         for leg in trace.legs:
             if not leg.node.saved:
@@ -205,8 +205,8 @@ def document(trace: Trace, *, verbose: bool = False) -> dict[str, Any]:
         **({"undecidedOn": list(trace.missing)} if trace.undecided else {}),
         "certain": trace.certain,
         "flow": flow_words(trace),
-        "source": _party(trace.source),
-        "destination": _party(trace.destination),
+        "source": _endpoint(trace.source),
+        "destination": _endpoint(trace.destination),
         "protocol": PROTOCOLS.get(_number(packet), str(packet.protocol)),
         **({"port": packet.port} if _number(packet) in WITH_PORTS else {}),
         **({"icmp": {"type": packet.icmp[0], "code": packet.icmp[1]}} if packet.icmp else {}),
@@ -223,10 +223,10 @@ def document(trace: Trace, *, verbose: bool = False) -> dict[str, Any]:
     return found
 
 
-def _party(party: Party) -> dict[str, str]:
-    found = {"kind": party.kind, "name": party.name, "address": party.address, "node": party.node}
-    if party.workload:
-        found["interface"] = party.workload.interface
+def _endpoint(endpoint: Endpoint) -> dict[str, str]:
+    found = {"kind": endpoint.kind, "name": endpoint.name, "address": endpoint.address, "node": endpoint.node}
+    if endpoint.workload:
+        found["interface"] = endpoint.workload.interface
     return {key: value for key, value in found.items() if value}
 
 

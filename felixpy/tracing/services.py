@@ -16,9 +16,9 @@ from felixpy.described import Answer
 from felixpy.errors import UsageError, many
 from felixpy.frontends import Service, ServicePort
 from felixpy.netfilter.numbers import PROTOCOLS, protocol_number
-from felixpy.services import Choice, Client, Endpoint, Via, choose
+from felixpy.services import Choice, Client, ServiceEndpoint, Via, choose
 from felixpy.services.proxy import zone_of
-from felixpy.topology.parties import Party
+from felixpy.topology.endpoints import Endpoint
 from felixpy.topology.question import Question
 from felixpy.tracing import Redirect, Trace, Tracer
 from felixpy.tracing.calls import PLAIN, Called, Calls, Way
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
     port: str
     node: str
-    endpoint: Endpoint | None
+    endpoint: ServiceEndpoint | None
     trace: Trace | None
     refusal: str = ""
     name: str = ""
@@ -59,7 +59,7 @@ class Row(NamedTuple):
 class ServiceTrace(Answer):
     """The answer about a Service, NodePort or hostPort. `words` say what was called, `notes` what else to know."""
 
-    source: Party
+    source: Endpoint
     name: str
     called: str
     protocol: str
@@ -94,7 +94,7 @@ class ServiceTracer:
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
-        self.cluster, self.book, self.parties = tracer.cluster, tracer.nodes.book, tracer.directory
+        self.cluster, self.book, self.endpoints = tracer.cluster, tracer.nodes.book, tracer.directory
         self.calls = Calls(tracer)
         self.directory = self.calls.directory
 
@@ -120,7 +120,7 @@ class ServiceTracer:
             return self.tracer.trace(replace(question, destination=called.address, port=port, family=family))
         return self._answer(question, called, source, family)
 
-    def _redirects_itself(self, source: Party, called: Called, family: int) -> bool:
+    def _redirects_itself(self, source: Endpoint, called: Called, family: int) -> bool:
         """Whether the rules of the node that would redirect were given, with those of kube-proxy among them."""
         name = source.node or (called.entries[0] if called.entries else "")
         dump = self.tracer.nodes.dumps.get(name)
@@ -128,7 +128,7 @@ class ServiceTracer:
 
     # --- all ways
 
-    def _answer(self, question: Question, called: Called, source: Party, family: int) -> ServiceTrace:
+    def _answer(self, question: Question, called: Called, source: Endpoint, family: int) -> ServiceTrace:
         rows = [
             row for port in called.ports for node in self._nodes(called, source, port, family)
             for row in self._rows(question, called, source, port, node, family)
@@ -151,7 +151,7 @@ class ServiceTracer:
     def _host_port_name(self, called: Called) -> str:
         return f"host port of pod {'/'.join((called.behind and called.behind.pod) or ())}"
 
-    def _nodes(self, called: Called, source: Party, port: ServicePort, family: int) -> Sequence[str]:
+    def _nodes(self, called: Called, source: Endpoint, port: ServicePort, family: int) -> Sequence[str]:
         """The nodes that could redirect. Where nodes keep to their endpoints, a balancer spares those without any."""
         if called.via == "headless":
             return [""]
@@ -169,7 +169,7 @@ class ServiceTracer:
         return entries
 
     def _rows(
-        self, question: Question, called: Called, source: Party, port: ServicePort, node: str, family: int
+        self, question: Question, called: Called, source: Endpoint, port: ServicePort, node: str, family: int
     ) -> Iterator[Row]:
         number = port.node_port if called.via == "node" else port.port
         address = called.address or (self.book.address(node, family) if node else "")
@@ -179,7 +179,7 @@ class ServiceTracer:
             yield from self._headless_rows(question, called, source, port, family)
             return
         owner = self.book.node(address)
-        target = Party("host" if owner else "outside", owner or str(called.service), address, owner)
+        target = Endpoint("host" if owner else "outside", owner or str(called.service), address, owner)
         client = self._client(source, node)
         if called.via in ("node", "hostPort") and source.node and source.node != node:
             before = self.tracer.follow(asked, source, target)
@@ -195,10 +195,10 @@ class ServiceTracer:
             # A pod that reaches itself through a Service comes from the node's address.
             masquerade = choice.masquerade or endpoint.address == client.address
             redirect = Redirect(node, endpoint.address, endpoint.port, masquerade)
-            party = self.parties.owner(endpoint.address)
-            found = self.tracer.follow(asked, source, party, redirect, target)
-            lost = "" if masquerade else _lost(node, client, source, party)
-            yield Row(words, node, endpoint, found, name=party.name, lost=lost)
+            receiver = self.endpoints.owner(endpoint.address)
+            found = self.tracer.follow(asked, source, receiver, redirect, target)
+            lost = "" if masquerade else _lost(node, client, source, receiver)
+            yield Row(words, node, endpoint, found, name=receiver.name, lost=lost)
 
     def _choice(self, called: Called, port: ServicePort, client: Client, node: str, family: int) -> Choice:
         via = called.via
@@ -209,7 +209,7 @@ class ServiceTracer:
         return choose(called.service, behind, cast("Via", via), client, node, zone_of(known.labels) if known else "")
 
     def _headless_rows(
-        self, question: Question, called: Called, source: Party, port: ServicePort, family: int
+        self, question: Question, called: Called, source: Endpoint, port: ServicePort, family: int
     ) -> Iterator[Row]:
         """DNS names the endpoints themselves: nothing is redirected.
 
@@ -225,11 +225,11 @@ class ServiceTracer:
             yield Row(str(port), "", None, None, whom)
         for endpoint in ready:
             number = port.port if isinstance(question.port, int) else endpoint.port
-            party = self.parties.owner(endpoint.address)
-            found = self.tracer.follow(replace(question, port=number, protocol=port.protocol), source, party)
-            yield Row(str(port), "", endpoint._replace(port=number), found, name=party.name)
+            receiver = self.endpoints.owner(endpoint.address)
+            found = self.tracer.follow(replace(question, port=number, protocol=port.protocol), source, receiver)
+            yield Row(str(port), "", endpoint._replace(port=number), found, name=receiver.name)
 
-    def _client(self, source: Party, node: str) -> Client:
+    def _client(self, source: Endpoint, node: str) -> Client:
         if source.kind == "pod" and self._in_pods(source.address):
             return Client("pod", source.address)
         if source.kind == "host" and source.node == node and self.book.node(source.address) == node:
@@ -238,7 +238,7 @@ class ServiceTracer:
 
     def _in_pods(self, address: str) -> bool:
         """Whether an address is one of pods: kube-proxy goes by the cluster's CIDR."""
-        if self.parties.owner(address).kind == "pod":
+        if self.endpoints.owner(address).kind == "pod":
             return True
         return not self.book.node(address) and any(ip_address(address) in net for net in self._pod_networks)
 
@@ -256,12 +256,12 @@ class ServiceTracer:
         return replace(found, destination=replace(found.destination, note=note))
 
 
-def _lost(node: str, client: Client, source: Party, endpoint: Party) -> str:
+def _lost(node: str, client: Client, source: Endpoint, endpoint: Endpoint) -> str:
     """Replies to a client that the endpoint knows by its own address have to pass the node that redirected."""
     if not source.node or client.address != source.address or node in (source.node, endpoint.node):
         return ""
     return f"the way back: replies go straight to {source.name} and not by {node}, which redirected the connection"
 
 
-def choose_words(behind: Sequence[Endpoint]) -> str:
+def choose_words(behind: Sequence[ServiceEndpoint]) -> str:
     return f"none of its {many(len(behind), 'endpoint')} is ready" if behind else "it has no endpoints"

@@ -29,8 +29,8 @@ from felixpy.errors import Problem
 from felixpy.model import Host
 from felixpy.ruleset import Ruleset
 from felixpy.topology.addresses import AddressBook
+from felixpy.topology.endpoints import Directory
 from felixpy.topology.nodes import NodeRules, machine_of
-from felixpy.topology.parties import Directory
 from felixpy.verification.baseline import Damage
 from felixpy.verification.comparison import Comparison
 from felixpy.verification.era import Era, likeliest, strange

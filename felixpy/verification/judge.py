@@ -20,9 +20,9 @@ from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.programs.passage import Passage
 from felixpy.netfilter.numbers import parse_address
 from felixpy.netfilter.rules import Dump
+from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.nodes import NodeRules
 from felixpy.topology.outside import INTERNET
-from felixpy.topology.parties import Directory, Party
 from felixpy.tracing import Leg, Report, Trace
 from felixpy.tracing.hits import asked
 from felixpy.tracing.reasons import reason
@@ -197,8 +197,8 @@ class Judge:
         walk = node.walker.walk(packet)
         ends = tuple(asked(walk.steps, node, family, self.legend))
         return Trace(
-            source=self._party(packet.source),
-            destination=self._party(packet.destination),
+            source=self._endpoint(packet.source),
+            destination=self._endpoint(packet.destination),
             packet=packet,
             allowed=walk.verdict == "accept",
             certain=walk.certain,
@@ -215,7 +215,7 @@ class Judge:
             ),
         )
 
-    def _party(self, address: str) -> Party:
+    def _endpoint(self, address: str) -> Endpoint:
         found = self.directory.owner(address)
         if found.kind == "outside" and address in INTERNET:
             return replace(found, name="internet")

@@ -80,7 +80,7 @@ class Expectations:
         there = self.tracer.trace(_question(packet))
         if not there.certain:
             return UNCERTAIN
-        if any(party.workload and party.workload.qos for party in (there.source, there.destination)):
+        if any(endpoint.workload and endpoint.workload.qos for endpoint in (there.source, there.destination)):
             return LIMITED
         if any("--sport" in step.rule.text for leg in there.legs for step in leg.walk.steps):
             return BY_SOURCE_PORT

@@ -61,7 +61,7 @@ def _command(process: Path) -> str:
 
 @contextmanager
 def connected(lab: Lab, source: str, address: str, port: int, *, spoofed: str = "") -> Iterator[socket.socket]:
-    """A TCP connection from where a party is, maybe from an address that is not its own.
+    """A TCP connection from where a endpoint is, maybe from an address that is not its own.
 
     Raises OSError, TimeoutError among them, if there is none.
     """
@@ -91,9 +91,9 @@ def said_back(connection: socket.socket, text: bytes) -> bytes:
     return connection.recv(len(text))
 
 
-def run(lab: Lab, party: str, *command: str) -> str:
-    """What a command says that runs where a party is."""
-    with open_machine(lab.space(party)) as machine:
+def run(lab: Lab, endpoint: str, *command: str) -> str:
+    """What a command says that runs where a endpoint is."""
+    with open_machine(lab.space(endpoint)) as machine:
         done = machine.run(*command)
     assert not done.status, done.errors
     return done.output

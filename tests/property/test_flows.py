@@ -138,8 +138,8 @@ def shots(found: Connectivity, draw: random.Random, count: int = CELLS) -> Itera
     """Packets between endpoints, and between them and addresses at the edges of ranges."""
     for family, grid in found.grids.items():
         inside = [
-            f"host:{party.identity.name}" if party.identity.kind == "host" else "/".join(party.identity[1:])
-            for position, party in found.parties.items()
+            f"host:{endpoint.identity.name}" if endpoint.identity.kind == "host" else "/".join(endpoint.identity[1:])
+            for position, endpoint in found.endpoints.items()
             if grid.everybody >> position & 1
         ]
         outside = [spell_address(number, family) for number in edges(found, family)]
@@ -295,14 +295,14 @@ def test_flows_are_what_policies_say(found: list[object], values: dict[str, str]
     surveyed = survey(nodes)
     flows = list(surveyed.flows(hosts=True))
     oracle = Oracle(whole, {name: configure(whole, name, nodes.settings) for name in NODES})
-    parties: dict[str, Workload | HostEndpoint] = {f"{pod.namespace}/{pod.name}": pod for pod in whole.workloads}
-    parties |= {f"host:{host.node}": host for host in whole.host_endpoints}
+    endpoints: dict[str, Workload | HostEndpoint] = {f"{pod.namespace}/{pod.name}": pod for pod in whole.workloads}
+    endpoints |= {f"host:{host.node}": host for host in whole.host_endpoints}
     for shot in shots(surveyed, draw):
         discovers = shot.protocol == ICMP[6] and shot.number >> 8 in UNTRACKED_ICMP[6]
         if not never(shot) and not discovers:
             packet = Packet(
-                source=parties.get(shot.source, shot.source),
-                destination=parties.get(shot.destination, shot.destination),
+                source=endpoints.get(shot.source, shot.source),
+                destination=endpoints.get(shot.destination, shot.destination),
                 protocol=shot.protocol,
                 port=shot.number,
                 source_port=shot.source_port,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from felixpy.compiler import Compiler
 from felixpy.exposure.clients import reaches, target_ports
 from felixpy.flows import survey
-from felixpy.services import Client, Endpoints, choose
+from felixpy.services import Client, ServiceEndpoints, choose
 from felixpy.services.proxy import zone_of
 from felixpy.tracing import Nodes, Question, Tracer
 from felixpy.tracing.services import ServiceTrace, ServiceTracer
@@ -26,7 +26,7 @@ OUTSIDE = ("198.51.100.7", "203.0.113.200")
 def test_the_same_endpoints_as_the_rules(seed: int) -> None:
     objects = random_cluster(Random(seed))
     cluster = loaded(*objects)
-    endpoints = Endpoints(cluster)
+    endpoints = ServiceEndpoints(cluster)
     pods = [each["status"]["podIP"] for each in objects if each["kind"] == "Pod"]
     for node in ("n1", "n2", "n3"):
         made = kubeproxy.rules(objects, node, POD_CIDR)

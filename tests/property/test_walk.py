@@ -22,7 +22,7 @@ from felixpy.errors import InputError
 from felixpy.iptables.forms import read_dump
 from felixpy.match import split_ports
 from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload
-from felixpy.testing.verdict import Oracle, Packet, Party
+from felixpy.testing.verdict import Oracle, Packet, Peer
 from felixpy.tracing import Nodes, Question, Tracer
 from felixpy.walk import Walker
 from tests.clusters import cluster, host_endpoint
@@ -63,8 +63,8 @@ class Shipment:
     protocol: str | int
     port: int
     source_port: int
-    sender: Party
-    receiver: Party
+    sender: Peer
+    receiver: Peer
 
 
 def many_blocks(rule: Rule) -> bool:
@@ -126,7 +126,7 @@ def shipments(draw: st.DrawFn, whole: Cluster) -> Shipment:
     ]
     hosts = [(f"host:{host.node}", host) for host in whole.host_endpoints]
     outside = [(address, address) for address in ADDRESSES[family]]
-    inside: list[tuple[str, Party]] = [*pods, *pods, *hosts]
+    inside: list[tuple[str, Peer]] = [*pods, *pods, *hosts]
     source = draw(st.sampled_from([*inside, *outside]))
     others = [*inside, *outside] if source in inside else inside
     # No rule guards what a machine says to itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from felixpy.errors import UsageError
-from felixpy.lab.flows import flow_of, parse_service, party_of
+from felixpy.lab.flows import endpoint_of, flow_of, parse_service
 from felixpy.lab.layout import layout_of
 from felixpy.model import NamedPort
 from tests.clusters import cluster, node, pod
@@ -49,8 +49,8 @@ def test_names_become_addresses_and_namespaces(source: str, target: str, ends: s
 def test_a_family_and_a_namespace_can_be_asked_for() -> None:
     flow = flow_of(LAYOUT, "web", "internet:80", family=6, namespace="shop")
     assert (flow.source.address, flow.destination.address) == ("fd00:65::1", "2001:db8:ffff::7")
-    assert party_of(LAYOUT, "web", namespace="shop").name == "shop/web"
-    assert party_of(LAYOUT, "db", namespace="shop").address == "fd00:65::2"
+    assert endpoint_of(LAYOUT, "web", namespace="shop").name == "shop/web"
+    assert endpoint_of(LAYOUT, "db", namespace="shop").address == "fd00:65::2"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_columns_that_do_not_fit_follow_below() -> None:
     ]
 
 
-def test_many_parties_have_numbers_of_two_digits() -> None:
+def test_many_endpoints_have_numbers_of_two_digits() -> None:
     names = "abcdefghij"
     lines = list(text(table(f"{names}: {' '.join('.' * 10 for _ in names)}")))
     assert lines[1] == "       1  2  3  4  5  6  7  8  9 10"

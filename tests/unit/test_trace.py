@@ -63,7 +63,7 @@ def trace(source: str, destination: str, *things: object, **more: Any) -> Trace:
     about = {key: more.pop(key) for key in ("settings", "hosts", "node", "namespace") if key in more}
     target = parse_target(destination)
     asked = {"protocol": target.protocol, "port": target.port} | more
-    return tracer(*things, **about).trace(Question(source=source, destination=target.party, **asked))
+    return tracer(*things, **about).trace(Question(source=source, destination=target.endpoint, **asked))
 
 
 # --- what is asked
@@ -134,9 +134,9 @@ def test_icmp_types() -> None:
         ("internet", 6, ("outside", "internet", "2001:db8:ffff::7", "")),
     ],
 )
-def test_parties(named: str, family: int, found: tuple[str, ...]) -> None:
-    party = tracer().directory.find(named, family)
-    assert (party.kind, party.name, party.address, party.node) == found
+def test_endpoints(named: str, family: int, found: tuple[str, ...]) -> None:
+    endpoint = tracer().directory.find(named, family)
+    assert (endpoint.kind, endpoint.name, endpoint.address, endpoint.node) == found
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_parties(named: str, family: int, found: tuple[str, ...]) -> None:
         ("other/six", "has no IPv4 address"),
     ],
 )
-def test_unknown_parties(named: str, said: str) -> None:
+def test_unknown_endpoints(named: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         tracer().directory.find(named, 4)
 

@@ -26,7 +26,7 @@ from felixpy.model import (
     Tier,
     Workload,
 )
-from felixpy.testing.verdict import Oracle, Packet, Party
+from felixpy.testing.verdict import Oracle, Packet, Peer
 
 HERE = Source("cluster.yaml", 1)
 ALLOW, DENY, PASS, LOG = (Rule(action=action) for action in ("allow", "deny", "next-tier", "log"))
@@ -80,12 +80,12 @@ def cluster(*policies: Policy, **more: Any) -> Cluster:
     return Cluster(policies=policies, **values)
 
 
-def packet(source: Party = CLIENT, destination: Party = SERVER, **more: Any) -> Packet:
+def packet(source: Peer = CLIENT, destination: Peer = SERVER, **more: Any) -> Packet:
     values: dict[str, Any] = {"protocol": "tcp", "port": 80} | more
     return Packet(source=source, destination=destination, **values)
 
 
-def said(*policies: Policy, source: Party = "192.0.2.1", destination: Party = SERVER) -> str:
+def said(*policies: Policy, source: Peer = "192.0.2.1", destination: Peer = SERVER) -> str:
     """What is said about a packet to SERVER, in short: ``outcome place, outcome place``."""
     steps = Oracle(cluster(*policies)).verdict(packet(source, destination)).steps
     places = (step.policy.name if step.policy else step.tier or step.profile or step.reason for step in steps)
@@ -235,7 +235,7 @@ ROUTED = Node(
         pytest.param("192.168.0.8", "192.0.2.1", [], id="nobody is asked"),
     ],
 )
-def test_who_is_not_asked(source: Party, destination: Party, reasons: list[str]) -> None:
+def test_who_is_not_asked(source: Peer, destination: Peer, reasons: list[str]) -> None:
     world = cluster(SHUT_IN, host_endpoints=(CONTROL,), nodes={"node1": ROUTED})
     verdict = Oracle(world).verdict(packet(source, destination))
     assert [step.reason for step in verdict.steps] == reasons
@@ -253,7 +253,7 @@ def test_who_is_not_asked(source: Party, destination: Party, reasons: list[str])
     ],
 )
 def test_a_pod_needs_policy_and_configuration_to_reach_its_node(
-    destination: Party, config: Config, rule: Rule, reasons: list[str], allowed: bool
+    destination: Peer, config: Config, rule: Rule, reasons: list[str], allowed: bool
 ) -> None:
     world = cluster(policy("p", rule), host_endpoints=(CONTROL,), nodes={"node1": ROUTED})
     verdict = Oracle(world, {"node1": config}).verdict(packet(SERVER, destination))
@@ -297,7 +297,7 @@ NARROW = Config(
     ],
 )
 def test_failsafe_ports_beat_policy(
-    config: Config, source: Party, destination: Party, protocol: str, port: int | None, expected: str
+    config: Config, source: Peer, destination: Peer, protocol: str, port: int | None, expected: str
 ) -> None:
     world = cluster(SHUT_IN, host_endpoints=(CONTROL,))
     (step,) = Oracle(world, {"node1": config}).verdict(packet(source, destination, protocol=protocol, port=port)).steps

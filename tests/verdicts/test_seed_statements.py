@@ -7,7 +7,7 @@ from pathlib import Path
 
 from felixpy.manifests import load
 from felixpy.model import Cluster, PolicyKey
-from felixpy.testing.verdict import Oracle, Packet, Party
+from felixpy.testing.verdict import Oracle, Packet, Peer
 from tests.verdicts.statements import FLOWS, STATES, State, Stated, each_flow
 
 INTERNET = "198.51.100.7"
@@ -20,7 +20,7 @@ def cluster_of(manifests: Path) -> Cluster:
     return load([manifests], strict=False)
 
 
-def party(text: str, cluster: Cluster) -> Party:
+def peer(text: str, cluster: Cluster) -> Peer:
     if text == "internet":
         return INTERNET
     if text.startswith("host:"):
@@ -33,7 +33,7 @@ def party(text: str, cluster: Cluster) -> Party:
 
 
 def packet(flow: Stated, cluster: Cluster) -> Packet:
-    source, destination = (party(end, cluster) for end in (flow.source, flow.destination))
+    source, destination = (peer(end, cluster) for end in (flow.source, flow.destination))
     return Packet(source=source, destination=destination, protocol=flow.protocol, port=flow.port)
 
 

@@ -16,7 +16,7 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
 from felixpy.flows.reachability.pairs import Pairs, Sheet
-from felixpy.flows.reachability.sides import Identity, Party, Side
+from felixpy.flows.reachability.sides import Identity, Side, SideEndpoint
 from felixpy.flows.reachability.universe import Universe
 from felixpy.topology.nodes import Nodes
 
@@ -49,9 +49,9 @@ def compare(before: Nodes, after: Nodes) -> Changes:
     sides = Side(before), Side(after)
     universe = Universe(sides, renamed={0: _renamed(*sides)})
     first, second = (Connectivity(side, universe) for side in sides)
-    common = {position: party for position, party in second.parties.items() if position in first.parties}
+    common = {position: endpoint for position, endpoint in second.endpoints.items() if position in first.endpoints}
     hosts = any(side.has_hosts for side in sides)
-    kept = {position: party for position, party in common.items() if hosts or party.identity.kind != "host"}
+    kept = {position: endpoint for position, endpoint in common.items() if hosts or endpoint.identity.kind != "host"}
     appeared, vanished = _Alone(second, common), _Alone(first, common)
     doubts = tuple(dict.fromkeys((*first.doubts, *second.doubts)))
     unsure = bool(doubts) and not _same_rules(*sides)
@@ -90,25 +90,29 @@ def _said(side: Side) -> dict[object, object]:
 def _renamed(before: Side, after: Side) -> dict[Identity, Identity]:
     """The later names of endpoints of the first input, where they have changed."""
     found: dict[Identity, Identity] = {}
-    there = {party.identity for party in after.parties}
-    here = {party.identity for party in before.parties}
+    there = {endpoint.identity for endpoint in after.endpoints}
+    here = {endpoint.identity for endpoint in before.endpoints}
     leavers, joiners = _by_workload(before, there), _by_workload(after, here)
     for workload, gone in leavers.items():
         found.update(zip(gone, joiners.get(workload, ()), strict=False))
-    pods = {(party.node, party.interface): party.identity for party in after.parties if party.identity.kind == "pod"}
-    for party in before.parties:
-        same = pods.get((party.node, party.interface))
-        if party.identity.kind == "interface" and same and same not in here:
-            found[party.identity] = same
+    pods = {
+        (endpoint.node, endpoint.interface): endpoint.identity
+        for endpoint in after.endpoints
+        if endpoint.identity.kind == "pod"
+    }
+    for endpoint in before.endpoints:
+        same = pods.get((endpoint.node, endpoint.interface))
+        if endpoint.identity.kind == "interface" and same and same not in here:
+            found[endpoint.identity] = same
     return found
 
 
 def _by_workload(side: Side, others: set[Identity]) -> Mapping[object, list[Identity]]:
     """Pods that the other input does not have, in order, by the workload that they belong to."""
     found: dict[object, list[Identity]] = defaultdict(list)
-    for party in side.parties:
-        if party.owner and party.identity not in others:
-            found[party.identity.space, party.owner].append(party.identity)
+    for endpoint in side.endpoints:
+        if endpoint.owner and endpoint.identity not in others:
+            found[endpoint.identity.space, endpoint.owner].append(endpoint.identity)
     return {workload: sorted(names) for workload, names in found.items()}
 
 
@@ -116,10 +120,10 @@ Which = Literal["", "sure", "perhaps"]
 """What counts: as if rules that are not understood never applied, whatever they say, or only what depends on them."""
 
 
-def _pairs(more: Connectivity, less: Connectivity, parties: Mapping[int, Party], which: Which) -> Pairs:
+def _pairs(more: Connectivity, less: Connectivity, endpoints: Mapping[int, SideEndpoint], which: Which) -> Pairs:
     """What one input lets through and the other does not, between endpoints that both have."""
     grids = [(grid, less.grids[family]) for family, grid in more.grids.items() if family in less.grids]
-    return Pairs([_gained(grid, other, which) for grid, other in grids], parties)
+    return Pairs([_gained(grid, other, which) for grid, other in grids], endpoints)
 
 
 def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
@@ -153,9 +157,9 @@ def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
 class _Alone:
     """Endpoints that one input has alone, and the flows from and to them."""
 
-    def __init__(self, found: Connectivity, common: Mapping[int, Party]) -> None:
-        hosts = found.parties_shown()
-        mine = {position: party for position, party in hosts.items() if position not in common}
+    def __init__(self, found: Connectivity, common: Mapping[int, SideEndpoint]) -> None:
+        hosts = found.endpoints_shown()
+        mine = {position: endpoint for position, endpoint in hosts.items() if position not in common}
         bits_of_mine = union(1 << position for position in mine)
         sheets = [self._sheet(grid, bits_of_mine) for grid in found.grids.values()] if mine else []
         pairs = Pairs(sheets, hosts if mine else {})

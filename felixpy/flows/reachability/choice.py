@@ -14,7 +14,7 @@ from felixpy.flows.presentation.flow import Peer
 from felixpy.flows.reachability.pairs import Focus, Pairs
 from felixpy.flows.reachability.universe import Nets, PortChoice
 from felixpy.netfilter.numbers import WITH_PORTS, Range, protocol_number
-from felixpy.topology.parties import SHORT
+from felixpy.topology.endpoints import SHORT
 
 LARGEST_PORT = 65535
 INTERNET = "internet"
@@ -95,8 +95,8 @@ def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
         outside[family] = union(sheet.space.externals.peers((Layer(net),)) for net in nets)
         if INTERNET in wanted.names:
             outside[family] = sheet.space.externals.mask
-        for position, party in pairs.parties.items():
-            if any(low <= party.addresses.get(family, -1) <= high for low, high in nets):
+        for position, endpoint in pairs.endpoints.items():
+            if any(low <= endpoint.addresses.get(family, -1) <= high for low, high in nets):
                 endpoints |= 1 << position
     return Focus(endpoints, outside)
 

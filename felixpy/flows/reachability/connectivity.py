@@ -9,7 +9,7 @@ from felixpy.flows.packets.packet_sets import PacketSet, bits, of_traffic, union
 from felixpy.flows.presentation.flow import Flow
 from felixpy.flows.reachability.grid import Doubt, Grid, make_grid
 from felixpy.flows.reachability.pairs import Pairs, Sheet
-from felixpy.flows.reachability.sides import Party, Side
+from felixpy.flows.reachability.sides import Side, SideEndpoint
 from felixpy.flows.reachability.universe import Nets, PortChoice, Universe
 from felixpy.topology.nodes import Nodes
 
@@ -22,7 +22,9 @@ class Connectivity:
 
     def __init__(self, side: Side, universe: Universe) -> None:
         self.side, self.universe = side, universe
-        self.parties: Mapping[int, Party] = {universe.position(side, party.identity): party for party in side.parties}
+        self.endpoints: Mapping[int, SideEndpoint] = {
+            universe.position(side, endpoint.identity): endpoint for endpoint in side.endpoints
+        }
         families = [family for family in universe.families if family in side.families]
         self.grids: Mapping[int, Grid] = {family: make_grid(side, universe, family) for family in families}
 
@@ -54,7 +56,7 @@ class Connectivity:
 
         `ports` are those that are asked for, all traffic if none is; the universe must have been made for them.
         """
-        shown = self.parties_shown(hosts=hosts)
+        shown = self.endpoints_shown(hosts=hosts)
         chosen = tuple(ports)
         sheets = [self._sheet(grid, Grid.row, Grid.column, chosen) for grid in self.grids.values()]
         return Pairs(sheets, shown, fold=fold, external=external)
@@ -64,7 +66,7 @@ class Connectivity:
         if not self.doubts:
             return iter(())
         sheets = [self._sheet(grid, Grid.unsure_row, Grid.unsure_column, ()) for grid in self.grids.values()]
-        return Pairs(sheets, self.parties_shown(hosts=hosts), fold=fold, external=external).flows()
+        return Pairs(sheets, self.endpoints_shown(hosts=hosts), fold=fold, external=external).flows()
 
     def whole(self, ports: Iterable[PortChoice]) -> str:
         """All that was asked for, in words."""
@@ -74,10 +76,12 @@ class Connectivity:
                 return str(space.traffic.tell(union(choice.mask(space.traffic) for choice in chosen)))
         return "All"
 
-    def parties_shown(self, *, hosts: bool | None = None) -> dict[int, Party]:
+    def endpoints_shown(self, *, hosts: bool | None = None) -> dict[int, SideEndpoint]:
         with_hosts = self.side.has_hosts if hosts is None else hosts
         return {
-            position: party for position, party in self.parties.items() if with_hosts or party.identity.kind != "host"
+            position: endpoint
+            for position, endpoint in self.endpoints.items()
+            if with_hosts or endpoint.identity.kind != "host"
         }
 
     def _sheet(

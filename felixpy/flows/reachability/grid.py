@@ -134,18 +134,18 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
     places: dict[str, list[tuple[int, Place]]] = {name: [] for name in side.names}
     owners: dict[int, int] = {}
     hosts: dict[str, int] = {}
-    for party in side.parties:
-        address = party.addresses.get(family)
-        if address is None and party.identity.kind != "interface":
+    for endpoint in side.endpoints:
+        address = endpoint.addresses.get(family)
+        if address is None and endpoint.identity.kind != "interface":
             continue
-        position = universe.position(side, party.identity)
+        position = universe.position(side, endpoint.identity)
         bit = 0
         if address is not None:
             bit = 1 << position
             owners[address] = owners.get(address, 0) | bit
-        if party.identity.kind == "host":
-            hosts[party.node] = bit
-        places[party.node].append((position, Place(bit, address, party.interface)))
+        if endpoint.identity.kind == "host":
+            hosts[endpoint.node] = bit
+        places[endpoint.node].append((position, Place(bit, address, endpoint.interface)))
     directory = Directory(owners)
     egress, ingress = (
         Perspective(space.traffic, directory, space.externals, direction) for direction in ("egress", "ingress")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from felixpy.flows.packets.packet_sets import PacketSet, bits, of_peers, union
 from felixpy.flows.packets.peers import outline, spell_range
 from felixpy.flows.presentation.flow import Flow, Peer
-from felixpy.flows.reachability.sides import Party
+from felixpy.flows.reachability.sides import SideEndpoint
 from felixpy.flows.reachability.universe import FamilySpace
 from felixpy.netfilter.numbers import Range
 
@@ -50,7 +50,7 @@ class Focus(NamedTuple):
 
 
 class Pairs:
-    """Flows of one or two families. `parties` are by position, those that are left out of no interest.
+    """Flows of one or two families. `endpoints` are by position, those that are left out of no interest.
 
     With `fold` the pods of a workload are one peer if they all reach, and are reached by, the same on the same.
     """
@@ -58,12 +58,12 @@ class Pairs:
     def __init__(
         self,
         sheets: Sequence[Sheet],
-        parties: Mapping[int, Party],
+        endpoints: Mapping[int, SideEndpoint],
         *,
         fold: bool = True,
         external: bool = True,
     ) -> None:
-        self.sheets, self.parties, self.external = sheets, parties, external
+        self.sheets, self.endpoints, self.external = sheets, endpoints, external
         self.units = sorted(self._units(fold=fold), key=lambda unit: _order(unit.peer))
         self._ranks = {unit.first: rank for rank, unit in enumerate(self.units)}
         self._first_bits = union(1 << unit.first for unit in self.units)
@@ -73,29 +73,29 @@ class Pairs:
 
     def _units(self, *, fold: bool) -> Iterator[Unit]:
         groups: dict[object, list[int]] = defaultdict(list)
-        for position, party in self.parties.items():
-            owner = party.owner if fold else None
-            key: object = (party.identity.space, owner) if owner else party.identity
+        for position, endpoint in self.endpoints.items():
+            owner = endpoint.owner if fold else None
+            key: object = (endpoint.identity.space, owner) if owner else endpoint.identity
             groups[key].append(position)
         several = {key: members for key, members in groups.items() if len(members) > 1}
         broken = self._uneven(several)
         for key, members in groups.items():
-            owner = self.parties[members[0]].owner if fold else None
+            owner = self.endpoints[members[0]].owner if fold else None
             if owner and key not in broken:
-                names = tuple(sorted(self.parties[position].identity.name for position in members))
-                space = self.parties[members[0]].identity.space
+                names = tuple(sorted(self.endpoints[position].identity.name for position in members))
+                space = self.endpoints[members[0]].identity.space
                 peer = Peer("workload", space, owner.name, owner.kind, names)
                 yield Unit(peer, union(1 << position for position in members), members[0])
             else:
                 yield from (self._alone(position) for position in members)
 
     def _alone(self, position: int) -> Unit:
-        kind, space, name = self.parties[position].identity
+        kind, space, name = self.endpoints[position].identity
         return Unit(Peer(kind, space, name, pods=(name,) if kind == "pod" else ()), 1 << position, position)
 
     def _uneven(self, groups: Mapping[object, Sequence[int]]) -> set[object]:
         """Groups whose members do not all send and receive the same."""
-        shown = union(1 << position for position in self.parties)
+        shown = union(1 << position for position in self.endpoints)
         masks = {key: union(1 << position for position in members) for key, members in groups.items()}
         homes = {position: key for key, members in groups.items() for position in members}
         broken: set[object] = set()

@@ -23,18 +23,18 @@ WITHOUT_IPV6 = Setting("Ipv6Support", "false")
 
 HOST_CHAINS = (FROM_HOST, TO_HOST)
 
-PartyKind = Literal["pod", "interface", "host"]
+EndpointKind = Literal["pod", "interface", "host"]
 
 
 class Identity(NamedTuple):
     """What tells endpoints apart: pods by namespace and name, hosts by name, unknown pods by node and interface."""
 
-    kind: PartyKind
+    kind: EndpointKind
     space: str
     name: str
 
 
-class Party(NamedTuple):
+class SideEndpoint(NamedTuple):
     """An endpoint: a pod, an interface of whose pod nothing is known, or a node. `addresses` are numbers by family."""
 
     identity: Identity
@@ -59,12 +59,12 @@ class Side:
         return {name: machine_of(self.nodes.cluster, name, hosts.get(name), book) for name in self.names}
 
     @cached_property
-    def parties(self) -> tuple[Party, ...]:
+    def endpoints(self) -> tuple[SideEndpoint, ...]:
         """Pods, unknown interfaces, hosts."""
         pods = [_pod(pod) for pod in self.nodes.cluster.workloads]
-        known = {(party.node, party.interface) for party in pods}
+        known = {(endpoint.node, endpoint.interface) for endpoint in pods}
         strangers = [
-            Party(Identity("interface", name, interface), name, interface, {})
+            SideEndpoint(Identity("interface", name, interface), name, interface, {})
             for name in self.names
             for interface in self._interfaces(name)
             if (name, interface) not in known
@@ -92,7 +92,9 @@ class Side:
     @cached_property
     def _used(self) -> frozenset[int]:
         """Families in which pods have addresses."""
-        return frozenset(family for party in self.parties if party.identity.kind == "pod" for family in party.addresses)
+        return frozenset(
+            family for endpoint in self.endpoints if endpoint.identity.kind == "pod" for family in endpoint.addresses
+        )
 
     def _ruled(self, name: str) -> Iterable[int]:
         dump = self.nodes.dumps.get(name)
@@ -125,10 +127,10 @@ class Side:
         found = {chain[len(prefix) :] for prefix in prefixes for chain in chains if chain.startswith(prefix)}
         return sorted(text for text in found if all(limited(prefix, text) == prefix + text for prefix in prefixes))
 
-    def _host(self, name: str) -> Party:
+    def _host(self, name: str) -> SideEndpoint:
         texts = {family: self.nodes.book.address(name, family) for family in FAMILIES}
         addresses = {family: parse_address(text).number for family, text in texts.items() if text}
-        return Party(Identity("host", "", name), name, "", addresses)
+        return SideEndpoint(Identity("host", "", name), name, "", addresses)
 
     def load(self, library: Library) -> None:
         """Make the rules of every node ready in one family."""
@@ -146,10 +148,10 @@ class Side:
                 yield parse_address(text).number
 
 
-def _pod(pod: Workload) -> Party:
+def _pod(pod: Workload) -> SideEndpoint:
     """A pod with the first of its addresses in each family."""
     addresses: dict[int, int] = {}
     for text in pod.addresses:
         number, family = parse_address(text)
         addresses.setdefault(family, number)
-    return Party(Identity("pod", pod.namespace, pod.name), pod.node, pod.interface, addresses, pod.owner)
+    return SideEndpoint(Identity("pod", pod.namespace, pod.name), pod.node, pod.interface, addresses, pod.owner)

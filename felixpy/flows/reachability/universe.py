@@ -79,7 +79,7 @@ class Universe:
 
     def _names(self, number: int, side: Side) -> Iterator[Identity]:
         renamed = self._renamed.get(number, {})
-        return (renamed.get(party.identity, party.identity) for party in side.parties)
+        return (renamed.get(endpoint.identity, endpoint.identity) for endpoint in side.endpoints)
 
     def _space(self, family: int) -> FamilySpace:
         library = Library(family)

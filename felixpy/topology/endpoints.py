@@ -38,14 +38,14 @@ HOST = "host"
 NODES = ("node/", "no/", "nodes/")
 """What may stand before the name of a node."""
 
-PartyKind = Literal["pod", "host", "outside"]
+EndpointKind = Literal["pod", "host", "outside"]
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
-    """One end of a connection. An outside party has no node; `note` says what had to be chosen."""
+class Endpoint:
+    """One end of a connection. An outside endpoint has no node; `note` says what had to be chosen."""
 
-    kind: PartyKind
+    kind: EndpointKind
     name: str
     address: str
     node: str = ""
@@ -54,7 +54,7 @@ class Party:
 
 
 class Directory:
-    """Finds parties in a cluster. `node` is the one that ``host`` means; `dumps` are what was saved of nodes."""
+    """Finds endpoints in a cluster. `node` is the one that ``host`` means; `dumps` are what was saved of nodes."""
 
     def __init__(
         self, cluster: Cluster, book: AddressBook, node: str = "", namespace: str = "", dumps: Iterable[Dump] = ()
@@ -62,7 +62,7 @@ class Directory:
         self.cluster, self.book, self.node, self.namespace = cluster, book, node, namespace
         self.dumps = tuple(dumps)
 
-    def pair(self, source: str, destination: str, family: int) -> tuple[Party, Party]:
+    def pair(self, source: str, destination: str, family: int) -> tuple[Endpoint, Endpoint]:
         """Both ends; a plain ``host`` is the node of the other end. Raises UsageError as `find` does."""
         if HOST in (source, destination) and source != destination:
             other = self.find(destination if source == HOST else source, family)
@@ -70,8 +70,8 @@ class Directory:
             return (host, other) if source == HOST else (other, host)
         return self.find(source, family), self.find(destination, family)
 
-    def find(self, text: str, family: int) -> Party:
-        """A party by name. Raises UsageError for names that mean nothing, or nothing of that family."""
+    def find(self, text: str, family: int) -> Endpoint:
+        """A endpoint by name. Raises UsageError for names that mean nothing, or nothing of that family."""
         if text == "internet":
             return self._internet(family)
         if text == HOST or text.startswith("host:"):
@@ -92,16 +92,16 @@ class Directory:
         note = f"{text} has {len(pods)} pods, this is the first" if len(pods) > 1 else ""
         return self._pod(pods[0], family, note)
 
-    def owner(self, address: str, family: int = 0) -> Party:
+    def owner(self, address: str, family: int = 0) -> Endpoint:
         """Whoever has an address. Raises UsageError if it is of another family than is wanted."""
         parsed = ip_address(address)
         if family and parsed.version != family:
             raise UsageError(f"{address} is not an IPv{family} address")
         pod = self._by_address.get(str(parsed))
         if pod:
-            return Party("pod", f"{pod.namespace}/{pod.name}", str(parsed), pod.node, pod)
+            return Endpoint("pod", f"{pod.namespace}/{pod.name}", str(parsed), pod.node, pod)
         node = self.book.node(str(parsed))
-        return Party("host" if node else "outside", node or str(parsed), str(parsed), node)
+        return Endpoint("host" if node else "outside", node or str(parsed), str(parsed), node)
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[str, str], Workload | HostPod]:
@@ -116,7 +116,7 @@ class Directory:
     def _by_address(self) -> Mapping[str, Workload]:
         return {address: pod for pod in reversed(self.cluster.workloads) for address in pod.addresses}
 
-    def _host(self, node: str, family: int) -> Party:
+    def _host(self, node: str, family: int) -> Endpoint:
         names = self.book.names
         if not node and len(names) != 1:
             known = f"; the input has {few(names)}" if names else ""
@@ -126,17 +126,17 @@ class Directory:
         if not address:
             raise UsageError(f"host:{node}: {unknown_node(node, names)}")
         note = f"the address of {node} is not known, {address} stands for it" if address in self.book.assumed else ""
-        return Party("host", node, address, node, note=note)
+        return Endpoint("host", node, address, node, note=note)
 
-    def _pod(self, pod: Workload | HostPod, family: int, note: str) -> Party:
+    def _pod(self, pod: Workload | HostPod, family: int, note: str) -> Endpoint:
         name = f"{pod.namespace}/{pod.name}"
         if isinstance(pod, HostPod):
             host = self._host(pod.node, family)
             notes = [note, f"{name} is in the network of {pod.node}, so it is the host to policies", host.note]
-            return Party("host", name, host.address, pod.node, note="; ".join(filter(None, notes)))
+            return Endpoint("host", name, host.address, pod.node, note="; ".join(filter(None, notes)))
         for address in pod.addresses:
             if (":" in address) == (family == 6):
-                return Party("pod", name, address, pod.node, pod, note)
+                return Endpoint("pod", name, address, pod.node, pod, note)
         raise UsageError(f"{name} has no IPv{family} address")
 
     def pods(self, text: str) -> Iterator[Workload | HostPod]:
@@ -171,7 +171,7 @@ class Directory:
             return "no pod is known; name pods by their addresses, or give manifests"
         return f"no such pod, workload, address, host or internet{hint}"
 
-    def _internet(self, family: int) -> Party:
+    def _internet(self, family: int) -> Endpoint:
         nets = [*mentioned(self.cluster), *self.book.known, *saved(self.dumps)]
         found = outside(nets, family)
-        return Party("outside", "internet", found.address, note=found.note)
+        return Endpoint("outside", "internet", found.address, note=found.note)
