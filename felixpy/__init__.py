@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from felixpy.api import Connections, diff, lint, matrix, trace, verify
+    from felixpy.calico_versions import CALICO_VERSIONS, CalicoVersion
     from felixpy.compiler import compile
     from felixpy.config import Setting
-    from felixpy.dialects import DIALECTS, Dialect
     from felixpy.errors import (
         EnvironmentMissing,
         FelixpyError,
@@ -47,8 +47,8 @@ _HOMES = {
     "verify": "api",
     "compile": "compiler",
     "Setting": "config",
-    "DIALECTS": "dialects",
-    "Dialect": "dialects",
+    "CALICO_VERSIONS": "calico_versions",
+    "CalicoVersion": "calico_versions",
     "EnvironmentMissing": "errors",
     "FelixpyError": "errors",
     "InputError": "errors",
@@ -68,11 +68,11 @@ _HOMES = {
 
 __all__ = [
     "CALICO_VERSION",
-    "DIALECTS",
+    "CALICO_VERSIONS",
+    "CalicoVersion",
     "Change",
     "Cluster",
     "Connections",
-    "Dialect",
     "EnvironmentMissing",
     "FelixpyError",
     "Host",

@@ -1,8 +1,8 @@
 r"""The questions that the command line answers, as functions: clusters in, answers out.
 
 Answers print as the commands print them, show one line in a session and a table in a notebook. `node`, `settings` and
-`dialect` mean what they mean to `felixpy.compile`; `dataplane` is "iptables" or "nftables", by default what the input
-chooses for each node. Nothing here reads files, the clock or a kernel.
+`calico_version` mean what they mean to `felixpy.compile`; `dataplane` is "iptables" or "nftables", by default what the
+input chooses for each node. Nothing here reads files, the clock or a kernel.
 
 >>> import felixpy
 >>> from io import StringIO
@@ -30,10 +30,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.compiler import Compiler, only_node
 from felixpy.config import Setting
 from felixpy.described import Answer
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import UsageError, many, unknown_node
 from felixpy.model import Cluster, Host
 
@@ -64,7 +64,7 @@ def trace(
     services: bool = True,
     hosts: Mapping[str, Host] | None = None,
     settings: Sequence[Setting] = (),
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
     dataplane: str | None = None,
 ) -> Trace | ServiceTrace:
     """Walk a packet through the rules: the verdict, what decided it, and the way there.
@@ -75,7 +75,7 @@ def trace(
     unless `services` is false.
 
     Raises UsageError for ends that are not in the cluster and questions without an answer, InputError for policies
-    that the dialect cannot say.
+    that the Calico version cannot say.
     """
     from felixpy.topology.question import parse_icmp, parse_target
     from felixpy.tracing import Question, Tracer
@@ -92,7 +92,7 @@ def trace(
         state=state,
         family=family,
     )
-    nodes = _nodes(cluster, dialect, dataplane, settings, hosts)
+    nodes = _nodes(cluster, calico_version, dataplane, settings, hosts)
     return ServiceTracer(Tracer(nodes, node=node, namespace=namespace)).trace(question, resolve=services)
 
 
@@ -138,7 +138,7 @@ def matrix(
     hosts: bool | None = None,
     machines: Mapping[str, Host] | None = None,
     settings: Sequence[Setting] = (),
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
     dataplane: str | None = None,
 ) -> Connections:
     """Say who reaches whom on what, exactly, through the rules of all nodes; Ingresses and routes among it.
@@ -146,13 +146,13 @@ def matrix(
     A row stands for a workload or a pod. `external` are addresses that are no pod's, `hosts` the nodes themselves
     (by default if there are host endpoints), `machines` what is known of their interfaces, by node.
 
-    Raises InputError for policies that the dialect cannot say.
+    Raises InputError for policies that the Calico version cannot say.
     """
     from felixpy.exposure import route_flows
     from felixpy.flows import survey
     from felixpy.flows.presentation.report import remarks
 
-    nodes = _nodes(cluster, dialect, dataplane, settings, machines)
+    nodes = _nodes(cluster, calico_version, dataplane, settings, machines)
     found = survey(nodes)
     pairs = found.pairs(fold=by == "workload", external=external, hosts=hosts)
     routes = route_flows(nodes, [unit.peer for unit in pairs.units])
@@ -172,16 +172,16 @@ def diff(
     rules: bool = True,
     flows: bool = True,
     settings: Sequence[Setting] = (),
-    dialect: Dialect = V3_32,
-    dialect_before: Dialect | None = None,
+    calico_version: CalicoVersion = V3_32,
+    calico_version_before: CalicoVersion | None = None,
     dataplane: str | None = None,
 ) -> Difference:
     """Compare two states: the objects, rules and sets that differ, and which flows open or close.
 
-    `nodes` are those whose rules are compared, by default all. `dialect_before` is another Felix for the first state:
-    what an upgrade changes.
+    `nodes` are those whose rules are compared, by default all. `calico_version_before` is another one for the first
+    state: what an upgrade changes.
 
-    Raises InputError for policies that a dialect cannot say, UsageError for nodes that neither state has.
+    Raises InputError for policies that a Calico version cannot express, UsageError for nodes that neither state has.
     """
     from felixpy.difference import difference
 
@@ -190,8 +190,8 @@ def diff(
     for name in chosen or ():
         if name not in known:
             raise UsageError(unknown_node(name, known))
-    old = _nodes(before, dialect_before or dialect, dataplane, settings)
-    return difference(old, _nodes(after, dialect, dataplane, settings), chosen, rules=rules, flows=flows)
+    old = _nodes(before, calico_version_before or calico_version, dataplane, settings)
+    return difference(old, _nodes(after, calico_version, dataplane, settings), chosen, rules=rules, flows=flows)
 
 
 def verify(
@@ -202,7 +202,7 @@ def verify(
     node: str | None = None,
     host: Host | None = None,
     settings: Sequence[Setting] = (),
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
 ) -> Verification:
     """Compare what was saved on a node with the manifests: every difference and what it means for traffic.
 
@@ -220,7 +220,7 @@ def verify(
         raise UsageError(unknown_node(name, cluster.node_names()))
     tables, sets, leaves_open = _split([rules] if isinstance(rules, str) else rules, ipsets)
     observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open)
-    compiler = Compiler(cluster, dialect)
+    compiler = Compiler(cluster, calico_version)
     return compare(observed, Node(name=name, compiler=compiler, host=host or Host(), settings=settings))
 
 
@@ -260,7 +260,7 @@ def lint(
     ignore: Iterable[str] = (),
     public_ports: Sequence[int] = (),
     settings: Sequence[Setting] = (),
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
 ) -> Run:
     """Find what is probably wrong in policies that are valid; the findings are ``failures`` of the run.
 
@@ -275,7 +275,7 @@ def lint(
     extended = [*extend_select, *(["FX113"] if public_ports else [])]
     options = Options(public_ports=tuple(sorted(set(public_ports)))) if public_ports else Options()
     checks = choose(_listed(select), extended, _listed(ignore))
-    return find(cluster, checks=checks, dialect=dialect, settings=settings, options=options)
+    return find(cluster, checks=checks, calico_version=calico_version, settings=settings, options=options)
 
 
 def _listed(codes: Iterable[str]) -> list[str]:
@@ -284,7 +284,7 @@ def _listed(codes: Iterable[str]) -> list[str]:
 
 def _nodes(
     cluster: Cluster,
-    dialect: Dialect,
+    calico_version: CalicoVersion,
     dataplane: str | None,
     settings: Sequence[Setting],
     hosts: Mapping[str, Host] | None = None,
@@ -295,4 +295,4 @@ def _nodes(
     for name in hosts or ():
         if name not in cluster.node_names():
             raise UsageError(unknown_node(name, cluster.node_names()))
-    return Nodes(Compiler(cluster, dialect, dataplane), hosts=hosts, settings=settings)
+    return Nodes(Compiler(cluster, calico_version, dataplane), hosts=hosts, settings=settings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.config import Config, Setting, build
-from felixpy.dialects import V3_32, Dialect
 from felixpy.effective import configure, data_plane
 from felixpy.errors import InputError, Path, Problem, UsageError, few
 from felixpy.hosts import ALL_INTERFACES, LOOPBACK
@@ -31,7 +31,7 @@ def compile(
     cluster: Cluster,
     node: str | None = None,
     *,
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
     dataplane: str | None = None,
     host: Host | None = None,
     settings: Sequence[Setting] = (),
@@ -43,11 +43,11 @@ def compile(
     override the cluster's FelixConfigurations, strongest first. No input or output, no clock: equal arguments give
     equal text. `Ruleset.findings` are warnings: rules that no kernel takes, interfaces that had to be assumed.
 
-    Raises UsageError for an unknown or ambiguous node, or a data plane whose rules are not known for the dialect,
-    InputError for policies that the dialect cannot say and for settings with which
-    Felix does not start.
+    Raises UsageError for an unknown or ambiguous node, or a data plane whose rules are not known for the Calico
+    version, InputError for policies that the Calico version cannot express and for settings with which Felix does not
+    start.
     """
-    return Compiler(cluster, dialect, dataplane).compile(node or only_node(cluster), host or Host(), settings)
+    return Compiler(cluster, calico_version, dataplane).compile(node or only_node(cluster), host or Host(), settings)
 
 
 def only_node(cluster: Cluster) -> str:
@@ -73,14 +73,16 @@ class Compiler:
     """Compiles nodes of one cluster, sharing whatever is the same for several of them.
 
     `dataplane` is that of all nodes, or None if the input decides. Raises UsageError for one whose rules are not known
-    for the dialect.
+    for the Calico version.
     """
 
-    def __init__(self, cluster: Cluster, dialect: Dialect = V3_32, dataplane: str | None = IPTABLES.name) -> None:
-        refuse(cluster, dialect)
-        self.cluster, self.dialect = cluster, dialect
+    def __init__(
+        self, cluster: Cluster, calico_version: CalicoVersion = V3_32, dataplane: str | None = IPTABLES.name
+    ) -> None:
+        refuse(cluster, calico_version)
+        self.cluster, self.calico_version = cluster, calico_version
         self.dataplane = dataplane
-        self._asked = None if dataplane is None else _layout(dataplane, dialect)
+        self._asked = None if dataplane is None else _layout(dataplane, calico_version)
         self._renderers: dict[str, Renderer] = {}
         self._shared: dict[tuple[bool, bool], Shared] = {}
         self._planners: dict[tuple[Config, str], Planner] = {}
@@ -89,7 +91,7 @@ class Compiler:
         """One node's rules; see `felixpy.compile`."""
         resolution = self.resolve(node, host, settings)
         layout = self.layout(node, settings)
-        plan = self._planner(resolution.config, layout).plan(resolution, self.dialect)
+        plan = self._planner(resolution.config, layout).plan(resolution, self.calico_version)
         ruleset = self._renderer(layout).render(plan)
         if layout is NFTABLES:
             ruleset = NftRuleset.of(ruleset)
@@ -99,8 +101,8 @@ class Compiler:
     def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:
         """What a node's rules depend on; see `felixpy.resolve`."""
         config = self.config(node, settings)
-        given = (*self.dialect.parameters, *settings)
-        in_the_way = [*obstacles(self.cluster, node, given, config, self.dialect)]
+        given = (*self.calico_version.parameters, *settings)
+        in_the_way = [*obstacles(self.cluster, node, given, config, self.calico_version)]
         if in_the_way:
             raise InputError(in_the_way)
         return resolve(self._shared_for(config), node, config, host or Host())
@@ -116,7 +118,7 @@ class Compiler:
 
     def config(self, node: str, settings: Sequence[Setting] = ()) -> Config:
         """The parameters in force on a node."""
-        config = configure(self.cluster, node, (*self.dialect.parameters, *settings))
+        config = configure(self.cluster, node, (*self.calico_version.parameters, *settings))
         if self._asked is NFTABLES:
             config = replace(config, nftables_mode="Enabled")
         return self.layout(node, settings).configured(config)
@@ -126,48 +128,48 @@ class Compiler:
         if self._asked:
             return self._asked
         kind = self.data_plane(node, settings).kind
-        return _layout(IPTABLES.name if kind == "bpf" else kind, self.dialect)
+        return _layout(IPTABLES.name if kind == "bpf" else kind, self.calico_version)
 
     def data_plane(self, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
         """How Felix programs a node according to the input."""
-        return data_plane(self.cluster, node, (*self.dialect.parameters, *settings))
+        return data_plane(self.cluster, node, (*self.calico_version.parameters, *settings))
 
     def _shared_for(self, config: Config) -> Shared:
         key = (config.source_spoofing == "Any", config.suppresses_overlaps)
         if key not in self._shared:
-            self._shared[key] = Shared(self.cluster, self.dialect, *key)
+            self._shared[key] = Shared(self.cluster, self.calico_version, *key)
         return self._shared[key]
 
     def _planner(self, config: Config, layout: Layout) -> Planner:
         key = (config, layout.name)
         if key not in self._planners:
-            self._planners[key] = Planner(RuleContext(config, self.dialect, layout))
+            self._planners[key] = Planner(RuleContext(config, self.calico_version, layout))
         return self._planners[key]
 
     def _renderer(self, layout: Layout) -> Renderer:
         if layout.name not in self._renderers:
-            self._renderers[layout.name] = Renderer(self.dialect, layout)
+            self._renderers[layout.name] = Renderer(self.calico_version, layout)
         return self._renderers[layout.name]
 
 
-def _layout(dataplane: str, dialect: Dialect) -> Layout:
+def _layout(dataplane: str, calico_version: CalicoVersion) -> Layout:
     if dataplane not in LAYOUTS:
         raise UsageError(f"unknown data plane {dataplane}; there are {', '.join(LAYOUTS)}")
     layout = LAYOUTS[dataplane]
-    if layout is NFTABLES and dialect is not V3_32:
-        raise UsageError(f"the nftables rules of Felix {dialect.name} are not known, only those of {V3_32.name}")
+    if layout is NFTABLES and calico_version is not V3_32:
+        raise UsageError(f"the nftables rules of Felix {calico_version.name} are not known, only those of {V3_32.name}")
     return layout
 
 
-def refuse(cluster: Cluster, dialect: Dialect) -> None:
-    """Raise InputError naming every policy that the dialect cannot express."""
+def refuse(cluster: Cluster, calico_version: CalicoVersion) -> None:
+    """Raise InputError naming every policy that the Calico version cannot express."""
     problems = [
         Problem(
             place=cluster.where(policy.source, ()),
             subject=str(policy.key),
-            reason=f"cannot be said in dialect {dialect.name}: {reason}",
+            reason=f"Felix {calico_version.name} cannot express it: {reason}",
         )
-        for policy, reason in dialect.refusals(cluster)
+        for policy, reason in calico_version.refusals(cluster)
     ]
     if problems:
         raise InputError(problems)

@@ -51,7 +51,7 @@ def head_json(ruleset: Ruleset) -> Json:
         "apiVersion": API_VERSION,
         "kind": "Ruleset",
         "node": ruleset.node,
-        "dialect": ruleset.dialect,
+        "calicoVersion": ruleset.calico_version,
         "dataplane": ruleset.dataplane,
     }
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS
 from felixpy.errors import EnvironmentMissing, FelixpyError, Problem, natural
 from felixpy.model import Cluster
 from felixpy.writing import write_files
@@ -94,13 +94,13 @@ class Parcel:
     """A cluster on its way to another machine."""
 
     cluster: Cluster
-    dialect: str
+    calico_version: str
     dataplane: str | None
     settings: tuple[Setting, ...]
 
 
 def _remote(parcel: Parcel, nodes: Sequence[str]) -> list[Outcome]:
-    compiler = Compiler(parcel.cluster, DIALECTS[parcel.dialect], parcel.dataplane)
+    compiler = Compiler(parcel.cluster, CALICO_VERSIONS[parcel.calico_version], parcel.dataplane)
     return [render_node(compiler, node, parcel.settings, None) for node in nodes]
 
 
@@ -131,7 +131,7 @@ def _dask(work: _Work, address: str) -> Iterator[tuple[Executor, Callable[..., A
         raise EnvironmentMissing(f"no Dask cluster answers at {address}: {wrong}") from wrong
     with client:
         compiler = work.compiler
-        parcel = Parcel(compiler.cluster, compiler.dialect.name, compiler.dataplane, tuple(work.settings))
+        parcel = Parcel(compiler.cluster, compiler.calico_version.name, compiler.dataplane, tuple(work.settings))
         sent = client.scatter(parcel, broadcast=True)
         with client.get_executor() as executor:
             yield executor, _remote, (sent,)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import NamedTuple
 
+from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
-from felixpy.dialects import Dialect
 from felixpy.ipsets import IPSet, Membership, SetType, family_of, selector_set, shown
 from felixpy.model import Cluster, Host, HostEndpoint, Node, Workload
 from felixpy.names import set_name
@@ -61,7 +61,7 @@ class NodeView:
     """What the sets of one node are made from; one method for the members of each set."""
 
     membership: Membership
-    dialect: Dialect
+    calico_version: CalicoVersion
     node: Node
     config: Config
     tunnels: Encapsulation
@@ -136,7 +136,7 @@ NODE_SETS: Mapping[str, _SetRow] = {
         lambda view, family: True, "hash:ip", NodeView.this_host, "addresses of this node's interfaces"
     ),
     "dscp-src-net": _SetRow(
-        lambda view, family: view.dialect.has_dscp,
+        lambda view, family: view.calico_version.has_dscp,
         "hash:net",
         NodeView.dscp_senders,
         "local endpoints with a DSCP value",
@@ -167,7 +167,7 @@ def node_sets(view: NodeView) -> Iterator[IPSet]:
             if row.exists(view, family):
                 members = {shown(member) for member in row.members(view, family) if family_of(member) == family}
                 yield IPSet(
-                    name=set_name(family, view.dialect.pools_set if name == "pools" else name),
+                    name=set_name(family, view.calico_version.pools_set if name == "pools" else name),
                     type=row.type,
                     family=family,
                     members=tuple(sorted(members)),

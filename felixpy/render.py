@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import jinja2
 
-from felixpy.dialects import Dialect
+from felixpy.calico_versions import CalicoVersion
 from felixpy.layouts import IPTABLES, Layout
 from felixpy.plan.values import ChainPlan, Plan, TablePlan
 from felixpy.ruleset import Chain, Ruleset, Table, hashes
@@ -111,14 +111,14 @@ def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
 
 
 class Renderer:
-    """The templates of one dialect, and what they were already asked to draw.
+    """The templates of one Calico version, and what they were already asked to draw.
 
     Chains that several nodes, tables or families share are one `ChainPlan` and so are drawn once.
     """
 
-    def __init__(self, dialect: Dialect, layout: Layout = IPTABLES) -> None:
-        self.dialect = dialect
-        self._environment = _environment((*layout.templates, *dialect.templates))
+    def __init__(self, calico_version: CalicoVersion, layout: Layout = IPTABLES) -> None:
+        self.calico_version = calico_version
+        self._environment = _environment((*layout.templates, *calico_version.templates))
         self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
 
     @property
@@ -130,7 +130,7 @@ class Renderer:
     def render(self, plan: Plan) -> Ruleset:
         """Draw every chain that is reached from the kernel's chains."""
         tables = {(table.family, table.name): self._table(table) for table in plan.tables}
-        return Ruleset(node=plan.node, dialect=self.dialect.name, tables=tables, sets=plan.sets)
+        return Ruleset(node=plan.node, calico_version=self.calico_version.name, tables=tables, sets=plan.sets)
 
     def purpose(self, template: str) -> str:
         """What a template says about itself in its first comment."""
@@ -220,12 +220,12 @@ def _finish(bodies: list[str], numbers: list[int], title: str) -> None:
     bodies[0] = " ".join(part for part in (comments, f'-m comment --comment "{title}"', rest) if part)
 
 
-def purposes(dialect: Dialect, renderer: Renderer) -> Mapping[str, str]:
-    """Every template of a dialect with what it says about itself."""
+def purposes(calico_version: CalicoVersion, renderer: Renderer) -> Mapping[str, str]:
+    """Every template of a Calico version with what it says about itself."""
     root = template_root()
     names = {
         path.relative_to(root / folder).with_suffix("").as_posix()
-        for folder in dialect.templates
+        for folder in calico_version.templates
         for path in (root / folder).rglob("*.j2")
     }
     return {name: renderer.purpose(name) for name in sorted(names) if "_" not in name.rpartition("/")[2][:1]}

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
-from felixpy.dialects import Dialect
 from felixpy.errors import UsageError, unknown_node
 from felixpy.hosts import interfaces_of, owners
 from felixpy.ipsets import IPSet, Labelled, Membership, SetOrigin, SetSpec
@@ -125,7 +125,7 @@ class Shared:
     """What all nodes of a cluster have in common, found out once and only as far as somebody asks."""
 
     cluster: Cluster
-    dialect: Dialect
+    calico_version: CalicoVersion
     spoofing: bool
     """Whether WorkloadSourceSpoofing is Any; otherwise Felix refuses pods that may send from other addresses."""
     suppress_overlaps: bool
@@ -146,7 +146,9 @@ class Shared:
             *self.cluster.host_endpoints,
             *self.cluster.network_sets,
         )
-        return Membership(self.cluster, dict(enumerate(labelled)), self.suppress_overlaps, self.dialect.init_ports)
+        return Membership(
+            self.cluster, dict(enumerate(labelled)), self.suppress_overlaps, self.calico_version.init_ports
+        )
 
     @cached_property
     def local(self) -> Mapping[str, tuple[int, ...]]:
@@ -173,7 +175,7 @@ class Shared:
             return name not in self.cluster.tiers, tiers[name].order, name
 
         def policy_key(policy: Policy) -> tuple[float, str]:
-            return math.inf if policy.order is None else policy.order, self.dialect.tie_break(policy)
+            return math.inf if policy.order is None else policy.order, self.calico_version.tie_break(policy)
 
         return tuple(
             (tiers[name], tuple(sorted(by_tier[name], key=policy_key))) for name in sorted(by_tier, key=tier_key)
@@ -253,7 +255,14 @@ def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution
         sets=(
             *node_sets(
                 NodeView(
-                    shared.membership, shared.dialect, node_value, config, encapsulated, host, workloads, all_hosts
+                    shared.membership,
+                    shared.calico_version,
+                    node_value,
+                    config,
+                    encapsulated,
+                    host,
+                    workloads,
+                    all_hosts,
                 )
             ),
             *(

@@ -177,7 +177,7 @@ class Ruleset(Described):
     dataplane: ClassVar[str] = "iptables"
 
     node: str
-    dialect: str
+    calico_version: str
     tables: Mapping[tuple[int, str], Table]
     sets: tuple[IPSet, ...]
     refused: tuple[Problem, ...] = ()

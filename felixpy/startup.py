@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config, Setting, find, parameters
-from felixpy.dialects import Dialect
 from felixpy.effective import Origin, origins
 from felixpy.errors import Place, Problem
 from felixpy.marks import allocate
@@ -21,7 +21,7 @@ HINT = "Felix does not start"
 
 
 def obstacles(
-    cluster: Cluster, node: str, settings: Sequence[Setting], config: Config, dialect: Dialect
+    cluster: Cluster, node: str, settings: Sequence[Setting], config: Config, calico_version: CalicoVersion
 ) -> Iterator[Problem]:
     """Why Felix does not start on a node: an error for each reason."""
     given = [*(Origin(setting, "command line") for setting in settings), *origins(cluster, node)]
@@ -35,7 +35,7 @@ def obstacles(
             if wrong.fatal:
                 yield _problem(cluster, origin, f'{row.name} "{origin.setting.value}": {wrong}')
     try:
-        allocate(config.mark_mask, dialect.mark_names(wireguard=config.wireguard_v4 or config.wireguard_v6))
+        allocate(config.mark_mask, calico_version.mark_names(wireguard=config.wireguard_v4 or config.wireguard_v6))
     except ValueError as wrong:
         found = (origin for origin in given if origin.setting.value and find(origin.setting) == "mark_mask")
         origin = next(found, Origin(Setting("IptablesMarkMask", "")))

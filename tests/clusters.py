@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import felixpy
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.config import Setting, spec_fields
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import Path
 from felixpy.manifests.objects.felix_configuration import PREFIX, as_text
 from felixpy.model import (
@@ -161,7 +161,7 @@ def cluster(*things: object, **more: Any) -> Cluster:
 def compiled(
     *things: object,
     node: str = "node1",
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
     interfaces: Mapping[str, tuple[str, ...]] | None = None,
     settings: Mapping[str, object] | None = None,
     **more: Any,
@@ -169,7 +169,7 @@ def compiled(
     """What felixpy makes of a cluster of these things. `settings` are Felix's parameters by name."""
     given = [Setting(name, written(value)) for name, value in (settings or {}).items()]
     return felixpy.compile(
-        cluster(*things, **more), node, dialect=dialect, host=Host(interfaces=interfaces), settings=given
+        cluster(*things, **more), node, calico_version=calico_version, host=Host(interfaces=interfaces), settings=given
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from felixpy.calico_versions import V3_32
 from felixpy.compiler import Compiler
-from felixpy.dialects import V3_32
 from felixpy.flows.reachability.changes import compare
 from felixpy.linting.reach import Part, Reach
 from felixpy.linting.views import Views

@@ -27,7 +27,7 @@ LAYERS = [
     {"config"},
     {"model", "layouts", "settings"},
     {"selector"},
-    {"manifests", "labels", "dialects", "services"},
+    {"manifests", "labels", "calico_versions", "services"},
     {"snapshot", "anonymise"},
     {"ipsets", "effective"},
     {"rules", "nodesets", "hosts"},

@@ -83,9 +83,11 @@ def settings(
 
 
 def templates(
-    dialect: Annotated[str, typer.Option("--dialect", metavar="NAME", help="The release of Felix.")] = "v3.32",
+    calico_version: Annotated[
+        str, typer.Option("--calico-version", "--dialect", metavar="VERSION", help="The Calico version.")
+    ] = "v3.32",
 ) -> None:
-    """List the templates of a dialect and their chains.
+    """List the templates of a Calico version and their chains.
 
     \b
     Examples:
@@ -94,7 +96,7 @@ def templates(
     """
     from felixpy.render import Renderer, purposes
 
-    chosen = invocation.find_dialect(dialect)
+    chosen = invocation.find_calico_version(calico_version)
     renderer = Renderer(chosen)
     rows = [(renderer.files(name)[0], purpose) for name, purpose in purposes(chosen, renderer).items()]
     width = max(len(file) for file, _ in rows)

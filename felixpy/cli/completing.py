@@ -103,9 +103,9 @@ def explained(ctx: typer.Context) -> list[str]:
 
 def calico_versions() -> list[str]:
     """The releases of Calico whose rules are known."""
-    from felixpy.dialects import DIALECTS
+    from felixpy.calico_versions import CALICO_VERSIONS
 
-    return [*DIALECTS]
+    return [*CALICO_VERSIONS]
 
 
 def settings() -> list[str]:

@@ -192,5 +192,5 @@ class _Naming:
                 say(f"warning: the manifests have no node {node}; its rules have no places")
             compiler = self._given.compiler
             ruleset = compiler.compile(node, settings=self._given.settings) if known else None
-            self._known[node] = Names(ruleset, Legend(cluster, self._given.era)) if ruleset else None
+            self._known[node] = Names(ruleset, Legend(cluster, self._given.version)) if ruleset else None
         return self._known[node]

@@ -14,10 +14,10 @@ from felixpy.errors import InputError
 from felixpy.names import plain_set_name, split_layer
 
 if TYPE_CHECKING:
+    from felixpy.calico_versions import CalicoVersion
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
     from felixpy.decode import Decoder
-    from felixpy.dialects import Dialect
     from felixpy.model import Cluster
     from felixpy.ruleset import Ruleset
 
@@ -47,7 +47,7 @@ def decode(
         split_layer(name)[0] or plain_set_name(name) != name or name.rstrip("\"'").endswith(";") for name in names
     )
     dataplane = "nftables" if listed and not given.dataplane else given.chosen_data_plane()
-    decoder = decoder_for(cluster, given.era, given.settings, nodes, dataplane)
+    decoder = decoder_for(cluster, given.version, given.settings, nodes, dataplane)
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
         items = [meaning.json() for meaning in meanings]
@@ -62,12 +62,16 @@ def decode(
 
 
 def decoder_for(
-    cluster: Cluster, dialect: Dialect, settings: list[Setting], names: list[str], dataplane: str | None = "iptables"
+    cluster: Cluster,
+    calico_version: CalicoVersion,
+    settings: list[Setting],
+    names: list[str],
+    dataplane: str | None = "iptables",
 ) -> Decoder:
-    """A decoder that compiles nodes, in this and in other dialects, as far as names ask for it."""
+    """A decoder that compiles nodes, in this and in other Calico versions, as far as names ask for it."""
+    from felixpy.calico_versions import CALICO_VERSIONS
     from felixpy.compiler import Compiler
     from felixpy.decode import Decoder
-    from felixpy.dialects import DIALECTS
     from felixpy.effective import configure
     from felixpy.plan.facts import RuleContext
 
@@ -75,17 +79,17 @@ def decoder_for(
         return (compiler.compile(name, settings=settings) for name in names)
 
     def elsewhere() -> Iterator[Ruleset]:
-        for other in DIALECTS.values():
+        for other in CALICO_VERSIONS.values():
             try:
-                if other is not dialect:
+                if other is not calico_version:
                     yield from compiled(Compiler(cluster, other))
             except InputError:
                 continue
 
-    config = configure(cluster, names[0] if names else "", (*dialect.parameters, *settings))
+    config = configure(cluster, names[0] if names else "", (*calico_version.parameters, *settings))
     try:
-        marks = RuleContext(config, dialect).marks
+        marks = RuleContext(config, calico_version).marks
     except ValueError:  # too few bits, which compiling tells with its place
         marks = None
-    nodes = compiled(Compiler(cluster, dialect, dataplane))
-    return Decoder(cluster, nodes, dialect=dialect, marks=marks, elsewhere=elsewhere())
+    nodes = compiled(Compiler(cluster, calico_version, dataplane))
+    return Decoder(cluster, nodes, calico_version=calico_version, marks=marks, elsewhere=elsewhere())

@@ -54,7 +54,7 @@ def diff(
         Output, typer.Option("--output", "-o", help="Text, JSON, or Markdown for a pull request's comment.")
     ] = Output.text,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule and every member.")] = False,
-    dialect_before: Annotated[
+    calico_version_before: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
             "--calico-version-before",
@@ -81,9 +81,13 @@ def diff(
     from felixpy.difference import difference, report
 
     first, second = read_sides(before, after, given)
-    earlier = invocation.find_dialect(dialect_before) if dialect_before else given.era_of(first.cluster, second.cluster)
+    earlier = (
+        invocation.find_calico_version(calico_version_before)
+        if calico_version_before
+        else given.version_of(first.cluster, second.cluster)
+    )
     old = nodes_of(first, second, earlier, given)
-    new = nodes_of(second, first, given.era_of(second.cluster, first.cluster), given)
+    new = nodes_of(second, first, given.version_of(second.cluster, first.cluster), given)
     both = rules == flows
     found = difference(old, new, [given.node] if given.node else None, rules=rules or both, flows=flows or both)
     if output is Output.json:

@@ -17,9 +17,9 @@ from felixpy.cli.running import PREFIX, Clusters, is_cluster
 from felixpy.errors import InputError, UsageError, unknown_node
 
 if TYPE_CHECKING:
+    from felixpy.calico_versions import CalicoVersion
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
-    from felixpy.dialects import Dialect
     from felixpy.manifests.reading.files import File
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
@@ -38,7 +38,7 @@ class Given:
     paths: Sequence[str] | None = None
     filename: Sequence[str] | None = None
     node: str | None = None
-    dialect: str = ""
+    calico_version: str = ""
     dataplane: str | None = None
     set_: Sequence[str] | None = None
     interface: Sequence[str] | None = None
@@ -81,19 +81,19 @@ class Given:
         return invocation.gather_host(self.interface or (), self.host_file, live=self.live)
 
     @cached_property
-    def named_era(self) -> Dialect | None:
-        """The dialect that was asked for, None if none was. Raises UsageError for an unknown one."""
-        return invocation.find_dialect(self.dialect) if self.dialect else None
+    def named_version(self) -> CalicoVersion | None:
+        """The Calico version that was asked for, None if none was. Raises UsageError for an unknown one."""
+        return invocation.find_calico_version(self.calico_version) if self.calico_version else None
 
     @cached_property
-    def era(self) -> Dialect:
-        """The dialect that was asked for, else that of the manifests that were given."""
-        return self.named_era or self.era_of(self.cluster_if_any)
+    def version(self) -> CalicoVersion:
+        """The Calico version that was asked for, else that of the manifests that were given."""
+        return self.named_version or self.version_of(self.cluster_if_any)
 
-    def era_of(self, *clusters: Cluster | None) -> Dialect:
-        """The dialect that was asked for, else that of the first cluster that states its version of Calico."""
-        stated = (invocation.stated_dialect(cluster) for cluster in clusters if cluster)
-        return self.named_era or next(filter(None, stated), invocation.default_dialect())
+    def version_of(self, *clusters: Cluster | None) -> CalicoVersion:
+        """The Calico version that was asked for, else that of the first cluster that states its version of Calico."""
+        stated = (invocation.stated_version(cluster) for cluster in clusters if cluster)
+        return self.named_version or next(filter(None, stated), invocation.default_version())
 
     def read(self, paths: Sequence[str | File]) -> Cluster:
         """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
@@ -106,14 +106,14 @@ class Given:
             strict=self.strict,
             quiet=self.quiet,
         )
-        era = self.era_of(cluster)
+        version = self.version_of(cluster)
         if not self.quiet:
-            invocation.tell_version(cluster, era, asked=self.named_era is not None)
+            invocation.tell_version(cluster, version, asked=self.named_version is not None)
         if self.dataplane:
             invocation.tell_chosen_data_plane(self.dataplane, quiet=self.quiet)
         else:
             nodes = [self.node] if self.node else cluster.node_names()
-            settings = (*era.parameters, *self.settings)
+            settings = (*version.parameters, *self.settings)
             invocation.tell_data_planes(cluster, nodes, settings, self.dataplanes, quiet=self.quiet)
         return cluster
 
@@ -121,7 +121,7 @@ class Given:
     def cluster(self) -> Cluster:
         """The manifests that were given, those of this folder if none were."""
         # Bad options are told before bad manifests: that is the quicker answer.
-        _ = self.settings, self.host, self.named_era
+        _ = self.settings, self.host, self.named_version
         invocation.check_data_plane(self.dataplane, self.dataplanes)
         return self.read(self.files)
 
@@ -139,10 +139,10 @@ class Given:
 
     @cached_property
     def compiler(self) -> Compiler:
-        """Compiles nodes of `cluster`. Raises InputError for policies that the dialect cannot say."""
+        """Compiles nodes of `cluster`. Raises InputError for policies that the Calico version cannot say."""
         from felixpy.compiler import Compiler
 
-        return Compiler(self.cluster, self.era_of(self.cluster), self.chosen_data_plane())
+        return Compiler(self.cluster, self.version_of(self.cluster), self.chosen_data_plane())
 
     def chosen_data_plane(self, dumps: Mapping[str, Dump] | None = None) -> str | None:
         """The data plane of all nodes, which is that of their dumps; None where the input decides on each."""
@@ -169,7 +169,7 @@ class Given:
         if machine.interfaces is not None and not home:
             home = only_node(cluster)
         hosts = {home: machine} if machine.interfaces is not None else {}
-        compiler = Compiler(cluster, self.era_of(cluster), self.chosen_data_plane(dumps))
+        compiler = Compiler(cluster, self.version_of(cluster), self.chosen_data_plane(dumps))
         if not self.quiet:
             invocation.tell_left_open(dumps or {})
         return Nodes(compiler, hosts=hosts, settings=self.settings, dumps=dumps)
@@ -192,7 +192,7 @@ DECLARED: dict[str, Any] = {
     "paths": options.Paths,
     "filename": options.Filenames,
     "node": options.NodeName,
-    "dialect": options.DialectName,
+    "calico_version": options.CalicoVersionName,
     "dataplane": options.DataPlaneName,
     "set_": options.Settings,
     "interface": options.Interfaces,

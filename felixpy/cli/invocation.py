@@ -14,8 +14,8 @@ from felixpy.errors import Place, Problem, UsageError
 from felixpy.escape import json_text, terminal
 
 if TYPE_CHECKING:
+    from felixpy.calico_versions import CalicoVersion
     from felixpy.config import Setting
-    from felixpy.dialects import Dialect
     from felixpy.manifests.reading.files import File
     from felixpy.model import Cluster, DataPlane, Host
     from felixpy.netfilter.rules import Dump
@@ -53,41 +53,41 @@ def load_cluster(
     return cluster
 
 
-def default_dialect() -> Dialect:
-    """The dialect of input that says nothing about its version of Calico."""
-    from felixpy.dialects import V3_32
+def default_version() -> CalicoVersion:
+    """The Calico version of input that says nothing about its version of Calico."""
+    from felixpy.calico_versions import V3_32
 
     return V3_32
 
 
-def stated_dialect(cluster: Cluster) -> Dialect | None:
-    """The dialect of the release of Calico that the input says runs there; None if it says none, or an unknown one."""
-    from felixpy.dialects import DIALECTS
+def stated_version(cluster: Cluster) -> CalicoVersion | None:
+    """The Calico version that the input says runs there; None if it says none, or an unknown one."""
+    from felixpy.calico_versions import CALICO_VERSIONS
 
     stated = cluster.calico_version
     found = re.match(r"v?(\d+\.\d+)(?:\.\d+)?(?![\d.])", stated.value) if stated else None
-    return DIALECTS.get(f"v{found[1]}") if found else None
+    return CALICO_VERSIONS.get(f"v{found[1]}") if found else None
 
 
-def tell_version(cluster: Cluster, dialect: Dialect, *, asked: bool) -> None:
+def tell_version(cluster: Cluster, calico_version: CalicoVersion, *, asked: bool) -> None:
     """Say which release's rules are shown where the input says that one runs; a warning where it is another one.
 
-    `asked` tells that an option chose the dialect.
+    `asked` tells that an option chose the Calico version.
     """
     stated = cluster.calico_version
     if stated is None or not re.match(r"v?\d+\.\d+", stated.value):
         return
-    found = stated_dialect(cluster)
+    found = stated_version(cluster)
     place = cluster.where(stated.source, stated.path)
-    if found is not dialect:
+    if found is not calico_version:
         shows = f"--calico-version {found.name} shows its rules" if found else "felixpy does not know that release"
-        reason = f"Calico {stated.value} runs there, the rules shown are those of {dialect.release}"
+        reason = f"Calico {stated.value} runs there, the rules shown are those of {calico_version.release}"
         problem = Problem(
             place=place, subject=stated.by, path=stated.path, reason=reason, hint=shows, severity="warning"
         )
         warn([problem], quiet=False)
-    elif not asked and dialect is not default_dialect():
-        tell(f"felixpy: rules of Calico {dialect.release}: {stated.by} says {stated.value} ({place})")
+    elif not asked and calico_version is not default_version():
+        tell(f"felixpy: rules of Calico {calico_version.release}: {stated.by} says {stated.value} ({place})")
 
 
 DEFAULT_DATA_PLANE = "iptables"
@@ -172,14 +172,14 @@ def emit_json(document: object) -> None:
     emit(json_text(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
 
-def find_dialect(name: str) -> Dialect:
-    """The dialect of that name, with or without a patch number (v3.32.1 is v3.32)."""
-    from felixpy.dialects import DIALECTS
+def find_calico_version(name: str) -> CalicoVersion:
+    """The Calico version of that name, with or without a patch number (v3.32.1 is v3.32)."""
+    from felixpy.calico_versions import CALICO_VERSIONS
 
-    for dialect in DIALECTS.values():
-        if name.removeprefix("v") in (dialect.name.removeprefix("v"), dialect.release.removeprefix("v")):
-            return dialect
-    raise UsageError(f"--calico-version {name}: unknown; there are {', '.join(DIALECTS)}")
+    for calico_version in CALICO_VERSIONS.values():
+        if name.removeprefix("v") in (calico_version.name.removeprefix("v"), calico_version.release.removeprefix("v")):
+            return calico_version
+    raise UsageError(f"--calico-version {name}: unknown; there are {', '.join(CALICO_VERSIONS)}")
 
 
 def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list[Setting]:

@@ -26,7 +26,7 @@ def inputs_of(given: Given) -> Inputs:
     return Inputs(
         paths=tuple(map(absolute, given.files or ["."])),
         node=given.node or "",
-        dialect=given.dialect,
+        calico_version=given.calico_version,
         settings=tuple(given.set_ or ()),
         interfaces=tuple(given.interface or ()),
         host_file=absolute(str(given.host_file)) if given.host_file else "",
@@ -44,7 +44,7 @@ def given_of(inputs: Inputs, *, quiet: bool) -> Given:
     return Given(
         paths=inputs.paths,
         node=inputs.node or None,
-        dialect=inputs.dialect,
+        calico_version=inputs.calico_version,
         set_=inputs.settings,
         interface=inputs.interfaces,
         host_file=Path(inputs.host_file) if inputs.host_file else None,
@@ -72,7 +72,7 @@ def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int, *, u
     options = Options(
         node=inputs.node,
         backend=backend,
-        dialect=given.era,
+        calico_version=given.version,
         settings=given.settings,
         hosts=hosts,
         inputs=inputs,

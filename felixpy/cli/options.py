@@ -36,7 +36,7 @@ Strict = Annotated[
 NoExpand = Annotated[
     bool, typer.Option("--no-expand", help="Do not make pods from Deployments and other workloads that have none.")
 ]
-DialectName = Annotated[
+CalicoVersionName = Annotated[
     str,
     typer.Option(
         "--calico-version",

@@ -141,7 +141,8 @@ def heading(ruleset: Ruleset, families: Sequence[int]) -> str:
     from felixpy import __version__
 
     tool = "ip6tables" if 6 in families and ruleset.dataplane == "iptables" else ruleset.dataplane
-    return f"# {tool} rules of node {ruleset.node}, made by felixpy {__version__} as Felix {ruleset.dialect} would\n"
+    made = f"made by felixpy {__version__} as Felix {ruleset.calico_version} would"
+    return f"# {tool} rules of node {ruleset.node}, {made}\n"
 
 
 def _sets(ruleset: Ruleset, families: tuple[int, ...], notes: Notes | None) -> str:

@@ -12,7 +12,7 @@ from felixpy.cli.given import UNNAMED, Given
 from felixpy.errors import UsageError, few
 
 if TYPE_CHECKING:
-    from felixpy.dialects import Dialect
+    from felixpy.calico_versions import CalicoVersion
     from felixpy.model import Cluster
     from felixpy.netfilter.rules import Dump
     from felixpy.topology.nodes import Nodes
@@ -61,7 +61,7 @@ def _check_form(path: str) -> None:
         )
 
 
-def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
+def nodes_of(side: Side, other: Side, calico_version: CalicoVersion, given: Given) -> Nodes:
     """The nodes of a side, ready to be compared. A dump without a node's name is that of the only node there is.
 
     Endpoints of dumps are named by the manifests that were given for that, else by those of the other side.
@@ -81,7 +81,7 @@ def nodes_of(side: Side, other: Side, dialect: Dialect, given: Given) -> Nodes:
         found[given.node or _whose(side, dump, cluster, known)] = dump
     home = given.node or (known[0] if len(known) == 1 else UNNAMED)
     hosts = {home: given.host} if given.host.interfaces is not None else {}
-    compiler = Compiler(cluster, dialect, given.chosen_data_plane(found))
+    compiler = Compiler(cluster, calico_version, given.chosen_data_plane(found))
     return Nodes(compiler, hosts=hosts, settings=given.settings, dumps=found or None)
 
 

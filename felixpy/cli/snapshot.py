@@ -11,7 +11,7 @@ from felixpy.cli import invocation
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import InputError
 
-KEPT = ("node", "dialect", "set_", "interface", "host_file", "live", "no_expand", "strict")
+KEPT = ("node", "calico_version", "set_", "interface", "host_file", "live", "no_expand", "strict")
 """Options about compiling, which a snapshot does not do."""
 
 

@@ -128,7 +128,7 @@ class _Session:
 
     def runner(self, test: PolicyTest) -> Runner:
         """What runs a test. Raises InputError for manifests that cannot be read."""
-        from felixpy.cli.invocation import find_dialect, gather_settings
+        from felixpy.cli.invocation import find_calico_version, gather_settings
         from felixpy.policytests import Runner
 
         paths = tuple(self.manifests(test))
@@ -139,7 +139,9 @@ class _Session:
             self._runners[key] = Runner(
                 cluster=cluster,
                 node=test.node or self._given.node or "",
-                dialect=find_dialect(test.calico_version) if test.calico_version else self._given.era_of(cluster),
+                calico_version=find_calico_version(test.calico_version)
+                if test.calico_version
+                else self._given.version_of(cluster),
                 settings=[*self._given.settings, *own],
                 covers=self._covers,
             )
@@ -271,8 +273,8 @@ def _init(given: Given) -> None:
         raise UsageError(f"{target}: names of test files end with {SUFFIX}")
     manifests = list(given.filename or ())
     cluster = given.read(manifests)
-    dialect = given.era_of(cluster)
-    runner = Runner(cluster=cluster, node=given.node or "", dialect=dialect, settings=given.settings)
+    calico_version = given.version_of(cluster)
+    runner = Runner(cluster=cluster, node=given.node or "", calico_version=calico_version, settings=given.settings)
     text = first_file(target.name.removesuffix(SUFFIX), manifests, runner.matrix())
     try:
         with target.open("x", encoding="utf-8") as file:

@@ -165,7 +165,7 @@ class _Follower:
 
         given = self._given
         return Live(
-            self._cluster, node, dialect=given.era_of(self._cluster), dataplane=given.chosen_data_plane(),
+            self._cluster, node, calico_version=given.version_of(self._cluster), dataplane=given.chosen_data_plane(),
             host=given.host, settings=given.settings,
         )  # fmt: skip
 
@@ -217,7 +217,7 @@ class _Follower:
 
         given = self._given
         old, new = (
-            Nodes(Compiler(each, given.era_of(each), given.chosen_data_plane()), settings=given.settings)
+            Nodes(Compiler(each, given.version_of(each), given.chosen_data_plane()), settings=given.settings)
             for each in (self._cluster, cluster)
         )
         return difference(old, new, [given.node] if given.node else None, rules=False, flows=True)
@@ -250,7 +250,7 @@ class _Follower:
         from felixpy.difference import report as differences
         from felixpy.live import report
 
-        legends = [Legend(cluster, self._given.era_of(cluster)) for cluster in (self._cluster, before)]
+        legends = [Legend(cluster, self._given.version_of(cluster)) for cluster in (self._cluster, before)]
         told = [*map(str, changed), *remarks]
         for node, change in found.items():
             gone = all(chain.after is None for chain in change.chains)

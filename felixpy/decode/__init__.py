@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.decode.legend import (
     CHAIN_KINDS,
     DEVICES,
@@ -30,7 +31,6 @@ from felixpy.decode.meaning import Meaning
 from felixpy.decode.phrases import rule_words, selector_words, set_words
 from felixpy.decode.rules import Found, RuleIndex, Spot
 from felixpy.decode.strange import strange_chain, strange_interface, strange_rule, strange_set
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import Place, few, spell
 from felixpy.ipsets import IPSet
 from felixpy.marks import Marks
@@ -50,10 +50,10 @@ NFLOG_WAYS = {"I": "ingress", "E": "egress"}
 
 
 class Decoder:
-    """Says what names mean, for one cluster and dialect.
+    """Says what names mean, for one cluster and Calico version.
 
-    `nodes` are compiled nodes, `elsewhere` the same in other dialects; they are taken one after the other, as far as a
-    name asks for them.
+    `nodes` are compiled nodes, `elsewhere` the same in other Calico versions; they are taken one after the other, as
+    far as a name asks for them.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Decoder:
         cluster: Cluster,
         nodes: Iterable[Ruleset] = (),
         *,
-        dialect: Dialect = V3_32,
+        calico_version: CalicoVersion = V3_32,
         marks: Marks | None = None,
         elsewhere: Iterable[Ruleset] = (),
     ) -> None:
-        self.cluster, self.dialect, self.marks = cluster, dialect, marks
+        self.cluster, self.calico_version, self.marks = cluster, calico_version, marks
         self._elsewhere = iter(elsewhere)
         self._other: list[RuleIndex] = []
-        self.legend = Legend(cluster, dialect)
+        self.legend = Legend(cluster, calico_version)
         self._nodes = iter(nodes)
         self._known: list[RuleIndex] = []
 
@@ -112,7 +112,7 @@ class Decoder:
             spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
             if spots:
                 meaning = self._compiled_chain(name, index, spots, full=full)
-                return replace(meaning, known=False, hint=_other_dialect(index))
+                return replace(meaning, known=False, hint=_other_version(index))
         return strange_chain(name, self.legend)
 
     def _why_absent(self, nodes: Iterator[str]) -> str:
@@ -216,7 +216,7 @@ class Decoder:
         for index in _indices(self._other, self._elsewhere):
             if identity in index.rules:
                 meaning = self._compiled_rule(name, index, index.rules[identity])
-                return replace(meaning, known=False, hint=_other_dialect(index))
+                return replace(meaning, known=False, hint=_other_version(index))
         return strange_rule(name)
 
     def _compiled_rule(self, name: str, index: RuleIndex, rule: Found) -> Meaning:
@@ -298,8 +298,8 @@ def _first_line(source: Source | None) -> Place | None:
     return Place(source.file, source.line) if source and source.file else None
 
 
-def _other_dialect(index: RuleIndex) -> str:
-    return f"so in dialect {index.ruleset.dialect}, not in the one that was asked for"
+def _other_version(index: RuleIndex) -> str:
+    return f"so called by Felix {index.ruleset.calico_version}, not by the version that was asked for"
 
 
 def _pod_facts(pod: Workload) -> list[tuple[str, list[str]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from felixpy.dialects import Dialect
+from felixpy.calico_versions import CalicoVersion
 from felixpy.ipsets import SetSpec
 from felixpy.model import Cluster, HostEndpoint, Policy, Rule, Source, Workload
 from felixpy.names import ANY_INTERFACE, limited, set_name
@@ -154,10 +154,10 @@ def chain_prefix(name: str) -> str:
 
 
 class Legend:
-    """What a dialect calls the objects of a cluster."""
+    """What a Calico version calls the objects of a cluster."""
 
-    def __init__(self, cluster: Cluster, dialect: Dialect) -> None:
-        self.cluster, self.dialect = cluster, dialect
+    def __init__(self, cluster: Cluster, calico_version: CalicoVersion) -> None:
+        self.cluster, self.calico_version = cluster, calico_version
         self._chains: dict[tuple[str, str], dict[str, Subject]] = {}
 
     def chain(self, name: str, node: str = "") -> Subject | None:
@@ -190,7 +190,10 @@ class Legend:
     def policies(self, kind: ChainKind) -> Iterator[tuple[str, Subject]]:
         for policy in self.cluster.policies:
             if not policy.staged:
-                yield self.dialect.policy_id(policy), Subject(kind, str(policy.key), policy.source, policy=policy)
+                yield (
+                    self.calico_version.policy_id(policy),
+                    Subject(kind, str(policy.key), policy.source, policy=policy),
+                )
 
     def profiles(self, kind: ChainKind) -> Iterator[tuple[str, Subject]]:
         named = {name for endpoint in self.cluster.workloads for name in endpoint.profiles}

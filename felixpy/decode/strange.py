@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.decode.legend import CHAIN_KINDS, DISPATCH, SET_KINDS, STATIC, ChainKind, Legend, chain_prefix
 from felixpy.decode.meaning import Meaning
-from felixpy.dialects import DIALECTS
 from felixpy.errors import FelixpyError
 from felixpy.model import SHORT_KINDS, STAGED_KINDS
 from felixpy.names import MAX_CHAIN, limited
@@ -31,7 +31,7 @@ def strange_chain(name: str, legend: Legend) -> Meaning | None:
         return Meaning(name=name, kind="chain", words="no chain that Felix makes", known=False, hint=STALE)
     kind, suffix = CHAIN_KINDS[prefix], name[len(prefix) :]
     words = kind.words.format(f"some {kind.owner}")
-    found = _other_dialect(name, legend) or _staged(name, prefix, legend)
+    found = _other_version(name, legend) or _staged(name, prefix, legend)
     if found:
         return found
     if suffix.startswith("_") and len(name.encode()) == MAX_CHAIN:
@@ -52,7 +52,7 @@ HINTS: Mapping[str, str] = {
 
 
 def _literal(kind: ChainKind, suffix: str) -> str:
-    """What the readable part of a name says, in this dialect's way or that of older ones."""
+    """What the readable part of a name says, in this Calico version's way or that of older ones."""
     if kind.owner == "policy":
         short, _, rest = suffix.partition("/")
         if short in LONG_KINDS:
@@ -67,17 +67,17 @@ def _literal(kind: ChainKind, suffix: str) -> str:
     return kind.words.format(f"{noun} {suffix}")
 
 
-def _other_dialect(name: str, legend: Legend) -> Meaning | None:
-    for dialect in DIALECTS.values():
-        if dialect.name == legend.dialect.name:
+def _other_version(name: str, legend: Legend) -> Meaning | None:
+    for calico_version in CALICO_VERSIONS.values():
+        if calico_version.name == legend.calico_version.name:
             continue
         try:
-            subject = Legend(legend.cluster, dialect).chain(name)
-        except FelixpyError:  # a dialect may not be able to express an object
+            subject = Legend(legend.cluster, calico_version).chain(name)
+        except FelixpyError:  # a Calico version may not be able to express an object
             continue
         if subject:
             place = legend.cluster.where(subject.source, ()) if subject.source and subject.source.file else None
-            hint = f"so called in dialect {dialect.name}, not in {legend.dialect.name}"
+            hint = f"so called by Felix {calico_version.name}, not by {legend.calico_version.name}"
             return Meaning(name=name, kind="chain", words=subject.words, known=False, place=place, hint=hint)
     return None
 
@@ -88,7 +88,7 @@ def _staged(name: str, prefix: str, legend: Legend) -> Meaning | None:
         if policy.staged:
             enforced = policy.key._replace(kind=_enforced(policy.key.kind))
             for key in (policy.key, enforced):
-                if name == limited(prefix, legend.dialect.policy_id(replace(policy, key=key))):
+                if name == limited(prefix, legend.calico_version.policy_id(replace(policy, key=key))):
                     words = CHAIN_KINDS[prefix].words.format(policy.key)
                     hint = "staged policies have no chains as long as they are staged"
                     return Meaning(name=name, kind="chain", words=words, known=False, hint=hint)

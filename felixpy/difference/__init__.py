@@ -198,7 +198,7 @@ class _Names:
     """Whom chains belong to, in either state."""
 
     def __init__(self, before: Nodes, after: Nodes) -> None:
-        self._states = [(nodes, Legend(nodes.cluster, nodes.compiler.dialect)) for nodes in (after, before)]
+        self._states = [(nodes, Legend(nodes.cluster, nodes.compiler.calico_version)) for nodes in (after, before)]
 
     def group(self, chain: str) -> Group:
         prefix = chain_prefix(chain)

@@ -27,7 +27,7 @@ class Policies:
 
     def __init__(self, lines: RuleLines, nodes: Nodes) -> None:
         self.lines, self.cluster, self.nodes = lines, lines.cluster, nodes
-        self.dialect = nodes.compiler.dialect
+        self.calico_version = nodes.compiler.calico_version
 
     def policy(self, policy: Policy) -> PolicyExplanation:
         chosen = self.lines.population.select(policy.selector, sets=False)
@@ -58,7 +58,7 @@ class Policies:
 
     def _side(self, policy: Policy, direction: Direction, index: RuleIndex | None, nodes: Sequence[str]) -> PolicySide:
         applies = policy.ingress if direction == "ingress" else policy.egress
-        chain = limited(POLICY_PREFIXES[direction], self.dialect.policy_id(policy)) if not policy.staged else ""
+        chain = limited(POLICY_PREFIXES[direction], self.calico_version.policy_id(policy)) if not policy.staged else ""
         spots = index.chains.get(chain, ()) if index else ()
         tables = dict.fromkeys(spot.table for spot in spots)
         return PolicySide(
@@ -95,7 +95,7 @@ class Policies:
 
     def tier(self, name: str) -> TierExplanation:
         """A tier that exists, or that a policy names."""
-        ordered = Shared(self.cluster, self.dialect, spoofing=True, suppress_overlaps=False).tiers
+        ordered = Shared(self.cluster, self.calico_version, spoofing=True, suppress_overlaps=False).tiers
         names = [tier.name for tier, _ in ordered]
         here = next(((tier, policies) for tier, policies in ordered if tier.name == name), None)
         tier, policies = here or (self.cluster.tiers[name], ())

@@ -70,7 +70,7 @@ class _Analysis:
         self.cluster, self.pairs = nodes.cluster, pairs
         self.guests = strangers(self.cluster, _selectors(self.cluster.policies))
         more = invited(self.cluster, self.guests, _addresses(self.cluster, len(self.guests)))
-        compiler = Compiler(more, nodes.compiler.dialect, nodes.compiler.dataplane)
+        compiler = Compiler(more, nodes.compiler.calico_version, nodes.compiler.dataplane)
         self.survey: Connectivity = survey(Nodes(compiler, hosts=nodes.hosts, settings=nodes.settings))
         self.positions = {
             endpoint.identity[1:]: position

@@ -193,7 +193,7 @@ class _Routes:
         used = {6 if ":" in address else 4 for pod in self.cluster.workloads for address in pod.addresses} or {4}
         addresses = {family: directory.find("internet", family).address for family in sorted(used)}
         cluster, _ = with_controller(self.cluster, addresses)
-        compiler = Compiler(cluster, self.nodes.compiler.dialect, self.nodes.compiler.dataplane)
+        compiler = Compiler(cluster, self.nodes.compiler.calico_version, self.nodes.compiler.dataplane)
         return Tracer(Nodes(compiler, hosts=self.nodes.hosts, settings=self.nodes.settings))
 
     # --- as flows between peers

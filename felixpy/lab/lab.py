@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.dataplane.tools import LOCK_SECONDS
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import EnvironmentMissing
 from felixpy.lab import probing, serving, state, wiring
 from felixpy.lab.enforcing import AUTO, Enforced, NodeRules, choose_backend, clear, compile_nodes, enforce, summaries
@@ -62,7 +62,7 @@ class Options:
 
     node: str = ""
     backend: str = AUTO
-    dialect: Dialect = V3_32
+    calico_version: CalicoVersion = V3_32
     settings: Sequence[Setting] = ()
     hosts: Mapping[str, Host] | None = None
     inputs: Inputs = field(default_factory=Inputs)
@@ -205,7 +205,7 @@ def _bring(cluster: Cluster, name: str, options: Options) -> tuple[State, Option
         old, recovered = _found(name)
         home = old.layout.home.name if old else ""
         layout = layout_of(cluster, name, node=options.node, home=home, hosts=options.hosts)
-        nodes = compile_nodes(Compiler(cluster, options.dialect), layout, options.settings)
+        nodes = compile_nodes(Compiler(cluster, options.calico_version), layout, options.settings)
         try:
             new, report = _in_step(old, layout, nodes, cluster, options, lock)
         except BaseException:

@@ -40,7 +40,7 @@ class Inputs:
 
     paths: tuple[str, ...] = ()
     node: str = ""
-    dialect: str = ""
+    calico_version: str = ""
     settings: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
     host_file: str = ""

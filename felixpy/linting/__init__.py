@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from time import process_time
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.config import Setting
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import Place
 from felixpy.linting.checks import CHECKS, choose
 from felixpy.linting.comments import Comments, complaints
@@ -38,21 +38,21 @@ def lint(
     cluster: Cluster,
     *,
     checks: Sequence[Check] | None = None,
-    dialect: Dialect = V3_32,
+    calico_version: CalicoVersion = V3_32,
     settings: Sequence[Setting] = (),
     options: Options | None = None,
     timed: Callable[[str, float], None] | None = None,
 ) -> Run:
     """Run checks (by default all that are not optional) on a cluster.
 
-    Findings come by file and line; checks without any are results that passed. `settings` and `dialect` are those of
-    `felixpy.compile`. `timed` is told how many seconds of processor time each check took, the first one
+    Findings come by file and line; checks without any are results that passed. `settings` and `calico_version` are
+    those of `felixpy.compile`. `timed` is told how many seconds of processor time each check took, the first one
     that needs something shared paying for it.
     """
     from felixpy import __version__
 
     chosen = choose() if checks is None else checks
-    subject = Subject(cluster, dialect=dialect, settings=settings, options=options)
+    subject = Subject(cluster, calico_version=calico_version, settings=settings, options=options)
     comments = Comments(cluster)
     results: list[Result] = []
     for check in chosen:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.config import Config, Setting
-from felixpy.dialects import V3_32, Dialect
 from felixpy.effective import configure
 from felixpy.errors import Path
 from felixpy.linting.reach import Reach
@@ -69,12 +69,12 @@ class Subject:
         self,
         cluster: Cluster,
         *,
-        dialect: Dialect = V3_32,
+        calico_version: CalicoVersion = V3_32,
         settings: Sequence[Setting] = (),
         options: Options | None = None,
     ) -> None:
-        self.cluster, self.dialect, self.options = cluster, dialect, options or Options()
-        self._settings = (*dialect.parameters, *settings)
+        self.cluster, self.calico_version, self.options = cluster, calico_version, options or Options()
+        self._settings = (*calico_version.parameters, *settings)
 
     @cached_property
     def configs(self) -> Mapping[str, Config]:
@@ -90,7 +90,7 @@ class Subject:
     def shared(self) -> Shared:
         configs = self.configs.values() or [self.default_config]
         spoofing = any(config.source_spoofing == "Any" for config in configs)
-        return Shared(self.cluster, self.dialect, spoofing, next(iter(configs)).suppresses_overlaps)
+        return Shared(self.cluster, self.calico_version, spoofing, next(iter(configs)).suppresses_overlaps)
 
     @cached_property
     def endpoints(self) -> frozenset[int]:

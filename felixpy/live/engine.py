@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.compiler import REFUSERS, Compiler, assumed_interfaces, only_node, refuse
 from felixpy.config import Config, Setting
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import FelixpyError
 from felixpy.ipsets import SetSpec
 from felixpy.layouts import NFTABLES, Layout
@@ -38,19 +38,19 @@ REMOTE = frozenset({
 class LiveCluster:
     """The rules of nodes of one cluster. What nodes have in common is kept, and adjusted, once for all of them.
 
-    `dialect`, `dataplane` and `settings` are those of `felixpy.compile`. Nodes are added one by one.
+    `calico_version`, `dataplane` and `settings` are those of `felixpy.compile`. Nodes are added one by one.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         *,
-        dialect: Dialect = V3_32,
+        calico_version: CalicoVersion = V3_32,
         dataplane: str | None = None,
         settings: Sequence[Setting] = (),
     ) -> None:
         self._settings = tuple(settings)
-        self._compiler = _Compiler(cluster, dialect, dataplane)
+        self._compiler = _Compiler(cluster, calico_version, dataplane)
         self._objects: Objects | None = None
         self._nodes: dict[str, _Node] = {}
         self.failed: dict[str, FelixpyError] = {}
@@ -133,9 +133,9 @@ class LiveCluster:
 class Live:
     """A node's rules, and what changes of the cluster do to them.
 
-    Equal to a fresh compile after every step, at the cost of what a change touches. `node`, `dialect`, `dataplane`,
-    `host` and `settings` are those of `felixpy.compile`. Raises what that raises; a step that raises leaves the rules
-    as they were, and the next one starts from the cluster that could not be compiled.
+    Equal to a fresh compile after every step, at the cost of what a change touches. `node`, `calico_version`,
+    `dataplane`, `host` and `settings` are those of `felixpy.compile`. Raises what that raises; a step that raises
+    leaves the rules as they were, and the next one starts from the cluster that could not be compiled.
 
     >>> from felixpy.model import Node, Source
     >>> live = Live(Cluster(nodes={"n1": Node(name="n1", labels={}, source=Source("", 0))}))
@@ -148,13 +148,13 @@ class Live:
         cluster: Cluster,
         node: str | None = None,
         *,
-        dialect: Dialect = V3_32,
+        calico_version: CalicoVersion = V3_32,
         dataplane: str | None = None,
         host: Host | None = None,
         settings: Sequence[Setting] = (),
     ) -> None:
         self.node = node or only_node(cluster)
-        self._all = LiveCluster(cluster, dialect=dialect, dataplane=dataplane, settings=settings)
+        self._all = LiveCluster(cluster, calico_version=calico_version, dataplane=dataplane, settings=settings)
         self._all.add(self.node, host)
 
     @property
@@ -225,7 +225,7 @@ class _Compiler(Compiler):
     """A compiler whose cluster changes."""
 
     _wrong: FelixpyError | None = None
-    """Why the dialect cannot express the cluster."""
+    """Why the Calico version cannot express the cluster."""
 
     def take(self, cluster: Cluster, changes: Sequence[Change]) -> set[str]:
         """Go on with another cluster; `changes` are all that lies between it and the one before.
@@ -234,7 +234,7 @@ class _Compiler(Compiler):
         """
         before, self.cluster = self.cluster, cluster
         if self._wrong or cluster.policies is not before.policies or cluster.tiers is not before.tiers:
-            self._wrong = _refused(cluster, self.dialect)
+            self._wrong = _refused(cluster, self.calico_version)
         dirty: set[str] = set()
         for shared in self._live():
             shared.take(cluster)
@@ -298,7 +298,7 @@ class _Compiler(Compiler):
 
     def _draw(self, resolution: Resolution, layout: Layout) -> Ruleset:
         """A node's chains, those that are known already taken as they are."""
-        plan = self._planner(resolution.config, layout).plan(resolution, self.dialect)
+        plan = self._planner(resolution.config, layout).plan(resolution, self.calico_version)
         ruleset = self._renderer(layout).render(plan)
         return NftRuleset.of(ruleset) if layout is NFTABLES else ruleset
 
@@ -328,14 +328,14 @@ class _Compiler(Compiler):
         key = _shared_key(config)
         shared = self._shared.get(key)
         if not isinstance(shared, LiveShared):
-            shared = self._shared[key] = LiveShared(self.cluster, self.dialect, *key)
+            shared = self._shared[key] = LiveShared(self.cluster, self.calico_version, *key)
         return shared
 
     def _planner(self, config: Config, layout: Layout) -> LivePlanner:
         key = (config, layout.name)
         planner = self._planners.get(key)
         if not isinstance(planner, LivePlanner):
-            planner = self._planners[key] = LivePlanner(RuleContext(config, self.dialect, layout))
+            planner = self._planners[key] = LivePlanner(RuleContext(config, self.calico_version, layout))
         return planner
 
 
@@ -343,9 +343,9 @@ def _shared_key(config: Config) -> tuple[bool, bool]:
     return config.source_spoofing == "Any", config.suppresses_overlaps
 
 
-def _refused(cluster: Cluster, dialect: Dialect) -> FelixpyError | None:
+def _refused(cluster: Cluster, calico_version: CalicoVersion) -> FelixpyError | None:
     try:
-        refuse(cluster, dialect)
+        refuse(cluster, calico_version)
     except FelixpyError as wrong:
         return wrong
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from felixpy.dialects import Dialect
+from felixpy.calico_versions import CalicoVersion
 from felixpy.plan import ChainPlan, Plan, Planner
 from felixpy.plan.endpoints import EndpointChains
 from felixpy.plan.facts import RuleContext
@@ -30,11 +30,11 @@ class LivePlanner(Planner):
         self._before: dict[str, _Remembered] = {}
         self._now: dict[str, _Remembered] = {}
 
-    def plan(self, resolution: Resolution, dialect: Dialect) -> Plan:
+    def plan(self, resolution: Resolution, calico_version: CalicoVersion) -> Plan:
         """All chains of a node; those of pods that are gone are forgotten."""
         name = resolution.node.name
         self._before, self._now = self._nodes.get(name, {}), {}
-        found = super().plan(resolution, dialect)
+        found = super().plan(resolution, calico_version)
         self._nodes[name] = self._now
         return found
 

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from felixpy.dialects import Dialect
+from felixpy.calico_versions import CalicoVersion
 from felixpy.ipsets import Labelled
 from felixpy.live.members import LiveMembership
 from felixpy.model import Cluster, HostEndpoint, NetworkSet, Policy, PolicyKey, Profile, Workload
@@ -43,8 +43,10 @@ class _Picked(NamedTuple):
 class LiveShared(Shared):
     """`Shared` of a cluster that changes. Numbers of things stay as long as the things do."""
 
-    def __init__(self, cluster: Cluster, dialect: Dialect, spoofing: bool, suppress_overlaps: bool) -> None:
-        super().__init__(cluster, dialect, spoofing, suppress_overlaps)
+    def __init__(
+        self, cluster: Cluster, calico_version: CalicoVersion, spoofing: bool, suppress_overlaps: bool
+    ) -> None:
+        super().__init__(cluster, calico_version, spoofing, suppress_overlaps)
         self._numbers: dict[Identity, int] = {}
         self._next = 0
         self._local_names: dict[str, list[Identity]] = {}
@@ -72,7 +74,7 @@ class LiveShared(Shared):
     @cached_property
     def membership(self) -> LiveMembership:
         things = {self._numbers[identity(thing)]: thing for thing in self._visible(self.cluster)}
-        return LiveMembership(self.cluster, things, self.suppress_overlaps, self.dialect.init_ports)
+        return LiveMembership(self.cluster, things, self.suppress_overlaps, self.calico_version.init_ports)
 
     @property
     def local(self) -> Mapping[str, tuple[int, ...]]:

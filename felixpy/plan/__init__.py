@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from felixpy.dialects import Dialect
+from felixpy.calico_versions import CalicoVersion
 from felixpy.marks import endpoint_marks, spell
 from felixpy.names import ANY_INTERFACE
 from felixpy.plan.addresses import address_chains
@@ -65,14 +65,14 @@ IPVS_STATIC = ("cali-forward-check", "cali-forward-endpoint-mark")
 
 
 class Planner:
-    """Plans nodes with one configuration and dialect; policy chains are shared between them."""
+    """Plans nodes with one configuration and Calico version; policy chains are shared between them."""
 
     def __init__(self, context: RuleContext) -> None:
         self.context = context
         self.policies = PolicyChains(context)
-        self._programs_everywhere = context.dialect.programs_everywhere and context.layout.programs_everywhere
+        self._programs_everywhere = context.calico_version.programs_everywhere and context.layout.programs_everywhere
 
-    def plan(self, resolution: Resolution, dialect: Dialect) -> Plan:
+    def plan(self, resolution: Resolution, calico_version: CalicoVersion) -> Plan:
         """All chains of a node, in all tables and families."""
         groups: dict[str, ChainPlan] = {}
         endpoints = EndpointChains(self.context, self.policies, groups)
@@ -91,7 +91,7 @@ class Planner:
         )
         if self.context.layout.filters_arp:
             tables += (arp_table(resolution, self.context.chain),)
-        return Plan(node=resolution.node.name, dialect=dialect.name, tables=tables, sets=resolution.sets)
+        return Plan(node=resolution.node.name, calico_version=calico_version.name, tables=tables, sets=resolution.sets)
 
     def workload(self, endpoints: EndpointChains, local: LocalWorkload) -> tuple[ChainPlan, ChainPlan]:
         """The two chains of a pod."""

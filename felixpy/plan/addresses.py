@@ -95,7 +95,9 @@ def address_chains(resolution: Resolution, context: RuleContext, family: int) ->
         (
             "nat",
             "cali-nat-outgoing",
-            NatOutgoingFacts(rules=nat_rules(resolution, family), family=family, pools_set=context.dialect.pools_set),
+            NatOutgoingFacts(
+                rules=nat_rules(resolution, family), family=family, pools_set=context.calico_version.pools_set
+            ),
             "IP pools with natOutgoing",
         ),
         (

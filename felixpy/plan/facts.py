@@ -8,8 +8,8 @@ from functools import cached_property
 from ipaddress import ip_address
 from types import SimpleNamespace
 
+from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
-from felixpy.dialects import Dialect
 from felixpy.layouts import IPTABLES, Layout
 from felixpy.marks import Marks, allocate
 from felixpy.match import split_ports
@@ -27,7 +27,7 @@ class RuleContext:
     """What the text of policy and profile chains depends on besides the policy; equal on most nodes of a cluster."""
 
     config: Config
-    dialect: Dialect
+    calico_version: CalicoVersion
     layout: Layout = IPTABLES
 
     def chain(self, prefix: str, suffix: str) -> str:
@@ -37,13 +37,13 @@ class RuleContext:
     @cached_property
     def marks(self) -> Marks:
         wireguard = self.config.wireguard_v4 or self.config.wireguard_v6
-        return allocate(self.config.mark_mask, self.dialect.mark_names(wireguard=wireguard))
+        return allocate(self.config.mark_mask, self.calico_version.mark_names(wireguard=wireguard))
 
     @cached_property
     def mark(self) -> SimpleNamespace:
         """The marks as templates name them; `verdict` is what endpoint chains clear before they ask any policy."""
         named = self.marks.named()
-        named.verdict = named.accept_or_pass if self.dialect.clears_pass else named.accept
+        named.verdict = named.accept_or_pass if self.calico_version.clears_pass else named.accept
         return named
 
     @property

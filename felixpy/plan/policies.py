@@ -98,7 +98,7 @@ class PolicyChains:
     _known: dict[tuple[object, str, int, bool], ChainPlan] = field(default_factory=dict)
 
     def name(self, policy: ActivePolicy, direction: str) -> str:
-        return self.context.chain(POLICY_PREFIXES[direction], self.context.dialect.policy_id(policy.policy))
+        return self.context.chain(POLICY_PREFIXES[direction], self.context.calico_version.policy_id(policy.policy))
 
     def policy(self, policy: ActivePolicy, direction: str, family: int) -> ChainPlan:
         """The chain of one direction of a policy."""
@@ -130,13 +130,13 @@ class PolicyChains:
             del self._known[key]
 
     def _policy_subject(self, active: ActivePolicy, direction: str) -> _Subject:
-        policy, dialect = active.policy, self.context.dialect
+        policy, calico_version = active.policy, self.context.calico_version
         key = policy.key
         full = f"{key.namespace}/{key.name}" if key.namespace else key.name
         return _Subject(
             chain=self.name(active, direction),
-            title=f"{dialect.policy_title(policy)} {direction}" if dialect.policy_title else "",
-            id=dialect.nflog_id(policy),
+            title=f"{calico_version.policy_title(policy)} {direction}" if calico_version.policy_title else "",
+            id=calico_version.nflog_id(policy),
             letter="P",
             log_names=(SHORT_KINDS.get(key.kind, key.kind), key.name, full, policy.tier),
             words=f"{key}, tier {policy.tier}, {direction}",
@@ -149,7 +149,7 @@ class PolicyChains:
         rules = () if profile is None else profile.inbound if direction == "ingress" else profile.outbound
         return _Subject(
             chain=self.context.chain(PROFILE_PREFIXES[direction], name),
-            title=f"Profile {name} {direction}" if self.context.dialect.policy_title else "",
+            title=f"Profile {name} {direction}" if self.context.calico_version.policy_title else "",
             id=name,
             letter="R",
             log_names=("pro", name, name, ""),
@@ -209,7 +209,7 @@ class PolicyChains:
 
         Consecutive policies with one selector form a group; staged ones count for its identity but are not jumped to.
         """
-        if not self.context.dialect.groups_policies:
+        if not self.context.calico_version.groups_policies:
             return [self.name(p, direction) for p in policies if not p.policy.staged], []
         targets: list[str] = []
         groups: list[ChainPlan] = []
@@ -226,9 +226,9 @@ class PolicyChains:
     def _group(
         self, selector: str, members: Sequence[ActivePolicy], chains: Sequence[str], direction: str
     ) -> ChainPlan:
-        dialect = self.context.dialect
-        head = dialect.group_head(members[0].policy.tier, selector)
-        lines = [dialect.group_line(member.policy) for member in members]
+        calico_version = self.context.calico_version
+        head = calico_version.group_head(members[0].policy.tier, selector)
+        lines = [calico_version.group_line(member.policy) for member in members]
         policies = [
             GroupMember(chain, n % GROUP_STEP == 0, n > 0 and n % GROUP_STEP == 0) for n, chain in enumerate(chains)
         ]

@@ -59,6 +59,6 @@ class Plan:
     """Everything that one node's text is drawn from."""
 
     node: str
-    dialect: str
+    calico_version: str
     tables: tuple[TablePlan, ...]
     sets: tuple[IPSet, ...]

@@ -8,9 +8,9 @@ from functools import cached_property
 from itertools import chain, product
 from typing import NamedTuple
 
+from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import V3_32, Dialect
 from felixpy.errors import Place, UsageError, many
 from felixpy.exposure import route_flows
 from felixpy.flows import compare, survey
@@ -73,7 +73,7 @@ class Runner:
 
     cluster: Cluster
     node: str = ""
-    dialect: Dialect = V3_32
+    calico_version: CalicoVersion = V3_32
     settings: Sequence[Setting] = ()
     covers: bool = False
     """Whether to note which rules of policies are reached; verdicts alone are found more quickly."""
@@ -82,7 +82,7 @@ class Runner:
 
     @cached_property
     def nodes(self) -> Nodes:
-        return Nodes(Compiler(self.cluster, self.dialect), settings=self.settings)
+        return Nodes(Compiler(self.cluster, self.calico_version), settings=self.settings)
 
     @cached_property
     def _tracer(self) -> ServiceTracer:
@@ -215,7 +215,7 @@ class Runner:
     def unchanged(self, test: PolicyTest, before: Cluster) -> ExpectationOutcome:
         """No flow has opened or closed since `before`, apart from those that the test lists."""
         assert test.unchanged_place
-        earlier = Nodes(Compiler(before, self.dialect), settings=self.settings)
+        earlier = Nodes(Compiler(before, self.calico_version), settings=self.settings)
         allowed = {" ".join(line.split()) for line in test.changes}
         changed = [" ".join(line.split()) for line in change_lines(compare(earlier, self.nodes), verbose=True)]
         flows = [line for line in changed if line[:2] in ("+ ", "- ")]

@@ -110,7 +110,7 @@ class Tracer:
         self.nodes, self.node, self.brief = nodes, node, brief
         self.cluster = nodes.cluster
         self.directory = Directory(nodes.cluster, nodes.book, node, namespace, nodes.dumps.values())
-        self.legend = Legend(nodes.cluster, nodes.compiler.dialect)
+        self.legend = Legend(nodes.cluster, nodes.compiler.calico_version)
         self._staged: Tracer | None = None
         staged = any(policy.staged for policy in self.cluster.policies)
         self._tries_staged = staged and not nodes.dumps and not brief
@@ -303,7 +303,7 @@ class Tracer:
 
     def _with_staged(self) -> Tracer:
         if self._staged is None:
-            compiler = type(self.nodes.compiler)(promoted(self.cluster), self.nodes.compiler.dialect)
+            compiler = type(self.nodes.compiler)(promoted(self.cluster), self.nodes.compiler.calico_version)
             nodes = Nodes(compiler, hosts=self.nodes.hosts, settings=self.nodes.settings)
             self._staged = Tracer(nodes, node=self.node, namespace=self.directory.namespace)
         return self._staged

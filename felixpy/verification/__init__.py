@@ -1,7 +1,7 @@
 """Whether a node has the rules and sets that the manifests give, and what every difference means for traffic.
 
     observed      what is there, live or saved
-    era           which Felix made it
+    Calico version           which Felix made it
     alignment     which rule of a chain is which
     chains        chains of Felix and their rules
     hooks         Felix's rules in the kernel's chains, and rules of others above them
@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.described import Answer
-from felixpy.dialects import DIALECTS
 from felixpy.errors import Problem
 from felixpy.model import Host
 from felixpy.ruleset import Ruleset
@@ -33,11 +33,11 @@ from felixpy.topology.endpoints import Directory
 from felixpy.topology.nodes import NodeRules, machine_of
 from felixpy.verification.baseline import Damage
 from felixpy.verification.comparison import Comparison
-from felixpy.verification.era import Era, likeliest, strange
 from felixpy.verification.finding import HARMLESS, KINDS, Effect, Finding, Severity
 from felixpy.verification.judge import Judge
 from felixpy.verification.naming import Naming
 from felixpy.verification.observed import Observed, observe_live, observe_saved
+from felixpy.verification.versions import VersionMatch, likeliest, strange
 
 __all__ = ["Finding", "Node", "Observed", "Severity", "Verification", "observe_live", "observe_saved", "verify"]
 
@@ -61,9 +61,9 @@ class Node:
     host: Host
     settings: Sequence[Setting] = ()
 
-    def as_of(self, dialect: str) -> Node:
+    def as_of(self, calico_version: str) -> Node:
         """The same node under another Felix. Raises InputError for policies that it cannot express."""
-        return replace(self, compiler=Compiler(self.compiler.cluster, DIALECTS[dialect]))
+        return replace(self, compiler=Compiler(self.compiler.cluster, CALICO_VERSIONS[calico_version]))
 
     def ruleset(self) -> Ruleset:
         return self.compiler.compile(self.name, self.host, self.settings)
@@ -83,7 +83,7 @@ class Verification(Answer):
 
     node: str
     words: str
-    dialect: str
+    calico_version: str
     findings: tuple[Finding, ...]
     together: Effect
     notes: tuple[str, ...]
@@ -106,11 +106,13 @@ class Verification(Answer):
 def verify(observed: Observed, node: Node) -> Verification:
     """Compare what is there with what should be. Raises InputError and UsageError as compiling does."""
     ruleset = node.ruleset()
-    era = likeliest(observed.state, ruleset, lambda dialect: node.as_of(dialect).ruleset(), observed.text)
+    matched = likeliest(
+        observed.state, ruleset, lambda calico_version: node.as_of(calico_version).ruleset(), observed.text
+    )
     found: list[Finding] = []
-    if era.dialect != ruleset.dialect:
-        found.append(_other_dialect(era, ruleset.dialect, observed))
-        node = node.as_of(era.dialect)
+    if matched.calico_version != ruleset.calico_version:
+        found.append(_other_version(matched, ruleset.calico_version, observed))
+        node = node.as_of(matched.calico_version)
         ruleset = node.ruleset()
     comparison = Comparison(observed, ruleset, append=node.appends, host=node.host)
     judged, together = _judged(comparison, node)
@@ -119,10 +121,10 @@ def verify(observed: Observed, node: Node) -> Verification:
     return Verification(
         node=node.name,
         words=observed.words,
-        dialect=ruleset.dialect,
+        calico_version=ruleset.calico_version,
         findings=tuple(sorted(found, key=_urgency)),
         together=together,
-        notes=tuple(filter(None, (strange(era, observed.text), *comparison.notes()))),
+        notes=tuple(filter(None, (strange(matched, observed.text), *comparison.notes()))),
         warnings=ruleset.findings,
         rules=sum(len(chain.bodies) for table in tables for chain in table.all_chains()),
         chains=sum(len(table.chains) for table in tables),
@@ -137,13 +139,13 @@ def _urgency(finding: Finding) -> tuple[object, ...]:
     return effect.severity, not effect.certain, kind.rank, place
 
 
-def _other_dialect(era: Era, asked: str, observed: Observed) -> Finding:
+def _other_version(matched: VersionMatch, asked: str, observed: Observed) -> Finding:
     return Finding(
-        kind=KINDS["other-dialect"],
+        kind=KINDS["other-version"],
         families=observed.families,
         wanted=f"Felix {asked}",
-        there=f"Felix {era.dialect}",
-        details=(f"{era}; --calico-version {era.dialect} says that this is meant",),
+        there=f"Felix {matched.calico_version}",
+        details=(f"{matched}; --calico-version {matched.calico_version} says that this is meant",),
     )
 
 
@@ -152,7 +154,7 @@ def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
     drafts = sorted(comparison.drafts(), key=lambda draft: draft.finding.kind.rank)
     if not drafts:
         return [], HARMLESS
-    naming = Naming(node.compiler.cluster, comparison.ruleset, node.compiler.dialect)
+    naming = Naming(node.compiler.cluster, comparison.ruleset, node.compiler.calico_version)
     judge = _judge(comparison, node, naming, [damage for draft in drafts for damage in draft.damages])
     judged: dict[tuple[object, ...], list[Finding]] = {}
     several: dict[tuple[object, ...], tuple[Damage, ...]] = {}

@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 
 _KINDS = (
     ("not-programmed", "nothing of Felix", "no policy is in force: packets meet the rules of others only"),
-    ("other-dialect", "another Calico version", "everything below is compared with what that one would program"),
+    ("other-version", "another Calico version", "everything below is compared with what that one would program"),
     ("two-backends", "legacy and nft both in use", "packets pass the tables of both, and what either drops is dropped"),
     ("hook-missing", "missing hook", "packets do not come to Felix's rules here"),
     ("foreign-rule-ahead", "foreign rule ahead of Felix's", "it decides before Felix's rules are asked"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from felixpy.calico_versions import CalicoVersion
 from felixpy.decode import Decoder
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, chain_prefix
 from felixpy.decode.rules import RuleIndex
-from felixpy.dialects import Dialect
 from felixpy.errors import spell
 from felixpy.iptables.words import identity
 from felixpy.model import Cluster, HostEndpoint, Workload
@@ -23,9 +23,9 @@ Endpoint = Workload | HostEndpoint
 class Naming:
     """Names what findings are about, for one compiled node."""
 
-    def __init__(self, cluster: Cluster, ruleset: Ruleset, dialect: Dialect) -> None:
+    def __init__(self, cluster: Cluster, ruleset: Ruleset, calico_version: CalicoVersion) -> None:
         self.cluster, self.ruleset = cluster, ruleset
-        self.decoder = Decoder(cluster, [ruleset], dialect=dialect)
+        self.decoder = Decoder(cluster, [ruleset], calico_version=calico_version)
         self.legend: Legend = self.decoder.legend
         self.index: RuleIndex = next(self.decoder.indices())
 

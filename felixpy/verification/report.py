@@ -30,12 +30,13 @@ MOST_DETAILS = 8
 
 def text(found: Verification, *, verbose: bool = False) -> Iterator[str]:
     """One line if all is equal, else every finding, the worst first; with `verbose` whole lists."""
+    version = f"Felix {found.calico_version}"
     if found.equal:
         sets = f", {many(found.sets, 'set')}" if found.sets else ""
         rules = f"{many(found.rules, 'rule')}, {many(found.chains, 'chain')}{sets}"
-        yield f"{EQUAL}  {found.words} has what the manifests give node {found.node}: {rules} (Felix {found.dialect})"
+        yield f"{EQUAL}  {found.words} has what the manifests give node {found.node}: {rules} ({version})"
     else:
-        yield f"{DIFFERENT}  {found.words} and the manifests, node {found.node} (Felix {found.dialect})"
+        yield f"{DIFFERENT}  {found.words} and the manifests, node {found.node} ({version})"
         yield f"  {_summary(found)}"
         if len(found.findings) > 1:
             yield f"  together: {headline(found.together)}: {found.together.words}"
@@ -154,7 +155,7 @@ def document(found: Verification) -> dict[str, Any]:
         "equal": found.equal,
         "node": found.node,
         "place": found.words,
-        "dialect": found.dialect,
+        "calicoVersion": found.calico_version,
         "compared": {"rules": found.rules, "chains": found.chains, "sets": found.sets},
         "effect": found.together.kind,
         "flows": [flow.json() for flow in found.together.flows],

@@ -134,10 +134,10 @@ def test_rules_in_both_kinds_of_tables(machine: Machine) -> None:
 
 
 @EACH_BACKEND
-def test_rules_of_another_era(backend: str, machine: Machine) -> None:
+def test_rules_of_another_version(backend: str, machine: Machine) -> None:
     program(machine, backend, NODE.as_of("v3.29"))
     found = verify(observe_live(machine, backend, "here"), NODE)
-    assert (classes(found), found.dialect) == ((("other-dialect", "NO_EFFECT"),), "v3.29")
+    assert (classes(found), found.calico_version) == ((("other-version", "NO_EFFECT"),), "v3.29")
 
 
 @EACH_BACKEND

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from felixpy.calico_versions import CALICO_VERSIONS, V3_32, CalicoVersion
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS, V3_32, Dialect
 from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.flows import Connectivity, Flow, Peer, compare, survey
@@ -241,9 +241,9 @@ CLUSTERS = st.one_of(STRICT, STRICT.map(opened_up))
 SEEDS = st.integers(0, 1 << 30).map(random.Random)
 
 
-def nodes_of(whole: Cluster, values: dict[str, str], dialect: Dialect = V3_32) -> Nodes:
+def nodes_of(whole: Cluster, values: dict[str, str], calico_version: CalicoVersion = V3_32) -> Nodes:
     try:
-        compiler = Compiler(whole, dialect)
+        compiler = Compiler(whole, calico_version)
     except InputError:
         assume(False)
     return Nodes(compiler, settings=[Setting(name, value) for name, value in values.items()])
@@ -281,8 +281,8 @@ def test_flows_are_what_walks_say(most: int, whole: Cluster, values: dict[str, s
 @pytest.mark.parametrize("name", ["v3.8", "v3.28"])
 @settings(max_examples=EXAMPLES // 4)
 @given(whole=PLAIN_CLUSTERS, values=VALUES, draw=SEEDS)
-def test_flows_of_older_dialects(name: str, whole: Cluster, values: dict[str, str], draw: random.Random) -> None:
-    nodes = nodes_of(whole, values, DIALECTS[name])
+def test_flows_of_older_versions(name: str, whole: Cluster, values: dict[str, str], draw: random.Random) -> None:
+    nodes = nodes_of(whole, values, CALICO_VERSIONS[name])
     agree(survey(nodes), Tracer(nodes), draw)
 
 

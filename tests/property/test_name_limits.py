@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from felixpy.dialects import V3_32
+from felixpy.calico_versions import V3_32
 from felixpy.ipsets import named_port_set, selector_set, service_set
 from felixpy.model import SHORT_KINDS, PolicyKey, ServiceName
 from felixpy.names import MAX_CHAIN, MAX_NFLOG_PREFIX, MAX_SET, limited, nflog_prefix, set_name

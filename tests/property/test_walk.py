@@ -14,9 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from felixpy import walk
+from felixpy.calico_versions import CALICO_VERSIONS, V3_32, CalicoVersion
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS, V3_32, Dialect
 from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.iptables.forms import read_dump
@@ -104,7 +104,7 @@ def tame(found: Iterable[object]) -> list[object]:
 
 
 def plain(policy: Policy, order: int) -> Policy:
-    """A policy that every dialect can say, at a place of its own."""
+    """A policy that every Calico version can say, at a place of its own."""
     return replace(policy, tier="default", order=float(order))
 
 
@@ -146,11 +146,15 @@ def shipments(draw: st.DrawFn, whole: Cluster) -> Shipment:
 
 
 def agree(
-    whole: Cluster, values: dict[str, str], dialect: Dialect, sent: Iterable[Shipment], dataplane: str = "iptables"
+    whole: Cluster,
+    values: dict[str, str],
+    calico_version: CalicoVersion,
+    sent: Iterable[Shipment],
+    dataplane: str = "iptables",
 ) -> None:
     parameters = [Setting(name, value) for name, value in values.items()]
     try:
-        compiler = Compiler(whole, dialect, dataplane)
+        compiler = Compiler(whole, calico_version, dataplane)
     except InputError:
         assume(False)
     tracer = Tracer(Nodes(compiler, settings=parameters))
@@ -255,9 +259,13 @@ def packets(data: st.DataObject, whole: Cluster) -> Iterator[walk.Packet]:
         )
 
 
-@pytest.mark.parametrize("dialect", [d for d in DIALECTS.values() if d is not V3_32], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(
+    "calico_version",
+    [d for d in CALICO_VERSIONS.values() if d is not V3_32],
+    ids=lambda calico_version: calico_version.name,
+)
 @settings(max_examples=EXAMPLES // 4)
 @given(data=st.data())
-def test_rules_of_older_dialects(dialect: Dialect, data: st.DataObject) -> None:
+def test_rules_of_older_versions(calico_version: CalicoVersion, data: st.DataObject) -> None:
     whole = data.draw(PLAIN_CLUSTERS)
-    agree(whole, data.draw(SETTINGS), dialect, [data.draw(shipments(whole)) for _ in range(4)])
+    agree(whole, data.draw(SETTINGS), calico_version, [data.draw(shipments(whole)) for _ in range(4)])

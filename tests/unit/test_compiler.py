@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import felixpy
+from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler, interface_prefix, only_node
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS
 from felixpy.effective import configure
 from felixpy.errors import InputError, UsageError
 from felixpy.lab.layout import layout_of
@@ -183,7 +183,7 @@ def test_settings_of_a_cluster_reach_the_rules() -> None:
 
 
 def test_what_an_era_has_no_words_for_is_refused_policy_by_policy() -> None:
-    """All of them at once, with their places; the newest era can say everything."""
+    """All of them at once, with their places; the newest Calico version can say everything."""
     things: list[Any] = [
         pod("a"),
         tier("later", 2e6, passes=True),
@@ -191,10 +191,10 @@ def test_what_an_era_has_no_words_for_is_refused_policy_by_policy() -> None:
         policy("fine"),
     ]
     with pytest.raises(InputError) as caught:
-        compiled(*things, dialect=DIALECTS["v3.8"])
+        compiled(*things, calico_version=CALICO_VERSIONS["v3.8"])
     assert {problem.subject for problem in caught.value.problems} == {"KubernetesClusterNetworkPolicy cnp"}
     assert "cluster.yaml:1" in str(caught.value)
-    assert compiled(*things).dialect == "v3.32"
+    assert compiled(*things).calico_version == "v3.32"
 
 
 def test_interfaces_that_nobody_has_seen_are_remarked() -> None:

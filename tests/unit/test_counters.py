@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import felixpy
+from felixpy.calico_versions import V3_32
 from felixpy.counters import Count, Names, counted, since, summed
 from felixpy.counters.report import exposition, table
 from felixpy.decode.legend import Legend
-from felixpy.dialects import V3_32
 from felixpy.errors import InputError, spell
 from felixpy.iptables.forms import read_dump
 from felixpy.netfilter.rules import Dump

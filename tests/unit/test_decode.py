@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 import felixpy
+from felixpy.calico_versions import V3_8, V3_32
 from felixpy.compiler import Compiler
 from felixpy.decode import Decoder
 from felixpy.decode.comments import commented, likely_nodes
-from felixpy.dialects import V3_8, V3_32
 from felixpy.ipsets import selector_set
 from felixpy.iptables.saved import read_tables
 from felixpy.iptables.sets import read_sets
@@ -132,7 +132,7 @@ def test_groups_name_their_members() -> None:
         ("cali-pi-_zzzzzzzzzzzzzzzzzzz", "ingress rules of some policy", "more than 20 characters"),
         ("cali-pi-snp/default/draft", "ingress rules of StagedNetworkPolicy default/draft", "as long as they are"),
         ("cali-pi-np/default/draft", "ingress rules of StagedNetworkPolicy default/draft", "as long as they are"),
-        ("cali-pi-default.first", "GlobalNetworkPolicy first, tier default, ingress", "so in dialect v3.8"),
+        ("cali-pi-default.first", "GlobalNetworkPolicy first, tier default, ingress", "so called by Felix v3.8"),
         ("cali-po-_8EjLcTr8WGVPvYGNr0N", "some policy", "more than 20 characters"),
         ("cali-pri-kns.gone", "ingress rules of profile kns.gone", "no such namespace"),
         ("cali-gi-zzzzzzzzzzzzzzzzzzzz", "a group of ingress policies", "changes when one is added"),
@@ -237,16 +237,18 @@ OLD_RULES = {
 
 
 def test_an_old_dump() -> None:
-    """In its own dialect its names are known; in today's they are recognised as that dialect's."""
+    """In its own Calico version its names are known; in today's they are recognised as that Calico version's."""
     whole = felixpy.load([ROOT / "seeds" / "gke-dump-access-nginx" / "manifests.yaml"])
     node = "gke-calico-default-pool-a310cacc-xkcp"
-    old = Decoder(whole, [felixpy.compile(whole, node, dialect=V3_8)], dialect=V3_8)
+    old = Decoder(whole, [felixpy.compile(whole, node, calico_version=V3_8)], calico_version=V3_8)
     assert {name: old.decode(name).words for name in OLD_CHAINS} == OLD_CHAINS
     assert all(words in old.decode(f"cali:{name}").words for name, words in OLD_RULES.items())
-    compiled = (felixpy.compile(whole, node, dialect=dialect) for dialect in (V3_8,))
+    compiled = (felixpy.compile(whole, node, calico_version=calico_version) for calico_version in (V3_8,))
     new = Decoder(whole, [felixpy.compile(whole, node)], elsewhere=compiled)
     foreign = [*(f"cali:{name}" for name in OLD_RULES), "cali-pi-_kxgQy6VBWOo3Mj1GNsy"]
-    assert {(new.decode(name).known, "dialect v3." in new.decode(name).hint) for name in foreign} == {(False, True)}
+    assert {(new.decode(name).known, "so called by Felix v3." in new.decode(name).hint) for name in foreign} == {
+        (False, True)
+    }
 
 
 # --- whole dumps

@@ -122,7 +122,7 @@ def test_one_side_may_be_a_revision(diff, tmp_path, monkeypatch) -> None:
     assert "NetworkPolicy shop/web-in  shop.yaml:134:1" in answer.out
 
 
-def test_an_upgrade_is_a_difference_between_dialects(diff) -> None:
+def test_an_upgrade_is_a_difference_between_versions(diff) -> None:
     answer = diff(BEFORE, BEFORE, "--dialect-before", "v3.31", "--rules")
     assert answer.status == 1
     assert "- filter cali-pi-_" in answer.out

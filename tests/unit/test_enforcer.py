@@ -211,7 +211,7 @@ def test_without_a_place_to_try_things_in_the_work_is_done_all_the_same() -> Non
     def nowhere() -> AbstractContextManager[Kernel]:
         raise EnvironmentMissing("no network namespace can be made")
 
-    kernel = Dialect()
+    kernel = CalicoVersion()
     for _ in range(2):
         assert not Enforcer(Tools(kernel, "legacy"), nowhere).apply(OLD).program.empty
     with pytest.raises(
@@ -414,7 +414,7 @@ def test_a_rehearsal_reads_and_then_loads_everything() -> None:
 # --- spelling
 
 
-class Dialect(Pretend):
+class CalicoVersion(Pretend):
     """Prints one match in a way of its own."""
 
     def save(self, family: int, backend: str = "legacy") -> str:
@@ -425,11 +425,11 @@ class Dialect(Pretend):
 
     @contextmanager
     def scratch(self) -> Iterator[Pretend]:
-        yield Dialect()
+        yield CalicoVersion()
 
 
 def test_tools_that_spell_in_their_own_way_are_asked_before_anything_is_written_twice() -> None:
-    kernel = Dialect()
+    kernel = CalicoVersion()
     Enforcer(Tools(kernel, "legacy"), kernel.scratch).apply(OLD)
     assert Enforcer(Tools(kernel, "legacy"), kernel.scratch).plan(OLD).empty
     assert not Enforcer(Tools(kernel, "legacy")).plan(OLD).empty

@@ -41,9 +41,9 @@ def exported(ruleset: Ruleset) -> dict[str, Any]:
 
 
 def test_the_frame(exported: dict[str, Any]) -> None:
-    assert list(exported) == ["apiVersion", "kind", "node", "dialect", "dataplane", "families", "findings"]
+    assert list(exported) == ["apiVersion", "kind", "node", "calicoVersion", "dataplane", "families", "findings"]
     assert (exported["apiVersion"], exported["kind"]) == (API_VERSION, "Ruleset") == ("felixpy/v1", "Ruleset")
-    assert (exported["node"], exported["dialect"]) == ("node1", "v3.32")
+    assert (exported["node"], exported["calicoVersion"]) == ("node1", "v3.32")
     assert [family["family"] for family in exported["families"]] == [4, 6]
     assert [table["name"] for table in exported["families"][0]["tables"]] == ["raw", "mangle", "nat", "filter"]
 

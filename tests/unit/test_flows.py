@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS
 from felixpy.errors import UsageError
 from felixpy.flows import Connectivity, survey
 from felixpy.flows.presentation.report import lines as spelled
@@ -42,8 +42,10 @@ def allow(protocol: str | int | None = None, **criteria: object) -> Rule:
     return Rule(action="allow", protocol=protocol, **criteria)  # type: ignore[arg-type]
 
 
-def found(*things: object, settings: Iterable[Setting] = (), dialect: str = "v3.32", **more: object) -> Connectivity:
-    return survey(Nodes(Compiler(cluster(*things), DIALECTS[dialect]), settings=list(settings)), **more)  # type: ignore[arg-type]
+def found(
+    *things: object, settings: Iterable[Setting] = (), calico_version: str = "v3.32", **more: object
+) -> Connectivity:
+    return survey(Nodes(Compiler(cluster(*things), CALICO_VERSIONS[calico_version]), settings=list(settings)), **more)  # type: ignore[arg-type]
 
 
 def lines(*things: object, **more: object) -> list[str]:
@@ -130,9 +132,12 @@ def test_tiers_come_in_their_order() -> None:
     }
 
 
-@pytest.mark.parametrize("dialect", sorted(DIALECTS))
-def test_every_era_of_felix(dialect: str) -> None:
-    shown = to_db(for_db(allow("tcp", destination=ports(5432), source=Side(selector="app == 'web'"))), dialect=dialect)
+@pytest.mark.parametrize("calico_version", sorted(CALICO_VERSIONS))
+def test_every_era_of_felix(calico_version: str) -> None:
+    shown = to_db(
+        for_db(allow("tcp", destination=ports(5432), source=Side(selector="app == 'web'"))),
+        calico_version=calico_version,
+    )
     assert shown == {"shop/web-1": "TCP 5432"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felixpy.dialects import V3_32
+from felixpy.calico_versions import V3_32
 from felixpy.marks import allocate, endpoint_marks, spell
 
 WIREGUARD = (*V3_32.marks, "wireguard")

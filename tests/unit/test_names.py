@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felixpy.dialects import V3_32
+from felixpy.calico_versions import V3_32
 from felixpy.names import ANY_INTERFACE, comment, group_uid, limited, nflog_prefix, set_name
 from tests.clusters import policy
 

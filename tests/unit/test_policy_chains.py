@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from felixpy.calico_versions import V3_32
 from felixpy.config import Config
-from felixpy.dialects import V3_32
 from felixpy.ipsets import SetSpec
 from felixpy.model import PortRange, Rule, Side
 from felixpy.names import nflog_prefix

@@ -183,7 +183,7 @@ def chain(*bodies: str, name: str = "cali-x") -> Chain:
 
 def ruleset(table: str, family: int, *chains: Chain, sets: tuple[IPSet, ...] = ()) -> Ruleset:
     tables = {(family, table): Table(table, family, {}, {}, chains)}
-    return Ruleset(node="node1", dialect="v3.32", tables=tables, sets=sets)
+    return Ruleset(node="node1", calico_version="v3.32", tables=tables, sets=sets)
 
 
 @pytest.mark.parametrize(

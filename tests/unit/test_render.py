@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from felixpy import render
-from felixpy.dialects import V3_32
+from felixpy.calico_versions import V3_32
 from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
 from felixpy.render import Renderer, purposes
 from felixpy.ruleset import Origin, hashes
@@ -168,13 +168,13 @@ def test_chains_are_drawn_as_far_as_jumps_reach_and_sorted_by_bytes(
 ) -> None:
     made = table(*targets)
     made.needed.extend(needed)
-    ruleset = templates({"jumps": JUMPS}).render(Plan(node="n", dialect="d", tables=(made,), sets=()))
+    ruleset = templates({"jumps": JUMPS}).render(Plan(node="n", calico_version="d", tables=(made,), sets=()))
     assert [chain.name for chain in ruleset.tables[4, "filter"].chains] == expected
 
 
 def test_a_jump_to_nowhere_is_an_error(templates: Templates) -> None:
     with pytest.raises(KeyError, match="cali-nowhere"):
-        templates({"jumps": JUMPS}).render(Plan(node="n", dialect="d", tables=(table("cali-nowhere"),), sets=()))
+        templates({"jumps": JUMPS}).render(Plan(node="n", calico_version="d", tables=(table("cali-nowhere"),), sets=()))
 
 
 def test_an_era_overrides_whole_files_of_its_neighbour(templates: Templates) -> None:
@@ -185,7 +185,7 @@ def test_an_era_overrides_whole_files_of_its_neighbour(templates: Templates) -> 
     assert renderer.chain(plan("cali-x")).bodies == ("--jump NEW",)
     assert renderer.chain(plan("cali-y")).bodies == ("--jump NEWPART",)
     assert renderer.files("cali-y") == ("base/cali-y.j2", "newer/_part.j2")
-    assert dict(purposes(renderer.dialect, renderer)) == {"cali-x": "new", "cali-y": "same"}
+    assert dict(purposes(renderer.calico_version, renderer)) == {"cali-x": "new", "cali-y": "same"}
 
 
 def test_what_a_template_says_about_itself(templates: Templates) -> None:

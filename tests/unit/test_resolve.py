@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from felixpy.calico_versions import V3_32
 from felixpy.config import Config
-from felixpy.dialects import V3_32
 from felixpy.errors import UsageError
 from felixpy.ipsets import named_port_set, selector_set
 from felixpy.model import Host, Policy, Rule, Side, Tier

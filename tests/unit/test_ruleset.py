@@ -74,7 +74,7 @@ def sets() -> tuple[IPSet, ...]:
 
 RULESET = Ruleset(
     node="node1",
-    dialect="v3.32",
+    calico_version="v3.32",
     tables={(6, "filter"): table("filter", 6), (4, "filter"): table("filter"), (4, "raw"): Table("raw", 4, {}, {}, ())},
     sets=sets(),
 )

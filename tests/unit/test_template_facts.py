@@ -11,9 +11,9 @@ import pytest
 from jinja2 import nodes
 
 from felixpy import render
+from felixpy.calico_versions import CALICO_VERSIONS, V3_32, CalicoVersion
 from felixpy.compiler import Compiler
 from felixpy.config import Config
-from felixpy.dialects import DIALECTS, V3_32, Dialect
 from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
 from felixpy.model import Host
 from felixpy.plan import Plan
@@ -31,32 +31,32 @@ ALWAYS = {"chain": str}
 class Searched(NamedTuple):
     """A Calico version and a data plane, as they are searched for templates."""
 
-    dialect: Dialect
+    calico_version: CalicoVersion
     layout: Layout
 
     def __str__(self) -> str:
-        return f"{self.dialect.name} {self.layout.name}"
+        return f"{self.calico_version.name} {self.layout.name}"
 
     @property
     def templates(self) -> set[str]:
         """Templates of chains: without those that are only included."""
         root = template_root()
-        folders = [root / folder for folder in (*self.layout.templates, *self.dialect.templates)]
+        folders = [root / folder for folder in (*self.layout.templates, *self.calico_version.templates)]
         files = [file.relative_to(folder) for folder in folders for file in folder.rglob("*.j2")]
         return {file.with_suffix("").as_posix() for file in files if not file.name.startswith("_")}
 
     @property
     def marks(self) -> frozenset[str]:
-        return frozenset(vars(RuleContext(Config(wireguard_v4=True), self.dialect, self.layout).mark))
+        return frozenset(vars(RuleContext(Config(wireguard_v4=True), self.calico_version, self.layout).mark))
 
     def parsed(self, template: str) -> nodes.Template:
         """A template with its partials in their places."""
-        environment = render._environment((*self.layout.templates, *self.dialect.templates))
+        environment = render._environment((*self.layout.templates, *self.calico_version.templates))
         assert environment.loader is not None
         return environment.parse(environment.loader.get_source(environment, f"{template}.j2")[0])
 
 
-ALL = [*(Searched(dialect, IPTABLES) for dialect in DIALECTS.values()), Searched(V3_32, NFTABLES)]
+ALL = [*(Searched(calico_version, IPTABLES) for calico_version in CALICO_VERSIONS.values()), Searched(V3_32, NFTABLES)]
 
 
 def fields(kind: Any) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def plans() -> Iterator[Plan]:
     for layout in LAYOUTS.values():
         compiler = Compiler(cluster(*THINGS, service_cidrs=("10.96.0.0/12",)), dataplane=layout.name)
         resolution = compiler.resolve("node1", Host(interfaces=eth))
-        yield compiler._planner(resolution.config, layout).plan(resolution, compiler.dialect)
+        yield compiler._planner(resolution.config, layout).plan(resolution, compiler.calico_version)
 
 
 def test_chains_are_planned_with_the_facts_of_their_template() -> None:

@@ -1,4 +1,4 @@
-"""The templates themselves: their form, and that every one of every dialect draws what it should."""
+"""The templates themselves: their form, and that every one of every Calico version draws what it should."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import jinja2
 import pytest
 
 from felixpy import render
+from felixpy.calico_versions import CALICO_VERSIONS, V3_32
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dialects import DIALECTS, V3_32
 from felixpy.layouts import NFTABLES
 from felixpy.model import Host, Qos, Rule, Side
 from felixpy.plan.values import ChainPlan, Facts
@@ -76,15 +76,15 @@ SWITCHES = {
 }
 
 
-@pytest.fixture(scope="module", params=list(DIALECTS))
-def dialect(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=list(CALICO_VERSIONS))
+def calico_version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def everything(dialect: str) -> list[Ruleset]:
+def everything(calico_version: str) -> list[Ruleset]:
     """A node with everything that a template can draw, with the switches on and off, with and without IPVS."""
-    compiler = Compiler(cluster(*THINGS, service_cidrs=("10.96.0.0/12", "fd96::/112")), DIALECTS[dialect])
+    compiler = Compiler(cluster(*THINGS, service_cidrs=("10.96.0.0/12", "fd96::/112")), CALICO_VERSIONS[calico_version])
     eth = {"eth0": (), "eth1": ()}
     on = [Setting(name, value) for name, value in SWITCHES.items()]
     return [
@@ -93,10 +93,12 @@ def everything(dialect: str) -> list[Ruleset]:
     ]
 
 
-def names(dialect: str) -> set[str]:
-    """Templates of a dialect, without those that are only included."""
+def names(calico_version: str) -> set[str]:
+    """Templates of a Calico version, without those that are only included."""
     files = (name.partition("/") for name in FILES)
-    found = {rest.removesuffix(".j2") for folder, _, rest in files if folder in DIALECTS[dialect].templates}
+    found = {
+        rest.removesuffix(".j2") for folder, _, rest in files if folder in CALICO_VERSIONS[calico_version].templates
+    }
     return {name for name in found if not name.rpartition("/")[2].startswith("_")}
 
 
@@ -114,22 +116,22 @@ def test_a_line_is_a_rule_or_control_flow(name: str) -> None:
     assert not FILES[name].endswith("\n\n")
 
 
-def test_every_folder_belongs_to_a_dialect() -> None:
-    used = {folder for dialect in DIALECTS.values() for folder in dialect.templates}
+def test_every_folder_belongs_to_a_version() -> None:
+    used = {folder for calico_version in CALICO_VERSIONS.values() for folder in calico_version.templates}
     assert {name.partition("/")[0] for name in FILES} <= {*used, *NFTABLES.templates}
 
 
-def test_no_dialect_repeats_what_its_neighbour_says() -> None:
-    """An older era keeps only files that differ."""
-    for dialect in DIALECTS.values():
-        for newer, older in zip(dialect.templates[1:], dialect.templates, strict=False):
+def test_no_version_repeats_what_its_neighbour_says() -> None:
+    """An older Calico version keeps only files that differ."""
+    for calico_version in CALICO_VERSIONS.values():
+        for newer, older in zip(calico_version.templates[1:], calico_version.templates, strict=False):
             for name, text in FILES.items():
                 folder, _, rest = name.partition("/")
                 assert folder != older or text != FILES.get(f"{newer}/{rest}"), f"{name} is the same in {newer}"
 
 
-def test_every_template_draws_a_chain(dialect: str, everything: list[Ruleset]) -> None:
-    """In the newest era all of them; an older one has to reach at least those that it overrides."""
+def test_every_template_draws_a_chain(calico_version: str, everything: list[Ruleset]) -> None:
+    """In the newest Calico version all of them; an older one has to reach at least those that it overrides."""
     drawn = {
         chain.template
         for ruleset in everything
@@ -137,11 +139,11 @@ def test_every_template_draws_a_chain(dialect: str, everything: list[Ruleset]) -
         for chain in table.all_chains()
         if chain.bodies
     }
-    assert drawn <= names(dialect)
-    newest = next(iter(DIALECTS))
-    renderer = Renderer(DIALECTS[dialect])
-    files = {name: renderer.files(name)[0] for name in names(dialect) - drawn}
-    missing = {file for file in files.values() if dialect == newest or not file.startswith(newest)}
+    assert drawn <= names(calico_version)
+    newest = next(iter(CALICO_VERSIONS))
+    renderer = Renderer(CALICO_VERSIONS[calico_version])
+    files = {name: renderer.files(name)[0] for name in names(calico_version) - drawn}
+    missing = {file for file in files.values() if calico_version == newest or not file.startswith(newest)}
     assert {file for file in missing if "\n-A " in FILES[file]} == set()
 
 
@@ -162,8 +164,8 @@ def test_chains_hold_rules_of_their_own(everything: list[Ruleset]) -> None:
             assert all(line[:3] in ("-A ", "COM") or line[0] in "*:" for line in text.splitlines())
 
 
-def test_facts_that_are_missing_are_errors(dialect: str) -> None:
-    environment = render._environment(DIALECTS[dialect].templates)
+def test_facts_that_are_missing_are_errors(calico_version: str) -> None:
+    environment = render._environment(CALICO_VERSIONS[calico_version].templates)
     assert environment.undefined is jinja2.StrictUndefined
     with pytest.raises(jinja2.UndefinedError):
         environment.get_template("filter/cali-tw.j2").render(chain="cali-tw-x")

@@ -131,11 +131,11 @@ def test_decode_without_manifests() -> None:
     assert "no such policy" in run("decode", "cali-pi-np/shop/db", status=1)
 
 
-def test_decode_in_another_dialect() -> None:
+def test_decode_as_another_version() -> None:
     old = str(ROOT / "seeds" / "gke-dump-alpha-deny" / "manifests.yaml")
     policy = "ingress rules of KubernetesNetworkPolicy alpha/alpha-deny"
     assert policy in run("decode", "cali-pi-_kxgQy6VBWOo3Mj1GNsy", "-f", old, "--dialect", "v3.8")
-    assert "dialect v3." in run("decode", "cali-pi-_kxgQy6VBWOo3Mj1GNsy", "-f", old, status=1)
+    assert "so called by Felix v3." in run("decode", "cali-pi-_kxgQy6VBWOo3Mj1GNsy", "-f", old, status=1)
 
 
 def test_annotate() -> None:

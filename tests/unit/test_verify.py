@@ -136,23 +136,23 @@ def test_a_family_without_felix_is_one_finding() -> None:
     assert "no policy is in force" in shown(found)
 
 
-@pytest.mark.parametrize("era", ["v3.31", "v3.30", "v3.29", "v3.28", "v3.8"])
-def test_another_era_is_recognised_and_compared_with(era: str) -> None:
-    """What else differs is told as a difference from that era."""
-    old = NODE.as_of(era).ruleset()
+@pytest.mark.parametrize("version", ["v3.31", "v3.30", "v3.29", "v3.28", "v3.8"])
+def test_another_version_is_recognised_and_compared_with(version: str) -> None:
+    """What else differs is told as a difference from that Calico version."""
+    old = NODE.as_of(version).ruleset()
     found = verify(observe_saved({4: old.save(4), 6: old.save(6)}, old.ipset_save(), "saved"), NODE)
-    assert (classes(found), found.dialect) == ((("other-dialect", "NO_EFFECT"),), era)
-    assert re.search(rf"{re.escape(era)} gives (\d+) of the \1 rules that are there", shown(found))
+    assert (classes(found), found.calico_version) == ((("other-version", "NO_EFFECT"),), version)
+    assert re.search(rf"{re.escape(version)} gives (\d+) of the \1 rules that are there", shown(found))
     lines = old.save(4).replace("-A FORWARD", "-A FORWARD -j ACCEPT\n-A FORWARD", 1)
     found = verify(observe_saved({4: lines}, old.ipset_save(), "saved"), NODE)
-    assert classes(found) == (("foreign-rule-ahead", "LETS_THROUGH"), ("other-dialect", "NO_EFFECT"))
-    assert verify(observe_saved({4: old.save(4)}, old.ipset_save(), "saved"), NODE.as_of(era)).equal
+    assert classes(found) == (("foreign-rule-ahead", "LETS_THROUGH"), ("other-version", "NO_EFFECT"))
+    assert verify(observe_saved({4: old.save(4)}, old.ipset_save(), "saved"), NODE.as_of(version)).equal
 
 
-def test_a_damaged_node_is_of_its_own_era() -> None:
+def test_a_damaged_node_is_of_its_own_version() -> None:
     kernel = programmed()
     inflict(kernel, "legacy", DAMAGES["chain emptied"])
-    assert saved(kernel).dialect == "v3.32"
+    assert saved(kernel).calico_version == "v3.32"
 
 
 def test_manifests_of_another_cluster_are_noticed() -> None:

@@ -83,7 +83,7 @@ def test_differences_end_with_1() -> None:
         (("--rules", MANIFESTS), UsageError, "there is no table in it"),
         (("--rules", FOUR, "--node", "gone"), UsageError, "there is no node 'gone'"),
         (("--rules", FOUR, "--dialect", "v1"), UsageError, "--calico-version v1: unknown"),
-        (("--rules", FOUR, "--dialect", "v3.28"), InputError, "cannot be said in dialect v3.28"),
+        (("--rules", FOUR, "--dialect", "v3.28"), InputError, "Felix v3.28 cannot express it"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], error: type[FelixpyError], said: str) -> None:

@@ -1,7 +1,7 @@
-"""Dialects: how one Calico version names, marks and lays out its chains.
+"""Calico versions: how the Felix of each names, marks and lays out its chains.
 
 The newest is the base. Each older one is a `replace` of its younger neighbour: what was different, and a folder of
-templates that is searched first. What a release cannot express is found by `Dialect.refusals`, never dropped.
+templates that is searched first. What a release cannot express is found by `CalicoVersion.refusals`, never dropped.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ class Lack(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """One era of Felix. `release` is the one whose answers were compared."""
+class CalicoVersion:
+    """How the Felix of one Calico version names, marks and lays out its chains.
+
+    `release` is the one whose answers were compared.
+    """
 
     name: str
     release: str
@@ -106,7 +109,7 @@ def tie_break(policy: Policy) -> str:
     return f"{key.name}/{key.namespace}/{key.kind}"
 
 
-V3_32 = Dialect(
+V3_32 = CalicoVersion(
     name="v3.32",
     release="v3.32.1",
     templates=("v3.32",),
@@ -251,5 +254,7 @@ Where the dump is silent (tables raw, mangle and nat, cali-INPUT and cali-OUTPUT
 from their policies) rules are those of the younger versions, v3.32 in the end. That is a guess.
 """
 
-DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (V3_32, V3_31, V3_30, V3_29, V3_28, V3_8)}
-"""By the name that ``--dialect`` takes, the newest first."""
+CALICO_VERSIONS: Mapping[str, CalicoVersion] = {
+    calico_version.name: calico_version for calico_version in (V3_32, V3_31, V3_30, V3_29, V3_28, V3_8)
+}
+"""By the name that ``--calico_version`` takes, the newest first."""

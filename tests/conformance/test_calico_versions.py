@@ -11,12 +11,12 @@ from functools import cache
 import pytest
 
 import felixpy
-from felixpy.dialects import DIALECTS, TIERS, V3_8, Dialect, encoded_name
+from felixpy.calico_versions import CALICO_VERSIONS, TIERS, V3_8, CalicoVersion, encoded_name
 from felixpy.model import DEFAULT_TIER, Cluster, Policy, PolicyKey
 from tests.conformance.comparison import HASH, broken_seals, chains, difference, set_difference
 from tests.conformance.recordings import ROOT, TOOLS, Case
 
-FIXTURES = ROOT.parent / "dialects"
+FIXTURES = ROOT.parent / "calico-versions"
 
 RECORDED = {
     "v3.31": {"seeds": 33, "k8s": 112, "calico": 82},
@@ -27,7 +27,7 @@ RECORDED = {
 """How many cases of each area are recorded."""
 
 REFUSED = {"v3.31": 17, "v3.30": 17, "v3.29": 21, "v3.28": 26}
-"""In how many of these cases a policy asks for what the era did not have."""
+"""In how many of these cases a policy asks for what the Calico version did not have."""
 
 
 @cache
@@ -41,7 +41,7 @@ def recordings(version: str) -> dict[str, str]:
 def recorded_cases() -> Iterator[object]:
     for version in RECORDED:
         for name in dict.fromkeys(path.rpartition("/")[0] for path in recordings(version)):
-            yield pytest.param(DIALECTS[version], name, id=f"{version}/{name}")
+            yield pytest.param(CALICO_VERSIONS[version], name, id=f"{version}/{name}")
 
 
 @cache
@@ -50,18 +50,20 @@ def loaded(name: str) -> tuple[Case, Cluster]:
     return case, felixpy.load([case.folder / "manifests.yaml"], strict=False)
 
 
-def compiled(cluster: Cluster, case: Case, dialect: Dialect) -> felixpy.Ruleset:
+def compiled(cluster: Cluster, case: Case, calico_version: CalicoVersion) -> felixpy.Ruleset:
     interfaces = {name: tuple(addresses) for name, addresses in case.facts.get("interfaces", {}).items()}
-    return felixpy.compile(cluster, node=case.node, dialect=dialect, host=felixpy.Host(interfaces=interfaces))
+    return felixpy.compile(
+        cluster, node=case.node, calico_version=calico_version, host=felixpy.Host(interfaces=interfaces)
+    )
 
 
-def as_taken(cluster: Cluster, dialect: Dialect) -> tuple[Cluster, Dialect]:
-    """What a Felix of the era made of policies that felixpy refuses.
+def as_taken(cluster: Cluster, calico_version: CalicoVersion) -> tuple[Cluster, CalicoVersion]:
+    """What a Felix of the Calico version made of policies that felixpy refuses.
 
     It did not hear of them. Only where there was one tier it took policies of any tier for members of that one, by
     the names that they had.
     """
-    refused = {policy.key: reason for policy, reason in dialect.refusals(cluster)}
+    refused = {policy.key: reason for policy, reason in calico_version.refusals(cluster)}
     merged = {key for key, reason in refused.items() if reason == TIERS.reason}
     kept = [policy for policy in cluster.policies if policy.key in merged or policy.key not in refused]
     if merged:
@@ -70,15 +72,15 @@ def as_taken(cluster: Cluster, dialect: Dialect) -> tuple[Cluster, Dialect]:
         def name(policy: Policy) -> str:
             return names[policy.key]
 
-        dialect = replace(
-            dialect,
+        calico_version = replace(
+            calico_version,
             policy_id=name,
             policy_title=lambda policy: f"Policy {name(policy)}",
             group_line=name,
             tie_break=name,
         )
         kept = [replace(policy, tier=DEFAULT_TIER) for policy in kept]
-    return replace(cluster, policies=tuple(kept)), dialect
+    return replace(cluster, policies=tuple(kept)), calico_version
 
 
 def test_no_recording_was_lost() -> None:
@@ -89,13 +91,13 @@ def test_no_recording_was_lost() -> None:
         assert Counter(file for _, _, file in paths).total() == 3 * sum(counts.values())
 
 
-@pytest.mark.parametrize("dialect, name", [*recorded_cases()])
-def test_recorded(dialect: Dialect, name: str, record_property: Callable[[str, object], None]) -> None:
-    record_property("area", f"Felix {dialect.name}")
+@pytest.mark.parametrize("calico_version, name", [*recorded_cases()])
+def test_recorded(calico_version: CalicoVersion, name: str, record_property: Callable[[str, object], None]) -> None:
+    record_property("area", f"Felix {calico_version.name}")
     case, cluster = loaded(name)
-    taken, era = as_taken(cluster, dialect)
-    ruleset = compiled(taken, case, era)
-    expected = recordings(dialect.name)
+    taken, version = as_taken(cluster, calico_version)
+    ruleset = compiled(taken, case, version)
+    expected = recordings(calico_version.name)
     reports = {"ipset save": set_difference(expected[f"{name}/ipset.save"], ruleset.ipset_save())}
     for family, tool in TOOLS.items():
         save = expected[f"{name}/{tool}.save"]
@@ -103,22 +105,22 @@ def test_recorded(dialect: Dialect, name: str, record_property: Callable[[str, o
         reports[f"{tool}-restore"] = broken_seals(ruleset.restore(family), save)
     texts = [f"{title}\n{report}" for title, report in reports.items() if report]
     if texts:
-        pytest.fail("\n\n".join([f"Felix {dialect.release}, {case}", *texts]), pytrace=False)
+        pytest.fail("\n\n".join([f"Felix {calico_version.release}, {case}", *texts]), pytrace=False)
 
 
 @pytest.mark.parametrize("version", RECORDED)
-def test_what_an_era_lacks_is_refused_where_it_stands(version: str) -> None:
-    """Every policy that needs what the era lacks is named with file and line, and nothing else is refused."""
-    dialect = DIALECTS[version]
+def test_what_a_version_lacks_is_refused_where_it_stands(version: str) -> None:
+    """Every policy that needs what the version lacks is named with file and line, and nothing else is refused."""
+    calico_version = CALICO_VERSIONS[version]
     names = dict.fromkeys(path.rpartition("/")[0] for path in recordings(version))
     count = 0
     for name in names:
         case, cluster = loaded(name)
-        refused = {str(policy.key): policy.source.line for policy, _ in dialect.refusals(cluster)}
+        refused = {str(policy.key): policy.source.line for policy, _ in calico_version.refusals(cluster)}
         if refused:
             count += 1
             with pytest.raises(felixpy.InputError) as caught:
-                compiled(cluster, case, dialect)
+                compiled(cluster, case, calico_version)
             problems = caught.value.problems
             assert {problem.subject: problem.place.line for problem in problems} == refused
             assert {problem.place.file for problem in problems} == {str(case.folder / "manifests.yaml")}

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.dataplane.current import HISTORIC, State
-from felixpy.dialects import DIALECTS
 from felixpy.errors import FelixpyError
 from felixpy.ruleset import Ruleset
 
@@ -32,13 +32,13 @@ FEW = 3000
 """So many rules are looked at in all versions in any case; compiling a big node in each of them takes its time."""
 
 Compile = Callable[[str], Ruleset]
-"""Compiles the node in the dialect of that name. Raises FelixpyError where it cannot."""
+"""Compiles the node in the Calico version of that name. Raises FelixpyError where it cannot."""
 
 
-class Era(NamedTuple):
-    """A dialect, and how many of the rules that are there it gives."""
+class VersionMatch(NamedTuple):
+    """A Calico version, and how many of the rules that are there it gives."""
 
-    dialect: str
+    calico_version: str
     known: int
     rules: int
 
@@ -47,18 +47,18 @@ class Era(NamedTuple):
         return self.known / self.rules if self.rules else 1.0
 
     def __str__(self) -> str:
-        return f"{self.dialect} gives {self.known} of the {self.rules} rules that are there"
+        return f"{self.calico_version} gives {self.known} of the {self.rules} rules that are there"
 
 
-def strange(era: Era, rules: str) -> str:
+def strange(matched: VersionMatch, rules: str) -> str:
     """What to say if hardly any of the rules that are there are known, "" if enough are; `rules` is their text."""
-    if era.share >= STRANGE:
+    if matched.share >= STRANGE:
         return ""
     sign = _sign(rules)
     shown = f", and comments are those of Felix {sign}" if sign else ""
     return (
-        f"only {era.known} of the {era.rules} rules of Felix that are there are known{shown}: perhaps the manifests, "
-        "or settings such as IptablesMarkMask, are not this node's"
+        f"only {matched.known} of the {matched.rules} rules of Felix that are there are known{shown}: perhaps the "
+        "manifests, or settings such as IptablesMarkMask, are not this node's"
     )
 
 
@@ -66,11 +66,11 @@ def _sign(rules: str) -> str:
     return next((name for pattern, name in SIGNS if pattern.search(rules)), "")
 
 
-def rate(state: State, ruleset: Ruleset) -> Era:
+def rate(state: State, ruleset: Ruleset) -> VersionMatch:
     """How many of Felix's rules that are there a compiled node has, hash for hash."""
     known = {identity for table in ruleset.tables.values() for chain in table.all_chains() for identity in chain.hashes}
     there = list(_hashes(state))
-    return Era(ruleset.dialect, sum(identity in known for identity in there), len(there))
+    return VersionMatch(ruleset.calico_version, sum(identity in known for identity in there), len(there))
 
 
 def _hashes(state: State) -> Iterator[str]:
@@ -80,20 +80,20 @@ def _hashes(state: State) -> Iterator[str]:
             yield from (identity for identity in found if identity not in ("", HISTORIC))
 
 
-def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -> Era:
+def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -> VersionMatch:
     """The Calico version that the rules are of: that of the ruleset unless another one knows more of them."""
     own = rate(state, ruleset)
     sign = _sign(rules)
-    unsuspicious = own.share >= SURE and own.rules > FEW and sign in ("", own.dialect)
+    unsuspicious = own.share >= SURE and own.rules > FEW and sign in ("", own.calico_version)
     if own.known == own.rules or unsuspicious:
         return own
     best = own
-    for name in DIALECTS:
-        if name == ruleset.dialect:
+    for name in CALICO_VERSIONS:
+        if name == ruleset.calico_version:
             continue
         try:
             found = rate(state, compile_as(name))
-        except FelixpyError:  # a dialect may not be able to express a policy
+        except FelixpyError:  # a Calico version may not be able to express a policy
             continue
         if found.known > best.known:
             best = found

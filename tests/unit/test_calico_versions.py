@@ -1,4 +1,4 @@
-"""Dialects: how eras name policies, which templates and parameters differ, what each of them cannot say."""
+"""How Calico versions name policies, which templates and parameters differ, what each of them cannot express."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 import felixpy
-from felixpy.dialects import DIALECTS, V3_8, V3_28, V3_29, V3_30, V3_31, V3_32, Dialect, encoded_name
+from felixpy.calico_versions import (
+    CALICO_VERSIONS,
+    V3_8,
+    V3_28,
+    V3_29,
+    V3_30,
+    V3_31,
+    V3_32,
+    CalicoVersion,
+    encoded_name,
+)
 from felixpy.errors import Place
 from felixpy.layouts import NFTABLES
 from felixpy.model import NamedPort, PolicyKey, PortRange, Qos, Rule, ServiceName, Side
@@ -34,9 +44,12 @@ NEWEST_FIRST = (V3_32, V3_31, V3_30, V3_29, V3_28, V3_8)
 NP, GNP, KNP = "NetworkPolicy", "GlobalNetworkPolicy", "KubernetesNetworkPolicy"
 
 
-def test_dialects_are_listed_by_name_newest_first() -> None:
-    assert tuple(DIALECTS.values()) == NEWEST_FIRST
-    assert all(name == dialect.name and dialect.release.startswith(name) for name, dialect in DIALECTS.items())
+def test_versions_are_listed_by_name_newest_first() -> None:
+    assert tuple(CALICO_VERSIONS.values()) == NEWEST_FIRST
+    assert all(
+        name == calico_version.name and calico_version.release.startswith(name)
+        for name, calico_version in CALICO_VERSIONS.items()
+    )
 
 
 # --- names
@@ -66,7 +79,7 @@ def test_older_releases_keep_a_policy_under_one_name(kind: str, tier_name: str, 
 
 
 @pytest.mark.parametrize(
-    "dialect, chain_id, nflog_id, title",
+    "calico_version, chain_id, nflog_id, title",
     [
         (V3_32, "np/shop/web", "np/shop/web", "NetworkPolicy shop/web"),
         (V3_31, "default/shop/default.web", "shop/default.web", "Policy shop/default.web"),
@@ -74,31 +87,33 @@ def test_older_releases_keep_a_policy_under_one_name(kind: str, tier_name: str, 
         (V3_28, "shop/default.web", "shop/default.web", "Policy shop/default.web"),
         (V3_8, "shop/default.web", "shop/default.web", None),
     ],
-    ids=lambda value: value.name if isinstance(value, Dialect) else "",
+    ids=lambda value: value.name if isinstance(value, CalicoVersion) else "",
 )
-def test_a_policy_has_a_name_for_each_use(dialect: Dialect, chain_id: str, nflog_id: str, title: str | None) -> None:
+def test_a_policy_has_a_name_for_each_use(
+    calico_version: CalicoVersion, chain_id: str, nflog_id: str, title: str | None
+) -> None:
     web = policy("web", kind=NP, namespace="shop")
-    assert (dialect.policy_id(web), dialect.nflog_id(web)) == (chain_id, nflog_id)
-    assert (dialect.policy_title(web) if dialect.policy_title else None) == title
+    assert (calico_version.policy_id(web), calico_version.nflog_id(web)) == (chain_id, nflog_id)
+    assert (calico_version.policy_title(web) if calico_version.policy_title else None) == title
 
 
 @pytest.mark.parametrize(
-    "dialect, expected",
+    "calico_version, expected",
     [
         (V3_32, ["a-b", "a", "a0"]),  # "a-b/…" < "a/…" < "a0/…"
         (V3_31, ["a", "a-b", "a0"]),  # nothing follows the name
     ],
     ids=["v3.32", "v3.31"],
 )
-def test_policies_of_one_order_go_by_the_eras_name(dialect: Dialect, expected: list[str]) -> None:
+def test_policies_of_one_order_go_by_the_eras_name(calico_version: CalicoVersion, expected: list[str]) -> None:
     policies = [policy(name, selector="all()", order=1.0, ingress=[ALLOW]) for name in ("a0", "a", "a-b")]
-    ruleset = compiled(pod("p"), *policies, dialect=dialect)
+    ruleset = compiled(pod("p"), *policies, calico_version=calico_version)
     (group,) = (name for name in chains(ruleset, "filter") if name.startswith("cali-gi-"))
     targets = [body.rpartition(" ")[2] for body in bodies(ruleset, "filter", group)]
-    assert targets == [f"cali-pi-{dialect.policy_id(policy(name))}" for name in expected]
+    assert targets == [f"cali-pi-{calico_version.policy_id(policy(name))}" for name in expected]
 
 
-# --- what an era did not have
+# --- what an Calico version did not have
 
 
 def rules_of(ruleset: Ruleset) -> str:
@@ -117,8 +132,10 @@ def rules_of(ruleset: Ruleset) -> str:
 )
 def test_parameters_of_younger_eras_change_nothing(settings: dict[str, Any], word: str, known_to: set[str]) -> None:
     things = (pod("a"), policy("web", selector="all()", ingress=[ALLOW, DENY], egress=[DENY]))
-    for name, dialect in DIALECTS.items():
-        with_it, without = (compiled(*things, dialect=dialect, settings=given) for given in (settings, {}))
+    for name, calico_version in CALICO_VERSIONS.items():
+        with_it, without = (
+            compiled(*things, calico_version=calico_version, settings=given) for given in (settings, {})
+        )
         assert (word in rules_of(with_it)) == (name in known_to), name
         if name not in known_to:
             assert rules_of(with_it) == rules_of(without)
@@ -137,8 +154,10 @@ def test_parameters_of_younger_eras_change_nothing(settings: dict[str, Any], wor
 def test_wishes_of_pods_that_an_era_does_not_know_change_nothing(
     values: dict[str, Any], words: str, known_to: set[str]
 ) -> None:
-    for name, dialect in DIALECTS.items():
-        assert (words in rules_of(compiled(pod("a", **values), dialect=dialect))) == (name in known_to), name
+    for name, calico_version in CALICO_VERSIONS.items():
+        assert (words in rules_of(compiled(pod("a", **values), calico_version=calico_version))) == (name in known_to), (
+            name
+        )
 
 
 def test_sets_keep_members_that_others_cover_unless_nftables_could_be_in_use() -> None:
@@ -146,13 +165,15 @@ def test_sets_keep_members_that_others_cover_unless_nftables_could_be_in_use() -
     nets = network_set("nets", "10.0.0.0/8", "10.1.0.0/16", a="b")
     from_nets = Rule(action="allow", source=Side(selector="a == 'b'"))
     things = (pod("a"), nets, policy("web", selector="all()", ingress=[from_nets]))
-    for name, dialect in DIALECTS.items():
-        assert ("10.1.0.0/16" in compiled(*things, dialect=dialect).ipset_save()) == (name != "v3.32"), name
+    for name, calico_version in CALICO_VERSIONS.items():
+        assert ("10.1.0.0/16" in compiled(*things, calico_version=calico_version).ipset_save()) == (name != "v3.32"), (
+            name
+        )
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", CALICO_VERSIONS)
 def test_the_set_of_all_pools_that_is_matched_exists(name: str) -> None:
-    ruleset = compiled(pod("a"), pool("10.65.0.0/16", nat_outgoing=True), dialect=DIALECTS[name])
+    ruleset = compiled(pod("a"), pool("10.65.0.0/16", nat_outgoing=True), calico_version=CALICO_VERSIONS[name])
     (rule,) = bodies(ruleset, "nat", "cali-nat-outgoing")
     pools = "cali40network-ip-pools" if name in ("v3.32", "v3.31") else "cali40all-ipam-pools"
     assert f"! --match-set {pools} dst" in rule
@@ -162,8 +183,8 @@ def test_the_set_of_all_pools_that_is_matched_exists(name: str) -> None:
 def test_a_forward_chain_without_policy_of_its_direction_lets_all_pass_up_to_v3_28() -> None:
     """From v3.29 on one forward policy of either direction is enough to end that."""
     things = (host_endpoint("h", "eth0"), policy("in", selector="all()", ingress=[ALLOW], apply_on_forward=True))
-    for name, dialect in DIALECTS.items():
-        ruleset = compiled(*things, dialect=dialect, interfaces={"eth0": ()})
+    for name, calico_version in CALICO_VERSIONS.items():
+        ruleset = compiled(*things, calico_version=calico_version, interfaces={"eth0": ()})
         lets_pass = any("Allow forwarded" in body for body in bodies(ruleset, "filter", "cali-thfw-eth0"))
         assert lets_pass == (name in ("v3.28", "v3.8")), name
         assert not any("Allow forwarded" in body for body in bodies(ruleset, "filter", "cali-fhfw-eth0"))
@@ -171,8 +192,8 @@ def test_a_forward_chain_without_policy_of_its_direction_lets_all_pass_up_to_v3_
 
 def test_every_endpoint_chain_of_an_era_begins_by_clearing_the_same_marks() -> None:
     things = (pod("a"), host_endpoint("h", "eth0"))
-    for name, dialect in DIALECTS.items():
-        ruleset = compiled(*things, dialect=dialect, interfaces={"eth0": ()})
+    for name, calico_version in CALICO_VERSIONS.items():
+        ruleset = compiled(*things, calico_version=calico_version, interfaces={"eth0": ()})
         cleared = "0x10000" if name == "v3.8" else "0x30000"
         for chain in ("cali-tw-calia", "cali-fw-calia", "cali-th-eth0", "cali-fh-eth0", "cali-thfw-eth0"):
             first = next(body for body in bodies(ruleset, "filter", chain) if body.startswith("--jump MARK"))
@@ -181,8 +202,8 @@ def test_every_endpoint_chain_of_an_era_begins_by_clearing_the_same_marks() -> N
 
 @pytest.mark.parametrize("name", ["v3.29", "v3.28", "v3.8"])
 def test_denying_is_one_rule_without_a_mark(name: str) -> None:
-    ruleset = compiled(pod("a"), policy("no", selector="all()", ingress=[DENY]), dialect=DIALECTS[name])
-    chain = f"cali-pi-{DIALECTS[name].policy_id(policy('no'))}"
+    ruleset = compiled(pod("a"), policy("no", selector="all()", ingress=[DENY]), calico_version=CALICO_VERSIONS[name])
+    chain = f"cali-pi-{CALICO_VERSIONS[name].policy_id(policy('no'))}"
     (body,) = bodies(ruleset, "filter", chain)
     assert body.endswith("--jump DROP")
     assert "0x100000" not in rules_of(ruleset)
@@ -219,7 +240,7 @@ def test_an_era_refuses_what_it_has_no_words_for(values: dict[str, Any], refused
     needy = policy(**({"name": "web"} | values))
     tiers = (tier("denying", 1.0), tier("passing", 2.0, passes=True), tier("kube-admin", 0.0, passes=True))
     with_it = cluster(pod("a"), needy, *tiers)
-    refusing = {name: [*dialect.refusals(with_it)] for name, dialect in DIALECTS.items()}
+    refusing = {name: [*calico_version.refusals(with_it)] for name, calico_version in CALICO_VERSIONS.items()}
     assert {name for name, refused in refusing.items() if refused} == refused_by
     for refused in refusing.values():
         assert [found.key for found, _ in refused] == [needy.key] * len(refused)
@@ -236,21 +257,21 @@ def test_of_two_policies_that_were_kept_under_one_name_the_renamed_one_is_refuse
 def test_compiling_names_every_refused_policy_with_its_place() -> None:
     staged = [policy(name, kind="StagedGlobalNetworkPolicy", selector="all()") for name in ("one", "two")]
     with pytest.raises(felixpy.InputError) as caught:
-        compiled(pod("a"), *staged, dialect=V3_29)
+        compiled(pod("a"), *staged, calico_version=V3_29)
     assert caught.value.exit_code == 2
     assert [(problem.subject, problem.place) for problem in caught.value.problems] == [
         ("StagedGlobalNetworkPolicy one", Place("cluster.yaml", 1)),
         ("StagedGlobalNetworkPolicy two", Place("cluster.yaml", 1)),
     ]
-    assert "dialect v3.29: there were no staged policies" in str(caught.value)
-    assert compiled(pod("a"), *staged, dialect=V3_30).dialect == "v3.30"
+    assert "Felix v3.29 cannot express it: there were no staged policies" in str(caught.value)
+    assert compiled(pod("a"), *staged, calico_version=V3_30).calico_version == "v3.30"
 
 
-def test_names_of_ports_with_a_protocol_are_words_of_every_era() -> None:
+def test_names_of_ports_with_a_protocol_are_understood_by_every_version() -> None:
     web = pod("a", ports=(NamedPort("http", "tcp", 8080),))
     named = policy("p", selector="all()", ingress=[PORTS])
-    for name, dialect in DIALECTS.items():
-        assert "10.65.0.1,tcp:8080" in compiled(web, named, dialect=dialect).ipset_save(), name
+    for name, calico_version in CALICO_VERSIONS.items():
+        assert "10.65.0.1,tcp:8080" in compiled(web, named, calico_version=calico_version).ipset_save(), name
 
 
 # --- templates
@@ -276,7 +297,7 @@ def overriding() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("folder, template", overriding())
 def test_an_older_template_differs_from_the_one_that_it_stands_for(folder: str, template: str) -> None:
-    """A copy that says the same, or one that no younger era has, would mislead whoever reads the folder."""
+    """A copy that says the same, or one that no younger Calico version has, would mislead whoever reads the folder."""
     younger = V3_8.templates[V3_8.templates.index(folder) + 1 :]
     paths = [template_root() / name / template for name in younger]
     replaced = next(path for path in paths if path.exists())
@@ -290,7 +311,7 @@ def _rules_of(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "dialect, template, files",
+    "calico_version, template, files",
     [
         (V3_32, "filter/cali-sm", ("v3.32/filter/cali-sm.j2",)),
         (V3_31, "cali-pi", ("v3.32/cali-pi.j2", "v3.32/_blocks.j2")),
@@ -302,14 +323,16 @@ def _rules_of(path: Path) -> list[str]:
         ),
         (V3_8, "raw/cali-th", ("v3.32/raw/cali-th.j2", "v3.8/raw/_untracked.j2")),
     ],
-    ids=lambda value: value.name if isinstance(value, Dialect) else "",
+    ids=lambda value: value.name if isinstance(value, CalicoVersion) else "",
 )
-def test_a_template_tells_which_files_draw_it(dialect: Dialect, template: str, files: tuple[str, ...]) -> None:
-    assert Renderer(dialect).files(template) == files
+def test_a_template_tells_which_files_draw_it(
+    calico_version: CalicoVersion, template: str, files: tuple[str, ...]
+) -> None:
+    assert Renderer(calico_version).files(template) == files
 
 
-@pytest.mark.parametrize("dialect", NEWEST_FIRST, ids=lambda dialect: dialect.name)
-def test_every_template_says_what_it_is_for(dialect: Dialect) -> None:
-    rows = purposes(dialect, Renderer(dialect))
+@pytest.mark.parametrize("calico_version", NEWEST_FIRST, ids=lambda calico_version: calico_version.name)
+def test_every_template_says_what_it_is_for(calico_version: CalicoVersion) -> None:
+    rows = purposes(calico_version, Renderer(calico_version))
     assert {"filter/cali-tw", "cali-pi", "nat/cali-nat-outgoing"} <= set(rows)
     assert all(words.endswith(".") for words in rows.values()), rows
