@@ -8,6 +8,7 @@ kinds       the table of kinds; strangers are those that are not in it
 loading     read → validate → expand → assume → index → convert: the row of passes
 passes      those that look at all documents; each returns (values, problems)
 assembly    what only shows when all objects are together, and the cluster
+following   a cluster kept in step with documents that change
 """
 
 from __future__ import annotations
@@ -17,28 +18,29 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO, cast
 
-from felixpy.manifests.loading import load_cluster
+from felixpy.manifests.loading import Options, load_cluster
 from felixpy.manifests.objects.hosts import load_host
-from felixpy.manifests.reading.files import File, Input
+from felixpy.manifests.reading.files import File
+from felixpy.manifests.reading.objects import Given, Objects
 from felixpy.model import Cluster
 from felixpy.reading import read_stdin
 
 __all__ = ["load", "load_host"]
 
-Source = Input | Mapping[str, Any] | TextIO
-"""What can be read: a path, an object, an open file."""
+Source = Given | Mapping[str, Any] | TextIO
+"""What can be read: a path, an object or several of them, an open file."""
 
 
-def _inputs(given: Source | Sequence[Source]) -> list[Input]:
-    if isinstance(given, (str, os.PathLike, Mapping, File)) or hasattr(given, "read"):
+def _inputs(given: Source | Sequence[Source]) -> list[Given]:
+    if isinstance(given, (str, os.PathLike, Mapping, File, Objects)) or hasattr(given, "read"):
         given = cast("Sequence[Source]", [given])
     return [_input(each, number) for number, each in enumerate(given, start=1)]
 
 
-def _input(given: Source, number: int) -> Input:
+def _input(given: Source, number: int) -> Given:
     if isinstance(given, Mapping):
         return File(f"<object {number}>", json.dumps(given), True)
-    if isinstance(given, (str, os.PathLike, File)):
+    if isinstance(given, (str, os.PathLike, File, Objects)):
         return given
     return File(str(getattr(given, "name", f"<file {number}>")), read_stdin(given).decode(), True)
 
@@ -71,11 +73,5 @@ def load(
     >>> cluster.profiles["kns.shop"].labels["pcns.projectcalico.org/name"]
     'shop'
     """
-    return load_cluster(
-        _inputs(paths),
-        node=node,
-        expanding=expand,
-        strict=strict,
-        interface_prefix=interface_prefix,
-        stdin=stdin,
-    )
+    options = Options(node=node, expanding=expand, strict=strict, interface_prefix=interface_prefix)
+    return load_cluster(_inputs(paths), options, stdin)

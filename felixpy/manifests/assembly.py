@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from felixpy.errors import Path, Place, Problem, sort_problems
 from felixpy.manifests.completion.installation import Installed
@@ -33,7 +34,9 @@ class Parts:
 
     def __init__(self) -> None:
         self._pairs: dict[str, list[tuple[Key, Any]]] = defaultdict(list)
-        self._automatic: list[HostEndpoint] = []
+        self._nodes: dict[str, Document] = {}
+        self._automatic: dict[str, tuple[HostEndpoint, ...]] = {}
+        """By node, as far as somebody asked since the last change."""
 
     def add(self, key: Key, converted: Any, part: str = "") -> None:
         """`part` is the field of `Cluster`, by default that of the kind."""
@@ -57,21 +60,46 @@ class Parts:
         for pairs in self._pairs.values():
             pairs.sort(key=itemgetter(0))
 
-    def add_automatic(self, nodes: Sequence[tuple[Data, Source]]) -> None:
-        """Host endpoints that Calico makes by itself; those that are in the manifests already are left alone."""
-        given = {key.name for key, _ in self._pairs["host_endpoints"]}
-        for _, wanted in self._pairs["automatic"]:
-            made = automatic.host_endpoints(wanted, nodes)
-            self._automatic += [endpoint for endpoint in made if endpoint.name not in given]
+    def replace(self, key: Key, part: str, converted: Any) -> Any:
+        """What an object becomes now in a part that is sorted, None for nothing; returns what it was there before."""
+        pairs = self._pairs[part]
+        position = bisect_left(pairs, key, key=itemgetter(0))
+        known = position < len(pairs) and pairs[position][0] == key
+        before = pairs[position][1] if known else None
+        pairs[position : position + known] = [(key, converted)] if converted is not None else []
+        if part == "automatic":
+            self._automatic.clear()
+        return before
+
+    def put_node(self, name: str, document: Document | None) -> None:
+        """A Node as it is written, None for one that is gone: Calico makes host endpoints of them."""
+        self._automatic.pop(name, None)
+        if document:
+            self._nodes[name] = document
+        else:
+            self._nodes.pop(name, None)
+
+    def endpoints(self) -> tuple[HostEndpoint, ...]:
+        """Those of the manifests, and those that Calico makes by itself under other names."""
+        given = [each for _, each in self._pairs["host_endpoints"]]
+        wanted = [each for _, each in self._pairs["automatic"]]
+        names = {key.name for key, _ in self._pairs["host_endpoints"]}
+        made = []
+        for name, node in self._nodes.items() if wanted else ():
+            if name not in self._automatic:
+                self._automatic[name] = tuple(each for one in wanted for each in automatic.host_endpoints(one, [node]))
+            made += [each for each in self._automatic[name] if each.name not in names]
+        return tuple(sorted((*given, *made), key=lambda endpoint: endpoint.name))
 
     def doubts(self, refused_tiers: set[str], objects: Mapping[Key, Document]) -> Iterator[tuple[Key, Finding]]:
         """What is wrong or odd between objects."""
-        yield from self._unknown_tiers(refused_tiers)
+        yield from self.unknown_tiers(refused_tiers)
         yield from self._shared_addresses(objects)
         yield from self._unknown_profiles()
         yield from self._named_ports_at_networks()
 
-    def _unknown_tiers(self, refused: set[str]) -> Iterator[tuple[Key, Finding]]:
+    def unknown_tiers(self, refused: Collection[str] = ()) -> Iterator[tuple[Key, Finding]]:
+        """Policies in tiers that do not exist."""
         tiers = {*calico.TIERS, *(key.name for key, _ in self._pairs["tiers"])}
         for key, policy in self._pairs["policies"]:
             if policy.tier not in tiers and policy.tier not in refused:
@@ -116,27 +144,9 @@ class Parts:
                         yield key, Finding(rule.path, reason, hint, "warning")
 
     def cluster(self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
-        def part(name: str) -> Iterator[Any]:
-            return (converted for _, converted in self._pairs[name])
-
-        endpoints = sorted((*part("host_endpoints"), *self._automatic), key=lambda endpoint: endpoint.name)
+        """All of it."""
         return Cluster(
-            workloads=tuple(part("workloads")),
-            host_endpoints=tuple(endpoints),
-            network_sets=tuple(part("network_sets")),
-            policies=tuple(part("policies")),
-            profiles={profile.name: profile for profile in (calico.DEFAULT_ALLOW, *part("profiles"))},
-            tiers={**calico.TIERS, **{tier.name: tier for tier in part("tiers")}},
-            pools=networks.one_for_each_cidr(tuple(part("pools"))),
-            nodes={node.name: node for node in part("nodes")},
-            slices=tuple(sorted(part("slices"), key=lambda item: (item.service, item.addresses, item.ports))),
-            services={each.name: each for each in mirrored(part("services"), part("endpoints"))},
-            host_pods=tuple(part("host_pods")),
-            routes=tuple(part("routes")),
-            grants=tuple(part("grants")),
-            configurations=tuple(part("configurations")),
-            cluster_type="".join(part("cluster_type")),
-            service_cidrs=tuple(cidr for cidrs in part("service_cidrs") for cidr in cidrs),
+            **{field: make(self) for field, (_, make) in FIELDS.items()},
             environment=tuple(found.environment),
             operator=tuple(found.operator),
             kube_proxy_mode=found.kube_proxy_mode,
@@ -144,3 +154,53 @@ class Parts:
             warnings=tuple(sort_problems(problem for problem in problems if problem.severity == "warning")),
             where=where,
         )
+
+    def fields(self, parts: Collection[str]) -> dict[str, Any]:
+        """The fields of a cluster that are made of any of these parts."""
+        return {field: make(self) for field, (sources, make) in FIELDS.items() if not sources.isdisjoint(parts)}
+
+    def of(self, part: str) -> Iterator[Any]:
+        """The objects of a part."""
+        return (converted for _, converted in self._pairs[part])
+
+
+class _Field(NamedTuple):
+    """The parts that a field of `Cluster` is made of, and how."""
+
+    parts: frozenset[str]
+    make: Callable[[Parts], Any]
+
+
+def _listed(part: str) -> _Field:
+    return _Field(frozenset({part}), lambda parts: tuple(parts.of(part)))
+
+
+FIELDS: Mapping[str, _Field] = {
+    **{
+        part: _listed(part)
+        for part in ("workloads", "network_sets", "policies", "host_pods", "routes", "grants", "configurations")
+    },
+    "host_endpoints": _Field(frozenset({"host_endpoints", "automatic", "nodes"}), Parts.endpoints),
+    "profiles": _Field(
+        frozenset({"profiles"}),
+        lambda parts: {each.name: each for each in (calico.DEFAULT_ALLOW, *parts.of("profiles"))},
+    ),
+    "tiers": _Field(
+        frozenset({"tiers"}), lambda parts: {**calico.TIERS, **{tier.name: tier for tier in parts.of("tiers")}}
+    ),
+    "pools": _Field(frozenset({"pools"}), lambda parts: networks.one_for_each_cidr(tuple(parts.of("pools")))),
+    "nodes": _Field(frozenset({"nodes"}), lambda parts: {node.name: node for node in parts.of("nodes")}),
+    "slices": _Field(
+        frozenset({"slices"}),
+        lambda parts: tuple(sorted(parts.of("slices"), key=lambda each: (each.service, each.addresses, each.ports))),
+    ),
+    "services": _Field(
+        frozenset({"services", "endpoints"}),
+        lambda parts: {each.name: each for each in mirrored(parts.of("services"), parts.of("endpoints"))},
+    ),
+    "cluster_type": _Field(frozenset({"cluster_type"}), lambda parts: "".join(parts.of("cluster_type"))),
+    "service_cidrs": _Field(
+        frozenset({"service_cidrs"}), lambda parts: tuple(cidr for cidrs in parts.of("service_cidrs") for cidr in cidrs)
+    ),
+}
+"""The fields of `Cluster` that objects become."""

@@ -6,21 +6,23 @@ Each pass is a pure function that returns (values, problems); `Remarked` keeps t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from felixpy.errors import InputError, Problem
+from felixpy.manifests.assembly import Parts
 from felixpy.manifests.completion.assumptions import assume
 from felixpy.manifests.completion.installation import Installed, installed
 from felixpy.manifests.completion.owners import Owners
 from felixpy.manifests.completion.workloads import expand
+from felixpy.manifests.kinds import Key
 from felixpy.manifests.objects.pods import Pods
 from felixpy.manifests.passes.convert import convert
 from felixpy.manifests.passes.index import index
 from felixpy.manifests.passes.remarks import Remark, Remarked
-from felixpy.manifests.passes.validate import validate
-from felixpy.manifests.reading.documents import Document, no_garbage_collection, read, subject
-from felixpy.manifests.reading.files import Input
+from felixpy.manifests.passes.validate import Sound, validate
+from felixpy.manifests.reading.documents import Document, Reading, no_garbage_collection, subject
+from felixpy.manifests.reading.objects import Given, read_given
 from felixpy.manifests.reading.places import Places
 from felixpy.model import Cluster
 
@@ -28,39 +30,62 @@ DEFAULT_PREFIX = "cali"
 """What names of pods' interfaces begin with unless Felix's environment says something else."""
 
 
-def load_cluster(
-    paths: Sequence[Input],
-    *,
-    node: str | None,
-    expanding: bool,
-    strict: bool | None,
-    interface_prefix: str,
-    stdin: TextIO | None,
-) -> Cluster:
-    """All passes, one after the other; `felixpy.load` says what the arguments mean.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How documents are read; `felixpy.load` says what each option means."""
 
-    Raises InputError with all problems when one of them is an error.
-    """
-    remarked = Remarked(strict)
+    node: str | None = None
+    expanding: bool = True
+    strict: bool | None = None
+    interface_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the passes made of documents."""
+
+    cluster: Cluster
+    installation: Installed
+    sound: Sound
+    objects: dict[Key, Document]
+    expanded: bool
+    """Whether pods were made up or placed."""
+    pods: Pods
+    parts: Parts
+
+
+def load_cluster(given: Sequence[Given], options: Options, stdin: TextIO | None) -> Cluster:
+    """Read, and all passes, one after the other. Raises InputError with all problems when one of them is an error."""
     with no_garbage_collection():
-        reading = read(paths, stdin=stdin)
-        sound = remarked.keep(validate(remarked.keep((reading.documents, reading.problems)), reading.ordinal))
-        installation = remarked.keep(_install(sound.documents))
-        sound = remarked.keep(validate([*sound.documents, *installation.pools], reading.ordinal, sound))
-        if expanding:
-            documents = remarked.keep_unless_failed(expand(sound.documents, node=node))
-            sound = remarked.keep(validate(documents, reading.ordinal, sound))
-        documents = remarked.keep_unless_failed(_assume(sound.documents, strict=bool(strict)))
+        return load_documents(read_given(given, stdin), options).cluster
+
+
+def load_documents(reading: Reading, options: Options) -> Loaded:
+    """All passes over what was read. Raises InputError with all problems when one of them is an error."""
+    remarked = Remarked(options.strict)
+    sound = remarked.keep(validate(remarked.keep((reading.documents, reading.problems)), reading.ordinal))
+    installation = remarked.keep(_install(sound.documents))
+    sound = remarked.keep(validate([*sound.documents, *installation.pools], reading.ordinal, sound))
+    written = sound.documents
+    if options.expanding:
+        documents = remarked.keep_unless_failed(expand(written, node=options.node))
         sound = remarked.keep(validate(documents, reading.ordinal, sound))
-        objects = remarked.keep(index(sound, reading.starts, used=installation.used, expanded=expanding))
-        prefix = interface_prefix or installation.interface_prefix or DEFAULT_PREFIX
-        pods = Pods(prefix, Owners(sound.documents))
-        parts = remarked.keep(convert(objects, pods, sound.refused))
-        places = Places(reading.texts)
-        problems = remarked.problems(places)
-        if remarked.failed:
-            raise InputError(problems)
-        return replace(parts.cluster(installation, problems, places.find), texts=places.texts)
+    expanded = options.expanding and documents is not written
+    documents = remarked.keep_unless_failed(_assume(sound.documents, strict=bool(options.strict)))
+    sound = remarked.keep(validate(documents, reading.ordinal, sound))
+    objects = remarked.keep(index(sound, reading.starts, used=installation.used, expanded=options.expanding))
+    prefix = options.interface_prefix or installation.interface_prefix or DEFAULT_PREFIX
+    pods = Pods(prefix, Owners(sound.documents))
+    parts = remarked.keep(convert(objects, pods, sound.refused))
+    places = Places(reading.texts)
+    problems = remarked.problems(places)
+    if remarked.failed:
+        raise InputError(problems)
+    cluster = replace(parts.cluster(installation, problems, places.find), texts=places.texts)
+    return Loaded(
+        cluster=cluster, installation=installation, sound=sound, objects=objects, expanded=expanded,
+        pods=pods, parts=parts,
+    )  # fmt: skip
 
 
 def _install(documents: Sequence[Document]) -> tuple[Installed, list[Remark]]:

@@ -72,25 +72,32 @@ def _missing(
     namespaces: dict[str, list[_User]] = {}
     accounts: dict[tuple[str, str], list[_User]] = {}
     for data, source in documents:
-        kind = data["kind"]
-        if data["apiVersion"] not in _NAMESPACED.get(kind, ()):
+        needed = needs(data)
+        if needed is None:
             continue
-        metadata = data["metadata"]
-        namespace = metadata.get("namespace") or "default"
+        namespace, account = needed
         if namespace not in known:
-            namespaces.setdefault(namespace, []).append(_User(_told(kind, namespace, metadata), source))
-        account = _account(data) if kind in ("Pod", "WorkloadEndpoint") else ""
+            namespaces.setdefault(namespace, []).append(_User(_told(data, namespace), source))
         if account and (namespace, account) not in known_accounts:
-            accounts.setdefault((namespace, account), []).append(_User(_told(kind, namespace, metadata), source))
+            accounts.setdefault((namespace, account), []).append(_User(_told(data, namespace), source))
     return namespaces, accounts
+
+
+def needs(data: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The namespace that must exist because of an object, and the service account, "" if none; None for neither."""
+    if data["apiVersion"] not in _NAMESPACED.get(data["kind"], ()):
+        return None
+    namespace = data["metadata"].get("namespace") or "default"
+    return namespace, _account(data) if data["kind"] in ("Pod", "WorkloadEndpoint") else ""
 
 
 def _key(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return metadata.get("namespace") or "default", metadata["name"]
 
 
-def _told(kind: str, namespace: str, metadata: Mapping[str, Any]) -> str:
+def _told(data: Mapping[str, Any], namespace: str) -> str:
     """An object in words; an assumed pod (live ones have a uid) by its Deployment or the like."""
+    kind, metadata = data["kind"], data["metadata"]
     made_by = () if "uid" in metadata else [owner for owner in owners(metadata) if owner[0] not in NO_WORKLOADS]
     kind, name = min(made_by) if made_by else (kind, metadata["name"])
     return f"{kind} {namespace}/{name}"

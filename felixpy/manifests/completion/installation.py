@@ -98,6 +98,19 @@ def _daemon_set(found: Installed, document: Document, maps: Maps) -> None:
         _proxy_arguments(found, document, spec)
 
 
+def installs(data: Data) -> bool:
+    """Whether `installed` may take anything from a document."""
+    group, kind = data["apiVersion"].rpartition("/")[0], data["kind"]
+    if (group, kind) in _READERS or kind == "Installation":
+        return True
+    if kind != "Pod" or group:
+        return False
+    containers = mappings(_mapping(data, "spec").get("containers"))
+    # Of the pods of a running cluster neither images nor environments are kept.
+    told = (each for each in containers if each.get("image") or each.get("env") or each.get("envFrom"))
+    return any(each.get("name") == NODE_CONTAINER or NODE_IMAGE.search(str(each.get("image") or "")) for each in told)
+
+
 def _node_pod(found: Installed, document: Document, maps: Maps) -> None:
     spec = _mapping(document.data, "spec")
     _containers(found, document, spec, ("spec",), maps, str(spec.get("nodeName") or ""))

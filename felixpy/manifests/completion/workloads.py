@@ -49,11 +49,16 @@ def expand(documents: list[Document], *, node: str | None) -> tuple[list[Documen
     `node` is where pods go that do not say it themselves. The workloads stay in the list.
     """
     workloads = [document for document in documents if (document.data["apiVersion"], document.data["kind"]) in KINDS]
-    if not workloads and not any(_is_bare(data) or _lacks_node(data) for data, _ in documents):
+    if not workloads and not any(is_unplaced(data) for data, _ in documents):
         return documents, []
     expansion = _Expansion(documents, node)
     expansion.workloads(workloads)
     return expansion.placed(), expansion.problems
+
+
+def is_unplaced(data: Mapping[str, Any]) -> bool:
+    """Whether a document is a pod that has to be given a node or an address."""
+    return _is_bare(data) or _lacks_node(data)
 
 
 def _is_pod(data: Mapping[str, Any]) -> bool:
@@ -158,7 +163,7 @@ class _Expansion:
 
     def placed(self) -> list[Document]:
         """All documents, each claim settled. Claims come in a fixed order, whatever that of the input."""
-        bare = {id(each): each for each in self._documents if _is_bare(each.data) or _lacks_node(each.data)}
+        bare = {id(each): each for each in self._documents if is_unplaced(each.data)}
         claims = [_Claim(f"Pod {'/'.join(_key(document.data))}", *document) for document in bare.values()]
         self._bare = sorted({claim.identity for claim in claims if not _own_addresses(claim.data.get("status") or {})})
         self._nodeless = sorted({claim.identity for claim in claims} - set(self._bare))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.assembly import Parts
@@ -25,30 +26,41 @@ def convert(objects: Mapping[Key, Document], pods: Pods, refused: set[Key]) -> t
     parts = Parts()
     remarks: list[Remark | Problem] = []
     absent: dict[str, list[Key]] = defaultdict(list)
-    for key, (data, source) in objects.items():
-        converter = pods if key.kind.name == "Pod" else key.kind.convert
-        if converter is None:
-            continue
-        try:
-            converted = converter(data, source)
-        except Ignored as why:
-            remarks.append(Remark(source, str(key), why.finding))
-        else:
-            if converted is not None:
-                parts.add(key, converted)
-            elif converter is pods:
-                absent[absence(data)].append(key)
-                if on_host := pods.on_host(data, source):
-                    parts.add(key, on_host, part="host_pods")
+    for key, document in objects.items():
+        part, converted, remark = convert_object(key, document, pods)
+        if converted is not None:
+            parts.add(key, converted, part)
+        if remark is not None:
+            remarks.append(remark)
+        elif key.kind.name == "Pod" and part != "workloads":
+            absent[absence(document.data)].append(key)
     if absent:
         remarks.append(_without_endpoints(absent, objects))
     remarks += [Remark(objects[key].source, str(key), finding) for key, finding in parts.drop_twins()]
     parts.sort()
-    parts.add_automatic([objects[key] for key in sorted(key for key in objects if key.kind.part == "nodes")])
+    for key in sorted(key for key in objects if key.kind.part == "nodes"):
+        parts.put_node(key.name, objects[key])
     refused_tiers = {key.name for key in refused if key.kind.part == "tiers"}
     doubts = parts.doubts(refused_tiers, objects)
     remarks += [Remark(objects[key].source, str(key), finding) for key, finding in doubts]
     return parts, remarks
+
+
+def convert_object(key: Key, document: Document, pods: Pods) -> tuple[str, Any, Remark | None]:
+    """The field of `Cluster` that an object goes to, and what it becomes there: None if nothing.
+
+    The remark tells why Calico or Felix would ignore it.
+    """
+    converter = pods if key.kind.name == "Pod" else key.kind.convert
+    if converter is None:
+        return key.kind.part, None, None
+    try:
+        converted = converter(*document)
+    except Ignored as why:
+        return key.kind.part, None, Remark(document.source, str(key), why.finding)
+    if converted is None and converter is pods:
+        return "host_pods", pods.on_host(*document), None
+    return key.kind.part, converted, None
 
 
 def _without_endpoints(absent: Mapping[str, Sequence[Key]], objects: Mapping[Key, Document]) -> Problem:

@@ -1,0 +1,130 @@
+"""What a command follows: files and folders, or a running cluster, as a cluster that is kept in step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from felixpy.cli.running import Clusters, is_cluster
+from felixpy.cli.watching import Watcher, check_paths, footprint, log
+from felixpy.errors import UsageError
+
+if TYPE_CHECKING:
+    from felixpy.kubectl.watch import Key, Mirror, WatchEvent
+    from felixpy.manifests.following import Following, Step
+    from felixpy.manifests.loading import Options
+    from felixpy.manifests.reading.documents import Document
+    from felixpy.model import Cluster
+
+QUIET_SECONDS = 0.2
+"""Changes of a cluster that follow each other so closely are one."""
+
+BURST_SECONDS = 2.0
+"""How long a change may wait for others."""
+
+
+class Followed(Protocol):
+    """Where a cluster comes from. `changes` waits for so many seconds at most; `step` takes what it told.
+
+    `step` raises InputError for what is wrong, and then tries again with the next changes.
+    """
+
+    words: str
+    cluster: Cluster
+
+    def changes(self, wait: float) -> Sequence[WatchEvent]: ...
+
+    def step(self) -> Step: ...
+
+
+def follow(files: Sequence[str], clusters: Clusters, options: Options, ending: ExitStack) -> Followed:
+    """Begin to follow; `ending` ends that. Raises InputError, UsageError for what cannot be followed, Refused."""
+    running = [path for path in files if is_cluster(path)]
+    if not running:
+        check_paths(files, "watch")
+        return FilesFollowed(files, options)
+    if len(files) > 1:
+        raise UsageError("watch: one running cluster, or files")
+    return _of_cluster(running[0], clusters, options, ending)
+
+
+class FilesFollowed:
+    """Files and folders."""
+
+    def __init__(self, paths: Sequence[str], options: Options) -> None:
+        from felixpy.manifests.followed_files import FollowedFiles
+
+        self.words = ", ".join(paths) or "this folder"
+        self._watcher = Watcher(partial(footprint, paths))
+        self._files = FollowedFiles(paths, options)
+        self._changed: list[str] = []
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._files.cluster
+
+    def changes(self, wait: float) -> Sequence[WatchEvent]:
+        from felixpy.kubectl.watch import WatchEvent
+
+        time.sleep(wait)
+        self._changed = self._watcher.changed(time.monotonic())
+        return [WatchEvent("changed", "file", "", name) for name in self._changed]
+
+    def step(self) -> Step:
+        return self._files.step(self._changed)
+
+
+def _of_cluster(path: str, clusters: Clusters, options: Options, ending: ExitStack) -> Followed:
+    from felixpy.kubectl.listing import groups
+    from felixpy.kubectl.watch import Mirror
+    from felixpy.manifests.following import Following
+    from felixpy.manifests.reading.objects import placed
+
+    listing = clusters.listing(path)
+    documents = {
+        name: {_key(item): placed(name, item) for item in items} for name, items in groups(listing)
+    }
+    following = Following(documents, options)
+    mirror = Mirror(clusters.kubectl(path), listing, log)
+    ending.callback(mirror.stop)
+    mirror.start()
+    return ClusterFollowed(listing.context, mirror, following)
+
+
+def _key(item: dict[str, object]) -> Key:
+    metadata = item["metadata"]
+    assert isinstance(metadata, dict)
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+class ClusterFollowed:
+    """A running cluster."""
+
+    def __init__(self, words: str, mirror: Mirror, following: Following) -> None:
+        self.words, self._mirror, self._following = words, mirror, following
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._following.cluster
+
+    def changes(self, wait: float) -> Sequence[WatchEvent]:
+        found = self._mirror.changes(wait)
+        end = time.monotonic() + BURST_SECONDS
+        while found and time.monotonic() < end:
+            more = self._mirror.changes(QUIET_SECONDS)
+            if not more:
+                break
+            found += more
+        return found
+
+    def step(self) -> Step:
+        from felixpy.manifests.reading.objects import placed
+
+        changes: dict[str, dict[Key, Document | None]] = {
+            name: {key: placed(name, item) if item else None for key, item in objects.items()}
+            for name, objects in self._mirror.taken().items()
+        }
+        return self._following.take(changes)

@@ -1,0 +1,45 @@
+"""Objects that were read elsewhere, such as those of a running cluster, among the paths of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TextIO, TypeAlias
+
+from felixpy.manifests.reading.documents import Document, Reading, read
+from felixpy.manifests.reading.files import Input
+from felixpy.model import Source
+
+
+class Objects(NamedTuple):
+    """Objects with apiVersion, kind and name. `name` is what stands before their names in messages."""
+
+    name: str
+    items: Sequence[dict[str, Any]]
+
+    def documents(self) -> Iterator[Document]:
+        """The objects, each in a place of its own."""
+        return (placed(self.name, item) for item in self.items)
+
+
+Given: TypeAlias = Input | Objects
+"""What a call may name."""
+
+
+def placed(name: str, item: dict[str, Any]) -> Document:
+    """An object whose place is its name: there is no text.
+
+    >>> placed("production/pods", {"metadata": {"namespace": "shop", "name": "web"}}).source.file
+    'production/pods/shop/web'
+    """
+    metadata: Mapping[str, Any] = item.get("metadata") or {}
+    names = (metadata.get(part) for part in ("namespace", "name"))
+    return Document(item, Source("/".join([name, *map(str, filter(None, names))]), 0))
+
+
+def read_given(given: Sequence[Given], stdin: TextIO | None = None) -> Reading:
+    """Read all files, and take all objects as they are; see `felixpy.manifests.reading.documents.read`."""
+    objects = [each for each in given if isinstance(each, Objects)]
+    paths = [each for each in given if not isinstance(each, Objects)]
+    reading = read(paths, stdin=stdin) if paths or not objects else Reading()
+    reading.documents += [document for each in objects for document in each.documents()]
+    return reading
