@@ -9,13 +9,12 @@ from typing import Any
 
 from felixpy.errors import Problem
 from felixpy.kubectl.trim import trimmed
-from felixpy.manifests.reading.documents import read
-from felixpy.manifests.reading.files import Input
+from felixpy.manifests.reading.objects import Given, read_given
 
 
-def objects(paths: Sequence[Input]) -> tuple[list[dict[str, Any]], list[Problem]]:
+def objects(given: Sequence[Given]) -> tuple[list[dict[str, Any]], list[Problem]]:
     """All objects of files, folders and clusters, without the fields that say nothing about packets; every problem."""
-    reading = read(paths)
+    reading = read_given(given)
     return [trimmed(document.data, document.data["kind"]) for document in reading.documents], reading.problems
 
 

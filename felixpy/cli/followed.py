@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from felixpy.cli import invocation
 from felixpy.cli.running import Clusters, is_cluster
 from felixpy.cli.watching import Watcher, check_paths, footprint, log
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
+    from felixpy.cli.given import Given
     from felixpy.kubectl.watch import Key, Mirror, WatchEvent
     from felixpy.manifests.following import Following, Step
     from felixpy.manifests.loading import Options
@@ -33,22 +35,35 @@ class Followed(Protocol):
     """
 
     words: str
-    cluster: Cluster
+
+    @property
+    def cluster(self) -> Cluster: ...
 
     def changes(self, wait: float) -> Sequence[WatchEvent]: ...
 
     def step(self) -> Step: ...
 
 
-def follow(files: Sequence[str], clusters: Clusters, options: Options, ending: ExitStack) -> Followed:
-    """Begin to follow; `ending` ends that. Raises InputError, UsageError for what cannot be followed, Refused."""
+def follow(given: Given, ending: ExitStack, by: str) -> Followed:
+    """Begin to follow what a command was given, and say what is odd about it; `ending` ends that.
+
+    Raises InputError, UsageError for what cannot be followed `by` the command, Refused.
+    """
+    given.check_options()
+    files, options = given.files, given.options(given.files)
     running = [path for path in files if is_cluster(path)]
-    if not running:
-        check_paths(files, "watch")
-        return FilesFollowed(files, options)
-    if len(files) > 1:
-        raise UsageError("watch: one running cluster, or files")
-    return _of_cluster(running[0], clusters, options, ending)
+    if len(running) < len(files) or not running:
+        if running:
+            raise UsageError(f"{by}: one running cluster, or files")
+        check_paths(files, by)
+        followed: Followed = FilesFollowed(files, options)
+    elif len(running) > 1:
+        raise UsageError(f"{by}: one running cluster, or files")
+    else:
+        followed = _of_cluster(running[0], given.clusters, options, ending)
+    invocation.warn(followed.cluster.warnings, quiet=given.quiet)
+    given.tell_about(followed.cluster)
+    return followed
 
 
 class FilesFollowed:
@@ -84,7 +99,7 @@ def _of_cluster(path: str, clusters: Clusters, options: Options, ending: ExitSta
     from felixpy.manifests.reading.objects import placed
 
     listing = clusters.listing(path)
-    documents = {
+    documents: dict[str, dict[Hashable, Document]] = {
         name: {_key(item): placed(name, item) for item in items} for name, items in groups(listing)
     }
     following = Following(documents, options)
@@ -123,7 +138,7 @@ class ClusterFollowed:
     def step(self) -> Step:
         from felixpy.manifests.reading.objects import placed
 
-        changes: dict[str, dict[Key, Document | None]] = {
+        changes: dict[str, dict[Hashable, Document | None]] = {
             name: {key: placed(name, item) if item else None for key, item in objects.items()}
             for name, objects in self._mirror.taken().items()
         }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from felixpy.calico_versions import CalicoVersion
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
-    from felixpy.manifests.reading.files import File
+    from felixpy.manifests.loading import Options
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
     from felixpy.tracing import Nodes
@@ -95,17 +95,31 @@ class Given:
         stated = (invocation.stated_version(cluster) for cluster in clusters if cluster)
         return self.named_version or next(filter(None, stated), invocation.default_version())
 
-    def read(self, paths: Sequence[str | File]) -> Cluster:
+    def read(self, paths: Sequence[str]) -> Cluster:
         """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
-        cluster = invocation.load_cluster(
-            self.clusters.expand(paths),
-            settings=self.settings,
+        cluster = invocation.load_cluster(self.clusters.expand(paths), self.options(paths), quiet=self.quiet)
+        self.tell_about(cluster)
+        return cluster
+
+    def options(self, paths: Sequence[str]) -> Options:
+        """How paths are read.
+
+        What a running cluster has went through its API server, so nothing of it is refused unless that is asked for,
+        and nothing has to be assumed: what is missing there is missing.
+        """
+        from felixpy.compiler import interface_prefix
+        from felixpy.manifests.loading import Options
+
+        running = bool(paths) and all(map(is_cluster, paths))
+        return Options(
             node=self.node,
-            # Of a running cluster nothing has to be assumed: what is missing there is missing.
-            no_expand=self.no_expand or all(map(is_cluster, paths or ["."])),
-            strict=self.strict,
-            quiet=self.quiet,
+            expanding=not (self.no_expand or running),
+            strict=False if self.strict is None and running else self.strict,
+            interface_prefix=interface_prefix(self.settings),
         )
+
+    def tell_about(self, cluster: Cluster) -> None:
+        """Say which release of Calico and which data planes the cluster has."""
         version = self.version_of(cluster)
         if not self.quiet:
             invocation.tell_version(cluster, version, asked=self.named_version is not None)
@@ -115,14 +129,16 @@ class Given:
             nodes = [self.node] if self.node else cluster.node_names()
             settings = (*version.parameters, *self.settings)
             invocation.tell_data_planes(cluster, nodes, settings, self.dataplanes, quiet=self.quiet)
-        return cluster
+
+    def check_options(self) -> None:
+        """Raises UsageError. Bad options are told before bad manifests: that is the quicker answer."""
+        _ = self.settings, self.host, self.named_version
+        invocation.check_data_plane(self.dataplane, self.dataplanes)
 
     @cached_property
     def cluster(self) -> Cluster:
         """The manifests that were given, those of this folder if none were."""
-        # Bad options are told before bad manifests: that is the quicker answer.
-        _ = self.settings, self.host, self.named_version
-        invocation.check_data_plane(self.dataplane, self.dataplanes)
+        self.check_options()
         return self.read(self.files)
 
     @cached_property

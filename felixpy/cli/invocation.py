@@ -16,7 +16,8 @@ from felixpy.escape import json_text, terminal
 if TYPE_CHECKING:
     from felixpy.calico_versions import CalicoVersion
     from felixpy.config import Setting
-    from felixpy.manifests.reading.files import File
+    from felixpy.manifests.loading import Options
+    from felixpy.manifests.reading.objects import Objects
     from felixpy.model import Cluster, DataPlane, Host
     from felixpy.netfilter.rules import Dump
 
@@ -30,25 +31,11 @@ def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
             tell(str(problem))
 
 
-def load_cluster(
-    paths: Sequence[str | File],
-    *,
-    settings: Sequence[Setting],
-    node: str | None,
-    no_expand: bool,
-    strict: bool | None,
-    quiet: bool,
-) -> Cluster:
-    """Read the manifests and speak about what was odd. Raises InputError with all problems.
+def load_cluster(given: Sequence[str | Objects], options: Options, *, quiet: bool) -> Cluster:
+    """Read the manifests and speak about what was odd. Raises InputError with all problems."""
+    from felixpy.manifests.loading import load_cluster as load
 
-    What a running cluster has went through its API server, so nothing of it is refused unless that is asked for.
-    """
-    from felixpy.compiler import interface_prefix
-    from felixpy.manifests import load
-
-    if strict is None and paths and not any(isinstance(path, str) for path in paths):
-        strict = False
-    cluster = load(paths, node=node, expand=not no_expand, strict=strict, interface_prefix=interface_prefix(settings))
+    cluster = load(given, options)
     warn(cluster.warnings, quiet=quiet)
     return cluster
 

@@ -13,18 +13,18 @@ from felixpy.errors import Place, Problem
 
 if TYPE_CHECKING:
     from felixpy.kubectl import Kubectl, Listing
-    from felixpy.manifests.reading.files import File
+    from felixpy.manifests.reading.objects import Objects
 
 PREFIX = "cluster:"
 
 
-def is_cluster(path: object) -> bool:
+def is_cluster(path: str) -> bool:
     """Whether a path means a running cluster rather than a file.
 
     >>> is_cluster("cluster:production"), is_cluster("cluster/")
     (True, False)
     """
-    return isinstance(path, str) and path.startswith(PREFIX)
+    return path.startswith(PREFIX)
 
 
 @dataclass
@@ -55,15 +55,15 @@ class Clusters:
             invocation.warn(warnings, quiet=self.quiet)
         return self._read[path]
 
-    def expand(self, paths: Sequence[str | File]) -> list[str | File]:
+    def expand(self, paths: Sequence[str]) -> list[str | Objects]:
         """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
-        from felixpy.kubectl.listing import texts
-        from felixpy.manifests.reading.files import File
+        from felixpy.kubectl.listing import groups
+        from felixpy.manifests.reading.objects import Objects
 
-        found: list[str | File] = []
+        found: list[str | Objects] = []
         for path in paths:
-            if isinstance(path, str) and is_cluster(path):
-                found += [File(name, text, named=True) for name, text in texts(self.listing(path))]
+            if is_cluster(path):
+                found += [Objects(name, items) for name, items in groups(self.listing(path))]
             else:
                 found.append(path)
         return found

@@ -6,29 +6,24 @@ import gc
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import Given, takes_manifests
-from felixpy.cli.running import is_cluster
-from felixpy.cli.watching import POLL_SECONDS, Watcher, check_paths, footprint, log, stoppable
-from felixpy.errors import FelixpyError, UsageError
+from felixpy.cli.followed import Followed, follow
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.watching import POLL_SECONDS, log, stoppable
+from felixpy.errors import FelixpyError, many
 
 if TYPE_CHECKING:
-    from felixpy.kubectl.watch import Mirror, WatchEvent
-    from felixpy.live import Live, RulesetChange
+    from felixpy.calico_versions import CalicoVersion
+    from felixpy.kubectl.watch import WatchEvent
+    from felixpy.live import LiveCluster, RulesetChange
+    from felixpy.manifests.following import Step
     from felixpy.model import Cluster
-
-QUIET_SECONDS = 0.2
-"""Changes of a cluster that follow each other so closely are one."""
-
-BURST_SECONDS = 2.0
-"""How long a change may wait for others."""
 
 
 class Output(StrEnum):
@@ -38,7 +33,7 @@ class Output(StrEnum):
     json = "json"
 
 
-@takes_manifests("live")
+@takes_manifests("live", dataplanes=DATA_PLANES)
 def watch(
     given: Given,
     flows: Annotated[
@@ -67,81 +62,14 @@ def watch(
     # Commands switch off the search for cycles of values, but this one may run for days.
     gc.enable()
     with stoppable() as stopping, ExitStack() as ending:
-        source = _source(given, ending)
-        follower = _Follower(replace(given, quiet=True), source.read(given), flows=flows, hook=hook, output=output)
-        log(f"watching {source.words} for {follower.words}; Ctrl-C ends that")
+        followed = follow(given, ending, "watch")
+        follower = _Follower(replace(given, quiet=True), followed.cluster, flows=flows, hook=hook, output=output)
+        log(f"watching {followed.words} for {follower.words}; Ctrl-C ends that")
         while not stopping.is_set():
-            changed = source.changes(POLL_SECONDS)
+            changed = followed.changes(POLL_SECONDS)
             if changed:
-                follower.follow(changed, source)
+                follower.take(changed, followed)
         log("stopped")
-
-
-class _Source(Protocol):
-    """Where clusters come from. `changes` waits for so many seconds at most."""
-
-    words: str
-
-    def changes(self, wait: float) -> Sequence[WatchEvent]: ...
-
-    def read(self, given: Given) -> Cluster: ...
-
-
-def _source(given: Given, ending: ExitStack) -> _Source:
-    running = [path for path in given.files if is_cluster(path)]
-    if not running:
-        check_paths(given.files, "watch")
-        return _Files(given.files)
-    if len(given.files) > 1:
-        raise UsageError("watch: one running cluster, or files")
-    from felixpy.kubectl.watch import Mirror
-
-    listing = given.clusters.listing(running[0])
-    mirror = Mirror(given.clusters.kubectl(running[0]), listing, log)
-    ending.callback(mirror.stop)
-    mirror.start()
-    return _Running(listing.context, mirror)
-
-
-class _Files:
-    """Files and folders."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
-        self._watcher = Watcher(partial(footprint, paths))
-        self.words = ", ".join(paths) or "this folder"
-
-    def changes(self, wait: float) -> Sequence[WatchEvent]:
-        from felixpy.kubectl.watch import WatchEvent
-
-        time.sleep(wait)
-        return [WatchEvent("changed", "file", "", name) for name in self._watcher.changed(time.monotonic())]
-
-    def read(self, given: Given) -> Cluster:
-        return given.read(self._paths)
-
-
-@dataclass
-class _Running:
-    """A running cluster."""
-
-    words: str
-    mirror: Mirror
-
-    def changes(self, wait: float) -> Sequence[WatchEvent]:
-        found = self.mirror.changes(wait)
-        end = time.monotonic() + BURST_SECONDS
-        while found and time.monotonic() < end:
-            more = self.mirror.changes(QUIET_SECONDS)
-            if not more:
-                break
-            found += more
-        return found
-
-    def read(self, given: Given) -> Cluster:
-        from felixpy.manifests.reading.files import File
-
-        return given.read([File(name, text, named=True) for name, text in self.mirror.files()])
 
 
 class _Follower:
@@ -150,35 +78,36 @@ class _Follower:
     def __init__(self, given: Given, cluster: Cluster, *, flows: bool, hook: str, output: Output) -> None:
         given.check_node(cluster)
         self._given, self._flows, self._hook, self._output = given, flows, hook, output
-        self._cluster = cluster
-        self._live = {name: self._follow(name) for name in self._names(cluster)}
+        self._version = given.version_of(cluster)
+        self._live = self._begin(cluster, self._version)
+        for name in self._names(cluster):
+            self._live.add(name, given.host)
 
     @property
     def words(self) -> str:
-        return self._given.node or f"{len(self._live)} nodes"
+        return self._given.node or many(len(self._live.nodes), "node")
 
     def _names(self, cluster: Cluster) -> Sequence[str]:
         return [self._given.node] if self._given.node else cluster.node_names()
 
-    def _follow(self, node: str) -> Live:
-        from felixpy.live import Live
+    def _begin(self, cluster: Cluster, version: CalicoVersion) -> LiveCluster:
+        from felixpy.live import LiveCluster
 
         given = self._given
-        return Live(
-            self._cluster, node, calico_version=given.version_of(self._cluster), dataplane=given.chosen_data_plane(),
-            host=given.host, settings=given.settings,
-        )  # fmt: skip
+        return LiveCluster(
+            cluster, calico_version=version, dataplane=given.chosen_data_plane(), settings=given.settings
+        )
 
-    def follow(self, changed: Sequence[WatchEvent], source: _Source) -> None:
+    def take(self, changed: Sequence[WatchEvent], followed: Followed) -> None:
         """Take a change; what cannot be read leaves everything as it was."""
+        before, known = self._live.cluster, followed.cluster
         try:
-            cluster = source.read(self._given)
-            found, remarks = self._advance(cluster)
-            flows = self._opened(cluster) if self._flows else None
+            step = followed.step()
+            found, remarks = self._advance(step, missed=before is not known)
         except FelixpyError as wrong:
             self._say([*map(str, changed), *str(wrong).splitlines(), "the rules stay as they were"])
             return
-        before, self._cluster = self._cluster, cluster
+        flows = self._opened(before, step.cluster) if self._flows and not self._live.failed else None
         shown = self._document(changed, found, remarks, flows)
         if self._output is Output.json:
             invocation.emit(f"{shown}\n")
@@ -190,27 +119,45 @@ class _Follower:
             if trouble := run_hook(self._hook, f"{shown}\n"):
                 log(f"--exec {trouble}")
 
-    def _advance(self, cluster: Cluster) -> tuple[dict[str, RulesetChange], list[str]]:
-        """What became of each node's rules, and which nodes came and went."""
-        found: dict[str, RulesetChange] = {}
-        remarks = []
-        names = self._names(cluster)
-        for name in [name for name in self._live if name not in names]:
-            del self._live[name]
+    def _advance(self, step: Step, *, missed: bool) -> tuple[dict[str, RulesetChange], list[str]]:
+        """What became of each node's rules, and what else there is to say; `missed` tells that a step failed before."""
+        cluster, names = step.cluster, self._names(step.cluster)
+        remarks = [str(problem) for problem in step.problems if step.changes is not None]
+        for name in [name for name in self._live.nodes if name not in names]:
+            self._live.drop(name)
             remarks.append(f"node {name} is gone")
-        self._cluster, before = cluster, self._cluster
-        try:
-            for name in names:
-                if name not in self._live:
-                    self._live[name] = self._follow(name)
-                    remarks.append(f"node {name} is new")
-                elif change := self._live[name].update(cluster):
-                    found[name] = change
-        finally:
-            self._cluster = before
+        if self._given.version_of(cluster) is self._version:
+            found = self._changed(step, missed=missed)
+        else:
+            found = self._anew(cluster)
+            remarks.append(f"rules of Calico {self._version.release} from now on")
+        for name in [name for name in names if name not in self._live.nodes]:
+            try:
+                self._live.add(name, self._given.host)
+                remarks.append(f"node {name} is new")
+            except FelixpyError as wrong:
+                remarks.append(f"node {name} is new, but has no rules: {wrong}")
+        remarks += [f"node {name}: {wrong}; its rules stay as they were" for name, wrong in self._live.failed.items()]
         return found, remarks
 
-    def _opened(self, cluster: Cluster) -> Any:
+    def _changed(self, step: Step, *, missed: bool) -> dict[str, RulesetChange]:
+        from felixpy.live import Change
+
+        if step.changes is None or missed:
+            return self._live.update(step.cluster)
+        return self._live.apply([Change(*pair) for pair in step.changes], step.cluster)
+
+    def _anew(self, cluster: Cluster) -> dict[str, RulesetChange]:
+        """The rules of another release of Calico."""
+        from felixpy.live import difference
+
+        version = self._given.version_of(cluster)
+        before, live = self._live, self._begin(cluster, version)
+        changes = {name: difference(before.ruleset(name), live.add(name, self._given.host)) for name in before.nodes}
+        self._live, self._version = live, version
+        return {name: change for name, change in changes.items() if change}
+
+    def _opened(self, before: Cluster, after: Cluster) -> Any:
         from felixpy.compiler import Compiler
         from felixpy.difference import difference
         from felixpy.topology.nodes import Nodes
@@ -218,7 +165,7 @@ class _Follower:
         given = self._given
         old, new = (
             Nodes(Compiler(each, given.version_of(each), given.chosen_data_plane()), settings=given.settings)
-            for each in (self._cluster, cluster)
+            for each in (before, after)
         )
         return difference(old, new, [given.node] if given.node else None, rules=False, flows=True)
 
@@ -250,7 +197,7 @@ class _Follower:
         from felixpy.difference import report as differences
         from felixpy.live import report
 
-        legends = [Legend(cluster, self._given.version_of(cluster)) for cluster in (self._cluster, before)]
+        legends = [Legend(cluster, self._given.version_of(cluster)) for cluster in (self._live.cluster, before)]
         told = [*map(str, changed), *remarks]
         for node, change in found.items():
             gone = all(chain.after is None for chain in change.chains)

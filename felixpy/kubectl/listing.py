@@ -25,27 +25,15 @@ Progress = Callable[[str, int], None]
 
 
 class Listed(NamedTuple):
-    """The objects of one resource: its key in `RESOURCES`, the API version that served them, the objects, and the
-    resource version of the list, from which a watch goes on ("" for objects that were asked for by name).
+    """The objects of one resource: its key in `RESOURCES`, the API version that served them, the objects, each with
+    apiVersion and kind, and the resource version of the list, from which a watch goes on ("" for objects that were
+    asked for by name).
     """
 
     resource: str
     version: str
     items: tuple[dict[str, Any], ...]
     revision: str
-
-    @property
-    def text(self) -> str:
-        """A List, one object a line, so that a place in it names an object.
-
-        >>> print(Listed("namespaces", "v1", ({"metadata": {"name": "shop"}},), "7").text, end="")
-        {"apiVersion":"v1","kind":"List","items":[
-        {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}
-        ]}
-        """
-        typed = {"apiVersion": self.version, "kind": RESOURCES[self.resource].kind}
-        lines = ",\n".join(json.dumps({**typed, **item}, separators=(",", ":")) for item in self.items)
-        return f'{{"apiVersion":"v1","kind":"List","items":[\n{lines}\n]}}\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +145,7 @@ class _Reader:
                 items.append(json.loads(self._kubectl.get(resource.path(version, namespace, name))))
             except Absent:
                 continue
-        return Listed(key, version, tuple(trimmed(item, resource.kind) for item in items), "")
+        return Listed(key, version, tuple(kept(item, key, version) for item in items), "")
 
     def _list(self, key: str, version: str, path: str) -> Listed:
         for _ in range(RESTARTS):
@@ -173,7 +161,7 @@ class _Reader:
         revision = ""
         for found in _walk(self._kubectl, path, size):
             revision = found["metadata"].get("resourceVersion", "")
-            items += [trimmed(item, RESOURCES[key].kind) for item in found.get("items") or ()]
+            items += [kept(item, key, version) for item in found.get("items") or ()]
             self._progress(RESOURCES[key].plural, len(items))
         return Listed(key, version, tuple(items), revision)
 
@@ -189,10 +177,25 @@ def _walk(kubectl: Kubectl, path: str, size: int) -> Iterator[dict[str, Any]]:
             return
 
 
-def texts(listing: Listing) -> Sequence[tuple[str, str]]:
-    """(name, text) of each resource as a file of manifests: ``production/pods``."""
-    return [
-        (f"{listing.context}/{RESOURCES[each.resource].plural}", each.text)
-        for each in listing.listed.values()
-        if each.items
-    ]
+def kept(item: dict[str, Any], resource: str, version: str) -> dict[str, Any]:
+    """What felixpy keeps of an object, with the apiVersion and kind that items of lists lack.
+
+    >>> kept({"metadata": {"name": "shop", "managedFields": []}}, "namespaces", "v1")
+    {'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': {'name': 'shop'}}
+    """
+    kind = RESOURCES[resource].kind
+    return {"apiVersion": version, "kind": kind, **trimmed(item, kind)}
+
+
+def groups(listing: Listing) -> Sequence[tuple[str, Sequence[dict[str, Any]]]]:
+    """(name, objects) of each resource that has objects: ``production/pods``."""
+    return [(group(listing, key), each.items) for key, each in listing.listed.items() if each.items]
+
+
+def group(listing: Listing, resource: str) -> str:
+    """What a resource is called in messages. Calico's and Kubernetes' policies have one plural name.
+
+    >>> group(Listing("production", {}, ()), "calico/networkpolicies")
+    'production/calico/networkpolicies'
+    """
+    return f"{listing.context}/{resource}"

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
 from felixpy.errors import FelixpyError
 from felixpy.kubectl.client import Expired, Forbidden, Kubectl, Unauthorized
-from felixpy.kubectl.listing import Listed, Listing, list_resource, texts
+from felixpy.kubectl.listing import Listed, Listing, group, kept, list_resource
 from felixpy.kubectl.resources import RESOURCES
-from felixpy.kubectl.trim import trimmed
 
 WATCH_SECONDS = 300
 """How long the API server answers one watch: so long at most a connection that died unseen goes unnoticed."""
@@ -66,7 +64,7 @@ class Mirror:
         self._objects = {key: _keyed(listed) for key, listed in listing.listed.items()}
         self._revisions: dict[tuple[str, Key], int] = {}
         """The newest revision of each object that a watch has told, of those that are gone as well."""
-        self._stale: set[str] = set()
+        self._changed: dict[str, dict[Key, dict[str, Any] | None]] = {}
         self._news: SimpleQueue[_News] = SimpleQueue()
         self._stopping = Event()
         self._threads: list[Thread] = []
@@ -101,15 +99,10 @@ class Mirror:
         except Empty:
             return found
 
-    def files(self) -> list[tuple[str, str]]:
-        """(name, text) of each resource, as `texts` gives them for a listing."""
-        for key in self._stale:
-            listed = self._listing.listed[key]
-            items = tuple(item for _, item in sorted(self._objects[key].items()))
-            changed = {**self._listing.listed, key: listed._replace(items=items)}
-            self._listing = replace(self._listing, listed=changed)
-        self._stale.clear()
-        return list(texts(self._listing))
+    def taken(self) -> dict[str, dict[Key, dict[str, Any] | None]]:
+        """The objects that changed since the last call, None for those that are gone, by `group`."""
+        changed, self._changed = self._changed, {}
+        return {group(self._listing, resource): objects for resource, objects in changed.items()}
 
     # --- taking news, in the caller's thread
 
@@ -127,10 +120,10 @@ class Mirror:
         for key in sorted(before.keys() | after.keys()):
             old, new = before.get(key), after.get(key)
             if _meaning(old) != _meaning(new):
+                self._changed.setdefault(resource, {})[key] = new
                 yield self._change(resource, key, "DELETED" if new is None else "MODIFIED" if old else "ADDED", "")
         self._objects[resource] = after
         self._note_revisions(resource, after)
-        self._stale.add(resource)
 
     def _one(self, resource: str, verb: str, item: dict[str, Any]) -> Iterator[WatchEvent]:
         """An event. What is older than what is known comes from a watch that began again, and is left out."""
@@ -146,9 +139,9 @@ class Mirror:
             objects.pop(key, None)
             self._bury()
         else:
-            objects[key] = trimmed(item, RESOURCES[resource].kind)
+            objects[key] = kept(item, resource, self._listing.listed[resource].version)
         if _meaning(old) != _meaning(objects.get(key)):
-            self._stale.add(resource)
+            self._changed.setdefault(resource, {})[key] = objects.get(key)
             yield self._change(resource, key, "ADDED" if old is None else verb if verb == "DELETED" else "MODIFIED",
                                _manager(metadata))  # fmt: skip
 

@@ -108,7 +108,7 @@ class LiveCluster:
         self.failed.clear()
         found = {}
         for name, node in self._nodes.items():
-            if elsewhere and not node.stale and name not in touched:
+            if elsewhere and node.anchored and not node.stale and name not in touched:
                 after = self._compiler.with_members(node, dirty, self._settings)
             else:
                 after = self._recompiled(node)
@@ -194,6 +194,8 @@ class _Node:
     """The sets that its rules ask for, by their ids."""
     places: Mapping[str, int]
     """Where each set stands in the ruleset, by name."""
+    anchored: bool
+    """Whether it is an object or has endpoints of its own; else it may be no node as soon as others are."""
     stale: bool = False
     """Whether the last attempt to compile it failed."""
 
@@ -276,6 +278,7 @@ class _Compiler(Compiler):
             config=resolution.config,
             specs={spec.id: spec for each in active for spec in each.sets()},
             places={each.name: place for place, each in enumerate(resolution.sets)},
+            anchored=name in self.cluster.nodes or bool(resolution.workloads or resolution.all_hosts),
         )
 
     def with_members(self, node: _Node, dirty: Collection[str], settings: Sequence[Setting]) -> _Node | None:

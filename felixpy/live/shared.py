@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from felixpy.calico_versions import CalicoVersion
@@ -60,8 +61,12 @@ class LiveShared(Shared):
         for thing in self._visible(cluster):
             self._number(thing)
             self._note_local(thing)
-        things = {self._numbers[identity(thing)]: thing for thing in self._visible(cluster)}
-        self.membership = LiveMembership(cluster, things, suppress_overlaps, calico_version.init_ports)
+        _ = self.membership  # of this cluster, whatever it is by the time that somebody asks
+
+    @cached_property
+    def membership(self) -> LiveMembership:
+        things = {self._numbers[identity(thing)]: thing for thing in self._visible(self.cluster)}
+        return LiveMembership(self.cluster, things, self.suppress_overlaps, self.calico_version.init_ports)
 
     def _visible(self, cluster: Cluster) -> Iterator[Labelled]:
         yield from (pod for pod in cluster.workloads if self._counts(pod))

@@ -67,6 +67,9 @@ class Following:
     ) -> None:
         self._options = options
         self._state: _State | None = None
+        self._groups: dict[str, dict[Hashable, Document]] = {}
+        self._readings: dict[str, Reading] = {}
+        self._cluster = Cluster()
         self.restart(groups, readings or {})
 
     def restart(self, groups: Mapping[str, Documents], readings: Mapping[str, Reading]) -> Step:

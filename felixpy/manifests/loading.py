@@ -54,7 +54,7 @@ class Loaded:
     parts: Parts
 
 
-def load_cluster(given: Sequence[Given], options: Options, stdin: TextIO | None) -> Cluster:
+def load_cluster(given: Sequence[Given], options: Options, stdin: TextIO | None = None) -> Cluster:
     """Read, and all passes, one after the other. Raises InputError with all problems when one of them is an error."""
     with no_garbage_collection():
         return load_documents(read_given(given, stdin), options).cluster

@@ -188,8 +188,7 @@ def wait_for(mirror: Mirror, *expected: str) -> None:
 
 
 def names(mirror: Mirror, resource: str) -> set[str]:
-    texts = dict(mirror.files())
-    return {item["metadata"]["name"] for item in json.loads(texts[f"test/{resource}"])["items"]}
+    return {name for _, name in mirror._objects[resource]}
 
 
 def test_who_changed_it(mirror: Mirror, stand_in: StandIn) -> None:
