@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
+
+import yaml
 
 import felixpy
 from felixpy.errors import FelixpyError, InputError
@@ -25,7 +28,6 @@ from felixpy.manifests.reading.objects import placed
 from felixpy.model import Cluster, Host, Profile
 from tests.clusters import HERE
 from tests.conformance.recordings import AREAS, REFUSED, ROOT
-from tests.fuzz.corpus import Sample
 from tests.fuzz.mutations import ODD, paths, value_at
 from tests.manifests import CALICO, STORED, manifest
 
@@ -98,14 +100,18 @@ EXTRA: tuple[Manifest, ...] = (
 @cache
 def recorded() -> tuple[tuple[Manifest, ...], ...]:
     """The objects of every recorded case that is not too large."""
-    folders = (file.parent for area in (*AREAS, REFUSED, "invalid") for file in (ROOT / area).glob("*/manifests.yaml"))
-    cases = [tuple(items(Sample(folder))) for folder in sorted(folders)]
+    files = (file for area in (*AREAS, REFUSED, "invalid") for file in (ROOT / area).glob("*/manifests.yaml"))
+    cases = [tuple(items(file)) for file in sorted(files)]
     return tuple(case for case in cases if 0 < len(case) <= MOST)
 
 
-def items(sample: Sample) -> Iterator[Manifest]:
+def items(file: Path) -> Iterator[Manifest]:
     """Objects with what identifies them; others cannot come from an API server."""
-    for document in sample.documents:
+    try:
+        documents = list(yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader))
+    except yaml.YAMLError:
+        return
+    for document in documents:
         for item in (document.get("items") or [document]) if isinstance(document, dict) else ():
             metadata = item.get("metadata") if isinstance(item, dict) else None
             texts = [item.get("apiVersion"), item.get("kind")] if isinstance(item, dict) else [None]
