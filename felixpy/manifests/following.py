@@ -25,10 +25,10 @@ from felixpy.manifests.reading.documents import Document, Reading, no_garbage_co
 from felixpy.manifests.reading.places import Places
 from felixpy.model import Cluster
 
-Documents = Mapping[Hashable, Document]
+Documents = Mapping[Any, Document]
 """Documents of one file or resource, by what tells them apart there."""
 
-Changes = Mapping[str, Mapping[Hashable, Document | None]]
+Changes = Mapping[str, Mapping[Any, Document | None]]
 """Documents that came or changed, by file or resource; None for one that is gone."""
 
 Pair = tuple[Any, Any]

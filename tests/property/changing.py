@@ -262,7 +262,7 @@ class Sequence:
             for group in known.keys() | now.keys()
         }
         try:
-            return self.following.take(changes)  # type: ignore[arg-type]  # keys are tuples
+            return self.following.take(changes)
         except InputError as wrong:
             refused(wrong, fresh)
             return None
