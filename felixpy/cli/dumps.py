@@ -57,7 +57,7 @@ def read_live(netns: str | None, backend: Backend, *, counters: bool = False) ->
     """
     from felixpy.iptables.forms import read_dump
     from felixpy.machine import read_host
-    from felixpy.nftables.reading import read_listing
+    from felixpy.nftables.dumps import read_listing
     from felixpy.verification.observed import read_all
 
     place = live_place(netns)
@@ -104,7 +104,7 @@ class Saved(NamedTuple):
     def dump(self) -> Dump:
         """The rules and sets as values. Raises InputError."""
         from felixpy.iptables.forms import read_dump
-        from felixpy.nftables.reading import read_listing
+        from felixpy.nftables.dumps import read_listing
 
         if self.listing:
             return read_listing(self.listing, self.words)

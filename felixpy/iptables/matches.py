@@ -224,6 +224,11 @@ def _recent(match: Match, family: int) -> list[Test]:
     return [Test(Constant(True) if noted else Assumed(_spelt(match), "not seen lately", holds=False))]
 
 
+def _chance(match: Match, family: int) -> list[Test]:
+    """Neither a packet nor anything else says beforehand which way a random choice goes."""
+    return [Test(NotUnderstood(_spelt(match), "chosen at random"))]
+
+
 def _ipvs(match: Match, family: int) -> list[Test]:
     if len(match.options) != 1 or match.options[0].name != "--ipvs":
         return [Test(NotUnderstood(_spelt(match), "-m ipvs with options"))]
@@ -358,6 +363,7 @@ _ROWS = (
         tests=_counted("fewer connections than the limit"),
     ),
     MatchRow("recent", tests=_recent),
+    MatchRow("statistic", tests=_chance),
     MatchRow("ipvs", (Field("--ipvs", words=0),), tests=_ipvs),
 )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from felixpy.netfilter.actions import Action
 from felixpy.netfilter.criteria import Assumed, Listed, NotUnderstood, Test
+from felixpy.netfilter.hooks import IPTABLES, Stages
 
 
 class Option(NamedTuple):
@@ -181,13 +182,18 @@ class Dump:
     """What was saved of one node: tables by family and name; `sets` is None if nobody saved the sets.
 
     `open` says what the form that it was saved in leaves open. `dataplane` is ``nftables`` where nft listed
-    the rules.
+    the rules; `hooks` are then the base chains at each hook, by family.
     """
 
     tables: Mapping[int, Mapping[str, Table]]
     sets: Mapping[str, SavedSet] | None = None
     open: tuple[str, ...] = ()
     dataplane: str = "iptables"
+    hooks: Mapping[int, Stages] = field(default_factory=dict)
+
+    def stages(self, family: int) -> Stages:
+        """The chains that packets meet at each hook."""
+        return self.hooks.get(family, IPTABLES)
 
     def chains(self, family: int | None = None) -> Iterable[tuple[int, str, Chain]]:
         """(family, table, chain) of every chain."""

@@ -6,6 +6,7 @@ What has no row below becomes a word that nobody understands, so whoever needs i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -93,9 +94,17 @@ def _set(kind: str, one: Json) -> Iterator[str]:
 def _element(element: Json) -> str:
     if isinstance(element, list):
         key, verdict = element
-        name = f'"{key}"' if isinstance(key, str) else _value(key)
+        name = f'"{key}"' if isinstance(key, str) and not _ADDRESS.fullmatch(key) else _value(_bare(key))
         return f"{name} : {_statement(verdict)}"
-    return _value(element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element)
+    return _value(_bare(element))
+
+
+_ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")
+
+
+def _bare(element: Json) -> Json:
+    """An element without what is noted about it."""
+    return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
 
 
 def _rule(rule: Json) -> str:
@@ -108,7 +117,10 @@ def _rule(rule: Json) -> str:
 def _statement(statement: Mapping[str, Json]) -> str:
     ((name, value),) = statement.items()
     row = STATEMENTS.get(name)
-    return row(value) if row else f"?{name}"
+    try:
+        return row(value) if row else f"?{name}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"?{name}"
 
 
 # --- expressions
@@ -132,6 +144,12 @@ def _key(key: Json) -> str:
         return f"fib {' . '.join(flags)} {value['result']}"
     if kind == "&":
         return f"{_key(value[0])} & {value[1]:#010x}"
+    if kind == "tcp option":
+        return f"tcp option {value['name']} {value['field']}"
+    if kind == "rt":
+        return f"rt {value['key']}"
+    if kind == "numgen" and not value.get("offset"):
+        return f"numgen {value['mode']} mod {value['mod']}"
     return f"?{kind}"
 
 
@@ -150,20 +168,44 @@ def _value(value: Json, *, hexadecimal: bool = False) -> str:
     if kind == "range":
         return "-".join(map(_value, inner))
     if kind == "set":
-        return f"{{ {', '.join(map(_value, inner))} }}"
+        return f"{{ {', '.join(_element(each) if _is_pair(each) else _value(each) for each in inner)} }}"
     if kind == "concat":
         return " . ".join(map(_value, inner))
     return f"?{kind}"
 
 
+def _is_pair(element: Json) -> bool:
+    """Whether an element is a key and a verdict."""
+    return isinstance(element, list) and len(element) == 2 and isinstance(element[1], dict) and not _values(element[1])
+
+
+def _values(element: Json) -> bool:
+    return bool(element.keys() & {"prefix", "range", "concat"})
+
+
+def _noted(change: Json) -> str:
+    """An element that a packet puts into a set."""
+    return f"{change['op']} {change['set']} {{ {_key(_bare(change['elem']))} }}"
+
+
 def _match(match: Json) -> str:
     left, right = match["left"], match["right"]
+    if "&" in left and isinstance(left["&"][1], list):
+        return f"{_key(left['&'][0])} {_operator(match)}{_value(right)} / {_value(left['&'][1])}"
     key = _key(left)
     value = _value(right, hexadecimal="mark" in key.split())
     if key in _BARE:
-        value = f'"{value}"'
-    operator = {"==": "== " if "&" in left else "", "in": ""}.get(match["op"], f"{match['op']} ")
+        names = right["set"] if isinstance(right, dict) and "set" in right else [right]
+        value = ", ".join(f'"{_value(name)}"' for name in names)
+        value = value if names == [right] else f"{{ {value} }}"
+    elif right is False:  # a route that there is not
+        value = "missing"
+    operator = "== " if match["op"] == "==" and "&" in left else _operator(match)
     return f"{key} {operator}{value}"
+
+
+def _operator(match: Json) -> str:
+    return "" if match["op"] in ("==", "in") else f"{match['op']} "
 
 
 def _mangle(mangle: Json) -> str:
@@ -203,7 +245,7 @@ def _log(log: Json) -> str:
 def _reject(reject: Json) -> str:
     if not reject or reject.get("expr") == "port-unreachable":
         return "reject"
-    return f"reject with {reject['type']}" + (f" type {reject['expr']}" if "expr" in reject else "")
+    return f"reject with {reject['type']}" + (f" {reject['expr']}" if "expr" in reject else "")
 
 
 def _nat(word: str) -> Callable[[Json], str]:
@@ -216,7 +258,8 @@ def _nat(word: str) -> Callable[[Json], str]:
             place += f":{_value(given['port'])}"
         flags = given.get("flags", [])
         flags = flags if isinstance(flags, list) else [flags]
-        return " ".join([word, *(["to", place] if place else []), *flags])
+        family = [given["family"]] if "family" in given else []
+        return " ".join([word, *family, *(["to", place] if place else []), *flags])
 
     return spell
 
@@ -232,6 +275,8 @@ STATEMENTS: Mapping[str, Callable[[Json], str]] = {
     "limit": _limit,
     "log": _log,
     "reject": _reject,
+    "set": _noted,
+    "redirect": _nat("redirect"),
     "vmap": _lookup,
     "ct count": lambda count: f"ct count {'over ' if count.get('inv') else ''}{count['val'] & UNSIGNED}",
     "jump": lambda jump: f"jump {jump['target']}",

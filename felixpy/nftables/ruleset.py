@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from felixpy.annotate import Notes
 from felixpy.netfilter.rules import Dump
-from felixpy.nftables.reading import read_listing
+from felixpy.nftables.dumps import read_listing
 from felixpy.nftables.tables import FAMILIES, NftTable, chain_rules, nft_table, rule_hashes
 from felixpy.nftables.text import listed, listed_sets, written
 from felixpy.nftables.tojson import nft_objects

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from felixpy.names import split_layer
-from felixpy.nftables.listed import ListedRule, Row
+from felixpy.nftables.listed import ListedRule, Row, Strange
 
 
 def _counter(reader: ListedRule, word: str) -> None:
@@ -13,6 +13,8 @@ def _counter(reader: ListedRule, word: str) -> None:
         packets = int(reader.next())
         reader.take("bytes")
         reader.counters = packets, int(reader.next())
+    elif reader.take("name"):
+        reader.next()
 
 
 def _log(reader: ListedRule, word: str) -> None:
@@ -35,7 +37,11 @@ def _verdict(target: str) -> Row:
 
 
 def _jump(reader: ListedRule, word: str) -> None:
-    reader.act(f"-{word[0]} {split_layer(reader.next())[1]}")
+    reader.act(f"-{word[0]} {reader.scope.chain(reader.next())}")
+
+
+_REJECTS = {"icmp": 4, "icmpv6": 6}
+"""Answers that only one IP family has."""
 
 
 def _reject(reader: ListedRule, word: str) -> None:
@@ -43,25 +49,40 @@ def _reject(reader: ListedRule, word: str) -> None:
     if reader.take("with", "tcp", "reset"):
         how = " --reject-with tcp-reset"
     elif reader.take("with"):
-        reader.next()
+        kind = reader.next()
+        if kind in _REJECTS:
+            reader.only(_REJECTS[kind])
         reader.take("type")
         how = f" --reject-with {reader.next()}"
     reader.act(f"-j REJECT{how}")
 
 
+_PLACE = re.compile(r"[0-9a-fA-F.:\[\]/-]+")
+"""Addresses and ports as nft lists them; what is looked up for a packet is something else."""
+
+
 def _nat(target: str, option: str) -> Row:
     def read(reader: ListedRule, word: str) -> None:
         where = ""
-        for family in ("ip", "ip6"):
-            reader.take(family)
+        for family, number in (("ip", 4), ("ip6", 6)):
+            if reader.take(family):
+                reader.only(number)
         if reader.take("to"):
             value = reader.next()
-            where = f" --to-ports {value[1:]}" if target == "MASQUERADE" else f" {option} {value}"
+            if not _PLACE.fullmatch(value):
+                raise Strange(value)
+            where = f" --to-ports {value[1:]}" if target in ("MASQUERADE", "REDIRECT") else f" {option} {value}"
         while reader.take("fully-random") or reader.take("random") or reader.take("persistent"):
             pass
         reader.act(f"-j {target}{where}")
 
     return read
+
+
+def _noted(reader: ListedRule, word: str) -> None:
+    """An element of a set that packets put there: what they find later nobody knows, and no verdict is it."""
+    reader.next()
+    reader.next()
 
 
 STATEMENTS: Mapping[str, Row] = {
@@ -78,5 +99,7 @@ STATEMENTS: Mapping[str, Row] = {
     "masquerade": _nat("MASQUERADE", "--to-ports"),
     "snat": _nat("SNAT", "--to-source"),
     "dnat": _nat("DNAT", "--to-destination"),
+    "redirect": _nat("REDIRECT", "--to-ports"),
+    **dict.fromkeys(("add", "update", "delete"), _noted),
 }
 """By the first word."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from felixpy.names import plain_set_name
 from felixpy.netfilter.numbers import PROTOCOLS
-from felixpy.nftables.listed import ListedRule, Row, Strange, Translated
+from felixpy.nftables.listed import FILTER, Elsewhere, ListedRule, Row, Scope, Strange, Translated
 from felixpy.nftables.listing import DSCP_NAMES, ICMP_TYPES
 from felixpy.nftables.statements import STATEMENTS
 
@@ -45,6 +44,10 @@ def _meta(reader: ListedRule, word: str) -> None:
         _set_mark(reader) if reader.take("set") else _mark(reader)
     elif key in ("iifname", "oifname", "iif", "oif"):
         _interface(reader, key)
+    elif key == "nfproto":
+        negation, value = reader.negation(), reader.next()
+        if bool(negation) == (_FAMILIES.get(value) == reader.family):
+            raise Elsewhere
     else:
         raise Strange(key)
 
@@ -88,10 +91,14 @@ def _interface(reader: ListedRule, word: str) -> None:
     reader.match(f"{negation}-{word[0]} {pattern}")
 
 
+_FAMILIES = {"ipv4": 4, "ip": 4, "icmp": 4, "ipv6": 6, "ip6": 6, "icmpv6": 6}
+"""What words belong to, in rules that both IP families have."""
+
 _FIELDS = {"saddr": ("-s", "src"), "daddr": ("-d", "dst")}
 
 
 def _ip(reader: ListedRule, word: str) -> None:
+    reader.only(_FAMILIES[word])
     field = reader.next()
     if field == "dscp" and reader.take("set"):
         value = reader.next()
@@ -110,11 +117,11 @@ def _ip(reader: ListedRule, word: str) -> None:
             reader.asks_for(_HEADERS[header])
         sides = f"{side},{side}"
         negation = reader.negation()
-        reader.match(f"-m set {negation}--match-set {_set(reader.next())} {sides}")
+        reader.match(f"-m set {negation}--match-set {_set(reader, reader.next())} {sides}")
         return
     negation, value = reader.negation(), reader.next()
     if value.startswith("@"):
-        reader.match(f"-m set {negation}--match-set {_set(value)} {side}")
+        reader.match(f"-m set {negation}--match-set {_set(reader, value)} {side}")
         return
     nets = value.strip("{} ").split(", ")
     if any("-" in net for net in nets):
@@ -125,14 +132,20 @@ def _ip(reader: ListedRule, word: str) -> None:
     reader.match(f"{negation}{option} {','.join(nets)}")
 
 
-def _set(word: str) -> str:
+def _set(reader: ListedRule, word: str) -> str:
     if not word.startswith("@"):
         raise Strange(word)
-    return plain_set_name(word[1:])
+    return reader.scope.set_name(word[1:])
 
 
 def _ports(reader: ListedRule, protocol: str) -> None:
     field = reader.next()
+    if protocol == "tcp" and field == "flags":
+        _flags(reader)
+        return
+    if field == "option" and "set" in reader.words[reader.position :]:
+        reader.position = len(reader.words)  # a size is changed, which no rule looks at
+        return
     if field not in ("sport", "dport"):
         raise Strange(field)
     reader.asks_for(protocol)
@@ -148,12 +161,37 @@ def _ports(reader: ListedRule, protocol: str) -> None:
         reader.match(f"-m multiport {negation}--{field}s {','.join(ports)}")
 
 
+def _flags(reader: ListedRule) -> None:
+    """``tcp flags syn / fin,syn,rst,ack``: of the flags behind the slash exactly those before it.
+
+    Without a slash any of the flags is enough.
+    """
+    reader.asks_for("tcp")
+    negation, wanted = reader.negation(), reader.next().upper()
+    if reader.take("/"):
+        reader.match(f"-m tcp {negation}--tcp-flags {reader.next().upper()} {wanted}")
+    elif negation or not wanted.isalpha():
+        raise Strange(wanted)
+    else:
+        reader.match(f"-m tcp --tcp-flags {wanted} {wanted}")
+
+
+def _number_generator(reader: ListedRule, word: str) -> None:
+    """One of some numbers at random, or in turn; of several rules for them each is asked if none before it applied."""
+    reader.next()
+    reader.take("mod")
+    count, number = int(reader.next()), int(reader.next())
+    if number + 1 < count:
+        reader.match(f"-m statistic --mode random --probability {1 / (count - number):.11f}")
+
+
 _ICMP = {"icmp": ("icmp", "icmp", "--icmp-type"), "icmpv6": ("ipv6-icmp", "icmp6", "--icmpv6-type")}
 
 
 def _icmp(reader: ListedRule, word: str) -> None:
     if not reader.take("type"):
         raise Strange(word)
+    reader.only(_FAMILIES[word])
     protocol, module, option = _ICMP[word]
     reader.asks_for(protocol)
     negation, value = reader.negation(), reader.next()
@@ -191,6 +229,10 @@ def _conntrack(reader: ListedRule, word: str) -> None:
         reader.match(f"-m connlimit --connlimit-{above} {int(reader.next())} --connlimit-mask 0")
     elif key == "mark" and reader.take("set", "meta", "mark"):
         reader.act("-j CONNMARK --save-mark")
+    elif key == "mark":
+        mask = _number(reader.next()) if reader.take("&") else FULL
+        negation = reader.negation()
+        reader.match(f"-m connmark {negation}--mark {_number(reader.next()):#x}/{mask:#x}")
     else:
         raise Strange(key)
 
@@ -209,9 +251,7 @@ def _fib(reader: ListedRule, word: str) -> None:
     if not reader.take("type"):
         raise Strange(word)
     negation, kind = reader.negation(), reader.next()
-    if kind != "local":
-        raise Strange(kind)
-    reader.match(f"-m addrtype {negation}--{side}-type LOCAL{limit}")
+    reader.match(f"-m addrtype {negation}--{side}-type {kind.upper()}{limit}")
 
 
 def _limit(reader: ListedRule, word: str) -> None:
@@ -244,15 +284,16 @@ ROWS: Mapping[str, Row] = {
     "icmp": _icmp,
     "icmpv6": _icmp,
     "limit": _limit,
+    "numgen": _number_generator,
     **dict.fromkeys(("tcp", "udp", "sctp", "dccp", "udplite"), _ports),
 }
 """By the first word of a match or statement."""
 
 
-def translated(text: str, family: int) -> Translated:
-    """A rule of a listing, given without its comment.
+def translated(text: str, family: int, scope: Scope = FILTER) -> Translated:
+    """A rule of a listing, given without its comment; `scope` says what its names mean.
 
     >>> translated('iifname "cali*" meta mark & 0x00000003 == 0x00000000 counter jump filter-cali-x', 4).text
     '-i cali+ -m mark --mark 0x0/0x3 -j cali-x'
     """
-    return ListedRule(text, family).read(ROWS)
+    return ListedRule(text, family, scope).read(ROWS)

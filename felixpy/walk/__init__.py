@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from felixpy.errors import UsageError
 from felixpy.netfilter.criteria import Listed
+from felixpy.netfilter.hooks import REWRITING, REWRITTEN, TRACKING, Stage, come_back
 from felixpy.netfilter.numbers import ICMP, OPENING_ICMP, STATES, UNTRACKED_ICMP, parse_address, spell_address
 from felixpy.netfilter.rules import Dump, Rule
 from felixpy.walk.acts import UnknownTarget, make_act, nothing, rewrite_destination
@@ -32,23 +33,6 @@ from felixpy.walk.tests import Unknown, every, make_check
 __all__ = ["Machine", "Packet", "Step", "Verdict", "Walk", "Walker"]
 
 Verdict = Literal["accept", "drop", "reject"]
-
-TRACKING = "connection tracking"
-
-HOOKS: dict[str, tuple[str, ...]] = {
-    "PREROUTING": ("raw", TRACKING, "mangle", "nat"),
-    "INPUT": ("mangle", "filter", "security", "nat"),
-    "FORWARD": ("mangle", "filter", "security"),
-    "OUTPUT": ("raw", TRACKING, "mangle", "nat", "filter", "security"),
-    "POSTROUTING": ("mangle", "nat"),
-}
-"""The tables at each hook, by the kernel's priorities."""
-
-ORDERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "iptables": HOOKS,
-    "nftables": HOOKS | {"OUTPUT": ("raw", TRACKING, "mangle", "filter", "nat")},
-}
-"""The same for each data plane: in nftables mode Felix hooks nat-OUTPUT in behind filter-OUTPUT, with priority 110."""
 
 MOST_READINGS = 64
 """So many ways of reading rules that are not understood are tried; beyond that a verdict is called uncertain."""
@@ -120,7 +104,7 @@ class Walker:
             certain=not unknown or self._is_certain(packet, verdict, run.asked),
             steps=tuple(run.steps),
             decided=last if by_rule else None,
-            policy=(run.table, run.hook) if refused and not by_rule else None,
+            policy=(run.table, run.chain) if refused and not by_rule else None,
             unknown=unknown,
         )
 
@@ -186,27 +170,33 @@ class Walker:
         return self.machine.route(spell_address(run.destination, run.family))
 
     def _hook(self, run: Run, hook: str, packet: Packet) -> str:
-        """The tables at a hook; a kernel chain that is left without a verdict has a policy."""
+        """The chains at a hook; one that is left without a verdict has a policy."""
         run.hook = hook
-        for table in ORDERS[self.dump.dataplane][hook]:
-            if table == TRACKING:
+        stages = self.dump.stages(run.family)[hook]
+        for stage in come_back(stages) if run.looped else stages:
+            if stage == TRACKING:
                 self._track(run, packet)
-            elif table != "nat" or self._opens(run):
-                run.table = table
-                code = self._code(run.family, table, hook)
-                if code is not None:
-                    outcome = _traverse(run, code)
-                    if outcome is None or outcome is RETURNED:
-                        outcome = code.policy
-                    if outcome != ACCEPT:
-                        return outcome
-            if table == "nat" and packet.dnat and hook in ("PREROUTING", "OUTPUT"):
-                self._rewrite(run, packet.dnat)
+            elif stage == REWRITTEN:
+                if packet.dnat:
+                    self._rewrite(run, packet.dnat)
+            elif not stage.nat or self._asks_nat(run):
+                outcome = self._stage(run, stage)
+                if outcome != ACCEPT:
+                    return outcome
         return ACCEPT
 
-    def _opens(self, run: Run) -> bool:
-        """NAT's rules are asked about the first packet of a connection only."""
-        return bool(run.ct & STATES["NEW"]) and not run.looped
+    def _stage(self, run: Run, stage: Stage) -> str:
+        code = self._code(run.family, stage.table, stage.chain)
+        if code is None:
+            return ACCEPT
+        run.table, run.chain = stage.table, stage.chain
+        outcome = _traverse(run, code)
+        return code.policy if outcome is None or outcome is RETURNED else outcome
+
+    def _asks_nat(self, run: Run) -> bool:
+        """NAT's rules are asked about the first packet of a connection, until one of them has rewritten it."""
+        done = "destination" if run.hook in REWRITING else "source"
+        return bool(run.ct & STATES["NEW"]) and done not in run.rewritten
 
     def _rewrite(self, run: Run, dnat: tuple[str, int]) -> None:
         if run.tracked and "destination" not in run.rewritten:
@@ -214,8 +204,6 @@ class Walker:
 
     def _track(self, run: Run, packet: Packet) -> None:
         """Before this point no packet has a connection, which reads as INVALID."""
-        if run.looped:
-            return
         state = packet.state.upper()
         if run.protocol == ICMP[run.family]:
             if run.icmp_type in UNTRACKED_ICMP[run.family]:

@@ -83,6 +83,7 @@ class Run:
 
     __slots__ = (
         "asked",
+        "chain",
         "connection_mark",
         "ct",
         "destination",
@@ -122,7 +123,7 @@ class Run:
         self.local, self.script = local, script
         self.rewritten: dict[str, str] = {}
         self.asked = 0
-        self.hook = self.table = ""
+        self.hook = self.table = self.chain = ""
 
     def traverse(self, code: Code) -> str | None:
         """Go through a chain; None at its end."""

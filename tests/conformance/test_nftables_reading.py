@@ -16,7 +16,7 @@ from felixpy.netfilter import criteria
 from felixpy.netfilter.criteria import Assumed, Ports, Tracked
 from felixpy.netfilter.numbers import STATES, Range
 from felixpy.netfilter.rules import Body, Rule
-from felixpy.nftables.reading import read_listing
+from felixpy.nftables.dumps import read_listing
 from felixpy.nftables.spelling import is_native
 from felixpy.tracing import Nodes
 from tests.conformance.recordings import Case

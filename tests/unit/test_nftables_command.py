@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.nftables.reading import read_listing
+from felixpy.nftables.dumps import read_listing
 from tests.commands import caller
 from tests.conformance.recordings import ROOT
 from tests.conformance.test_nftables import recordings

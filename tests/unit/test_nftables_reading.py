@@ -8,7 +8,8 @@ from felixpy.errors import InputError
 from felixpy.iptables.reader import read_body
 from felixpy.netfilter.actions import Unclear
 from felixpy.netfilter.rules import Rule
-from felixpy.nftables.reading import looks_listed, read_listing, read_tables
+from felixpy.nftables.dumps import read_listing
+from felixpy.nftables.reading import looks_listed, read_tables
 from felixpy.nftables.translation import translated
 from felixpy.walk import Packet, Walker
 
@@ -89,9 +90,12 @@ def test_sets_are_those_of_ipset() -> None:
     }
 
 
-def test_tables_of_others_are_named() -> None:
-    (words,) = read_listing(LISTING).open
-    assert words == "table inet firewalld has chains of its own at the hooks (filter_INPUT); they are not walked"
+def test_tables_that_are_not_walked_are_named() -> None:
+    bridge = "table bridge lan {\n\tchain in {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n}\n"
+    assert read_listing(LISTING).open == ()
+    assert read_listing(bridge + LISTING).open == (
+        "chain in of table bridge lan sees packets at hook input; it is not walked",
+    )
 
 
 def test_packets_are_walked_through_maps_and_sets() -> None:
@@ -214,7 +218,7 @@ STRANGE = [
     "ip daddr . meta l4proto . th dport vmap @service-ips",
     "ct state vmap { established : accept }",
     "meta l4proto { tcp, udp } accept",
-    "tcp flags syn drop",
+    "tcp flags syn,ack drop",
     "@th,0,16 5 drop",
 ]
 

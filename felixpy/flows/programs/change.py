@@ -17,12 +17,13 @@ from felixpy.flows.programs.passage import Passage
 from felixpy.flows.programs.perspective import Line, View
 from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import Interface
-from felixpy.walk import HOOKS
+from felixpy.netfilter.hooks import HOOK_NAMES, REWRITING
 
 MOST_QUESTIONS = 4
 """Of so many questions that no packet decides all answers are tried; of more each one by itself."""
 
-EARLY_TABLES = frozenset({"raw", "mangle", "nat"})
+LATE_TABLES = frozenset({"filter", "security"})
+"""Tables that see packets only when all their marks are set and their destinations rewritten."""
 
 
 class Part(NamedTuple):
@@ -119,6 +120,9 @@ class Comparer:
             for name in dict.fromkeys((*old, *new)):
                 if self._own(old.get(name), before) != self._own(new.get(name), after):
                     yield table, name
+        for hook in HOOK_NAMES:
+            if before.hooks[hook] != after.hooks[hook]:
+                yield from ((stage.table, stage.chain) for stage in (*before.hooks[hook], *after.hooks[hook]))
 
     def _own(self, chain: ChainText | None, text: NodeText) -> object:
         if chain is None:
@@ -136,13 +140,12 @@ class Comparer:
                 code = program.chain(table, name)
                 if code:
                     codes.setdefault(table, set()).add(id(code))
-        for hook, tables in HOOKS.items():
-            for table in tables:
-                root = self.before.chain(table, hook)
-                if (table, hook) in self.changed:
-                    yield Reach(None, self.space.perspective.all)
-                elif root and table in codes:
-                    yield self._reach(self.space.perspective.view(root), codes[table], {})
+        for stage in dict.fromkeys((*self.before.every_stage(), *self.after.every_stage())):
+            root = self.before.chain(stage.table, stage.chain)
+            if (stage.table, stage.chain) in self.changed:
+                yield Reach(None, self.space.perspective.all)
+            elif root and stage.table in codes:
+                yield self._reach(self.space.perspective.view(root), codes[stage.table], {})
 
     def _reach(self, view: View, codes: set[int], known: dict[int, Reach | None]) -> Reach | None:
         if id(view.chain) in codes:
@@ -184,7 +187,7 @@ class Comparer:
 
     def _spoofed_rows(self, tags: Sequence[int]) -> Iterator[Row]:
         """Senders of addresses that are not their own, as far as their packets may get anywhere."""
-        early = any(table in EARLY_TABLES for table, _ in self.changed)
+        early = self._changes_early
         for row in self.space.spoofed:
             start = self._start(row)
             if start and (early or self.passage.survives(self.before, row)):
@@ -193,7 +196,7 @@ class Comparer:
     @property
     def _asks_redirected(self) -> bool:
         """Whether it may matter that somebody else rewrites destinations."""
-        return self.passage.tells_redirected or any(table in EARLY_TABLES for table, _ in self.changed)
+        return self.passage.tells_redirected or self._changes_early
 
     def _redirected(self, row: Row, tags: Iterable[int], found: Change) -> None:
         """Packets that came for one destination and go on to another."""
@@ -208,7 +211,7 @@ class Comparer:
 
     @property
     def _changes_early(self) -> bool:
-        return any(table in EARLY_TABLES for table, _ in self.changed)
+        return any(table not in LATE_TABLES for table, _ in self.changed)
 
     # --- what nobody knows
 
@@ -226,9 +229,13 @@ class Comparer:
         for flip in flips:
             words = " and ".join(_told(question) for question, bit in zip(questions, bits, strict=True) if flip & bit)
             yield words, usual ^ flip, 0
-        if self._changes_early or any(hook in HOOKS for _, hook in self.changed):
+        if self._changes_early or not self._bases.isdisjoint(self.changed):
             for mark in self.space.marks:
                 yield f"packets may come with mark {mark:#x}", usual, mark
+
+    @property
+    def _bases(self) -> set[tuple[str, str]]:
+        return {(stage.table, stage.chain) for stage in self.before.every_stage()}
 
     def _questions(self) -> list[Question]:
         """Questions in the chains that have changed, and in those that lead there or on from there."""
@@ -236,8 +243,7 @@ class Comparer:
         for program in (self.before, self.after):
             tops = [code for table, name in self.changed if (code := program.chain(table, name))]
             changed = {id(code) for code in tops}
-            roots = [program.chain(table, hook) for hook, tables in HOOKS.items() for table in tables]
-            callers = [code for root in roots if root for code in root.closure
+            callers = [code for root in program.roots() for code in root.closure
                        if changed & {id(inner) for inner in code.closure}]  # fmt: skip
             for code in (*callers, *(inner for top in tops for inner in top.closure)):
                 found.update((question, None) for rule in code.rules for question in rule.questions())
@@ -262,7 +268,8 @@ def _either(one: Reach | None, other: Reach) -> Reach | None:
 
 def _moves(program: Program) -> bool:
     """Whether rules give packets new destinations."""
-    roots = (program.chain("nat", hook) for hook in ("PREROUTING", "OUTPUT"))
+    stages = (stage for hook in REWRITING for stage in program.stages(hook) if stage.nat)
+    roots = (program.chain(stage.table, stage.chain) for stage in stages)
     rules = (rule for root in roots if root for code in root.closure for rule in code.rules)
     return any(isinstance(rule.action, Rewrite) and rule.action.side == "destination" for rule in rules)
 

@@ -15,10 +15,10 @@ from felixpy.flows.packets.peers import Layer, Layers
 from felixpy.iptables.reader import read_body
 from felixpy.netfilter.actions import Action, Call, Unclear
 from felixpy.netfilter.criteria import Assumed, Listed, Masked, NotUnderstood
+from felixpy.netfilter.hooks import HOOK_NAMES, IPTABLES, Stage, Stages
 from felixpy.netfilter.numbers import BITS, Range
 from felixpy.netfilter.rules import Body, Dump, SavedSet
 from felixpy.ruleset import TABLES, Ruleset
-from felixpy.walk import HOOKS
 from felixpy.walk.members import Member, Members, UnknownSet, holds_packets
 
 Bodies: TypeAlias = tuple[Body, ...]
@@ -34,12 +34,12 @@ class ChainText(NamedTuple):
 class NodeText(NamedTuple):
     """One node's rules of one family, by table and chain, and its sets by name; None if nobody knows the sets.
 
-    `dataplane` decides in which order the tables stand at a hook.
+    `hooks` are the chains that packets meet at each hook.
     """
 
     tables: Mapping[str, Mapping[str, ChainText]]
     sets: Mapping[str, SavedSet] | None
-    dataplane: str
+    hooks: Stages = IPTABLES
 
 
 def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
@@ -57,7 +57,7 @@ def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
                 chains[chain.name] = ChainText("", tuple(read_body(body, family) for body in chain.bodies))
     kind = "inet6" if family == 6 else "inet"
     sets = {each.name: SavedSet(each.name, each.type, {"family": kind}, each.members) for each in ruleset.sets}
-    return NodeText(tables, sets, ruleset.dataplane)
+    return NodeText(tables, sets)
 
 
 def of_dump(dump: Dump, family: int) -> NodeText:
@@ -68,7 +68,7 @@ def of_dump(dump: Dump, family: int) -> NodeText:
         }
         for name, table in dump.tables.get(family, {}).items()
     }
-    return NodeText(tables, dump.sets, dump.dataplane)
+    return NodeText(tables, dump.sets, dump.stages(family))
 
 
 class SetCode:
@@ -222,18 +222,24 @@ class Program:
 
     def load(self) -> None:
         """Make ready all that packets may reach."""
-        for table, chains in self._text.tables.items():
-            for hook in chains:
-                if hook in HOOKS:
-                    self.chain(table, hook)
+        for stage in self.every_stage():
+            self.chain(stage.table, stage.chain)
 
-    @property
-    def dataplane(self) -> str:
-        """What decides in which order the tables stand at a hook."""
-        return self._text.dataplane
+    def stages(self, hook: str) -> tuple[Stage, ...]:
+        """The chains that packets meet at a hook."""
+        return self._text.hooks[hook]
 
-    def policy(self, table: str, hook: str) -> str:
-        found = self._text.tables.get(table, {}).get(hook)
+    def every_stage(self) -> Iterator[Stage]:
+        """The chains at all hooks."""
+        return (stage for hook in HOOK_NAMES for stage in self.stages(hook))
+
+    def roots(self) -> Iterator[ChainCode]:
+        """The chains at all hooks that there are, made ready."""
+        found = (self.chain(stage.table, stage.chain) for stage in self.every_stage())
+        return (code for code in found if code)
+
+    def policy(self, stage: Stage) -> str:
+        found = self._text.tables.get(stage.table, {}).get(stage.chain)
         return found.policy if found else ""
 
     def chain(self, table: str, name: str) -> ChainCode | None:

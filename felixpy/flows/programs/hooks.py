@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, of_traffic
-from felixpy.flows.packets.tags import EARLY
+from felixpy.flows.packets.tags import EARLY, new_source
 from felixpy.flows.programs.code import ChainCode, Program
 from felixpy.flows.programs.evaluation import Evaluator, Moved, Outcome, States, add
 from felixpy.flows.programs.perspective import Line
-from felixpy.walk import ORDERS, TRACKING
+from felixpy.netfilter.hooks import TRACKING, Stage
 
 
 @dataclass(slots=True)
@@ -30,26 +30,26 @@ class Log:
 
 
 def through(
-    program: Program, evaluator: Evaluator, hook: str, states: States, log: Log, tables: Sequence[str] | None = None
+    program: Program, evaluator: Evaluator, hook: str, states: States, log: Log, stages: Sequence[Stage] | None = None
 ) -> States:
-    """What passes a hook, or some of its tables."""
-    for table in ORDERS[program.dataplane][hook] if tables is None else tables:
-        if table == TRACKING:
+    """What passes a hook, or some of its stages."""
+    for stage in program.stages(hook) if stages is None else stages:
+        if stage == TRACKING:
             states = _tracked(states)
             continue
-        chain = program.chain(table, hook) if states else None
-        drops = program.policy(table, hook) == "DROP"
+        chain = program.chain(stage.table, stage.chain) if states else None
+        drops = program.policy(stage) == "DROP"
         if chain and (chain.rules or drops):
-            states = _pass(evaluator, chain, states, log, drops=drops, nat=table == "nat")
+            states = _pass(evaluator, chain, states, log, drops=drops, nat=stage.nat)
     return states
 
 
 def _pass(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
-    """What passes a table; of NAT's only the first packets of connections are asked."""
+    """What passes a chain; of NAT's only the first packets of connections are asked, until one has rewritten them."""
     passed: States = {}
     for tag, packets in states.items():
         if nat:
-            opening = evaluator.perspective.opening(tag)
+            opening = evaluator.perspective.opening(tag) if new_source(tag) is None else 0
             add(passed, tag, of_traffic(packets, evaluator.perspective.space.all & ~opening))
             packets = of_traffic(packets, opening)
         outcome = evaluator.call(chain, tag, packets)

@@ -16,11 +16,8 @@ from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.programs.perspective import Factor
 from felixpy.netfilter.criteria import Interface, Tracked
+from felixpy.netfilter.hooks import after_rewriting, before_rewriting, come_back
 from felixpy.netfilter.numbers import STATES, WITH_PORTS, Range
-from felixpy.walk import TRACKING
-
-BEFORE_NAT, AFTER_NAT = ("raw", TRACKING, "mangle", "nat"), ("filter", "security")
-"""The tables at the hook of the node's own packets, before and after their destination may be rewritten."""
 
 
 class Passage:
@@ -119,24 +116,25 @@ class Passage:
     def before(self, program: Program, row: Row, states: States) -> Before:
         """What is left before packets are sent on, and what has a new destination."""
         log = Log()
-        if row.interface:
-            return Before(through(program, self._evaluator(row, "in"), "PREROUTING", states, log), log.moved)
-        return Before(through(program, self._evaluator(row, "on"), "OUTPUT", states, log, BEFORE_NAT), log.moved)
+        hook, where = ("PREROUTING", "in") if row.interface else ("OUTPUT", "on")
+        stages = before_rewriting(program.stages(hook))
+        return Before(through(program, self._evaluator(row, where), hook, states, log, stages), log.moved)
 
     def after(self, program: Program, row: Row, states: States) -> States:
         """What gets through in the end."""
         log, evaluator = Log(), self._evaluator(row, "on")
+        others = self.space.perspective.everybody & ~self.space.own
         if not row.interface:
-            states = through(program, evaluator, "OUTPUT", states, log, AFTER_NAT)
+            states = through(program, evaluator, "OUTPUT", states, log, after_rewriting(program.stages("OUTPUT")))
             states = through(program, evaluator, "POSTROUTING", states, log)
-            ended = about(states, self.space.perspective.everybody & ~self.space.own)
             back, come = self._evaluator(row, "lo"), about(states, self.space.own)
-            come = through(program, back, "PREROUTING", come, log, ("raw", "mangle"))
-            return _both(ended, through(program, back, "INPUT", come, log, ("mangle", "filter", "security")))
-        ended = through(program, self._evaluator(row, "in"), "INPUT", about(states, self.space.own), log)
-        states = through(
-            program, evaluator, "FORWARD", about(states, self.space.perspective.everybody & ~self.space.own), log
-        )
+            for hook in ("PREROUTING", "INPUT"):
+                come = through(program, back, hook, come, log, come_back(program.stages(hook)))
+            return _both(about(states, others), come)
+        arrived = self._evaluator(row, "in")
+        states = through(program, arrived, "PREROUTING", states, log, after_rewriting(program.stages("PREROUTING")))
+        ended = through(program, arrived, "INPUT", about(states, self.space.own), log)
+        states = through(program, evaluator, "FORWARD", about(states, others), log)
         return _both(ended, through(program, evaluator, "POSTROUTING", states, log))
 
     # --- what gets through

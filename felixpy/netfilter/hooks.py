@@ -1,0 +1,104 @@
+"""Netfilter's hooks: which chains packets meet at each of them, in the kernel's order.
+
+The tables of iptables stand in a fixed order. The base chains of nftables have priorities, whatever their tables; an
+``accept`` ends one base chain, not the hook. Two places of the kernel's own lie between them: connection tracking, and
+NAT. All chains of type ``nat`` are asked there, whatever their priority, which only says in which order; the first that
+rewrites the packet ends that. (net/netfilter/nf_nat_core.c: nf_nat_register_fn, nf_nat_inet_fn)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+HOOK_NAMES = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+TRACKING_PRIORITY = -200
+"""Where connection tracking looks at packets. (NF_IP_PRI_CONNTRACK)"""
+
+NAT_PRIORITIES: Mapping[str, int] = {"PREROUTING": -100, "OUTPUT": -100, "INPUT": 100, "POSTROUTING": 100}
+"""Where chains of type ``nat`` are asked. (NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC)"""
+
+REWRITING = ("PREROUTING", "OUTPUT")
+"""The hooks at which NAT gives packets new destinations; at the others it gives them new sources."""
+
+
+class Stage(NamedTuple):
+    """A chain that packets meet at a hook, or a place of the kernel's own. Of `nat` only new connections are asked."""
+
+    table: str
+    chain: str
+    nat: bool = False
+
+
+TRACKING = Stage("connection tracking", "")
+REWRITTEN = Stage("network address translation", "")
+"""Behind it packets have their new destinations, whoever rewrote them."""
+
+Stages: TypeAlias = Mapping[str, tuple[Stage, ...]]
+"""The stages of each hook, by its name."""
+
+
+class BaseChain(NamedTuple):
+    """A chain of nftables at a hook; `nat` for one of that type."""
+
+    table: str
+    chain: str
+    hook: str
+    priority: int
+    nat: bool = False
+
+
+def stages_of(chains: Iterable[BaseChain]) -> Stages:
+    """The order in which packets meet base chains. Of equal priorities the one that was registered first comes first.
+
+    >>> chains = [BaseChain("b", "x", "INPUT", 5), BaseChain("n", "x", "INPUT", -5, nat=True), BaseChain("a", "x", "INPUT", 0)]
+    >>> [stage.table for stage in stages_of(chains)["INPUT"]]
+    ['a', 'b', 'n']
+    """  # noqa: E501
+    found: dict[str, list[tuple[tuple[int, int, int], Stage]]] = {hook: [] for hook in HOOK_NAMES}
+    for hook in REWRITING:
+        found[hook].append(((TRACKING_PRIORITY, 0, 0), TRACKING))
+        found[hook].append(((NAT_PRIORITIES[hook], 2, 0), REWRITTEN))
+    for base in chains:
+        if base.nat and base.hook in NAT_PRIORITIES:
+            place = NAT_PRIORITIES[base.hook], 1, base.priority
+        else:
+            place = base.priority, 0, 0
+        if base.hook in found:
+            found[base.hook].append((place, Stage(base.table, base.chain, base.nat)))
+    return {hook: tuple(stage for _, stage in sorted(placed, key=lambda one: one[0])) for hook, placed in found.items()}
+
+
+_TABLES: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "PREROUTING": (("raw", -300), ("mangle", -150), ("nat", -100)),
+    "INPUT": (("mangle", -150), ("filter", 0), ("security", 50), ("nat", 100)),
+    "FORWARD": (("mangle", -150), ("filter", 0), ("security", 50)),
+    "OUTPUT": (("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)),
+    "POSTROUTING": (("mangle", -150), ("nat", 100)),
+}
+
+IPTABLES: Stages = MappingProxyType(
+    stages_of(
+        BaseChain(table, hook, hook, priority, table == "nat")
+        for hook, tables in _TABLES.items()
+        for table, priority in tables
+    )
+)
+"""The chains of iptables, and those of Calico in nftables, which stand in the same order."""
+
+
+def before_rewriting(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The stages up to the one behind which destinations are rewritten."""
+    return stages[: stages.index(REWRITTEN) + 1]
+
+
+def after_rewriting(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The stages that see packets with their new destinations."""
+    return stages[stages.index(REWRITTEN) + 1 :]
+
+
+def come_back(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """What packets meet that come back by the loopback interface: they are tracked, and NAT has seen them."""
+    return tuple(stage for stage in stages if not stage.nat and stage not in (TRACKING, REWRITTEN))

@@ -1,0 +1,293 @@
+"""A listing of nft as a dump, which everything understands that understands what iptables-save prints.
+
+Calico's tables are read into the tables and chains that they stand for in iptables: base chain ``filter-FORWARD`` of
+``ip calico`` is chain FORWARD of table filter. Tables of others that have chains at the hooks keep their names, such as
+``ip kube-proxy``. A rule keeps its nft text; one that looks into a map or list counts as one rule for each element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from ipaddress import ip_address, summarize_address_range
+from typing import NamedTuple
+
+from felixpy.errors import InputError, Place, Problem
+from felixpy.iptables.reader import read_body
+from felixpy.iptables.words import quoted
+from felixpy.names import LAYERS, plain_set_name, split_layer
+from felixpy.netfilter.actions import Unclear
+from felixpy.netfilter.criteria import NotUnderstood, Test
+from felixpy.netfilter.hooks import HOOK_NAMES, BaseChain, Stages, stages_of
+from felixpy.netfilter.rules import Body, Chain, Dump, Line, Meaning, Rule, SavedSet
+from felixpy.nftables.expansion import expanded, plain_element
+from felixpy.nftables.listed import Scope
+from felixpy.nftables.reading import FILE, ListedChain, ListedTable, priority_of, read_tables
+from felixpy.nftables.tables import FAMILIES, HOOKS
+from felixpy.nftables.translation import translated
+
+OWN = "calico"
+
+NUMBERS = {name: number for number, name in FAMILIES.items()}
+
+IP_FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+"""The families of the packets that tables see."""
+
+
+def read_listing(text: str, file: str = FILE) -> Dump:
+    """The dump behind a listing. Raises InputError where no table of Calico is in it."""
+    tables = read_tables(text, file)
+    families = [family for family, name in FAMILIES.items() if any(_is_own(table, name) for table in tables)]
+    if not families:
+        named = ", ".join(table.title for table in tables) or "none"
+        reason = f"there is no table ip calico or ip6 calico in it (tables: {named})"
+        raise InputError([Problem(place=Place(file), reason=reason, hint="give what nft list ruleset prints")])
+    return dump_of(tables, families, file)
+
+
+def dump_of(tables: Sequence[ListedTable], families: Iterable[int], file: str = FILE) -> Dump:
+    """The tables of a listing as far as packets of some families meet them."""
+    found: dict[int, dict[str, dict[str, Chain]]] = {}
+    sets: dict[str, SavedSet] = {}
+    hooks: dict[int, Stages] = {}
+    for family in families:
+        found[family] = {layer: {} for layer in LAYERS}
+        bases: list[BaseChain] = []
+        for table in tables:
+            if family not in IP_FAMILIES.get(table.family, ()):
+                continue
+            own = _is_own(table, FAMILIES[family])
+            if own or any(chain.base for chain in table.chains.values()):
+                found[family].update(
+                    _own_chains(table, family, file) if own else {table.title: _chains(table, family, file)}
+                )
+                bases.extend(_bases(table, own=own))
+                sets.update({each.name: each for each in _sets(table, family, own=own)})
+        hooks[family] = stages_of(bases)
+    return Dump(found, sets, tuple(_left_open(tables)), "nftables", hooks)
+
+
+def _is_own(table: ListedTable, family: str) -> bool:
+    return table.name == OWN and table.family == family
+
+
+def _left_open(tables: Iterable[ListedTable]) -> Iterator[str]:
+    """What a listing holds that no answer takes into account, or that is odd about it."""
+    for table in tables:
+        own = table.name == OWN and table.family in NUMBERS
+        if own and not table.chains:
+            yield f"table {table.title} is empty: every packet passes, as after a crash of Felix"
+        for chain in table.chains.values():
+            base = chain.base
+            if base and table.family != "arp" and not _is_walked(table, base.hook):
+                yield f"chain {chain.name} of table {table.title} sees packets at hook {base.hook}; it is not walked"
+            wanted = HOOKS.get(chain.name) if own and base else None
+            if wanted and base and base.priority != wanted.listed:
+                yield f"chain {chain.name} has priority {base.priority}, not {wanted.listed}"
+
+
+def _is_walked(table: ListedTable, hook: str) -> bool:
+    return table.family in IP_FAMILIES and hook.upper() in HOOK_NAMES
+
+
+# --- chains
+
+
+class Source(NamedTuple):
+    """Where the rules of a chain stand, and how names in them are read."""
+
+    table: ListedTable
+    scope: Scope
+
+
+def chain_place(table: ListedTable, name: str, *, own: bool) -> tuple[str, str]:
+    """The table and chain of a dump that a chain of a listing is read into."""
+    layer, plain = split_layer(name) if own else ("", name)
+    return (layer, plain) if layer else (table.title, name)
+
+
+def _own_chains(table: ListedTable, family: int, file: str) -> dict[str, dict[str, Chain]]:
+    """Calico's chains by layer. Chains that are none of Felix's, and all of those that rules of another layer lead to,
+    are in a table under the name that nft lists, too.
+    """
+    found: dict[str, dict[str, Chain]] = {layer: {} for layer in LAYERS}
+    others: dict[str, Chain] = {}
+    for chain in table.chains.values():
+        layer, name = split_layer(chain.name)
+        if layer:
+            found[layer][name] = _chain(chain, name, Source(table, Scope(layer)), family, file)
+    astray = {layer for layer, _ in _strays(table)}
+    if astray or any(not split_layer(name)[0] for name in table.chains):
+        others = {
+            name: _chain(chain, name, Source(table, Scope("", OWN)), family, file)
+            for name, chain in table.chains.items()
+        }
+        found[table.title] = others
+    for layer in astray & set(LAYERS):
+        found[layer].update(others)
+    return found
+
+
+_TARGET = re.compile(r"(?<!\S)(?:jump|goto) (\S+)")
+
+
+def _strays(table: ListedTable) -> Iterator[tuple[str, str]]:
+    """Rules that lead from a layer to a chain of none, or of another one: the layer, and the chain."""
+    for chain in table.chains.values():
+        layer = split_layer(chain.name)[0]
+        head = f"{layer}-"
+        for _, text in chain.lines:
+            for target in _TARGET.findall(text):
+                if not layer or not target.startswith(head):
+                    yield layer, target
+    for name, one in table.maps.items():
+        layer = split_layer(name)[0]
+        for element in one.elements:
+            for target in _TARGET.findall(element):
+                if not layer or not target.startswith(f"{layer}-"):
+                    yield from ((each, target) for each in LAYERS)
+
+
+def _chains(table: ListedTable, family: int, file: str) -> dict[str, Chain]:
+    """The chains of a table of others, under their names."""
+    source = Source(table, Scope("", table.title))
+    return {name: _chain(chain, name, source, family, file) for name, chain in table.chains.items()}
+
+
+def _chain(chain: ListedChain, name: str, source: Source, family: int, file: str) -> Chain:
+    lines = [Line(number, text, _counters(text)) for number, text in chain.lines]
+    policy = chain.base.policy if chain.base else ""
+    return Chain(name, policy, file, family, partial(read_rules, source=source), lines)
+
+
+def _bases(table: ListedTable, *, own: bool) -> Iterator[BaseChain]:
+    for chain in table.chains.values():
+        if chain.base:
+            place = chain_place(table, chain.name, own=own)
+            base = chain.base
+            yield BaseChain(*place, base.hook.upper(), priority_of(base.priority), base.type == "nat")
+
+
+# --- rules
+
+
+_COUNTERS = re.compile(r"(?<!\S)counter packets (\d+) bytes (\d+)")
+
+
+def _counters(text: str) -> tuple[int, int] | None:
+    found = _COUNTERS.search(text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def without_counts(text: str) -> str:
+    """A rule as ``nft -s`` lists it.
+
+    >>> without_counts("counter packets 7 bytes 420 drop")
+    'counter drop'
+    """
+    return _COUNTERS.sub("counter", text)
+
+
+_COMMENT = re.compile(r' comment "(?P<text>[^"]*)"$')
+_FELIX_COMMENT = re.compile(r"cali:([\w-]{16});(?: |$)", re.ASCII)
+"""How a comment of Felix begins: its hash, and a semicolon before other words. (felix/nftables)"""
+
+
+class Commented(NamedTuple):
+    """A rule's text without its comment; Felix's hash in that, "" for others' rules, and the other words of it."""
+
+    text: str
+    identity: str
+    words: str
+
+
+def split_comment(text: str) -> Commented:
+    """A rule of a listing, and what its comment says.
+
+    >>> split_comment('counter drop comment "cali:AAAAAAAAAAAAAAAA; why"')
+    Commented(text='counter drop', identity='AAAAAAAAAAAAAAAA', words='why')
+    """
+    found = _COMMENT.search(text)
+    if not found:
+        return Commented(text, "", "")
+    note = found["text"]
+    own = _FELIX_COMMENT.match(note)
+    return (
+        Commented(text[: found.start()], own[1], note[own.end() :])
+        if own
+        else Commented(text[: found.start()], "", note)
+    )
+
+
+def read_rules(chain: Chain, source: Source) -> tuple[Rule, ...]:
+    """The rules of a chain, those that look something up as the rules that they stand for."""
+    rules: list[Rule] = []
+    for number, (line, text, counters) in enumerate(chain.lines, start=1):
+        bare, identity, words = split_comment(text)
+        for each in expanded(bare, source.table, own=not source.scope.table):
+            bodies = read_text(each, words, chain.family, source.scope)
+            rules.extend(Rule(number, line, text, identity, body, counters) for body in bodies)
+    return tuple(rules)
+
+
+@lru_cache(maxsize=1 << 17)
+def read_text(text: str, words: str, family: int, scope: Scope) -> tuple[Body, ...]:
+    """What a rule says, under its own text, `words` of its comment included; nothing for one of the other IP family.
+
+    One that sets a mark and then decides is two.
+    """
+    shown = without_counts(text)
+    read = translated(shown, family, scope)
+    if read.elsewhere:
+        return ()
+    note = f"-m comment --comment {quoted(words)} " if words else ""
+    texts = [read.first, read.text] if read.first else [read.text]
+    bodies = [read_body(f"{note}{spelt}".strip(), family) for spelt in texts]
+    if not read.strange and read.certain:
+        return tuple([replace(body, text=shown) for body in bodies])
+    return (replace(bodies[-1], text=shown, read=partial(_strange_meaning, body=bodies[-1], strange=read.strange)),)
+
+
+def _strange_meaning(own: Body, body: Body, strange: tuple[str, ...]) -> Meaning:
+    tests, _, _ = body.meaning
+    unclear = tuple(Test(NotUnderstood(text, f"not understood: {text}")) for text in strange)
+    return Meaning((*tests, *unclear), Unclear(" ".join(strange)), own.text)
+
+
+# --- sets
+
+
+def _sets(table: ListedTable, family: int, *, own: bool) -> Iterator[SavedSet]:
+    """The sets of addresses as ipset would print them; other sets of others are read where rules name them."""
+    options = {"family": "inet6" if family == 6 else "inet"}
+    address = "ipv6_addr" if family == 6 else "ipv4_addr"
+    for one in table.sets.values():
+        kind = _TYPES.get((one.type.removeprefix(address), "interval" in one.flags))
+        if kind and one.type.startswith(address):
+            name = plain_set_name(one.name) if own else Scope("", table.title).set_name(one.name)
+            members = tuple(member for element in one.elements for member in _members(element))
+            yield SavedSet(name, kind, options, members)
+
+
+_TYPES = {
+    ("", True): "hash:net",
+    ("", False): "hash:ip",
+    (" . inet_proto . inet_service", False): "hash:ip,port",
+}
+
+
+def _members(element: str) -> Sequence[str]:
+    """An element as ipset prints it; a range as its nets.
+
+    >>> _members("10.0.0.5 . tcp . 80"), _members("10.0.0.0/8"), _members("10.0.0.1-10.0.0.2")
+    (['10.0.0.5,tcp:80'], ['10.0.0.0/8'], ['10.0.0.1/32', '10.0.0.2/32'])
+    """
+    parts = plain_element(element).split(" . ")
+    if len(parts) == 3:
+        return [f"{parts[0]},{parts[1]}:{parts[2]}"]
+    first, dash, last = parts[0].partition("-")
+    if not dash:
+        return [first]
+    return [str(net) for net in summarize_address_range(ip_address(first), ip_address(last))]
