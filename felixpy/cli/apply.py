@@ -11,7 +11,7 @@ import typer
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import check_answerable, confirmed, duration, interruptible
 from felixpy.cli.given import Given, takes_manifests
-from felixpy.cli.goal import Goal
+from felixpy.cli.goal import Goal, LiveGoal
 from felixpy.cli.target import (
     Backend,
     BackendName,
@@ -102,7 +102,7 @@ def apply(
     if watch:
         from felixpy.cli.watching import follow
 
-        follow(goal, place, backend, wait=wait, resync=every)
+        follow(LiveGoal(given), place, backend, wait=wait, resync=every)
         return
     compiler = goal.read()
     with place.machine() as machine:

@@ -11,17 +11,22 @@ from felixpy.cli.given import Given
 from felixpy.errors import InputError
 
 if TYPE_CHECKING:
+    from felixpy.cli.kept import Kept
+    from felixpy.cli.watching import Footprint
     from felixpy.compiler import Compiler
+    from felixpy.config import Config
     from felixpy.dataplane.wanted import Wanted
     from felixpy.kernel import Machine
+    from felixpy.manifests.followed_files import FollowedFiles
     from felixpy.model import Host
+    from felixpy.ruleset import Ruleset
 
 
-@dataclass(frozen=True, slots=True)
 class Goal:
     """A node's rules. Its interfaces are those of the namespace that the rules are for, unless they were given."""
 
-    given: Given
+    def __init__(self, given: Given) -> None:
+        self.given = given
 
     @property
     def paths(self) -> Sequence[str]:
@@ -34,18 +39,84 @@ class Goal:
     def compiled(self, compiler: Compiler, host: Host) -> Wanted:
         """The rules. Raises InputError for those that no kernel takes, UsageError where the node is not clear."""
         from felixpy.compiler import only_node
-        from felixpy.dataplane.wanted import Wanted
 
         name = self.given.node or only_node(compiler.cluster)
-        ruleset = compiler.compile(name, host, self.given.settings)
+        return self.wanted(
+            compiler.compile(name, host, self.given.settings), compiler.config(name, self.given.settings)
+        )
+
+    def wanted(self, ruleset: Ruleset, config: Config) -> Wanted:
+        """What a kernel shall hold of a node's rules. Raises InputError for those that no kernel takes."""
+        from felixpy.dataplane.wanted import Wanted
+
         if ruleset.refused:
             raise InputError(ruleset.errors)
         invocation.warn(ruleset.findings, quiet=self.given.quiet)
-        mode = compiler.config(name, self.given.settings).chain_insert_mode
-        return Wanted.of(ruleset, append=mode == "append")
+        return Wanted.of(ruleset, append=config.chain_insert_mode == "append")
 
     def interfaces(self, machine: Machine) -> Host:
         """The interfaces to compile for."""
         from felixpy.machine import read_host
 
         return machine.inside(read_host) if self.given.host.interfaces is None else self.given.host
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What is known of the manifests of a `LiveGoal`."""
+
+    files: FollowedFiles
+    kept: Kept
+    seen: Footprint
+    host: Host | None = None
+
+
+class LiveGoal(Goal):
+    """A node's rules that are kept in step with files: only files that were written are read again."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__(given)
+        self._standing: _Standing | None = None
+
+    def follow(self) -> None:
+        """Take what was written since the last call, everything at the first. Raises InputError."""
+        from felixpy.cli.watching import footprint
+
+        now = footprint(self.paths)
+        known = self._standing
+        if known is None:
+            self._standing = self._begin(now)
+            return
+        before, known.seen = known.seen, now
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        step = known.files.step(changed)
+        invocation.warn(step.problems, quiet=self.given.quiet)
+        if step.changes is None:
+            self.given.tell_about(step.cluster)
+        known.kept.take(step)
+
+    def _begin(self, seen: Footprint) -> _Standing:
+        from felixpy.cli.kept import Kept
+        from felixpy.manifests.followed_files import FollowedFiles
+
+        self.given.check_options()
+        files = FollowedFiles(self.paths, self.given.options(self.paths))
+        invocation.warn(files.cluster.warnings, quiet=self.given.quiet)
+        self.given.tell_about(files.cluster)
+        return _Standing(files, Kept(self.given, files.cluster), seen)
+
+    def now(self, host: Host) -> Wanted:
+        """The rules on a machine. Raises what `compiled` raises."""
+        from felixpy.compiler import only_node
+
+        assert self._standing
+        live, known = self._standing.kept.live, self._standing.host
+        name = self.given.node or only_node(live.cluster)
+        for other in [each for each in live.nodes if each != name]:
+            live.drop(other)
+        if name in live.failed:
+            raise live.failed[name]
+        if name not in live.nodes or known != host:
+            live.add(name, host)
+            self._standing.host = host
+        return self.wanted(live.ruleset(name), live.config(name))

@@ -15,11 +15,11 @@ import typer
 from felixpy.cli import invocation
 from felixpy.cli.followed import Followed, follow
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.kept import Kept
 from felixpy.cli.watching import POLL_SECONDS, log, stoppable
 from felixpy.errors import FelixpyError, many
 
 if TYPE_CHECKING:
-    from felixpy.calico_versions import CalicoVersion
     from felixpy.kubectl.watch import WatchEvent
     from felixpy.live import LiveCluster, RulesetChange
     from felixpy.manifests.following import Step
@@ -78,10 +78,13 @@ class _Follower:
     def __init__(self, given: Given, cluster: Cluster, *, flows: bool, hook: str, output: Output) -> None:
         given.check_node(cluster)
         self._given, self._flows, self._hook, self._output = given, flows, hook, output
-        self._version = given.version_of(cluster)
-        self._live = self._begin(cluster, self._version)
+        self._kept = Kept(given, cluster)
         for name in self._names(cluster):
             self._live.add(name, given.host)
+
+    @property
+    def _live(self) -> LiveCluster:
+        return self._kept.live
 
     @property
     def words(self) -> str:
@@ -90,20 +93,12 @@ class _Follower:
     def _names(self, cluster: Cluster) -> Sequence[str]:
         return [self._given.node] if self._given.node else cluster.node_names()
 
-    def _begin(self, cluster: Cluster, version: CalicoVersion) -> LiveCluster:
-        from felixpy.live import LiveCluster
-
-        given = self._given
-        return LiveCluster(
-            cluster, calico_version=version, dataplane=given.chosen_data_plane(), settings=given.settings
-        )
-
     def take(self, changed: Sequence[WatchEvent], followed: Followed) -> None:
         """Take a change; what cannot be read leaves everything as it was."""
-        before, known = self._live.cluster, followed.cluster
+        before = self._live.cluster
         try:
             step = followed.step()
-            found, remarks = self._advance(step, missed=before is not known)
+            found, remarks = self._advance(step)
         except FelixpyError as wrong:
             self._say([*map(str, changed), *str(wrong).splitlines(), "the rules stay as they were"])
             return
@@ -119,18 +114,16 @@ class _Follower:
             if trouble := run_hook(self._hook, f"{shown}\n"):
                 log(f"--exec {trouble}")
 
-    def _advance(self, step: Step, *, missed: bool) -> tuple[dict[str, RulesetChange], list[str]]:
-        """What became of each node's rules, and what else there is to say; `missed` tells that a step failed before."""
-        cluster, names = step.cluster, self._names(step.cluster)
+    def _advance(self, step: Step) -> tuple[dict[str, RulesetChange], list[str]]:
+        """What became of each node's rules, and what else there is to say."""
+        names, version = self._names(step.cluster), self._kept.version
         remarks = [str(problem) for problem in step.problems if step.changes is not None]
         for name in [name for name in self._live.nodes if name not in names]:
             self._live.drop(name)
             remarks.append(f"node {name} is gone")
-        if self._given.version_of(cluster) is self._version:
-            found = self._changed(step, missed=missed)
-        else:
-            found = self._anew(cluster)
-            remarks.append(f"rules of Calico {self._version.release} from now on")
+        found = self._kept.take(step)
+        if self._kept.version is not version:
+            remarks.append(f"rules of Calico {self._kept.version.release} from now on")
         for name in [name for name in names if name not in self._live.nodes]:
             try:
                 self._live.add(name, self._given.host)
@@ -139,23 +132,6 @@ class _Follower:
                 remarks.append(f"node {name} is new, but has no rules: {wrong}")
         remarks += [f"node {name}: {wrong}; its rules stay as they were" for name, wrong in self._live.failed.items()]
         return found, remarks
-
-    def _changed(self, step: Step, *, missed: bool) -> dict[str, RulesetChange]:
-        from felixpy.live import Change
-
-        if step.changes is None or missed:
-            return self._live.update(step.cluster)
-        return self._live.apply([Change(*pair) for pair in step.changes], step.cluster)
-
-    def _anew(self, cluster: Cluster) -> dict[str, RulesetChange]:
-        """The rules of another release of Calico."""
-        from felixpy.live import difference
-
-        version = self._given.version_of(cluster)
-        before, live = self._live, self._begin(cluster, version)
-        changes = {name: difference(before.ruleset(name), live.add(name, self._given.host)) for name in before.nodes}
-        self._live, self._version = live, version
-        return {name: change for name, change in changes.items() if change}
 
     def _opened(self, before: Cluster, after: Cluster) -> Any:
         from felixpy.compiler import Compiler

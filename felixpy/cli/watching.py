@@ -17,12 +17,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from felixpy.cli import invocation
+from felixpy.cli.running import is_cluster
 from felixpy.cli.target import Backend, Place, enforce, say, tools_of
 from felixpy.errors import FelixpyError, InputError, UsageError
 from felixpy.revisions import is_revision
 
 if TYPE_CHECKING:
-    from felixpy.cli.goal import Goal
+    from felixpy.cli.goal import LiveGoal
     from felixpy.dataplane.enforcer import Enforcer
     from felixpy.dataplane.program import Program
     from felixpy.dataplane.wanted import Wanted
@@ -46,6 +47,8 @@ def check_paths(paths: Sequence[str], by: str = "--watch") -> None:
     """Raise UsageError for what can be read only once, or never changes."""
     for name in paths:
         path = Path(name)
+        if is_cluster(name):
+            raise UsageError(f"{by} {name}: only files and folders can be watched; felixpy watch follows clusters")
         if is_revision(name):
             raise UsageError(f"{by} {name}: a revision does not change; watch the files themselves")
         if name == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
@@ -110,7 +113,7 @@ class Watcher:
 class Keeper:
     """Keeps one namespace at what is wanted. `host` are the interfaces that was compiled for."""
 
-    goal: Goal
+    goal: LiveGoal
     machine: Machine
     enforcer: Enforcer
     wanted: Wanted
@@ -143,7 +146,8 @@ class Keeper:
         """Read the files again and do what they say."""
         try:
             host = self.goal.interfaces(self.machine)
-            self.wanted = self.goal.compiled(self.goal.read(), host)
+            self.goal.follow()
+            self.wanted = self.goal.now(host)
             self.host = host
         except FelixpyError as wrong:
             self.due = now + (RETRY_SECONDS if self.failed else self.resync or inf)
@@ -191,7 +195,7 @@ class Keeper:
         self.failed, self.due = str(wrong), now + RETRY_SECONDS
 
 
-def follow(goal: Goal, place: Place, backend: Backend, *, wait: int, resync: float) -> None:
+def follow(goal: LiveGoal, place: Place, backend: Backend, *, wait: int, resync: float) -> None:
     """Keep a namespace in step with files until a signal says stop.
 
     Wrong input ends it only at the start. A namespace that is made anew under the same name is taken for the same;
@@ -201,13 +205,13 @@ def follow(goal: Goal, place: Place, backend: Backend, *, wait: int, resync: flo
     # Commands switch off the search for cycles of values, but this one may run for days.
     gc.enable()
     watcher = Watcher(partial(footprint, goal.paths))
-    compiler = goal.read()
+    goal.follow()
     earlier: Keeper | None = None
     with stoppable() as stopping, farewell():
         while not stopping.is_set():
             with place.machine() as machine:
                 host = earlier.host if earlier else goal.interfaces(machine)
-                wanted = earlier.wanted if earlier else goal.compiled(compiler, host)
+                wanted = earlier.wanted if earlier else goal.now(host)
                 enforcer = _begin(machine, wanted, place.words, backend, wait)
                 keeper = Keeper(goal, machine, enforcer, wanted, host, watcher, wait, resync)
                 if earlier is None:

@@ -70,6 +70,10 @@ class LiveCluster:
         """The rules of a node. Raises KeyError for one that was not added."""
         return self._nodes[node].ruleset
 
+    def config(self, node: str) -> Config:
+        """The parameters in force on a node. Raises KeyError for one that was not added."""
+        return self._nodes[node].config
+
     def add(self, node: str, host: Host | None = None) -> Ruleset:
         """Keep the rules of one more node; returns them. Raises what `felixpy.compile` raises."""
         self._nodes[node] = self._compiler.compiled(node, host or Host(), self._settings, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from felixpy.cli.given import Given
-from felixpy.cli.goal import Goal
+from felixpy.cli.goal import Goal, LiveGoal
 from felixpy.cli.watching import (
     RETRY_SECONDS,
     UNREST_SECONDS,
@@ -63,7 +63,10 @@ def test_every_way_to_write_a_file_shows(tmp_path: Path) -> None:
     assert sorted(gone) == [str(tmp_path / "b.yaml")]
 
 
-@pytest.mark.parametrize("path, told", [("-", "can be read again"), ("/dev/null", "again"), ("git:main:x", "revision")])
+@pytest.mark.parametrize(
+    "path, told",
+    [("-", "can be read again"), ("/dev/null", "again"), ("git:main:x", "revision"), ("cluster:", "felixpy watch")],
+)
 def test_what_cannot_be_watched(path: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         check_paths([".", path])
@@ -107,16 +110,16 @@ def test_files_that_never_rest_are_read_all_the_same() -> None:
 # --- the keeper
 
 
-class Files(Goal):
+class Files(LiveGoal):
     """Manifests that say whatever a test wants them to say, or that are wrong."""
 
     says: Wanted | FelixpyError = OLD
 
-    def read(self) -> None:  # type: ignore[override]
+    def follow(self) -> None:
         if isinstance(Files.says, FelixpyError):
             raise Files.says
 
-    def compiled(self, compiler: object, host: Host) -> Wanted:
+    def now(self, host: Host) -> Wanted:
         assert isinstance(Files.says, Wanted)
         return Files.says
 
@@ -280,3 +283,47 @@ def test_signals_are_a_wish_to_stop() -> None:
             signal.raise_signal(number)
             assert stopping.is_set()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, namespace: default, labels: {app: %s}}
+spec: {nodeName: node1}
+status: {phase: Running, podIP: %s}
+---
+"""
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}]}
+"""
+
+
+def test_a_goal_goes_with_its_files(tmp_path: Path) -> None:
+    """What is wanted is what `apply` without --watch would want, also after mistakes and on other interfaces."""
+    pods, policy = tmp_path / "pods.yaml", tmp_path / "policy.yaml"
+    pods.write_text(POD % ("web", "web", "10.65.0.1"))
+    policy.write_text(POLICY)
+    given = Given(paths=[str(tmp_path)], quiet=True)
+    goal, host = LiveGoal(given), Host(interfaces={})
+
+    def same() -> None:
+        goal.follow()
+        fresh = Goal(given)
+        assert state(kernel_with(goal.now(host))) == state(kernel_with(fresh.compiled(fresh.read(), host)))
+
+    same()
+    pods.write_text(POD % ("web", "web", "10.65.0.1") + POD % ("db", "db", "10.65.0.2"))
+    same()
+    policy.write_text(POLICY.replace("db", "web"))
+    host = Host(interfaces={"eth0": ("192.0.2.1/24",)})
+    same()
+    policy.write_text("kind: [")
+    with pytest.raises(InputError):
+        goal.follow()
+    policy.unlink()
+    same()
+    (tmp_path / "more.yaml").write_text(POLICY)
+    same()
