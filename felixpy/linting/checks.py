@@ -54,6 +54,8 @@ _TABLE = (
           "No flow changes without a policy.", unreached.redundant_policies),
     Check("FX125", "order-decided-by-name", "warning",
           "Policies of the same order contradict each other.", unreached.order_decided_by_name),
+    Check("FX126", "rule-for-others", "warning",
+          "A rule's own side matches none of the pods that the policy applies to.", selection.rules_for_others),
     # --- logging
     Check("FX131", "log-in-hot-path", "warning",
           "A rule logs packets that are then allowed, or every packet.", limits.hot_logs),
@@ -67,6 +69,8 @@ _TABLE = (
           hosts.not_applied_on_forward),
     Check("FX143", "host-lockout", "error",
           "A node loses SSH, the API server or etcd.", hosts.locked_out),
+    Check("FX144", "denied-failsafe-port", "warning",
+          "A rule denies a failsafe port, which stays open.", hosts.denied_failsafe_ports),
     # --- networks
     Check("FX151", "host-bits", "warning",
           "A CIDR has host bits set.", networks.host_bits),

@@ -10,7 +10,7 @@ from felixpy.linting.finding import Finding, about
 from felixpy.linting.subject import HOST_SERVICES, Subject, listed
 from felixpy.linting.typos import near
 from felixpy.linting.views import DIRECTIONS, Direction
-from felixpy.model import HostEndpoint, Policy, Side, Workload
+from felixpy.model import HostEndpoint, Policy, Rule, Side, Workload
 from felixpy.netfilter.numbers import NUMBERS
 
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
@@ -69,6 +69,41 @@ def _means_pods(subject: Subject, side: Side, host_addresses: list[str]) -> bool
         return False
     pods = (thing for thing in map(subject.thing, subject.pods) if isinstance(thing, Workload))
     return any(inside(address) for pod in pods for address in pod.addresses)
+
+
+def denied_failsafe_ports(subject: Subject) -> Iterator[Finding]:
+    """FX144. Failsafe ports are accepted before the policies of a host endpoint are asked."""
+    for policy in subject.enforced:
+        hosts = [
+            host for host in map(subject.thing, sorted(subject.selected(policy))) if isinstance(host, HostEndpoint)
+        ]
+        if not hosts or policy.apply_on_forward or len(hosts) < len(subject.selected(policy)):
+            continue
+        for rules, inward in ((policy.inbound, True), (policy.outbound, False)):
+            for rule in rules:
+                kept = _kept_open(subject, rule, hosts, inward=inward) if rule.action == "deny" else {}
+                if kept:
+                    ports = listed([str(port) for port in sorted(kept)], 5)
+                    nodes = listed(sorted({node for those in kept.values() for node in those}))
+                    message = f"{str(rule.protocol).upper()} {ports} stays open on {nodes} in spite of this rule"
+                    parameter = f"failsafe{'In' if inward else 'Out'}boundHostPorts"
+                    hint = f"failsafe ports are accepted before policies are asked; see {parameter}"
+                    yield about(policy, rule.path, message, hint=hint)
+
+
+def _kept_open(subject: Subject, rule: Rule, hosts: list[HostEndpoint], *, inward: bool) -> dict[int, list[str]]:
+    """The ports that a rule lists and that are failsafe ports for any address, with the nodes where they are."""
+    kept: dict[int, list[str]] = {}
+    listed_ports = {
+        port.first for port in rule.destination.ports if not isinstance(port, str) and port.first == port.last
+    }
+    for node in {host.node for host in hosts}:
+        config = subject.configs.get(node, subject.default_config)
+        safe = config.failsafe_inbound if inward else config.failsafe_outbound
+        for one in safe:
+            if one.protocol == rule.protocol and one.port in listed_ports and (not one.net or one.net.endswith("/0")):
+                kept.setdefault(one.port, []).append(node)
+    return kept
 
 
 def locked_out(subject: Subject) -> Iterator[Finding]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from ipaddress import ip_address, ip_network
 
 from felixpy.errors import Path, many
 from felixpy.linting.finding import Finding, about
@@ -15,6 +17,8 @@ from felixpy.model import (
     ORCHESTRATOR_LABEL,
     SERVICE_ACCOUNT_LABEL,
     Policy,
+    Side,
+    Workload,
 )
 from felixpy.reports import Level
 from felixpy.selector import And, Node, Test, matches
@@ -260,6 +264,47 @@ def rules_without_type(subject: Subject) -> Iterator[Finding]:
                 yield about(
                     policy, ("spec", name.lower()), message, hint=f"add {name} to spec.{field}, or remove the rules"
                 )
+
+
+def rules_for_others(subject: Subject) -> Iterator[Finding]:
+    """FX126. The destination of an ingress rule is the pod itself, as the source of an egress rule is."""
+    for policy in subject.enforced:
+        pods = subject.selected(policy)
+        if not pods or not pods <= subject.pods:
+            continue
+        for _, inward, is_peer, side, path in subject.sides(policy):
+            if is_peer or _is_about_any(subject, side, pods):
+                continue
+            own, other, direction = OWN[inward]
+            message = (
+                f"matches none of the {many(len(pods), 'pod')} that the policy applies to, so this rule never matches"
+                if len(pods) > 1
+                else "does not match the only pod that the policy applies to, so this rule never matches"
+            )
+            hint = f"the {own} of an {direction} rule is the pod that the policy applies to; its peer is the {other}"
+            yield about(policy, path, message, hint=hint)
+
+
+OWN = {True: ("destination", "source", "ingress"), False: ("source", "destination", "egress")}
+"""By whether a rule is for ingress: the side that is the pod's own, the other one, and the direction."""
+
+
+def _is_about_any(subject: Subject, side: Side, pods: AbstractSet[int]) -> bool:
+    """Whether the selectors and nets of a side match one of some pods."""
+    if side.service:
+        return True
+    left = subject.select(side.selector, pods) if side.selector else pods
+    if side.not_selector:
+        left = left - subject.select(side.not_selector, left)
+    if not side.nets and not side.not_nets:
+        return bool(left)
+    nets, excepted = ([ip_network(net) for net in those] for those in (side.nets, side.not_nets))
+    return any(
+        (not nets or any(address in net for net in nets)) and not any(address in net for net in excepted)
+        for pod in map(subject.thing, left)
+        if isinstance(pod, Workload)
+        for address in map(ip_address, pod.addresses)
+    )
 
 
 def peers_meant_as_one(subject: Subject) -> Iterator[Finding]:

@@ -136,6 +136,72 @@ def test_pods_of_the_other_namespaces_show_that_one_peer_was_meant() -> None:
     assert [result.path for result in found] == [("spec", "ingress", 0, "from", 1)]
 
 
+# --- FX126
+
+
+@pytest.mark.parametrize(
+    "own, found",
+    [
+        ("selector: app == 'web'", True),
+        ("selector: app == 'db'", False),
+        ("notSelector: app == 'db'", True),
+        ("notSelector: app == 'web'", False),
+        ("nets: [10.65.0.2/32]", True),
+        ("nets: [10.65.0.0/30]", False),
+        ("notNets: [10.65.0.0/16]", True),
+        ("notNets: [10.66.0.0/16]", False),
+        ("selector: app == 'db', nets: [10.96.0.0/12]", True),
+        ("ports: [80]", False),
+    ],
+)
+@pytest.mark.parametrize("direction, side", [("ingress", "destination"), ("egress", "source")])
+def test_a_rule_whose_own_side_is_somebody_else(own: str, found: bool, direction: str, side: str) -> None:
+    rules = f"- {{action: Deny, protocol: TCP, {side}: {{{own}}}}}\n- {{action: Allow}}"
+    spec = f"selector: app == 'db'\n{direction}:\n{rules}"
+    shown = findings(guard(spec), select="FX126")
+    expected = [("spec", direction, 0, side)] if found else []
+    assert [result.path for result in shown] == expected
+
+
+def test_policies_of_host_endpoints_may_be_about_others() -> None:
+    """With applyOnForward they see what the host sends on; FX142 is about those without."""
+    host = """
+        apiVersion: projectcalico.org/v3
+        kind: HostEndpoint
+        metadata: {name: n1-eth0, labels: {role: node}}
+        spec: {node: n1, interfaceName: eth0, expectedIPs: [192.0.2.1]}
+    """
+    rule = "- {action: Deny, destination: {selector: app == 'db'}}"
+    spec = f"selector: role == 'node'\napplyOnForward: true\ningress:\n{rule}"
+    assert codes(guard(spec), host, select="FX126") == []
+
+
+# --- FX144
+
+
+@pytest.mark.parametrize(
+    "rule, found",
+    [
+        ("{action: Deny, protocol: TCP, destination: {ports: [22]}}", "TCP 22"),
+        ("{action: Deny, protocol: TCP, destination: {ports: [9100, 22, 179]}}", "TCP 22 and 179"),
+        ("{action: Deny, protocol: UDP, destination: {ports: [22]}}", ""),
+        ("{action: Deny, protocol: UDP, destination: {ports: [68]}}", "UDP 68"),
+        ("{action: Deny, protocol: TCP, destination: {ports: ['1:1024']}}", ""),
+        ("{action: Allow, protocol: TCP, destination: {ports: [22]}}", ""),
+        ("{action: Deny}", ""),
+    ],
+)
+def test_denials_of_failsafe_ports(rule: str, found: str) -> None:
+    host = """
+        apiVersion: projectcalico.org/v3
+        kind: HostEndpoint
+        metadata: {name: n1-eth0, labels: {role: node}}
+        spec: {node: n1, interfaceName: eth0, expectedIPs: [192.0.2.1]}
+    """
+    shown = findings(guard(f"selector: role == 'node'\ningress:\n- {rule}"), host, select="FX144")
+    assert [result.message.partition(" stays open on n1")[0] for result in shown] == ([found] if found else [])
+
+
 # --- FX110, FX111
 
 
