@@ -48,6 +48,11 @@ class AddressBook:
             if (name, family == 6) not in have
         }
 
+    @property
+    def only(self) -> str:
+        """The node where there is just one, else ""."""
+        return self.names[0] if len(self.names) == 1 else ""
+
     def node(self, address: str) -> str:
         """The node with an address, "" if it is none's."""
         return self.known.get(address) or self.assumed.get(address, "")

@@ -113,15 +113,20 @@ class Directory:
         return (*self.cluster.workloads, *self.cluster.host_pods)
 
     @cached_property
+    def floating(self) -> Mapping[str, str]:
+        """The nodes of pods by their floating addresses, which the network leads to those nodes."""
+        return {floating: pod.node for pod in self.cluster.workloads for _, floating in pod.floating}
+
+    @cached_property
     def _by_address(self) -> Mapping[str, Workload]:
         return {address: pod for pod in reversed(self.cluster.workloads) for address in pod.addresses}
 
     def _host(self, node: str, family: int) -> Endpoint:
         names = self.book.names
-        if not node and len(names) != 1:
+        node = node or self.book.only
+        if not node:
             known = f"; the input has {few(names)}" if names else ""
             raise UsageError(f"host: say which node, as in host:NAME or with --node{known}")
-        node = node or names[0]
         address = self.book.address(node, family)
         if not address:
             raise UsageError(f"host:{node}: {unknown_node(node, names)}")

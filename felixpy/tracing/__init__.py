@@ -194,12 +194,7 @@ class Tracer:
         self, question: Question, packet: Packet, source: Endpoint, destination: Endpoint, redirect: Redirect | None
     ) -> Iterator[Leg | str]:
         """Node after node, as long as the packet is let through and its destination is elsewhere."""
-        name = source.node or (redirect.node if redirect else destination.node) or self.node
-        if not name:
-            raise UsageError(
-                f"neither {source.name} nor {destination.name} is on a node of the cluster: "
-                "say which node forwards the packet with --node"
-            )
+        name = self._first(question, source, destination, redirect)
         came_by = question.in_interface
         for number in range(MOST_LEGS):
             node = self.nodes.get(name)
@@ -238,6 +233,20 @@ class Tracer:
                 own = self._own_address(node, walk)
                 packet = replace(packet, source=own if question.snat == NODE else question.snat)
             name, came_by = owner.node, ""
+
+    def _first(self, question: Question, source: Endpoint, destination: Endpoint, redirect: Redirect | None) -> str:
+        """The node that sees the packet first. Raises UsageError where that is not known."""
+        family = parse_address(source.address).family
+        at = source.node or (redirect.node if redirect else destination.node) or self.node
+        if not at and question.dnat:
+            at = self.directory.find(question.dnat.endpoint, family).node
+        at = at or self.directory.floating.get(destination.address, "") or self.directory.book.only
+        if not at:
+            raise UsageError(
+                f"neither {source.name} nor {destination.name} is on a node of the cluster: "
+                "say which node forwards the packet with --node"
+            )
+        return at
 
     def _is_unheard_of(self, owner: Endpoint, asked: Endpoint, walk: Walk) -> bool:
         """Whether a packet goes on to an address of which nothing is known, as there are dumps and no manifests."""
