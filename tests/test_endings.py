@@ -284,3 +284,26 @@ def test_a_saved_member_that_is_no_net(felixpy_, tmp_path) -> None:
     )
     given = ("--rules", DUMP, "--ipsets", tmp_path / "sets")
     assert felixpy_("trace", "internet", "shop/database-0:80", SHOP, *given).status in (0, 1, 2)
+
+
+@pytest.mark.parametrize("kind", ["hash:ip,port", "hash:net"])
+def test_a_saved_member_of_nothing(kind: str, felixpy_, tmp_path) -> None:
+    (tmp_path / "sets").write_text(f"create odd {kind} family inet maxelem 1048576\nadd odd \n")
+    lines = Path(DUMP).read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("-A cali-FORWARD"))
+    (tmp_path / "rules").write_text(
+        "\n".join([*lines[:at], "-A cali-FORWARD -m set --match-set odd src,src", *lines[at:]])
+    )
+    done = felixpy_("matrix", "--rules", tmp_path / "rules", "--ipsets", tmp_path / "sets")
+    assert done.status == 2
+    assert "member (empty) of set odd" in done.err or "odd" in done.err
+
+
+def test_a_mark_match_that_says_nothing(felixpy_, tmp_path) -> None:
+    """The rules of an endpoint say which bits mean accepted and passed; here one of them is cut."""
+    text = Path(DUMP).read_text()
+    tested = "-m mark --mark 0x10000/0x10000 -j RETURN"
+    assert tested in text
+    (tmp_path / "rules").write_text(text.replace(tested, "-m mark -j RETURN"))
+    done = felixpy_("verify", SHOP, "--node", "node1", "--rules", tmp_path / "rules", "--ipsets", SETS, "-v")
+    assert done.status == 1

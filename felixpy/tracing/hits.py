@@ -16,7 +16,8 @@ from felixpy.decode.legend import CHAIN_KINDS, Direction, Legend, chain_prefix
 from felixpy.decode.phrases import rule_words
 from felixpy.errors import Path, Place
 from felixpy.model import DEFAULT_TIER
-from felixpy.netfilter.numbers import parse_mark
+from felixpy.netfilter.actions import SetMark
+from felixpy.netfilter.criteria import Marked
 from felixpy.netfilter.rules import Rule, Table
 from felixpy.plan.policies import GROUP_PREFIXES, PROFILE_PREFIXES
 from felixpy.topology.nodes import NodeRules
@@ -230,10 +231,9 @@ class _Reader:
     def _policy(self, step: Step) -> None:
         """A rule that gives its verdict sets the mark for it; denying it ends the packet's way."""
         action: Action | None = "Deny" if step.outcome else None
-        if step.rule.target == "MARK" and step.rule.arguments:
-            value, mask = parse_mark(step.rule.arguments[0].values[0])
+        if isinstance(change := step.rule.body.action, SetMark):
             verdicts: dict[int, Action] = {self.accept: "Allow", self.passed: "Pass"}
-            action = verdicts.get(value) if value and value & mask == value else None
+            action = verdicts.get(change.value) if change.value and change.value & ~change.mask == 0 else None
         if action:
             owner = self._owner(step.chain, self.tables[step.table])
             self._add(owner, step, action, tier=owner.tier or self.tier)
@@ -301,7 +301,7 @@ class _Reader:
         near = slice(max(step.rule.number - 2, 0), step.rule.number + 1)
         for rule in self.tables[step.table][step.chain].rules[near]:
             for option in rule.arguments:
-                found = _FLOW_LOG.match(option.values[0]) if option.name == "--nflog-prefix" else None
+                found = _FLOW_LOG.match(" ".join(option.values)) if option.name == "--nflog-prefix" else None
                 if found:
                     return int(found[1])
         return None
@@ -318,8 +318,8 @@ def _bits(rules: Iterable[Rule]) -> tuple[int, int]:
     for rule in rules:
         words = _words(rule)
         if not accept and _ACCEPTED.fullmatch(words):
-            tested = (option.values[0] for match in rule.matches if match.module == "mark" for option in match.options)
-            accept = parse_mark(next(tested, "0x0"))[0]
-        elif not passed and _START.fullmatch(words) and rule.arguments:
-            passed = parse_mark(rule.arguments[0].values[0])[1]
+            tested = (test.criterion for test in rule.body.tests)
+            accept = next((mark.mark for mark in tested if isinstance(mark, Marked)), 0)
+        elif not passed and _START.fullmatch(words) and isinstance(change := rule.body.action, SetMark):
+            passed = change.mask
     return accept, passed

@@ -133,7 +133,7 @@ class Members:
                 if member.isascii() and "/" not in member and " " not in member:
                     singles[int.from_bytes(socket.inet_pton(kind, member), "big")] = True
                     continue
-                text, *extensions = member.split()
+                text, *extensions = member.split() or [""]
                 address, _, length = text.partition("/")
                 mask = _mask(int(length or BITS[self.family]), self.family)
                 number = int.from_bytes(socket.inet_pton(kind, address), "big")
@@ -153,7 +153,7 @@ class Members:
 
     def _members(self, member: str) -> Iterator[Member]:
         """What a line of several dimensions stands for: a range of ports is one member each."""
-        text, *extensions = member.split()
+        text, *extensions = member.split() or [""]
         parts = text.split(",")
         if len(parts) != len(self.dimensions):
             raise self._odd(member)
@@ -175,7 +175,7 @@ class Members:
         yield from (Member(tuple(lengths), tuple(values), "nomatch" in extensions) for values in alternatives)
 
     def _odd(self, member: str) -> InputError:
-        reason = f"member {member} of set {self.saved.name} ({self.saved.type}) is not understood"
+        reason = f"member {member or '(empty)'} of set {self.saved.name} ({self.saved.type}) is not understood"
         return InputError([Problem(place=Place("ipset save"), reason=reason)])
 
 
