@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from felixpy.decode.legend import Legend
 from felixpy.flows.packets.ground import Ground
@@ -37,6 +37,10 @@ ADDRESSES = "the node's IPv{} addresses are not known; --interface tells them"
 NOT_GIVEN = "those rules were not given"
 
 
+Assumption: TypeAlias = Literal["as known", "any sets", "any addresses"]
+"""What is taken for granted about a node: the sets and addresses that are known, or any."""
+
+
 class Seen(NamedTuple):
     """What a damage does in one family, and in which space that was found out."""
 
@@ -61,7 +65,7 @@ class Judge:
     knows_addresses: frozenset[int]
     others: Sequence[Damage] = ()
     """What else is wrong, so that all of it is told apart in the same way."""
-    _passages: dict[int, tuple[Passage, NodeText]] = field(default_factory=dict)
+    _passages: dict[tuple[int, Assumption], tuple[Passage, NodeText]] = field(default_factory=dict)
 
     def effect(self, damages: Sequence[Damage]) -> Effect:
         """What damage in one or both families means for traffic."""
@@ -73,7 +77,7 @@ class Judge:
     # --- in packets
 
     def _see(self, damage: Damage) -> Seen:
-        passage, right = self._passage(damage.family)
+        passage, right = self._passage(damage.family, "as known")
         wrong = self.baseline.with_damage(damage)
         verdict = _compared(passage, right, of_dump(wrong, damage.family), beside=damage.beside is not None)
         if damage.without and not verdict.change:
@@ -90,29 +94,27 @@ class Judge:
         """What could be if the members of sets, or the node's addresses, were others than those taken for granted."""
         family = damage.family
         if not self.baseline.observed.has_sets and not damage.sets:
-            right = of_dump(self.baseline.dump, family)._replace(sets=None)
+            passage, right = self._passage(family, "any sets")
             worse = of_dump(wrong, family)._replace(sets=None)
-            passage = Passage(NodeSpace(self._ground(family), [right, worse], family))
             other = _compared(passage, right, worse, beside=damage.beside is not None)
             if other.change or other.conditions:
                 return Verdict(found.change, other.change or other.perhaps, (SETS,))
         if family not in self.knows_addresses:
-            right, worse = of_dump(self.baseline.dump, family), of_dump(wrong, family)
-            known, _ = self._passage(family)
-            ground = known.space.ground
-            anybody = dict.fromkeys(known.space.classes.values(), ground.machine.uplink)
-            ground = replace(ground, own={**ground.own, **anybody})
-            passage = Passage(NodeSpace(ground, [right, worse], family))
-            other = _compared(passage, right, worse, beside=damage.beside is not None)
+            passage, right = self._passage(family, "any addresses")
+            other = _compared(passage, right, of_dump(wrong, family), beside=damage.beside is not None)
             if other.change:
                 return Verdict(found.change, other.change, (ADDRESSES.format(family),))
         return found
 
-    def _passage(self, family: int) -> tuple[Passage, NodeText]:
+    def _passage(self, family: int, assumption: Assumption) -> tuple[Passage, NodeText]:
         """The space in which all damage of a family is told apart, and the right rules."""
-        if family not in self._passages:
-            right = of_dump(self.baseline.dump, family)
-            texts = [right]
+        if (family, assumption) not in self._passages:
+            ground = self._ground(family)
+            if assumption == "any addresses":
+                known, _ = self._passage(family, "as known")
+                anybody = dict.fromkeys(known.space.classes.values(), ground.machine.uplink)
+                ground = replace(known.space.ground, own={**known.space.ground.own, **anybody})
+            texts = [of_dump(self.baseline.dump, family)]
             observed = self.baseline.observed.dump
             if family in observed.tables:
                 texts.append(
@@ -121,8 +123,10 @@ class Judge:
             texts += [
                 of_dump(damage.beside, family) for damage in self.others if damage.beside and damage.family == family
             ]
-            self._passages[family] = Passage(NodeSpace(self._ground(family), texts, family)), right
-        return self._passages[family]
+            if assumption == "any sets":
+                texts = [text._replace(sets=None) for text in texts]
+            self._passages[family, assumption] = Passage(NodeSpace(ground, texts, family)), texts[0]
+        return self._passages[family, assumption]
 
     def _ground(self, family: int) -> Ground:
         pods = {pod.interface: pod.addresses for pod in self.legend.cluster.workloads if pod.node == self.right.name}

@@ -103,8 +103,10 @@ class Comparer:
         for row in chained(self.space.rows, self._spoofed_rows(tags)):
             start = self._start(row)
             if start:
-                old, new = (self.passage.fates(program, row, tags, start) for program in (self.before, self.after))
-                _note(found, row, old, new)
+                old = self.passage.known_fates(self.before, row, tags)
+                if not self._moves:
+                    old = {key: some for key, packets in old.items() if (some := meet(packets, start))}
+                _note(found, row, old, self.passage.fates(self.after, row, tags, start))
         if self._asks_redirected:
             for row in self.space.rows:
                 self._redirected(row, [tag for tag in tags if tag & VARIANTS in (0, ESTABLISHED)], found)

@@ -100,7 +100,19 @@ class Outcome:
 
 NO_INTERFACE = ByInterface({})
 
-Memory: TypeAlias = dict[tuple[object, ...], Outcome]
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """What chains made of everything, for ends that are alike to them."""
+
+    outcomes: dict[tuple[int, int, bool, int], Outcome] = field(default_factory=dict)
+    """By view, tag, reading, and what kind of end looks."""
+    _kinds: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def kind(self, values: Iterable[PacketSet | None]) -> int:
+        """A number for ends to which criteria mean the same."""
+        key = tuple(None if value is None else tuple(value.items()) for value in values)
+        return self._kinds.setdefault(key, len(self._kinds))
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +153,8 @@ class Evaluator:
     _values: dict[Factor, PacketSet | None] = field(default_factory=dict)
     _known: dict[tuple[object, ...], Outcome] = field(default_factory=dict)
     """What chains made of some packets that ask for more about the end than others share."""
+    _kinds: dict[int, int] = field(default_factory=dict)
+    """What kind of end this is to a view."""
 
     # --- what criteria mean here
 
@@ -196,12 +210,13 @@ class Evaluator:
             if key not in self._known:
                 self._known[key] = self._run(view, tag, packets)
             return self._known[key]
-        values = (self.value(factor) for factor in view.factors)
-        signature = [None if value is None else tuple(value.items()) for value in values]
-        key = (id(view), tag, self.readings, *signature)
-        found = self.memory.get(key)
+        kind = self._kinds.get(id(view))
+        if kind is None:
+            kind = self._kinds[id(view)] = self.memory.kind(map(self.value, view.factors))
+        key = id(view), tag, self.readings, kind
+        found = self.memory.outcomes.get(key)
         if found is None:
-            found = self.memory[key] = self._run(view, tag, everything)
+            found = self.memory.outcomes[key] = self._run(view, tag, everything)
         return found if packets is everything else found.within(packets)
 
     def _received(self, view: View, tag: int, packets: PacketSet) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -25,10 +25,11 @@ class Passage:
 
     def __init__(self, space: NodeSpace) -> None:
         self.space = space
-        self._memory: Memory = {}
+        self._memory = Memory()
         self._own_values: dict[int, dict[Factor, PacketSet]] = {}
         self._evaluators: dict[tuple[Row, str], Evaluator] = {}
         self._survivors: dict[tuple[int, Row], bool] = {}
+        self._fates: dict[tuple[int, Row, tuple[int, ...]], Fates] = {}
 
     def leave_by(self, criterion: Interface) -> int:
         """Who is reached by an interface."""
@@ -149,6 +150,13 @@ class Passage:
         for target, packets in came.moved.items():
             self._follow(program, row, target, packets, found)
         return found
+
+    def known_fates(self, program: Program, row: Row, tags: Sequence[int]) -> Fates:
+        """What gets through of everything that a row may send: found out once for a program that is asked often."""
+        key = id(program), row, tuple(tags)
+        if key not in self._fates:
+            self._fates[key] = self.fates(program, row, tags, self.everything(row))
+        return self._fates[key]
 
     def _follow(self, program: Program, row: Row, target: Moved, packets: PacketSet, found: Fates) -> None:
         """What becomes of packets with a new destination: those count whose new form gets through."""

@@ -151,7 +151,7 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
         Perspective(space.traffic, directory, space.externals, direction) for direction in ("egress", "ingress")
     )
     perspectives = Perspectives(egress, ingress)
-    memory: Memory = {}
+    memory = Memory()
     ends: dict[int, End] = {}
     doubts: list[Doubt] = []
     for name in side.names:
