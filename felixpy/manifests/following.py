@@ -144,19 +144,16 @@ class _State:
         self._loaded, self._options = loaded, options
         self._objects, self._parts = loaded.objects, loaded.parts
         given = Counter(document.source for document in documents)
+        self._assumed = loaded.assumed
         self._keys = {
-            document.source: key for key, document in loaded.objects.items() if given.get(document.source) == 1
-        }
+            document.source: key for key, document in loaded.objects.items()
+            if given.get(document.source) == 1 and not self._is_assumed(key)
+        }  # fmt: skip
         """Objects by where they stand; only those that are given once and made of one document."""
         self._twice = _given_twice(loaded)
         self._needed: Counter[tuple[str, str]] = Counter()
         for document in loaded.objects.values():
             self._needed.update(_names(document))
-        written = given.keys()
-        self._assumed = {
-            _identity(key) for key, document in loaded.objects.items()
-            if key.kind.name in (_NAMESPACE, _ACCOUNT) and document.source not in written
-        }  # fmt: skip
         kinds = {key.kind.name for key in loaded.objects}
         installs_by_operator = any(document.data["kind"] == "Installation" for document in loaded.sound.documents)
         self._entangled = {
@@ -255,6 +252,9 @@ class _State:
                 raise _Everything
         self._needed.update(needed)
         self._needed += Counter()
+
+    def _is_assumed(self, key: Key) -> bool:
+        return key.kind.name in (_NAMESPACE, _ACCOUNT) and _identity(key) in self._assumed
 
     def _is_object(self, name: tuple[str, str]) -> bool:
         namespace, account = name

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from felixpy.errors import InputError, Problem
 from felixpy.manifests.assembly import Parts
-from felixpy.manifests.completion.assumptions import assume
+from felixpy.manifests.completion.assumptions import assume, needed_name
 from felixpy.manifests.completion.installation import Installed, installed
 from felixpy.manifests.completion.owners import Owners
 from felixpy.manifests.completion.workloads import expand
@@ -50,6 +50,8 @@ class Loaded:
     objects: dict[Key, Document]
     expanded: bool
     """Whether pods were made up or placed."""
+    assumed: frozenset[tuple[str, str]]
+    """Namespaces (name, "") and service accounts (namespace, name) that had to be assumed."""
     pods: Pods
     parts: Parts
 
@@ -71,7 +73,9 @@ def load_documents(reading: Reading, options: Options) -> Loaded:
         documents = remarked.keep_unless_failed(expand(written, node=options.node))
         sound = remarked.keep(validate(documents, reading.ordinal, sound))
     expanded = options.expanding and documents is not written
+    known = len(sound.documents)
     documents = remarked.keep_unless_failed(_assume(sound.documents, strict=bool(options.strict)))
+    assumed = frozenset(map(needed_name, documents[known:]))
     sound = remarked.keep(validate(documents, reading.ordinal, sound))
     objects = remarked.keep(index(sound, reading.starts, used=installation.used, expanded=options.expanding))
     prefix = options.interface_prefix or installation.interface_prefix or DEFAULT_PREFIX
@@ -83,7 +87,7 @@ def load_documents(reading: Reading, options: Options) -> Loaded:
         raise InputError(problems)
     cluster = replace(parts.cluster(installation, problems, places.find), texts=places.texts)
     return Loaded(
-        cluster=cluster, installation=installation, sound=sound, objects=objects, expanded=expanded,
+        cluster=cluster, installation=installation, sound=sound, objects=objects, expanded=expanded, assumed=assumed,
         pods=pods, parts=parts,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 import felixpy
+from felixpy.compiler import Compiler
 from felixpy.errors import FelixpyError, InputError
 from felixpy.live import Change, LiveCluster
 from felixpy.manifests.following import Following, Step
@@ -32,6 +33,7 @@ from tests.fuzz.mutations import ODD, paths, value_at
 from tests.manifests import CALICO, STORED, manifest
 
 Manifest = dict[str, Any]
+Content = dict[str, Any]
 
 STEPS = 5
 MOST = 30
@@ -238,7 +240,7 @@ class Sequence:
     def fresh(self, documents: Mapping[str, Mapping[tuple[str, ...], Document]]) -> Cluster | InputError:
         listed = [document for group in documents.values() for document in group.values()]
         try:
-            return load_documents(Reading(documents=copy.deepcopy(listed)), self.options).cluster
+            return load_documents(Reading(documents=listed), self.options).cluster
         except InputError as wrong:
             return wrong
 
@@ -282,19 +284,19 @@ class Sequence:
             self.live.update(step.cluster)
         else:
             self.live.apply([Change(*pair) for pair in step.changes], step.cluster)
+        compiler = Compiler(fresh, dataplane=self.plane)
         for name in ("node1", "node2"):
-            self.compare_node(name, fresh)
+            self.compare_node(name, outcome(partial(compiler.compile, name, self.host)))
 
-    def compare_node(self, name: str, fresh: Cluster) -> None:
-        assert self.live
-        expected = outcome(lambda: felixpy.compile(fresh, name, dataplane=self.plane, host=self.host))
-        if name in self.live.failed:
-            assert {"wrong": str(self.live.failed[name])} == expected
-        elif name in self.live.nodes:
-            assert texts(self.live.ruleset(name)) == expected
+    def compare_node(self, name: str, fresh: Content) -> None:
+        live = self.live
+        assert live
+        if name in live.failed:
+            assert {"wrong": str(live.failed[name])} == fresh
+        elif name in live.nodes:
+            assert content(live.ruleset(name)) == fresh
         else:
-            live = self.live
-            assert outcome(lambda: live.add(name, self.host)) == expected
+            assert outcome(partial(live.add, name, self.host)) == fresh
 
 
 def refused(wrong: InputError, fresh: Cluster | InputError) -> None:
@@ -304,10 +306,10 @@ def refused(wrong: InputError, fresh: Cluster | InputError) -> None:
     assert {str(problem) for problem in wrong.problems if problem.severity == "error"} <= told
 
 
-def outcome(compiled: Callable[[], felixpy.Ruleset]) -> dict[str, str]:
-    """The texts of rules, or why there are none."""
+def outcome(compiled: Callable[[], felixpy.Ruleset]) -> Content:
+    """All of a node's rules, or why there are none."""
     try:
-        return texts(compiled())
+        return content(compiled())
     except FelixpyError as wrong:
         return {"wrong": str(wrong)}
 
@@ -324,8 +326,22 @@ def placeless(value: Any) -> Any:
     return value
 
 
-def texts(ruleset: felixpy.Ruleset) -> dict[str, str]:
-    return {**ruleset.files(), "findings": "\n".join(map(str, ruleset.findings))}
+def content(ruleset: felixpy.Ruleset) -> Content:
+    """Everything that the texts of a ruleset are made of: each chain of each table, each set, every finding."""
+    chains = {
+        (*key, chain.name, place): (chain.bodies, chain.hashes, chain.numbers)
+        for key, table in ruleset.tables.items()
+        for place, found in (
+            ("own", table.chains),
+            ("first", table.inserted.values()),
+            ("last", table.appended.values()),
+        )
+        for chain in found
+    }
+    maps = {key: {name: sorted(table.maps.get(name, {}).items(), key=str) for name in table.maps}
+            for key, table in ruleset.tables.items()}  # fmt: skip
+    return {"plane": ruleset.dataplane, "chains": chains, "maps": {key: str(each) for key, each in maps.items()},
+            "sets": ruleset.ipset_save(), "findings": [*map(str, ruleset.findings)]}  # fmt: skip
 
 
 def main() -> None:

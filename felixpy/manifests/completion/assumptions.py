@@ -91,6 +91,12 @@ def needs(data: Mapping[str, Any]) -> tuple[str, str] | None:
     return namespace, _account(data) if data["kind"] in ("Pod", "WorkloadEndpoint") else ""
 
 
+def needed_name(document: Document) -> tuple[str, str]:
+    """What a namespace (name, "") or a service account (namespace, name) is called."""
+    metadata = document.data["metadata"]
+    return (metadata["name"], "") if document.data["kind"] == "Namespace" else _key(metadata)
+
+
 def _key(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return metadata.get("namespace") or "default", metadata["name"]
 
