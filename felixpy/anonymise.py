@@ -19,7 +19,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_net
 from typing import Any, NamedTuple
 
 from felixpy.errors import Place, Problem
-from felixpy.selector import And, Node, Not, Or, SelectorError, Test, parse, tests
+from felixpy.selector import And, LabelTest, Node, Not, Or, SelectorError, parse, tests
 
 Items = list[dict[str, Any]]
 
@@ -327,12 +327,12 @@ class _Rewriter:
 
     def _node(self, node: Node) -> Node:
         match node:
-            case Test(label, operator, operand):
+            case LabelTest(label, operator, operand):
                 if isinstance(operand, tuple):
                     operand = tuple(sorted(str(self._label_value(label, each)) for each in operand))
                 elif operator not in PARTIAL and operator != "has":
                     operand = str(self._label_value(label, operand))
-                return Test(self._label(label), operator, operand)
+                return LabelTest(self._label(label), operator, operand)
             case Not(operand):
                 return Not(self._node(operand))
             case And(operands) | Or(operands):

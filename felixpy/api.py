@@ -269,11 +269,11 @@ def lint(
 
     Raises UsageError for what is no code.
     """
-    from felixpy.linting import Options, choose
+    from felixpy.linting import LintOptions, choose
     from felixpy.linting import lint as find
 
     extended = [*extend_select, *(["FX113"] if public_ports else [])]
-    options = Options(public_ports=tuple(sorted(set(public_ports)))) if public_ports else Options()
+    options = LintOptions(public_ports=tuple(sorted(set(public_ports)))) if public_ports else LintOptions()
     checks = choose(_listed(select), extended, _listed(ignore))
     return find(cluster, checks=checks, calico_version=calico_version, settings=settings, options=options)
 

@@ -14,7 +14,7 @@ from felixpy.model import Cluster, Configuration, DataPlane, DataPlaneKind, Sour
 from felixpy.selector import matches, parse
 
 
-class Origin(NamedTuple):
+class SettingOrigin(NamedTuple):
     """A setting and where it comes from; no source: the command line or the environment of felixpy itself."""
 
     setting: Setting
@@ -28,7 +28,7 @@ def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> 
     return build([*settings, *(origin.setting for origin in origins(cluster, node))])
 
 
-def origins(cluster: Cluster, node: str) -> Iterator[Origin]:
+def origins(cluster: Cluster, node: str) -> Iterator[SettingOrigin]:
     """The settings of the input that count on a node, the strongest first.
 
     The environment of calico-node beats the FelixConfigurations ``node.<node>``, the oldest one whose nodeSelector
@@ -47,17 +47,17 @@ def origins(cluster: Cluster, node: str) -> Iterator[Origin]:
     yield from map(_stated, cluster.operator)
     if "default" in by_name:
         yield from _written(by_name["default"])
-    yield Origin(Setting("ClusterType", cluster.cluster_type), "ClusterInformation default")
+    yield SettingOrigin(Setting("ClusterType", cluster.cluster_type), "ClusterInformation default")
 
 
-def _stated(item: Stated) -> Origin:
-    return Origin(Setting(item.name, item.value), item.by, item.source, item.path)
+def _stated(item: Stated) -> SettingOrigin:
+    return SettingOrigin(Setting(item.name, item.value), item.by, item.source, item.path)
 
 
-def _written(layer: Configuration) -> Iterator[Origin]:
+def _written(layer: Configuration) -> Iterator[SettingOrigin]:
     by = f"FelixConfiguration {layer.name}"
     for name, raw in layer.values.items():
-        yield Origin(Setting(name, raw), by, layer.source, layer.paths.get(name, ()))
+        yield SettingOrigin(Setting(name, raw), by, layer.source, layer.paths.get(name, ()))
 
 
 def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
@@ -67,7 +67,7 @@ def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) ->
     mode. Felix looks for kube-proxy's table in the kernel, felixpy for its configuration in the input.
     """
     config = configure(cluster, node, settings)
-    given = [*(Origin(setting) for setting in settings), *origins(cluster, node)]
+    given = [*(SettingOrigin(setting) for setting in settings), *origins(cluster, node)]
     if config.bpf_enabled:
         return _chosen(cluster, "bpf", _decisive(given, "bpf_enabled"), "true")
     if config.nftables_mode != "Auto":
@@ -82,15 +82,15 @@ def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) ->
     return DataPlane(kind="iptables", reason="nftablesMode is Auto and the input does not say how kube-proxy runs")
 
 
-def _decisive(given: Sequence[Origin], field: str) -> Origin:
+def _decisive(given: Sequence[SettingOrigin], field: str) -> SettingOrigin:
     """Where the value of a parameter comes from."""
     for origin in given:
         if find(origin.setting) == field and origin.setting.value:
             return origin
-    return Origin(Setting(field, ""))
+    return SettingOrigin(Setting(field, ""))
 
 
-def _chosen(cluster: Cluster, kind: DataPlaneKind, origin: Origin, value: str) -> DataPlane:
+def _chosen(cluster: Cluster, kind: DataPlaneKind, origin: SettingOrigin, value: str) -> DataPlane:
     is_field = origin.by.startswith("FelixConfiguration") and origin.path[:1] == ("spec",)
     name = origin.path[-1] if is_field else origin.setting.name
     reason = f"{name} is {value}"

@@ -36,7 +36,7 @@ POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class NodeOutcome:
     """What became of one node. `error` is "" when all went well."""
 
     node: str
@@ -47,7 +47,7 @@ class Outcome:
     """The texts by file name, where they were not written by the worker."""
 
 
-def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], folder: Path | None) -> Outcome:
+def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], folder: Path | None) -> NodeOutcome:
     """Compile one node; write its files under `folder`, or hand them back when that is None."""
     try:
         ruleset = compiler.compile(node, settings=settings)
@@ -55,8 +55,8 @@ def render_node(compiler: Compiler, node: str, settings: Sequence[Setting], fold
         if folder:
             write_files(folder, files, below=node)
     except FelixpyError as wrong:
-        return Outcome(node=node, error=str(wrong))
-    return Outcome(
+        return NodeOutcome(node=node, error=str(wrong))
+    return NodeOutcome(
         node=node,
         rules=sum(len(chain.bodies) for table in ruleset.tables.values() for chain in table.all_chains()),
         findings=ruleset.findings,
@@ -79,7 +79,7 @@ _inherited: list[_Work] = []
 """The work of forked processes: they find it in their memory, so nothing has to be sent."""
 
 
-def _forked(nodes: Sequence[str]) -> list[Outcome]:
+def _forked(nodes: Sequence[str]) -> list[NodeOutcome]:
     work = _inherited[-1]
     outcomes = []
     for node in nodes:
@@ -99,7 +99,7 @@ class Parcel:
     settings: tuple[Setting, ...]
 
 
-def _remote(parcel: Parcel, nodes: Sequence[str]) -> list[Outcome]:
+def _remote(parcel: Parcel, nodes: Sequence[str]) -> list[NodeOutcome]:
     compiler = Compiler(parcel.cluster, CALICO_VERSIONS[parcel.calico_version], parcel.dataplane)
     return [render_node(compiler, node, parcel.settings, None) for node in nodes]
 
@@ -145,7 +145,7 @@ def render_nodes(
     jobs: int = 0,
     dask: str | None = None,
     done: Callable[[int], None] = lambda ready: None,
-) -> list[Outcome]:
+) -> list[NodeOutcome]:
     """Render every node of the cluster into ``folder/<node>/``; `done` is told now and then how many are ready.
 
     `jobs` is the number of processes, 0 for one a core; 1 works without any. A node that fails does not stop the
@@ -155,9 +155,9 @@ def render_nodes(
     nodes = sorted(compiler.cluster.node_names(), key=natural)
     jobs = min(jobs or os.cpu_count() or 1, max(1, len(nodes)))
     compiler.prepare(settings)
-    outcomes: list[Outcome] = []
+    outcomes: list[NodeOutcome] = []
 
-    def finish(found: Sequence[Outcome]) -> None:
+    def finish(found: Sequence[NodeOutcome]) -> None:
         for outcome in found:
             if outcome.files is not None:
                 write_files(folder, outcome.files, below=outcome.node)
@@ -174,7 +174,9 @@ def render_nodes(
         size = NODES_PER_REMOTE_TASK if dask else -(-len(nodes) // jobs)
         with _dask(work, dask) if dask else _processes(work, jobs) as (executor, function, arguments):
             batches = [nodes[start : start + size] for start in range(0, len(nodes), size)]
-            futures: list[Future[list[Outcome]]] = [executor.submit(function, *arguments, batch) for batch in batches]
+            futures: list[Future[list[NodeOutcome]]] = [
+                executor.submit(function, *arguments, batch) for batch in batches
+            ]
             if dask:
                 for future in futures:
                     finish(future.result())

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
 from felixpy.model import Labels
-from felixpy.selector import COMPARE, TRUE_WHEN_ABSENT, And, Everything, Node, Not, Or, Test
+from felixpy.selector import COMPARE, TRUE_WHEN_ABSENT, And, Everything, LabelTest, Node, Not, Or
 
 NOTHING: frozenset[int] = frozenset()
 
@@ -88,7 +88,7 @@ class LabelIndex:
             candidates = self.everything
         if not candidates or isinstance(node, Everything):
             return candidates
-        if isinstance(node, Test):
+        if isinstance(node, LabelTest):
             return self._test(node, candidates)
         if isinstance(node, Not):
             return candidates - self.select(node.operand, candidates)
@@ -120,7 +120,7 @@ class LabelIndex:
             having = self._having[key] = set().union(*self._values(key).values())
         return having
 
-    def _test(self, test: Test, candidates: AbstractSet[int]) -> AbstractSet[int]:
+    def _test(self, test: LabelTest, candidates: AbstractSet[int]) -> AbstractSet[int]:
         operator, operand = test.operator, test.operand
         if operator == "==":
             return candidates & self._values(test.label).get(str(operand), NOTHING)
@@ -141,7 +141,7 @@ class LabelIndex:
     def _estimate(self, node: Node) -> int:
         """About how many things a condition leaves; only the order of evaluation depends on it."""
         total = len(self.everything)
-        if isinstance(node, Test):
+        if isinstance(node, LabelTest):
             if node.operator == "==":
                 return len(self._values(node.label).get(str(node.operand), NOTHING))
             if node.operator == "in":

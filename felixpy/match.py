@@ -33,7 +33,7 @@ class Block(NamedTuple):
     merges: bool
 
 
-class Match(NamedTuple):
+class RuleMatch(NamedTuple):
     """The main rule's matches, beginning with a blank ("" matches everything), and the blocks ahead of it."""
 
     text: str
@@ -102,7 +102,7 @@ def _impossible(nets: Sequence[str], family: int, *, negated: bool = False) -> b
     return not own or (negated and any(net in CATCH_ALL for net in own))
 
 
-def match(active: ActiveRule, family: int, all_blocks: str) -> Match | None:
+def match(active: ActiveRule, family: int, all_blocks: str) -> RuleMatch | None:
     """The matches of a rule, or None where the rule has no meaning in the family.
 
     `all_blocks` is the mark, spelt out, that says that every block matched.
@@ -117,7 +117,7 @@ def match(active: ActiveRule, family: int, all_blocks: str) -> Match | None:
     fragments = list(_fragments(active, source, destination, family))
     if blocks:
         fragments.append(f"-m mark --mark {all_blocks}/{all_blocks}")
-    return Match("".join(f" {fragment}" for fragment in fragments), tuple(blocks))
+    return RuleMatch("".join(f" {fragment}" for fragment in fragments), tuple(blocks))
 
 
 def _blocks(active: ActiveRule, source: _Side, destination: _Side, family: int) -> list[Block]:

@@ -18,7 +18,7 @@ _OPEN_DESCRIPTOR = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/\d+")
 """Paths of what the shell has opened for us, such as ``<(helm template shop)``: pipes that surely have a writer."""
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """Why a file cannot be read, and what to do about it."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
@@ -35,30 +35,30 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> bytes:
     try:
         handle = os.open(name, os.O_RDONLY | os.O_CLOEXEC | (0 if _OPEN_DESCRIPTOR.fullmatch(name) else os.O_NONBLOCK))
     except FileNotFoundError:
-        raise Unreadable("there is no such file or folder") from None
+        raise UnreadableFile("there is no such file or folder") from None
     except (OSError, ValueError) as wrong:
-        raise Unreadable(f"cannot be read: {told(wrong)}") from None
+        raise UnreadableFile(f"cannot be read: {told(wrong)}") from None
     with os.fdopen(handle, "rb") as file:
         mode = os.fstat(handle).st_mode
         if stat.S_ISDIR(mode):
-            raise Unreadable("is a folder")
+            raise UnreadableFile("is a folder")
         if not stat.S_ISREG(mode) and not _OPEN_DESCRIPTOR.fullmatch(name):
-            raise Unreadable("not a file but a pipe, socket or device", 'standard input is written "-"')
+            raise UnreadableFile("not a file but a pipe, socket or device", 'standard input is written "-"')
         try:
             return limited(file, limit)
         except OSError as wrong:
-            raise Unreadable(f"cannot be read: {told(wrong)}") from None
+            raise UnreadableFile(f"cannot be read: {told(wrong)}") from None
 
 
 def read_stdin(stdin: IO[Any] | None = None, *, limit: int = MAX_SIZE) -> bytes:
     """All of standard input, or of another open file. Raises Unreadable if it is closed or too large."""
     source = stdin or sys.stdin
     if source is None:
-        raise Unreadable("standard input is closed")
+        raise UnreadableFile("standard input is closed")
     try:
         return limited(getattr(source, "buffer", source), limit)
     except OSError as wrong:
-        raise Unreadable(f"cannot be read: {told(wrong)}") from None
+        raise UnreadableFile(f"cannot be read: {told(wrong)}") from None
 
 
 _CHUNK = 4 * 2**20
@@ -76,7 +76,7 @@ def limited(file: IO[Any], limit: int) -> bytes:
         if len(content) < asked:
             break
     if left <= 0:
-        raise Unreadable(f"larger than {limit >> 20} MiB", "split it into several files")
+        raise UnreadableFile(f"larger than {limit >> 20} MiB", "split it into several files")
     return b"".join(chunks)
 
 
@@ -98,7 +98,7 @@ def read_text(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
     except UnicodeDecodeError as wrong:
         line = content.count(b"\n", 0, wrong.start) + 1
         reason = f"byte 0x{content[wrong.start]:02x} in line {line} is not UTF-8"
-        raise Unreadable(reason, "save the file as UTF-8") from None
+        raise UnreadableFile(reason, "save the file as UTF-8") from None
 
 
 def read_saved(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:

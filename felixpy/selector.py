@@ -52,7 +52,7 @@ def _quoted(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class LabelTest:
     """One condition on one label. `operand` is a text, a sorted tuple of texts for in / not in, or "" for has."""
 
     label: str
@@ -107,7 +107,7 @@ class Or:
         return f"({' || '.join(map(str, self.operands))})"
 
 
-Node: TypeAlias = Test | Everything | Not | And | Or
+Node: TypeAlias = LabelTest | Everything | Not | And | Or
 
 Comparison: TypeAlias = Callable[[str, str | tuple[str, ...]], bool]
 
@@ -129,7 +129,7 @@ TRUE_WHEN_ABSENT = frozenset({"!=", "not in"})
 
 def matches(node: Node, labels: Mapping[str, str]) -> bool:
     """Whether an endpoint with these labels (inherited ones included) is selected."""
-    if isinstance(node, Test):
+    if isinstance(node, LabelTest):
         value = labels.get(node.label)
         if value is None:
             return node.operator in TRUE_WHEN_ABSENT
@@ -143,9 +143,9 @@ def matches(node: Node, labels: Mapping[str, str]) -> bool:
     return True
 
 
-def tests(node: Node) -> Iterator[Test]:
+def tests(node: Node) -> Iterator[LabelTest]:
     """Every condition in the tree, from left to right."""
-    if isinstance(node, Test):
+    if isinstance(node, LabelTest):
         yield node
     elif isinstance(node, Not):
         yield from tests(node.operand)
@@ -169,8 +169,8 @@ def prefixed(node: Node, prefix: str) -> Node:
     >>> str(prefixed(parse("team == 'a' && has(tier)"), "pcns."))
     '(pcns.team == "a" && has(pcns.tier))'
     """
-    if isinstance(node, Test):
-        return Test(prefix + node.label, node.operator, node.operand)
+    if isinstance(node, LabelTest):
+        return LabelTest(prefix + node.label, node.operator, node.operand)
     if isinstance(node, Not):
         return Not(prefixed(node.operand, prefix))
     if isinstance(node, And | Or):
@@ -343,7 +343,7 @@ class _Parser:
         label = self.label()
         self.advance()
         self.expect(")")
-        return Test(label, "has")
+        return LabelTest(label, "has")
 
     def label(self) -> str:
         if len(self.value) > MAX_LABEL:
@@ -361,12 +361,12 @@ class _Parser:
         operator = _WORDS.get(operator, operator)
         self.advance()
         if operator in ("in", "not in"):
-            return Test(label, operator, self.members())
+            return LabelTest(label, operator, self.members())
         if self.kind != "string":
             raise self.fail("a text in quotes")
         operand = self.value[1:-1]
         self.advance()
-        return Test(label, operator, operand)
+        return LabelTest(label, operator, operand)
 
     def _operator_missing(self, label: str) -> SelectorError:
         rest = self.text[self.position :]

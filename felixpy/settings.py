@@ -9,7 +9,7 @@ from typing import NamedTuple
 from felixpy.config import Config, Parameter
 
 
-class Described(NamedTuple):
+class DescribedParameter(NamedTuple):
     """A parameter for people: Felix's name, the FelixConfiguration field ("" if none), default, what it changes."""
 
     name: str
@@ -18,8 +18,8 @@ class Described(NamedTuple):
     effect: str
 
 
-def described() -> Iterator[Described]:
+def described() -> Iterator[DescribedParameter]:
     """Every parameter that changes rules or sets, in the order of `Config`."""
     for field in dataclasses.fields(Config):
         row: Parameter = field.metadata["parameter"]
-        yield Described(row.name, row.field, row.default or "none", row.effect)
+        yield DescribedParameter(row.name, row.field, row.default or "none", row.effect)

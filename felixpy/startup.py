@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config, Setting, find, parameters
-from felixpy.effective import Origin, origins
+from felixpy.effective import SettingOrigin, origins
 from felixpy.errors import Place, Problem
 from felixpy.marks import allocate
 from felixpy.model import Cluster
@@ -24,7 +24,7 @@ def obstacles(
     cluster: Cluster, node: str, settings: Sequence[Setting], config: Config, calico_version: CalicoVersion
 ) -> Iterator[Problem]:
     """Why Felix does not start on a node: an error for each reason."""
-    given = [*(Origin(setting, "command line") for setting in settings), *origins(cluster, node)]
+    given = [*(SettingOrigin(setting, "command line") for setting in settings), *origins(cluster, node)]
     for origin in given:
         row = parameters().get(origin.setting.name.lower())
         if row is None or not origin.setting.value or (origin.source and "local" in row.flags):
@@ -38,11 +38,11 @@ def obstacles(
         allocate(config.mark_mask, calico_version.mark_names(wireguard=config.wireguard_v4 or config.wireguard_v6))
     except ValueError as wrong:
         found = (origin for origin in given if origin.setting.value and find(origin.setting) == "mark_mask")
-        origin = next(found, Origin(Setting("IptablesMarkMask", "")))
+        origin = next(found, SettingOrigin(Setting("IptablesMarkMask", "")))
         yield _problem(cluster, origin, f"IptablesMarkMask {wrong}")
 
 
-def _problem(cluster: Cluster, origin: Origin, reason: str) -> Problem:
+def _problem(cluster: Cluster, origin: SettingOrigin, reason: str) -> Problem:
     place = cluster.where(origin.source, origin.path) if origin.source else Place(origin.by or "-")
     subject = origin.by if origin.source else ""
     return Problem(place=place, subject=subject, path=origin.path, reason=reason, hint=HINT)

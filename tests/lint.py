@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from textwrap import dedent
 
-from felixpy.linting import CHECKS, Options, lint
+from felixpy.linting import CHECKS, LintOptions, lint
 from felixpy.manifests import load
 from felixpy.reports import Result
 
@@ -54,7 +54,7 @@ def _indented(spec: str) -> str:
     return "".join(f"  {line}\n" for line in dedent(spec).strip().splitlines())
 
 
-def findings(*manifests: str, pods: str = PODS, select: str = "", options: Options | None = None) -> list[Result]:
+def findings(*manifests: str, pods: str = PODS, select: str = "", options: LintOptions | None = None) -> list[Result]:
     """What lint says about manifests and the pods of this module; all checks run, optional ones included, or one."""
     text = "\n---\n".join(filter(None, (*map(dedent, manifests), pods)))
     checks = [check for code, check in CHECKS.items() if code.startswith(select)]

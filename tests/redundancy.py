@@ -10,7 +10,7 @@ from typing import NamedTuple
 from felixpy.calico_versions import V3_32
 from felixpy.compiler import Compiler
 from felixpy.flows.reachability.changes import compare
-from felixpy.linting.reach import Part, Reach
+from felixpy.linting.reach import RulePart, RuleReach
 from felixpy.linting.views import Views
 from felixpy.model import (
     Cluster,
@@ -158,15 +158,15 @@ class Removal(NamedTuple):
     without: Cluster
 
 
-def reach_of(cluster: Cluster) -> Reach:
-    return Reach(Views(Shared(cluster, V3_32, spoofing=False, suppress_overlaps=True), (4, 6)))
+def reach_of(cluster: Cluster) -> RuleReach:
+    return RuleReach(Views(Shared(cluster, V3_32, spoofing=False, suppress_overlaps=True), (4, 6)))
 
 
 def removals(cluster: Cluster) -> Iterator[Removal]:
     """Each finding by itself, then all of them together."""
     reach = reach_of(cluster)
     rules, policies = reach.redundant
-    parts: list[Part] = [*reach.unreached, *rules]
+    parts: list[RulePart] = [*reach.unreached, *rules]
     for part in parts:
         yield Removal(f"{part.usage.policy.key} {part.usage.direction} {part.path}", _without(cluster, [part], ()))
     for policy, _ in policies:
@@ -175,7 +175,7 @@ def removals(cluster: Cluster) -> Iterator[Removal]:
         yield Removal("everything", _without(cluster, parts, {policy.key for policy, _ in policies}))
 
 
-def _without(cluster: Cluster, parts: Iterable[Part], policies: Iterable[PolicyKey]) -> Cluster:
+def _without(cluster: Cluster, parts: Iterable[RulePart], policies: Iterable[PolicyKey]) -> Cluster:
     gone = {(part.usage.policy.key, part.usage.direction, number) for part in parts for number in part.rules}
     kept = [
         replace(

@@ -51,7 +51,7 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
 
 def _there(given: Given, ssh: str, *, node_rules: bool) -> str:
     """The dump. Raises Refused where a node cannot be read."""
-    from felixpy.kubectl.client import Refused
+    from felixpy.kubectl.client import RequestRefused
 
     if ssh and node_rules:
         raise UsageError("--ssh and --node-rules exclude each other")
@@ -64,5 +64,5 @@ def _there(given: Given, ssh: str, *, node_rules: bool) -> str:
         raise UsageError("--node-rules: which node's? say --node NAME")
     (kernel,) = of_nodes(given, names)
     if kernel.failure:
-        raise Refused(f"{kernel.node}: {kernel.failure}")
+        raise RequestRefused(f"{kernel.node}: {kernel.failure}")
     return saved_of(kernel).text

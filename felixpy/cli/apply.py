@@ -13,8 +13,8 @@ from felixpy.cli.confirmation import check_answerable, confirmed, duration, inte
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.goal import Goal, LiveGoal
 from felixpy.cli.target import (
-    Backend,
     BackendName,
+    IptablesKind,
     LockWait,
     Netns,
     OnHost,
@@ -40,7 +40,7 @@ def apply(
     given: Given,
     netns: Netns = None,
     host: OnHost = False,
-    backend: BackendName = Backend.auto,
+    backend: BackendName = IptablesKind.auto,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what ipset and iptables-restore would be given; change nothing.")
     ] = False,
@@ -112,7 +112,7 @@ def apply(
             raise EnvironmentMissing(f"{place.words} went away meanwhile, and with it whatever was written")
 
 
-def _to_lab(given: Given, backend: Backend, wait: int, *, resync: int | None) -> None:
+def _to_lab(given: Given, backend: IptablesKind, wait: int, *, resync: int | None) -> None:
     """Bring the lab up or in step; with `resync`, again whenever files change and every so many seconds."""
     from felixpy.cli.lab_inputs import bring, inputs_of
     from felixpy.cli.watching import check_paths, follow_lab
@@ -132,7 +132,7 @@ def _to_lab(given: Given, backend: Backend, wait: int, *, resync: int | None) ->
 def _carry_out(
     machine: Machine,
     wanted: Wanted,
-    backend: Backend,
+    backend: IptablesKind,
     words: str,
     *,
     dry_run: bool,

@@ -20,14 +20,16 @@ class Shell(StrEnum):
     fish = "fish"
 
 
-class Listing(StrEnum):
+class ListingFormat(StrEnum):
     """Table for eyes or JSON for programs."""
 
     text = "text"
     json = "json"
 
 
-def version(output: Annotated[Listing, typer.Option("--output", "-o", help="Text or JSON.")] = Listing.text) -> None:
+def version(
+    output: Annotated[ListingFormat, typer.Option("--output", "-o", help="Text or JSON.")] = ListingFormat.text,
+) -> None:
     """Say which felixpy and which Felix this is.
 
     \b
@@ -35,7 +37,7 @@ def version(output: Annotated[Listing, typer.Option("--output", "-o", help="Text
       felixpy version
       felixpy version -o json
     """
-    if output is Listing.json:
+    if output is ListingFormat.json:
         import json
 
         shown = {"apiVersion": "felixpy/v1", "kind": "Version", "version": __version__, "calico": CALICO_VERSION}
@@ -58,7 +60,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell to complet
 
 
 def settings(
-    output: Annotated[Listing, typer.Option("--output", "-o", help="Text or JSON.")] = Listing.text,
+    output: Annotated[ListingFormat, typer.Option("--output", "-o", help="Text or JSON.")] = ListingFormat.text,
 ) -> None:
     """List the Felix parameters that change rules.
 
@@ -70,7 +72,7 @@ def settings(
     from felixpy.settings import described
 
     rows = list(described())
-    if output is Listing.json:
+    if output is ListingFormat.json:
         import json
 
         keys = ("name", "field", "default", "effect")

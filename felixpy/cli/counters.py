@@ -15,7 +15,7 @@ from felixpy.cli.confirmation import duration
 from felixpy.cli.dumps import dumps_below, likely_node, one_place, read_live
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
-from felixpy.cli.target import Backend, BackendName, Netns, OnHost, say
+from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, say
 from felixpy.errors import InputError, UsageError, many
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def counters(
     netns: Netns = None,
     host: OnHost = False,
     lab: Annotated[str, typer.Option("--lab", metavar="NAME", help="Which lab, where there are several.")] = "felixpy",
-    backend: BackendName = Backend.auto,
+    backend: BackendName = IptablesKind.auto,
     node_rules: NodeRules = False,
     ssh: Ssh = "",
     before: Before = "",
@@ -132,7 +132,7 @@ def _saved(paths: list[str]) -> Reader:
     return read
 
 
-def _kernel(netns: str | None, backend: Backend) -> Reader:
+def _kernel(netns: str | None, backend: IptablesKind) -> Reader:
     return lambda: {"": read_live(netns, backend, counters=True)[0]}
 
 
@@ -144,7 +144,7 @@ def _remote(given: Given, ssh: str) -> Reader:
     return read
 
 
-def _lab(name: str, backend: Backend) -> Reader:
+def _lab(name: str, backend: IptablesKind) -> Reader:
     from felixpy.lab.state import read
 
     state = read(name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
 
 import typer
 
-from felixpy.cli.target import Backend, live_place, tools_of
+from felixpy.cli.target import IptablesKind, live_place, tools_of
 from felixpy.errors import KernelRefused, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def one_place(
     return bool(given)
 
 
-def read_live(netns: str | None, backend: Backend, *, counters: bool = False) -> tuple[Dump, Host]:
+def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = False) -> tuple[Dump, Host]:
     """The rules and sets of a kernel as they are now, and the interfaces there.
 
     Raises EnvironmentMissing without root, tools or namespace, KernelRefused for tables that cannot be listed.
@@ -71,17 +71,17 @@ def read_live(netns: str | None, backend: Backend, *, counters: bool = False) ->
         return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
 
 
-def uses_nftables(machine: Machine, backend: Backend) -> bool:
+def uses_nftables(machine: Machine, backend: IptablesKind) -> bool:
     """Whether the tables of Felix's nftables data plane are there, and no kind of iptables is asked for by name."""
     from felixpy.kubectl.nodes import TABLES, names_calico
 
-    return backend is Backend.auto and names_calico(machine.run(*TABLES).output)
+    return backend is IptablesKind.auto and names_calico(machine.run(*TABLES).output)
 
 
 Found = TypeVar("Found")
 
 
-class Saved(NamedTuple):
+class SavedNode(NamedTuple):
     """What was saved of one node: rules by family, and sets if there are any.
 
     `others` are rules of the other kind of iptables, by kind; `comments` are the lines in which the tools say what they
@@ -111,7 +111,7 @@ class Saved(NamedTuple):
         return read_dump(self.rules, self.sets, self.leaves_open)
 
 
-def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) -> Mapping[str, Saved]:
+def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) -> Mapping[str, SavedNode]:
     """What was saved of each node; of a single node whose name no folder or file says the name is "".
 
     A folder holds a folder or file for each node, or the files of one. Both kinds of tables are taken where `both` is
@@ -198,7 +198,7 @@ def _holds_rules(file: Path) -> bool:
     return looks_listed(text) or bool(split_saved(text).rules)
 
 
-def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False) -> Saved:
+def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False) -> SavedNode:
     """One node's files."""
     from felixpy.iptables.forms import split_saved
     from felixpy.nftables.reading import looks_listed
@@ -232,16 +232,16 @@ def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only
     if ipsets:
         sets = [_sets(ipsets)]
     words = ", ".join("stdin" if name == "-" else name for name in names)
-    return Saved(main, "".join(sets) if sets else None, comments, others, tuple(notes), words)
+    return SavedNode(main, "".join(sets) if sets else None, comments, others, tuple(notes), words)
 
 
-def _listed(texts: Mapping[str, str], listings: Sequence[str], ipsets: str | None) -> Saved:
+def _listed(texts: Mapping[str, str], listings: Sequence[str], ipsets: str | None) -> SavedNode:
     """What nft listed of one node, perhaps in a file for each table; it holds the sets, too."""
     other = ipsets or next((name for name in texts if name not in listings), None)
     if other:
         raise UsageError(f"{listings[0]} is what nft lists, sets included; {other} does not go with it")
     words = ", ".join("stdin" if name == "-" else name for name in listings)
-    return Saved({}, None, words=words, listing="".join(texts.values()))
+    return SavedNode({}, None, words=words, listing="".join(texts.values()))
 
 
 def _sets(name: str) -> str:
@@ -272,11 +272,11 @@ def read(name: str) -> str:
 
     try:
         return reading.read_saved(name)
-    except reading.Unreadable as wrong:
+    except reading.UnreadableFile as wrong:
         raise UsageError(f"{'stdin' if name == '-' else name}: {wrong}") from wrong
 
 
-def named_dumps(saved: Mapping[str, Saved | Dump], given: Given) -> dict[str, Dump]:
+def named_dumps(saved: Mapping[str, SavedNode | Dump], given: Given) -> dict[str, Dump]:
     """Dumps by node. One without a name is of the node that was named, of the only one, or of the likeliest.
 
     Raises UsageError where that is not clear.
@@ -286,7 +286,7 @@ def named_dumps(saved: Mapping[str, Saved | Dump], given: Given) -> dict[str, Du
 
     cluster = given.cluster if given.files else Cluster()
     names = cluster.node_names()
-    dumps = {name: found.dump() if isinstance(found, Saved) else found for name, found in saved.items()}
+    dumps = {name: found.dump() if isinstance(found, SavedNode) else found for name, found in saved.items()}
     dumps = settled(dumps, names) if names else dumps
     if "" in dumps:
         dump = dumps.pop("")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from felixpy.calico_versions import CalicoVersion
     from felixpy.config import Setting
     from felixpy.manifests.loading import Options
-    from felixpy.manifests.reading.objects import Objects
+    from felixpy.manifests.reading.objects import KindObjects
     from felixpy.model import Cluster, DataPlane, Host
     from felixpy.netfilter.rules import Dump
 
@@ -31,7 +31,7 @@ def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
             tell(str(problem))
 
 
-def load_cluster(given: Sequence[str | Objects], options: Options, *, quiet: bool) -> Cluster:
+def load_cluster(given: Sequence[str | KindObjects], options: Options, *, quiet: bool) -> Cluster:
     """Read the manifests and speak about what was odd. Raises InputError with all problems."""
     from felixpy.manifests.loading import load_cluster as load
 

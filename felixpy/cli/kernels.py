@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from felixpy.cli.dumps import Saved
+from felixpy.cli.dumps import SavedNode
 from felixpy.cli.running import Progress
 from felixpy.cli.target import say
 from felixpy.errors import UsageError, unknown_node
 
 if TYPE_CHECKING:
     from felixpy.cli.given import Given
-    from felixpy.kubectl.nodes import Kernel
+    from felixpy.kubectl.nodes import NodeKernel
 
 NodeRules = Annotated[
     bool,
@@ -28,9 +28,9 @@ Ssh = Annotated[
 ]
 
 
-def saved_of(kernel: Kernel, words: str = "") -> Saved:
+def saved_of(kernel: NodeKernel, words: str = "") -> SavedNode:
     """What was read of a node, as if it had been saved there."""
-    return Saved(
+    return SavedNode(
         rules=dict(kernel.rules),
         sets=kernel.sets,
         others={backend: dict(texts) for backend, texts in kernel.others.items()},
@@ -40,18 +40,18 @@ def saved_of(kernel: Kernel, words: str = "") -> Saved:
     )
 
 
-def over_ssh(host: str, given: Given) -> Saved:
+def over_ssh(host: str, given: Given) -> SavedNode:
     """The rules of a machine. Raises Refused where they cannot be read."""
     from felixpy.kubectl import nodes
-    from felixpy.kubectl.client import Refused
+    from felixpy.kubectl.client import RequestRefused
 
     kernel = nodes.read_kernel(host, nodes.over_ssh(host, timeout=given.request_timeout))
     if kernel.failure:
-        raise Refused(kernel.failure if host in kernel.failure else f"{host}: {kernel.failure}")
+        raise RequestRefused(kernel.failure if host in kernel.failure else f"{host}: {kernel.failure}")
     return saved_of(kernel, host)
 
 
-def of_nodes(given: Given, names: Sequence[str]) -> Iterator[Kernel]:
+def of_nodes(given: Given, names: Sequence[str]) -> Iterator[NodeKernel]:
     """The kernels of nodes, those that could not be read included."""
     from felixpy.kubectl.nodes import read_nodes
 
@@ -71,16 +71,16 @@ def chosen_nodes(given: Given) -> list[str]:
     return [given.node] if given.node else names
 
 
-def read_kernels(given: Given, *, ssh: str, instead: str) -> dict[str, Saved]:
+def read_kernels(given: Given, *, ssh: str, instead: str) -> dict[str, SavedNode]:
     """The rules of `ssh`, else of the node that was named or of all nodes; of a machine without a name it is "".
 
     Nodes that could not be read are named on stderr, with what counts `instead`. Raises Refused if none could be read.
     """
-    from felixpy.kubectl.client import Refused
+    from felixpy.kubectl.client import RequestRefused
 
     if ssh:
         return {"": over_ssh(ssh, given)}
-    found: dict[str, Saved] = {}
+    found: dict[str, SavedNode] = {}
     failures: dict[str, str] = {}
     for kernel in of_nodes(given, chosen_nodes(given)):
         if kernel.failure:
@@ -89,7 +89,7 @@ def read_kernels(given: Given, *, ssh: str, instead: str) -> dict[str, Saved]:
             found[kernel.node] = saved_of(kernel)
     if not found:
         told = "; ".join(f"{node}: {reason}" for node, reason in failures.items())
-        raise Refused(f"no rules of any node could be read: {told or 'the cluster has no nodes'}")
+        raise RequestRefused(f"no rules of any node could be read: {told or 'the cluster has no nodes'}")
     for node, reason in failures.items():
         say(f"warning: the rules of node {node} could not be read: {reason}; {instead}")
     return found

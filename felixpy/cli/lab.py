@@ -13,7 +13,7 @@ from felixpy.cli.commands import Commands
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.options import Namespace, Quiet
 from felixpy.cli.render import Output
-from felixpy.cli.target import Backend, BackendName, LockWait, say
+from felixpy.cli.target import BackendName, IptablesKind, LockWait, say
 from felixpy.cli.trace import Expected
 from felixpy.errors import EnvironmentMissing, UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from felixpy.lab import Lab
     from felixpy.lab.state import Inputs
-    from felixpy.lab.tables import Table
+    from felixpy.lab.tables import ProbeTable
 
 SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,
@@ -90,7 +90,7 @@ MOST_TURNS = 20
 def up(
     given: Given,
     name: Name = DEFAULT_NAME,
-    backend: BackendName = Backend.auto,
+    backend: BackendName = IptablesKind.auto,
     wait: LockWait = 10,
 ) -> None:
     """Bring a lab up, or bring it in step with manifests that changed.
@@ -303,7 +303,7 @@ def _probe_one(
         raise typer.Exit(1)
 
 
-def _ask(found: Lab, ports: Sequence[str], internet: bool, family: int | None) -> list[Table]:
+def _ask(found: Lab, ports: Sequence[str], internet: bool, family: int | None) -> list[ProbeTable]:
     from felixpy.lab.flows import parse_service
     from felixpy.lab.tables import ask
 
@@ -311,7 +311,7 @@ def _ask(found: Lab, ports: Sequence[str], internet: bool, family: int | None) -
     return ask(found, services, family=family, more=["internet"] if internet else [])
 
 
-def _show_tables(tables: Iterable[Table], output: Output) -> None:
+def _show_tables(tables: Iterable[ProbeTable], output: Output) -> None:
     from felixpy.lab.tables import document, text
 
     if output is Output.json:

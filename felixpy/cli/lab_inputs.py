@@ -64,12 +64,12 @@ def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int, *, u
 
     `given` is what `inputs` remember.
     """
-    from felixpy.lab import Lab, Options
+    from felixpy.lab import Lab, LabOptions
     from felixpy.lab.report import brought
 
     cluster = without(given.cluster, inputs.removed)
     hosts = {given.home: given.host} if given.host.interfaces is not None else None
-    options = Options(
+    options = LabOptions(
         node=inputs.node,
         backend=backend,
         calico_version=given.version,

@@ -9,7 +9,7 @@ import typer
 
 from felixpy.cli import completing, invocation
 from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
-from felixpy.cli.reporting import Output, Report, input_results, input_rules
+from felixpy.cli.reporting import Output, ReportFormat, input_results, input_rules
 from felixpy.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ IgnoredCodes = Annotated[
 @takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
 def lint(
     given: Given,
-    output: Output = Report.text,
+    output: Output = ReportFormat.text,
     select: Codes = None,
     extend_select: MoreCodes = None,
     ignore: IgnoredCodes = None,
@@ -90,7 +90,7 @@ def lint(
       felixpy lint shop/ -o sarif > felixpy.sarif         for code scanning; also json, junit, github, tap
       felixpy lint --explain FX121
     """
-    from felixpy.linting import CHECKS, Options, choose, page
+    from felixpy.linting import CHECKS, LintOptions, choose, page
     from felixpy.linting import lint as find
     from felixpy.reports import write
 
@@ -99,16 +99,16 @@ def lint(
             raise UsageError(f"--explain {explain}: there is no such check; there are {', '.join(CHECKS)}")
         invocation.emit(page(explain.upper()))
         return
-    options = Options()
+    options = LintOptions()
     extended = list(extend_select or ())
     if public_ports:
-        options = Options(public_ports=_ports(public_ports))
+        options = LintOptions(public_ports=_ports(public_ports))
         extended.append("FX113")
     checks = choose(select or (), extended, ignore or ())
     try:
         cluster = given.cluster
     except InputError as wrong:
-        if output is Report.text:
+        if output is ReportFormat.text:
             raise
         invocation.emit(write(refused(wrong), output.value))
         raise typer.Exit(wrong.exit_code) from None

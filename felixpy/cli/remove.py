@@ -8,13 +8,13 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import interruptible
-from felixpy.cli.target import Backend, BackendName, LockWait, Netns, OnHost, choose_place, say
+from felixpy.cli.target import BackendName, IptablesKind, LockWait, Netns, OnHost, choose_place, say
 
 
 def remove(
     netns: Netns = None,
     host: OnHost = False,
-    backend: BackendName = Backend.auto,
+    backend: BackendName = IptablesKind.auto,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what iptables-restore and ipset would be given; change nothing.")
     ] = False,
@@ -36,7 +36,7 @@ def remove(
     place = choose_place(netns, host=host, command="remove")
     with place.machine() as machine:
         choice = choose(look(machine))
-        backends = (choice.ours or (choice.backend,)) if backend is Backend.auto else (backend.value,)
+        backends = (choice.ours or (choice.backend,)) if backend is IptablesKind.auto else (backend.value,)
         enforcers = [Enforcer(Tools(machine, name, wait), machine.scratch) for name in backends]
         if dry_run:
             for enforcer in enforcers:

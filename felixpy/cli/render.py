@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from felixpy.ruleset import Ruleset
 
 
-class Form(StrEnum):
+class RuleForm(StrEnum):
     """How a rule is spelt."""
 
     save = "save"
@@ -41,9 +41,9 @@ def render(
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default for iptables; for nftables it is all).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     form: Annotated[
-        Form,
+        RuleForm,
         typer.Option("--form", help="As the kernel prints rules, or as Felix writes them; nft-json is `nft -j list`."),
-    ] = Form.save,
+    ] = RuleForm.save,
     ipsets: Annotated[
         bool, typer.Option("--ipsets", help="The sets instead of the rules; of both families unless -4 or -6.")
     ] = False,
@@ -101,7 +101,7 @@ def render(
         return
     if six and 6 not in ruleset.families and not ipsets:
         raise UsageError("IPv6 is off on this node (ipv6Support: false)")
-    if form is Form.nft_json and (annotate or headers or ruleset.dataplane != "nftables"):
+    if form is RuleForm.nft_json and (annotate or headers or ruleset.dataplane != "nftables"):
         raise UsageError("--form nft-json is for --dataplane nftables, and JSON has no comments")
     wanted = tuple(family for family in ruleset.families if family != (4 if six else 6 if four else 0))
     notes = _notes(ruleset, compiler) if annotate else None
@@ -157,12 +157,12 @@ def _sets(ruleset: Ruleset, families: tuple[int, ...], notes: Notes | None) -> s
     return annotated_sets(ruleset, notes, families)
 
 
-def _rules(ruleset: Ruleset, families: Sequence[int], notes: Notes | None, *, form: Form, counters: bool) -> str:
+def _rules(ruleset: Ruleset, families: Sequence[int], notes: Notes | None, *, form: RuleForm, counters: bool) -> str:
     """The rules of some families; of all tables of nftables, or of IPv4 for iptables, if none is named."""
     from felixpy.nftables import NftRuleset
 
-    restore = form is Form.restore
-    if isinstance(ruleset, NftRuleset) and form is Form.nft_json:
+    restore = form is RuleForm.restore
+    if isinstance(ruleset, NftRuleset) and form is RuleForm.nft_json:
         return ruleset.json_text(families)
     if isinstance(ruleset, NftRuleset):
         return ruleset.text(families, notes, restore=restore, counters=counters)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from felixpy.reports import Result, RuleInfo
 
 
-class Report(StrEnum):
+class ReportFormat(StrEnum):
     """How results are written; `felixpy.reports` has the same formats."""
 
     text = "text"
@@ -24,7 +24,7 @@ class Report(StrEnum):
     tap = "tap"
 
 
-Output = Annotated[Report, typer.Option("--output", "-o", help="The format of the report.")]
+Output = Annotated[ReportFormat, typer.Option("--output", "-o", help="The format of the report.")]
 
 REFUSED, DOUBTFUL = "FX001", "FX002"
 """Codes of what reading the input found."""

@@ -13,7 +13,7 @@ from felixpy.errors import Place, Problem
 
 if TYPE_CHECKING:
     from felixpy.kubectl import Kubectl, Listing
-    from felixpy.manifests.reading.objects import Objects
+    from felixpy.manifests.reading.objects import KindObjects
 
 PREFIX = "cluster:"
 
@@ -55,15 +55,15 @@ class Clusters:
             invocation.warn(warnings, quiet=self.quiet)
         return self._read[path]
 
-    def expand(self, paths: Sequence[str]) -> list[str | Objects]:
+    def expand(self, paths: Sequence[str]) -> list[str | KindObjects]:
         """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
         from felixpy.kubectl.listing import groups
-        from felixpy.manifests.reading.objects import Objects
+        from felixpy.manifests.reading.objects import KindObjects
 
-        found: list[str | Objects] = []
+        found: list[str | KindObjects] = []
         for path in paths:
             if is_cluster(path):
-                found += [Objects(name, items) for name, items in groups(self.listing(path))]
+                found += [KindObjects(name, items) for name, items in groups(self.listing(path))]
             else:
                 found.append(path)
         return found

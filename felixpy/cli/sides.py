@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from felixpy.topology.nodes import Nodes
 
 
-class Side(NamedTuple):
+class GivenSide(NamedTuple):
     """What a path led to: dumps by folder ("" where it is just one node), or manifests."""
 
     path: str
@@ -30,7 +30,7 @@ class Side(NamedTuple):
         return self.cluster.node_names() if self.cluster else sorted(filter(None, self.dumps))
 
 
-def read_sides(before: str, after: str, given: Given) -> tuple[Side, Side]:
+def read_sides(before: str, after: str, given: Given) -> tuple[GivenSide, GivenSide]:
     """Both sides. Raises InputError and UsageError for what cannot be read."""
     if before == after == "-":
         raise UsageError("only one side can be standard input")
@@ -38,12 +38,12 @@ def read_sides(before: str, after: str, given: Given) -> tuple[Side, Side]:
     return first, second
 
 
-def _read(path: str, given: Given) -> Side:
+def _read(path: str, given: Given) -> GivenSide:
     dumps = {} if path == "-" else dict(dumps_below(Path(path)))
     if not dumps:
         _check_form(path)
-        return Side(path, {}, given.read([path]))
-    return Side(path, dumps, None)
+        return GivenSide(path, {}, given.read([path]))
+    return GivenSide(path, dumps, None)
 
 
 _MANIFEST = re.compile(r"""^[\s{["'-]*(?:apiVersion|kind)["']?\s*:|["'](?:apiVersion|kind)["']\s*:""", re.MULTILINE)
@@ -61,7 +61,7 @@ def _check_form(path: str) -> None:
         )
 
 
-def nodes_of(side: Side, other: Side, calico_version: CalicoVersion, given: Given) -> Nodes:
+def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, given: Given) -> Nodes:
     """The nodes of a side, ready to be compared. A dump without a node's name is that of the only node there is.
 
     Endpoints of dumps are named by the manifests that were given for that, else by those of the other side.
@@ -85,7 +85,7 @@ def nodes_of(side: Side, other: Side, calico_version: CalicoVersion, given: Give
     return Nodes(compiler, hosts=hosts, settings=given.settings, dumps=found or None)
 
 
-def _whose(side: Side, dump: Dump, cluster: Cluster, known: Sequence[str]) -> str:
+def _whose(side: GivenSide, dump: Dump, cluster: Cluster, known: Sequence[str]) -> str:
     """The node that a dump without a name is of. Raises UsageError if it could be several."""
     if not known:
         return UNNAMED

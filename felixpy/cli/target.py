@@ -14,7 +14,7 @@ from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
     from felixpy.dataplane.enforcer import Applied, Enforcer
-    from felixpy.dataplane.tools import Choice, Tools
+    from felixpy.dataplane.tools import BackendChoice, Tools
     from felixpy.dataplane.wanted import Wanted
     from felixpy.kernel import Machine
 
@@ -25,7 +25,7 @@ Netns = Annotated[
 OnHost = Annotated[bool, typer.Option("--host", help="Work on this machine itself.")]
 
 
-class Backend(StrEnum):
+class IptablesKind(StrEnum):
     """Which kind of iptables."""
 
     auto = "auto"
@@ -34,14 +34,14 @@ class Backend(StrEnum):
 
 
 BackendName = Annotated[
-    Backend, typer.Option("--backend", help="The kind of iptables; auto finds out which one this namespace uses.")
+    IptablesKind, typer.Option("--backend", help="The kind of iptables; auto finds out which one this namespace uses.")
 ]
 LockWait = Annotated[
     int, typer.Option("--wait", metavar="SECONDS", min=1, help="How long to wait for others who hold a lock.")
 ]
 
 
-class Place(NamedTuple):
+class ChosenNamespace(NamedTuple):
     """A namespace as chosen on the command line, and its name for people; `fresh` is one made for the occasion."""
 
     netns: str | None
@@ -60,7 +60,7 @@ class Place(NamedTuple):
                 yield nowhere
 
 
-def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
+def choose_place(netns: str | None, *, host: bool, command: str) -> ChosenNamespace:
     """The namespace that is meant. Raises UsageError when none or two are: nothing is written by default."""
     if netns and host:
         raise UsageError("--netns and --host exclude each other")
@@ -72,22 +72,22 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> Place:
     return live_place(netns)
 
 
-def live_place(netns: str | None) -> Place:
+def live_place(netns: str | None) -> ChosenNamespace:
     """A namespace, or this machine."""
-    return Place(netns, f"network namespace {netns}" if netns else "this machine")
+    return ChosenNamespace(netns, f"network namespace {netns}" if netns else "this machine")
 
 
-def lab_or_nothing() -> Place:
+def lab_or_nothing() -> ChosenNamespace:
     """The home node of the lab if that is up, else an empty namespace: what the lab would begin with."""
     from felixpy.lab.layout import DEFAULT_NAME
     from felixpy.lab.state import exists
 
     if exists(DEFAULT_NAME):
         return live_place(DEFAULT_NAME)
-    return Place(None, "an empty network namespace", fresh=True)
+    return ChosenNamespace(None, "an empty network namespace", fresh=True)
 
 
-def tools_of(machine: Machine, backend: Backend, wait: int) -> Tools:
+def tools_of(machine: Machine, backend: IptablesKind, wait: int) -> Tools:
     """The tools to use."""
     from felixpy.dataplane.tools import Tools, choose, look
 
@@ -95,9 +95,9 @@ def tools_of(machine: Machine, backend: Backend, wait: int) -> Tools:
     return Tools(machine, settle(backend, choose(answers)), wait, answers)
 
 
-def settle(backend: Backend, found: Choice) -> str:
+def settle(backend: IptablesKind, found: BackendChoice) -> str:
     """The backend to use; says so on stderr when that differs from what the namespace seems to use."""
-    chosen = found.backend if backend is Backend.auto else backend.value
+    chosen = found.backend if backend is IptablesKind.auto else backend.value
     if chosen != found.backend and not found.guessed:
         say(f"warning: --backend {chosen}, but {found.backend} is what is in use here")
     for other in found.ours:

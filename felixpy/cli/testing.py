@@ -289,7 +289,7 @@ def _init(given: Given) -> None:
 
 def _update(session: _Session, tests: Sequence[PolicyTest]) -> None:
     from felixpy.policytests.writing import renewed
-    from felixpy.reading import Unreadable, read_text
+    from felixpy.reading import UnreadableFile, read_text
 
     for test in tests:
         if test.matrix is None:
@@ -297,7 +297,7 @@ def _update(session: _Session, tests: Sequence[PolicyTest]) -> None:
         path = Path(test.file)
         try:
             write_file(path, renewed(read_text(path), test, session.runner(test).matrix()))
-        except Unreadable as wrong:
+        except UnreadableFile as wrong:
             raise UsageError(f"{test.file}: {wrong}") from wrong
         except ValueError as wrong:
             raise UsageError(f"{test.matrix_place}: {wrong}") from wrong

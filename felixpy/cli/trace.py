@@ -17,7 +17,7 @@ from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
 from felixpy.cli.options import Namespace
 from felixpy.cli.render import Output
 from felixpy.cli.screen import page
-from felixpy.cli.target import Backend, BackendName, Netns, OnHost
+from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Expected(StrEnum):
     deny = "deny"
 
 
-class State(StrEnum):
+class ConntrackState(StrEnum):
     """What conntrack says about the packet."""
 
     new = "new"
@@ -80,7 +80,9 @@ def trace(
     source_port: Annotated[
         int, typer.Option("--source-port", metavar="PORT", help="Where it is sent from.", min=1, max=65535)
     ] = 49152,
-    state: Annotated[State, typer.Option("--state", help="What connection tracking says.")] = State.new,
+    state: Annotated[
+        ConntrackState, typer.Option("--state", help="What connection tracking says.")
+    ] = ConntrackState.new,
     dnat: Annotated[
         str, typer.Option("--dnat", metavar="DST[:PORT]", help="Where kube-proxy or others redirect the packet to.")
     ] = "",
@@ -99,7 +101,7 @@ def trace(
     ipsets: SetDump = None,
     netns: Netns = None,
     host: OnHost = False,
-    backend: BackendName = Backend.auto,
+    backend: BackendName = IptablesKind.auto,
     node_rules: NodeRules = False,
     ssh: Ssh = "",
     expect: Annotated[

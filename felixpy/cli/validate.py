@@ -8,7 +8,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
-from felixpy.cli.reporting import Output, Report, input_results, input_rules
+from felixpy.cli.reporting import Output, ReportFormat, input_results, input_rules
 from felixpy.errors import InputError, many
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
 def validate(
     given: Given,
-    output: Output = Report.text,
+    output: Output = ReportFormat.text,
     lint: Annotated[
         bool, typer.Option("--lint/--no-lint", help="Print warnings and errors of `felixpy lint` as warnings.")
     ] = True,
@@ -41,11 +41,11 @@ def validate(
         cluster = given.cluster
         names = _checked(given)
     except InputError as wrong:
-        if output is Report.text:
+        if output is ReportFormat.text:
             raise
         _write(_report(input_results(wrong.problems)), output)
         raise typer.Exit(wrong.exit_code) from None
-    if output is not Report.text:
+    if output is not ReportFormat.text:
         _write(_report(input_results(cluster.warnings), _findings(given, cluster) if lint else None), output)
     elif not given.quiet:
         if lint:
@@ -99,7 +99,7 @@ def _report(results: list[Result], findings: Run | None = None) -> Run:
     return Run(kind="ValidateReport", suite="felixpy validate", version=__version__, results=results, rules=rules)
 
 
-def _write(run: Run, output: Report) -> None:
+def _write(run: Run, output: ReportFormat) -> None:
     from felixpy.reports import write
 
     invocation.emit(write(run, output.value))

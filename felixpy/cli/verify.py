@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, Saved, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
+from felixpy.cli.dumps import Dumps, SavedNode, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.cli.render import Output
-from felixpy.cli.target import Backend, BackendName, Netns, OnHost, live_place
+from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, live_place
 from felixpy.errors import InputError, UsageError, unknown_node
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def verify(
     given: Given,
     netns: Netns = None,
     host: OnHost = False,
-    backend: BackendName = Backend.auto,
+    backend: BackendName = IptablesKind.auto,
     rules: Dumps = None,
     ipsets: SetDump = None,
     all_nodes: Annotated[
@@ -98,7 +98,7 @@ def _node(given: Given, name: str, seen: Host) -> Node:
     return Node(name=name, compiler=given.compiler, host=described, settings=given.settings)
 
 
-def _verify_fleet(given: Given, saved: Mapping[str, Saved], output: Output, *, verbose: bool) -> None:
+def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, *, verbose: bool) -> None:
     """Every node of a folder; with --node one of them."""
     from felixpy.model import Host
     from felixpy.verification import verify as compare
@@ -151,7 +151,7 @@ def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbo
         raise typer.Exit(found.exit_code)
 
 
-def _observed(saved: Saved) -> Observed:
+def _observed(saved: SavedNode) -> Observed:
     """The saved rules as verify compares them. Raises UsageError for an nftables listing."""
     from felixpy.verification import observe_saved
 
@@ -168,7 +168,7 @@ def _observed(saved: Saved) -> Observed:
 
 
 @contextmanager
-def _file(saved: Saved) -> Iterator[tuple[Observed, Host]]:
+def _file(saved: SavedNode) -> Iterator[tuple[Observed, Host]]:
     """Dumps; of the machine they tell nothing."""
     from felixpy.model import Host
 
@@ -176,7 +176,7 @@ def _file(saved: Saved) -> Iterator[tuple[Observed, Host]]:
 
 
 @contextmanager
-def _live(netns: str | None, backend: Backend) -> Iterator[tuple[Observed, Host]]:
+def _live(netns: str | None, backend: IptablesKind) -> Iterator[tuple[Observed, Host]]:
     """The namespace, and its interfaces."""
     from felixpy.machine import read_host
     from felixpy.verification import observe_live
@@ -188,5 +188,5 @@ def _live(netns: str | None, backend: Backend) -> Iterator[tuple[Observed, Host]
                 f"{place.words} has tables of the nftables data plane, which verify does not support yet; "
                 "--backend legacy or nft compares the iptables rules beside them"
             )
-        chosen = "" if backend is Backend.auto else backend.value
+        chosen = "" if backend is IptablesKind.auto else backend.value
         yield observe_live(machine, chosen, place.words), machine.inside(read_host)

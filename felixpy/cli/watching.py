@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from felixpy.cli import invocation
 from felixpy.cli.running import is_cluster
-from felixpy.cli.target import Backend, Place, enforce, say, tools_of
+from felixpy.cli.target import ChosenNamespace, IptablesKind, enforce, say, tools_of
 from felixpy.errors import FelixpyError, InputError, UsageError
 from felixpy.revisions import is_revision
 
@@ -195,7 +195,7 @@ class Keeper:
         self.failed, self.due = str(wrong), now + RETRY_SECONDS
 
 
-def follow(goal: LiveGoal, place: Place, backend: Backend, *, wait: int, resync: float) -> None:
+def follow(goal: LiveGoal, place: ChosenNamespace, backend: IptablesKind, *, wait: int, resync: float) -> None:
     """Keep a namespace in step with files until a signal says stop.
 
     Wrong input ends it only at the start. A namespace that is made anew under the same name is taken for the same;
@@ -222,13 +222,13 @@ def follow(goal: LiveGoal, place: Place, backend: Backend, *, wait: int, resync:
     log("stopped; the rules stay in force")
 
 
-class Step(Protocol):
+class SyncStep(Protocol):
     """Brings something in step; what is done `unasked` is worth words only if there was something to do."""
 
     def __call__(self, *, unasked: bool) -> None: ...
 
 
-def follow_lab(bring: Step, paths: Sequence[str], resync: float) -> None:
+def follow_lab(bring: SyncStep, paths: Sequence[str], resync: float) -> None:
     """Bring a lab up, and in step again whenever files change, until a signal says stop.
 
     Every `resync` seconds (0: never) it is looked after as well. Wrong input ends it only at the start.
@@ -254,7 +254,7 @@ def follow_lab(bring: Step, paths: Sequence[str], resync: float) -> None:
     log("stopped; the lab stays up")
 
 
-def _begin(machine: Machine, wanted: Wanted, words: str, backend: Backend, wait: int) -> Enforcer:
+def _begin(machine: Machine, wanted: Wanted, words: str, backend: IptablesKind, wait: int) -> Enforcer:
     """Bring a namespace in step for the first time."""
     from felixpy.dataplane.enforcer import Enforcer
 

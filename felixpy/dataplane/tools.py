@@ -219,7 +219,7 @@ class Tools:
 _KUBELET = re.compile("KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY")
 
 
-class Choice(NamedTuple):
+class BackendChoice(NamedTuple):
     """The backend that this host uses, and those that hold rules of Felix; `guessed` if there are no rules at all."""
 
     backend: str
@@ -233,7 +233,7 @@ def look(kernel: Kernel) -> Answers:
     return dict(zip([*commands, SAVE_SETS], run_together(kernel, *commands, SAVE_SETS), strict=True))
 
 
-def choose(answers: Answers) -> Choice:
+def choose(answers: Answers) -> BackendChoice:
     """Find the backend as Felix does (felix/environment/feature_detect_linux.go).
 
     Where kubelet left its mark in table mangle, that backend, nft asked first; otherwise the one with more rules,
@@ -245,9 +245,11 @@ def choose(answers: Answers) -> Choice:
     ours = tuple(backend for backend in there if "\n:cali-" in texts[backend])
     for backend in ("nft", "legacy"):
         if _KUBELET.search(_mangle(texts[backend])):
-            return Choice(backend, ours)
+            return BackendChoice(backend, ours)
     rules = {backend: texts[backend].count("\n-") for backend in BACKENDS}
-    return Choice(max(there or BACKENDS, key=lambda backend: rules[backend]), ours, guessed=not any(rules.values()))
+    return BackendChoice(
+        max(there or BACKENDS, key=lambda backend: rules[backend]), ours, guessed=not any(rules.values())
+    )
 
 
 def _mangle(text: str) -> str:

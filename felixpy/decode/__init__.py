@@ -27,7 +27,7 @@ from felixpy.decode.legend import (
     Legend,
     chain_prefix,
 )
-from felixpy.decode.meaning import Meaning
+from felixpy.decode.meaning import NameMeaning
 from felixpy.decode.phrases import rule_words, selector_words, set_words
 from felixpy.decode.rules import Found, RuleIndex, Spot
 from felixpy.decode.strange import strange_chain, strange_interface, strange_rule, strange_set
@@ -38,7 +38,7 @@ from felixpy.model import Cluster, Source, Workload
 from felixpy.names import plain_set_name, split_layer
 from felixpy.ruleset import TABLES, Ruleset
 
-__all__ = ["Decoder", "Meaning"]
+__all__ = ["Decoder", "NameMeaning"]
 
 KERNEL = frozenset(hook for hooks in TABLES.values() for hook in hooks)
 
@@ -76,7 +76,7 @@ class Decoder:
         """The compiled nodes, each compiled when it is first needed."""
         return _indices(self._known, self._nodes)
 
-    def decode(self, name: str) -> Meaning:
+    def decode(self, name: str) -> NameMeaning:
         """What a name is: chain, set, interface, rule hash, mark or log prefix, with all that is known about it."""
         asked = name.strip().strip("\"'").removesuffix(";")
         layer, plain = split_layer(plain_set_name(asked))
@@ -94,7 +94,7 @@ class Decoder:
 
     # --- chains
 
-    def chain(self, name: str, table: str = "", *, full: bool = True) -> Meaning | None:
+    def chain(self, name: str, table: str = "", *, full: bool = True) -> NameMeaning | None:
         """A chain of Felix, of the kernel, or one that neither knows; without `full` in words only."""
         for index in self.indices():
             spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
@@ -103,11 +103,13 @@ class Decoder:
         subject = self.legend.chain(name)
         if subject:
             hint = self._why_absent(index.node for index in self.indices())
-            return Meaning(name=name, kind="chain", words=subject.words, place=self._place(subject.source), hint=hint)
+            return NameMeaning(
+                name=name, kind="chain", words=subject.words, place=self._place(subject.source), hint=hint
+            )
         if name in STATIC:
-            return Meaning(name=name, kind="chain", words=STATIC[name])
+            return NameMeaning(name=name, kind="chain", words=STATIC[name])
         if name in KERNEL:
-            return Meaning(name=name, kind="chain", words="a chain of the kernel")
+            return NameMeaning(name=name, kind="chain", words="a chain of the kernel")
         for index in _indices(self._other, self._elsewhere):
             spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
             if spots:
@@ -119,7 +121,7 @@ class Decoder:
         names = few(nodes)
         return f"no rule leads to it on {names}" if names else ""
 
-    def _compiled_chain(self, name: str, index: RuleIndex, spots: Sequence[Spot], *, full: bool) -> Meaning:
+    def _compiled_chain(self, name: str, index: RuleIndex, spots: Sequence[Spot], *, full: bool) -> NameMeaning:
         origin, dispatch = spots[0].chain.origin, DISPATCH.fullmatch(name)
         subject = self.legend.chain(name, index.node)
         words = STATIC.get(name) or (subject.words if subject else "") or origin.words
@@ -129,7 +131,7 @@ class Decoder:
             words = f"{STATIC.get(dispatch[1], origin.words)}: interfaces whose names go on with {dispatch[2]!r}"
         facts = self._chain_facts(name, index, spots) if full else []
         place = self._place(origin.source) if full else _first_line(origin.source)
-        return Meaning(name=name, kind="chain", words=words, place=place, facts=tuple(facts))
+        return NameMeaning(name=name, kind="chain", words=words, place=place, facts=tuple(facts))
 
     def _chain_facts(self, name: str, index: RuleIndex, spots: Sequence[Spot]) -> list[tuple[str, list[str]]]:
         facts = [
@@ -168,26 +170,26 @@ class Decoder:
 
     # --- sets
 
-    def set(self, name: str, *, full: bool = True) -> Meaning | None:
+    def set(self, name: str, *, full: bool = True) -> NameMeaning | None:
         for index in self.indices():
             if name in index.sets:
                 return self._compiled_set(index.sets[name], index, full=full)
         fixed = FIXED_SETS.get(name[6:])
         if fixed:
-            return Meaning(name=name, kind="set", words=fixed)
+            return NameMeaning(name=name, kind="set", words=fixed)
         use = self.legend.sets.get(name)
         if use:
             hint = f"needed by {use.user}, but by no rule of the compiled nodes" if self._known else ""
             place = self._place(use.source)
-            return Meaning(name=name, kind="set", words=set_words(use.spec.words()), place=place, hint=hint)
+            return NameMeaning(name=name, kind="set", words=set_words(use.spec.words()), place=place, hint=hint)
         return strange_set(name, self.legend)
 
-    def _compiled_set(self, ipset: IPSet, index: RuleIndex, *, full: bool) -> Meaning:
+    def _compiled_set(self, ipset: IPSet, index: RuleIndex, *, full: bool) -> NameMeaning:
         place, facts = None, self._set_facts(ipset, index) if full else []
         if ipset.origin:
             source, path = ipset.origin.source, ipset.origin.path
             place = self._place(source, path) if full else _first_line(source)
-        return Meaning(name=ipset.name, kind="set", words=set_words(ipset.words), place=place, facts=tuple(facts))
+        return NameMeaning(name=ipset.name, kind="set", words=set_words(ipset.words), place=place, facts=tuple(facts))
 
     def _set_facts(self, ipset: IPSet, index: RuleIndex) -> list[tuple[str, list[str]]]:
         facts = [("node", [index.node]), ("set type", [f"{ipset.type}, IPv{ipset.family}"])]
@@ -205,7 +207,7 @@ class Decoder:
 
     # --- rules, interfaces, marks, log prefixes
 
-    def rule(self, name: str) -> Meaning | None:
+    def rule(self, name: str) -> NameMeaning | None:
         found = HASH.fullmatch(name)
         identity = found[1] if found else name
         for index in self.indices():
@@ -219,31 +221,31 @@ class Decoder:
                 return replace(meaning, known=False, hint=_other_version(index))
         return strange_rule(name)
 
-    def _compiled_rule(self, name: str, index: RuleIndex, rule: Found) -> Meaning:
+    def _compiled_rule(self, name: str, index: RuleIndex, rule: Found) -> NameMeaning:
         chain = self.chain(rule.chain.name, full=False)
         number = f", {spell(rule.path)}" if rule.path else ""
         table = next(table for table in index.ruleset.tables.values() if table.name == rule.table)
         text = index.ruleset.written_rules(table, rule.chain)[rule.position] or "(no criteria, no target)"
         words = f"rule {rule.position + 1} of {rule.chain.name}: {chain.words if chain else ''}{number}"
         facts = (("node", [index.node]), ("table", [rule.table]), ("rule", [text]))
-        return Meaning(name=name, kind="rule", words=words, place=rule.place(self.cluster), facts=facts)
+        return NameMeaning(name=name, kind="rule", words=words, place=rule.place(self.cluster), facts=facts)
 
-    def interface(self, name: str, *, full: bool = True) -> Meaning | None:
+    def interface(self, name: str, *, full: bool = True) -> NameMeaning | None:
         pod = self.legend.interfaces.get(name)
         if pod:
             words = f"the node's end of pod {pod.namespace}/{pod.name}"
             facts = (*_pod_facts(pod), ("chains", [f"cali-fw-{name}", f"cali-tw-{name}"]))
             place = self._place(pod.source) if full else _first_line(pod.source)
-            return Meaning(name=name, kind="interface", words=words, place=place, facts=facts)
+            return NameMeaning(name=name, kind="interface", words=words, place=place, facts=facts)
         hosts = [host for host in self.cluster.host_endpoints if host.interface == name]
         if hosts:
             words = ", ".join(f"HostEndpoint {host.name} on {host.node}" for host in hosts)
-            return Meaning(name=name, kind="interface", words=words, place=self._place(hosts[0].source))
+            return NameMeaning(name=name, kind="interface", words=words, place=self._place(hosts[0].source))
         if name in DEVICES:
-            return Meaning(name=name, kind="interface", words=DEVICES[name])
+            return NameMeaning(name=name, kind="interface", words=DEVICES[name])
         return None
 
-    def mark(self, text: str) -> Meaning | None:
+    def mark(self, text: str) -> NameMeaning | None:
         """A mark, by the bits that Felix hands out."""
         if self.marks is None:
             return None
@@ -260,9 +262,9 @@ class Decoder:
         for words, bits in (("endpoint", rest & self.marks.endpoint), ("not Felix's", rest & ~self.marks.endpoint)):
             if bits:
                 names.append(f"{words} ({bits:#x}){state(bits)}")
-        return Meaning(name=text, kind="mark", words=", ".join(names) or "no bit at all")
+        return NameMeaning(name=text, kind="mark", words=", ".join(names) or "no bit at all")
 
-    def log_prefix(self, text: str) -> Meaning | None:
+    def log_prefix(self, text: str) -> NameMeaning | None:
         found = NFLOG.fullmatch(text)
         if not found:
             return None
@@ -271,10 +273,12 @@ class Decoder:
         if number and name:
             by = "profile" if owner == "R" else "policy"
             words = f"{what} by rule {number} (counted from 0) of {by} {name}"
-            return Meaning(name=text, kind="log prefix", words=words)
+            return NameMeaning(name=text, kind="log prefix", words=words)
         if name:
-            return Meaning(name=text, kind="log prefix", words=f"{what} at the end of tier {name}")
-        return Meaning(name=text, kind="log prefix", words=f"{what} as no profile matched") if owner == "R" else None
+            return NameMeaning(name=text, kind="log prefix", words=f"{what} at the end of tier {name}")
+        return (
+            NameMeaning(name=text, kind="log prefix", words=f"{what} as no profile matched") if owner == "R" else None
+        )
 
 
 def _by_table(spots: Sequence[Spot]) -> Iterator[tuple[str, list[int]]]:
@@ -306,7 +310,7 @@ def _pod_facts(pod: Workload) -> list[tuple[str, list[str]]]:
     return [("runs on", [pod.node]), ("addresses", list(pod.addresses)), ("profiles", list(pod.profiles))]
 
 
-FORMS: tuple[tuple[re.Pattern[str], Callable[[Decoder, str], Meaning | None]], ...] = (
+FORMS: tuple[tuple[re.Pattern[str], Callable[[Decoder, str], NameMeaning | None]], ...] = (
     (MARK, Decoder.mark),
     (re.compile(r"cali:.*"), Decoder.rule),
     (SET_NAME, Decoder.set),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from felixpy.decode import Decoder
 from felixpy.decode.legend import CHAIN_KINDS, SET_NAME, chain_prefix
-from felixpy.decode.meaning import Meaning
+from felixpy.decode.meaning import NameMeaning
 from felixpy.decode.phrases import rule_words
 from felixpy.decode.rules import Found
 from felixpy.errors import spell
@@ -143,11 +143,11 @@ class _Writer:
             self._known[key] = f"{name}: {meaning.words}{place}{hint}"
         return self._known[key]
 
-    def _meaning(self, name: str) -> Meaning:
+    def _meaning(self, name: str) -> NameMeaning:
         if name.endswith(WILDCARD):
             prefix = name[:-1]
             several = "every pod's" if prefix == "cali" else f"pods whose interfaces begin with {prefix}, that is the"
-            return Meaning(name=name, kind="interface", words=f"{several} interface on the node")
+            return NameMeaning(name=name, kind="interface", words=f"{several} interface on the node")
         layer, plain = split_layer(name)
         if layer:
             return self.decoder.chain(plain, layer, full=False) or self.decoder.decode(name)

@@ -119,7 +119,7 @@ DEVICES: Mapping[str, str] = {
 }
 
 
-class Subject(NamedTuple):
+class ChainSubject(NamedTuple):
     """Whom a chain belongs to. Exactly one of `policy`, `profile`, `workload` and `host` is given."""
 
     kind: ChainKind
@@ -158,9 +158,9 @@ class Legend:
 
     def __init__(self, cluster: Cluster, calico_version: CalicoVersion) -> None:
         self.cluster, self.calico_version = cluster, calico_version
-        self._chains: dict[tuple[str, str], dict[str, Subject]] = {}
+        self._chains: dict[tuple[str, str], dict[str, ChainSubject]] = {}
 
-    def chain(self, name: str, node: str = "") -> Subject | None:
+    def chain(self, name: str, node: str = "") -> ChainSubject | None:
         """Whom a chain belongs to. Those of host interfaces have the same names on many nodes; `node` says which."""
         prefix = chain_prefix(name)
         kind = CHAIN_KINDS.get(prefix)
@@ -169,7 +169,7 @@ class Legend:
         if kind.owner in ("pod", "mark"):
             found = self.interfaces.get(name[len(prefix) :])
             if found:
-                return Subject(kind, f"pod {found.namespace}/{found.name}", found.source, workload=found)
+                return ChainSubject(kind, f"pod {found.namespace}/{found.name}", found.source, workload=found)
         if kind.owner == "pod":
             return None
         key = prefix, node if kind.owner in ("host", "mark") else ""
@@ -187,27 +187,27 @@ class Legend:
         """Pods by the name of their interface on the node, which is short enough to stand in every chain's name."""
         return {pod.interface: pod for pod in self.cluster.workloads}
 
-    def policies(self, kind: ChainKind) -> Iterator[tuple[str, Subject]]:
+    def policies(self, kind: ChainKind) -> Iterator[tuple[str, ChainSubject]]:
         for policy in self.cluster.policies:
             if not policy.staged:
                 yield (
                     self.calico_version.policy_id(policy),
-                    Subject(kind, str(policy.key), policy.source, policy=policy),
+                    ChainSubject(kind, str(policy.key), policy.source, policy=policy),
                 )
 
-    def profiles(self, kind: ChainKind) -> Iterator[tuple[str, Subject]]:
+    def profiles(self, kind: ChainKind) -> Iterator[tuple[str, ChainSubject]]:
         named = {name for endpoint in self.cluster.workloads for name in endpoint.profiles}
         named |= {name for host in self.cluster.host_endpoints for name in host.profiles}
         for name in sorted(named | set(self.cluster.profiles)):
             found = self.cluster.profiles.get(name)
-            yield name, Subject(kind, profile_words(name), found.source if found else None, profile=name)
+            yield name, ChainSubject(kind, profile_words(name), found.source if found else None, profile=name)
 
-    def hosts(self, kind: ChainKind) -> Iterator[tuple[str, Subject]]:
+    def hosts(self, kind: ChainKind) -> Iterator[tuple[str, ChainSubject]]:
         """Of several host endpoints for one interface the smallest name wins; the last one written here stays."""
         for host in sorted(self.cluster.host_endpoints, key=lambda host: host.name, reverse=True):
             if host.interface:
                 suffix = ANY_INTERFACE if host.interface == "*" else host.interface
-                yield suffix, Subject(kind, host_words(host), host.source, host=host)
+                yield suffix, ChainSubject(kind, host_words(host), host.source, host=host)
 
     @cached_property
     def sets(self) -> Mapping[str, SetUse]:
@@ -242,7 +242,7 @@ class Legend:
         return found
 
 
-_SUFFIXES: Mapping[Owner, Callable[[Legend, ChainKind], Iterator[tuple[str, Subject]]]] = {
+_SUFFIXES: Mapping[Owner, Callable[[Legend, ChainKind], Iterator[tuple[str, ChainSubject]]]] = {
     "policy": Legend.policies,
     "profile": Legend.profiles,
     "host": Legend.hosts,

@@ -9,7 +9,7 @@ from felixpy.errors import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class NameMeaning:
     """A name explained. `facts` are (heading, lines); without `known` nothing in the input has that name.
 
     `hint` says why the name may be where it was seen, or why it is not where one would look for it.

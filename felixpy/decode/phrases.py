@@ -19,7 +19,7 @@ from felixpy.model import (
     Side,
 )
 from felixpy.netfilter.numbers import PROTOCOLS
-from felixpy.selector import And, Everything, Node, Not, Test, parse, tests
+from felixpy.selector import And, Everything, LabelTest, Node, Not, parse, tests
 
 MOST_NETS = 4
 
@@ -71,12 +71,12 @@ def _read(node: Node) -> _Phrase:
             continue
         if _is(part, ORCHESTRATOR_LABEL, "==", "k8s"):
             phrase = phrase._replace(pods_only=True)
-        elif isinstance(part, Test) and part.label == NAMESPACE_LABEL and part.operator in ("==", "in", "has"):
+        elif isinstance(part, LabelTest) and part.label == NAMESPACE_LABEL and part.operator in ("==", "in", "has"):
             phrase.places.append(_named("namespace", part))
             phrase = phrase._replace(namespaced=True)
         elif isinstance(part, Not) and _is(part.operand, NAMESPACE_LABEL, "has", ""):
             phrase.places.append("outside of namespaces")
-        elif isinstance(part, Test) and part.label == SERVICE_ACCOUNT_LABEL and part.operator in ("==", "in"):
+        elif isinstance(part, LabelTest) and part.label == SERVICE_ACCOUNT_LABEL and part.operator in ("==", "in"):
             phrase.places.append(_named("service account", part, "of"))
             phrase = phrase._replace(namespaced=True)
         elif _all_begin(part, NAMESPACE_PREFIX):
@@ -112,18 +112,18 @@ def _conjuncts(node: Node) -> Iterator[Node]:
 
 def _condition(node: Node, prefix: str = "") -> str:
     """One condition, its labels without a prefix; whether there is a label at all reads better in words."""
-    if isinstance(node, Test) and node.operator == "has":
+    if isinstance(node, LabelTest) and node.operator == "has":
         return f"label {node.label.removeprefix(prefix)}"
-    if isinstance(node, Not) and isinstance(node.operand, Test) and node.operand.operator == "has":
+    if isinstance(node, Not) and isinstance(node.operand, LabelTest) and node.operand.operator == "has":
         return f"no label {node.operand.label.removeprefix(prefix)}"
     return str(node).replace(prefix, "") if prefix else str(node)
 
 
 def _is(node: Node, label: str, operator: str, operand: str) -> bool:
-    return isinstance(node, Test) and (node.label, node.operator, node.operand) == (label, operator, operand)
+    return isinstance(node, LabelTest) and (node.label, node.operator, node.operand) == (label, operator, operand)
 
 
-def _named(noun: str, test: Test, preposition: str = "in") -> str:
+def _named(noun: str, test: LabelTest, preposition: str = "in") -> str:
     if test.operator == "has":
         return f"{preposition} any {noun}"
     names = test.operand if isinstance(test.operand, tuple) else (test.operand,)
@@ -137,12 +137,12 @@ def _all_begin(node: Node, prefix: str) -> bool:
 
 def _is_positive(node: Node) -> bool:
     """Whether only endpoints in a namespace can meet it."""
-    return isinstance(node, Test) and node.operator not in ("!=", "not in")
+    return isinstance(node, LabelTest) and node.operator not in ("!=", "not in")
 
 
 def _without(node: Node, prefix: str) -> str:
     """The condition without the prefix of its labels; a namespace's name alone is marked by "="."""
-    if isinstance(node, Test) and node.operator == "==" and node.label.removeprefix(prefix) in NAMES_OF_NAMESPACES:
+    if isinstance(node, LabelTest) and node.operator == "==" and node.label.removeprefix(prefix) in NAMES_OF_NAMESPACES:
         return f"={node.operand}"
     return _condition(node, prefix)
 

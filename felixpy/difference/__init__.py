@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, Owner, Subject, chain_prefix
+from felixpy.decode.legend import CHAIN_KINDS, STATIC, ChainSubject, Legend, Owner, chain_prefix
 from felixpy.described import Answer
 from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
-from felixpy.difference.sets import SetChange, compare_sets
+from felixpy.difference.sets import SetDifference, compare_sets
 from felixpy.errors import Place, many
 from felixpy.exposure.clients import NO_CHANGES, ServiceChanges, service_changes
 from felixpy.exposure.routes import route_changes
@@ -62,7 +62,7 @@ class Difference(Answer):
 
     objects: tuple[ObjectChange, ...]
     groups: Mapping[Group, Mapping[ChainChange, Spread]]
-    sets: Mapping[SetChange, Spread]
+    sets: Mapping[SetDifference, Spread]
     meanings: Mapping[str, str]
     appeared: tuple[str, ...]
     vanished: tuple[str, ...]
@@ -104,7 +104,7 @@ def difference(
     old, new = ({*state.dumps, *state.cluster.node_names()} for state in (before, after))
     chosen = {*nodes} if nodes is not None else {*old, *new}
     changes: dict[ChainChange, set[tuple[str, int]]] = {}
-    set_changes: dict[SetChange, set[str]] = {}
+    set_changes: dict[SetDifference, set[str]] = {}
     meanings: dict[str, str] = {}
     foreign = bool(before.dumps) and bool(after.dumps)
     for name in sorted(chosen.intersection(old, new)) if rules else ():
@@ -217,7 +217,7 @@ class _Names:
         return Group(rank, f"{kind.owner} of chains …-{chain[len(prefix) :]}")
 
 
-def _title(subject: Subject) -> str:
+def _title(subject: ChainSubject) -> str:
     tier = subject.policy.tier if subject.policy else DEFAULT_TIER
     return subject.name if tier == DEFAULT_TIER else f"{subject.name} (tier {tier})"
 

@@ -8,7 +8,7 @@ from typing import Any
 from felixpy.decode.legend import chain_prefix
 from felixpy.difference import RANKS, Difference, Group, Spread
 from felixpy.difference.chains import ChainChange
-from felixpy.difference.sets import SetChange
+from felixpy.difference.sets import SetDifference
 from felixpy.errors import Place, few, many
 from felixpy.escape import code, fenced
 from felixpy.flows.presentation.report import arrow, change_lines, change_rows, changes_json
@@ -171,7 +171,7 @@ def _chain(group: Group, change: ChainChange, where: Spread, common: Sequence[st
         yield f"      {many(change.rehashed, 'rule')} below with nothing new but the hash"
 
 
-def _set(change: SetChange, meaning: str, where: Spread, common: Sequence[str], *, verbose: bool) -> Iterator[str]:
+def _set(change: SetDifference, meaning: str, where: Spread, common: Sequence[str], *, verbose: bool) -> Iterator[str]:
     size = f"  {many(change.size, 'member')}" if change.kind != "changed" else ""
     yield f"  {SIGNS[change.kind]} {change.name}{size}{_where(where._replace(families=(4, 6)), common)}"
     if meaning:
@@ -268,7 +268,7 @@ def _chain_json(change: ChainChange, where: Spread) -> dict[str, Any]:
     }
 
 
-def _set_json(change: SetChange, where: Spread, meanings: Mapping[str, str]) -> dict[str, Any]:
+def _set_json(change: SetDifference, where: Spread, meanings: Mapping[str, str]) -> dict[str, Any]:
     meaning = meanings.get(change.name)
     return {
         "change": change.kind,

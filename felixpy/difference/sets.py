@@ -12,7 +12,7 @@ from felixpy.netfilter.rules import SavedSet
 OURS = ("cali4", "cali6")
 
 
-class SetChange(NamedTuple):
+class SetDifference(NamedTuple):
     """What happened to a set. `type` and `size` are those now, of a set that is gone those it had.
 
     `head` tells what became of type or options, "" if they stayed; sizes that the kernel chooses do not count.
@@ -31,7 +31,9 @@ class SetChange(NamedTuple):
         return 6 if self.name.startswith("cali6") else 4
 
 
-def compare_sets(before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None) -> Iterator[SetChange]:
+def compare_sets(
+    before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None
+) -> Iterator[SetDifference]:
     """The differences between Felix's sets, by name; none can be told where nobody saved the sets of one state."""
     if before is None or after is None:
         return
@@ -43,12 +45,12 @@ def compare_sets(before: Mapping[str, SavedSet] | None, after: Mapping[str, Save
             there = old or new
             assert there is not None
             kind: Kind = "removed" if old else "added"
-            yield SetChange(name, kind, there.type, len(there.members), *_members(old, new))
+            yield SetDifference(name, kind, there.type, len(there.members), *_members(old, new))
             continue
         added, removed = _members(old, new)
         head = "" if _head(old) == _head(new) else f"{_head(old)} → {_head(new)}"
         if added or removed or head:
-            yield SetChange(name, "changed", new.type, len(new.members), added, removed, head)
+            yield SetDifference(name, "changed", new.type, len(new.members), added, removed, head)
 
 
 def _members(old: SavedSet | None, new: SavedSet | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -9,7 +9,7 @@ from felixpy.config import Config
 from felixpy.decode.legend import Direction, profile_words
 from felixpy.decode.phrases import rule_words
 from felixpy.explain.lines import RuleLines, decides_everything
-from felixpy.explain.values import EndpointExplanation, Mention, PolicyLine, ProfileLine, Stage, TierLine
+from felixpy.explain.values import EndpointExplanation, EndpointStage, Mention, PolicyLine, ProfileLine, TierLine
 from felixpy.ipsets import SetSpec
 from felixpy.model import Cluster, HostEndpoint, Policy, Rule, Workload
 from felixpy.names import limited, set_name
@@ -120,7 +120,7 @@ class EndpointExplanations:
 
     # --- stages
 
-    def _stage(self, way: _Way, interface: str, policies: AppliedPolicies, profiles: Sequence[str]) -> Stage:
+    def _stage(self, way: _Way, interface: str, policies: AppliedPolicies, profiles: Sequence[str]) -> EndpointStage:
         applied: tuple[AppliedTier, ...] = getattr(policies, way.policies)
         tiers: list[TierLine] = []
         reached = True
@@ -133,7 +133,7 @@ class EndpointExplanations:
         end = NO_PROFILE if way.profiles and undecided else ""
         if way.policies == "forward" and not tiers:
             end = NO_FORWARD
-        return Stage(
+        return EndpointStage(
             title=way.title,
             direction=way.direction,
             chain=limited(way.prefix, interface),

@@ -9,12 +9,12 @@ from typing import Any
 from felixpy.errors import Place, spell
 from felixpy.explain.values import (
     EndpointExplanation,
+    EndpointStage,
     Mention,
     PolicyExplanation,
     PolicyLine,
     PolicySide,
     RuleLine,
-    Stage,
     TierExplanation,
     Who,
 )
@@ -95,7 +95,7 @@ class _Writer:
             yield ""
             yield from self._mentions(found)
 
-    def _stage(self, stage: Stage) -> Iterator[str]:
+    def _stage(self, stage: EndpointStage) -> Iterator[str]:
         yield f"{stage.direction.upper()}  {stage.title}  [{stage.table} {stage.chain}]"
         if not stage.tiers:
             yield "  no policy applies"

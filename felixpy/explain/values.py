@@ -73,7 +73,7 @@ class ProfileLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class EndpointStage:
     """One way through an endpoint: which packets, in which chain, who is asked in which order, and what comes last."""
 
     title: str
@@ -113,7 +113,7 @@ class EndpointExplanation:
     labels: Mapping[str, str]
     profiles: tuple[str, ...]
     ports: tuple[str, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[EndpointStage, ...]
     mentions: tuple[Mention, ...]
     remarks: tuple[str, ...]
     failsafes: Mapping[Direction, tuple[str, ...]] = field(default_factory=dict)

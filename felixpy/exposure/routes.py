@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from felixpy.compiler import Compiler
 from felixpy.exposure.controllers import NAME, NAMESPACE, serving, with_controller
-from felixpy.flows.packets.traffic_words import Part, Traffic
+from felixpy.flows.packets.traffic_words import Traffic, TrafficPart
 from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.universe import PortChoice
 from felixpy.frontends import Backend, Route, Service, ServicePort
@@ -256,7 +256,7 @@ def traffic_of(ports: Iterable[tuple[str, int]]) -> Traffic:
         by_protocol[protocol].add(port)
     return Traffic(
         tuple(
-            Part(protocol.upper(), protocol_number(protocol), "ports", tuple(_ranges(sorted(numbers))))
+            TrafficPart(protocol.upper(), protocol_number(protocol), "ports", tuple(_ranges(sorted(numbers))))
             for protocol, numbers in sorted(by_protocol.items(), key=lambda item: protocol_number(item[0]))
         )
     )

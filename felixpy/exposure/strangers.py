@@ -18,7 +18,7 @@ from felixpy.model import (
     Source,
     Workload,
 )
-from felixpy.selector import And, Everything, Node, Not, Or, Test, matches, parse
+from felixpy.selector import And, Everything, LabelTest, Node, Not, Or, matches, parse
 
 NODE = "not in the input"
 """The node of these pods, which the input does not have."""
@@ -106,7 +106,7 @@ def _is_plain(node: Node) -> bool:
     """Whether a selector is nothing but labels with their values."""
     if isinstance(node, And):
         return all(map(_is_plain, node.operands))
-    return isinstance(node, Everything) or (isinstance(node, Test) and node.operator == "==")
+    return isinstance(node, Everything) or (isinstance(node, LabelTest) and node.operator == "==")
 
 
 INHERITED = ((NAMESPACE_PREFIX, "namespace "), (SERVICE_ACCOUNT_PREFIX, "service account "))
@@ -116,7 +116,7 @@ def _condition(node: Node) -> str:
     """A selector without what every pod of Kubernetes satisfies, and labels of namespaces as such."""
     parts = node.operands if isinstance(node, And) else (node,)
     flat = [each for part in parts for each in (part.operands if isinstance(part, And) else (part,))]
-    told = [str(each) for each in flat if not (isinstance(each, Test) and each.label in OF_EVERY_POD)]
+    told = [str(each) for each in flat if not (isinstance(each, LabelTest) and each.label in OF_EVERY_POD)]
     text = " && ".join(told)
     for prefix, words in INHERITED:
         text = text.replace(prefix, words)
@@ -213,7 +213,7 @@ def _ways(node: Node, wanted: bool) -> Iterator[Wanted]:
             yield {}
     elif isinstance(node, Not):
         yield from _ways(node.operand, not wanted)
-    elif isinstance(node, Test):
+    elif isinstance(node, LabelTest):
         yield from _values(node, wanted)
     else:
         together = isinstance(node, And) is wanted
@@ -241,7 +241,7 @@ def _merged(ways: Iterable[Wanted]) -> Wanted | None:
 SOME = "x"
 
 
-def _values(test: Test, wanted: bool) -> Iterator[Wanted]:
+def _values(test: LabelTest, wanted: bool) -> Iterator[Wanted]:
     """Values of one label that make a condition true or false; what every pod has needs none."""
     if test.operator == "has" and test.label in OF_EVERY_POD:
         if wanted:

@@ -27,7 +27,7 @@ def _plain(values: Values, family: int) -> object:
     return values
 
 
-class Field(NamedTuple):
+class OptionField(NamedTuple):
     """An option. `others` are further names of it, `words` the number of its values.
 
     `shown` is what is printed after the name, `value` what counts when rules are compared, `criterion` what it asks of
@@ -49,7 +49,7 @@ class Field(NamedTuple):
     idle: bool = False
 
 
-def by_name(fields: tuple[Field, ...]) -> Mapping[str, Field]:
+def by_name(fields: tuple[OptionField, ...]) -> Mapping[str, OptionField]:
     """Options by every name that they have."""
     return {name: field for field in fields for name in (field.name, *field.others)}
 

@@ -53,7 +53,7 @@ class Split(NamedTuple):
     leaves_open: tuple[str, ...] = ()
 
 
-class Part(NamedTuple):
+class FormPart(NamedTuple):
     """Lines of one form from `first` up to `end`, and what they say: one line for each of them, and perhaps one more.
 
     `keys` are the tables in it.
@@ -70,7 +70,7 @@ class Form(NamedTuple):
 
     name: str
     begins: re.Pattern[str]
-    read: Callable[[Sequence[str], int], Part]
+    read: Callable[[Sequence[str], int], FormPart]
     of_sets: bool = False
     leaves_open: str = ""
     one_by_one: bool = False
@@ -80,7 +80,7 @@ class Form(NamedTuple):
 # --- rules
 
 
-def _save(lines: Sequence[str], first: int) -> Part:
+def _save(lines: Sequence[str], first: int) -> FormPart:
     """Tables with their comments, up to a table that comes again or a new heading. An open table is cut off."""
     keys: set[str] = set()
     at, is_open, end = first, False, first
@@ -97,7 +97,7 @@ def _save(lines: Sequence[str], first: int) -> Part:
             break
         at += 1
         end = at if is_open or lines[at - 1].strip() else end
-    return Part(first, end, list(lines[first:end]), frozenset(keys))
+    return FormPart(first, end, list(lines[first:end]), frozenset(keys))
 
 
 TABLE_OF_CHAINS: Mapping[frozenset[str], str] = {
@@ -119,7 +119,7 @@ def _table(names: Sequence[str]) -> str:
 _SPEC = re.compile(r"-([PNA]) (\S+)(?: (.*))?$")
 
 
-def _specs(lines: Sequence[str], first: int) -> Part:
+def _specs(lines: Sequence[str], first: int) -> FormPart:
     """``-P``, ``-N`` and ``-A`` of one table."""
     found: list[str] = []
     declared: dict[str, None] = {}
@@ -138,7 +138,7 @@ def _specs(lines: Sequence[str], first: int) -> Part:
     missing = dict.fromkeys(spec[2] for line in lines[first:at] if (spec := _SPEC.match(line)) and spec[1] == "A")
     extra = [f":{name} - [0:0]" for name in missing if name not in declared]
     name = _table(list(declared))
-    return Part(first, at, [f"*{name}", *extra, *found, "COMMIT"], frozenset({f"*{name}"}))
+    return FormPart(first, at, [f"*{name}", *extra, *found, "COMMIT"], frozenset({f"*{name}"}))
 
 
 _SPEC_COUNTERS = re.compile(r"^(-A .*?) -c (\d+) (\d+)((?: .*)?)$")
@@ -150,7 +150,7 @@ def _counted(line: str) -> str:
     return f"[{found[2]}:{found[3]}] {found[1]}{found[4]}" if found else line
 
 
-def _listing(lines: Sequence[str], first: int) -> Part:
+def _listing(lines: Sequence[str], first: int) -> FormPart:
     """Chains of one table as ``iptables -L`` lists them."""
     found: list[str] = []
     declared: dict[str, None] = {}
@@ -178,20 +178,20 @@ def _listing(lines: Sequence[str], first: int) -> Part:
                 break
         at += 1
     name = _table(list(declared))
-    return Part(first, at, [f"*{name}", *found, "COMMIT"], frozenset({f"*{name}"}))
+    return FormPart(first, at, [f"*{name}", *found, "COMMIT"], frozenset({f"*{name}"}))
 
 
 # --- sets
 
 
-def _set_lines(lines: Sequence[str], first: int) -> Part:
+def _set_lines(lines: Sequence[str], first: int) -> FormPart:
     at = first
     while at < len(lines) and (not lines[at].strip() or lines[at].startswith(("create ", "add ", "COMMIT"))):
         at += 1
-    return Part(first, at, list(lines[first:at]), frozenset())
+    return FormPart(first, at, list(lines[first:at]), frozenset())
 
 
-def _set_list(lines: Sequence[str], first: int) -> Part:
+def _set_list(lines: Sequence[str], first: int) -> FormPart:
     """Blocks that begin with ``Name:``, members up to an empty line."""
     at, end = first, first
     members = False
@@ -206,10 +206,10 @@ def _set_list(lines: Sequence[str], first: int) -> Part:
         at += 1
         end = at
     block = "\n".join(lines[first:end])
-    return Part(first, end, lines_of(as_saved(f"{block}\n")), frozenset())
+    return FormPart(first, end, lines_of(as_saved(f"{block}\n")), frozenset())
 
 
-def _set_xml(lines: Sequence[str], first: int) -> Part:
+def _set_xml(lines: Sequence[str], first: int) -> FormPart:
     end = next((at for at in range(first, len(lines)) if "</ipsets>" in lines[at]), len(lines) - 1) + 1
     text = "\n".join(lines[first:end])
     start = max(text.find("<ipsets>"), 0)
@@ -220,7 +220,7 @@ def _set_xml(lines: Sequence[str], first: int) -> Part:
         root = ET.fromstring(text[start:])  # noqa: S314 - without a document type there are no entities to expand
     except ET.ParseError as wrong:
         raise InputError([problem]) from wrong
-    return Part(first, end, list(_from_xml(root)), frozenset())
+    return FormPart(first, end, list(_from_xml(root)), frozenset())
 
 
 def _from_xml(root: ET.Element) -> Iterator[str]:
@@ -304,7 +304,7 @@ _SETS = 1
 """Whose lines they are, where families are 4 and 6."""
 
 
-def _parts(lines: Sequence[str]) -> Iterator[tuple[Form, Part]]:
+def _parts(lines: Sequence[str]) -> Iterator[tuple[Form, FormPart]]:
     at = 0
     while at < len(lines):
         form = form_of(lines[at])
@@ -321,9 +321,9 @@ CONTEXT = 3
 """So many lines above a dump may tell, as a command that was typed, which family it is of."""
 
 
-def _grouped(parts: Iterable[tuple[Form, Part]]) -> Iterator[tuple[Form, Part, list[Part]]]:
+def _grouped(parts: Iterable[tuple[Form, FormPart]]) -> Iterator[tuple[Form, FormPart, list[FormPart]]]:
     """Each part with those that it belongs to: tables listed one by one, as long as none comes again."""
-    groups: list[tuple[Form, list[Part]]] = []
+    groups: list[tuple[Form, list[FormPart]]] = []
     for form, part in parts:
         known = groups[-1][1] if groups and groups[-1][0] is form and form.one_by_one else []
         if known and known[-1].end == part.first and not any(part.keys & other.keys for other in known):
@@ -334,7 +334,7 @@ def _grouped(parts: Iterable[tuple[Form, Part]]) -> Iterator[tuple[Form, Part, l
         yield from ((form, part, group) for part in group)
 
 
-def _owner(lines: Sequence[str], group: Sequence[Part], family: int) -> int:
+def _owner(lines: Sequence[str], group: Sequence[FormPart], family: int) -> int:
     """The family that a group of tables is of."""
     first, head = group[0].first, group[0].lines[0]
     above = " ".join(line for line in lines[max(first - CONTEXT, 0) : first] if not line.startswith("# Comp"))
@@ -350,7 +350,7 @@ _SIX_LISTED = re.compile(r" ::/0\s")
 """How everything of IPv6 is listed."""
 
 
-def _put(text: list[str], part: Part) -> None:
+def _put(text: list[str], part: FormPart) -> None:
     """Put lines where they stood. Of two more than there were, the first goes above them and the last below."""
     lines, first, end = part.lines, part.first, part.end
     room = end - first

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from felixpy.iptables import fields as f
-from felixpy.iptables.fields import Field, Values, by_name
+from felixpy.iptables.fields import OptionField, Values, by_name
 from felixpy.iptables.refused import ICMP_ALONE, LIMIT, LONG_INTERFACE, PORTS_ALONE, TWO_PROTOCOLS, Refusal
 from felixpy.netfilter.criteria import (
     ALWAYS,
-    Addresses,
+    AddressIn,
     Assumed,
     Constant,
     Criterion,
-    Icmp,
+    IcmpTypes,
+    InSet,
     Interface,
-    Listed,
     Local,
     Marked,
     Masked,
@@ -57,13 +57,13 @@ class MatchRow:
     """
 
     name: str
-    fields: tuple[Field, ...] = ()
+    fields: tuple[OptionField, ...] = ()
     others: tuple[str, ...] = ()
     tests: Special | None = None
     refusals: tuple[Refusal, ...] = ()
 
     @cached_property
-    def options(self) -> Mapping[str, Field]:
+    def options(self) -> Mapping[str, OptionField]:
         return by_name(self.fields)
 
 
@@ -81,7 +81,7 @@ def _addresses(side: Side) -> Callable[[Values, int], Criterion]:
             if covered is None:
                 return Masked(side, bits, mask)
             found.append(covered)
-        return Addresses(side, tuple(found))
+        return AddressIn(side, tuple(found))
 
     return make
 
@@ -109,7 +109,7 @@ def _states(values: Values, family: int) -> Criterion:
     return Tracked(bits)
 
 
-_STATE = Field("--ctstate", ("--state",), shown=f.shown_states, value=f.listed, criterion=_states)
+_STATE = OptionField("--ctstate", ("--state",), shown=f.shown_states, value=f.listed, criterion=_states)
 
 # --- ports, types and flags
 
@@ -119,8 +119,8 @@ def _ports(*sides: Side) -> Callable[[Values, int], Criterion]:
 
 
 _PORTS = (
-    Field("--sport", ("--source-port",), criterion=_ports("source")),
-    Field("--dport", ("--destination-port",), criterion=_ports("destination")),
+    OptionField("--sport", ("--source-port",), criterion=_ports("source")),
+    OptionField("--dport", ("--destination-port",), criterion=_ports("destination")),
 )
 
 
@@ -150,7 +150,7 @@ def _icmp(values: Values, family: int) -> Criterion:
     if kind == "any":
         return ALWAYS
     first = int(kind) << 8 | int(code or 0)
-    return Icmp(Range(first, first if code else first | 0xFF))
+    return IcmpTypes(Range(first, first if code else first | 0xFF))
 
 
 def _shown_icmp(values: Values, family: int) -> str:
@@ -162,13 +162,13 @@ def _shown_icmp(values: Values, family: int) -> str:
 
 def _listed(values: Values, family: int) -> Criterion:
     name, sides = values
-    return Listed(name, tuple(sides.split(",")))
+    return InSet(name, tuple(sides.split(",")))
 
 
 def _address_range(side: Side) -> Callable[[Values, int], Criterion]:
     def make(values: Values, family: int) -> Criterion:
         first, last = (parse_address(text).number for text in values[0].split("-"))
-        return Addresses(side, (Range(first, last),))
+        return AddressIn(side, (Range(first, last),))
 
     return make
 
@@ -248,12 +248,16 @@ def _nothing(match: Match, family: int) -> list[Test]:
 _ROWS = (
     MatchRow(
         "-s",
-        (Field("-s", ("--source", "--src"), shown=f.shown_network, value=f.network, criterion=_addresses("source")),),
+        (
+            OptionField(
+                "-s", ("--source", "--src"), shown=f.shown_network, value=f.network, criterion=_addresses("source")
+            ),
+        ),
     ),
     MatchRow(
         "-d",
         (
-            Field(
+            OptionField(
                 "-d",
                 ("--destination", "--dst"),
                 shown=f.shown_network,
@@ -263,32 +267,32 @@ _ROWS = (
         ),
     ),
     MatchRow(
-        "-i", (Field("-i", ("--in-interface",), criterion=_interface(incoming=True)),), refusals=(LONG_INTERFACE,)
+        "-i", (OptionField("-i", ("--in-interface",), criterion=_interface(incoming=True)),), refusals=(LONG_INTERFACE,)
     ),
-    MatchRow("-o", (Field("-o", ("--out-interface",), criterion=_interface(incoming=False)),)),
+    MatchRow("-o", (OptionField("-o", ("--out-interface",), criterion=_interface(incoming=False)),)),
     MatchRow(
         "-p",
-        (Field("-p", ("--protocol", "--proto"), shown=f.shown_protocol, value=f.protocol, criterion=_protocol),),
+        (OptionField("-p", ("--protocol", "--proto"), shown=f.shown_protocol, value=f.protocol, criterion=_protocol),),
         refusals=(TWO_PROTOCOLS,),
     ),
-    MatchRow("-f", (Field("-f", ("--fragment",), words=0),), tests=_fragments),
-    MatchRow("comment", (Field("--comment", shown=f.shown_comment),), tests=_nothing),
+    MatchRow("-f", (OptionField("-f", ("--fragment",), words=0),), tests=_fragments),
+    MatchRow("comment", (OptionField("--comment", shown=f.shown_comment),), tests=_nothing),
     MatchRow(
         "mark",
-        (Field("--mark", shown=f.shown_mark, value=f.mark, criterion=_marked(connection=False)),),
+        (OptionField("--mark", shown=f.shown_mark, value=f.mark, criterion=_marked(connection=False)),),
     ),
     MatchRow(
         "connmark",
-        (Field("--mark", shown=f.shown_mark, value=f.mark, criterion=_marked(connection=True)),),
+        (OptionField("--mark", shown=f.shown_mark, value=f.mark, criterion=_marked(connection=True)),),
     ),
     MatchRow("conntrack", (_STATE,)),
     MatchRow("state", (_STATE._replace(name="--state", others=("--ctstate",)),)),
     MatchRow(
         "multiport",
         (
-            Field("--sports", ("--source-ports",), value=f.listed, criterion=_ports("source")),
-            Field("--dports", ("--destination-ports",), value=f.listed, criterion=_ports("destination")),
-            Field("--ports", value=f.listed, criterion=_ports("source", "destination")),
+            OptionField("--sports", ("--source-ports",), value=f.listed, criterion=_ports("source")),
+            OptionField("--dports", ("--destination-ports",), value=f.listed, criterion=_ports("destination")),
+            OptionField("--ports", value=f.listed, criterion=_ports("source", "destination")),
         ),
         refusals=(PORTS_ALONE,),
     ),
@@ -296,56 +300,56 @@ _ROWS = (
         "tcp",
         (
             *_PORTS,
-            Field(
+            OptionField(
                 "--tcp-flags", words=2, value=lambda v, _: tuple(frozenset(t.split(",")) for t in v), criterion=_flags
             ),
-            Field("--syn", words=0, criterion=_syn),
+            OptionField("--syn", words=0, criterion=_syn),
         ),
     ),
     *(MatchRow(name, _PORTS) for name in ("udp", "udplite", "sctp", "dccp")),
     MatchRow(
         "icmp",
-        (Field("--icmp-type", shown=_shown_icmp, value=_icmp_type, criterion=_icmp),),
+        (OptionField("--icmp-type", shown=_shown_icmp, value=_icmp_type, criterion=_icmp),),
         refusals=(ICMP_ALONE,),
     ),
     MatchRow(
         "icmp6",
-        (Field("--icmpv6-type", value=_icmp_type, criterion=_icmp),),
+        (OptionField("--icmpv6-type", value=_icmp_type, criterion=_icmp),),
         others=("icmpv6", "ipv6-icmp"),
     ),
-    MatchRow("set", (Field("--match-set", words=2, criterion=_listed),)),
+    MatchRow("set", (OptionField("--match-set", words=2, criterion=_listed),)),
     MatchRow(
         "iprange",
         (
-            Field("--src-range", criterion=_address_range("source")),
-            Field("--dst-range", criterion=_address_range("destination")),
+            OptionField("--src-range", criterion=_address_range("source")),
+            OptionField("--dst-range", criterion=_address_range("destination")),
         ),
     ),
     MatchRow(
         "addrtype",
         (
-            Field("--src-type"),
-            Field("--dst-type"),
-            Field("--limit-iface-in", words=0, order=9),
-            Field("--limit-iface-out", words=0, order=9),
+            OptionField("--src-type"),
+            OptionField("--dst-type"),
+            OptionField("--limit-iface-in", words=0, order=9),
+            OptionField("--limit-iface-out", words=0, order=9),
         ),
         tests=_address_type,
     ),
     MatchRow(
         "rpfilter",
         (
-            Field("--loose", words=0, order=-1),
-            Field("--validmark", words=0),
-            Field("--accept-local", words=0, order=0),
-            Field("--invert", words=0, order=1),
+            OptionField("--loose", words=0, order=-1),
+            OptionField("--validmark", words=0),
+            OptionField("--accept-local", words=0, order=0),
+            OptionField("--invert", words=0, order=1),
         ),
         tests=_reverse_path,
     ),
     MatchRow(
         "limit",
         (
-            Field("--limit", shown=f.shown_rate, value=f.rate),
-            Field("--limit-burst", value=f.number, hidden=(("5",),), prints_default=False),
+            OptionField("--limit", shown=f.shown_rate, value=f.rate),
+            OptionField("--limit-burst", value=f.number, hidden=(("5",),), prints_default=False),
         ),
         tests=_within,
         refusals=(LIMIT,),
@@ -354,23 +358,23 @@ _ROWS = (
     MatchRow(
         "connlimit",
         (
-            Field("--connlimit-above", value=f.number),
-            Field("--connlimit-upto", value=f.number),
-            Field("--connlimit-mask", value=f.number, more=" --connlimit-saddr"),
-            Field("--connlimit-saddr", words=0, hidden=((),), prints_default=False),
-            Field("--connlimit-daddr", words=0),
+            OptionField("--connlimit-above", value=f.number),
+            OptionField("--connlimit-upto", value=f.number),
+            OptionField("--connlimit-mask", value=f.number, more=" --connlimit-saddr"),
+            OptionField("--connlimit-saddr", words=0, hidden=((),), prints_default=False),
+            OptionField("--connlimit-daddr", words=0),
         ),
         tests=_counted("fewer connections than the limit"),
     ),
     MatchRow("recent", tests=_recent),
     MatchRow("statistic", tests=_chance),
-    MatchRow("ipvs", (Field("--ipvs", words=0),), tests=_ipvs),
+    MatchRow("ipvs", (OptionField("--ipvs", words=0),), tests=_ipvs),
 )
 
 MATCHES: Mapping[str, MatchRow] = {name: row for row in _ROWS for name in (row.name, *row.others)}
 """Rows by every name of the module."""
 
-CORE: Mapping[str, Field] = {
+CORE: Mapping[str, OptionField] = {
     name: field for row in _ROWS if row.name.startswith("-") for name, field in row.options.items()
 }
 """Options that every rule has without loading a module, by every name that they have."""

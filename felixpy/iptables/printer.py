@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from felixpy.iptables.fields import Field
+from felixpy.iptables.fields import OptionField
 from felixpy.iptables.matches import CORE, MATCHES
 from felixpy.iptables.reader import read_felix
 from felixpy.iptables.targets import TARGETS
@@ -20,7 +20,7 @@ from felixpy.iptables.words import quoted
 from felixpy.netfilter.rules import Body, Match, Option
 
 
-class Saved(NamedTuple):
+class PrintedRule(NamedTuple):
     """A rule as printed: the core options that come before the hash comment and everything after it."""
 
     core: str
@@ -34,11 +34,11 @@ _ANY_SET = "%"
 
 
 @lru_cache(maxsize=1 << 16)
-def saved(body: str, family: int) -> Saved:
+def saved(body: str, family: int) -> PrintedRule:
     """What iptables-save prints for a rule, given without its chain and hash comment.
 
     >>> saved("--in-interface cali+ -m mark --mark 0/0x30000 --jump cali-tgt", 4)
-    Saved(core='-i cali+ ', rest='-m mark --mark 0x0/0x30000 -j cali-tgt')
+    PrintedRule(core='-i cali+ ', rest='-m mark --mark 0x0/0x30000 -j cali-tgt')
 
     A rule that no kernel takes, such as one with a rate of 0 or with a quote in its log prefix, is never printed; where
     it cannot even be read it stays as it is.
@@ -52,17 +52,17 @@ def saved(body: str, family: int) -> Saved:
     for name in names:
         rest = rest.replace(_ANY_SET, name, 1)
     if not jump:
-        return Saved(core, rest)
-    return Saved(core, f"{rest} -j cali-{chain}" if rest else f"-j cali-{chain}")
+        return PrintedRule(core, rest)
+    return PrintedRule(core, f"{rest} -j cali-{chain}" if rest else f"-j cali-{chain}")
 
 
 @lru_cache(maxsize=1 << 17)
-def _printed(body: str, family: int) -> Saved:
+def _printed(body: str, family: int) -> PrintedRule:
     try:
         read = read_felix(body, family)
-        return Saved("", body) if _has_stray_words(read) else printed(read)
+        return PrintedRule("", body) if _has_stray_words(read) else printed(read)
     except (IndexError, ValueError, ZeroDivisionError):
-        return Saved("", body)
+        return PrintedRule("", body)
 
 
 def _has_stray_words(body: Body) -> bool:
@@ -71,7 +71,7 @@ def _has_stray_words(body: Body) -> bool:
     return any(not option.name.startswith("-") for option in (*matched, *body.arguments))
 
 
-def printed(body: Body) -> Saved:
+def printed(body: Body) -> PrintedRule:
     """A rule as iptables-save prints it. Raises ValueError or ZeroDivisionError for values that no kernel takes."""
     parts: list[str] = []
     for match in body.matches:
@@ -85,7 +85,7 @@ def printed(body: Body) -> Saved:
         parts.extend(_options(target.options if target else {}, body.arguments, body.family))
         if body.target == "REJECT" and not body.arguments:
             parts.append(f"--reject-with icmp{'6' if body.family == 6 else ''}-port-unreachable")
-    return Saved("".join(f"{text} " for text in _core(body.matches, body.family)), " ".join(parts))
+    return PrintedRule("".join(f"{text} " for text in _core(body.matches, body.family)), " ".join(parts))
 
 
 def _core(matches: Sequence[Match], family: int) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _options(fields: object, options: Sequence[Option], family: int) -> list[str
     return [text for _, text in sorted(rows, key=lambda row: row[0])]
 
 
-def _shown(field: Field, option: Option, family: int) -> str:
+def _shown(field: OptionField, option: Option, family: int) -> str:
     negation = "! " if option.negated else ""
     name = SHOWN_NAMES.get(field.name, field.name)
     values = f" {field.shown(option.values, family)}" if field.words else ""

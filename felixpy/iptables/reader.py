@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from felixpy.errors import InputError, Place, Problem, UsageError
-from felixpy.iptables.fields import Field, protocol
+from felixpy.iptables.fields import OptionField, protocol
 from felixpy.iptables.matches import CORE, MATCHES, MatchRow
 from felixpy.iptables.targets import TARGETS
 from felixpy.iptables.words import felix_words, identity, split_words, without_hash
@@ -22,7 +22,7 @@ MOST_KNOWN = 1 << 17
 WRONG = (ValueError, IndexError, KeyError, UsageError)
 
 
-class Content(NamedTuple):
+class RuleContent(NamedTuple):
     """What a rule says apart from how it is spelt, each option as (name, value, negated).
 
     Releases of iptables print protocols by name or number (an image without /etc/protocols prints numbers), units and
@@ -136,7 +136,7 @@ class _Reader:
         values, negated = self._values(field, negated=negated)
         self._add(Option(field.name if field else word, values, negated))
 
-    def _field(self, word: str) -> Field | None:
+    def _field(self, word: str) -> OptionField | None:
         if self.module:
             return self.row.options.get(word) if self.row else None
         if self.target:
@@ -153,7 +153,7 @@ class _Reader:
         self.position += 1
         return word
 
-    def _values(self, field: Field | None, *, negated: bool) -> tuple[tuple[str, ...], bool]:
+    def _values(self, field: OptionField | None, *, negated: bool) -> tuple[tuple[str, ...], bool]:
         """The values of an option; one that nobody knows has those up to the next option.
 
         Old releases print the ``!`` behind the name.
@@ -251,7 +251,7 @@ def _content(body: Body) -> object:
         core = frozenset(
             found for row, match in rows if match.module in CORE for found in _compared(row, match.options, body)
         )
-        return Content(core, tuple(_modules(rows, body)), body.target, body.goto, frozenset(_argument_values(body)))
+        return RuleContent(core, tuple(_modules(rows, body)), body.target, body.goto, frozenset(_argument_values(body)))
     except WRONG:
         return body.text
 
@@ -294,7 +294,7 @@ def _argument_values(body: Body) -> Iterator[tuple[object, ...]]:
         yield from _compare(row.options.get(option.name) if row else None, option, body.family)
 
 
-def _compare(field: Field | None, option: Option, family: int) -> Iterator[tuple[object, ...]]:
+def _compare(field: OptionField | None, option: Option, family: int) -> Iterator[tuple[object, ...]]:
     """An option as a value to compare; nothing for one that changes nothing."""
     if field is None:
         yield option.name, option.values, option.negated

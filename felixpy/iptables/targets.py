@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from felixpy.iptables import fields as f
-from felixpy.iptables.fields import Field, by_name
+from felixpy.iptables.fields import OptionField, by_name
 from felixpy.iptables.refused import FOREIGN, PREFIX, REJECTS, Refusal
 from felixpy.netfilter.actions import (
     FULL_MARK,
@@ -35,11 +35,11 @@ class TargetRow:
 
     name: str
     act: Act
-    fields: tuple[Field, ...] = ()
+    fields: tuple[OptionField, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
     @cached_property
-    def options(self) -> Mapping[str, Field]:
+    def options(self) -> Mapping[str, OptionField]:
         return by_name(self.fields)
 
 
@@ -80,11 +80,11 @@ def _connection_mark(arguments: Arguments, family: int) -> Action:
 
 
 _MARKS = (
-    Field("--set-xmark", shown=f.shown_both, value=f.mark),
-    Field("--set-mark", shown=f.shown_xmark, value=f.set_mark),
-    Field("--and-mark"),
-    Field("--or-mark"),
-    Field("--xor-mark"),
+    OptionField("--set-xmark", shown=f.shown_both, value=f.mark),
+    OptionField("--set-mark", shown=f.shown_xmark, value=f.set_mark),
+    OptionField("--and-mark"),
+    OptionField("--or-mark"),
+    OptionField("--xor-mark"),
 )
 
 # --- tracking and rewriting
@@ -131,18 +131,21 @@ def _masquerade(arguments: Arguments, family: int) -> Action:
     return Rewrite("source", to_self=True)
 
 
-_RANDOM = Field("--random-fully", words=0, order=9)
+_RANDOM = OptionField("--random-fully", words=0, order=9)
 _LOG = (
-    Field("--log-prefix", shown=f.shown_log_prefix),
-    Field("--log-level"),
-    *(Field(name, words=0) for name in ("--log-tcp-sequence", "--log-tcp-options", "--log-ip-options", "--log-uid")),
+    OptionField("--log-prefix", shown=f.shown_log_prefix),
+    OptionField("--log-level"),
+    *(
+        OptionField(name, words=0)
+        for name in ("--log-tcp-sequence", "--log-tcp-options", "--log-ip-options", "--log-uid")
+    ),
 )
 _NFLOG = (
-    Field("--nflog-group", value=f.number),
-    Field("--nflog-prefix", shown=f.shown_text, order=-1),
-    Field("--nflog-range", idle=True),
-    Field("--nflog-size"),
-    Field("--nflog-threshold"),
+    OptionField("--nflog-group", value=f.number),
+    OptionField("--nflog-prefix", shown=f.shown_text, order=-1),
+    OptionField("--nflog-range", idle=True),
+    OptionField("--nflog-size"),
+    OptionField("--nflog-threshold"),
 )
 
 _ROWS = (
@@ -152,7 +155,7 @@ _ROWS = (
     TargetRow(
         "REJECT",
         _final(Final("reject")),
-        (Field("--reject-with", hidden=(("icmp-port-unreachable",), ("icmp6-port-unreachable",))),),
+        (OptionField("--reject-with", hidden=(("icmp-port-unreachable",), ("icmp6-port-unreachable",))),),
         (REJECTS,),
     ),
     TargetRow("MARK", _mark, _MARKS),
@@ -161,19 +164,21 @@ _ROWS = (
         _connection_mark,
         (
             *_MARKS[:2],
-            *(Field(name, words=0) for name in ("--save-mark", "--restore-mark")),
-            *(Field(name) for name in ("--nfmask", "--ctmask", "--mask")),
+            *(OptionField(name, words=0) for name in ("--save-mark", "--restore-mark")),
+            *(OptionField(name) for name in ("--nfmask", "--ctmask", "--mask")),
         ),
     ),
     TargetRow("NOTRACK", _no_track),
-    TargetRow("CT", _connection_tracking, (Field("--notrack", words=0), Field("--zone"), Field("--helper"))),
-    TargetRow("DNAT", _destination, (Field("--to-destination"), _RANDOM), (FOREIGN,)),
-    TargetRow("SNAT", _source, (Field("--to-source", shown=f.shown_ports), _RANDOM)),
-    TargetRow("REDIRECT", _redirect, (Field("--to-ports"), _RANDOM)),
-    TargetRow("MASQUERADE", _masquerade, (Field("--to-ports", shown=f.shown_ports), _RANDOM)),
+    TargetRow(
+        "CT", _connection_tracking, (OptionField("--notrack", words=0), OptionField("--zone"), OptionField("--helper"))
+    ),
+    TargetRow("DNAT", _destination, (OptionField("--to-destination"), _RANDOM), (FOREIGN,)),
+    TargetRow("SNAT", _source, (OptionField("--to-source", shown=f.shown_ports), _RANDOM)),
+    TargetRow("REDIRECT", _redirect, (OptionField("--to-ports"), _RANDOM)),
+    TargetRow("MASQUERADE", _masquerade, (OptionField("--to-ports", shown=f.shown_ports), _RANDOM)),
     TargetRow("LOG", _idle, _LOG, (PREFIX,)),
     TargetRow("NFLOG", _idle, _NFLOG),
-    TargetRow("DSCP", _idle, (Field("--set-dscp", shown=lambda v, _: f"0x{int(v[0], 0):02x}", value=f.number),)),
+    TargetRow("DSCP", _idle, (OptionField("--set-dscp", shown=lambda v, _: f"0x{int(v[0], 0):02x}", value=f.number),)),
     *(
         TargetRow(name, _idle)
         for name in (

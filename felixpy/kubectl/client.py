@@ -24,29 +24,29 @@ TRIES = 4
 FIRST_PAUSE_SECONDS = 0.2
 
 
-class Refused(FelixpyError):
+class RequestRefused(FelixpyError):
     """The API server answered, but not with what was asked for."""
 
     exit_code = 3
 
 
-class Forbidden(Refused):
+class Forbidden(RequestRefused):
     """This user may not read the resource (403)."""
 
 
-class Absent(Refused):
+class Absent(RequestRefused):
     """The cluster has no such resource or object (404)."""
 
 
-class Expired(Refused):
+class Expired(RequestRefused):
     """A page or a watch cannot go on, because the API server no longer has that revision (410)."""
 
 
-class Unauthorized(Refused):
+class Unauthorized(RequestRefused):
     """The credentials are missing or expired (401)."""
 
 
-class Unreachable(Refused):
+class Unreachable(RequestRefused):
     """No answer, or only a part of one."""
 
 
@@ -56,7 +56,7 @@ class Overloaded(Unreachable):
 
 class _Meaning(NamedTuple):
     pattern: re.Pattern[str]
-    kind: type[Refused]
+    kind: type[RequestRefused]
 
 
 _MEANINGS = tuple(
@@ -78,7 +78,7 @@ _MEANINGS = tuple(
 _TERMINATED = re.compile(r"command terminated with (?:non-zero )?exit code")
 
 
-def failure(said: str, what: str) -> Refused:
+def failure(said: str, what: str) -> RequestRefused:
     """The exception for what kubectl printed about `what`.
 
     >>> failure("Error from server (Forbidden): pods is forbidden: User \\"dev\\" cannot list …", "/api/v1/pods")
@@ -88,7 +88,7 @@ def failure(said: str, what: str) -> Refused:
     # What `exec` adds below the words of the command says less than they do.
     line = next((line for line in reversed(lines) if not _TERMINATED.match(line)), "")
     line = line or (lines[-1] if lines else "kubectl said nothing")
-    kind = next((meaning.kind for meaning in _MEANINGS if meaning.pattern.search(said)), Refused)
+    kind = next((meaning.kind for meaning in _MEANINGS if meaning.pattern.search(said)), RequestRefused)
     words = re.sub(r"^(error: |Error from server( \(\w+\))?: )", "", line)
     return kind(f"{what}: {words}")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, Refused
+from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, RequestRefused
 from felixpy.kubectl.resources import CALICO, RESOURCES
 from felixpy.kubectl.trim import trimmed
 
@@ -127,14 +127,14 @@ class _Reader:
         """The objects of all namespaces. Raises Refused."""
         return self._list(key, version, RESOURCES[key].path(version))
 
-    def _within(self, key: str, version: str, wrong: Refused) -> tuple[Listed | None, str]:
+    def _within(self, key: str, version: str, wrong: RequestRefused) -> tuple[Listed | None, str]:
         """A user of one namespace may read that."""
         resource = RESOURCES[key]
         if not (self._namespace and resource.namespaced) or resource.objects:
             return None, f"{wrong}; {resource.lacking}"
         try:
             listed = self._list(key, version, resource.path(version, self._namespace))
-        except Refused:
+        except RequestRefused:
             return None, f"{wrong}; {resource.lacking}"
         return listed, f"{resource.plural}: only those of namespace {self._namespace} may be read"
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from felixpy.errors import EnvironmentMissing
-from felixpy.kubectl.client import READING, Forbidden, Kubectl, Refused, Unauthorized, Unreachable
+from felixpy.kubectl.client import READING, Forbidden, Kubectl, RequestRefused, Unauthorized, Unreachable
 
 SELECTORS = ("k8s-app=calico-node", "k8s-app=canal")
 NAMESPACES = ("calico-system", "kube-system")
@@ -33,7 +33,7 @@ _CALICO = re.compile(r"^table \w+ calico\b", re.MULTILINE)
 NOTHING: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 
 
-class Kernel(NamedTuple):
+class NodeKernel(NamedTuple):
     """What was read of one node: rules by family, sets, an nftables ruleset if the node has Calico's tables in it, or
     why nothing could be read.
 
@@ -70,7 +70,7 @@ def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
 
 def read_nodes(
     kubectl: Kubectl, nodes: Sequence[str] | None = None, *, progress: Callable[[int, int], None] | None = None
-) -> Iterator[Kernel]:
+) -> Iterator[NodeKernel]:
     """The kernels of some nodes, or of all that run calico-node, in the order of their names.
 
     Each is read on its own: one that does not answer has its failure in its value. `progress` is told how many of how
@@ -79,9 +79,9 @@ def read_nodes(
     pods = pods_of_nodes(kubectl)
     names = sorted(pods) if nodes is None else list(nodes)
 
-    def read(node: str) -> Kernel:
+    def read(node: str) -> NodeKernel:
         if node not in pods:
-            return Kernel(node, {}, None, failure="no calico-node pod runs on it")
+            return NodeKernel(node, {}, None, failure="no calico-node pod runs on it")
         namespace, pod = pods[node]
         return read_kernel(node, lambda command: kubectl.execute(namespace, pod, CONTAINER, command))
 
@@ -97,17 +97,17 @@ def names_calico(tables: str) -> bool:
     return bool(_CALICO.search(tables))
 
 
-def read_kernel(node: str, run: Run) -> Kernel:
+def read_kernel(node: str, run: Run) -> NodeKernel:
     """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
 
     Where the kernel has tables of Felix's nftables data plane these are read instead.
     """
     try:
         if names_calico(_attempt(run, TABLES)[0]):
-            return Kernel(node, {}, None, run(RULESET))
+            return NodeKernel(node, {}, None, run(RULESET))
         saved, reasons = _saved(run)
         if not saved:
-            return Kernel(node, {}, None, failure="; ".join(reasons))
+            return NodeKernel(node, {}, None, failure="; ".join(reasons))
         chosen = max(saved, key=lambda backend: saved[backend].count(OURS))
         with_ours = [backend for backend in saved if backend == chosen or OURS in saved[backend]]
         rules, remarks = {}, []
@@ -115,9 +115,9 @@ def read_kernel(node: str, run: Run) -> Kernel:
             six, reason = _attempt(run, BACKENDS[backend][6])
             rules[backend] = {4: saved[backend], **({} if reason else {6: six})}
             remarks += [f"IPv6 was not read: {reason}"] * bool(reason)
-        return Kernel(node, rules.pop(chosen), run(SETS), others=rules, remarks=tuple(remarks))
-    except Refused as wrong:
-        return Kernel(node, {}, None, failure=str(wrong))
+        return NodeKernel(node, rules.pop(chosen), run(SETS), others=rules, remarks=tuple(remarks))
+    except RequestRefused as wrong:
+        return NodeKernel(node, {}, None, failure=str(wrong))
 
 
 def _saved(run: Run) -> tuple[dict[str, str], list[str]]:
@@ -136,7 +136,7 @@ def _attempt(run: Run, command: Sequence[str]) -> tuple[str, str]:
         return run(command), ""
     except (Forbidden, Unauthorized, Unreachable):
         raise
-    except Refused as wrong:
+    except RequestRefused as wrong:
         return "", str(wrong)
 
 
@@ -159,7 +159,7 @@ def over_ssh(destination: str, *, timeout: float = 60.0, program: str = "ssh") -
             raise Unreachable(f"{destination}: no answer within {timeout:.0f} s") from None
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            raise (Unreachable if done.returncode == 255 else Refused)(f"{destination}: {line}: {said}")
+            raise (Unreachable if done.returncode == 255 else RequestRefused)(f"{destination}: {line}: {said}")
         return done.stdout.decode(errors="surrogateescape")
 
     return run

@@ -23,20 +23,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from felixpy.lab.flows import Flow
-    from felixpy.lab.lab import Lab, Options, Report, take_down
-    from felixpy.lab.probing import Outcome
+    from felixpy.lab.flows import LabFlow
+    from felixpy.lab.lab import Lab, LabOptions, LabReport, take_down
+    from felixpy.lab.probing import ProbeOutcome
 
 _HOMES = {
-    "Flow": "flows",
+    "LabFlow": "flows",
     "Lab": "lab",
-    "Options": "lab",
-    "Outcome": "probing",
-    "Report": "lab",
+    "LabOptions": "lab",
+    "ProbeOutcome": "probing",
+    "LabReport": "lab",
     "take_down": "lab",
 }
 
-__all__ = ["Flow", "Lab", "Options", "Outcome", "Report", "take_down"]
+__all__ = ["Lab", "LabFlow", "LabOptions", "LabReport", "ProbeOutcome", "take_down"]
 
 
 def __getattr__(name: str) -> Any:

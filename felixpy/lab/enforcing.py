@@ -13,7 +13,7 @@ from felixpy.dataplane.tools import LOCK_SECONDS, Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import InputError, Problem
 from felixpy.kernel import open_machine
-from felixpy.lab.layout import LabNode, Layout
+from felixpy.lab.layout import LabLayout, LabNode
 from felixpy.model import Host
 from felixpy.ruleset import Ruleset
 
@@ -21,7 +21,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRules:
+class EnforcedRules:
     """What a node shall hold."""
 
     node: LabNode
@@ -37,19 +37,19 @@ class NodeRules:
 class Enforced:
     """What was done to a node: `summary` is "" if nothing had to be."""
 
-    rules: NodeRules
+    rules: EnforcedRules
     summary: str
     remarks: tuple[str, ...]
 
 
-def compile_nodes(compiler: Compiler, layout: Layout, settings: Sequence[Setting]) -> list[NodeRules]:
+def compile_nodes(compiler: Compiler, layout: LabLayout, settings: Sequence[Setting]) -> list[EnforcedRules]:
     """The rules of each node that is built. Raises InputError for rules that no kernel takes."""
     found, refused = [], list[Problem]()
     for node in layout.built_nodes:
         ruleset = compiler.compile(node.name, _host(node), settings)
         refused += ruleset.errors
         mode = compiler.config(node.name, settings).chain_insert_mode
-        found.append(NodeRules(node, ruleset, Wanted.of(ruleset, append=mode == "append")))
+        found.append(EnforcedRules(node, ruleset, Wanted.of(ruleset, append=mode == "append")))
     if refused:
         raise InputError(list(dict.fromkeys(refused)))
     return found
@@ -65,13 +65,13 @@ def _host(node: LabNode) -> Host:
     )
 
 
-def choose_backend(layout: Layout) -> str:
+def choose_backend(layout: LabLayout) -> str:
     """The kind of iptables that a namespace of this machine would use."""
     with open_machine(layout.home.netns) as machine:
         return choose(look(machine)).backend
 
 
-def enforce(nodes: Iterable[NodeRules], backend: str, wait: int = LOCK_SECONDS) -> list[Enforced]:
+def enforce(nodes: Iterable[EnforcedRules], backend: str, wait: int = LOCK_SECONDS) -> list[Enforced]:
     """Bring every node in step, one after another. Raises as `Enforcer.apply` does."""
     done = []
     for rules in nodes:
@@ -82,7 +82,7 @@ def enforce(nodes: Iterable[NodeRules], backend: str, wait: int = LOCK_SECONDS) 
     return done
 
 
-def clear(nodes: Iterable[NodeRules], backend: str, wait: int = LOCK_SECONDS) -> None:
+def clear(nodes: Iterable[EnforcedRules], backend: str, wait: int = LOCK_SECONDS) -> None:
     """Take the rules out of a backend that is not used any more; sets are for both."""
     for rules in nodes:
         with open_machine(rules.node.netns) as machine, machine.locked(wait):

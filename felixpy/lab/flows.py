@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from felixpy.errors import UsageError
-from felixpy.lab.layout import FAMILIES, Layout, family_of
+from felixpy.lab.layout import FAMILIES, LabLayout, family_of
 from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.question import Target, parse_target
 
@@ -14,7 +14,7 @@ PROTOCOLS = ("tcp", "udp", "sctp", "icmp")
 DEFAULT_PROTOCOL = "tcp"
 
 
-class Flow(NamedTuple):
+class LabFlow(NamedTuple):
     """One connection to try, from one namespace to another. ICMP has port 0."""
 
     source: Endpoint
@@ -35,8 +35,8 @@ class Flow(NamedTuple):
 
 
 def flow_of(
-    layout: Layout, source: str, target: str | Target, *, family: int | None = None, namespace: str = ""
-) -> Flow:
+    layout: LabLayout, source: str, target: str | Target, *, family: int | None = None, namespace: str = ""
+) -> LabFlow:
     """A question in people's words. A target without port is sent an echo request.
 
     Without `family` it is IPv4 if both ends have that; bare names are looked up in `namespace`. Raises UsageError for
@@ -52,14 +52,14 @@ def flow_of(
     return between(layout, source_endpoint, destination, *_service(target, destination))
 
 
-def between(layout: Layout, source: Endpoint, destination: Endpoint, protocol: str, port: int) -> Flow:
+def between(layout: LabLayout, source: Endpoint, destination: Endpoint, protocol: str, port: int) -> LabFlow:
     """A flow between two endpoints."""
     if protocol not in PROTOCOLS:
         raise UsageError(f"a lab has no answer to {protocol}; it knows {', '.join(PROTOCOLS)}")
-    return Flow(source, destination, layout.space(source), layout.space(destination), protocol, port)
+    return LabFlow(source, destination, layout.space(source), layout.space(destination), protocol, port)
 
 
-def endpoint_of(layout: Layout, text: str, *, family: int | None = None, namespace: str = "") -> Endpoint:
+def endpoint_of(layout: LabLayout, text: str, *, family: int | None = None, namespace: str = "") -> Endpoint:
     """One endpoint by name. Raises UsageError as `flow_of`."""
     directory = layout.directory_in(namespace)
     return _in_some_family(lambda each: _internet(layout, text, each) or directory.find(text, each), family)
@@ -82,7 +82,7 @@ def _in_some_family(ask: Callable[[int], Answer], family: int | None) -> Answer:
 
 
 def _pair(
-    layout: Layout, directory: Directory, source: str, destination: str, family: int
+    layout: LabLayout, directory: Directory, source: str, destination: str, family: int
 ) -> tuple[Endpoint, Endpoint]:
     """Both ends; the internet's address was chosen when the lab was laid out."""
     known = [_internet(layout, text, family) for text in (source, destination)]
@@ -93,7 +93,7 @@ def _pair(
     return known[0] or found[0], known[1] or found[1]
 
 
-def _internet(layout: Layout, text: str, family: int) -> Endpoint | None:
+def _internet(layout: LabLayout, text: str, family: int) -> Endpoint | None:
     if text != "internet":
         return None
     return Endpoint("outside", text, next(address for address in layout.internet if family_of(address) == family))

@@ -20,19 +20,28 @@ from felixpy.config import Setting
 from felixpy.dataplane.tools import LOCK_SECONDS
 from felixpy.errors import EnvironmentMissing
 from felixpy.lab import probing, serving, state, wiring
-from felixpy.lab.enforcing import AUTO, Enforced, NodeRules, choose_backend, clear, compile_nodes, enforce, summaries
-from felixpy.lab.flows import Flow, endpoint_of, flow_of
-from felixpy.lab.layout import DEFAULT_NAME, Layout, check_name, layout_of
-from felixpy.lab.probing import Outcome
+from felixpy.lab.enforcing import (
+    AUTO,
+    Enforced,
+    EnforcedRules,
+    choose_backend,
+    clear,
+    compile_nodes,
+    enforce,
+    summaries,
+)
+from felixpy.lab.flows import LabFlow, endpoint_of, flow_of
+from felixpy.lab.layout import DEFAULT_NAME, LabLayout, check_name, layout_of
+from felixpy.lab.probing import ProbeOutcome
 from felixpy.lab.responder import Item
-from felixpy.lab.state import InForce, Inputs, State
-from felixpy.lab.topology import Change, Topology, difference, present, topology_of, without_pods
+from felixpy.lab.state import InForce, Inputs, LabState
+from felixpy.lab.topology import Topology, TopologyChange, difference, present, topology_of, without_pods
 from felixpy.model import Cluster, Host
 from felixpy.topology.question import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class LabReport:
     """What bringing a lab in step took. `changed` has what was written, by node."""
 
     fresh: bool
@@ -54,7 +63,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class LabOptions:
     """How a lab is made: one node or all, tools, Calico version and parameters of Felix, and what machines look like.
 
     `inputs` is what is to be remembered of where the cluster came from.
@@ -81,18 +90,18 @@ class Lab:
     As a context manager it goes down at the end. It holds nothing open: any number of these may speak of one lab.
     """
 
-    def __init__(self, found: State, options: Options, report: Report | None = None) -> None:
+    def __init__(self, found: LabState, options: LabOptions, report: LabReport | None = None) -> None:
         self.state, self.options, self.report = found, options, report
         self._served: set[Item] = set()
 
     @classmethod
-    def up(cls, cluster: Cluster, name: str = DEFAULT_NAME, options: Options | None = None) -> Self:
+    def up(cls, cluster: Cluster, name: str = DEFAULT_NAME, options: LabOptions | None = None) -> Self:
         """Bring a lab up, or in step if it is there: its pods, its wires, and the policy of all of its nodes.
 
         Raises InputError and UsageError for a cluster that cannot be a lab, EnvironmentMissing and KernelRefused for a
         machine that cannot have one. A new lab is then gone again; one that was there keeps the policy it had.
         """
-        options = options or Options()
+        options = options or LabOptions()
         return cls(*_bring(cluster, name, options))
 
     @classmethod
@@ -106,7 +115,7 @@ class Lab:
             with state.locked():
                 found = state.read(name)
         if found and found.finished:
-            return cls(found, Options(node=found.inputs.node, backend=found.backend, inputs=found.inputs))
+            return cls(found, LabOptions(node=found.inputs.node, backend=found.backend, inputs=found.inputs))
         if state.exists(name):
             raise EnvironmentMissing(f"lab {name} is incomplete; felixpy lab up makes it anew, down clears it")
         others = state.known()
@@ -126,10 +135,10 @@ class Lab:
         return self.state.name
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> LabLayout:
         return self.state.layout
 
-    def update(self, cluster: Cluster) -> Report:
+    def update(self, cluster: Cluster) -> LabReport:
         """Bring the lab in step with another cluster; raises as `up` does."""
         self.state, _, report = _bring(cluster, self.name, self.options)
         self.report = report
@@ -142,7 +151,7 @@ class Lab:
 
     # --- questions
 
-    def flow(self, source: str, target: str | Target, *, family: int | None = None, namespace: str = "") -> Flow:
+    def flow(self, source: str, target: str | Target, *, family: int | None = None, namespace: str = "") -> LabFlow:
         """What `probe_many` takes, from names as `felixpy trace` takes them. Raises UsageError for unknown ones."""
         return flow_of(self.layout, source, target, family=family, namespace=namespace)
 
@@ -158,11 +167,11 @@ class Lab:
         protocol: str = "",
         *,
         family: int | None = None,
-    ) -> Outcome:
+    ) -> ProbeOutcome:
         """Try one connection; without a port an echo request."""
         return self.probe_many([self.flow(source, Target(destination, port, protocol), family=family)])[0]
 
-    def probe_many(self, flows: Iterable[Flow]) -> list[Outcome]:
+    def probe_many(self, flows: Iterable[LabFlow]) -> list[ProbeOutcome]:
         """Try connections at the same time; outcomes in their order.
 
         Raises EnvironmentMissing for a lab whose responder is gone, and for protocols that this kernel does not know.
@@ -198,7 +207,7 @@ def _sweep(name: str) -> None:
     state.forget(name)
 
 
-def _bring(cluster: Cluster, name: str, options: Options) -> tuple[State, Options, Report]:
+def _bring(cluster: Cluster, name: str, options: LabOptions) -> tuple[LabState, LabOptions, LabReport]:
     require_root()
     check_name(name)
     with state.locked() as lock:
@@ -215,7 +224,7 @@ def _bring(cluster: Cluster, name: str, options: Options) -> tuple[State, Option
     return new, options, replace(report, recovered=recovered)
 
 
-def _found(name: str) -> tuple[State | None, bool]:
+def _found(name: str) -> tuple[LabState | None, bool]:
     """The lab as it is. One that was left unfinished is cleared away first; the second value tells that."""
     old = state.read(name)
     if old and old.finished:
@@ -232,13 +241,18 @@ def _found(name: str) -> tuple[State | None, bool]:
 
 
 def _in_step(
-    old: State | None, layout: Layout, nodes: Sequence[NodeRules], cluster: Cluster, options: Options, lock: int
-) -> tuple[State, Report]:
+    old: LabState | None,
+    layout: LabLayout,
+    nodes: Sequence[EnforcedRules],
+    cluster: Cluster,
+    options: LabOptions,
+    lock: int,
+) -> tuple[LabState, LabReport]:
     """Do whatever it takes, in the order that never lets a packet past the policy."""
     change = _change(old, layout)
     backend = options.backend if options.backend != AUTO else old.backend if old else ""
     policies = tuple(sorted(str(policy.key) for policy in cluster.policies))
-    goal = State(layout=layout, backend=backend, inputs=options.inputs, finished=False, policies=policies)
+    goal = LabState(layout=layout, backend=backend, inputs=options.inputs, finished=False, policies=policies)
     rewired = not (change.gone.empty and change.new.empty)
     if rewired:
         state.write(goal)
@@ -274,7 +288,7 @@ def _have_responder(name: str, lock: int) -> bool:
     return True
 
 
-def _change(old: State | None, layout: Layout) -> Change:
+def _change(old: LabState | None, layout: LabLayout) -> TopologyChange:
     """From what is really there to what shall be. Halves of pairs that somebody took apart have to go as well."""
     after = topology_of(layout)
     if old is None:
@@ -288,7 +302,7 @@ def _change(old: State | None, layout: Layout) -> Change:
     return change._replace(gone=change.gone._replace(veths=change.gone.veths | halves))
 
 
-def _in_force(old: State | None, done: Iterable[Enforced]) -> tuple[InForce, ...]:
+def _in_force(old: LabState | None, done: Iterable[Enforced]) -> tuple[InForce, ...]:
     """The policy of each node; one in which nothing was written is as old as it was."""
     known = {row.node: row.since for row in old.enforced} if old else {}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -303,11 +317,13 @@ def _in_force(old: State | None, done: Iterable[Enforced]) -> tuple[InForce, ...
     )
 
 
-def _report(old: State | None, new: State, done: Sequence[Enforced], *, rewired: bool, restarted: bool) -> Report:
+def _report(
+    old: LabState | None, new: LabState, done: Sequence[Enforced], *, rewired: bool, restarted: bool
+) -> LabReport:
     before = {pod.key for pod in old.layout.pods} if old else set()
     after = {pod.key for pod in new.layout.pods}
     policies = set(old.policies) if old else set()
-    return Report(
+    return LabReport(
         fresh=old is None,
         recovered=False,
         pods_added=tuple(sorted(after - before)),

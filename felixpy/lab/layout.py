@@ -83,7 +83,7 @@ class LabNode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class LabLayout:
     """A whole lab. `internet` has an address for each family; nobody answers for addresses in the nets of `nobody`."""
 
     name: str
@@ -141,7 +141,7 @@ class Layout:
         return asdict(self)
 
     @classmethod
-    def parsed(cls, data: Mapping[str, Any]) -> Layout:
+    def parsed(cls, data: Mapping[str, Any]) -> LabLayout:
         nodes = (
             LabNode(**{**node, "interfaces": tuple((name, tuple(texts)) for name, texts in node["interfaces"])})
             for node in data["nodes"]
@@ -200,7 +200,7 @@ def layout_of(
     node: str = "",
     home: str = "",
     hosts: Mapping[str, Host] | None = None,
-) -> Layout:
+) -> LabLayout:
     """Lay out a lab for a cluster: for `node` alone or for all of them.
 
     `home` is the node that had been at home before, `hosts` say what machines look like. Raises UsageError for names
@@ -222,7 +222,7 @@ def layout_of(
     spaces = {each: name if each == home else _limited(f"{name}@{each}") for each in built}
     book = AddressBook(cluster, hosts or {})
     directory = Directory(cluster, book)
-    return Layout(
+    return LabLayout(
         name=name,
         nodes=tuple(
             _node(cluster, each, spaces.get(each, f"{name}.{OUTSIDE}"), book, (hosts or {}).get(each)) for each in known

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from felixpy.errors import EnvironmentMissing
 from felixpy.kernel import open_machine
 from felixpy.lab import sctp
-from felixpy.lab.flows import Flow
+from felixpy.lab.flows import LabFlow
 from felixpy.netfilter.numbers import ECHO_REQUEST
 from felixpy.topology.question import LARGEST_PORT
 
@@ -48,17 +48,17 @@ SCTP_TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_closed")
 IPV6 = Path("/proc/sys/net/ipv6")
 
 
-class Outcome(NamedTuple):
+class ProbeOutcome(NamedTuple):
     """Whether a connection came about, and how that showed: answered, rejected, unreachable or timed out."""
 
     allowed: bool
     how: str
 
 
-ANSWERED = Outcome(True, "answered")
-REJECTED = Outcome(False, "rejected")
-UNREACHABLE = Outcome(False, "unreachable")
-TIMED_OUT = Outcome(False, "timed out")
+ANSWERED = ProbeOutcome(True, "answered")
+REJECTED = ProbeOutcome(False, "rejected")
+UNREACHABLE = ProbeOutcome(False, "unreachable")
+TIMED_OUT = ProbeOutcome(False, "timed out")
 
 _REFUSALS = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 _WAITING = frozenset({errno.EAGAIN, errno.EINPROGRESS, errno.EALREADY})
@@ -84,9 +84,9 @@ def source_ports(netns: str) -> Iterator[int]:
 class Attempt:
     """One connection being tried. `outcome` is None as long as nothing is known."""
 
-    def __init__(self, flow: Flow, sock: socket.socket, port: int) -> None:
+    def __init__(self, flow: LabFlow, sock: socket.socket, port: int) -> None:
         self.flow, self.sock, self.port = flow, sock, port
-        self.outcome: Outcome | None = None
+        self.outcome: ProbeOutcome | None = None
         self.kind = KINDS[flow.protocol]
         self.target = (flow.destination.address, flow.port if self.kind.ports else 0)
 
@@ -149,7 +149,7 @@ def _sctp_answered(attempt: Attempt) -> None:
         found = sctp.parsed(sctp.payload(packet) if attempt.flow.family == 4 else packet)
 
 
-class Kind(NamedTuple):
+class ProbeKind(NamedTuple):
     """How a protocol is tried.
 
     The type of socket and, for families 4 and 6, its protocol; whether its addresses have ports; `wait` returns once
@@ -164,17 +164,17 @@ class Kind(NamedTuple):
     opening: Callable[[Attempt], bytes] | None = None
 
 
-KINDS: Mapping[str, Kind] = {
-    "tcp": Kind(socket.SOCK_STREAM, (0, 0), True, _tcp_connected),
-    "udp": Kind(socket.SOCK_DGRAM, (0, 0), True, _anything, lambda _: PAYLOAD),
-    "sctp": Kind(
+KINDS: Mapping[str, ProbeKind] = {
+    "tcp": ProbeKind(socket.SOCK_STREAM, (0, 0), True, _tcp_connected),
+    "udp": ProbeKind(socket.SOCK_DGRAM, (0, 0), True, _anything, lambda _: PAYLOAD),
+    "sctp": ProbeKind(
         socket.SOCK_RAW,
         (sctp.PROTOCOL, sctp.PROTOCOL),
         False,
         _sctp_answered,
         lambda attempt: sctp.init(attempt.port, attempt.flow.port),
     ),
-    "icmp": Kind(
+    "icmp": ProbeKind(
         socket.SOCK_DGRAM,
         (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6),
         False,
@@ -192,9 +192,9 @@ def check(protocols: Collection[str], families: Collection[int]) -> None:
         raise EnvironmentMissing("this kernel has no IPv6 (ipv6.disable=1 at boot?)")
 
 
-def probe(flows: Sequence[Flow], settle: Callable[[], None]) -> list[Outcome]:
+def probe(flows: Sequence[LabFlow], settle: Callable[[], None]) -> list[ProbeOutcome]:
     """Try all flows; outcomes in their order. `settle` returns when the responder is through with what has arrived."""
-    found: dict[int, Outcome] = {}
+    found: dict[int, ProbeOutcome] = {}
     with _many_files() as most:
         for _ in range(ATTEMPTS):
             silent = [number for number in range(len(flows)) if found.get(number, TIMED_OUT) == TIMED_OUT]
@@ -204,7 +204,7 @@ def probe(flows: Sequence[Flow], settle: Callable[[], None]) -> list[Outcome]:
     return [found[number] for number in range(len(flows))]
 
 
-def _try(flows: Sequence[Flow], settle: Callable[[], None]) -> list[Outcome]:
+def _try(flows: Sequence[LabFlow], settle: Callable[[], None]) -> list[ProbeOutcome]:
     by_sender: dict[str, list[int]] = {}
     for number, flow in enumerate(flows):
         by_sender.setdefault(flow.source_netns, []).append(number)
@@ -223,7 +223,7 @@ def _try(flows: Sequence[Flow], settle: Callable[[], None]) -> list[Outcome]:
     return [attempts[number].outcome or TIMED_OUT for number in range(len(flows))]
 
 
-def _begin(netns: str, flows: Sequence[Flow], numbers: Sequence[int], attempts: dict[int, Attempt]) -> None:
+def _begin(netns: str, flows: Sequence[LabFlow], numbers: Sequence[int], attempts: dict[int, Attempt]) -> None:
     """Inside the sender's namespace: open a socket for each flow, and send."""
     for number in numbers:
         flow = flows[number]

@@ -8,11 +8,11 @@ from typing import Any
 
 from felixpy.errors import many
 from felixpy.lab import probing, serving
-from felixpy.lab.flows import Flow
-from felixpy.lab.lab import Lab, Report
+from felixpy.lab.flows import LabFlow
+from felixpy.lab.lab import Lab, LabReport
 from felixpy.lab.layout import LabPod
-from felixpy.lab.probing import Outcome
-from felixpy.lab.state import State
+from felixpy.lab.probing import ProbeOutcome
+from felixpy.lab.state import LabState
 from felixpy.lab.tables import Turn
 from felixpy.topology.endpoints import Endpoint
 
@@ -25,7 +25,7 @@ MOST_NAMED = 5
 """How many things a sentence names before it counts the others."""
 
 
-def brought(lab: Lab, report: Report) -> Iterator[str]:
+def brought(lab: Lab, report: LabReport) -> Iterator[str]:
     """What `up` did, in sentences."""
     name = lab.name
     if report.recovered:
@@ -48,7 +48,7 @@ def brought(lab: Lab, report: Report) -> Iterator[str]:
         yield f"lab {name}: what answers for the pods was gone and is started again"
 
 
-def _changes(report: Report) -> Iterator[str]:
+def _changes(report: LabReport) -> Iterator[str]:
     for done, what, names in (
         ("added", "pod", report.pods_added),
         ("removed", "pod", report.pods_removed),
@@ -94,7 +94,7 @@ def status(lab: Lab) -> Iterator[str]:
         yield from aligned([("POD", "NODE", "INTERFACE", "ADDRESSES", "SERVES"), *map(_row, layout.pods)])
 
 
-def policies(state: State, most: int | None = None) -> Iterator[str]:
+def policies(state: LabState, most: int | None = None) -> Iterator[str]:
     """A line for each policy of a lab, the first `most` of them; those in force first, then those that were removed."""
     rows = [(name, "") for name in state.policies] + [(str(key), "removed") for key in state.inputs.removed]
     yield from aligned([("POLICY", ""), *rows[:most]])
@@ -104,7 +104,7 @@ def policies(state: State, most: int | None = None) -> Iterator[str]:
         yield "none: whatever profiles allow is allowed"
 
 
-def policy_document(state: State) -> dict[str, Any]:
+def policy_document(state: LabState) -> dict[str, Any]:
     """The policies of a lab for programs."""
     return {
         "apiVersion": "felixpy/v1",
@@ -181,7 +181,7 @@ def status_document(lab: Lab) -> dict[str, Any]:
 # --- one probe
 
 
-def verdict(flow: Flow, outcome: Outcome) -> str:
+def verdict(flow: LabFlow, outcome: ProbeOutcome) -> str:
     """One line, in the manner of `felixpy trace`."""
     return f"{WORDS[outcome.allowed]}  {_told(flow.source)} → {_told(flow.destination)} {flow.service}  {outcome.how}"
 
@@ -195,7 +195,7 @@ def _told(endpoint: Endpoint) -> str:
     return endpoint.name if endpoint.name == endpoint.address else f"{endpoint.name} ({endpoint.address})"
 
 
-def verdict_document(flow: Flow, outcome: Outcome) -> dict[str, Any]:
+def verdict_document(flow: LabFlow, outcome: ProbeOutcome) -> dict[str, Any]:
     return {
         "apiVersion": "felixpy/v1",
         "kind": "LabProbe",

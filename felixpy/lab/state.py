@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from felixpy.errors import EnvironmentMissing, KernelRefused
-from felixpy.lab.layout import Layout
+from felixpy.lab.layout import LabLayout
 from felixpy.model import PolicyKey
-from felixpy.reading import Unreadable, read_bytes
+from felixpy.reading import UnreadableFile, read_bytes
 from felixpy.writing import write_file
 
 FOLDER = "FELIXPY_LAB_DIR"
@@ -65,13 +65,13 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class LabState:
     """A lab. It is not `finished` while its namespaces are being changed.
 
     `policies` are all that the cluster has, `enforced` has a row for each node that is built.
     """
 
-    layout: Layout
+    layout: LabLayout
     backend: str
     inputs: Inputs
     finished: bool
@@ -96,9 +96,9 @@ class State:
         }
 
     @classmethod
-    def parsed(cls, data: Mapping[str, Any]) -> State:
+    def parsed(cls, data: Mapping[str, Any]) -> LabState:
         return cls(
-            layout=Layout.parsed(data["layout"]),
+            layout=LabLayout.parsed(data["layout"]),
             backend=data["backend"],
             inputs=Inputs.parsed(data["inputs"]),
             finished=data["finished"],
@@ -125,15 +125,15 @@ def exists(lab: str) -> bool:
     return _file(lab).exists()
 
 
-def read(lab: str) -> State | None:
+def read(lab: str) -> LabState | None:
     """What is remembered of a lab; None if there is none, or if nobody can make sense of it any more."""
     try:
-        return State.parsed(json.loads(read_bytes(_file(lab))))
-    except (Unreadable, ValueError, KeyError, TypeError):
+        return LabState.parsed(json.loads(read_bytes(_file(lab))))
+    except (UnreadableFile, ValueError, KeyError, TypeError):
         return None
 
 
-def write(state: State) -> None:
+def write(state: LabState) -> None:
     """Remember, as a whole or not at all."""
     path = _file(state.name)
     write_file(path, json.dumps(state.document()), mode=0o600)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from felixpy.errors import UsageError
-from felixpy.lab.flows import Flow, between, endpoint_of
+from felixpy.lab.flows import LabFlow, between, endpoint_of
 from felixpy.lab.lab import Lab
-from felixpy.lab.layout import FAMILIES, Layout, family_of
-from felixpy.lab.probing import Outcome
+from felixpy.lab.layout import FAMILIES, LabLayout, family_of
+from felixpy.lab.probing import ProbeOutcome
 from felixpy.topology.endpoints import Endpoint
 
 Service = tuple[str, int]
@@ -23,14 +23,14 @@ ALLOWED, DENIED = ".", "X"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ProbeTable:
     """All pairs of the same endpoints, for one service and family."""
 
     protocol: str
     port: int
     family: int
     names: tuple[str, ...]
-    cells: Mapping[tuple[str, str], Outcome]
+    cells: Mapping[tuple[str, str], ProbeOutcome]
 
     @property
     def service(self) -> str:
@@ -41,14 +41,14 @@ class Table:
         return sum(outcome.allowed for outcome in self.cells.values())
 
 
-def declared(layout: Layout) -> list[Service]:
+def declared(layout: LabLayout) -> list[Service]:
     """The services that pods of a lab declare, by protocol and port."""
     return sorted({service for pod in layout.pods for service in pod.serves}) or [FALLBACK]
 
 
 def ask(
     lab: Lab, services: Sequence[Service] = (), *, family: int | None = None, more: Iterable[str] = ()
-) -> list[Table]:
+) -> list[ProbeTable]:
     """Try every pair of pods, and of the endpoints in `more`, at each service: by default at all that are declared.
 
     Pods without an address of the family are left out; without `family` it is IPv4 unless no pod has that.
@@ -64,7 +64,7 @@ def ask(
     flows = [flow for service in services for flow in _pairs(layout, endpoints, service)]
     outcomes = iter(lab.probe_many(flows))
     return [
-        Table(
+        ProbeTable(
             protocol,
             port,
             family,
@@ -75,7 +75,7 @@ def ask(
     ]
 
 
-def _pairs(layout: Layout, endpoints: Sequence[Endpoint], service: Service) -> Iterator[Flow]:
+def _pairs(layout: LabLayout, endpoints: Sequence[Endpoint], service: Service) -> Iterator[LabFlow]:
     for source in endpoints:
         for destination in endpoints:
             yield between(layout, source, destination, *service)
@@ -90,7 +90,7 @@ class Turn(NamedTuple):
     allowed: bool
 
 
-def turns(before: Iterable[Table], after: Iterable[Table]) -> list[Turn]:
+def turns(before: Iterable[ProbeTable], after: Iterable[ProbeTable]) -> list[Turn]:
     """What changed between two rounds. What was asked in one of them only does not count."""
     known = {(table.service, pair): outcome.allowed for table in before for pair, outcome in table.cells.items()}
     return [
@@ -101,7 +101,7 @@ def turns(before: Iterable[Table], after: Iterable[Table]) -> list[Turn]:
     ]
 
 
-def text(table: Table, width: int = 0) -> Iterator[str]:
+def text(table: ProbeTable, width: int = 0) -> Iterator[str]:
     """Lines for people; with a width the columns go into as many blocks as it takes."""
     names = table.names
     digits = len(str(len(names)))
@@ -118,7 +118,7 @@ def text(table: Table, width: int = 0) -> Iterator[str]:
             yield f"{f'{number:>{digits}}  {source}':<{label}}{signs}"
 
 
-def document(found: Iterable[Table]) -> dict[str, Any]:
+def document(found: Iterable[ProbeTable]) -> dict[str, Any]:
     """For programs."""
     return {
         "apiVersion": "felixpy/v1",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from felixpy.lab.layout import LabNode, LabPod, Layout, family_of
+from felixpy.lab.layout import LabLayout, LabNode, LabPod, family_of
 
 Sysctls = tuple[tuple[str, str], ...]
 """Files below /proc/sys with what is to be written, in this order."""
@@ -88,7 +88,7 @@ class Space(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class VethEnd:
     """One end of a veth pair. `addresses` are CIDRs."""
 
     netns: str
@@ -101,11 +101,11 @@ class End:
 class Veth(NamedTuple):
     """A pair; the namespace of `far` is there before that of `near`."""
 
-    near: End
-    far: End
+    near: VethEnd
+    far: VethEnd
 
 
-class Route(NamedTuple):
+class LinkRoute(NamedTuple):
     """A route; without a gateway its scope is the link. `onlink` ones have a gateway that no other route leads to."""
 
     netns: str
@@ -123,7 +123,7 @@ class Topology(NamedTuple):
 
     spaces: tuple[Space, ...] = ()
     veths: frozenset[Veth] = frozenset()
-    routes: frozenset[Route] = frozenset()
+    routes: frozenset[LinkRoute] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -135,7 +135,7 @@ class Topology(NamedTuple):
         return Topology(spaces, self.veths - other.veths, self.routes - other.routes)
 
 
-def topology_of(layout: Layout) -> Topology:
+def topology_of(layout: LabLayout) -> Topology:
     """Everything that a lab consists of."""
     wires = _wires(layout)
     outside = Space(layout.outside, (*SPACE_SYSCTLS, *ROUTER_SYSCTLS, *OUTSIDE_SYSCTLS))
@@ -152,7 +152,7 @@ def topology_of(layout: Layout) -> Topology:
     return Topology((outside, *nodes, *pods), frozenset(veths), frozenset(routes))
 
 
-def without_pods(topology: Topology, layout: Layout) -> Topology:
+def without_pods(topology: Topology, layout: LabLayout) -> Topology:
     """The part with nodes and outside, and no pod."""
     pods = {pod.netns for pod in layout.built_pods}
     devices = {(veth.far.netns, veth.far.name) for veth in topology.veths if veth.near.netns in pods}
@@ -185,14 +185,14 @@ def present(topology: Topology, links: Mapping[str, Collection[str]]) -> Topolog
     )
 
 
-class Change(NamedTuple):
+class TopologyChange(NamedTuple):
     """What has to go and what has to come."""
 
     gone: Topology
     new: Topology
 
 
-def difference(before: Topology, after: Topology) -> Change:
+def difference(before: Topology, after: Topology) -> TopologyChange:
     """How to come from one lab to another. What went with its namespace or its interface counts as gone already."""
     spaces = {space.netns for space in before.spaces if space in after.spaces}
     kept = frozenset(veth for veth in before.veths & after.veths if {veth.near.netns, veth.far.netns} <= spaces)
@@ -208,13 +208,13 @@ def difference(before: Topology, after: Topology) -> Change:
     new = Topology(
         tuple(space for space in after.spaces if space.netns not in spaces), after.veths - kept, after.routes - routes
     )
-    return Change(gone, new)
+    return TopologyChange(gone, new)
 
 
 # --- the pieces
 
 
-def _wires(layout: Layout) -> dict[tuple[str, str], str]:
+def _wires(layout: LabLayout) -> dict[tuple[str, str], str]:
     """What the outside calls its end of a node's interface."""
     names: dict[tuple[str, str], str] = {}
     for node in layout.built_nodes:
@@ -230,55 +230,55 @@ def _host(address: str) -> str:
     return f"{address}/{FULL[family_of(address)]}"
 
 
-def _node_wires(layout: Layout, node: LabNode, wires: Mapping[tuple[str, str], str]) -> Iterator[Veth]:
+def _node_wires(layout: LabLayout, node: LabNode, wires: Mapping[tuple[str, str], str]) -> Iterator[Veth]:
     for interface, addresses in node.interfaces:
-        near = End(node.netns, interface, tuple(map(_host, addresses)))
+        near = VethEnd(node.netns, interface, tuple(map(_host, addresses)))
         gateways = (f"{NODE_GATEWAY[4]}/32", f"{NODE_GATEWAY[6]}/64")
-        yield Veth(near, End(layout.outside, wires[node.name, interface], gateways))
+        yield Veth(near, VethEnd(layout.outside, wires[node.name, interface], gateways))
 
 
 def _pod_veth(pod: LabPod, node: LabNode) -> Veth:
     sysctls = tuple((path.format(pod.interface), value) for path, value in _CALI_SYSCTLS)
     return Veth(
-        End(pod.netns, LINK_IN_POD, tuple(map(_host, pod.addresses))),
-        End(node.netns, pod.interface, mac=CALI_MAC, sysctls=sysctls),
+        VethEnd(pod.netns, LINK_IN_POD, tuple(map(_host, pod.addresses))),
+        VethEnd(node.netns, pod.interface, mac=CALI_MAC, sysctls=sysctls),
     )
 
 
-def _pod_routes(pod: LabPod, node: LabNode) -> Iterator[Route]:
+def _pod_routes(pod: LabPod, node: LabNode) -> Iterator[LinkRoute]:
     """Of the pod itself, and of its node to the pod, as Felix writes the latter."""
     for family in sorted({family_of(address) for address in pod.addresses}):
         if family == 4:
-            yield Route(pod.netns, _host(POD_GATEWAY[4]), LINK_IN_POD)
-        yield Route(pod.netns, EVERYWHERE[family], LINK_IN_POD, POD_GATEWAY[family])
+            yield LinkRoute(pod.netns, _host(POD_GATEWAY[4]), LINK_IN_POD)
+        yield LinkRoute(pod.netns, EVERYWHERE[family], LINK_IN_POD, POD_GATEWAY[family])
     for address in pod.addresses:
-        yield Route(node.netns, _host(address), pod.interface, metric=FELIX_METRIC)
+        yield LinkRoute(node.netns, _host(address), pod.interface, metric=FELIX_METRIC)
 
 
-def _node_routes(node: LabNode) -> Iterator[Route]:
+def _node_routes(node: LabNode) -> Iterator[LinkRoute]:
     for family, gateway in NODE_GATEWAY.items():
-        yield Route(node.netns, EVERYWHERE[family], node.uplink, gateway, onlink=True)
+        yield LinkRoute(node.netns, EVERYWHERE[family], node.uplink, gateway, onlink=True)
 
 
 def _outside_routes(
-    layout: Layout, wires: Mapping[tuple[str, str], str], homes: Mapping[str, LabNode]
-) -> Iterator[Route]:
+    layout: LabLayout, wires: Mapping[tuple[str, str], str], homes: Mapping[str, LabNode]
+) -> Iterator[LinkRoute]:
     """All in the table of local addresses, which is asked first and where the whole world is one of them."""
-    found = [Route(layout.outside, net, "", kind="unreachable") for net in layout.nobody]
-    found += [Route(layout.outside, destination, "lo", kind="local") for destination in EVERYWHERE.values()]
+    found = [LinkRoute(layout.outside, net, "", kind="unreachable") for net in layout.nobody]
+    found += [LinkRoute(layout.outside, destination, "lo", kind="local") for destination in EVERYWHERE.values()]
     for node in layout.nodes:
         for interface, addresses in node.interfaces:
             # Without a wire the node is not built, so it is part of the outside.
             wire = wires.get((node.name, interface), "lo")
             kind = "local" if wire == "lo" else "unicast"
-            found += [Route(layout.outside, _host(address), wire, kind=kind) for address in addresses]
+            found += [LinkRoute(layout.outside, _host(address), wire, kind=kind) for address in addresses]
     for pod in layout.pods:
         for address in (*pod.addresses, *pod.floating):
             if home := homes.get(pod.node):
                 gateway = home.address(family_of(address))
                 wire = wires[home.name, home.uplink]
-                found.append(Route(layout.outside, _host(address), wire, gateway, onlink=True))
+                found.append(LinkRoute(layout.outside, _host(address), wire, gateway, onlink=True))
             else:
-                found.append(Route(layout.outside, _host(address), "lo", kind="local"))
+                found.append(LinkRoute(layout.outside, _host(address), "lo", kind="local"))
     by_destination = {route.destination: route for route in reversed(found)}
     return (route._replace(table=LOCAL_TABLE) for route in by_destination.values())

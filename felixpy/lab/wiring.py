@@ -24,7 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from felixpy.errors import EnvironmentMissing, KernelRefused
 from felixpy.kernel import NAMESPACES, open_machine
 from felixpy.lab.layout import belongs, family_of
-from felixpy.lab.topology import End, Route, Space, Sysctls, Topology, Veth
+from felixpy.lab.topology import LinkRoute, Space, Sysctls, Topology, Veth, VethEnd
 
 SYSCTLS = Path("/proc/sys")
 IPV6 = SYSCTLS / "net" / "ipv6"
@@ -164,7 +164,7 @@ there until then. (net/core/link_watch.c, linkwatch_urgent_event)
 """
 
 
-def _connect(pairs: Iterable[Veth], routes: Iterable[Route]) -> None:
+def _connect(pairs: Iterable[Veth], routes: Iterable[LinkRoute]) -> None:
     """Make pairs whose near end is here. What has its name already has lost its other end, or is about to."""
     if not pairs and not routes:
         return
@@ -181,7 +181,7 @@ def _connect(pairs: Iterable[Veth], routes: Iterable[Route]) -> None:
         _route(netlink, routes)
 
 
-def _settle(ends: Iterable[End], routes: Iterable[Route]) -> None:
+def _settle(ends: Iterable[VethEnd], routes: Iterable[LinkRoute]) -> None:
     """Bring up ends that came from elsewhere."""
     with IPRoute() as netlink:
         for end in ends:
@@ -189,7 +189,7 @@ def _settle(ends: Iterable[End], routes: Iterable[Route]) -> None:
         _route(netlink, routes)
 
 
-def _unsettle(ends: Iterable[str], routes: Iterable[Route]) -> None:
+def _unsettle(ends: Iterable[str], routes: Iterable[LinkRoute]) -> None:
     with IPRoute() as netlink:
         for route in routes:
             with _unless_gone():
@@ -212,7 +212,7 @@ def _unless_gone() -> Iterator[None]:
             raise
 
 
-def _raise(netlink: Any, end: End) -> None:
+def _raise(netlink: Any, end: VethEnd) -> None:
     """Give an interface what it needs and bring it up."""
     index = socket.if_nametoindex(end.name)
     _write(end.sysctls)
@@ -223,14 +223,14 @@ def _raise(netlink: Any, end: End) -> None:
     netlink.link("set", index=index, state="up")
 
 
-def _route(netlink: Any, routes: Iterable[Route]) -> None:
+def _route(netlink: Any, routes: Iterable[LinkRoute]) -> None:
     """Add routes; those to gateways come last, for some of them the others are the way."""
     for route in sorted(routes, key=lambda route: bool(route.gateway)):
         if _usable(route.destination):
             netlink.route("replace", **_spelt(route))
 
 
-def _spelt(route: Route) -> dict[str, Any]:
+def _spelt(route: LinkRoute) -> dict[str, Any]:
     """As pyroute2 wants it."""
     four = family_of(route.destination) == 4
     spelt: dict[str, Any] = {

@@ -25,11 +25,11 @@ from felixpy.linting.checks import CHECKS, choose
 from felixpy.linting.comments import Comments, complaints
 from felixpy.linting.finding import Check, Finding
 from felixpy.linting.pages import page
-from felixpy.linting.subject import Options, Subject
+from felixpy.linting.subject import LintOptions, Subject
 from felixpy.model import Cluster
 from felixpy.reports import Related, Result, RuleInfo, Run
 
-__all__ = ["CHECKS", "Check", "Finding", "Options", "choose", "lint", "page"]
+__all__ = ["CHECKS", "Check", "Finding", "LintOptions", "choose", "lint", "page"]
 
 COMMENT = RuleInfo("FX100", "idle-comment", "info", "A comment that switches checks off has no effect.")
 
@@ -40,7 +40,7 @@ def lint(
     checks: Sequence[Check] | None = None,
     calico_version: CalicoVersion = V3_32,
     settings: Sequence[Setting] = (),
-    options: Options | None = None,
+    options: LintOptions | None = None,
     timed: Callable[[str, float], None] | None = None,
 ) -> Run:
     """Run checks (by default all that are not optional) on a cluster.

@@ -33,7 +33,7 @@ def span(net: str) -> tuple[int, int]:
     return first, first + size - 1
 
 
-class Addresses:
+class AddressSpace:
     """The ranges of one family; `mentioned` are the addresses and networks that have to be told apart."""
 
     def __init__(self, family: int, mentioned: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
 """What becomes of packets in the policies of one endpoint and direction, with sets of packets as integers.
 
-A `Chain` holds small integers only, so endpoints whose policies mean the same share one, and it is analysed once.
+A `TierChain` holds small integers only, so endpoints whose policies mean the same share one, and it is analysed once.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from functools import cached_property
 from typing import NamedTuple
 
 
-class Step(NamedTuple):
+class PolicyStep(NamedTuple):
     """One rule: what it does with which packets. Actions are those of the model: allow, deny, log, next-tier."""
 
     action: str
     packets: int
 
 
-class Tier(NamedTuple):
+class TierPolicies(NamedTuple):
     """The policies of a tier in order, each with its rules; `passes` tells what becomes of packets at its end."""
 
     passes: bool
-    policies: tuple[tuple[Step, ...], ...]
+    policies: tuple[tuple[PolicyStep, ...], ...]
 
 
 class At(NamedTuple):
@@ -34,13 +34,13 @@ class At(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chain:
+class TierChain:
     """Tiers in order. `start` are the packets that reach the first one, `rest` those that are allowed after the last.
 
     Packets that pass the last tier meet the profiles, whose rules are in `rest`.
     """
 
-    tiers: tuple[Tier, ...]
+    tiers: tuple[TierPolicies, ...]
     start: int
     rest: int
 
@@ -172,16 +172,16 @@ class Chain:
                 if At(number, position) not in gone
             )
             if policies:
-                tiers.append(Tier(tier.passes, policies))
-        return Chain(tuple(tiers), self.start, self.rest).allowed
+                tiers.append(TierPolicies(tier.passes, policies))
+        return TierChain(tuple(tiers), self.start, self.rest).allowed
 
     def exchanged(self, tier: int, one: int, other: int) -> int:
         """The packets that are allowed if two policies of a tier change places."""
         changed = list(self.tiers[tier].policies)
         changed[one], changed[other] = changed[other], changed[one]
         tiers = list(self.tiers)
-        tiers[tier] = Tier(tiers[tier].passes, tuple(changed))
-        return Chain(tuple(tiers), self.start, self.rest).allowed
+        tiers[tier] = TierPolicies(tiers[tier].passes, tuple(changed))
+        return TierChain(tuple(tiers), self.start, self.rest).allowed
 
 
 def _before(action: str, packets: int, fate: int, after: int) -> int:
@@ -195,7 +195,7 @@ def _before(action: str, packets: int, fate: int, after: int) -> int:
     return fate
 
 
-def profile_rest(profiles: Sequence[Sequence[Step]], everything: int) -> int:
+def profile_rest(profiles: Sequence[Sequence[PolicyStep]], everything: int) -> int:
     """What profiles allow, asked one after the other; passing goes on to the next, and the end denies."""
     allowed = 0
     for steps in reversed(profiles):

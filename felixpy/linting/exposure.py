@@ -25,7 +25,7 @@ from felixpy.model import (
 )
 from felixpy.netfilter.numbers import NUMBERS
 from felixpy.reports import Level
-from felixpy.selector import Everything, Node, Test, matches, parse
+from felixpy.selector import Everything, LabelTest, Node, matches, parse
 
 EVERY_PORT = Rule(action="allow")
 
@@ -60,7 +60,9 @@ def _is_every_pod(selector: str) -> bool:
 
 
 def _admits_every_pod(node: Node) -> bool:
-    return node in (Test(NAMESPACE_LABEL, "has"), Test(ORCHESTRATOR_LABEL, "==", "k8s")) or isinstance(node, Everything)
+    return node in (LabelTest(NAMESPACE_LABEL, "has"), LabelTest(ORCHESTRATOR_LABEL, "==", "k8s")) or isinstance(
+        node, Everything
+    )
 
 
 DNS_PODS: tuple[Mapping[str, str], ...] = tuple(

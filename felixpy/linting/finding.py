@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from felixpy.linting.subject import Subject
 
 
-class Spot(NamedTuple):
+class NotedPlace(NamedTuple):
     """A place inside an object of the input, and what there is to say about it."""
 
     source: Source
@@ -31,7 +31,7 @@ class Finding:
     path: Path = ()
     message: str
     hint: str = ""
-    related: tuple[Spot, ...] = ()
+    related: tuple[NotedPlace, ...] = ()
     level: Level | None = None
 
 

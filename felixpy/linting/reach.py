@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from felixpy.errors import Path
-from felixpy.linting.chains import At, Chain
+from felixpy.linting.chains import At, TierChain
 from felixpy.linting.views import DIRECTIONS, Direction, View, Views
 from felixpy.model import Policy, PolicyKey, Rule
 
@@ -24,8 +24,8 @@ class Usage:
     policy: Policy
     direction: Direction
     rules: tuple[Rule, ...]
-    places: dict[Chain, set[At]] = field(default_factory=dict)
-    example: dict[Chain, View] = field(default_factory=dict)
+    places: dict[TierChain, set[At]] = field(default_factory=dict)
+    example: dict[TierChain, View] = field(default_factory=dict)
     matching: set[int] = field(default_factory=set)
     reached: set[int] = field(default_factory=set)
     needed: set[int] = field(default_factory=set)
@@ -36,7 +36,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RulePart:
     """Some rules of a policy that stem from one place of its manifest."""
 
     usage: Usage
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class DecidingRule:
     """A rule of a policy that decides about the packets in question."""
 
     policy: Policy
@@ -57,27 +57,27 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreached(Part):
+class Unreached(RulePart):
     """Rules that match packets, all of which earlier rules decide. `by_denial` if all of those deny in its tier."""
 
-    by: tuple[Reason, ...] = ()
+    by: tuple[DecidingRule, ...] = ()
     by_denial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Redundant(Part):
+class Redundant(RulePart):
     """Rules without which the same packets are allowed, and the rules that then decide."""
 
-    by: tuple[Reason, ...] = ()
+    by: tuple[DecidingRule, ...] = ()
 
 
-class Reach:
+class RuleReach:
     """What follows from the views of a cluster, found out once."""
 
     def __init__(self, views: Views) -> None:
         self.views = views
         self.usages: dict[tuple[PolicyKey, Direction], Usage] = {}
-        self._facts: dict[Chain, list[list[_Facts]]] = {}
+        self._facts: dict[TierChain, list[list[_Facts]]] = {}
         for view in views.all:
             self._note(view)
 
@@ -125,10 +125,10 @@ class Reach:
                 found.append(Unreached(usage, part.path, part.rules, by, by_denial))
         return found
 
-    def _covering(self, part: Part) -> tuple[tuple[Reason, ...], bool]:
+    def _covering(self, part: RulePart) -> tuple[tuple[DecidingRule, ...], bool]:
         """The rules that come first, and whether all of them deny in the same tier."""
         usage = part.usage
-        reasons: dict[tuple[PolicyKey, Path], Reason] = {}
+        reasons: dict[tuple[PolicyKey, Path], DecidingRule] = {}
         denied = part.action == "allow"
         for chain, places in usage.places.items():
             view = usage.example[chain]
@@ -148,7 +148,7 @@ class Reach:
     # --- redundant
 
     @cached_property
-    def redundant(self) -> tuple[list[Redundant], list[tuple[Policy, tuple[Reason, ...]]]]:
+    def redundant(self) -> tuple[list[Redundant], list[tuple[Policy, tuple[DecidingRule, ...]]]]:
         """Rules, and whole policies, that can all go at once. Of two that say the same the later one is named."""
         joint = _Joint(self)
         # What is never reached decides nothing: it can go first, and must not stand in for what is reached.
@@ -182,8 +182,8 @@ class Reach:
                 if _speaks(usages) and not any(usage.policy_needed or usage.elsewhere for usage in usages):
                     yield policy, usages
 
-    def _spare_parts(self, usage: Usage) -> Iterator[Part]:
-        def spare(part: Part) -> bool:
+    def _spare_parts(self, usage: Usage) -> Iterator[RulePart]:
+        def spare(part: RulePart) -> bool:
             rules = set(part.rules)
             if rules & usage.needed or not rules & usage.reached or part.action == "log":
                 return False
@@ -193,9 +193,9 @@ class Reach:
 
         return _largest(usage, spare)
 
-    def _following(self, part: Part) -> tuple[Reason, ...]:
+    def _following(self, part: RulePart) -> tuple[DecidingRule, ...]:
         usage = part.usage
-        reasons: dict[tuple[PolicyKey, Path], Reason] = {}
+        reasons: dict[tuple[PolicyKey, Path], DecidingRule] = {}
         for chain, places in usage.places.items():
             for at in places:
                 for place in chain.following(at, part.rules):
@@ -203,18 +203,18 @@ class Reach:
                     reasons.setdefault((reason.policy.key, reason.rule.path), reason)
         return tuple(reasons.values())
 
-    def _instead_of(self, usages: Iterable[Usage]) -> tuple[Reason, ...]:
+    def _instead_of(self, usages: Iterable[Usage]) -> tuple[DecidingRule, ...]:
         """The rules of other policies that decide without a policy."""
-        reasons: dict[tuple[PolicyKey, Path], Reason] = {}
+        reasons: dict[tuple[PolicyKey, Path], DecidingRule] = {}
         for usage in usages:
             if usage.rules:
-                whole = Part(usage, (), tuple(range(len(usage.rules))))
+                whole = RulePart(usage, (), tuple(range(len(usage.rules))))
                 found = ((reason.policy.key, reason.rule.path, reason) for reason in self._following(whole))
                 reasons |= {(key, path): reason for key, path, reason in found}
         return tuple(reasons.values())
 
 
-def _is_unreached(part: Part) -> bool:
+def _is_unreached(part: RulePart) -> bool:
     matching = part.usage.matching.intersection(part.rules)
     return bool(matching) and not matching & part.usage.reached
 
@@ -240,30 +240,30 @@ def _catches_all(rule: Rule) -> bool:
 _BARE = Rule(action="")
 
 
-def _largest(usage: Usage, holds: Callable[[Part], bool]) -> Iterator[Part]:
+def _largest(usage: Usage, holds: Callable[[RulePart], bool]) -> Iterator[RulePart]:
     """The rules of the manifest for which something holds, or else those of their peers for which it does."""
     by_path: dict[Path, dict[Path, list[int]]] = {}
     for number, rule in enumerate(usage.rules):
         by_path.setdefault(rule.path or (number,), {}).setdefault(rule.peer, []).append(number)
     for path, by_peer in by_path.items():
-        whole = Part(usage, path, tuple(sorted(number for numbers in by_peer.values() for number in numbers)))
+        whole = RulePart(usage, path, tuple(sorted(number for numbers in by_peer.values() for number in numbers)))
         if holds(whole):
             yield whole
         elif len(by_peer) > 1:
-            parts = (Part(usage, peer, tuple(numbers)) for peer, numbers in by_peer.items())
+            parts = (RulePart(usage, peer, tuple(numbers)) for peer, numbers in by_peer.items())
             yield from filter(holds, parts)
 
 
-def _reason(view: View, at: At) -> Reason:
+def _reason(view: View, at: At) -> DecidingRule:
     policy = view.policies[at.tier][at.policy]
     rules = policy.inbound if view.direction == "ingress" else policy.outbound
-    return Reason(policy, rules[at.rule])
+    return DecidingRule(policy, rules[at.rule])
 
 
 _Facts = tuple[set[int], set[int], set[int], bool]
 
 
-def _facts(chain: Chain) -> list[list[_Facts]]:
+def _facts(chain: TierChain) -> list[list[_Facts]]:
     """For each policy of each tier: the rules that match, are reached, are needed; whether the policy is needed."""
     found = []
     for number, tier in enumerate(chain.tiers):
@@ -281,7 +281,7 @@ def _facts(chain: Chain) -> list[list[_Facts]]:
 class _Joint:
     """What was taken away so far in each view, so that findings hold together and not only one by one."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: RuleReach) -> None:
         self._views: dict[tuple[PolicyKey, Direction], list[tuple[View, At]]] = {}
         for view in reach.views.all:
             for number, policies in enumerate(view.policies):
@@ -303,7 +303,7 @@ class _Joint:
         self._gone |= changes
         return True
 
-    def _same(self, chain: Chain, gone: frozenset[At]) -> bool:
+    def _same(self, chain: TierChain, gone: frozenset[At]) -> bool:
         key = id(chain), gone
         if key not in self._known:
             self._known[key] = chain.allowed_without(gone) == chain.allowed

@@ -21,7 +21,7 @@ from felixpy.model import (
     Workload,
 )
 from felixpy.reports import Level
-from felixpy.selector import And, Node, Test, matches
+from felixpy.selector import And, LabelTest, Node, matches
 
 METADATA_NAME = f"{NAMESPACE_PREFIX}kubernetes.io/metadata.name"
 NAMES = (METADATA_NAME, f"{NAMESPACE_PREFIX}projectcalico.org/name")
@@ -133,7 +133,7 @@ DEFAULT_ACCOUNT = "default"
 
 def _needs_namespace(selector: str) -> bool:
     """Whether only pods can be meant, as host endpoints are in no namespace."""
-    tests = [node for node in conjuncts(selector) if isinstance(node, Test)]
+    tests = [node for node in conjuncts(selector) if isinstance(node, LabelTest)]
     return any(
         test.operator in ("==", "in", "has")
         and (test.label in (NAMESPACE_LABEL, ORCHESTRATOR_LABEL) or test.label.startswith(NAMESPACE_PREFIX))
@@ -225,7 +225,7 @@ def _unknown_accounts(subject: Subject, selector: str, policy: Policy) -> Iterat
         return
     known |= {DEFAULT_ACCOUNT}
     for node in conjuncts(selector):
-        if isinstance(node, Test) and node.label == SERVICE_ACCOUNT_LABEL and node.operator in ("==", "in"):
+        if isinstance(node, LabelTest) and node.label == SERVICE_ACCOUNT_LABEL and node.operator in ("==", "in"):
             for name in (node.operand,) if isinstance(node.operand, str) else node.operand:
                 if name not in known:
                     yield name, known
@@ -353,7 +353,7 @@ def _is_pods_only(selector: str, namespace: str) -> bool:
     nodes = conjuncts(selector)
     own = [node for node in nodes if is_about_namespaces(node)]
     others = [node for node in nodes if node not in own and not _is_orchestrator(node)]
-    return bool(others) and own == [Test(NAMESPACE_LABEL, "==", namespace)]
+    return bool(others) and own == [LabelTest(NAMESPACE_LABEL, "==", namespace)]
 
 
 def _is_namespaces_only(selector: str) -> bool:
@@ -364,4 +364,4 @@ def _is_namespaces_only(selector: str) -> bool:
 
 
 def _is_orchestrator(node: Node) -> bool:
-    return isinstance(node, Test) and node.label == ORCHESTRATOR_LABEL
+    return isinstance(node, LabelTest) and node.label == ORCHESTRATOR_LABEL

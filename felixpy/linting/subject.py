@@ -12,7 +12,7 @@ from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.config import Config, Setting
 from felixpy.effective import configure
 from felixpy.errors import Path
-from felixpy.linting.reach import Reach
+from felixpy.linting.reach import RuleReach
 from felixpy.linting.views import Asked, Views
 from felixpy.model import (
     NAMESPACE_LABEL,
@@ -26,7 +26,7 @@ from felixpy.model import (
 )
 from felixpy.netfilter.numbers import NUMBERS
 from felixpy.resolve import Shared
-from felixpy.selector import And, Node, Test, parse
+from felixpy.selector import And, LabelTest, Node, parse
 
 DNS_PORTS = (53, 5353)
 """Where resolvers answer: kube-dns on 53, the resolver pods of OpenShift on 5353 (policies see the pod's port)."""
@@ -39,7 +39,7 @@ HOST_SERVICES: Mapping[str, tuple[tuple[str, int], ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class LintOptions:
     """What checks can be told. `public_ports` are the ports on which the internet may reach pods."""
 
     public_ports: tuple[int, ...] = (80, 443)
@@ -52,7 +52,7 @@ class Options:
     )
 
 
-class Declared(NamedTuple):
+class DeclaredPorts(NamedTuple):
     """What some endpoints declare: (protocol, port), and names. `complete` if all are pods that declare some."""
 
     endpoints: int
@@ -71,9 +71,9 @@ class Subject:
         *,
         calico_version: CalicoVersion = V3_32,
         settings: Sequence[Setting] = (),
-        options: Options | None = None,
+        options: LintOptions | None = None,
     ) -> None:
-        self.cluster, self.calico_version, self.options = cluster, calico_version, options or Options()
+        self.cluster, self.calico_version, self.options = cluster, calico_version, options or LintOptions()
         self._settings = (*calico_version.parameters, *settings)
 
     @cached_property
@@ -126,13 +126,13 @@ class Subject:
     def _by_selector(self) -> dict[str, AbstractSet[int]]:
         return {}
 
-    def declared(self, selector: str) -> Declared:
+    def declared(self, selector: str) -> DeclaredPorts:
         """The ports that the selected endpoints declare."""
         found = self._declared.get(selector)
         if found is None:
             chosen = [self.thing(number) for number in self.select(selector) if number in self.endpoints]
             pods = [thing for thing in chosen if isinstance(thing, Workload)]
-            found = self._declared[selector] = Declared(
+            found = self._declared[selector] = DeclaredPorts(
                 endpoints=len(chosen),
                 pods=len(pods),
                 complete=len(pods) == len(chosen) and all(pod.serves for pod in pods),
@@ -142,7 +142,7 @@ class Subject:
         return found
 
     @cached_property
-    def _declared(self) -> dict[str, Declared]:
+    def _declared(self) -> dict[str, DeclaredPorts]:
         return {}
 
     def selected(self, policy: Policy) -> AbstractSet[int]:
@@ -240,8 +240,8 @@ class Subject:
         return Views(self.shared, families, self.asked, [port.net for port in safe if port.net])
 
     @cached_property
-    def reach(self) -> Reach:
-        return Reach(self.views)
+    def reach(self) -> RuleReach:
+        return RuleReach(self.views)
 
 
 KUBERNETES_KINDS = ("KubernetesNetworkPolicy", "StagedKubernetesNetworkPolicy", "KubernetesClusterNetworkPolicy")
@@ -307,7 +307,7 @@ def none_of(number: int, noun: str) -> str:
     return f"not the only {noun}" if number == 1 else f"none of the {number} {noun}s"
 
 
-def tests_of(node: Node) -> list[Test]:
+def tests_of(node: Node) -> list[LabelTest]:
     """The conditions on labels of a conjunct, if it is one or an alternative of some."""
     from felixpy.selector import tests
 

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
-from felixpy.linting.addresses import Addresses, family_of, partition
+from felixpy.linting.addresses import AddressSpace, family_of, partition
 from felixpy.match import match
 from felixpy.model import Icmp, NetworkSet, PortRange, Rule, ServiceName, Side, Slice
 from felixpy.netfilter.numbers import ICMP, NUMBERS, WITH_PORTS, Range
@@ -18,7 +18,7 @@ from felixpy.selector import parse
 Ranges = tuple[Range, ...]
 
 
-class Row(NamedTuple):
+class PortAddresses(NamedTuple):
     """Addresses that serve one port of one protocol."""
 
     addresses: int
@@ -26,10 +26,10 @@ class Row(NamedTuple):
     port: int
 
 
-Rows = tuple[Row, ...]
+Rows = tuple[PortAddresses, ...]
 
 
-class Traffic(NamedTuple):
+class RuleTraffic(NamedTuple):
     """What a rule says without regard to addresses; None or () is no condition.
 
     `icmp` are numbers of type * 256 + code.
@@ -45,7 +45,7 @@ class Traffic(NamedTuple):
     not_destination: Ranges = ()
 
 
-class Ends(NamedTuple):
+class RuleEnds(NamedTuple):
     """One side of a rule. `addresses` is None for any; `named` are alternatives to numeric ports of the rule.
 
     `numbered` tells that there are numeric ports beside the named ones. `backends` are a service's.
@@ -68,7 +68,7 @@ class Ends(NamedTuple):
         return (*(self.named or ()), *self.not_named, *(self.backends or ()))
 
 
-ANYWHERE = Ends()
+ANYWHERE = RuleEnds()
 
 
 class Terms(NamedTuple):
@@ -81,12 +81,12 @@ class Terms(NamedTuple):
     action: str
     possible: bool
     exact: bool
-    traffic: Traffic
-    source: Ends
-    destination: Ends
+    traffic: RuleTraffic
+    source: RuleEnds
+    destination: RuleEnds
 
 
-IMPOSSIBLE = Terms("", False, True, Traffic(), ANYWHERE, ANYWHERE)
+IMPOSSIBLE = Terms("", False, True, RuleTraffic(), ANYWHERE, ANYWHERE)
 
 
 class Landscape:
@@ -94,11 +94,11 @@ class Landscape:
 
     def __init__(self, shared: Shared, family: int, nets: Iterable[str] = ()) -> None:
         self.shared, self.family = shared, family
-        self.addresses = Addresses(family, (*_mentioned(shared), *nets))
+        self.addresses = AddressSpace(family, (*_mentioned(shared), *nets))
         self._pieces: dict[frozenset[int], tuple[int, dict[int, int]]] = {}
         self._by_selector: dict[str, int] = {}
         self._by_port: dict[tuple[str, str], Rows] = {}
-        self._sides: dict[tuple[Side, bool], Ends | None] = {}
+        self._sides: dict[tuple[Side, bool], RuleEnds | None] = {}
         self._terms: dict[int, Terms] = {}
 
     def terms(self, rule: Rule) -> Terms:
@@ -153,7 +153,7 @@ class Landscape:
         own = NUMBERS["icmp"] if self.family == 4 else NUMBERS["icmpv6"]
         protocol = _number(rule.protocol)
         possible = not (rule.icmp and protocol not in (None, own))
-        traffic = Traffic(
+        traffic = RuleTraffic(
             protocol=own if rule.icmp else protocol,
             not_protocol=_number(rule.not_protocol),
             icmp=_icmp(rule.icmp),
@@ -165,14 +165,14 @@ class Landscape:
         )
         return Terms(rule.action, possible, _is_exact(rule, self.family), traffic, source, destination)
 
-    def _side(self, side: Side, is_source: bool) -> Ends | None:
+    def _side(self, side: Side, is_source: bool) -> RuleEnds | None:
         """None if no packet of the family can match. (Lists of the other family's networks match nothing.)"""
         key = side, is_source
         if key not in self._sides:
             self._sides[key] = self._read_side(side, is_source)
         return self._sides[key]
 
-    def _read_side(self, side: Side, is_source: bool) -> Ends | None:
+    def _read_side(self, side: Side, is_source: bool) -> RuleEnds | None:
         if side == Side():
             return ANYWHERE
         for nets in (side.nets, side.not_nets):
@@ -201,7 +201,7 @@ class Landscape:
                 for protocol, port in piece.ports
             )
         names = [port for port in side.ports if isinstance(port, str)]
-        return Ends(
+        return RuleEnds(
             addresses=None if chosen == self.addresses.all else chosen,
             named=self._named(selector, names) if names else None,
             numbered=len(names) < len(side.ports),
@@ -234,7 +234,7 @@ class Landscape:
         found: dict[tuple[int, int], list[str]] = {}
         for address, protocol, port in pairs:
             found.setdefault((protocol, port), []).append(address)
-        return tuple(Row(self.addresses.nets(nets), *key) for key, nets in sorted(found.items()))
+        return tuple(PortAddresses(self.addresses.nets(nets), *key) for key, nets in sorted(found.items()))
 
 
 def _mentioned(shared: Shared) -> Iterable[str]:
@@ -291,7 +291,7 @@ class Needs(NamedTuple):
     """What a space of traffic has to tell apart. `ports` are (protocol, port, whether it is the source's)."""
 
     family: int
-    traffic: frozenset[Traffic]
+    traffic: frozenset[RuleTraffic]
     ports: frozenset[tuple[int, int, bool]]
 
 
@@ -319,7 +319,7 @@ def traffic_space(needs: Needs) -> TrafficSpace:
 
 
 @lru_cache(maxsize=1 << 16)
-def traffic_mask(space: TrafficSpace, traffic: Traffic, named: tuple[bool, bool]) -> int:
+def traffic_mask(space: TrafficSpace, traffic: RuleTraffic, named: tuple[bool, bool]) -> int:
     """The pieces of a space that a rule is about; `named` tells for source and destination that named ports decide."""
     found = space.all
     if traffic.protocol is not None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, groupby
 
 from felixpy.errors import Path, spell
-from felixpy.linting.finding import Finding, Spot, about
-from felixpy.linting.reach import Reason
+from felixpy.linting.finding import Finding, NotedPlace, about
+from felixpy.linting.reach import DecidingRule
 from felixpy.linting.subject import Subject
 from felixpy.model import Policy, PolicyKey
 
@@ -64,13 +64,13 @@ def redundant_policies(subject: Subject) -> Iterator[Finding]:
         yield about(policy, (), message, related=_spots(by))
 
 
-def _spots(reasons: Iterable[Reason]) -> tuple[Spot, ...]:
+def _spots(reasons: Iterable[DecidingRule]) -> tuple[NotedPlace, ...]:
     """The rules behind a finding, each once."""
-    found: dict[tuple[PolicyKey, Path], Spot] = {}
+    found: dict[tuple[PolicyKey, Path], NotedPlace] = {}
     for policy, rule in ((reason.policy, reason.rule) for reason in reasons):
         path = rule.peer or rule.path
         words = f"{policy.key}: {spell(path)} {_VERBS[rule.action]}"
-        found.setdefault((policy.key, path), Spot(policy.source, path, words))
+        found.setdefault((policy.key, path), NotedPlace(policy.source, path, words))
     return tuple(found.values())[:MOST]
 
 
@@ -90,7 +90,7 @@ def order_decided_by_name(subject: Subject) -> Iterator[Finding]:
                 told.add(pair)
                 order = "has no order, as" if first.order is None else f"has the same order ({first.order:g}) as"
                 message = f"{order} {second.key}, and they decide differently about some packets: the name decides"
-                spot = Spot(second.source, (), f"{second.key} comes second")
+                spot = NotedPlace(second.source, (), f"{second.key} comes second")
                 yield about(first, ("spec", "order"), message, hint="give them different orders", related=(spot,))
 
 

@@ -14,13 +14,13 @@ from typing import Literal
 
 from felixpy.flows.packets.traffic import TrafficSpace
 from felixpy.linting.addresses import family_of, partition
-from felixpy.linting.chains import Chain, Step, Tier, profile_rest
+from felixpy.linting.chains import PolicyStep, TierChain, TierPolicies, profile_rest
 from felixpy.linting.terms import (
-    Ends,
     Landscape,
     Needs,
     Ranges,
     Rows,
+    RuleEnds,
     Terms,
     port_mask,
     traffic_mask,
@@ -94,12 +94,12 @@ class PacketSpace:
             found = self._with_ports(found, ends, ranges, is_own=is_source != inward, is_source=is_source)
         return found
 
-    def _bits(self, ends: Ends, is_own: bool) -> int:
+    def _bits(self, ends: RuleEnds, is_own: bool) -> int:
         if ends.addresses is None:
             return self._all_own if is_own else self.all_peers
         return (self._own if is_own else self._peers)[ends.addresses]
 
-    def _with_ports(self, found: int, ends: Ends, ranges: Ranges, *, is_own: bool, is_source: bool) -> int:
+    def _with_ports(self, found: int, ends: RuleEnds, ranges: Ranges, *, is_own: bool, is_source: bool) -> int:
         """Of some packets those whose ports of one side fit, where addresses matter for that."""
         if ends.named is not None:
             fitting = self._rows(ends.named, is_own, is_source)
@@ -151,7 +151,7 @@ class View:
     section: Section
     endpoints: tuple[int, ...]
     policies: tuple[tuple[Policy, ...], ...]
-    chain: Chain
+    chain: TierChain
     pieces: PacketSpace
 
 
@@ -166,7 +166,7 @@ class Views:
         self.all: list[View] = []
         self.landscapes = {family: Landscape(shared, family, nets) for family in families}
         self._passes = {name: tier.passes for name, tier in shared.cluster.tiers.items()}
-        self._chains: dict[Chain, Chain] = {}
+        self._chains: dict[TierChain, TierChain] = {}
         self._build()
 
     def _build(self) -> None:
@@ -311,19 +311,19 @@ class _Stack:
             return None
         return PacketSpace(space, own_bits, peer_bits, (own_size, peer_size))
 
-    def chain(self, pieces: PacketSpace, passes: Mapping[str, bool]) -> Chain:
-        def steps(rules: Sequence[Terms]) -> tuple[Step, ...]:
-            return tuple(Step(terms.action, pieces.packets(terms, self.inward)) for terms in rules)
+    def chain(self, pieces: PacketSpace, passes: Mapping[str, bool]) -> TierChain:
+        def steps(rules: Sequence[Terms]) -> tuple[PolicyStep, ...]:
+            return tuple(PolicyStep(terms.action, pieces.packets(terms, self.inward)) for terms in rules)
 
         tiers = tuple(
-            Tier(passes.get(policies[0].tier, False), tuple(map(steps, terms)))
+            TierPolicies(passes.get(policies[0].tier, False), tuple(map(steps, terms)))
             for policies, terms in zip(self.by_tier, self._policy_terms, strict=True)
         )
         if self.section != "normal":
-            return Chain(tiers, pieces.everything, pieces.everything)
-        denies = (Step("deny", pieces.everything),)
+            return TierChain(tiers, pieces.everything, pieces.everything)
+        denies = (PolicyStep("deny", pieces.everything),)
         profiles = [denies if rules is None else steps(rules) for rules in self._profile_terms]
-        return Chain(tiers, pieces.everything, profile_rest(profiles, pieces.everything))
+        return TierChain(tiers, pieces.everything, profile_rest(profiles, pieces.everything))
 
 
 def _why_unknown(every: Sequence[Terms], of_profiles: Sequence[Terms]) -> str:

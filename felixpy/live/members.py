@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from felixpy.ipsets import ANY_PROTOCOL, IPSet, Labelled, Membership, SetOrigin, SetSpec, service_set, shown, uncovered
 from felixpy.labels import Thing
 from felixpy.model import Cluster, Labels, NetworkSet, Slice
-from felixpy.selector import And, Node, Test, matches, parse
+from felixpy.selector import And, LabelTest, Node, matches, parse
 
 FAMILIES = (4, 6)
 Pair = tuple[str, str]
@@ -24,7 +24,7 @@ def demanded(node: Node) -> Pair | None:
     (('app', 'web'), None)
     """
     for part in node.operands if isinstance(node, And) else (node,):
-        if isinstance(part, Test) and part.operator == "==":
+        if isinstance(part, LabelTest) and part.operator == "==":
             return part.label, str(part.operand)
     return None
 

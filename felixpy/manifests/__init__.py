@@ -21,7 +21,7 @@ from typing import Any, TextIO, cast
 from felixpy.manifests.loading import Options, load_cluster
 from felixpy.manifests.objects.hosts import load_host
 from felixpy.manifests.reading.files import File
-from felixpy.manifests.reading.objects import Given, Objects
+from felixpy.manifests.reading.objects import Given, KindObjects
 from felixpy.model import Cluster
 from felixpy.reading import read_stdin
 
@@ -32,7 +32,7 @@ Source = Given | Mapping[str, Any] | TextIO
 
 
 def _inputs(given: Source | Sequence[Source]) -> list[Given]:
-    if isinstance(given, (str, os.PathLike, Mapping, File, Objects)) or hasattr(given, "read"):
+    if isinstance(given, (str, os.PathLike, Mapping, File, KindObjects)) or hasattr(given, "read"):
         given = cast("Sequence[Source]", [given])
     return [_input(each, number) for number, each in enumerate(given, start=1)]
 
@@ -40,7 +40,7 @@ def _inputs(given: Source | Sequence[Source]) -> list[Given]:
 def _input(given: Source, number: int) -> Given:
     if isinstance(given, Mapping):
         return File(f"<object {number}>", json.dumps(given), True)
-    if isinstance(given, (str, os.PathLike, File, Objects)):
+    if isinstance(given, (str, os.PathLike, File, KindObjects)):
         return given
     return File(str(getattr(given, "name", f"<file {number}>")), read_stdin(given).decode(), True)
 

@@ -15,7 +15,7 @@ Side = Literal["source", "destination"]
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class AddressIn:
     """An address in one of some ranges."""
 
     side: Side
@@ -32,7 +32,7 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class InSet:
     """A member of a set, with the side that each dimension is taken from (``src`` or ``dst``)."""
 
     name: str
@@ -66,7 +66,7 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Icmp:
+class IcmpTypes:
     """Types of ICMP, as type * 256 + code."""
 
     range: Range
@@ -139,13 +139,13 @@ class NotUnderstood:
 
 
 Criterion: TypeAlias = (
-    Addresses
+    AddressIn
     | Masked
-    | Listed
+    | InSet
     | Interface
     | Protocol
     | Ports
-    | Icmp
+    | IcmpTypes
     | TcpFlags
     | Marked
     | Tracked

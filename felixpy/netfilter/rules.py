@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from felixpy.netfilter.actions import Action
-from felixpy.netfilter.criteria import Assumed, Listed, NotUnderstood, Test
+from felixpy.netfilter.criteria import Assumed, InSet, NotUnderstood, Test
 from felixpy.netfilter.hooks import IPTABLES, Stages
 
 
@@ -80,7 +80,7 @@ class Body:
     @cached_property
     def sets(self) -> tuple[str, ...]:
         """The sets that it asks, each once."""
-        found = (test.criterion.name for test in self.tests if isinstance(test.criterion, Listed))
+        found = (test.criterion.name for test in self.tests if isinstance(test.criterion, InSet))
         return tuple(dict.fromkeys(found))
 
     @cached_property

@@ -95,7 +95,7 @@ def _is_walked(table: ListedTable, hook: str) -> bool:
 # --- chains
 
 
-class Source(NamedTuple):
+class ChainSource(NamedTuple):
     """Where the rules of a chain stand, and how names in them are read."""
 
     table: ListedTable
@@ -117,11 +117,11 @@ def _own_chains(table: ListedTable, family: int, file: str) -> dict[str, dict[st
     for chain in table.chains.values():
         layer, name = split_layer(chain.name)
         if layer:
-            found[layer][name] = _chain(chain, name, Source(table, Scope(layer)), family, file)
+            found[layer][name] = _chain(chain, name, ChainSource(table, Scope(layer)), family, file)
     astray = {layer for layer, _ in _strays(table)}
     if astray or any(not split_layer(name)[0] for name in table.chains):
         others = {
-            name: _chain(chain, name, Source(table, Scope("", OWN)), family, file)
+            name: _chain(chain, name, ChainSource(table, Scope("", OWN)), family, file)
             for name, chain in table.chains.items()
         }
         found[table.title] = others
@@ -152,11 +152,11 @@ def _strays(table: ListedTable) -> Iterator[tuple[str, str]]:
 
 def _chains(table: ListedTable, family: int, file: str) -> dict[str, Chain]:
     """The chains of a table of others, under their names."""
-    source = Source(table, Scope("", table.title))
+    source = ChainSource(table, Scope("", table.title))
     return {name: _chain(chain, name, source, family, file) for name, chain in table.chains.items()}
 
 
-def _chain(chain: ListedChain, name: str, source: Source, family: int, file: str) -> Chain:
+def _chain(chain: ListedChain, name: str, source: ChainSource, family: int, file: str) -> Chain:
     lines = [Line(number, text, _counters(text)) for number, text in chain.lines]
     policy = chain.base.policy if chain.base else ""
     return Chain(name, policy, file, family, partial(read_rules, source=source), lines)
@@ -221,7 +221,7 @@ def split_comment(text: str) -> Commented:
     )
 
 
-def read_rules(chain: Chain, source: Source) -> tuple[Rule, ...]:
+def read_rules(chain: Chain, source: ChainSource) -> tuple[Rule, ...]:
     """The rules of a chain, those that look something up as the rules that they stand for."""
     rules: list[Rule] = []
     for number, (line, text, counters) in enumerate(chain.lines, start=1):

@@ -219,7 +219,7 @@ class _Reader:
         self._file = file
         try:
             self._text = reading.read_text(file)
-        except reading.Unreadable as wrong:
+        except reading.UnreadableFile as wrong:
             raise InputError([Problem(place=Place(file), reason=wrong.reason, hint=wrong.hint)]) from wrong
 
     def tests(self) -> list[PolicyTest]:

@@ -10,8 +10,17 @@ proxier.go, pkg/proxy/topology.go, pkg/proxy/endpointslicecache.go; staging/src/
 
 from __future__ import annotations
 
-from felixpy.services.directory import Address, ServiceDirectory
+from felixpy.services.directory import ServiceAddress, ServiceDirectory
 from felixpy.services.endpoints import ServiceEndpoint, ServiceEndpoints
 from felixpy.services.proxy import Choice, Client, Via, choose
 
-__all__ = ["Address", "Choice", "Client", "ServiceDirectory", "ServiceEndpoint", "ServiceEndpoints", "Via", "choose"]
+__all__ = [
+    "Choice",
+    "Client",
+    "ServiceAddress",
+    "ServiceDirectory",
+    "ServiceEndpoint",
+    "ServiceEndpoints",
+    "Via",
+    "choose",
+]

@@ -27,7 +27,7 @@ VIA_WORDS: Mapping[Via, str] = {
 }
 
 
-class Address(NamedTuple):
+class ServiceAddress(NamedTuple):
     """An address of a Service, and what kind of address it is."""
 
     service: Service
@@ -70,7 +70,7 @@ class ServiceDirectory:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"{text}: no such service{hint}" if names else f"{text}: the input has no services")
 
-    def at(self, address: str) -> Address | None:
+    def at(self, address: str) -> ServiceAddress | None:
         """The Service that an address belongs to, None if it belongs to none that kube-proxy answers for."""
         return self._by_address.get(address)
 
@@ -79,8 +79,8 @@ class ServiceDirectory:
         return next((each for each in self.services.values() if address in each.proxies), None)
 
     @cached_property
-    def _by_address(self) -> Mapping[str, Address]:
-        found: dict[str, Address] = {}
+    def _by_address(self) -> Mapping[str, ServiceAddress]:
+        found: dict[str, ServiceAddress] = {}
         for service in self.services.values():
             if not service.proxied:
                 continue
@@ -92,9 +92,9 @@ class ServiceDirectory:
                 )
                 for via, addresses in several:
                     for address in addresses:
-                        found.setdefault(address, Address(service, via))
+                        found.setdefault(address, ServiceAddress(service, via))
         for address, service in self._stand_ins.items():
-            found.setdefault(address, Address(service, "cluster"))
+            found.setdefault(address, ServiceAddress(service, "cluster"))
         return found
 
     @cached_property

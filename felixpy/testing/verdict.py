@@ -58,7 +58,7 @@ DEFAULTS = Config()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packet:
+class FirstPacket:
     """The first packet of a connection, before any NAT; protocols are names in lower case or numbers.
 
     Endpoints use their first address of the family, which is that of a bare address, else IPv4. Ports count for TCP,
@@ -74,7 +74,7 @@ class Packet:
     family: int | None = None
 
 
-class Step(NamedTuple):
+class Statement(NamedTuple):
     """One thing said about a packet: by a rule that matched, or by what holds where no rule does.
 
     `reason` is "rule", or names the circumstance: "end of tier", "failsafe port" and so on. `rule` is the index
@@ -93,14 +93,14 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OracleVerdict:
     """The answer, and all that was said on the way to it; no step means that nobody had a say."""
 
     allowed: bool
-    steps: tuple[Step, ...]
+    steps: tuple[Statement, ...]
 
 
-class End(NamedTuple):
+class PortMember(NamedTuple):
     """One end of a packet, spelled like a member of a set of ports; the port is 0 where there is none."""
 
     address: str
@@ -108,13 +108,13 @@ class End(NamedTuple):
     port: int
 
 
-class Flow(NamedTuple):
+class Header(NamedTuple):
     """A packet as rules see it: nothing about endpoints."""
 
     family: int
     protocol: int
-    source: End
-    destination: End
+    source: PortMember
+    destination: PortMember
     icmp: Icmp
 
 
@@ -138,34 +138,34 @@ class Oracle:
         self._ports = cache(self._find_ports)
         self._backends = cache(self._find_backends)
 
-    def verdict(self, packet: Packet) -> Verdict:
+    def verdict(self, packet: FirstPacket) -> OracleVerdict:
         """Whether the packet arrives, asking both ends. Raises UsageError for a packet that cannot be."""
         return _verdict(self._both_ends(packet, _flow(packet)))
 
-    def ask(self, packet: Packet, direction: Direction) -> Verdict:
+    def ask(self, packet: FirstPacket, direction: Direction) -> OracleVerdict:
         """What one end says, wherever the other end is: the source about egress, the destination about ingress."""
         peer = packet.source if direction == "egress" else packet.destination
         return _verdict(self._one_end(peer, direction, _flow(packet)))
 
     # --- who is asked
 
-    def _both_ends(self, packet: Packet, flow: Flow) -> Iterator[Step]:
+    def _both_ends(self, packet: FirstPacket, flow: Header) -> Iterator[Statement]:
         """A pod reaches itself and a node its own pods, unasked; to reach its node, a pod needs more than policy."""
         source, destination = packet.source, packet.destination
         at_home = self._node(source) == self._node(destination)
         if isinstance(source, Workload) and (source is destination or flow.destination.address in source.addresses):
-            yield Step("egress", "allow", "loopback")
+            yield Statement("egress", "allow", "loopback")
         elif at_home and isinstance(destination, Workload) and not isinstance(source, Workload):
-            yield Step("ingress", "allow", "host to own pod")
+            yield Statement("ingress", "allow", "host to own pod")
         elif at_home and isinstance(source, Workload) and not isinstance(destination, Workload):
             yield from self._one_end(source, "egress", flow)
             drops = self._config(source.node).endpoint_to_host_action == "DROP"
-            yield Step("egress", "deny" if drops else "allow", "DefaultEndpointToHostAction")
+            yield Statement("egress", "deny" if drops else "allow", "DefaultEndpointToHostAction")
         else:
             yield from self._one_end(source, "egress", flow)
             yield from self._one_end(destination, "ingress", flow)
 
-    def _one_end(self, peer: Peer, direction: Direction, flow: Flow) -> Iterator[Step]:
+    def _one_end(self, peer: Peer, direction: Direction, flow: Header) -> Iterator[Statement]:
         """What is said up to the first allow or deny."""
         if isinstance(peer, str):
             return
@@ -174,37 +174,37 @@ class Oracle:
             if step.outcome in ("allow", "deny"):
                 return
 
-    def _sayings(self, endpoint: Endpoint, direction: Direction, flow: Flow) -> Iterator[Step]:
+    def _sayings(self, endpoint: Endpoint, direction: Direction, flow: Header) -> Iterator[Statement]:
         """All that an endpoint would say, one thing after the other. A profile that is not there denies."""
         if isinstance(endpoint, HostEndpoint) and _failsafe(self._config(endpoint.node), direction, flow):
-            yield Step(direction, "allow", "failsafe port")
+            yield Statement(direction, "allow", "failsafe port")
         if self._refused(endpoint):
-            yield Step(direction, "deny", "allowedSourcePrefixes")
+            yield Statement(direction, "deny", "allowedSourcePrefixes")
         for tier, policies in self._applying(endpoint, direction):
             yield from self._tier(tier, policies, direction, flow)
         for name in endpoint.profiles:
             profile = self._cluster.profiles.get(name)
             if profile is None:
-                yield Step(direction, "deny", "missing profile", profile=name)
+                yield Statement(direction, "deny", "missing profile", profile=name)
                 return
-            said = Step(direction, "deny", "rule", profile=name, source=profile.source)
+            said = Statement(direction, "deny", "rule", profile=name, source=profile.source)
             yield from self._rules(profile.inbound if direction == "ingress" else profile.outbound, said, flow)
-        yield Step(direction, "deny", "no profile")
+        yield Statement(direction, "deny", "no profile")
 
-    def _tier(self, name: str, policies: Iterable[Policy], direction: Direction, flow: Flow) -> Iterator[Step]:
+    def _tier(self, name: str, policies: Iterable[Policy], direction: Direction, flow: Header) -> Iterator[Statement]:
         """Policies in order; where none decides, the tier denies or passes. A tier that is no object denies."""
         for policy in policies:
-            said = Step(direction, "deny", "rule", name, policy.key, source=policy.source)
+            said = Statement(direction, "deny", "rule", name, policy.key, source=policy.source)
             for step in self._rules(policy.inbound if direction == "ingress" else policy.outbound, said, flow):
                 yield step
                 if step.outcome == "pass":
                     return
         tier = self._cluster.tiers.get(name)
-        yield Step(direction, "pass" if tier and tier.passes else "deny", "end of tier", name)
+        yield Statement(direction, "pass" if tier and tier.passes else "deny", "end of tier", name)
 
     # --- what a rule means
 
-    def _rules(self, rules: Iterable[Rule], said: Step, flow: Flow) -> Iterator[Step]:
+    def _rules(self, rules: Iterable[Rule], said: Statement, flow: Header) -> Iterator[Statement]:
         """The matching rules of one chain, up to the first that does more than log."""
         for index, rule in enumerate(rules):
             if self._applies(rule, flow):
@@ -212,7 +212,7 @@ class Oracle:
                 if rule.action != "log":
                     return
 
-    def _applies(self, rule: Rule, flow: Flow) -> bool:
+    def _applies(self, rule: Rule, flow: Header) -> bool:
         return (
             (rule.ip_version or IMPLIED_VERSION.get(rule.protocol, flow.family)) == flow.family
             and (rule.protocol is None or _number(rule.protocol) == flow.protocol)
@@ -225,7 +225,7 @@ class Oracle:
             and (not rule.destination.service or flow.destination in self._backends(rule.destination.service))
         )
 
-    def _side(self, side: Side, end: End) -> bool:
+    def _side(self, side: Side, end: PortMember) -> bool:
         """One side without its service; nets that are all of the other family never match. (felix/rules/policy.go)"""
         selector = _selector(side)
         return (
@@ -237,7 +237,7 @@ class Oracle:
             and not any(self._is_port(port, selector, end) for port in side.not_ports)
         )
 
-    def _is_port(self, port: PortRange | str, selector: str, end: End) -> bool:
+    def _is_port(self, port: PortRange | str, selector: str, end: PortMember) -> bool:
         """A name is that port of any endpoint that `selector` selects, among notPorts too."""
         if isinstance(port, PortRange):
             return port.first <= end.port <= port.last
@@ -295,11 +295,11 @@ class Oracle:
         nets = (net for networks, labels in self._network_sets if matches(node, labels) for net in networks.nets)
         return frozenset(single), tuple(nets)
 
-    def _find_ports(self, selector: str, name: str) -> frozenset[End]:
+    def _find_ports(self, selector: str, name: str) -> frozenset[PortMember]:
         """Ports of every protocol: a rule with a protocol meets only packets of that protocol anyway."""
         node = parse(selector)
         return frozenset(
-            End(address, PROTOCOLS[port.protocol], port.port)
+            PortMember(address, PROTOCOLS[port.protocol], port.port)
             for endpoint, labels in self._endpoints
             if matches(node, labels)
             for port in endpoint.ports
@@ -307,24 +307,26 @@ class Oracle:
             for address in endpoint.addresses
         )
 
-    def _find_backends(self, service: ServiceName) -> frozenset[str | End]:
+    def _find_backends(self, service: ServiceName) -> frozenset[str | PortMember]:
         """The addresses behind a service, which it means as a source, and their ports, as a destination."""
         slices = [(part.addresses, part.ports) for part in self._cluster.slices if part.service == service]
-        ends = (End(ip, PROTOCOLS[protocol], port) for ips, ports in slices for protocol, port in ports for ip in ips)
+        ends = (
+            PortMember(ip, PROTOCOLS[protocol], port) for ips, ports in slices for protocol, port in ports for ip in ips
+        )
         return frozenset([*(ip for ips, _ in slices for ip in ips), *ends])
 
 
-def _verdict(steps: Iterable[Step]) -> Verdict:
+def _verdict(steps: Iterable[Statement]) -> OracleVerdict:
     """The first denial is the last word."""
-    said: list[Step] = []
+    said: list[Statement] = []
     for step in steps:
         said.append(step)
         if step.outcome == "deny":
-            return Verdict(False, tuple(said))
-    return Verdict(True, tuple(said))
+            return OracleVerdict(False, tuple(said))
+    return OracleVerdict(True, tuple(said))
 
 
-def _flow(packet: Packet) -> Flow:
+def _flow(packet: FirstPacket) -> Header:
     """Choose the addresses and read the protocol. Raises UsageError where that cannot be done."""
     ends = (packet.source, packet.destination)
     family = packet.family or (6 if any(isinstance(peer, str) and ":" in peer for peer in ends) else 4)
@@ -336,7 +338,9 @@ def _flow(packet: Packet) -> Flow:
         raise UsageError(f"a {packet.protocol} packet needs a destination port")
     source, destination = (_address(peer, family) for peer in ends)
     icmp = packet.icmp or Icmp(8 if family == 4 else 128, 0)
-    return Flow(family, protocol, End(source, protocol, source_port), End(destination, protocol, port), icmp)
+    return Header(
+        family, protocol, PortMember(source, protocol, source_port), PortMember(destination, protocol, port), icmp
+    )
 
 
 def _address(peer: Peer, family: int) -> str:
@@ -372,7 +376,7 @@ def _selector(side: Side) -> str:
     return f"({side.selector}) && (!({side.not_selector}))" if both else side.selector
 
 
-def _is_icmp(icmp: Icmp, flow: Flow) -> bool:
+def _is_icmp(icmp: Icmp, flow: Header) -> bool:
     own = PROTOCOLS["icmp" if flow.family == 4 else "icmpv6"]
     return flow.protocol == own and icmp.type == flow.icmp.type and icmp.code in (None, flow.icmp.code)
 
@@ -388,7 +392,7 @@ def _order(policy: Policy) -> tuple[float, str]:
     return math.inf if policy.order is None else policy.order, f"{name}/{namespace}/{kind}"
 
 
-def _failsafe(config: Config, direction: Direction, flow: Flow) -> bool:
+def _failsafe(config: Config, direction: Direction, flow: Header) -> bool:
     """Whether the port is kept open for the other end. (felix/rules/static.go)"""
     peer = flow.destination if direction == "egress" else flow.source
     return any(

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, TypeAlias
 
 from felixpy.model import Cluster
-from felixpy.netfilter.criteria import Addresses
+from felixpy.netfilter.criteria import AddressIn
 from felixpy.netfilter.numbers import spell_address
 from felixpy.netfilter.rules import Dump
 
@@ -93,5 +93,5 @@ def saved(dumps: Iterable[Dump]) -> Iterator[str]:
         for family, _, chain in dump.chains():
             for rule in chain.rules:
                 for test in rule.body.tests:
-                    if isinstance(test.criterion, Addresses):
+                    if isinstance(test.criterion, AddressIn):
                         yield from (spell_address(part.first, family) for part in test.criterion.ranges)

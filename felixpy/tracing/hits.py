@@ -50,7 +50,7 @@ _ACCEPTED = re.compile(r"Return if (?:policy|profile) accepted")
 _FLOW_LOG = re.compile(r"[ADP][PR][IE](\d+)\|")
 
 
-class Owner(NamedTuple):
+class PolicyOwner(NamedTuple):
     """Kind, namespace and name of a policy as Felix spells them; a profile has its name only."""
 
     kind: str
@@ -70,13 +70,13 @@ class Hit:
     `matched` is the step whose criteria held, `step` the one that said so: a denial takes two rules.
     """
 
-    owner: Owner
+    owner: PolicyOwner
     tier: str
     action: Action
     rule: int | None
     step: Step
     matched: Step
-    trigger: Owner | None = None
+    trigger: PolicyOwner | None = None
     path: Path = ()
     place: Place | None = None
     says: str = ""
@@ -89,7 +89,7 @@ class Hit:
         return {**record, "action": self.action, "trigger": trigger}
 
 
-def _record(owner: Owner, tier: str, index: int, rule: int | None) -> dict[str, object]:
+def _record(owner: PolicyOwner, tier: str, index: int, rule: int | None) -> dict[str, object]:
     """Flow logs leave out the tier that names of Calico's policies begin with."""
     kind = CLUSTER_KINDS.get(tier, owner.kind) if owner.kind == CLUSTER_POLICY else owner.kind
     return {
@@ -193,11 +193,11 @@ class _Reader:
             self._end_of_tier()
             self.tier = ""
         elif end and step.outcome:
-            owner = Owner(END_OF_TIER, "", "")
+            owner = PolicyOwner(END_OF_TIER, "", "")
             self._add(owner, step, "Deny", rule=-1, tier=end[1] or DEFAULT_TIER, trigger=self._trigger(step))
             self.tier = ""
         elif _NO_PROFILE.fullmatch(words) and step.outcome:
-            self._add(Owner(PROFILE, "", ""), step, "Deny", rule=-1)
+            self._add(PolicyOwner(PROFILE, "", ""), step, "Deny", rule=-1)
         elif step.outcome:
             self.end.decided = True
 
@@ -206,10 +206,12 @@ class _Reader:
         if self.end and self.tier and not any(hit.tier == self.tier for hit in self.end.hits):
             trigger = self._trigger(self.tries)
             if trigger and not self.end.decided:
-                self._add(Owner(END_OF_TIER, "", ""), self.tries, "Pass", rule=-1, tier=self.tier, trigger=trigger)
+                self._add(
+                    PolicyOwner(END_OF_TIER, "", ""), self.tries, "Pass", rule=-1, tier=self.tier, trigger=trigger
+                )
         self.tier = ""
 
-    def _trigger(self, step: Step) -> Owner | None:
+    def _trigger(self, step: Step) -> PolicyOwner | None:
         """The last policy that the tier asked: flow logs blame that one for the end of the tier."""
         table = self.tables[step.table]
         last, inside = "", False
@@ -239,29 +241,29 @@ class _Reader:
             self._add(owner, step, action, tier=owner.tier or self.tier)
         self.before = step
 
-    def _owner(self, chain: str, table: Table) -> Owner:
+    def _owner(self, chain: str, table: Table) -> PolicyOwner:
         """Whose chain it is: by the manifests, else by the comment on its first rule, else by its name."""
         subject = self.legend.chain(chain)
         if subject and subject.policy:
-            return Owner(*subject.policy.key, subject.policy.tier)
+            return PolicyOwner(*subject.policy.key, subject.policy.tier)
         if subject and subject.profile:
-            return Owner(PROFILE, "", subject.profile)
+            return PolicyOwner(PROFILE, "", subject.profile)
         for rule in table[chain].rules[:1]:
             found = _TITLE.fullmatch(rule.comments[-1]) if rule.comments else None
             if found:
-                return Owner(found[1], found[2] or "", found[3])
+                return PolicyOwner(found[1], found[2] or "", found[3])
         kind = PROFILE if chain.startswith(PROFILES) else "policy"
-        return Owner(kind, "", chain[len(chain_prefix(chain)) :])
+        return PolicyOwner(kind, "", chain[len(chain_prefix(chain)) :])
 
     def _add(
         self,
-        owner: Owner,
+        owner: PolicyOwner,
         step: Step,
         action: Action,
         *,
         rule: int | None = None,
         tier: str = "",
-        trigger: Owner | None = None,
+        trigger: PolicyOwner | None = None,
     ) -> None:
         assert self.end
         path: Path = ()

@@ -125,7 +125,7 @@ def _heading(leg: Leg) -> str:
     return f"{leg.node.name}: {way_in}, {way_out}"
 
 
-class Line(NamedTuple):
+class ReportLine(NamedTuple):
     """A step that mattered. `depth` is 1 within an endpoint."""
 
     words: str
@@ -138,7 +138,7 @@ class Line(NamedTuple):
         return f"  {'  ' * self.depth}{self.words}{place}  [{_spot(self.step)}]"
 
 
-def _steps(leg: Leg, decided: Reason) -> Iterator[Line]:
+def _steps(leg: Leg, decided: Reason) -> Iterator[ReportLine]:
     """The steps that mattered: ends, tiers, what policies said, rewriting, and the rule that decided."""
     hits = {id(hit.step): (hit, end) for end in leg.ends for hit in end.hits}
     firsts = {id(end.first): end for end in leg.ends}
@@ -148,14 +148,14 @@ def _steps(leg: Leg, decided: Reason) -> Iterator[Line]:
         if id(step) in firsts:
             end = firsts[id(step)]
             idle = "" if end.hits or end.decided else ": no policy about it"
-            yield Line(f"{end.direction} of {end.name}{idle}", step)
+            yield ReportLine(f"{end.direction} of {end.name}{idle}", step)
         if id(step) in hits:
             hit, end = hits[id(step)]
-            yield Line(f"{hit.action.lower()}: {hit_words(hit, end, brief=True)}", hit.matched, 1, hit.place)
+            yield ReportLine(f"{hit.action.lower()}: {hit_words(hit, end, brief=True)}", hit.matched, 1, hit.place)
             continue
         words = f"{step.outcome}: {decided.words}" if step is decided.step else _remarkable(step)
         if words:
-            yield Line(words, step)
+            yield ReportLine(words, step)
 
 
 def _remarkable(step: Step) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from felixpy.errors import many
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import body, document
-from felixpy.tracing.services import Row, ServiceTrace, Verdict
+from felixpy.tracing.services import ServicePath, ServiceTrace, Verdict
 
 VERDICTS: Mapping[Verdict, str] = {
     "allow": "ALLOWED",
@@ -54,7 +54,7 @@ def _notes(found: ServiceTrace) -> Iterator[str]:
         yield f"policies other than preDNAT ones see the endpoint and its port, not {found.called}"
 
 
-def _telling(rows: list[Row]) -> list[Row]:
+def _telling(rows: list[ServicePath]) -> list[ServicePath]:
     """The first way of each verdict, a denied one first."""
     denied = [row for row in rows if row.verdict == "deny"][:1]
     return denied + [row for row in rows if row.verdict == "allow"][: 0 if denied else 1]
@@ -82,14 +82,14 @@ def _summary(found: ServiceTrace) -> str:
     return f"{total}: {', '.join(told)}" + (f"; {'; '.join(refusals)}" if refusals else "")
 
 
-def _line(row: Row) -> tuple[str, ...]:
+def _line(row: ServicePath) -> tuple[str, ...]:
     """What is told of a way, without the node that redirects."""
     why = row.lost if row.lost and row.trace and row.trace.allowed else ""
     why = why or (reason(row.trace).words if row.trace else row.refusal)
     return row.port, _named(row), ROW_WORDS[row.verdict], why
 
 
-def _named(row: Row) -> str:
+def _named(row: ServicePath) -> str:
     if row.endpoint is None:
         return "-"
     address = f"[{row.endpoint.address}]" if ":" in row.endpoint.address else row.endpoint.address
@@ -136,7 +136,7 @@ def service_document(found: ServiceTrace, *, verbose: bool = False) -> dict[str,
     }
 
 
-def _row(row: Row, *, verbose: bool) -> dict[str, Any]:
+def _row(row: ServicePath, *, verbose: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"port": row.port, "verdict": row.verdict}
     if row.node:
         found["redirectedBy"] = row.node

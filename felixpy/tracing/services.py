@@ -29,7 +29,7 @@ PROXY_CHAIN = "KUBE-SERVICES"
 """Where it is in the rules of a node, they redirect by themselves."""
 
 
-class Row(NamedTuple):
+class ServicePath(NamedTuple):
     """One way that the connection could take: the node that redirects it, and the endpoint.
 
     Without an endpoint `refusal` says why nobody answers, or the trace tells why the packet does not even arrive.
@@ -64,7 +64,7 @@ class ServiceTrace(Answer):
     called: str
     protocol: str
     words: str
-    rows: tuple[Row, ...]
+    rows: tuple[ServicePath, ...]
     notes: tuple[str, ...] = ()
     service: Service | None = None
     via: Way = "cluster"
@@ -170,7 +170,7 @@ class ServiceTracer:
 
     def _rows(
         self, question: Question, called: Called, source: Endpoint, port: ServicePort, node: str, family: int
-    ) -> Iterator[Row]:
+    ) -> Iterator[ServicePath]:
         number = port.node_port if called.via == "node" else port.port
         address = called.address or (self.book.address(node, family) if node else "")
         asked = replace(question, port=number, protocol=port.protocol)
@@ -185,12 +185,12 @@ class ServiceTracer:
             before = self.tracer.follow(asked, source, target)
             arrived = next((leg for leg in before.legs if leg.node.name == node), None)
             if arrived is None:
-                yield Row(words, node, None, before)
+                yield ServicePath(words, node, None, before)
                 return
             client = self._client(replace(source, address=arrived.packet.source), node)
         choice = self._choice(called, port, client, node, family)
         if not choice.endpoints:
-            yield Row(words, node, None, None, choice.refusal)
+            yield ServicePath(words, node, None, None, choice.refusal)
         for endpoint in choice.endpoints:
             # A pod that reaches itself through a Service comes from the node's address.
             masquerade = choice.masquerade or endpoint.address == client.address
@@ -198,7 +198,7 @@ class ServiceTracer:
             receiver = self.endpoints.owner(endpoint.address)
             found = self.tracer.follow(asked, source, receiver, redirect, target)
             lost = "" if masquerade else _lost(node, client, source, receiver)
-            yield Row(words, node, endpoint, found, name=receiver.name, lost=lost)
+            yield ServicePath(words, node, endpoint, found, name=receiver.name, lost=lost)
 
     def _choice(self, called: Called, port: ServicePort, client: Client, node: str, family: int) -> Choice:
         via = called.via
@@ -210,7 +210,7 @@ class ServiceTracer:
 
     def _headless_rows(
         self, question: Question, called: Called, source: Endpoint, port: ServicePort, family: int
-    ) -> Iterator[Row]:
+    ) -> Iterator[ServicePath]:
         """DNS names the endpoints themselves: nothing is redirected.
 
         A client that knows the port uses it as it is; one that asks DNS for a port by name learns the endpoint's.
@@ -222,12 +222,12 @@ class ServiceTracer:
         ready = [each for each in behind if each.ready and (not called.pod or (each.pod or ("", ""))[1] == called.pod)]
         if not ready:
             whom = f"no pod {called.pod} is among its endpoints" if called.pod else choose_words(behind)
-            yield Row(str(port), "", None, None, whom)
+            yield ServicePath(str(port), "", None, None, whom)
         for endpoint in ready:
             number = port.port if isinstance(question.port, int) else endpoint.port
             receiver = self.endpoints.owner(endpoint.address)
             found = self.tracer.follow(replace(question, port=number, protocol=port.protocol), source, receiver)
-            yield Row(str(port), "", endpoint._replace(port=number), found, name=receiver.name)
+            yield ServicePath(str(port), "", endpoint._replace(port=number), found, name=receiver.name)
 
     def _client(self, source: Endpoint, node: str) -> Client:
         if source.kind == "pod" and self._in_pods(source.address):

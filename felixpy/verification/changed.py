@@ -11,7 +11,7 @@ from felixpy.flows.packets.packet_sets import bits
 from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, RELATED, STATELESS
 from felixpy.flows.packets.traffic_words import Traffic
 from felixpy.flows.presentation.flow import Peer
-from felixpy.flows.programs.change import Change, Part
+from felixpy.flows.programs.change import ChangedPart, TrafficChange
 from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.reachability.pairs import outside
 from felixpy.netfilter.numbers import spell_address
@@ -61,9 +61,9 @@ class Changed(NamedTuple):
         }
 
 
-def changed_flows(space: NodeSpace, change: Change, legend: Legend, node: str) -> Iterator[Changed]:
+def changed_flows(space: NodeSpace, change: TrafficChange, legend: Legend, node: str) -> Iterator[Changed]:
     """All that changes; senders, receivers and states to which the same happens are told together."""
-    ways: tuple[tuple[Way, Sequence[Part]], ...] = (
+    ways: tuple[tuple[Way, Sequence[ChangedPart]], ...] = (
         ("opens", change.opens), ("closes", change.closes), ("rewrites", change.rewrites),
     )  # fmt: skip
     names = _Names(space, legend, node)
@@ -87,7 +87,7 @@ def changed_flows(space: NodeSpace, change: Change, legend: Legend, node: str) -
             )
 
 
-def _state(part: Part) -> str:
+def _state(part: ChangedPart) -> str:
     state = next((name for bit, name in STATES if part.variant & bit), "new")
     return f"{state}, destination rewritten" if part.variant & DNAT else state
 

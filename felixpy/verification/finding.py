@@ -22,7 +22,7 @@ class Severity(IntEnum):
     NO_EFFECT = 4
 
 
-class Kind(NamedTuple):
+class FindingKind(NamedTuple):
     """A class of findings: its name for programs, its title for people, and what is to be known about all of them.
 
     `rank` orders findings of one severity.
@@ -58,7 +58,7 @@ _KINDS = (
     ("set-stale", "stale set", "nothing in the manifests gives it"),
 )
 
-KINDS: Mapping[str, Kind] = {row[0]: Kind(*row, rank) for rank, row in enumerate(_KINDS)}
+KINDS: Mapping[str, FindingKind] = {row[0]: FindingKind(*row, rank) for rank, row in enumerate(_KINDS)}
 """All classes of findings, in the order in which those of one severity are told."""
 
 
@@ -106,7 +106,7 @@ class Finding:
     `there` are rules without the name of their chain, or descriptions of sets; `details` are more lines.
     """
 
-    kind: Kind
+    kind: FindingKind
     families: tuple[int, ...]
     table: str = ""
     chain: str = ""

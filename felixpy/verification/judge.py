@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from felixpy.decode.legend import Legend
 from felixpy.flows.packets.ground import Ground
 from felixpy.flows.packets.packet_sets import union
-from felixpy.flows.programs.change import Change, Comparer, Part, Verdict
+from felixpy.flows.programs.change import ChangedPart, Comparer, TrafficChange, Verdict
 from felixpy.flows.programs.code import NodeText, of_dump
 from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.programs.passage import Passage
@@ -172,10 +172,10 @@ class Judge:
         flows = tuple(flow for each in seen for flow in self._flows(each, each.verdict.perhaps))
         return Effect(Severity.UNKNOWN, words, (), False, "unknown", flows, tuple(conditions))
 
-    def _flows(self, seen: Seen, change: Change) -> Iterator[Changed]:
+    def _flows(self, seen: Seen, change: TrafficChange) -> Iterator[Changed]:
         yield from changed_flows(seen.space, change, self.legend, self.right.name)
 
-    def _examples(self, seen: Seen, change: Change) -> Iterator[Example]:
+    def _examples(self, seen: Seen, change: TrafficChange) -> Iterator[Example]:
         """One packet that gets through and should not, one that is dropped, and one with other addresses."""
         wrong = NodeRules(self.right.name, self.baseline.with_damage(seen.damage), self.right.machine, self.right.index)
         wrong.walker = Walker(wrong.dump, self.right.machine, self.right.walker)
@@ -185,12 +185,12 @@ class Judge:
         if change.rewrites and not (change.opens or change.closes):
             yield self._rewritten(seen.space, _simplest(seen.space, change.rewrites), wrong)
 
-    def _example(self, space: NodeSpace, part: Part, words: tuple[str, str], wrong: NodeRules) -> Example:
+    def _example(self, space: NodeSpace, part: ChangedPart, words: tuple[str, str], wrong: NodeRules) -> Example:
         """The packet, what happens to it, what should, and the reason of whoever drops it."""
         trace = self.trace(packet_of(space, part), self.right if words is OPENS else wrong)
         return Example(flow_words(trace), *words, reason(trace).words)
 
-    def _rewritten(self, space: NodeSpace, part: Part, wrong: NodeRules) -> Example:
+    def _rewritten(self, space: NodeSpace, part: ChangedPart, wrong: NodeRules) -> Example:
         packet = packet_of(space, part)
         does, should = (dict(node.walker.walk(packet).rewritten) for node in (wrong, self.right))
         return Example(flow_words(self.trace(packet, self.right)), f"is {_rewriting(does)}", f"be {_rewriting(should)}")
@@ -234,17 +234,19 @@ def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: boo
     found = Comparer(passage, right, wrong).verdict()
     if not beside:
         return found
-    return Verdict(Change(closes=found.change.closes), Change(closes=found.perhaps.closes), found.conditions)
+    return Verdict(
+        TrafficChange(closes=found.change.closes), TrafficChange(closes=found.perhaps.closes), found.conditions
+    )
 
 
-def packet_of(space: NodeSpace, part: Part) -> Packet:
+def packet_of(space: NodeSpace, part: ChangedPart) -> Packet:
     """One of the packets of a part, to a pod if it may be."""
     pods = union(space.bits[address] for address in space.ground.pods)
     traffic, peers = min(part.packets.items(), key=lambda each: (not each[1] & pods, each[0] & -each[0]))
     return space.packet(part.row, part.variant, traffic, peers & pods or peers, part.came)
 
 
-def _simplest(space: NodeSpace, parts: Sequence[Part]) -> Part:
+def _simplest(space: NodeSpace, parts: Sequence[ChangedPart]) -> ChangedPart:
     """The part that is the easiest to understand: first packets of others from where they belong, nothing rewritten."""
     local = space.bits
     return min(

@@ -20,14 +20,14 @@ from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 from felixpy.errors import UsageError
-from felixpy.netfilter.criteria import Listed
+from felixpy.netfilter.criteria import InSet
 from felixpy.netfilter.hooks import REWRITING, REWRITTEN, TRACKING, Stage, come_back
 from felixpy.netfilter.numbers import ICMP, OPENING_ICMP, STATES, UNTRACKED_ICMP, parse_address, spell_address
 from felixpy.netfilter.rules import Dump, Rule
 from felixpy.walk.acts import UnknownTarget, make_act, nothing, rewrite_destination
 from felixpy.walk.members import SetLibrary
 from felixpy.walk.packet import Machine, Packet
-from felixpy.walk.run import ACCEPT, DROP, RETURNED, Code, Line, Recorder, Run, Step, Test
+from felixpy.walk.run import ACCEPT, DROP, RETURNED, Code, PacketRun, ReadyRule, RecordingRun, Step, Test
 from felixpy.walk.tests import Unknown, every, make_check
 
 __all__ = ["Machine", "Packet", "Step", "Verdict", "Walk", "Walker"]
@@ -62,7 +62,7 @@ class Walk:
     rewritten: Mapping[str, str]
 
 
-_Kind = TypeVar("_Kind", bound=Run)
+_Kind = TypeVar("_Kind", bound=PacketRun)
 
 LOOPBACK = "lo"
 
@@ -87,11 +87,11 @@ class Walker:
 
     def allows(self, packet: Packet) -> bool:
         """Whether the packet gets through; nothing is written down, so it is the quick way to ask."""
-        return self._send(self._start(Run, packet), packet) == ACCEPT
+        return self._send(self._start(PacketRun, packet), packet) == ACCEPT
 
     def walk(self, packet: Packet) -> Walk:
         """The packet's way through the rules. Raises UsageError for a packet that cannot be."""
-        run = self._start(Recorder, packet)
+        run = self._start(RecordingRun, packet)
         verdict = self._send(run, packet)
         unknown = tuple(step for step in run.steps if step.unknown)
         last = run.steps[-1] if run.steps else None
@@ -110,11 +110,11 @@ class Walker:
 
     def glance(self, packet: Packet) -> Walk:
         """The same without steps, which takes a fraction of the time."""
-        run = self._start(Run, packet)
+        run = self._start(PacketRun, packet)
         verdict = self._send(run, packet)
         return self._walk(packet, run, verdict, certain=not run.asked or self._is_certain(packet, verdict, run.asked))
 
-    def _walk(self, packet: Packet, run: Run, verdict: str, *, certain: bool, **more: Any) -> Walk:
+    def _walk(self, packet: Packet, run: PacketRun, verdict: str, *, certain: bool, **more: Any) -> Walk:
         steps: dict[str, Any] = {"steps": (), "decided": None, "policy": None, "unknown": ()}
         return Walk(
             verdict=cast("Verdict", verdict),
@@ -139,7 +139,7 @@ class Walker:
             raise UsageError(f"there are no rules of IPv{family} to walk through")
         return kind(packet, self._local[family], script)
 
-    def _send(self, run: Run, packet: Packet) -> str:
+    def _send(self, run: PacketRun, packet: Packet) -> str:
         """What comes in is for the machine or for others; what the machine sends may be for itself, too."""
         if run.in_interface:
             if (outcome := self._hook(run, "PREROUTING", packet)) != ACCEPT:
@@ -158,18 +158,18 @@ class Walker:
             outcome = self._come_back(run, packet)
         return outcome
 
-    def _come_back(self, run: Run, packet: Packet) -> str:
+    def _come_back(self, run: PacketRun, packet: Packet) -> str:
         """What leaves by the loopback interface comes in by it, mark, connection and rewriting kept."""
         run.in_interface, run.out_interface, run.looped = LOOPBACK, "", True
         outcome = self._hook(run, "PREROUTING", packet)
         return self._hook(run, "INPUT", packet) if outcome == ACCEPT else outcome
 
-    def _route(self, run: Run, packet: Packet) -> str:
+    def _route(self, run: PacketRun, packet: Packet) -> str:
         if packet.out_interface is not None and "destination" not in run.rewritten:
             return packet.out_interface
         return self.machine.route(spell_address(run.destination, run.family))
 
-    def _hook(self, run: Run, hook: str, packet: Packet) -> str:
+    def _hook(self, run: PacketRun, hook: str, packet: Packet) -> str:
         """The chains at a hook; one that is left without a verdict has a policy."""
         run.hook = hook
         stages = self.dump.stages(run.family)[hook]
@@ -185,7 +185,7 @@ class Walker:
                     return outcome
         return ACCEPT
 
-    def _stage(self, run: Run, stage: Stage) -> str:
+    def _stage(self, run: PacketRun, stage: Stage) -> str:
         code = self._code(run.family, stage.table, stage.chain)
         if code is None:
             return ACCEPT
@@ -193,16 +193,16 @@ class Walker:
         outcome = _traverse(run, code)
         return code.policy if outcome is None or outcome is RETURNED else outcome
 
-    def _asks_nat(self, run: Run) -> bool:
+    def _asks_nat(self, run: PacketRun) -> bool:
         """NAT's rules are asked about the first packet of a connection, until one of them has rewritten it."""
         done = "destination" if run.hook in REWRITING else "source"
         return bool(run.ct & STATES["NEW"]) and done not in run.rewritten
 
-    def _rewrite(self, run: Run, dnat: tuple[str, int]) -> None:
+    def _rewrite(self, run: PacketRun, dnat: tuple[str, int]) -> None:
         if run.tracked and "destination" not in run.rewritten:
             rewrite_destination(run, parse_address(dnat[0]).number, dnat[1] or None)
 
-    def _track(self, run: Run, packet: Packet) -> None:
+    def _track(self, run: PacketRun, packet: Packet) -> None:
         """Before this point no packet has a connection, which reads as INVALID."""
         state = packet.state.upper()
         if run.protocol == ICMP[run.family]:
@@ -221,7 +221,7 @@ class Walker:
             if not open_scripts:
                 return True
             script = open_scripts.pop()
-            run = self._start(Run, packet, script)
+            run = self._start(PacketRun, packet, script)
             if (self._send(run, packet) == ACCEPT) != (verdict == ACCEPT):
                 return False
             more = range(run.asked - len(script))
@@ -242,11 +242,11 @@ class Walker:
             self._codes[key] = code
         return code
 
-    def _line(self, family: int, table: str, rule: Rule) -> Line:
+    def _line(self, family: int, table: str, rule: Rule) -> ReadyRule:
         tests: list[Test | None] = []
         unknown: list[str] = []
         # Sets are the dearest to ask, so they come last; the order of criteria means nothing.
-        for test in sorted(rule.body.tests, key=lambda test: isinstance(test.criterion, Listed)):
+        for test in sorted(rule.body.tests, key=lambda test: isinstance(test.criterion, InSet)):
             try:
                 tests.append(make_check(test, self.sets[family]))
             except Unknown as wrong:
@@ -259,10 +259,10 @@ class Walker:
         except UnknownTarget as wrong:
             unknown.append(str(wrong))
             act = _perhaps
-        return Line(check, act, ", ".join(rule.body.assumed), ", ".join(unknown), act is nothing and not unknown)
+        return ReadyRule(check, act, ", ".join(rule.body.assumed), ", ".join(unknown), act is nothing and not unknown)
 
 
-def _traverse(run: Run, code: Code) -> str | None:
+def _traverse(run: PacketRun, code: Code) -> str | None:
     try:
         return run.traverse(code)
     except RecursionError:
@@ -271,11 +271,11 @@ def _traverse(run: Run, code: Code) -> str | None:
 
 def _guess(known: Test | None) -> Test:
     if known is None:
-        return Run.guess
+        return PacketRun.guess
     real = known
     return lambda run: real(run) and run.guess()
 
 
-def _perhaps(run: Run) -> str | None:
+def _perhaps(run: PacketRun) -> str | None:
     """A target that is not understood lets the packet go on; the other reading is that it takes it away."""
     return DROP if run.guess() else None

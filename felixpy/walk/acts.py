@@ -17,7 +17,7 @@ from felixpy.netfilter.actions import (
 )
 from felixpy.netfilter.numbers import STATES, parse_address, spell_address
 from felixpy.netfilter.rules import Rule
-from felixpy.walk.run import ACCEPT, DROP, REJECT, RETURNED, Act, Code, Run
+from felixpy.walk.run import ACCEPT, DROP, REJECT, RETURNED, Act, Code, PacketRun
 
 FINAL = {"accept": ACCEPT, "drop": DROP, "reject": REJECT, "return": RETURNED}
 
@@ -39,7 +39,7 @@ def make_act(rule: Rule, family: int, chain: Callable[[str], Code | None]) -> Ac
     return ACTS[type(action)](action, family)
 
 
-def nothing(run: Run) -> None:
+def nothing(run: PacketRun) -> None:
     return None
 
 
@@ -53,7 +53,7 @@ def _final(action: Final, family: int) -> Act:
 
 
 def _jump(target: Code) -> Act:
-    def act(run: Run) -> str | None:
+    def act(run: PacketRun) -> str | None:
         outcome = run.traverse(target)
         return None if outcome is RETURNED else outcome
 
@@ -61,7 +61,7 @@ def _jump(target: Code) -> Act:
 
 
 def _goto(target: Code) -> Act:
-    def act(run: Run) -> str | None:
+    def act(run: PacketRun) -> str | None:
         outcome = run.traverse(target)
         return RETURNED if outcome is None else outcome
 
@@ -69,21 +69,21 @@ def _goto(target: Code) -> Act:
 
 
 def _mark(action: SetMark, family: int) -> Act:
-    def act(run: Run) -> None:
+    def act(run: PacketRun) -> None:
         run.mark = action.of(run.mark)
 
     return act
 
 
 def _connection_mark(action: ConnectionMark, family: int) -> Act:
-    def act(run: Run) -> None:
+    def act(run: PacketRun) -> None:
         run.mark, run.connection_mark = action.of(run.mark, run.connection_mark)
 
     return act
 
 
 def _no_track(action: NoTrack, family: int) -> Act:
-    def act(run: Run) -> None:
+    def act(run: PacketRun) -> None:
         run.tracked = False
 
     return act
@@ -96,7 +96,7 @@ def _rewrite(action: Rewrite, family: int) -> Act:
         return lambda run: rewrite_destination(run, action.address, action.port)
     loopback = parse_address("127.0.0.1" if family == 4 else "::1").number
 
-    def act(run: Run) -> str:
+    def act(run: PacketRun) -> str:
         own = run.local.get(run.in_interface) if run.in_interface else None
         return rewrite_destination(run, min(own) if own else loopback, action.port)
 
@@ -104,7 +104,7 @@ def _rewrite(action: Rewrite, family: int) -> Act:
 
 
 def _source(action: Rewrite) -> Act:
-    def act(run: Run) -> str:
+    def act(run: PacketRun) -> str:
         if action.to_self:
             run.rewritten["source"] = "the address of " + (run.out_interface or "the machine")
         else:
@@ -116,7 +116,7 @@ def _source(action: Rewrite) -> Act:
     return act
 
 
-def rewrite_destination(run: Run, address: int | None, port: int | None) -> str:
+def rewrite_destination(run: PacketRun, address: int | None, port: int | None) -> str:
     """DNAT: the packet gets a new destination, and its connection is one with a rewritten destination."""
     if address is not None:
         run.destination = address

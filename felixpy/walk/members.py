@@ -9,7 +9,7 @@ from typing import NamedTuple
 from felixpy.errors import InputError, Place, Problem, UsageError
 from felixpy.netfilter.numbers import BITS, ICMP, NUMBERS, parse_address
 from felixpy.netfilter.rules import SavedSet
-from felixpy.walk.run import Run, Test
+from felixpy.walk.run import PacketRun, Test
 
 FAMILIES = {"inet": 4, "inet6": 6}
 """Families by how ipset names them."""
@@ -38,10 +38,10 @@ class Member(NamedTuple):
     excludes: bool
 
 
-Reader = Callable[[Run], object]
+Reader = Callable[[PacketRun], object]
 
 
-def _port(run: Run, port: int) -> object:
+def _port(run: PacketRun, port: int) -> object:
     """ICMP packets have their type and code where others have a port. (ip_set_getport.c)"""
     if run.protocol == ICMP[run.family]:
         return run.protocol, run.icmp_type << 8 | run.icmp_code
@@ -99,10 +99,10 @@ class Members:
         found = [member for text in self.saved.members for member in self._members(text)]
         yield from sorted(found, key=lambda member: member.lengths, reverse=True)
 
-    def _one_source(self, run: Run) -> bool:
+    def _one_source(self, run: PacketRun) -> bool:
         return self._contains(run.source)
 
-    def _one_destination(self, run: Run) -> bool:
+    def _one_destination(self, run: PacketRun) -> bool:
         return self._contains(run.destination)
 
     def _contains(self, address: int) -> bool:

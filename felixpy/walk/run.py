@@ -13,11 +13,11 @@ ACCEPT, DROP, REJECT = "accept", "drop", "reject"
 RETURNED = "return"
 """What a chain answers whose caller goes on, unless it was left by goto: then the caller's caller does."""
 
-Test: TypeAlias = Callable[["Run"], bool]
-Act: TypeAlias = Callable[["Run"], str | None]
+Test: TypeAlias = Callable[["PacketRun"], bool]
+Act: TypeAlias = Callable[["PacketRun"], str | None]
 
 
-class Line(NamedTuple):
+class ReadyRule(NamedTuple):
     """A rule made ready: whether it applies (None: always), and what it does then."""
 
     test: Test | None
@@ -35,10 +35,10 @@ class Code:
 
     __slots__ = ("_chain", "_lines", "_make", "name", "policy", "ready")
 
-    def __init__(self, name: str, policy: str, chain: Chain, make: Callable[[Rule], Line]) -> None:
+    def __init__(self, name: str, policy: str, chain: Chain, make: Callable[[Rule], ReadyRule]) -> None:
         self.name, self.policy = name, policy
         self._chain, self._make = chain, make
-        self._lines: list[Line] | None = None
+        self._lines: list[ReadyRule] | None = None
         self.ready: list[tuple[Test | None, Act]] | None = None
 
     def prepare(self) -> list[tuple[Test | None, Act]]:
@@ -47,7 +47,7 @@ class Code:
             self.ready = [(line.test, line.act) for line in self.lines() if not line.idle]
         return self.ready
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[ReadyRule]:
         if self._lines is None:
             self._lines = [self._make(rule) for rule in self._chain.rules]
         return self._lines
@@ -75,7 +75,7 @@ class Step(NamedTuple):
     unknown: str = ""
 
 
-class Run:
+class PacketRun:
     """A packet under way. Addresses are numbers; names of interfaces are "" where there is none.
 
     `script` answers the questions that nobody can answer, one after the other; past its end the answer is no.
@@ -143,7 +143,7 @@ class Run:
         return address in self.local[""] or (address >> 24 == 127 if self.family == 4 else address == 1)
 
 
-class Recorder(Run):
+class RecordingRun(PacketRun):
     """A run that writes down every rule it looks at."""
 
     __slots__ = ("depth", "steps")
@@ -164,7 +164,7 @@ class Recorder(Run):
         finally:
             self.depth -= 1
 
-    def _look(self, chain: str, rule: Rule, line: Line) -> str | None:
+    def _look(self, chain: str, rule: Rule, line: ReadyRule) -> str | None:
         """Try one rule; its step stands before those of the chain that it may jump to."""
         asked, at = self.asked, len(self.steps)
         applied = line.test is None or line.test(self)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from felixpy.netfilter.criteria import (
-    Addresses,
+    AddressIn,
     Assumed,
     Constant,
     Criterion,
-    Icmp,
+    IcmpTypes,
+    InSet,
     Interface,
-    Listed,
     Local,
     Marked,
     Masked,
@@ -25,7 +25,7 @@ from felixpy.netfilter.criteria import (
 )
 from felixpy.netfilter.numbers import Range
 from felixpy.walk.members import SetLibrary, UnknownSet
-from felixpy.walk.run import Run
+from felixpy.walk.run import PacketRun
 from felixpy.walk.run import Test as Check
 
 
@@ -33,7 +33,7 @@ class Unknown(Exception):
     """A criterion that the walk does not understand."""
 
 
-def never(run: Run) -> bool:
+def never(run: PacketRun) -> bool:
     return False
 
 
@@ -71,7 +71,7 @@ def every(checks: Iterable[Check | None]) -> Check | None:
 # --- addresses and interfaces
 
 
-def _addresses(criterion: Addresses, sets: SetLibrary) -> Check:
+def _addresses(criterion: AddressIn, sets: SetLibrary) -> Check:
     source = criterion.side == "source"
     if len(criterion.ranges) == 1:
         ((first, last),) = criterion.ranges
@@ -89,7 +89,7 @@ def _masked(criterion: Masked, sets: SetLibrary) -> Check:
     return lambda run: run.destination & mask == bits
 
 
-def _listed(criterion: Listed, sets: SetLibrary) -> Check:
+def _listed(criterion: InSet, sets: SetLibrary) -> Check:
     return sets.get(criterion.name).test(list(criterion.sides), sets.family)
 
 
@@ -108,7 +108,7 @@ def _interface(criterion: Interface, sets: SetLibrary) -> Check:
 def _local(criterion: Local, sets: SetLibrary) -> Check:
     source, limit = criterion.side == "source", criterion.limit
 
-    def check(run: Run) -> bool:
+    def check(run: PacketRun) -> bool:
         address = run.source if source else run.destination
         if limit == "out":
             return address in run.local.get(run.out_interface, ())
@@ -151,7 +151,7 @@ def _parts(ranges: Iterable[Range]) -> tuple[frozenset[int], list[Range]]:
     return frozenset(low for low, high in found if low == high), [part for part in found if part.first != part.last]
 
 
-def _icmp(criterion: Icmp, sets: SetLibrary) -> Check:
+def _icmp(criterion: IcmpTypes, sets: SetLibrary) -> Check:
     first, last = criterion.range
     return lambda run: first <= run.icmp_type << 8 | run.icmp_code <= last
 
@@ -184,15 +184,15 @@ def _constant(criterion: Constant | Assumed, sets: SetLibrary) -> Check | None:
 
 
 CHECKS: Mapping[type[Criterion], Callable[[Any, SetLibrary], Check | None]] = {
-    Addresses: _addresses,
+    AddressIn: _addresses,
     Masked: _masked,
-    Listed: _listed,
+    InSet: _listed,
     Interface: _interface,
     Local: _local,
     ReversePath: _reverse_path,
     Protocol: _protocol,
     Ports: _ports,
-    Icmp: _icmp,
+    IcmpTypes: _icmp,
     TcpFlags: _flags,
     Marked: _marked,
     Tracked: _tracked,

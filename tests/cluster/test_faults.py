@@ -178,9 +178,9 @@ def test_only_commands_that_read_run_on_nodes() -> None:
         ("Error from server (Forbidden): nodes is forbidden", client.Forbidden),
         ("Error from server (NotFound): the server could not find the requested resource", client.Absent),
         ("Error from server (ServiceUnavailable): the server is currently unable", client.Overloaded),
-        ("something new", client.Refused),
-        ("", client.Refused),
+        ("something new", client.RequestRefused),
+        ("", client.RequestRefused),
     ],
 )
-def test_what_kubectl_says_has_a_meaning(said: str, kind: type[client.Refused]) -> None:
+def test_what_kubectl_says_has_a_meaning(said: str, kind: type[client.RequestRefused]) -> None:
     assert type(client.failure(said, "/api")) is kind

@@ -11,7 +11,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
-from felixpy.lab.layout import Layout, family_of
+from felixpy.lab.layout import LabLayout, family_of
 from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, HostEndpoint, NetworkSet, Policy, Rule, Side, Workload
 from felixpy.selector import parse
@@ -50,7 +50,7 @@ class Aim(NamedTuple):
 class Map:
     """The ends of a lab; `lot` draws addresses inside nets."""
 
-    def __init__(self, cluster: Cluster, layout: Layout, lot: random.Random) -> None:
+    def __init__(self, cluster: Cluster, layout: LabLayout, lot: random.Random) -> None:
         self.cluster, self.layout, self.lot = cluster, layout, lot
         self.here = tuple(sorted(set(_here(layout))))
         self._nobody = [*UNFIT, *map(ip_network, layout.nobody)]
@@ -137,7 +137,7 @@ class Map:
                         yield End("world", str(address))
 
 
-def _here(layout: Layout) -> Iterator[End]:
+def _here(layout: LabLayout) -> Iterator[End]:
     for pod in layout.built_pods:
         yield from (End("pods", text) for text in pod.addresses)
     for node in layout.built_nodes:

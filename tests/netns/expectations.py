@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from felixpy.compiler import Compiler
-from felixpy.lab.layout import LabNode, Layout, family_of
+from felixpy.lab.layout import LabLayout, LabNode, family_of
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.numbers import ICMP, State
 from felixpy.topology.nodes import NodeRules
@@ -57,7 +57,7 @@ AWAY = LeftOut("a source rewritten to a fixed address, which may be another mach
 class Expectations:
     """Asks a tracer about connections in a lab. `families` are those that the rules of all nodes are about."""
 
-    def __init__(self, cluster: Cluster, layout: Layout) -> None:
+    def __init__(self, cluster: Cluster, layout: LabLayout) -> None:
         self.layout = layout
         hosts = {node.name: Host(interfaces=dict(_interfaces(node))) for node in layout.built_nodes}
         self.nodes = Nodes(Compiler(cluster), hosts=hosts)

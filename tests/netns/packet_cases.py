@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from felixpy.lab.layout import FAMILIES, Layout
+from felixpy.lab.layout import FAMILIES, LabLayout
 from felixpy.model import Cluster
 from felixpy.topology.question import LARGEST_PORT
 from tests.netns.aims import End, Map
@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
 class Lot:
     """Draws packets for a cluster as it stands in a lab, the same for the same seed."""
 
-    def __init__(self, cluster: Cluster, layout: Layout, families: set[int], seed: str) -> None:
+    def __init__(self, cluster: Cluster, layout: LabLayout, families: set[int], seed: str) -> None:
         self.random = random.Random(seed)
         ends = Map(cluster, layout, self.random)
         self.aims, self.ports = ends.aims(), ends.ports

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import felixpy
 from felixpy.dataplane.wanted import Wanted
 from felixpy.model import Policy, PortRange, Rule, Side
-from felixpy.testing.verdict import Oracle, Packet
+from felixpy.testing.verdict import FirstPacket, Oracle
 from tests.clusters import cluster, pod, policy
 from tests.netns.packets import CLIENT, FLOWS, PORTS, SERVER, Flow
 
@@ -45,7 +45,7 @@ def draw(seed: int) -> Drawn:
         flow
         for flow in FLOWS
         if oracle.verdict(
-            Packet(source=CLIENT, destination=SERVER, protocol="udp", port=flow.port, family=flow.family)
+            FirstPacket(source=CLIENT, destination=SERVER, protocol="udp", port=flow.port, family=flow.family)
         ).allowed
     )
     return Drawn(ruleset, Wanted.of(ruleset), passing)

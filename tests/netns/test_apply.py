@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from felixpy.dataplane.enforcer import Enforcer, rehearse
-from felixpy.dataplane.tools import Choice, Tools, choose, look
+from felixpy.dataplane.tools import BackendChoice, Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import KernelRefused
 from felixpy.kernel import Done, Machine
@@ -87,11 +87,11 @@ def test_rules_sets_and_chains_of_others_survive(backend: str, machine: Machine)
 
 
 def test_the_backend_in_use_is_found(machine: Machine) -> None:
-    assert choose(look(machine)) == Choice("legacy", (), guessed=True)
+    assert choose(look(machine)) == BackendChoice("legacy", (), guessed=True)
     enforcer(machine, "nft").apply(wanted(SHOP))
-    assert choose(look(machine)) == Choice("nft", ("nft",))
+    assert choose(look(machine)) == BackendChoice("nft", ("nft",))
     enforcer(machine, "legacy").apply(wanted(SHOP))
-    assert choose(look(machine)) == Choice("legacy", ("legacy", "nft"))
+    assert choose(look(machine)) == BackendChoice("legacy", ("legacy", "nft"))
 
 
 # --- damage

@@ -18,11 +18,11 @@ from pyroute2 import IPRoute, netns
 from felixpy.dataplane.enforcer import Enforcer
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import open_machine
-from felixpy.lab import Lab, Options, serving, state, take_down, wiring
+from felixpy.lab import Lab, LabOptions, serving, state, take_down, wiring
 from felixpy.lab import lab as lab_module
 from felixpy.lab.probing import ANSWERED, REJECTED, TIMED_OUT
 from felixpy.lab.tables import ask, text
-from felixpy.lab.topology import End, Route, Space, Topology, Veth
+from felixpy.lab.topology import LinkRoute, Space, Topology, Veth, VethEnd
 from felixpy.model import Cluster, PortRange, Rule, Side
 from tests.clusters import cluster, node, pod, policy, pool
 from tests.netns.labs import connected, left_of, new_name, page, places, run, said_back
@@ -95,7 +95,7 @@ CELLS = [
 
 @EACH_BACKEND
 def test_packets_go_where_the_policy_lets_them(backend: str, name: str, subtests: pytest.Subtests) -> None:
-    with Lab.up(SHOP, name, Options(backend=backend)) as lab:
+    with Lab.up(SHOP, name, LabOptions(backend=backend)) as lab:
         flows = [lab.flow(source, target, family=family) for family in (6, 4) for source, target, _ in CELLS]
         for flow, outcome, (*_, expected) in zip(flows, lab.probe_many(flows), CELLS * 2, strict=True):
             with subtests.test(f"{flow.source.name} to {flow.destination.name} {flow.service} IPv{flow.family}"):
@@ -123,11 +123,11 @@ def add_unknown_pod(lab: Lab) -> None:
     """A pod like others as far as the kernel is concerned, of which the rules do not know."""
     there = f"{lab.name}.x.w3"
     sysctls = (("net/ipv4/conf/caliw3/proxy_arp", "1"), ("net/ipv4/neigh/caliw3/proxy_delay", "0"))
-    pair = Veth(End(there, "eth0", ("10.65.0.3/32",)), End(lab.name, "caliw3", sysctls=sysctls))
+    pair = Veth(VethEnd(there, "eth0", ("10.65.0.3/32",)), VethEnd(lab.name, "caliw3", sysctls=sysctls))
     routes = (
-        Route(there, "169.254.1.1/32", "eth0"),
-        Route(there, "0.0.0.0/0", "eth0", "169.254.1.1"),
-        Route(lab.name, "10.65.0.3/32", "caliw3"),
+        LinkRoute(there, "169.254.1.1/32", "eth0"),
+        LinkRoute(there, "0.0.0.0/0", "eth0", "169.254.1.1"),
+        LinkRoute(lab.name, "10.65.0.3/32", "caliw3"),
     )
     wiring.build(Topology((Space(there, ()),), frozenset([pair]), frozenset(routes)))
 
@@ -140,7 +140,7 @@ def dropped_by_rpfilter(lab: Lab, backend: str) -> int:
 
 @EACH_BACKEND
 def test_a_connection_that_stands_outlives_the_policy_until_it_is_forgotten(backend: str, name: str) -> None:
-    with Lab.up(SHOP, name, Options(backend=backend)) as lab:
+    with Lab.up(SHOP, name, LabOptions(backend=backend)) as lab:
         with connected(lab, "default/w1", "10.65.0.2", 8080) as connection:
             assert said_back(connection, b"before") == b"before"
             assert lab.update(STRANGER).changed
@@ -155,7 +155,7 @@ def test_a_connection_that_stands_outlives_the_policy_until_it_is_forgotten(back
 
 @EACH_BACKEND
 def test_what_is_rejected_is_told_from_what_is_dropped(backend: str, name: str) -> None:
-    with Lab.up(cluster(CLIENT, SERVER, node()), name, Options(backend=backend)) as lab:
+    with Lab.up(cluster(CLIENT, SERVER, node()), name, LabOptions(backend=backend)) as lab:
         for program in ("iptables", "ip6tables"):
             run(lab, "host", f"{program}-{backend}", "-I", "FORWARD", "-o", "caliw2", "-j", "REJECT")
         services = [("tcp", 9090), ("udp", 53), ("sctp", 99), ("icmp", 0)]
@@ -167,7 +167,7 @@ def test_what_is_rejected_is_told_from_what_is_dropped(backend: str, name: str) 
 
 
 def test_of_a_single_node_the_others_are_outside(name: str) -> None:
-    with Lab.up(SHOP, name, Options(node="node1")) as lab:
+    with Lab.up(SHOP, name, LabOptions(node="node1")) as lab:
         assert set(wiring.existing(name)) == {name, f"{name}.outside", f"{name}.default.w1", f"{name}.default.w2"}
         assert lab.space("default/far") == lab.space("host:node2") == lab.space("internet") == f"{name}.outside"
         targets = ["default/far:53/udp", "host:node2:22", "203.0.113.9:1", "10.65.9.9:1"]
@@ -226,7 +226,7 @@ def test_a_pod_may_move_and_change_its_address(name: str) -> None:
 def test_two_labs_know_nothing_of_each_other(name: str, folder: Path) -> None:
     other = f"{name}-b"
     with Lab.up(SHOP, name) as first:
-        with Lab.up(STRANGER, other, Options(backend="nft")) as second:
+        with Lab.up(STRANGER, other, LabOptions(backend="nft")) as second:
             assert state.known() == [name, other]
             answers = [lab.probe("default/w1", "default/w2", 8080) for lab in (first, second)]
             assert answers == [ANSWERED, TIMED_OUT]
@@ -235,8 +235,8 @@ def test_two_labs_know_nothing_of_each_other(name: str, folder: Path) -> None:
 
 
 def test_another_backend_takes_over(name: str) -> None:
-    with Lab.up(SHOP, name, Options(backend="legacy")):
-        lab = Lab.up(SHOP, name, Options(backend="nft"))
+    with Lab.up(SHOP, name, LabOptions(backend="legacy")):
+        lab = Lab.up(SHOP, name, LabOptions(backend="nft"))
         assert "cali" not in run(lab, "host:node1", "iptables-legacy-save")
         assert "cali-FORWARD" in run(lab, "host:node1", "iptables-nft-save")
         assert lab.probe("default/w1", "default/w2", 9090) == TIMED_OUT

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from felixpy.lab import Lab, Options
+from felixpy.lab import Lab, LabOptions
 from felixpy.manifests import load
 from felixpy.model import Cluster
 from felixpy.topology.question import Target
@@ -59,7 +59,7 @@ def lab(kernel: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     with (
         pytest.MonkeyPatch.context() as patch,
         places(tmp_path_factory.mktemp("labs"), patch),
-        Lab.up(cluster_of(CHOSEN[0]["steps"][0]), new_name(), Options(backend=request.param)) as found,
+        Lab.up(cluster_of(CHOSEN[0]["steps"][0]), new_name(), LabOptions(backend=request.param)) as found,
     ):
         yield found
 

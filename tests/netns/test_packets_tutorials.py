@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.lab import Flow, Lab, Options
+from felixpy.lab import Lab, LabFlow, LabOptions
 from felixpy.lab.probing import ANSWERED, TIMED_OUT
 from felixpy.manifests import load
 from felixpy.model import Cluster
@@ -71,7 +71,7 @@ def folder(kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield found
 
 
-def connection(lab: Lab, stated: Stated) -> Flow:
+def connection(lab: Lab, stated: Stated) -> LabFlow:
     return lab.flow(stated.source, Target(stated.destination, stated.port or None, stated.protocol))
 
 
@@ -89,7 +89,7 @@ def otherwise(lab: Lab, state: State, *, all_open: bool = False) -> list[str]:
 @pytest.mark.parametrize("seed", TUTORIALS)
 def test_what_a_tutorial_says_happens(seed: str, backend: str) -> None:
     first, *others = [BY_CASE[case] for case in TUTORIALS[seed]]
-    with Lab.up(load([first.manifests], strict=False), new_name(), Options(backend=backend)) as lab:
+    with Lab.up(load([first.manifests], strict=False), new_name(), LabOptions(backend=backend)) as lab:
         wrong = otherwise(lab, first)
         for state in others:
             lab.update(load([state.manifests], strict=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.lab import Lab, Options
+from felixpy.lab import Lab, LabOptions
 from felixpy.manifests import load
 from felixpy.model import Cluster, Host
 from felixpy.topology.question import Target
@@ -84,7 +84,7 @@ def chosen(cluster: Cluster, lab: Lab, seed: str) -> tuple[list[tuple[Drawn, Exp
 )
 def test_packets_do_what_the_walk_says(case: Case, backend: str) -> None:
     cluster = load([case.folder / "manifests.yaml"], strict=False)
-    with Lab.up(cluster, new_name(), Options(backend=backend, hosts=hosts(case))) as lab:
+    with Lab.up(cluster, new_name(), LabOptions(backend=backend, hosts=hosts(case))) as lab:
         tried, left_out = chosen(cluster, lab, seed=str(case))
         outcomes = lab.probe_many(
             lab.flow(packet.source, Target(packet.destination, packet.port or None, packet.protocol))

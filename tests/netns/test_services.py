@@ -14,11 +14,11 @@ import pytest
 
 from felixpy.compiler import Compiler
 from felixpy.kernel import open_machine
-from felixpy.lab import Lab, Options
+from felixpy.lab import Lab, LabOptions
 from felixpy.lab.probing import source_ports
 from felixpy.lab.serving import serve
 from felixpy.tracing import Nodes, Question, Tracer
-from felixpy.tracing.services import Row, ServiceTrace, ServiceTracer
+from felixpy.tracing.services import ServicePath, ServiceTrace, ServiceTracer
 from tests import kubeproxy
 from tests.manifests import loaded
 from tests.netns.labs import new_name, places
@@ -56,7 +56,7 @@ class Call(NamedTuple):
 def test_connections_arrive_where_traces_say(seed: int) -> None:
     objects = random_cluster(Random(seed), pods=6, services=4)
     cluster = loaded(*objects)
-    with Lab.up(cluster, new_name(), Options(settings=())) as lab:
+    with Lab.up(cluster, new_name(), LabOptions(settings=())) as lab:
         for node in lab.layout.built_nodes:
             with open_machine(node.netns) as machine:
                 text = kubeproxy.rules(objects, node.name, POD_CIDR).text()
@@ -79,7 +79,7 @@ def test_connections_arrive_where_traces_say(seed: int) -> None:
             assert not any(heard), told
 
 
-def _expected(row: Row) -> str:
+def _expected(row: ServicePath) -> str:
     """How the answer of an endpoint begins; if the packet came from another node, with the address it came from."""
     assert row.endpoint
     assert row.trace

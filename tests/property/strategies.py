@@ -27,7 +27,7 @@ from felixpy.model import (
     Slice,
     Workload,
 )
-from felixpy.selector import And, Everything, Node, Not, Or, Test
+from felixpy.selector import And, Everything, LabelTest, Node, Not, Or
 from tests.clusters import HERE, NAMESPACED, cluster, host_endpoint, network_set, node, pod, policy, pool, profile, tier
 
 T = TypeVar("T")
@@ -64,14 +64,14 @@ def some(of: Sequence[T], most: int = 3) -> st.SearchStrategy[tuple[T, ...]]:
 _LABEL = st.sampled_from(KEYS)
 _VALUE = st.sampled_from(VALUES)
 _CONDITIONS = st.one_of(
-    st.builds(Test, _LABEL, st.sampled_from(("==", "!=", "contains", "starts with", "ends with")), _VALUE),
+    st.builds(LabelTest, _LABEL, st.sampled_from(("==", "!=", "contains", "starts with", "ends with")), _VALUE),
     st.builds(
-        Test,
+        LabelTest,
         _LABEL,
         st.sampled_from(("in", "not in")),
         st.sets(_VALUE, max_size=3).map(lambda values: tuple(sorted(values, key=str.encode))),
     ),
-    st.builds(Test, _LABEL, st.just("has")),
+    st.builds(LabelTest, _LABEL, st.just("has")),
     st.builds(Everything, st.sampled_from(("all", "global"))),
 )
 

@@ -26,13 +26,13 @@ from felixpy.effective import configure
 from felixpy.errors import InputError
 from felixpy.flows import Connectivity, Flow, Peer, compare, survey
 from felixpy.flows.packets.packet_sets import bits
-from felixpy.flows.packets.traffic_words import Part, Traffic
-from felixpy.flows.reachability.sides import Side
+from felixpy.flows.packets.traffic_words import Traffic, TrafficPart
+from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import Universe
 from felixpy.model import Cluster, HostEndpoint, Icmp, Owner, Pool, Workload
 from felixpy.netfilter.numbers import ICMP, UNTRACKED_ICMP, WITH_PORTS, spell_address
 from felixpy.netfilter.rules import Dump, Line
-from felixpy.testing.verdict import Oracle, Packet
+from felixpy.testing.verdict import FirstPacket, Oracle
 from felixpy.tracing import Nodes, Question, Tracer
 from tests.clusters import ALLOW, cluster
 from tests.property.strategies import NODES, things
@@ -96,7 +96,7 @@ def within(address: str, part: str) -> bool:
     return ip_address(address) in ip_network(part)
 
 
-def is_part(part: Part, shot: Shot, listed: Iterable[int | None]) -> bool:
+def is_part(part: TrafficPart, shot: Shot, listed: Iterable[int | None]) -> bool:
     if part.number is None and part.kind != "icmp":
         return shot.protocol not in listed
     own = shot.protocol == ICMP[shot.family] if part.kind == "icmp" else shot.protocol == part.number
@@ -300,7 +300,7 @@ def test_flows_are_what_policies_say(found: list[object], values: dict[str, str]
     for shot in shots(surveyed, draw):
         discovers = shot.protocol == ICMP[6] and shot.number >> 8 in UNTRACKED_ICMP[6]
         if not never(shot) and not discovers:
-            packet = Packet(
+            packet = FirstPacket(
                 source=endpoints.get(shot.source, shot.source),
                 destination=endpoints.get(shot.destination, shot.destination),
                 protocol=shot.protocol,
@@ -330,7 +330,7 @@ def test_changes_are_what_differs_between_walks(whole: Cluster, other: Cluster, 
     assert not changes.appeared
     assert not changes.vanished
     walks = Tracer(before), Tracer(after)
-    universe = Universe([Side(before), Side(after)])
+    universe = Universe([InputSide(before), InputSide(after)])
     found = Connectivity(universe.sides[0], universe)
     for shot in shots(found, draw):
         first, second = (sent(tracer, shot) for tracer in walks)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from felixpy.linting.reach import Reach
+from felixpy.linting.reach import RuleReach
 from tests.redundancy import changed_flows, make, reach_of, removals
 
 pytestmark = pytest.mark.property
@@ -30,7 +30,7 @@ def test_flows_do_change_without_other_rules() -> None:
     changing = 0
     for seed in SEEDS:
         cluster = make(seed)
-        spare = {policy.key for policy, _ in Reach(reach_of(cluster).views).redundant[1]}
+        spare = {policy.key for policy, _ in RuleReach(reach_of(cluster).views).redundant[1]}
         for policy in cluster.policies:
             if policy.key not in spare:
                 without = replace(cluster, policies=tuple(one for one in cluster.policies if one is not policy))

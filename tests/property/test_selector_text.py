@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felixpy.selector import And, Everything, Node, Not, Or, canonical, matches, parse
-from felixpy.selector import Test as Condition
+from felixpy.selector import LabelTest as Condition
 from tests.property.strategies import labels, selectors
 
 pytestmark = pytest.mark.property

@@ -22,7 +22,7 @@ from felixpy.errors import InputError
 from felixpy.iptables.forms import read_dump
 from felixpy.match import split_ports
 from felixpy.model import Cluster, HostEndpoint, Policy, PortRange, Profile, Rule, Workload
-from felixpy.testing.verdict import Oracle, Packet, Peer
+from felixpy.testing.verdict import FirstPacket, Oracle, Peer
 from felixpy.tracing import Nodes, Question, Tracer
 from felixpy.walk import Walker
 from tests.clusters import cluster, host_endpoint
@@ -161,7 +161,7 @@ def agree(
     oracle = Oracle(whole, {name: configure(whole, name, parameters) for name in NODES})
     for one in sent:
         expected = oracle.verdict(
-            Packet(
+            FirstPacket(
                 source=one.sender,
                 destination=one.receiver,
                 protocol=one.protocol,

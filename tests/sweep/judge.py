@@ -11,7 +11,7 @@ from typing import NamedTuple
 from felixpy.compiler import Compiler
 from felixpy.flows.packets.ground import Ground, Row
 from felixpy.flows.packets.packet_sets import bits
-from felixpy.flows.programs.change import Change, Comparer, Part, Verdict
+from felixpy.flows.programs.change import ChangedPart, Comparer, TrafficChange, Verdict
 from felixpy.flows.programs.code import of_dump
 from felixpy.flows.programs.node import NodeSpace
 from felixpy.flows.programs.passage import Passage
@@ -126,7 +126,7 @@ class RecordedNode:
             closed = shot.packet if shot.passes and not passes else closed
         return opened, closed
 
-    def _claims(self, change: Change, damage: Damage, walker: Walker) -> Iterator[str]:
+    def _claims(self, change: TrafficChange, damage: Damage, walker: Walker) -> Iterator[str]:
         """Packets of the difference that do not fare otherwise."""
         for parts, expected in ((change.opens, (False, True)), (change.closes, (True, False))):
             for part in self.draw.sample(parts, min(len(parts), FROM_EACH)):
@@ -135,7 +135,7 @@ class RecordedNode:
                 if fared != expected:
                     yield f"{damage.words}: {packet} is said to fare {expected}, and does {fared}"
 
-    def _any(self, part: Part) -> Packet:
+    def _any(self, part: ChangedPart) -> Packet:
         traffic, peers = self.draw.choice(list(part.packets.items()))
         one, other = (1 << self.draw.choice(list(bits(number))) for number in (traffic, peers))
         return self.passage.space.packet(part.row, part.variant, one, other, part.came)

@@ -15,8 +15,8 @@ import pytest
 from felixpy.cli.apply import apply
 from felixpy.cli.confirmation import confirmed, duration, interruptible
 from felixpy.cli.remove import remove
-from felixpy.cli.target import Backend, choose_place, settle
-from felixpy.dataplane.tools import Choice
+from felixpy.cli.target import IptablesKind, choose_place, settle
+from felixpy.dataplane.tools import BackendChoice
 from felixpy.errors import EnvironmentMissing, UsageError
 
 
@@ -63,22 +63,27 @@ def test_a_namespace_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "asked, found, chosen, warnings",
     [
-        (Backend.auto, Choice("nft", ()), "nft", []),
-        (Backend.auto, Choice("nft", ("nft",)), "nft", []),
-        (Backend.legacy, Choice("legacy", ()), "legacy", []),
-        (Backend.nft, Choice("legacy", (), guessed=True), "nft", []),
-        (Backend.legacy, Choice("nft", ()), "legacy", ["--backend legacy, but nft is what is in use here"]),
-        (Backend.auto, Choice("nft", ("legacy", "nft")), "nft", ["felixpy remove --backend legacy takes them out"]),
+        (IptablesKind.auto, BackendChoice("nft", ()), "nft", []),
+        (IptablesKind.auto, BackendChoice("nft", ("nft",)), "nft", []),
+        (IptablesKind.legacy, BackendChoice("legacy", ()), "legacy", []),
+        (IptablesKind.nft, BackendChoice("legacy", (), guessed=True), "nft", []),
+        (IptablesKind.legacy, BackendChoice("nft", ()), "legacy", ["--backend legacy, but nft is what is in use here"]),
         (
-            Backend.legacy,
-            Choice("nft", ("nft",)),
+            IptablesKind.auto,
+            BackendChoice("nft", ("legacy", "nft")),
+            "nft",
+            ["felixpy remove --backend legacy takes them out"],
+        ),
+        (
+            IptablesKind.legacy,
+            BackendChoice("nft", ("nft",)),
             "legacy",
             ["--backend legacy, but nft is what is in use here", "felixpy remove --backend nft takes them out"],
         ),
     ],
 )
 def test_the_backend_that_is_used(
-    asked: Backend, found: Choice, chosen: str, warnings: list[str], capsys: pytest.CaptureFixture[str]
+    asked: IptablesKind, found: BackendChoice, chosen: str, warnings: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert settle(asked, found) == chosen
     said = capsys.readouterr().err.splitlines()

@@ -8,7 +8,7 @@ import pytest
 
 from felixpy.compiler import Compiler
 from felixpy.flows import Changes, compare
-from felixpy.flows.packets.traffic_words import Part, Traffic
+from felixpy.flows.packets.traffic_words import Traffic, TrafficPart
 from felixpy.flows.presentation.bundles import bundled, listed
 from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.presentation.report import change_lines, change_rows, changes_json
@@ -140,8 +140,8 @@ def test_a_dump_against_manifests() -> None:
 
 # --- in words
 
-TCP = Traffic((Part("TCP", 6, "ports", (Range(80, 80),)),))
-UDP = Traffic((Part("UDP", 17, "ports"),))
+TCP = Traffic((TrafficPart("TCP", 6, "ports", (Range(80, 80),)),))
+UDP = Traffic((TrafficPart("UDP", 17, "ports"),))
 
 
 def peer(name: str, space: str = "shop") -> Peer:
@@ -160,8 +160,8 @@ def test_flows_of_equal_traffic_are_one_line() -> None:
 
 
 def test_of_many_lines_the_rest_is_counted() -> None:
-    flows = tuple(Flow(peer(f"p{number}"), peer("db"), Traffic((Part("TCP", 6, "ports", (Range(number, number),)),)))
-                  for number in range(100))  # fmt: skip
+    parts = [TrafficPart("TCP", 6, "ports", (Range(number, number),)) for number in range(100)]
+    flows = tuple(Flow(peer(f"p{number}"), peer("db"), Traffic((part,))) for number, part in enumerate(parts))
     changes = Changes(opened=flows, closed=())
     told = list(change_lines(changes))
     assert len(told) == 61

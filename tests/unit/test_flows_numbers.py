@@ -9,7 +9,7 @@ import pytest
 
 from felixpy.flows.packets import packet_sets
 from felixpy.flows.packets.packet_sets import PacketSet
-from felixpy.flows.packets.peers import Directory, Externals, Layer, outline, spell_range
+from felixpy.flows.packets.peers import AddressOwners, Externals, Layer, outline, spell_range
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.netfilter.numbers import Range, parse_address
 
@@ -240,7 +240,7 @@ def test_free_addresses_at_the_edges_of_a_range() -> None:
 
 def test_endpoints_by_address_the_last_layer_decides() -> None:
     owners = {address("10.1.2.3"): 0b001, address("10.1.9.9"): 0b010, address("10.9.9.9"): 0b100}
-    directory = Directory(owners)
+    directory = AddressOwners(owners)
     assert directory.peers(TEN) == 0b101
     assert directory.peers((net("10.1.2.3"), net("10.9.9.9"), net("10.9.9.9", inside=False))) == 0b001
     assert directory.peers((net("192.0.2.0/24"),)) == 0

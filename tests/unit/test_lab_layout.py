@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from felixpy.errors import UsageError
-from felixpy.lab.layout import LONGEST_NAMESPACE, Layout, check_name, layout_of
+from felixpy.lab.layout import LONGEST_NAMESPACE, LabLayout, check_name, layout_of
 from felixpy.manifests import load
 from felixpy.model import Cluster, Host, NamedPort, ServiceName, Slice
 from tests.clusters import HERE, cluster, host_endpoint, node, pod, pool
@@ -23,7 +23,7 @@ TWO_NODES = cluster(
 )
 
 
-def names(layout: Layout) -> dict[str, str]:
+def names(layout: LabLayout) -> dict[str, str]:
     return {f"{kind} {name}": netns for (kind, name), netns in layout.spaces.items()}
 
 
@@ -131,7 +131,7 @@ def test_floating_addresses_go_with_the_address_they_lead_to() -> None:
 def test_a_layout_survives_json() -> None:
     ports = (NamedPort("http", "tcp", 80),)
     layout = layout_of(cluster(pod("a", ports=ports, serves=(("tcp", 80),)), pool("10.65.0.0/16")), "trial")
-    assert Layout.parsed(json.loads(json.dumps(layout.document()))) == layout
+    assert LabLayout.parsed(json.loads(json.dumps(layout.document()))) == layout
 
 
 def test_long_and_odd_names_are_told_apart_by_a_hash() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from felixpy.lab import Lab, Options, serving
-from felixpy.lab.lab import Report
+from felixpy.lab import Lab, LabOptions, serving
+from felixpy.lab.lab import LabReport
 from felixpy.lab.layout import layout_of
 from felixpy.lab.probing import ANSWERED, REJECTED
 from felixpy.lab.report import (
@@ -25,13 +25,13 @@ from felixpy.lab.report import (
     verdict,
     verdict_document,
 )
-from felixpy.lab.state import InForce, Inputs, State
+from felixpy.lab.state import InForce, Inputs, LabState
 from felixpy.lab.tables import Turn
 from felixpy.model import PolicyKey
 from tests.clusters import cluster, node, pod
 from tests.schemas import checked
 
-STATE = State(
+STATE = LabState(
     layout=layout_of(
         cluster(pod("web", "10.65.0.1", namespace="shop", serves=(("tcp", 80),)), pod("db", "10.65.1.2", node="node2")),
         "trial",
@@ -42,7 +42,7 @@ STATE = State(
     policies=("NetworkPolicy shop/web",),
     enforced=tuple(InForce(node=name, rules=7, sets=2, since="2025-11-21") for name in ("node1", "node2")),
 )
-LAB = Lab(STATE, Options())
+LAB = Lab(STATE, LabOptions())
 NOTHING: dict[str, Any] = {
     "fresh": False, "recovered": False, "pods_added": (), "pods_removed": (), "rewired": False, "policies_added": (),
     "policies_removed": (), "changed": {}, "remarks": (), "restarted": False,
@@ -84,11 +84,11 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_up_did_is_told_in_sentences(what: dict[str, Any], told: list[str]) -> None:
-    assert list(brought(LAB, Report(**(NOTHING | what)))) == told
+    assert list(brought(LAB, LabReport(**(NOTHING | what)))) == told
 
 
 def test_a_lab_that_was_cleared_away_first_is_told() -> None:
-    first, *_ = brought(LAB, Report(**(NOTHING | {"fresh": True, "recovered": True})))
+    first, *_ = brought(LAB, LabReport(**(NOTHING | {"fresh": True, "recovered": True})))
     assert first == "lab trial had been left unfinished; what there was of it is cleared away"
 
 
@@ -118,7 +118,7 @@ def test_a_status_says_when_there_is_no_policy_and_nobody_answers(monkeypatch: p
         raise ConnectionRefusedError
 
     monkeypatch.setattr(serving, "served", gone)
-    lines = list(status(Lab(replace(STATE, policies=(), inputs=Inputs()), Options())))
+    lines = list(status(Lab(replace(STATE, policies=(), inputs=Inputs()), LabOptions())))
     assert "  answers   nothing answers for the pods any more; felixpy lab up starts it again" in lines
     assert "none: whatever profiles allow is allowed" in lines
     assert not any(line.startswith("  from") for line in lines)
@@ -126,7 +126,7 @@ def test_a_status_says_when_there_is_no_policy_and_nobody_answers(monkeypatch: p
 
 def test_a_status_of_many_policies_counts_the_rest() -> None:
     many = tuple(f"NetworkPolicy shop/{number:02}" for number in range(30))
-    lines = list(status(Lab(replace(STATE, policies=many), Options())))
+    lines = list(status(Lab(replace(STATE, policies=many), LabOptions())))
     assert "and 11 more; felixpy lab policy list names all" in lines
 
 
@@ -175,7 +175,7 @@ def test_columns_are_as_wide_as_they_must_be() -> None:
 
 def test_nodes_without_pods_are_fine() -> None:
     bare = replace(STATE, layout=layout_of(cluster(node()), "trial"))
-    assert list(status(Lab(bare, Options())))[-1] == "NetworkPolicy shop/old  removed"
+    assert list(status(Lab(bare, LabOptions())))[-1] == "NetworkPolicy shop/old  removed"
 
 
 def test_policies_are_listed_whole() -> None:

@@ -11,11 +11,11 @@ import pytest
 from felixpy.errors import EnvironmentMissing, KernelRefused
 from felixpy.lab import state
 from felixpy.lab.layout import layout_of
-from felixpy.lab.state import FOLDER, InForce, Inputs, State
+from felixpy.lab.state import FOLDER, InForce, Inputs, LabState
 from felixpy.model import PolicyKey
 from tests.clusters import cluster, pod
 
-LAB = State(
+LAB = LabState(
     layout=layout_of(cluster(pod("web", serves=(("tcp", 80),))), "trial"),
     backend="nft",
     inputs=Inputs(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from felixpy.lab.layout import layout_of
 from felixpy.lab.probing import ANSWERED, TIMED_OUT
-from felixpy.lab.tables import Table, Turn, declared, document, text, turns
+from felixpy.lab.tables import ProbeTable, Turn, declared, document, text, turns
 from tests.clusters import cluster, pod
 
 
-def table(rows: str, service: tuple[str, int] = ("tcp", 80)) -> Table:
+def table(rows: str, service: tuple[str, int] = ("tcp", 80)) -> ProbeTable:
     """A table as it is printed: "ab: .X X." """
     names, _, signs = rows.partition(": ")
     cells = {
@@ -16,7 +16,7 @@ def table(rows: str, service: tuple[str, int] = ("tcp", 80)) -> Table:
         for source, row in zip(names, signs.split(), strict=True)
         for destination, sign in zip(names, row, strict=True)
     }
-    return Table(*service, 4, tuple(names), cells)
+    return ProbeTable(*service, 4, tuple(names), cells)
 
 
 def test_rows_send_and_columns_receive() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from felixpy.lab.layout import Layout, layout_of
+from felixpy.lab.layout import LabLayout, layout_of
 from felixpy.lab.topology import (
     CALI_MAC,
     LOCAL_TABLE,
-    Change,
-    Route,
+    LinkRoute,
     Topology,
+    TopologyChange,
     difference,
     present,
     topology_of,
@@ -33,7 +33,7 @@ def laid_out(found: Cluster, **wanted: Any) -> Topology:
     return topology_of(layout_of(found, "trial", **wanted))
 
 
-def routes(topology: Topology, netns: str) -> set[Route]:
+def routes(topology: Topology, netns: str) -> set[LinkRoute]:
     return {route for route in topology.routes if route.netns == netns}
 
 
@@ -57,25 +57,25 @@ def test_a_pod_has_an_interface_of_calicos_name_and_mac_in_its_node() -> None:
 def test_routes_lead_from_the_pod_through_its_node_to_the_outside_and_back() -> None:
     topology = laid_out(ONE)
     assert routes(topology, "trial.default.web") == {
-        Route("trial.default.web", "169.254.1.1/32", "eth0"),
-        Route("trial.default.web", "0.0.0.0/0", "eth0", "169.254.1.1"),
-        Route("trial.default.web", "::/0", "eth0", "fe80::ecee:eeff:feee:eeee"),
+        LinkRoute("trial.default.web", "169.254.1.1/32", "eth0"),
+        LinkRoute("trial.default.web", "0.0.0.0/0", "eth0", "169.254.1.1"),
+        LinkRoute("trial.default.web", "::/0", "eth0", "fe80::ecee:eeff:feee:eeee"),
     }
     assert routes(topology, "trial") == {
-        Route("trial", "0.0.0.0/0", "eth0", "169.254.0.1", onlink=True),
-        Route("trial", "::/0", "eth0", "fe80::1", onlink=True),
-        Route("trial", "10.65.0.1/32", "caliweb", metric=1024),
-        Route("trial", "fd00:65::1/128", "caliweb", metric=1024),
+        LinkRoute("trial", "0.0.0.0/0", "eth0", "169.254.0.1", onlink=True),
+        LinkRoute("trial", "::/0", "eth0", "fe80::1", onlink=True),
+        LinkRoute("trial", "10.65.0.1/32", "caliweb", metric=1024),
+        LinkRoute("trial", "fd00:65::1/128", "caliweb", metric=1024),
     }
     wire = "node1-eth0"
     assert {route._replace(table=254) for route in routes(topology, "trial.outside")} == {
-        Route("trial.outside", "0.0.0.0/0", "lo", kind="local"),
-        Route("trial.outside", "::/0", "lo", kind="local"),
-        Route("trial.outside", "10.65.0.0/16", "", kind="unreachable"),
-        Route("trial.outside", "192.0.2.1/32", wire),
-        Route("trial.outside", "2001:db8:198:18::1/128", wire),
-        Route("trial.outside", "10.65.0.1/32", wire, "192.0.2.1", onlink=True),
-        Route("trial.outside", "fd00:65::1/128", wire, "2001:db8:198:18::1", onlink=True),
+        LinkRoute("trial.outside", "0.0.0.0/0", "lo", kind="local"),
+        LinkRoute("trial.outside", "::/0", "lo", kind="local"),
+        LinkRoute("trial.outside", "10.65.0.0/16", "", kind="unreachable"),
+        LinkRoute("trial.outside", "192.0.2.1/32", wire),
+        LinkRoute("trial.outside", "2001:db8:198:18::1/128", wire),
+        LinkRoute("trial.outside", "10.65.0.1/32", wire, "192.0.2.1", onlink=True),
+        LinkRoute("trial.outside", "fd00:65::1/128", wire, "2001:db8:198:18::1", onlink=True),
     }
     assert {route.table for route in routes(topology, "trial.outside")} == {LOCAL_TABLE}
 
@@ -109,7 +109,7 @@ def test_wires_have_names_that_the_kernel_takes_and_that_differ() -> None:
     assert max(map(len, names)) <= 15
 
 
-def apply(topology: Topology, change: Change) -> Topology:
+def apply(topology: Topology, change: TopologyChange) -> Topology:
     """What is there after a change; a namespace or an interface takes along what is in it."""
     spaces = {*topology.spaces} - {*change.gone.spaces} | {*change.new.spaces}
     kept = {space.netns for space in topology.spaces} - {space.netns for space in change.gone.spaces}
@@ -188,7 +188,7 @@ def test_what_is_gone_is_built_again_and_nothing_else(damage: str) -> None:
 
 
 def test_nodes_can_be_built_before_their_pods() -> None:
-    layout: Layout = layout_of(TWO, "trial")
+    layout: LabLayout = layout_of(TWO, "trial")
     whole = topology_of(layout)
     first = without_pods(whole, layout)
     rest = whole.without(first)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from felixpy.errors import UsageError
-from felixpy.linting import CHECKS, Options, choose, limits, lint, page
+from felixpy.linting import CHECKS, LintOptions, choose, limits, lint, page
 from felixpy.linting.typos import near
 from felixpy.manifests import load
 from tests.lint import PODS, codes, findings, guard, policy
@@ -296,9 +296,9 @@ def test_many_chains_on_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ports_that_may_be_public() -> None:
     rule = policy("podSelector: {matchLabels: {app: web}}\ningress:\n- ports: [{port: 8080}, {port: 443}]")
-    (found,) = findings(rule, select="FX113", options=Options(public_ports=(443,)))
+    (found,) = findings(rule, select="FX113", options=LintOptions(public_ports=(443,)))
     assert found.message == "the internet reaches 1 endpoint on TCP 8080; public may be 443"
-    assert findings(rule, select="FX113", options=Options(public_ports=(443, 8080))) == []
+    assert findings(rule, select="FX113", options=LintOptions(public_ports=(443, 8080))) == []
 
 
 # --- comments

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from felixpy.ipsets import SetSpec
-from felixpy.match import Block, Match, first_mark, match, split_ports
+from felixpy.match import Block, RuleMatch, first_mark, match, split_ports
 from felixpy.model import Icmp, PortRange, Rule
 from felixpy.rules import ActiveRule, ActiveSide
 
@@ -36,7 +36,7 @@ def active(
     )
 
 
-def matched(rule: ActiveRule, family: int = 4) -> Match | None:
+def matched(rule: ActiveRule, family: int = 4) -> RuleMatch | None:
     return match(rule, family, "0x80000")
 
 
@@ -91,7 +91,7 @@ ONE_RULE = [
 
 @pytest.mark.parametrize("rule, expected", ONE_RULE, ids=[row[1] or "everything" for row in ONE_RULE])
 def test_criteria_that_one_rule_can_hold(rule: ActiveRule, expected: str) -> None:
-    assert matched(rule) == Match(expected)
+    assert matched(rule) == RuleMatch(expected)
 
 
 def test_the_order_of_all_criteria() -> None:
@@ -100,7 +100,7 @@ def test_the_order_of_all_criteria() -> None:
     positive = {"nets": ("10.0.0.0/8",), "sets": (A,), "ports": (port,)}
     both = side(**positive, not_sets=(B,), not_ports=(other,), not_port_sets=(PORT_SET,))
     rule = active(both, both, protocol="icmp", not_protocol="tcp", icmp=Icmp(8, 0), not_icmp=Icmp(3, 1))
-    assert matched(rule) == Match(
+    assert matched(rule) == RuleMatch(
         " -p icmp"
         " --source 10.0.0.0/8 -m set --match-set cali40set-a src -m multiport --source-ports 80"
         " --destination 10.0.0.0/8 -m set --match-set cali40set-a dst -m multiport --destination-ports 80"
@@ -116,7 +116,7 @@ def test_the_order_of_all_criteria() -> None:
 
 def test_sets_and_icmp_have_their_own_names_in_ipv6() -> None:
     rule = active(side(sets=(A,), nets=("fd00::/8",)), protocol="icmpv6", icmp=Icmp(128, 0), not_icmp=Icmp(1))
-    assert matched(rule, 6) == Match(
+    assert matched(rule, 6) == RuleMatch(
         " -p icmpv6 --source fd00::/8 -m set --match-set cali60set-a src -m icmp6 --icmpv6-type 128/0"
         " -m icmp6 ! --icmpv6-type 1"
     )
@@ -151,7 +151,7 @@ def test_families_in_which_a_rule_means_something(rule: ActiveRule, families: tu
 
 def test_networks_of_the_other_family_do_not_count() -> None:
     rule = active(side(nets=(V4, V6), not_nets=("10.1.0.0/16", "fd00:1::/32")))
-    assert matched(rule, 6) == Match(
+    assert matched(rule, 6) == RuleMatch(
         f" --source fd00::/8{BLOCKS_PASSED}",
         (Block((" --source fd00:1::/32",), negated=True, merges=False),),
     )

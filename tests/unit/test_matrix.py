@@ -257,7 +257,7 @@ def peer(name: str, **more: Any) -> Peer:
 
 
 def flow(source: Peer, destination: Peer, words: str = "All", family: int | None = None) -> Flow:
-    part = traffic_words.Part(words, None, "none")
+    part = traffic_words.TrafficPart(words, None, "none")
     return Flow(source, destination, ALL if words == "All" else Traffic((part,)), family)
 
 

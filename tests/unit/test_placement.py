@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from felixpy.manifests.completion.placement import DEFAULT_RANGE, NoAddressLeft, Range
+from felixpy.manifests.completion.placement import DEFAULT_RANGE, NoAddressLeft, PoolAddresses
 from tests.controllers import TEMPLATE, controller, expanded, live, manifest, pods
 
 # --- nodes
@@ -86,7 +86,7 @@ def test_used_addresses_are_not_given_again(other):
 
 @pytest.mark.parametrize("cidr, size", [("10.1.0.0/30", 2), ("10.1.0.0/31", 2), ("10.1.0.7/32", 1), ("fd00::/126", 3)])
 def test_a_range_hands_out_each_address_once(cidr, size):
-    addresses = Range("pool", ip_network(cidr))
+    addresses = PoolAddresses("pool", ip_network(cidr))
     found = {addresses.take(str(number)) for number in range(size)}
     assert len(found) == size
     assert all(ip_address(address) in ip_network(cidr) for address in found)

@@ -10,7 +10,7 @@ import pytest
 
 from felixpy import reading
 from felixpy.manifests.reading import files
-from felixpy.reading import Unreadable, read_bytes, read_saved, read_stdin
+from felixpy.reading import UnreadableFile, read_bytes, read_saved, read_stdin
 from tests.commands import caller
 from tests.conformance.recordings import ROOT
 
@@ -21,7 +21,7 @@ NO_FILE = "not a file but a pipe, socket or device"
 def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero", "/dev/tty"):
-        with pytest.raises(Unreadable, match=f"{NO_FILE}|no such device"):
+        with pytest.raises(UnreadableFile, match=f"{NO_FILE}|no such device"):
             read_bytes(path)
 
 
@@ -31,7 +31,7 @@ def test_what_is_too_large_is_refused(tmp_path: Path) -> None:
         lambda: read_bytes(tmp_path / "a", limit=2**20),
         lambda: read_stdin(io.BytesIO(b"x" * 2**21), limit=2**20),
     ):
-        with pytest.raises(Unreadable, match="larger than 1 MiB"):
+        with pytest.raises(UnreadableFile, match="larger than 1 MiB"):
             read()
 
 

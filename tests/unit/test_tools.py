@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from felixpy.dataplane.tools import Choice, Tools, choose, failure, is_about_a_line, line_number, look
+from felixpy.dataplane.tools import BackendChoice, Tools, choose, failure, is_about_a_line, line_number, look
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import NOT_FOUND, Done
 from felixpy.testing.kernels import Recorder
@@ -41,24 +41,24 @@ MISSING = Done(NOT_FOUND)
 @pytest.mark.parametrize(
     "kernel, choice",
     [
-        (saves(), Choice("legacy", (), guessed=True)),
-        (saves(legacy4=RULE, nft4=RULE), Choice("legacy", ())),
-        (saves(legacy4=RULE, nft4=TWO), Choice("nft", ())),
-        (saves(legacy4=TWO, legacy6=TWO, nft4=RULE, nft6=TWO), Choice("legacy", ())),
-        (saves(legacy4=TWO, nft6=HINT), Choice("nft", ())),
-        (saves(legacy4=CANARY), Choice("legacy", ())),
-        (saves(legacy4=HINT, nft4=TWO + TWO), Choice("legacy", ())),
-        (saves(legacy6=CANARY, nft4=CANARY), Choice("nft", ())),
-        (saves(legacy4=RULE, nft4=ELSEWHERE), Choice("legacy", ())),
-        (saves(legacy4=OURS, nft4=TWO), Choice("nft", ("legacy",))),
-        (saves(legacy4=OURS, nft6=OURS), Choice("legacy", ("legacy", "nft"))),
-        (saves(MISSING, MISSING, RULE, ""), Choice("nft", ())),
-        (saves(MISSING, MISSING, "", ""), Choice("nft", (), guessed=True)),
-        (saves(Done(3, TWO, "no table"), "", RULE, ""), Choice("nft", ())),
-        (saves(MISSING, MISSING, MISSING, MISSING), Choice("legacy", (), guessed=True)),
+        (saves(), BackendChoice("legacy", (), guessed=True)),
+        (saves(legacy4=RULE, nft4=RULE), BackendChoice("legacy", ())),
+        (saves(legacy4=RULE, nft4=TWO), BackendChoice("nft", ())),
+        (saves(legacy4=TWO, legacy6=TWO, nft4=RULE, nft6=TWO), BackendChoice("legacy", ())),
+        (saves(legacy4=TWO, nft6=HINT), BackendChoice("nft", ())),
+        (saves(legacy4=CANARY), BackendChoice("legacy", ())),
+        (saves(legacy4=HINT, nft4=TWO + TWO), BackendChoice("legacy", ())),
+        (saves(legacy6=CANARY, nft4=CANARY), BackendChoice("nft", ())),
+        (saves(legacy4=RULE, nft4=ELSEWHERE), BackendChoice("legacy", ())),
+        (saves(legacy4=OURS, nft4=TWO), BackendChoice("nft", ("legacy",))),
+        (saves(legacy4=OURS, nft6=OURS), BackendChoice("legacy", ("legacy", "nft"))),
+        (saves(MISSING, MISSING, RULE, ""), BackendChoice("nft", ())),
+        (saves(MISSING, MISSING, "", ""), BackendChoice("nft", (), guessed=True)),
+        (saves(Done(3, TWO, "no table"), "", RULE, ""), BackendChoice("nft", ())),
+        (saves(MISSING, MISSING, MISSING, MISSING), BackendChoice("legacy", (), guessed=True)),
     ],
 )
-def test_the_backend_is_found_as_felix_finds_it(kernel: Canned, choice: Choice) -> None:
+def test_the_backend_is_found_as_felix_finds_it(kernel: Canned, choice: BackendChoice) -> None:
     assert choose(look(kernel)) == choice
 
 

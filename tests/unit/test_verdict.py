@@ -26,7 +26,7 @@ from felixpy.model import (
     Tier,
     Workload,
 )
-from felixpy.testing.verdict import Oracle, Packet, Peer
+from felixpy.testing.verdict import FirstPacket, Oracle, Peer
 
 HERE = Source("cluster.yaml", 1)
 ALLOW, DENY, PASS, LOG = (Rule(action=action) for action in ("allow", "deny", "next-tier", "log"))
@@ -80,9 +80,9 @@ def cluster(*policies: Policy, **more: Any) -> Cluster:
     return Cluster(policies=policies, **values)
 
 
-def packet(source: Peer = CLIENT, destination: Peer = SERVER, **more: Any) -> Packet:
+def packet(source: Peer = CLIENT, destination: Peer = SERVER, **more: Any) -> FirstPacket:
     values: dict[str, Any] = {"protocol": "tcp", "port": 80} | more
-    return Packet(source=source, destination=destination, **values)
+    return FirstPacket(source=source, destination=destination, **values)
 
 
 def said(*policies: Policy, source: Peer = "192.0.2.1", destination: Peer = SERVER) -> str:

@@ -25,7 +25,7 @@ from felixpy.model import (
     Tier,
     Workload,
 )
-from felixpy.testing.verdict import Oracle, Packet
+from felixpy.testing.verdict import FirstPacket, Oracle
 
 HERE = Source("cluster.yaml", 1)
 OPEN = Profile(name="open", inbound=(), outbound=(), labels={"zone": "open"}, source=HERE)
@@ -83,7 +83,7 @@ def matches(rule: Rule, *sets: NetworkSet, **changes: Any) -> bool:
         slices=(WEB, BARE),
     )
     values: dict[str, Any] = {"source": CLIENT, "destination": SERVER, "protocol": "tcp", "port": 80} | changes
-    return Oracle(cluster).ask(Packet(**values), "ingress").allowed
+    return Oracle(cluster).ask(FirstPacket(**values), "ingress").allowed
 
 
 MATCHING: list[tuple[dict[str, Any], dict[str, Any], bool]] = [

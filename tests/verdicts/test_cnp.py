@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from felixpy.manifests import load
-from felixpy.testing.verdict import Oracle, Packet
+from felixpy.testing.verdict import FirstPacket, Oracle
 
 TABLE = Path(__file__).parents[2] / "fixtures" / "verdicts" / "cnp-conformance.json.gz"
 TESTS: list[dict[str, Any]] = json.loads(gzip.decompress(TABLE.read_bytes()))
@@ -79,7 +79,7 @@ def test_probes(test: dict[str, Any], step: dict[str, Any], tmp_path: Path) -> N
     pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.workloads}
     for poke in step["pokes"]:
         assert PODS[poke["To"].removeprefix(PREFIX)] == poke["ToIP"]
-        packet = Packet(
+        packet = FirstPacket(
             source=pods[poke["From"]],
             destination=pods.get(poke["To"], poke["ToIP"]),
             protocol=poke["Protocol"],

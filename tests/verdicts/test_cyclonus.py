@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from felixpy.manifests import load
-from felixpy.testing.verdict import Oracle, Packet
+from felixpy.testing.verdict import FirstPacket, Oracle
 from tests.verdicts.cyclonus import CASES, CELLS, manifests, service, title
 
 agreed: list[int] = []
@@ -22,7 +22,7 @@ def summary() -> Iterator[None]:
     print(f"\ncyclonus: {sum(agreed)} of {CELLS} cells agree, {len(agreed)} of {len(CASES)} cases were asked")
 
 
-def allowed(oracle: Oracle, packet: Packet) -> bool:
+def allowed(oracle: Oracle, packet: FirstPacket) -> bool:
     """Both ends are asked, also where a pod talks to itself: the table tells what the policies say about that."""
     return oracle.ask(packet, "egress").allowed and oracle.ask(packet, "ingress").allowed
 
@@ -43,7 +43,7 @@ def test_cells(case: dict[str, Any], tmp_path: Path) -> None:
                 f"{source}>{destination}"
                 for source, sender in pods.items()
                 for destination, receiver in pods.items()
-                if allowed(oracle, Packet(source=sender, destination=receiver, protocol=protocol, port=port))
+                if allowed(oracle, FirstPacket(source=sender, destination=receiver, protocol=protocol, port=port))
             }
             assert reached == set(expected), f"step {number}, {name}"
             cells += len(pods) ** 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from felixpy.manifests import load
 from felixpy.model import Cluster, PolicyKey
-from felixpy.testing.verdict import Oracle, Packet, Peer
+from felixpy.testing.verdict import FirstPacket, Oracle, Peer
 from tests.verdicts.statements import FLOWS, STATES, State, Stated, each_flow
 
 INTERNET = "198.51.100.7"
@@ -32,9 +32,9 @@ def peer(text: str, cluster: Cluster) -> Peer:
     return pod
 
 
-def packet(flow: Stated, cluster: Cluster) -> Packet:
+def packet(flow: Stated, cluster: Cluster) -> FirstPacket:
     source, destination = (peer(end, cluster) for end in (flow.source, flow.destination))
-    return Packet(source=source, destination=destination, protocol=flow.protocol, port=flow.port)
+    return FirstPacket(source=source, destination=destination, protocol=flow.protocol, port=flow.port)
 
 
 @each_flow

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from felixpy.flows.packets.packet_sets import PacketSet, union
-from felixpy.flows.packets.peers import Directory, Externals, Layers
+from felixpy.flows.packets.peers import AddressOwners, Externals, Layers
 from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, RELATED, SPOOFED, STATELESS
 from felixpy.netfilter.numbers import Range, parse_address
 from felixpy.walk import Machine
@@ -71,7 +71,7 @@ Fates: TypeAlias = dict[tuple[int, Signature], PacketSet]
 class Receivers:
     """Who may be a receiver: each address of the node and its pods, and classes of others by each interface."""
 
-    locals: Directory
+    locals: AddressOwners
     externals: Externals
     interfaces: tuple[str, ...]
 

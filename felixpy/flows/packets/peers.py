@@ -188,7 +188,7 @@ def _without(spans: Iterable[tuple[int, int]], taken: Sequence[tuple[int, int]])
             yield reached, end
 
 
-class Directory:
+class AddressOwners:
     """Which endpoint has which address, on one side of a comparison. `owners` are bits by address."""
 
     def __init__(self, owners: Mapping[int, int]) -> None:

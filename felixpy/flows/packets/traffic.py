@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.flows.packets.traffic_words import Numbers, Part, Traffic
+from felixpy.flows.packets.traffic_words import Numbers, Traffic, TrafficPart
 from felixpy.netfilter.numbers import ICMP, NUMBERS, OPENING_ICMP, PROTOCOLS, UNTRACKED_ICMP, WITH_PORTS, Range
 
 ALWAYS = tuple(NUMBERS[name] for name in ("tcp", "udp", "sctp"))
@@ -63,7 +63,7 @@ class Mentions:
         self.ports([ICMP[self.family]], ranges, source=False)
 
 
-class Block(NamedTuple):
+class ProtocolBlock(NamedTuple):
     """The pieces of one protocol; None are all that nobody mentions.
 
     A piece is a range of destination `numbers` (ports, or ICMP) with a range of `sources`. Its bit is `offset` and the
@@ -117,7 +117,7 @@ class TrafficSpace:
         self.family, self.every_icmp, self.single = mentions.family, every_icmp or single, single
         own = ICMP[self.family]
         listed = dict.fromkeys((*ALWAYS, own, *sorted(mentions.protocols)))
-        blocks: list[Block] = []
+        blocks: list[ProtocolBlock] = []
         offset = 0
         for protocol in (*listed, None):
             numbers = sources = EVERY_NUMBER
@@ -127,7 +127,7 @@ class TrafficSpace:
             elif protocol in WITH_PORTS and protocol is not None:
                 numbers = _cut([PORTS], mentions.starts.get(protocol, ()))
                 sources = _cut([PORTS], mentions.source_starts.get(protocol, ()))
-            blocks.append(Block(protocol, offset, numbers, sources))
+            blocks.append(ProtocolBlock(protocol, offset, numbers, sources))
             offset += blocks[-1].size
         self.blocks = tuple(blocks)
         self.all = (1 << offset) - 1
@@ -198,7 +198,7 @@ class TrafficSpace:
             self._source_port(block, 1 << lowest),
         )
 
-    def _source_port(self, block: Block, traffic: int) -> int:
+    def _source_port(self, block: ProtocolBlock, traffic: int) -> int:
         usual = next(
             (at for at, sources in enumerate(block.sources) if sources.first <= USUAL_SOURCE <= sources.last), -1
         )
@@ -230,7 +230,7 @@ class TrafficSpace:
             self._told[traffic] = told
         return told
 
-    def _parts(self, traffic: int) -> Iterator[Part]:
+    def _parts(self, traffic: int) -> Iterator[TrafficPart]:
         for block in self.blocks:
             if not traffic & block.mask:
                 continue
@@ -241,7 +241,7 @@ class TrafficSpace:
                 if numbers:
                     rows.setdefault(numbers, []).append(source)
             for numbers, sources in rows.items():
-                yield Part(
+                yield TrafficPart(
                     protocol=name,
                     number=block.protocol,
                     kind=_kind(block.protocol, self.family),
@@ -291,7 +291,7 @@ def _cut(domain: Sequence[Range], starts: Iterable[int]) -> tuple[Range, ...]:
     return tuple(found)
 
 
-def _within(block: Block, ranges: Sequence[Range], *, source: bool) -> int:
+def _within(block: ProtocolBlock, ranges: Sequence[Range], *, source: bool) -> int:
     """The pieces of a block that lie in the ranges; as rules made the cuts, a piece is inside or outside."""
     pieces = block.sources if source else block.numbers
     chosen = 0

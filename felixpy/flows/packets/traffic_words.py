@@ -11,7 +11,7 @@ Numbers = Literal["ports", "icmp", "none"]
 """What the numbers of a protocol are: ports, types of ICMP (type * 256 + code), or nothing."""
 
 
-class Part(NamedTuple):
+class TrafficPart(NamedTuple):
     """Some of one protocol; no `numbers` are all of them, no `sources` any source port.
 
     `protocol` is its title, `number` its number, None for all protocols that are not listed.
@@ -47,9 +47,9 @@ class Part(NamedTuple):
 class Traffic(NamedTuple):
     """Traffic in parts. `missing` is what lacks to everything, given where protocols that nobody lists are in."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TrafficPart, ...]
     everything: bool = False
-    missing: tuple[Part, ...] = ()
+    missing: tuple[TrafficPart, ...] = ()
 
     def __str__(self) -> str:
         """``All``, ``TCP 80,443; UDP 53``, or ``All but TCP 25`` where that says it."""
@@ -78,10 +78,10 @@ class Traffic(NamedTuple):
         return {"all": False, "protocols": [part.json() for part in self.parts]}
 
 
-ANY_ICMP = Part("ICMP", None, "icmp")
+ANY_ICMP = TrafficPart("ICMP", None, "icmp")
 
 
-def _listed(parts: Iterable[Part]) -> str:
+def _listed(parts: Iterable[TrafficPart]) -> str:
     return "; ".join(map(str, parts))
 
 

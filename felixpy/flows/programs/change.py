@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeAlias
 from felixpy.flows.packets.ground import VARIANTS, Fates, Row
 from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, minus, of_peers, union
 from felixpy.flows.packets.tags import EARLY, ESTABLISHED
-from felixpy.flows.programs.code import ChainText, NodeText, Program, Question
+from felixpy.flows.programs.code import ChainText, NodeProgram, NodeText, OpenQuestion
 from felixpy.flows.programs.evaluation import States
 from felixpy.flows.programs.passage import Passage
-from felixpy.flows.programs.perspective import Line, View
+from felixpy.flows.programs.perspective import ChainView, RuleView
 from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import Interface
 from felixpy.netfilter.hooks import HOOK_NAMES, REWRITING
@@ -26,7 +26,7 @@ LATE_TABLES = frozenset({"filter", "security"})
 """Tables that see packets only when all their marks are set and their destinations rewritten."""
 
 
-class Part(NamedTuple):
+class ChangedPart(NamedTuple):
     """Some packets of one row: their variant (`felixpy.flows.packets.tags`), and what they are for whom.
 
     `came` is what those were sent for whose destination somebody else rewrites.
@@ -38,11 +38,11 @@ class Part(NamedTuple):
     came: PacketSet | None = None
 
 
-Parts: TypeAlias = list[Part]
+Parts: TypeAlias = list[ChangedPart]
 
 
 @dataclass(slots=True)
-class Change:
+class TrafficChange:
     """Packets that only the later rules let through, only the earlier ones, and both with other addresses."""
 
     opens: Parts = field(default_factory=list)
@@ -57,12 +57,12 @@ class Change:
 class Verdict:
     """What is certain, and where that depends on something that nobody knows: `perhaps`, under the `conditions`."""
 
-    change: Change
-    perhaps: Change = field(default_factory=Change)
+    change: TrafficChange
+    perhaps: TrafficChange = field(default_factory=TrafficChange)
     conditions: tuple[str, ...] = ()
 
 
-class Reach(NamedTuple):
+class Arrivals(NamedTuple):
     """No packets but these can come somewhere: by which interfaces (None for all), what, to whom."""
 
     interfaces: frozenset[str] | None
@@ -86,7 +86,7 @@ class Comparer:
         if found or not self.changed:
             return Verdict(found)
         conditions: list[str] = []
-        perhaps = Change()
+        perhaps = TrafficChange()
         for words, answers, mark in self._doubts():
             other = self.change(answers, mark)
             if other:
@@ -94,9 +94,9 @@ class Comparer:
                 perhaps = other
         return Verdict(found, perhaps, tuple(dict.fromkeys(conditions)))
 
-    def change(self, answers: int | None = None, mark: int = 0) -> Change:
+    def change(self, answers: int | None = None, mark: int = 0) -> TrafficChange:
         """What changes under some answers to the questions that no packet decides, for packets with a mark."""
-        found = Change()
+        found = TrafficChange()
         if not self.changed:
             return found
         tags = [tag | mark | (self.space.assumed if answers is None else answers) for tag in self.space.variants]
@@ -134,7 +134,7 @@ class Comparer:
                 for body in chain.bodies for name in body.sets]  # fmt: skip
         return chain.policy, [body.text for body in chain.bodies], sets
 
-    def _find_reaches(self) -> Iterator[Reach | None]:
+    def _find_reaches(self) -> Iterator[Arrivals | None]:
         """How packets come to the changed chains. Up to there both programs are the same."""
         codes: dict[str, set[int]] = {}
         for table, name in self.changed:
@@ -145,15 +145,15 @@ class Comparer:
         for stage in dict.fromkeys((*self.before.every_stage(), *self.after.every_stage())):
             root = self.before.chain(stage.table, stage.chain)
             if (stage.table, stage.chain) in self.changed:
-                yield Reach(None, self.space.perspective.all)
+                yield Arrivals(None, self.space.perspective.all)
             elif root and stage.table in codes:
                 yield self._reach(self.space.perspective.view(root), codes[stage.table], {})
 
-    def _reach(self, view: View, codes: set[int], known: dict[int, Reach | None]) -> Reach | None:
+    def _reach(self, view: ChainView, codes: set[int], known: dict[int, Arrivals | None]) -> Arrivals | None:
         if id(view.chain) in codes:
-            return Reach(None, self.space.perspective.all)
+            return Arrivals(None, self.space.perspective.all)
         if id(view) not in known:
-            found: Reach | None = None
+            found: Arrivals | None = None
             for line in view.every:
                 inner = self._reach(self.space.perspective.view(line.target), codes, known) if line.target else None
                 if inner:
@@ -161,7 +161,7 @@ class Comparer:
             known[id(view)] = found
         return known[id(view)]
 
-    def _by(self, line: Line, inner: Reach) -> Reach:
+    def _by(self, line: RuleView, inner: Arrivals) -> Arrivals:
         """What can come by way of a rule."""
         interfaces, packets = inner
         if line.packets is not None:
@@ -174,7 +174,7 @@ class Comparer:
                     interfaces = fitting if interfaces is None else interfaces & fitting
                 else:
                     packets = of_peers(packets, self.passage.leave_by(criterion))
-        return Reach(interfaces, packets)
+        return Arrivals(interfaces, packets)
 
     def _start(self, row: Row) -> PacketSet:
         """What a row may send that could come to a changed chain."""
@@ -200,7 +200,7 @@ class Comparer:
         """Whether it may matter that somebody else rewrites destinations."""
         return self.passage.tells_redirected or self._changes_early
 
-    def _redirected(self, row: Row, tags: Iterable[int], found: Change) -> None:
+    def _redirected(self, row: Row, tags: Iterable[int], found: TrafficChange) -> None:
         """Packets that came for one destination and go on to another."""
         passage = self.passage
         start: States = {tag | EARLY: passage.everything(row) for tag in tags}
@@ -239,9 +239,9 @@ class Comparer:
     def _bases(self) -> set[tuple[str, str]]:
         return {(stage.table, stage.chain) for stage in self.before.every_stage()}
 
-    def _questions(self) -> list[Question]:
+    def _questions(self) -> list[OpenQuestion]:
         """Questions in the chains that have changed, and in those that lead there or on from there."""
-        found: dict[Question, None] = {}
+        found: dict[OpenQuestion, None] = {}
         for program in (self.before, self.after):
             tops = [code for table, name in self.changed if (code := program.chain(table, name))]
             changed = {id(code) for code in tops}
@@ -252,23 +252,23 @@ class Comparer:
         return list(found)
 
 
-def _told(question: Question) -> str:
+def _told(question: OpenQuestion) -> str:
     if question.is_open:
         return question.words
     return f"{question.text} (taken for granted: {question.words})"
 
 
-def _either(one: Reach | None, other: Reach) -> Reach | None:
+def _either(one: Arrivals | None, other: Arrivals) -> Arrivals | None:
     if not other.packets:
         return one
     if one is None:
         return other
     unbound = one.interfaces is None or other.interfaces is None
     interfaces = None if unbound else (one.interfaces or frozenset()) | (other.interfaces or frozenset())
-    return Reach(interfaces, join(one.packets, other.packets))
+    return Arrivals(interfaces, join(one.packets, other.packets))
 
 
-def _moves(program: Program) -> bool:
+def _moves(program: NodeProgram) -> bool:
     """Whether rules give packets new destinations."""
     stages = (stage for hook in REWRITING for stage in program.stages(hook) if stage.nat)
     roots = (program.chain(stage.table, stage.chain) for stage in stages)
@@ -297,7 +297,7 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
     return found
 
 
-def _note(found: Change, row: Row, before: Fates, after: Fates, came: PacketSet | None = None) -> None:
+def _note(found: TrafficChange, row: Row, before: Fates, after: Fates, came: PacketSet | None = None) -> None:
     """Add what differs, variant by variant."""
     for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
         old, new = ({sign: packets for (which, sign), packets in fates.items() if which == variant}
@@ -308,4 +308,4 @@ def _note(found: Change, row: Row, before: Fates, after: Fates, came: PacketSet 
         rewritten = minus(meet(passed, passes), same)
         for parts, packets in ((found.opens, opened), (found.closes, closed), (found.rewrites, rewritten)):
             if packets:
-                parts.append(Part(row, variant, packets, came))
+                parts.append(ChangedPart(row, variant, packets, came))

@@ -14,7 +14,7 @@ from felixpy.errors import UsageError
 from felixpy.flows.packets.peers import Layer, Layers
 from felixpy.iptables.reader import read_body
 from felixpy.netfilter.actions import Action, Call, Unclear
-from felixpy.netfilter.criteria import Assumed, Listed, Masked, NotUnderstood
+from felixpy.netfilter.criteria import Assumed, InSet, Masked, NotUnderstood
 from felixpy.netfilter.hooks import HOOK_NAMES, IPTABLES, Stage, Stages
 from felixpy.netfilter.numbers import BITS, Range
 from felixpy.netfilter.rules import Body, Dump, SavedSet
@@ -108,7 +108,7 @@ class SetCode:
         return self._members.family
 
 
-class Question(NamedTuple):
+class OpenQuestion(NamedTuple):
     """What no packet decides: `text` is how the rule spells it, `words` say what about it, `holds` what is assumed.
 
     An `is_open` question has no answer that could be assumed.
@@ -137,23 +137,23 @@ class RuleCode(NamedTuple):
         """The rule without its chain and hash."""
         return self.body.text
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[OpenQuestion]:
         """What about it is not understood or has to be assumed."""
-        found: list[Question] = []
+        found: list[OpenQuestion] = []
         for test in self.body.tests:
             match test.criterion:
                 case NotUnderstood(text, reason):
-                    found.append(Question(text, reason))
+                    found.append(OpenQuestion(text, reason))
                 case Masked():
-                    found.append(Question(str(test), "a net whose mask has gaps"))
+                    found.append(OpenQuestion(str(test), "a net whose mask has gaps"))
                 case Assumed(text, words, holds):
-                    found.append(Question(text, words, holds=holds is not test.negated, is_open=False))
-                case Listed(name, _) if self.sets[name] is None:
-                    found.append(Question(str(test), f"set {name}, whose members are not known"))
+                    found.append(OpenQuestion(text, words, holds=holds is not test.negated, is_open=False))
+                case InSet(name, _) if self.sets[name] is None:
+                    found.append(OpenQuestion(str(test), f"set {name}, whose members are not known"))
                 case _:
                     pass
         if isinstance(self.action, Unclear):
-            found.append(Question(self.action.words, self.action.words))
+            found.append(OpenQuestion(self.action.words, self.action.words))
         return found
 
 
@@ -212,7 +212,7 @@ class Library:
         return self._chains.setdefault(key, ChainCode(name, rules))
 
 
-class Program:
+class NodeProgram:
     """One node's chains, made ready as they are reached."""
 
     def __init__(self, text: NodeText, library: Library) -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, of_peers, union
 from felixpy.flows.packets.tags import EARLY, new_source
-from felixpy.flows.programs.code import ChainCode, Program
+from felixpy.flows.programs.code import ChainCode, NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Receivers, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
-from felixpy.flows.programs.perspective import Direction, Factor, Line, Perspective
+from felixpy.flows.programs.perspective import Direction, Factor, Perspective, RuleView
 from felixpy.names import limited
 from felixpy.netfilter.actions import Final
 from felixpy.netfilter.numbers import parse_address, spell_address
@@ -20,7 +20,7 @@ from felixpy.plan.endpoints import FROM_WORKLOAD
 from felixpy.walk import Machine
 
 
-class Place(NamedTuple):
+class EndpointPlace(NamedTuple):
     """Where an endpoint is on its node: its bit, its address (None if nobody knows) and interface, "" for the node."""
 
     bit: int
@@ -39,7 +39,7 @@ class Half:
     allowed: PacketSet = field(default_factory=dict)
     translated: Mapping[int, PacketSet] = field(default_factory=dict)
     unsure: PacketSet = field(default_factory=dict)
-    doubts: tuple[Line, ...] = ()
+    doubts: tuple[RuleView, ...] = ()
 
 
 class Perspectives(NamedTuple):
@@ -57,11 +57,11 @@ class Crossing:
 
     def __init__(
         self,
-        program: Program,
+        program: NodeProgram,
         machine: Machine,
         perspectives: Perspectives,
         owners: Mapping[int, int],
-        places: Iterable[Place],
+        places: Iterable[EndpointPlace],
         memory: Memory,
     ) -> None:
         self._program, self._perspectives, self._memory = program, perspectives, memory
@@ -72,7 +72,7 @@ class Crossing:
         self._own = self._site.local_peers[""]
         self._here = self._own | union(self._places)
         self._receivers: dict[bool, Receivers] = {}
-        self._values: dict[tuple[Place, Direction], dict[Factor, PacketSet]] = {}
+        self._values: dict[tuple[EndpointPlace, Direction], dict[Factor, PacketSet]] = {}
 
     def _find_routes(self, machine: Machine, owners: Mapping[int, int]) -> dict[str, int]:
         """The interface that each peer is reached by, "" for the node's own; ranges are beyond the uplink."""
@@ -85,19 +85,19 @@ class Crossing:
 
     # --- both directions
 
-    def egress(self, place: Place) -> Half:
+    def egress(self, place: EndpointPlace) -> Half:
         """What may leave an endpoint, to peers of the same node to their very end."""
         start = of_peers(self._perspectives.egress.all, self._everybody & ~place.bit)
         return _half(lambda log, readings: self._out(place, start, log, readings))
 
-    def ingress(self, place: Place) -> Half:
+    def ingress(self, place: EndpointPlace) -> Half:
         """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
         start = of_peers(self._perspectives.ingress.all, self._everybody & ~self._here)
         half = _half(lambda log, readings: self._into(place, start, log, readings))
         arrived = join_all((half.allowed, *half.translated.values()))
         return replace(half, allowed=arrived, translated={})
 
-    def never(self, place: Place) -> int:
+    def never(self, place: EndpointPlace) -> int:
         """Traffic that a pod may not send whatever policy says: what its chain drops before it asks any."""
         chain = self._program.chain("filter", limited(FROM_WORKLOAD, place.interface)) if place.interface else None
         try:
@@ -105,7 +105,7 @@ class Crossing:
         except KeyError:  # no rule leads to the chain, so what it alone mentions is no kind of traffic of its own
             return 0
 
-    def _out(self, place: Place, start: PacketSet, log: Log, readings: bool) -> States:
+    def _out(self, place: EndpointPlace, start: PacketSet, log: Log, readings: bool) -> States:
         """A pod's packets are for the node itself or go on; the node's own leave it."""
         if not place.interface:
             evaluator = self._sending(place, self._routes, readings)
@@ -120,7 +120,7 @@ class Crossing:
             add(ended, tag, packets)
         return ended
 
-    def _into(self, place: Place, start: PacketSet, log: Log, readings: bool) -> States:
+    def _into(self, place: EndpointPlace, start: PacketSet, log: Log, readings: bool) -> States:
         before = self._receiving(place, "", readings)
         states = through(self._program, before, "PREROUTING", {EARLY: start}, log)
         if not place.interface:
@@ -134,21 +134,21 @@ class Crossing:
     def _only(self, interface: str) -> ByInterface:
         return ByInterface({interface: self._everybody})
 
-    def _sending(self, place: Place, leave: ByInterface, readings: bool) -> Evaluator:
+    def _sending(self, place: EndpointPlace, leave: ByInterface, readings: bool) -> Evaluator:
         evaluator = self._evaluator(place, "egress", place.interface, readings)
         evaluator.incoming, evaluator.outgoing = self._only(place.interface), leave
         if leave is self._routes and place.bit:
             evaluator.receivers = self._receiving_all(readings)
         return evaluator
 
-    def _receiving(self, place: Place, leave: str, readings: bool) -> Evaluator:
+    def _receiving(self, place: EndpointPlace, leave: str, readings: bool) -> Evaluator:
         """What is for the node itself comes in by the interface that has its address."""
         evaluator = self._evaluator(place, "ingress", leave, readings)
         own = self._site.interface_of(place.address) if not place.interface else ""
         evaluator.incoming, evaluator.outgoing = self._only(own) if own else self._routes, self._only(leave)
         return evaluator
 
-    def _evaluator(self, place: Place, direction: Direction, interface: str, readings: bool) -> Evaluator:
+    def _evaluator(self, place: EndpointPlace, direction: Direction, interface: str, readings: bool) -> Evaluator:
         return Evaluator(
             perspective=self._perspectives.egress if direction == "egress" else self._perspectives.ingress,
             site=self._site,

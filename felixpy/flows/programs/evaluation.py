@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import RETAGS, translated
 from felixpy.flows.programs.code import ChainCode
-from felixpy.flows.programs.perspective import Factor, Line, Perspective, View
+from felixpy.flows.programs.perspective import ChainView, Factor, Perspective, RuleView
 from felixpy.netfilter.actions import Call, ConnectionMark, Final, NoTrack, Rewrite, SetMark, Unclear
 from felixpy.netfilter.criteria import Interface, Local
 
@@ -69,7 +69,7 @@ class Outcome:
     accepted: States = field(default_factory=dict)
     returned: States = field(default_factory=dict)
     dropped: PacketSet = field(default_factory=dict)
-    doubts: dict[Line, None] = field(default_factory=dict)
+    doubts: dict[RuleView, None] = field(default_factory=dict)
     moved: dict[Moved, PacketSet] = field(default_factory=dict)
 
     def absorb(self, other: Outcome) -> None:
@@ -219,7 +219,7 @@ class Evaluator:
             found = self.memory.outcomes[key] = self._run(view, tag, everything)
         return found if packets is everything else found.within(packets)
 
-    def _received(self, view: View, tag: int, packets: PacketSet) -> Outcome:
+    def _received(self, view: ChainView, tag: int, packets: PacketSet) -> Outcome:
         """A chain that sorts packets by where they go: what receivers on this node see of it is known already."""
         assert self.receivers is not None
         seen = self.receivers.outcome(view.chain, tag, self.bit)
@@ -231,7 +231,7 @@ class Evaluator:
             add(found.returned, returned, some)
         return found
 
-    def _run(self, view: View, start: int, whole: PacketSet) -> Outcome:
+    def _run(self, view: ChainView, start: int, whole: PacketSet) -> Outcome:
         outcome = Outcome()
         states: States = {start: whole}
         for line in view.lines(self.interface):
@@ -261,11 +261,11 @@ class Evaluator:
             add(outcome.returned, tag, packets)
         return outcome
 
-    def _is_open(self, line: Line) -> bool:
+    def _is_open(self, line: RuleView) -> bool:
         """Whether a rule asks for an address that nobody knows."""
         return any(self.value(factor) is None for factor in line.factors)
 
-    def _hit(self, line: Line, tag: int, packets: PacketSet) -> PacketSet:
+    def _hit(self, line: RuleView, tag: int, packets: PacketSet) -> PacketSet:
         """The packets that a rule applies to, as far as it is understood."""
         for mask, mark, differs in line.tags:
             if (tag & mask == mark) is differs:
@@ -282,7 +282,7 @@ class Evaluator:
             packets = of_traffic(packets, self.perspective.by_tag(tag, test))
         return packets
 
-    def _act(self, line: Line, tag: int, hit: PacketSet, outcome: Outcome, later: States) -> None:
+    def _act(self, line: RuleView, tag: int, hit: PacketSet, outcome: Outcome, later: States) -> None:
         match line.action:
             case Final("accept"):
                 add(outcome.accepted, tag, hit)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, of_traffic
 from felixpy.flows.packets.tags import EARLY, new_source
-from felixpy.flows.programs.code import ChainCode, Program
+from felixpy.flows.programs.code import ChainCode, NodeProgram
 from felixpy.flows.programs.evaluation import Evaluator, Moved, Outcome, States, add
-from felixpy.flows.programs.perspective import Line
+from felixpy.flows.programs.perspective import RuleView
 from felixpy.netfilter.hooks import TRACKING, Stage
 
 
@@ -18,7 +18,7 @@ class Log:
     """What happened on a way besides what got through."""
 
     dropped: PacketSet = field(default_factory=dict)
-    doubts: dict[Line, None] = field(default_factory=dict)
+    doubts: dict[RuleView, None] = field(default_factory=dict)
     moved: dict[Moved, PacketSet] = field(default_factory=dict)
 
     def note(self, outcome: Outcome) -> None:
@@ -30,7 +30,12 @@ class Log:
 
 
 def through(
-    program: Program, evaluator: Evaluator, hook: str, states: States, log: Log, stages: Sequence[Stage] | None = None
+    program: NodeProgram,
+    evaluator: Evaluator,
+    hook: str,
+    states: States,
+    log: Log,
+    stages: Sequence[Stage] | None = None,
 ) -> States:
     """What passes a hook, or some of its stages."""
     for stage in program.stages(hook) if stages is None else stages:

@@ -13,10 +13,10 @@ from functools import cached_property
 
 from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, NEVER_SENT, Classes, Ground, Receivers, Row
 from felixpy.flows.packets.packet_sets import PacketSet, bits, union
-from felixpy.flows.packets.peers import Directory, Externals, Layer
+from felixpy.flows.packets.peers import AddressOwners, Externals, Layer
 from felixpy.flows.packets.tags import DNAT, ESTABLISHED, INVALID, QUESTIONS, RELATED, STATELESS
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
-from felixpy.flows.programs.code import Library, NodeText, Program, Question
+from felixpy.flows.programs.code import Library, NodeProgram, NodeText, OpenQuestion
 from felixpy.flows.programs.perspective import Perspective
 from felixpy.flows.reachability.universe import Mentioned
 from felixpy.netfilter.criteria import Interface, Marked, Tracked
@@ -34,7 +34,7 @@ class NodeSpace:
     def __init__(self, ground: Ground, texts: Sequence[NodeText], family: int, extra: Iterable[str] = ()) -> None:
         self.ground, self.family = ground, family
         self.library = Library(family)
-        self._programs: dict[int, tuple[NodeText, Program]] = {}
+        self._programs: dict[int, tuple[NodeText, NodeProgram]] = {}
         self.programs = [self.program(text) for text in texts]
         mentioned = Mentioned(Mentions(family))
         for chain in self.library.chains:
@@ -45,14 +45,14 @@ class NodeSpace:
         self.bits = {address: 1 << at for at, address in enumerate(addresses)}
         externals = Externals(family, mentioned.layers, addresses, len(addresses))
         interfaces = tuple(dict.fromkeys((*self._interfaces(), *extra)))
-        self.receivers = Receivers(Directory(self.bits), externals, interfaces)
+        self.receivers = Receivers(AddressOwners(self.bits), externals, interfaces)
         self.questions = {question: 1 << QUESTIONS + at for at, question in enumerate(self._questions())}
         self.perspective = Perspective(self.traffic, self.receivers.locals, self.receivers, "egress", self.questions)
 
-    def program(self, text: NodeText) -> Program:
+    def program(self, text: NodeText) -> NodeProgram:
         """A mixture of the texts, made ready."""
         if id(text) not in self._programs:
-            made = Program(text, self.library)
+            made = NodeProgram(text, self.library)
             made.load()
             self._programs[id(text)] = text, made
         return self._programs[id(text)][1]
@@ -74,7 +74,7 @@ class NodeSpace:
         }
         yield from sorted(named - behind - {LOOPBACK, ""})
 
-    def _questions(self) -> Iterator[Question]:
+    def _questions(self) -> Iterator[OpenQuestion]:
         rules = (rule for chain in self.library.chains for rule in chain.rules)
         return iter(dict.fromkeys(question for rule in rules for question in rule.questions()))
 

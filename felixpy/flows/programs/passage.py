@@ -10,7 +10,7 @@ from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, R
 from felixpy.flows.packets.packet_sets import PacketSet, join, of_peers, of_traffic, product, traffic_with, union
 from felixpy.flows.packets.peers import Layer
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
-from felixpy.flows.programs.code import Program
+from felixpy.flows.programs.code import NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Moved, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.node import NodeSpace
@@ -50,7 +50,7 @@ class Passage:
                 return True
         return False
 
-    def survives(self, program: Program, row: Row) -> bool:
+    def survives(self, program: NodeProgram, row: Row) -> bool:
         """Whether any packet of a row is left when it is sent on, under one program among several."""
         key = id(program), row
         if key not in self._survivors:
@@ -114,14 +114,14 @@ class Passage:
             return of_peers(self.space.perspective.all, self.space.own)
         return of_peers(self.space.perspective.all, self.space.everybody & ~itself & ~loopback)
 
-    def before(self, program: Program, row: Row, states: States) -> Before:
+    def before(self, program: NodeProgram, row: Row, states: States) -> Before:
         """What is left before packets are sent on, and what has a new destination."""
         log = Log()
         hook, where = ("PREROUTING", "in") if row.interface else ("OUTPUT", "on")
         stages = before_rewriting(program.stages(hook))
         return Before(through(program, self._evaluator(row, where), hook, states, log, stages), log.moved)
 
-    def after(self, program: Program, row: Row, states: States) -> States:
+    def after(self, program: NodeProgram, row: Row, states: States) -> States:
         """What gets through in the end."""
         log, evaluator = Log(), self._evaluator(row, "on")
         others = self.space.perspective.everybody & ~self.space.own
@@ -140,7 +140,7 @@ class Passage:
 
     # --- what gets through
 
-    def fates(self, program: Program, row: Row, tags: Iterable[int], start: PacketSet) -> Fates:
+    def fates(self, program: NodeProgram, row: Row, tags: Iterable[int], start: PacketSet) -> Fates:
         """What gets through of some packets with some tags."""
         spoofed = SPOOFED if row.spoofed else 0
         came = self.before(program, row, {tag | spoofed | EARLY: start for tag in tags})
@@ -151,14 +151,14 @@ class Passage:
             self._follow(program, row, target, packets, found)
         return found
 
-    def known_fates(self, program: Program, row: Row, tags: Sequence[int]) -> Fates:
+    def known_fates(self, program: NodeProgram, row: Row, tags: Sequence[int]) -> Fates:
         """What gets through of everything that a row may send: found out once for a program that is asked often."""
         key = id(program), row, tuple(tags)
         if key not in self._fates:
             self._fates[key] = self.fates(program, row, tags, self.everything(row))
         return self._fates[key]
 
-    def _follow(self, program: Program, row: Row, target: Moved, packets: PacketSet, found: Fates) -> None:
+    def _follow(self, program: NodeProgram, row: Row, target: Moved, packets: PacketSet, found: Fates) -> None:
         """What becomes of packets with a new destination: those count whose new form gets through."""
         to = self._receiver(target.address)
         asked = self._with_port(union(packets), target.port)
@@ -192,7 +192,7 @@ class Passage:
         """The traffic that became what got through: with a new port it may have been to any."""
         return traffic if port is None else self.space.traffic.lifted(traffic)
 
-    def redirected(self, program: Program, row: Row, tag: int, packets: PacketSet, to: PacketSet) -> Fates:
+    def redirected(self, program: NodeProgram, row: Row, tag: int, packets: PacketSet, to: PacketSet) -> Fates:
         """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
         tracked = (
             self.space.perspective.opening(tag)

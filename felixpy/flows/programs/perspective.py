@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from typing import Protocol as Shape
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, meet, minus, product, union
-from felixpy.flows.packets.peers import Directory, Layer, Layers
+from felixpy.flows.packets.peers import AddressOwners, Layer, Layers
 from felixpy.flows.packets.tags import (
     DNAT,
     EARLY,
@@ -27,16 +27,16 @@ from felixpy.flows.packets.tags import (
     tag_test,
 )
 from felixpy.flows.packets.traffic import TrafficSpace
-from felixpy.flows.programs.code import ChainCode, Question, RuleCode, SetCode
+from felixpy.flows.programs.code import ChainCode, OpenQuestion, RuleCode, SetCode
 from felixpy.netfilter.actions import Action, Nothing
 from felixpy.netfilter.criteria import (
-    Addresses,
+    AddressIn,
     Assumed,
     Constant,
     Criterion,
-    Icmp,
+    IcmpTypes,
+    InSet,
     Interface,
-    Listed,
     Marked,
     Masked,
     NotUnderstood,
@@ -70,7 +70,7 @@ class Factor(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class RuleView:
     """A rule from one end's point of view.
 
     It applies to what is in `packets` (None is everything) and in the value of every factor, if the packet's tag fits;
@@ -100,14 +100,14 @@ class Line:
         return read if self.fixed is None else meet(self.fixed, read)
 
 
-class View:
+class ChainView:
     """A chain from one end's point of view.
 
     `factors` are those of all that it leads to, None if they are too many. `asks_in` and `asks_out` tell whether there
     are interfaces among them that packets come in or leave by.
     """
 
-    def __init__(self, chain: ChainCode, lines: Sequence[Line], inner: Sequence[View], direction: Direction) -> None:
+    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], inner: Sequence[ChainView], own: Direction) -> None:
         self.chain = chain
         self.every = tuple(lines)
         factors = dict.fromkeys(factor for line in lines for factor in line.factors)
@@ -118,22 +118,22 @@ class View:
             factors.update(dict.fromkeys(view.factors or ()))
         bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
         self.factors: tuple[Factor, ...] | None = tuple(factors) if bounded else None
-        self._lines, self._own_way = tuple(lines), direction == "egress"
-        self._by_interface: dict[str, tuple[Line, ...]] = {}
+        self._lines, self._own_way = tuple(lines), own == "egress"
+        self._by_interface: dict[str, tuple[RuleView, ...]] = {}
         names = {name for line in lines if (name := self._only_by(line))}
         if len(names) > 1:
             for name in names:
                 self._by_interface[name] = tuple(line for line in lines if self._only_by(line) in ("", name))
             self._lines = tuple(line for line in lines if not self._only_by(line))
 
-    def _only_by(self, line: Line) -> str:
+    def _only_by(self, line: RuleView) -> str:
         """The end's own interface that a rule is about, "" for any."""
         for (criterion, negated), _ in line.factors:
             if isinstance(criterion, Interface) and criterion.incoming == self._own_way and not negated:
                 return "" if criterion.pattern.endswith("+") else criterion.pattern
         return ""
 
-    def lines(self, interface: str) -> tuple[Line, ...]:
+    def lines(self, interface: str) -> tuple[RuleView, ...]:
         """The rules that may apply to an end with that interface."""
         return self._by_interface.get(interface, self._lines)
 
@@ -157,10 +157,10 @@ class Perspective:
     def __init__(
         self,
         space: TrafficSpace,
-        directory: Directory,
+        directory: AddressOwners,
         externals: Others,
         direction: Direction,
-        questions: Mapping[Question, int] = MappingProxyType({}),
+        questions: Mapping[OpenQuestion, int] = MappingProxyType({}),
     ) -> None:
         self.space, self.direction, self.questions = space, direction, questions
         self._directory, self._externals = directory, externals
@@ -168,7 +168,7 @@ class Perspective:
         self.all: PacketSet = product(space.all, self.everybody)
         self._many_peers = self.everybody.bit_length() > MANY_PEERS
         self._own: Side = "source" if direction == "egress" else "destination"
-        self._views: dict[int, View] = {}
+        self._views: dict[int, ChainView] = {}
         self._packet_sets: dict[Factor, PacketSet | None] = {}
         self._ranges: dict[Range, int] = {}
         self._indexes: dict[tuple[SetCode, tuple[str, ...]], _Index] = {}
@@ -178,15 +178,15 @@ class Perspective:
 
     # --- chains
 
-    def view(self, chain: ChainCode) -> View:
+    def view(self, chain: ChainCode) -> ChainView:
         found = self._views.get(id(chain))
         if found is None:
             lines = [line for rule in chain.rules if (line := self._line(rule))]
             inner = [self.view(line.target) for line in lines if line.target]
-            found = self._views[id(chain)] = View(chain, lines, inner, self.direction)
+            found = self._views[id(chain)] = ChainView(chain, lines, inner, self.direction)
         return found
 
-    def _line(self, rule: RuleCode) -> Line | None:
+    def _line(self, rule: RuleCode) -> RuleView | None:
         """None for rules that do nothing, or never apply."""
         tags: list[tuple[int, int, bool]] = []
         unknown = self._unknown(rule, tags)
@@ -203,10 +203,10 @@ class Perspective:
                 by_tag.append(test)
             elif isinstance(test.criterion, Masked | NotUnderstood) or self._question(test.criterion):
                 continue
-            elif not isinstance(test.criterion, Listed) or rule.sets[test.criterion.name]:
-                code = rule.sets[test.criterion.name] if isinstance(test.criterion, Listed) else None
+            elif not isinstance(test.criterion, InSet) or rule.sets[test.criterion.name]:
+                code = rule.sets[test.criterion.name] if isinstance(test.criterion, InSet) else None
                 factor = Factor(test, code)
-                if self._many_peers and isinstance(test.criterion, Addresses) and test.criterion.side != self._own:
+                if self._many_peers and isinstance(test.criterion, AddressIn) and test.criterion.side != self._own:
                     nets.append(factor)
                     continue
                 value = self._packets(factor)
@@ -218,7 +218,7 @@ class Perspective:
             return None
         restricted = None if packets is self.all else packets
         reading = partial(self._nets, nets) if nets else None
-        return Line(
+        return RuleView(
             rule, tuple(tags), tuple(by_tag), restricted, reading, tuple(factors), unknown, rule.action, rule.target
         )
 
@@ -241,7 +241,7 @@ class Perspective:
         """What criteria about the other end's address let through."""
         peers = self.everybody
         for (criterion, negated), _ in factors:
-            assert isinstance(criterion, Addresses)
+            assert isinstance(criterion, AddressIn)
             inside = self.peers(tuple(map(Layer, criterion.ranges)))
             peers &= ~inside if negated else inside
         return self.of_peers(peers)
@@ -256,9 +256,9 @@ class Perspective:
 
     def _read(self, criterion: Criterion, code: SetCode | None) -> PacketSet | None:
         match criterion:
-            case Addresses(side, ranges):
+            case AddressIn(side, ranges):
                 return None if side == self._own else self.of_peers(self.peers(tuple(map(Layer, ranges))))
-            case Listed(_, sides):
+            case InSet(_, sides):
                 assert code is not None
                 return self._listed(code, sides)
             case Protocol(number):
@@ -266,7 +266,7 @@ class Perspective:
             case Ports(sides, ranges):
                 sources = (self.space.ports(ranges, source=side == "source") for side in sides)
                 return self.of_traffic(union(sources))
-            case Icmp(types):
+            case IcmpTypes(types):
                 return self.of_traffic(self.space.icmp([types]))
             case Constant(holds) | Assumed(_, _, holds):
                 return self.all if holds else {}
@@ -294,10 +294,10 @@ class Perspective:
     def own_value(self, factor: Factor, own: int) -> PacketSet:
         """The value of a factor that asks for the end's own address."""
         criterion, negated = factor.test
-        if isinstance(criterion, Addresses):
+        if isinstance(criterion, AddressIn):
             value = self.all if any(low <= own <= high for low, high in criterion.ranges) else {}
         else:
-            assert isinstance(criterion, Listed)
+            assert isinstance(criterion, InSet)
             assert factor.code is not None
             value = self._own_listed(factor.code, criterion.sides, own)
         return minus(self.all, value) if negated else value

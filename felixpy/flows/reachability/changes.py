@@ -16,7 +16,7 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
 from felixpy.flows.reachability.pairs import Pairs, Sheet
-from felixpy.flows.reachability.sides import Identity, Side, SideEndpoint
+from felixpy.flows.reachability.sides import Identity, InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Universe
 from felixpy.topology.nodes import Nodes
 
@@ -46,7 +46,7 @@ class Changes:
 
 def compare(before: Nodes, after: Nodes) -> Changes:
     """The flows that differ. Raises what compiling raises, InputError for dumps that cannot be read."""
-    sides = Side(before), Side(after)
+    sides = InputSide(before), InputSide(after)
     universe = Universe(sides, renamed={0: _renamed(*sides)})
     first, second = (Connectivity(side, universe) for side in sides)
     common = {position: endpoint for position, endpoint in second.endpoints.items() if position in first.endpoints}
@@ -68,13 +68,13 @@ def compare(before: Nodes, after: Nodes) -> Changes:
     )
 
 
-def _same_rules(before: Side, after: Side) -> bool:
+def _same_rules(before: InputSide, after: InputSide) -> bool:
     """Whether rules and sets are the same, and the sets are known: then what is not understood is the same, too."""
     said, again = _said(before), _said(after)
     return said == again and None not in said.values()
 
 
-def _said(side: Side) -> dict[object, object]:
+def _said(side: InputSide) -> dict[object, object]:
     """What each chain of each node says, and the sets."""
     found: dict[object, object] = {}
     for name in side.names:
@@ -87,7 +87,7 @@ def _said(side: Side) -> dict[object, object]:
     return found
 
 
-def _renamed(before: Side, after: Side) -> dict[Identity, Identity]:
+def _renamed(before: InputSide, after: InputSide) -> dict[Identity, Identity]:
     """The later names of endpoints of the first input, where they have changed."""
     found: dict[Identity, Identity] = {}
     there = {endpoint.identity for endpoint in after.endpoints}
@@ -107,7 +107,7 @@ def _renamed(before: Side, after: Side) -> dict[Identity, Identity]:
     return found
 
 
-def _by_workload(side: Side, others: set[Identity]) -> Mapping[object, list[Identity]]:
+def _by_workload(side: InputSide, others: set[Identity]) -> Mapping[object, list[Identity]]:
     """Pods that the other input does not have, in order, by the workload that they belong to."""
     found: dict[object, list[Identity]] = defaultdict(list)
     for endpoint in side.endpoints:

@@ -51,14 +51,14 @@ def _port(part: str, text: str) -> PortChoice:
     return PortChoice(protocol, ports)
 
 
-class Wanted(NamedTuple):
+class WantedPeers(NamedTuple):
     """Whom flows shall touch, as people wrote it: names, and nets of each family."""
 
     names: tuple[str, ...]
     nets: tuple[Nets, ...]
 
 
-def parse_wanted(texts: Iterable[str]) -> Wanted:
+def parse_wanted(texts: Iterable[str]) -> WantedPeers:
     """Addresses and CIDRs apart from names."""
     names: list[str] = []
     nets: list[Nets] = []
@@ -69,10 +69,10 @@ def parse_wanted(texts: Iterable[str]) -> Wanted:
             names.append(text)
         else:
             nets.append(Nets(net.version, Range(int(net[0]), int(net[-1]))))
-    return Wanted(tuple(names), tuple(nets))
+    return WantedPeers(tuple(names), tuple(nets))
 
 
-def focus_on(pairs: Pairs, wanted: Wanted) -> Focus | None:
+def focus_on(pairs: Pairs, wanted: WantedPeers) -> Focus | None:
     """Endpoints and addresses that are meant; None if nothing in particular is. Raises UsageError for unknown names.
 
     A name is a namespace, ``NS/NAME``, ``KIND/NAME``, ``NS/KIND/NAME``, a bare name, ``host:NODE`` or ``host`` for all

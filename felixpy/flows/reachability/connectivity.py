@@ -9,7 +9,7 @@ from felixpy.flows.packets.packet_sets import PacketSet, bits, of_traffic, union
 from felixpy.flows.presentation.flow import Flow
 from felixpy.flows.reachability.grid import Doubt, Grid, make_grid
 from felixpy.flows.reachability.pairs import Pairs, Sheet
-from felixpy.flows.reachability.sides import Side, SideEndpoint
+from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Nets, PortChoice, Universe
 from felixpy.topology.nodes import Nodes
 
@@ -20,7 +20,7 @@ class Connectivity:
     A pod is left out of its own row: it always reaches itself, as such packets never leave it.
     """
 
-    def __init__(self, side: Side, universe: Universe) -> None:
+    def __init__(self, side: InputSide, universe: Universe) -> None:
         self.side, self.universe = side, universe
         self.endpoints: Mapping[int, SideEndpoint] = {
             universe.position(side, endpoint.identity): endpoint for endpoint in side.endpoints
@@ -123,6 +123,6 @@ def survey(
     no connection count, too. Raises what compiling raises, InputError for dumps that cannot be read.
     """
     if universe is None:
-        universe = Universe([Side(nodes)], ports=ports, nets=nets, every_icmp=every_icmp)
+        universe = Universe([InputSide(nodes)], ports=ports, nets=nets, every_icmp=every_icmp)
     side = next(side for side in universe.sides if side.nodes is nodes)
     return Connectivity(side, universe)

@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, union
-from felixpy.flows.packets.peers import Directory, Layer
-from felixpy.flows.programs.crossing import Crossing, Half, Perspectives, Place
+from felixpy.flows.packets.peers import AddressOwners, Layer
+from felixpy.flows.programs.crossing import Crossing, EndpointPlace, Half, Perspectives
 from felixpy.flows.programs.evaluation import Memory
-from felixpy.flows.programs.perspective import Line, Perspective
-from felixpy.flows.reachability.sides import Side
+from felixpy.flows.programs.perspective import Perspective, RuleView
+from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import FamilySpace, Universe
 from felixpy.netfilter.numbers import Range
 
@@ -35,7 +35,7 @@ class Doubt(NamedTuple):
 
 
 @dataclass(slots=True)
-class End:
+class EndpointFlows:
     """What is known of one endpoint: what it lets out and in, who else is on its node, and its node's own bit.
 
     `never` is the traffic that it may not send whatever policy says.
@@ -56,7 +56,7 @@ class Grid:
         self,
         space: FamilySpace,
         everybody: int,
-        ends: Mapping[int, End],
+        ends: Mapping[int, EndpointFlows],
         owners: Mapping[int, int],
         doubts: Iterable[Doubt],
     ) -> None:
@@ -90,7 +90,7 @@ class Grid:
         return minus(self._perhaps_let_in.get(position, {}), self._surely_let_in.get(position, {}))
 
     def _row(
-        self, end: End, plain: PacketSet, translated: Mapping[int, PacketSet], let_in: Mapping[int, PacketSet]
+        self, end: EndpointFlows, plain: PacketSet, translated: Mapping[int, PacketSet], let_in: Mapping[int, PacketSet]
     ) -> PacketSet:
         """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
         settled = self.outside | end.here
@@ -105,7 +105,7 @@ class Grid:
                 row = join(row, meet(far, let_in.get(sender.bit_length() - 1, {})))
         return row
 
-    def _sender(self, end: End, source: int) -> int:
+    def _sender(self, end: EndpointFlows, source: int) -> int:
         """Who the receiver takes for the sender: the node, or whoever has the address that NAT put in."""
         if source < 0:
             return end.host
@@ -128,10 +128,10 @@ class Grid:
         return by_sender((end.bit, minus(end.into.allowed, end.into.unsure)) for end in self.ends.values())
 
 
-def make_grid(side: Side, universe: Universe, family: int) -> Grid:
+def make_grid(side: InputSide, universe: Universe, family: int) -> Grid:
     """Go through the rules of every node of a side."""
     space = universe.families[family]
-    places: dict[str, list[tuple[int, Place]]] = {name: [] for name in side.names}
+    places: dict[str, list[tuple[int, EndpointPlace]]] = {name: [] for name in side.names}
     owners: dict[int, int] = {}
     hosts: dict[str, int] = {}
     for endpoint in side.endpoints:
@@ -145,14 +145,14 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
             owners[address] = owners.get(address, 0) | bit
         if endpoint.identity.kind == "host":
             hosts[endpoint.node] = bit
-        places[endpoint.node].append((position, Place(bit, address, endpoint.interface)))
-    directory = Directory(owners)
+        places[endpoint.node].append((position, EndpointPlace(bit, address, endpoint.interface)))
+    directory = AddressOwners(owners)
     egress, ingress = (
         Perspective(space.traffic, directory, space.externals, direction) for direction in ("egress", "ingress")
     )
     perspectives = Perspectives(egress, ingress)
     memory = Memory()
-    ends: dict[int, End] = {}
+    ends: dict[int, EndpointFlows] = {}
     doubts: list[Doubt] = []
     for name in side.names:
         crossing = Crossing(
@@ -165,7 +165,7 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
         )
         here = union(place.bit for _, place in places[name])
         for position, place in places[name]:
-            end = End(
+            end = EndpointFlows(
                 bit=1 << position,
                 out=crossing.egress(place),
                 into=crossing.ingress(place),
@@ -178,6 +178,6 @@ def make_grid(side: Side, universe: Universe, family: int) -> Grid:
     return Grid(space, egress.everybody, ends, owners, doubts)
 
 
-def _doubt(node: str, family: int, line: Line) -> Doubt:
+def _doubt(node: str, family: int, line: RuleView) -> Doubt:
     words = line.unknown or "it asks for the address of an endpoint, which is not known"
     return Doubt(node, family, words, line.rule.place, line.rule.text)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from felixpy.config import Setting
 from felixpy.errors import Problem
-from felixpy.flows.programs.code import Library, NodeText, Program, of_dump, of_ruleset
+from felixpy.flows.programs.code import Library, NodeProgram, NodeText, of_dump, of_ruleset
 from felixpy.model import Owner, Workload
 from felixpy.names import limited
 from felixpy.netfilter.numbers import parse_address
@@ -44,13 +44,13 @@ class SideEndpoint(NamedTuple):
     owner: Owner | None = None
 
 
-class Side:
+class InputSide:
     """The nodes of one input. Rules are compiled or read when they are first needed."""
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
         self.names = sorted({*nodes.dumps, *nodes.cluster.node_names()})
-        self.programs: dict[int, Mapping[str, Program]] = {}
+        self.programs: dict[int, Mapping[str, NodeProgram]] = {}
         self._rulesets: dict[str, Ruleset] = {}
 
     @cached_property
@@ -134,7 +134,7 @@ class Side:
 
     def load(self, library: Library) -> None:
         """Make the rules of every node ready in one family."""
-        programs = {name: Program(self.text(name, library.family), library) for name in self.names}
+        programs = {name: NodeProgram(self.text(name, library.family), library) for name in self.names}
         for program in programs.values():
             program.load()
         self.programs[library.family] = programs

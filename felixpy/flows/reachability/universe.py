@@ -10,9 +10,9 @@ from felixpy.flows.packets.peers import Externals, Layer, Layers
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.flows.programs.code import Library, RuleCode, SetCode
 from felixpy.flows.programs.perspective import member_range
-from felixpy.flows.reachability.sides import Identity, Side
+from felixpy.flows.reachability.sides import Identity, InputSide
 from felixpy.netfilter.actions import Rewrite
-from felixpy.netfilter.criteria import Addresses, Icmp, Listed, Ports, Protocol, Test
+from felixpy.netfilter.criteria import AddressIn, IcmpTypes, InSet, Ports, Protocol, Test
 from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range
 
 
@@ -56,7 +56,7 @@ class Universe:
 
     def __init__(
         self,
-        sides: Sequence[Side],
+        sides: Sequence[InputSide],
         *,
         renamed: Mapping[int, Mapping[Identity, Identity]] | None = None,
         ports: Iterable[PortChoice] = (),
@@ -73,11 +73,11 @@ class Universe:
             family: self._space(family) for family in sorted({family for side in sides for family in side.families})
         }
 
-    def position(self, side: Side, identity: Identity) -> int:
+    def position(self, side: InputSide, identity: Identity) -> int:
         """The place of an endpoint of one of the sides."""
         return self.positions[self._renamed.get(self.sides.index(side), {}).get(identity, identity)]
 
-    def _names(self, number: int, side: Side) -> Iterator[Identity]:
+    def _names(self, number: int, side: InputSide) -> Iterator[Identity]:
         renamed = self._renamed.get(number, {})
         return (renamed.get(endpoint.identity, endpoint.identity) for endpoint in side.endpoints)
 
@@ -121,11 +121,11 @@ class Mentioned:
                 case Ports(sides, ranges):
                     for side in sides:
                         self.mentions.ports(protocols, ranges, source=side == "source")
-                case Icmp(types):
+                case IcmpTypes(types):
                     self.mentions.icmp([types])
-                case Addresses(_, ranges):
+                case AddressIn(_, ranges):
                     self.layers.add(tuple(map(Layer, ranges)))
-                case Listed(name, sides) if (code := rule.sets[name]) and len(code.dimensions) <= len(sides):
+                case InSet(name, sides) if (code := rule.sets[name]) and len(code.dimensions) <= len(sides):
                     self._note_set(code, sides)
                 case _:
                     pass
@@ -173,5 +173,5 @@ def _rewrites(rule: RuleCode) -> bool:
 
 def _single_destinations(tests: Iterable[Test]) -> Iterator[int]:
     for criterion, negated in tests:
-        if isinstance(criterion, Addresses) and criterion.side == "destination" and not negated:
+        if isinstance(criterion, AddressIn) and criterion.side == "destination" and not negated:
             yield from (first for first, last in criterion.ranges if first == last)

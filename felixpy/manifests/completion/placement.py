@@ -58,7 +58,7 @@ class Placement:
         return [each.take(identity) for each in self.ranges]
 
 
-class Range:
+class PoolAddresses:
     """Addresses of one pool.
 
     An address follows from a hash of who wants it; if it is taken, the next free one is. So a new workload moves
@@ -94,9 +94,9 @@ class Range:
         return str(type(self.network.network_address)(self._first + offset))
 
 
-def _ranges(documents: Sequence[Document]) -> list[Range]:
+def _ranges(documents: Sequence[Document]) -> list[PoolAddresses]:
     """One range for each family that has a pool for pods, of several the first by name; else the default range."""
-    found: dict[int, Range] = {}
+    found: dict[int, PoolAddresses] = {}
     pools = [data for data, _ in documents if data["kind"] == "IPPool" and data["apiVersion"] in _CALICO]
     for data in sorted(pools, key=lambda data: str(data["metadata"]["name"])):
         spec = data.get("spec") or {}
@@ -109,8 +109,8 @@ def _ranges(documents: Sequence[Document]) -> list[Range]:
         except ValueError:
             continue
         name = f"IPPool {data['metadata']['name']} ({network})"
-        found.setdefault(network.version, Range(name, network))
-    return [found[version] for version in sorted(found)] or [Range(DEFAULT_RANGE, ip_network(DEFAULT_RANGE))]
+        found.setdefault(network.version, PoolAddresses(name, network))
+    return [found[version] for version in sorted(found)] or [PoolAddresses(DEFAULT_RANGE, ip_network(DEFAULT_RANGE))]
 
 
 def _nodes(documents: Sequence[Document]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from felixpy.errors import InputError, Place, Problem, spell
 from felixpy.model import Host
-from felixpy.reading import Unreadable, read_bytes
+from felixpy.reading import UnreadableFile, read_bytes
 
 
 def load_host(path: str | os.PathLike[str]) -> Host:
@@ -21,7 +21,7 @@ def load_host(path: str | os.PathLike[str]) -> Host:
     place = Place(os.fspath(path))
     try:
         content = yaml.safe_load(read_bytes(path).decode())
-    except Unreadable as wrong:
+    except UnreadableFile as wrong:
         raise _bad(place, wrong.reason, wrong.hint) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as wrong:
         mark = getattr(wrong, "problem_mark", None)

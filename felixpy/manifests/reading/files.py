@@ -176,7 +176,7 @@ def _content(path: str, stdin: TextIO | None) -> bytes:
         if path == "-":
             return reading.read_stdin(stdin, limit=MAX_SIZE)
         return reading.read_bytes(path, limit=MAX_SIZE)
-    except reading.Unreadable as wrong:
+    except reading.UnreadableFile as wrong:
         hint = wrong.hint or (_revision_hint(path) if not os.path.lexists(path) else "")
         raise _Unreadable(wrong.reason, hint) from None
 
@@ -201,7 +201,7 @@ def _unpacked(content: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=BytesIO(content)) as file:
             return reading.limited(cast("IO[bytes]", file), limit)
-    except reading.Unreadable as wrong:
+    except reading.UnreadableFile as wrong:
         raise _Unreadable(f"uncompressed it is {wrong.reason}", wrong.hint) from None
     except (OSError, EOFError, zlib.error) as wrong:
         raise _Unreadable(f"damaged gzip data: {reading.told(wrong)}") from None

@@ -10,7 +10,7 @@ from felixpy.manifests.reading.files import Input
 from felixpy.model import Source
 
 
-class Objects(NamedTuple):
+class KindObjects(NamedTuple):
     """Objects with apiVersion, kind and name. `name` is what stands before their names in messages."""
 
     name: str
@@ -21,7 +21,7 @@ class Objects(NamedTuple):
         return (placed(self.name, item) for item in self.items)
 
 
-Given: TypeAlias = Input | Objects
+Given: TypeAlias = Input | KindObjects
 """What a call may name."""
 
 
@@ -38,8 +38,8 @@ def placed(name: str, item: dict[str, Any]) -> Document:
 
 def read_given(given: Sequence[Given], stdin: TextIO | None = None) -> Reading:
     """Read all files, and take all objects as they are; see `felixpy.manifests.reading.documents.read`."""
-    objects = [each for each in given if isinstance(each, Objects)]
-    paths = [each for each in given if not isinstance(each, Objects)]
+    objects = [each for each in given if isinstance(each, KindObjects)]
+    paths = [each for each in given if not isinstance(each, KindObjects)]
     reading = read(paths, stdin=stdin) if paths or not objects else Reading()
     reading.documents += [document for each in objects for document in each.documents()]
     return reading
