@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check lint format types unit property sweep fuzz netns conformance cluster-tests bench wheel \
+.PHONY: help install demo test check lint format types unit property readers sweep fuzz netns conformance cluster-tests bench wheel \
 	docs vm lock clean kernel-tools legacy witness
 
 help:  ## this list
@@ -111,6 +111,9 @@ cluster-tests: $(READY)  ## read the API server of Kubernetes itself, built from
 
 conformance: $(READY)  ## compare with the recorded answers of Felix v3.32.1; prints the parity table
 	@$(PYTEST) tests/conformance
+
+readers: $(READY)  ## 50,000 manifests with something wrong, read quickly and read exactly (long)
+	@$(BIN)/python -m tests.readers 50000
 
 sweep: $(READY)  ## every deletion of a rule in the recorded clusters, and other damage, judged by walking packets (long)
 	@$(BIN)/python -m tests.sweep

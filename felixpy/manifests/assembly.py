@@ -12,7 +12,6 @@ from felixpy.errors import Path, Place, Problem, sort_problems
 from felixpy.manifests.completion.installation import Installed
 from felixpy.manifests.kinds import Key
 from felixpy.manifests.objects import automatic, calico, networks
-from felixpy.manifests.objects.pods import address_path
 from felixpy.manifests.objects.services import mirrored
 from felixpy.manifests.reading.documents import Document
 from felixpy.manifests.validation.addresses import network, network_or_address
@@ -91,10 +90,12 @@ class Parts:
             made += [each for each in self._automatic[name] if each.name not in names]
         return tuple(sorted((*given, *made), key=lambda endpoint: endpoint.name))
 
-    def doubts(self, refused_tiers: set[str], objects: Mapping[Key, Document]) -> Iterator[tuple[Key, Finding]]:
-        """What is wrong or odd between objects."""
+    def doubts(
+        self, refused_tiers: set[str], address_path: Callable[[Key, int], Path]
+    ) -> Iterator[tuple[Key, Finding]]:
+        """What is wrong or odd between objects. `address_path` tells where a workload's address stands."""
         yield from self.unknown_tiers(refused_tiers)
-        yield from self._shared_addresses(objects)
+        yield from self._shared_addresses(address_path)
         yield from self._unknown_profiles()
         yield from self._named_ports_at_networks()
 
@@ -107,14 +108,13 @@ class Parts:
                 hint = "the CRD alone lets it in; Felix then puts such a tier last, with Deny as its default action"
                 yield key, Finding(("spec", "tier"), reason, hint)
 
-    def _shared_addresses(self, objects: Mapping[Key, Document]) -> Iterator[tuple[Key, Finding]]:
+    def _shared_addresses(self, path: Callable[[Key, int], Path]) -> Iterator[tuple[Key, Finding]]:
         owners: dict[str, Key] = {}
         for key, workload in self._pairs["workloads"]:
             for index, address in enumerate(workload.addresses):
                 owner = owners.setdefault(address, key)
                 if owner is not key:
-                    path = address_path(objects[key].data, index)
-                    yield key, Finding(path, f"{address}: also used by {owner}", severity="warning")
+                    yield key, Finding(path(key, index), f"{address}: also used by {owner}", severity="warning")
 
     def _unknown_profiles(self) -> Iterator[tuple[Key, Finding]]:
         known = {calico.DEFAULT_ALLOW.name, *(profile.name for _, profile in self._pairs["profiles"])}

@@ -22,7 +22,7 @@ from felixpy.manifests.passes.convert import convert_object
 from felixpy.manifests.passes.remarks import Remark, Remarked
 from felixpy.manifests.passes.validate import validate
 from felixpy.manifests.reading.documents import Document, Reading, no_garbage_collection
-from felixpy.manifests.reading.places import Places
+from felixpy.manifests.reading.places import Places, Texts
 from felixpy.model import Cluster
 
 Documents = Mapping[Any, Document]
@@ -118,8 +118,8 @@ class Following:
         self._cluster = step.cluster
         return step
 
-    def _texts(self) -> dict[str, str]:
-        return {name: text for reading in self._readings.values() for name, text in reading.texts.items()}
+    def _texts(self) -> Texts:
+        return Texts({name: file for reading in self._readings.values() for name, file in reading.texts.files.items()})
 
     def _load(self) -> Step:
         """Everything anew."""
@@ -142,17 +142,18 @@ class _State:
 
     def __init__(self, loaded: Loaded, options: Options, documents: list[Document]) -> None:
         self._loaded, self._options = loaded, options
-        self._objects, self._parts = loaded.objects, loaded.parts
+        self._objects = {key: found for key, found in loaded.objects.items() if isinstance(found, Document)}
+        self._parts = loaded.parts
         given = Counter(document.source for document in documents)
         self._assumed = loaded.assumed
         self._keys = {
-            document.source: key for key, document in loaded.objects.items()
+            document.source: key for key, document in self._objects.items()
             if given.get(document.source) == 1 and not self._is_assumed(key)
         }  # fmt: skip
         """Objects by where they stand; only those that are given once and made of one document."""
         self._twice = _given_twice(loaded)
         self._needed: Counter[tuple[str, str]] = Counter()
-        for document in loaded.objects.values():
+        for document in self._objects.values():
             self._needed.update(_names(document))
         kinds = {key.kind.name for key in loaded.objects}
         installs_by_operator = any(document.data["kind"] == "Installation" for document in loaded.sound.documents)

@@ -11,15 +11,17 @@ from typing import TextIO
 
 from felixpy.errors import InputError, Problem
 from felixpy.manifests.assembly import Parts
-from felixpy.manifests.completion.assumptions import assume, needed_name
+from felixpy.manifests.completion.assumptions import Order, assume, needed_name
 from felixpy.manifests.completion.installation import Installed, installed
 from felixpy.manifests.completion.owners import Owners
 from felixpy.manifests.completion.workloads import expand
 from felixpy.manifests.kinds import Key
+from felixpy.manifests.objects.pod_facts import Placed
 from felixpy.manifests.objects.pods import Pods
 from felixpy.manifests.passes.convert import convert
-from felixpy.manifests.passes.index import index
+from felixpy.manifests.passes.index import Object, index
 from felixpy.manifests.passes.remarks import Remark, Remarked
+from felixpy.manifests.passes.sieve import PlacedPods
 from felixpy.manifests.passes.validate import Sound, validate
 from felixpy.manifests.reading.documents import Document, Reading, no_garbage_collection, subject
 from felixpy.manifests.reading.objects import Given, read_given
@@ -47,7 +49,7 @@ class Loaded:
     cluster: Cluster
     installation: Installed
     sound: Sound
-    objects: dict[Key, Document]
+    objects: dict[Key, Object]
     expanded: bool
     """Whether pods were made up or placed."""
     assumed: frozenset[tuple[str, str]]
@@ -59,25 +61,33 @@ class Loaded:
 def load_cluster(given: Sequence[Given], options: Options, stdin: TextIO | None = None) -> Cluster:
     """Read, and all passes, one after the other. Raises InputError with all problems when one of them is an error."""
     with no_garbage_collection():
-        return load_documents(read_given(given, stdin), options).cluster
+        pods = PlacedPods()
+        return load_documents(read_given(given, stdin, pods), options, pods).cluster
 
 
-def load_documents(reading: Reading, options: Options) -> Loaded:
-    """All passes over what was read. Raises InputError with all problems when one of them is an error."""
+def load_documents(reading: Reading, options: Options, placed: PlacedPods | None = None) -> Loaded:
+    """All passes over what was read. Raises InputError with all problems when one of them is an error.
+
+    `placed` are pods that reading has taken out of the documents.
+    """
     remarked = Remarked(options.strict)
-    sound = remarked.keep(validate(remarked.keep((reading.documents, reading.problems)), reading.ordinal))
+    documents = placed.without_twins(reading) if placed else reading.documents
+    further = placed.all if placed else []
+    sound = remarked.keep(validate(remarked.keep((documents, reading.problems)), reading.ordinal))
     installation = remarked.keep(_install(sound.documents))
     sound = remarked.keep(validate([*sound.documents, *installation.pools], reading.ordinal, sound))
     written = sound.documents
+    order = _reading_order(reading, written)
     if options.expanding:
-        documents = remarked.keep_unless_failed(expand(written, node=options.node))
+        documents = remarked.keep_unless_failed(expand(written, further, node=options.node))
         sound = remarked.keep(validate(documents, reading.ordinal, sound))
     expanded = options.expanding and documents is not written
     known = len(sound.documents)
-    documents = remarked.keep_unless_failed(_assume(sound.documents, strict=bool(options.strict)))
+    documents = remarked.keep_unless_failed(_assume(sound.documents, further, order, strict=bool(options.strict)))
     assumed = frozenset(map(needed_name, documents[known:]))
     sound = remarked.keep(validate(documents, reading.ordinal, sound))
-    objects = remarked.keep(index(sound, reading.starts, used=installation.used, expanded=options.expanding))
+    indexed = index(sound, reading.starts, further, used=installation.used, expanded=options.expanding)
+    objects = remarked.keep(indexed)
     prefix = options.interface_prefix or installation.interface_prefix or DEFAULT_PREFIX
     pods = Pods(prefix, Owners(sound.documents))
     parts = remarked.keep(convert(objects, pods, sound.refused))
@@ -98,7 +108,20 @@ def _install(documents: Sequence[Document]) -> tuple[Installed, list[Remark]]:
     return found, [Remark(document.source, subject(document.data), finding) for document, finding in found.findings]
 
 
-def _assume(documents: list[Document], *, strict: bool) -> tuple[list[Document], list[Problem]]:
+def _reading_order(reading: Reading, documents: Sequence[Document]) -> Order:
+    """The order in which objects were read; documents that came later than these are behind all of them."""
+    known = set(map(id, documents))
+
+    def order(found: Document | Placed) -> tuple[int, ...]:
+        made_up = isinstance(found, Document) and id(found) not in known
+        return (1,) if made_up else (0, *reading.order(found.source))
+
+    return order
+
+
+def _assume(
+    documents: list[Document], placed: Sequence[Placed], order: Order, *, strict: bool
+) -> tuple[list[Document], list[Problem]]:
     """Namespaces and service accounts that must exist; `strict` users want to be asked for them."""
-    completed, problems = assume(documents)
+    completed, problems = assume(documents, placed, order)
     return completed, [replace(problem, severity="error") for problem in problems] if strict else problems

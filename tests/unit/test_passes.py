@@ -12,7 +12,7 @@ from felixpy.manifests.passes.index import index
 from felixpy.manifests.passes.remarks import Remark, Remarked
 from felixpy.manifests.passes.validate import Sound, validate
 from felixpy.manifests.reading.documents import Document
-from felixpy.manifests.reading.places import Places
+from felixpy.manifests.reading.places import Places, Texts
 from felixpy.manifests.validation.findings import Finding
 from felixpy.model import Source
 
@@ -66,5 +66,5 @@ def test_remarks_become_problems_once_for_each_place_and_keep_quiet_after_an_err
     for remarked in (lenient, strict):
         assert remarked.keep(("values", [Remark(one, "Pod a", flaw), Remark(one, "Pod b", flaw)])) == "values"
         remarked.keep_unless_failed((None, [Remark(one, "Pod a", Finding((), "is assumed", severity="warning"))]))
-    assert [problem.reason for problem in lenient.problems(Places({}))] == ["is odd", "is assumed"]
-    assert [(problem.reason, problem.severity) for problem in strict.problems(Places({}))] == [("is odd", "error")]
+    assert [problem.reason for problem in lenient.problems(Places(Texts()))] == ["is odd", "is assumed"]
+    assert [(problem.reason, problem.severity) for problem in strict.problems(Places(Texts()))] == [("is odd", "error")]

@@ -6,13 +6,14 @@ the API server refuses objects in a namespace that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.completion.owners import NO_WORKLOADS
 from felixpy.manifests.completion.replicas import owners
+from felixpy.manifests.objects.pod_facts import Placed
 from felixpy.manifests.reading.documents import Document
 from felixpy.model import Source
 
@@ -39,17 +40,38 @@ _USERS_TOLD = 3
 """How many objects a warning names, and how many of what uses one."""
 
 
+Order = Callable[[Document | Placed], tuple[int, ...]]
+"""What is greater for what comes later."""
+
+
+def _by_start(found: Document | Placed) -> tuple[int, ...]:
+    return (found.source.start,)
+
+
 class _User(NamedTuple):
     name: str
     source: Source
 
 
-def assume(documents: list[Document]) -> tuple[list[Document], list[Problem]]:
-    """The documents with missing namespaces and service accounts added, and a warning for either of them."""
+class _Use(NamedTuple):
+    namespace: str
+    account: str
+    user: _User
+    by: Document | Placed
+
+
+def assume(
+    documents: list[Document], placed: Sequence[Placed] = (), order: Order = _by_start
+) -> tuple[list[Document], list[Problem]]:
+    """The documents with missing namespaces and service accounts added, and a warning for either of them.
+
+    `placed` are pods that are no documents; `order` puts them among the documents.
+    """
     core = [data for data, _ in documents if data["apiVersion"] == "v1"]
     known = {data["metadata"]["name"] for data in core if data["kind"] == "Namespace"}
     known_accounts = {_key(data["metadata"]) for data in core if data["kind"] == "ServiceAccount"}
-    namespaces, accounts = _missing(documents, known, known_accounts)
+    uses = _in_order(_uses(documents), _uses_of_pods(placed, known, known_accounts), order)
+    namespaces, accounts = _missing(uses, known, known_accounts)
     added = []
     for name, users in namespaces.items():
         added.append(_document("Namespace", {"name": name, "labels": {NAME_LABEL: name}}, users))
@@ -66,21 +88,46 @@ def assume(documents: list[Document]) -> tuple[list[Document], list[Problem]]:
 
 
 def _missing(
-    documents: Sequence[Document], known: Collection[str], known_accounts: Collection[tuple[str, str]]
+    uses: Iterable[_Use], known: Collection[str], known_accounts: Collection[tuple[str, str]]
 ) -> tuple[dict[str, list[_User]], dict[tuple[str, str], list[_User]]]:
     """Who uses which namespaces and accounts that are not among the documents."""
     namespaces: dict[str, list[_User]] = {}
     accounts: dict[tuple[str, str], list[_User]] = {}
-    for data, source in documents:
-        needed = needs(data)
-        if needed is None:
-            continue
-        namespace, account = needed
+    for namespace, account, user, _ in uses:
         if namespace not in known:
-            namespaces.setdefault(namespace, []).append(_User(_told(data, namespace), source))
+            namespaces.setdefault(namespace, []).append(user)
         if account and (namespace, account) not in known_accounts:
-            accounts.setdefault((namespace, account), []).append(_User(_told(data, namespace), source))
+            accounts.setdefault((namespace, account), []).append(user)
     return namespaces, accounts
+
+
+def _uses(documents: Iterable[Document]) -> Iterator[_Use]:
+    for document in documents:
+        data, source = document
+        needed = needs(data)
+        if needed is not None:
+            metadata = data["metadata"]
+            made_by = () if "uid" in metadata else owners(metadata)
+            yield _Use(*needed, _User(_told(data["kind"], needed[0], metadata["name"], made_by), source), document)
+
+
+def _uses_of_pods(
+    placed: Iterable[Placed], known: Collection[str], known_accounts: Collection[tuple[str, str]]
+) -> list[_Use]:
+    """What is missing of what pods use."""
+    found = []
+    for each in placed:
+        pod, source = each
+        account = pod.account
+        if pod.namespace not in known or (account and (pod.namespace, account) not in known_accounts):
+            made_by = () if pod.has_uid else {(str(kind), str(name)) for kind, name, _ in pod.owners if kind and name}
+            user = _User(_told("Pod", pod.namespace, pod.name, made_by), source)
+            found.append(_Use(pod.namespace, account, user, each))
+    return found
+
+
+def _in_order(uses: Iterable[_Use], of_pods: Sequence[_Use], order: Order) -> Iterable[_Use]:
+    return sorted([*uses, *of_pods], key=lambda use: order(use.by)) if of_pods else uses
 
 
 def needs(data: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -101,11 +148,10 @@ def _key(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return metadata.get("namespace") or "default", metadata["name"]
 
 
-def _told(data: Mapping[str, Any], namespace: str) -> str:
+def _told(kind: str, namespace: str, name: str, made_by: Collection[tuple[str, str]]) -> str:
     """An object in words; an assumed pod (live ones have a uid) by its Deployment or the like."""
-    kind, metadata = data["kind"], data["metadata"]
-    made_by = () if "uid" in metadata else [owner for owner in owners(metadata) if owner[0] not in NO_WORKLOADS]
-    kind, name = min(made_by) if made_by else (kind, metadata["name"])
+    workloads = [owner for owner in made_by if owner[0] not in NO_WORKLOADS]
+    kind, name = min(workloads) if workloads else (kind, name)
     return f"{kind} {namespace}/{name}"
 
 

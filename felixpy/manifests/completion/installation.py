@@ -116,11 +116,17 @@ def _node_pod(found: Installed, document: Document, maps: Maps) -> None:
     _containers(found, document, spec, ("spec",), maps, str(spec.get("nodeName") or ""))
 
 
+def is_calico_node(container: Data) -> bool:
+    """Whether a container runs Felix, by its name or its image."""
+    image = str(container.get("image") or "")
+    return container.get("name") == NODE_CONTAINER or ("node" in image and NODE_IMAGE.search(image) is not None)
+
+
 def _containers(found: Installed, document: Document, spec: Data, at: Path, maps: Maps, node: str = "") -> None:
     for index, container in enumerate(mappings(spec.get("containers"))):
-        image = NODE_IMAGE.search(str(container.get("image") or ""))
-        if container.get("name") != NODE_CONTAINER and not image:
+        if not is_calico_node(container):
             continue
+        image = NODE_IMAGE.search(str(container.get("image") or ""))
         path = (*at, "containers", index)
         if image and image["tag"] and found.calico_version is None:
             found.calico_version = _stated("", image["tag"], document, (*path, "image"))

@@ -19,6 +19,15 @@ NO_WORKLOADS = frozenset({"Node"})
 """What owns pods without being a workload: the kubelet's own pods are owned by their node."""
 
 
+Reference = tuple[Any, Any, bool]
+"""Kind and name of an owner, and whether it says that it is the controller."""
+
+
+def references(listed: Iterable[Data]) -> tuple[Reference, ...]:
+    """What ownerReferences say."""
+    return tuple((each.get("kind"), each.get("name"), each.get("controller") is True) for each in listed)
+
+
 class Owners:
     """Finds owners. `documents` may have the ReplicaSets and Jobs that stand between a pod and its workload."""
 
@@ -31,26 +40,24 @@ class Owners:
                 self._between[metadata.get("namespace") or "default", named] = _direct(metadata)
         self._known: dict[Owner, Owner] = {}
 
-    def find(self, metadata: Data) -> Owner | None:
+    def find(self, namespace: str, references: Iterable[Reference], labels: Mapping[str, Any]) -> Owner | None:
         """The workload that a pod belongs to; None for a pod of its own."""
-        if not metadata.get("ownerReferences"):
-            return None
-        owner = _direct(metadata)
+        owner = _chosen(references)
         if owner and owner.kind in BETWEEN:
-            made = self._between.get((metadata.get("namespace") or "default", owner))
-            owner = made or _by_name(owner, metadata.get("labels") or {}) or owner
+            owner = self._between.get((namespace, owner)) or _by_name(owner, labels) or owner
         # Many pods have the same owner, which is kept once.
         return self._known.setdefault(owner, owner) if owner else None
 
 
 def _direct(metadata: Data) -> Owner | None:
     """What an object says made it: the controller, if it says which."""
-    listed = mappings(metadata.get("ownerReferences"))
-    complete = [each for each in listed if each.get("kind") and each.get("name")]
-    references = [each for each in complete if each["kind"] not in NO_WORKLOADS]
-    controllers = [each for each in references if each.get("controller") is True]
-    for each in (*controllers, *references):
-        return Owner(str(each.get("kind")), str(each.get("name")))
+    return _chosen(references(mappings(metadata.get("ownerReferences"))))
+
+
+def _chosen(references: Iterable[Reference]) -> Owner | None:
+    complete = [each for each in references if each[0] and each[1] and each[0] not in NO_WORKLOADS]
+    for kind, name, _ in (*(each for each in complete if each[2]), *complete):
+        return Owner(str(kind), str(name))
     return None
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+from itertools import chain
 from typing import Any
 
+from felixpy.manifests.objects.pod_facts import Facts
 from felixpy.manifests.reading.documents import Document
 
 DEFAULT_RANGE = "10.244.0.0/16"
@@ -24,12 +26,16 @@ class NoAddressLeft(Exception):
 class Placement:
     """What is known of nodes, pools and used addresses. What constrains real scheduling is not looked at."""
 
-    def __init__(self, documents: Sequence[Document], node: str | None) -> None:
+    def __init__(self, documents: Sequence[Document], placed: Sequence[Facts], node: str | None) -> None:
         self._wanted = node
-        self._known = set(_nodes(documents))
+        self._known = {*_nodes(documents), *(pod.node for pod in placed)}
         self._homes = _homes(documents)
+        for pod in placed:
+            if pod.host_address:
+                self._homes.setdefault(pod.host_address, pod.node)
         self.ranges = _ranges(documents)
-        for address in _used(documents):
+        claimed = (_without_length(text) for pod in placed for text in (*pod.given, *pod.claims))
+        for address in chain(_used(documents), claimed):
             for each in self.ranges:
                 each.block(address)
 

@@ -25,6 +25,7 @@ from felixpy.manifests.completion.replicas import (
     parsed,
     replicas,
 )
+from felixpy.manifests.objects.pod_facts import Facts, Placed
 from felixpy.manifests.reading.documents import Document, subject
 from felixpy.model import Source
 
@@ -43,15 +44,18 @@ _TOLD = 10
 """How many objects a summary names."""
 
 
-def expand(documents: list[Document], *, node: str | None) -> tuple[list[Document], list[Problem]]:
-    """The documents with the pods of those workloads that have none among them added, and bare pods placed.
+def expand(
+    documents: list[Document], placed: Sequence[Placed] = (), *, node: str | None
+) -> tuple[list[Document], list[Problem]]:
+    """The documents with the pods of those workloads that have none added, and bare pods placed.
 
-    `node` is where pods go that do not say it themselves. The workloads stay in the list.
+    `placed` are pods that are no documents. `node` is where pods go that do not say it themselves. The workloads stay
+    in the list.
     """
     workloads = [document for document in documents if (document.data["apiVersion"], document.data["kind"]) in KINDS]
     if not workloads and not any(is_unplaced(data) for data, _ in documents):
         return documents, []
-    expansion = _Expansion(documents, node)
+    expansion = _Expansion(documents, [pod for pod, _ in placed], node)
     expansion.workloads(workloads)
     return expansion.placed(), expansion.problems
 
@@ -94,17 +98,18 @@ class _Claim(NamedTuple):
 
 
 class _Expansion:
-    def __init__(self, documents: list[Document], node: str | None) -> None:
+    def __init__(self, documents: list[Document], placed: Sequence[Facts], node: str | None) -> None:
         self.problems: list[Problem] = []
         self._documents = documents
-        self._placement = Placement(documents, node)
+        self._placement = Placement(documents, placed, node)
         self._claims: list[_Claim] = []
         self._made: Counter[str] = Counter()
         self._bare: list[str] = []
         self._nodeless: list[str] = []
         self._exhausted: set[str] = set()
         self._names = {_key(data) for data, _ in documents if _is_pod(data)}
-        self._pods = _Pods(data for data, _ in documents if _is_pod(data))
+        self._names.update((pod.namespace, pod.name) for pod in placed)
+        self._pods = _Pods((data for data, _ in documents if _is_pod(data)), placed)
 
     def workloads(self, documents: Iterable[Document]) -> None:
         """Claim the pods of each controller; of two with one name the later counts, as with kubectl apply."""
@@ -224,7 +229,7 @@ def _listed(names: Sequence[str]) -> str:
 class _Pods:
     """The pods of the input that may belong to a controller: those that ran, and those that name their owner."""
 
-    def __init__(self, pods: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, pods: Iterable[Mapping[str, Any]], placed: Iterable[Facts]) -> None:
         self._labels: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._owners: set[tuple[str, str, str]] = set()
         for data in pods:
@@ -232,6 +237,9 @@ class _Pods:
             self._owners |= {(namespace, *owner) for owner in owners(metadata)}
             if not _is_bare(data):
                 self._labels[namespace].append(metadata.get("labels") or {})
+        for pod in placed:
+            self._owners.update((pod.namespace, str(kind), str(name)) for kind, name, _ in pod.owners if kind and name)
+            self._labels[pod.namespace].append(pod.labels)
 
     def has(self, controller: Controller) -> bool:
         """Whether a pod names it as its owner, is selected by it or, of a Job, has its template's labels."""

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from felixpy.errors import Place, Problem
+from felixpy.errors import Path, Place, Problem
 from felixpy.manifests.assembly import Parts
 from felixpy.manifests.kinds import Key
-from felixpy.manifests.objects.pods import Pods, absence
+from felixpy.manifests.objects.pods import Pods
+from felixpy.manifests.passes.index import Object
 from felixpy.manifests.passes.remarks import Remark
 from felixpy.manifests.reading.documents import Document
 from felixpy.manifests.validation.findings import Ignored
@@ -18,7 +19,7 @@ _TOLD = 3
 """How many pods of one sort a warning names."""
 
 
-def convert(objects: Mapping[Key, Document], pods: Pods, refused: set[Key]) -> tuple[Parts, list[Remark | Problem]]:
+def convert(objects: Mapping[Key, Object], pods: Pods, refused: set[Key]) -> tuple[Parts, list[Remark | Problem]]:
     """The parts; objects that Calico or Felix would ignore are left out with a remark.
 
     `pods` converts pods. `refused` are objects that validation dropped: what refers to them is not told again.
@@ -33,37 +34,43 @@ def convert(objects: Mapping[Key, Document], pods: Pods, refused: set[Key]) -> t
         if remark is not None:
             remarks.append(remark)
         elif key.kind.name == "Pod" and part != "workloads":
-            absent[absence(document.data)].append(key)
+            absent[pods.facts(document).absence()].append(key)
     if absent:
         remarks.append(_without_endpoints(absent, objects))
     remarks += [Remark(objects[key].source, str(key), finding) for key, finding in parts.drop_twins()]
     parts.sort()
-    for key in sorted(key for key in objects if key.kind.part == "nodes"):
-        parts.put_node(key.name, objects[key])
+    nodes = {key: found for key, found in objects.items() if key.kind.part == "nodes" and isinstance(found, Document)}
+    for key in sorted(nodes):
+        parts.put_node(key.name, nodes[key])
     refused_tiers = {key.name for key in refused if key.kind.part == "tiers"}
-    doubts = parts.doubts(refused_tiers, objects)
+
+    def address_path(key: Key, index: int) -> Path:
+        return pods.facts(objects[key]).address_path(index) if key.kind.name == "Pod" else ()
+
+    doubts = parts.doubts(refused_tiers, address_path)
     remarks += [Remark(objects[key].source, str(key), finding) for key, finding in doubts]
     return parts, remarks
 
 
-def convert_object(key: Key, document: Document, pods: Pods) -> tuple[str, Any, Remark | None]:
+def convert_object(key: Key, document: Object, pods: Pods) -> tuple[str, Any, Remark | None]:
     """The field of `Cluster` that an object goes to, and what it becomes there: None if nothing.
 
     The remark tells why Calico or Felix would ignore it.
     """
-    converter = pods if key.kind.name == "Pod" else key.kind.convert
-    if converter is None:
-        return key.kind.part, None, None
+    source = document.source
     try:
-        converted = converter(*document)
+        if key.kind.name == "Pod":
+            facts = pods.facts(document)
+            converted = pods(facts, source)
+            return ("workloads", converted, None) if converted else ("host_pods", pods.on_host(facts, source), None)
+        convert = key.kind.convert
+        converted = convert(document.data, source) if convert and isinstance(document, Document) else None
     except Ignored as why:
-        return key.kind.part, None, Remark(document.source, str(key), why.finding)
-    if converted is None and converter is pods:
-        return "host_pods", pods.on_host(*document), None
+        return key.kind.part, None, Remark(source, str(key), why.finding)
     return key.kind.part, converted, None
 
 
-def _without_endpoints(absent: Mapping[str, Sequence[Key]], objects: Mapping[Key, Document]) -> Problem:
+def _without_endpoints(absent: Mapping[str, Sequence[Key]], objects: Mapping[Key, Object]) -> Problem:
     """Pods that are not endpoints, by the reason; who looks for one in an answer learns why it is not there."""
     told = []
     for reason, keys in sorted(absent.items()):

@@ -10,22 +10,32 @@ from felixpy.errors import Place, Problem
 from felixpy.manifests import strangers
 from felixpy.manifests.kinds import Key, known
 from felixpy.manifests.objects import storage
+from felixpy.manifests.objects.pod_facts import Placed
 from felixpy.manifests.passes.remarks import Remark
 from felixpy.manifests.passes.validate import Sound
 from felixpy.manifests.reading.documents import Document
 from felixpy.manifests.validation.findings import Finding
 from felixpy.model import Source
 
+Object = Document | Placed
+"""An object and its source: what its manifest says, or the facts of a pod."""
+
 Starts = Mapping[str, Sequence[int]]
 """Where each document begins, by file name."""
 
 
 def index(
-    sound: Sound, starts: Starts, *, used: Collection[int] = (), expanded: bool = True
-) -> tuple[dict[Key, Document], list[Remark | Problem]]:
+    sound: Sound,
+    starts: Starts,
+    placed: Sequence[Placed] = (),
+    *,
+    used: Collection[int] = (),
+    expanded: bool = True,
+) -> tuple[dict[Key, Object], list[Remark | Problem]]:
     """Objects of the kinds that matter. Of several with one identity the last one counts, as with kubectl apply.
 
-    Documents of other kinds are counted, except those whose ids are in `used` and, if `expanded`, workloads.
+    Those in `placed` have identities of their own. Documents of other kinds are counted, except those whose ids are in
+    `used` and, if `expanded`, workloads.
     """
     table = known()
     objects: dict[Key, Document] = {}
@@ -51,7 +61,9 @@ def index(
         if earlier is not None and earlier.data != data:
             remarks.append(Remark(document.source, str(key), _given_twice(earlier.source, document.source, starts)))
         objects[key] = document
-    return objects, [*remarks, *_skipped(skipped)]
+    kind = table["v1", "Pod"]
+    pods = {Key(found.pod.namespace, found.pod.name, kind): found for found in placed}
+    return {**objects, **pods}, [*remarks, *_skipped(skipped)]
 
 
 def _given_twice(earlier: Source, later: Source, starts: Starts) -> Finding:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gc
+import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.reading import jsontext
-from felixpy.manifests.reading.files import File, Input, gather
+from felixpy.manifests.reading.files import File, Input, LargeFile, Unintelligible, gather_parts
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
+from felixpy.manifests.reading.places import Texts
 from felixpy.manifests.reading.positions import line_and_column
 from felixpy.manifests.validation.findings import TEMPLATE
 from felixpy.model import Source
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 MAX_PROBLEMS = 100
 """Problems told about one file; more of them do not help anybody."""
 
+
+_JSON = ("{", "---", "\n", " ")
+"""How JSON may begin, a stream of documents included."""
 
 _SURELY_JSON = 2**20
 """What is JSON for so long a stretch is JSON with a mistake, not YAML."""
@@ -35,19 +42,36 @@ class Document(NamedTuple):
     source: Source
 
 
-@dataclass(slots=True)
+@dataclass
 class Reading:
     """All that was read: the objects in the order of files, what is wrong, and the texts by file name."""
 
     documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    texts: dict[str, str] = field(default_factory=dict)
+    texts: Texts = field(default_factory=Texts)
     starts: dict[str, list[int]] = field(default_factory=dict)
     """Where each document with any content begins, by file name."""
 
     def ordinal(self, source: Source) -> str:
         """Which document of its file an object is, or is an item of: "the third document"."""
         return ordinal(bisect_right(self.starts.get(source.file, []), source.start))
+
+    def order(self, source: Source) -> tuple[int, int]:
+        """What puts sources into the order in which they were read."""
+        return self._numbers[source.file], source.start
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.texts)}
+
+    def again(self, wanted: Iterable[tuple[object, Source]]) -> Iterator[tuple[dict[str, Any], Source]]:
+        """What objects of dumps said that a sieve took."""
+        from felixpy.manifests.reading.jsonstream import vouched
+
+        for name, sources in groupby((source for _, source in wanted), key=lambda source: source.file):
+            listed = list(sources)
+            texts = self.texts.files[name].spans([(source.start, source.end) for source in listed])
+            yield from ((vouched(text.encode()), source) for text, source in zip(texts, listed, strict=True))
 
 
 _ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
@@ -70,15 +94,75 @@ def subject(data: dict[str, Any]) -> str:
     return " ".join(str(part) for part in (data.get("kind"), name) if part)
 
 
-def read(paths: Sequence[Input], *, stdin: TextIO | None = None) -> Reading:
-    """Read all manifests that `paths` mean; every file is read, and every problem is told."""
-    files, problems = gather(paths, stdin)
+def read(paths: Sequence[Input], *, stdin: TextIO | None = None, sieve: Sieve | None = None) -> Reading:
+    """Read all manifests that `paths` mean; every file is read, and every problem is told.
+
+    Objects that `sieve` takes are not among the documents.
+    """
+    files, problems = gather_parts(paths, stdin)
     reading = Reading(problems=problems)
     with no_garbage_collection():
         for file in files:
-            reading.texts[file.name] = file.text
-            _FileReader(file, reading).read()
+            reading.texts.files[file.name] = file
+            if _read_stream(file, reading, sieve):
+                continue
+            try:
+                whole = file if isinstance(file, File) else File(file.name, file.text, file.named)
+            except Unintelligible as wrong:
+                reading.problems.append(wrong.problem(file.name))
+            else:
+                reading.texts.files[file.name] = whole
+                _FileReader(whole, reading).read()
     return reading
+
+
+class Sieve(Protocol):
+    """Keeps objects of a dump in a form of its own, so that they need not stay documents."""
+
+    def take(self, data: dict[str, Any], source: Source) -> bool:
+        """Keep an object whose text is beyond doubt, or leave it."""
+
+    def mark(self) -> int:
+        """How many objects there are."""
+
+    def forget(self, mark: int) -> None:
+        """Drop all that came after a mark: their file has to be read again."""
+
+
+class _Nothing:
+    """A sieve that takes nothing."""
+
+    def take(self, data: dict[str, Any], source: Source) -> bool:
+        return False
+
+    def mark(self) -> int:
+        return 0
+
+    def forget(self, mark: int) -> None:
+        pass
+
+
+def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve | None) -> bool:
+    """Read a file that is JSON beyond doubt; False if it is not, and the exact reader has to look at it."""
+    if isinstance(file, File) and not file.text.startswith(_JSON):
+        return False
+    from felixpy.manifests.reading import jsonstream
+
+    sieve = sieve or _Nothing()
+    stream = jsonstream.Stream(file.name, file.chunks())
+    documents: list[Document] = []
+    mark, take = sieve.mark(), sieve.take
+    try:
+        for objects in stream:
+            documents += [Document(data, source) for data, source in objects if not take(data, source)]
+    except (jsonstream.GivenUp, OSError, EOFError, zlib.error):
+        sieve.forget(mark)
+        return False
+    if not (stream.starts or isinstance(file, File)):
+        return False
+    reading.starts[file.name] = stream.starts
+    reading.documents += documents
+    return True
 
 
 @contextmanager

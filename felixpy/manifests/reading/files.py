@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple, TextIO, TypeAlias, cast
 
@@ -50,6 +51,70 @@ class File(NamedTuple):
     text: str
     named: bool
 
+    def spans(self, wanted: Sequence[tuple[int, int]]) -> Iterator[str]:
+        """The characters between pairs of offsets."""
+        return (self.text[start:end] for start, end in wanted)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The text in pieces."""
+        content = self.text.encode("utf-8", "surrogatepass")
+        return (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))
+
+
+CHUNK = 2**16
+"""Bytes of a file that are looked at together."""
+
+
+class LargeFile:
+    """A file that is read piece by piece, and again where somebody asks, instead of being kept."""
+
+    def __init__(self, name: str, path: str, named: bool) -> None:
+        self.name, self.path, self.named = name, path, named
+
+    @property
+    def text(self) -> str:
+        """All of it. Raises Unintelligible."""
+        return _decoded(_unpacked(_content(self.path, None)))
+
+    def chunks(self) -> Iterator[bytes]:
+        """What the file holds, unpacked, in pieces. Raises OSError, EOFError, zlib.error."""
+        with open(self.path, "rb") as file:
+            if not file.peek(2).startswith(_GZIP):
+                yield from iter(lambda: file.read(CHUNK), b"")
+                return
+            import gzip
+
+            left = _expanded_limit(os.fstat(file.fileno()).st_size)
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                while (chunk := unpacked.read(CHUNK)) and (left := left - len(chunk)) >= 0:
+                    yield chunk
+            if left < 0:
+                raise EOFError
+
+    def spans(self, wanted: Sequence[tuple[int, int]]) -> Iterator[str]:
+        """The characters between pairs of ascending offsets."""
+        decode = codecs.getincrementaldecoder("utf-8")().decode
+        chunks, window, at = map(decode, self.chunks()), "", 0
+        for start, end in wanted:
+            while at + len(window) < end and (chunk := next(chunks, "")):
+                dropped = min(max(start - at, 0), len(window))
+                window, at = window[dropped:] + chunk, at + dropped
+            yield window[start - at : end - at]
+
+    def span(self, start: int, end: int) -> tuple[str, int]:
+        """The characters between two offsets, and how many precede them on their line."""
+        decode = codecs.getincrementaldecoder("utf-8")().decode
+        piece, before, at = "", 0, 0
+        for chunk in map(decode, self.chunks()):
+            if at < start:
+                newline = chunk.rfind("\n", 0, start - at)
+                before = min(len(chunk), start - at) - newline - 1 + (before if newline < 0 else 0)
+            piece += chunk[max(start - at, 0) : max(end - at, 0)]
+            at += len(chunk)
+            if at >= end:
+                break
+        return piece, before
+
 
 Input: TypeAlias = str | os.PathLike[str] | File
 
@@ -68,9 +133,21 @@ def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[Fi
     ``git:REV:path`` is a file or folder in a revision. Without paths it is the current folder. A file reached twice is
     read once, at its first place. Raises UsageError for a revision or a path in it that is not there.
     """
+    files, problems = _gathered(paths, stdin, keep=True)
+    return [file for file in files if isinstance(file, File)], problems
+
+
+def gather_parts(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[File | LargeFile], list[Problem]]:
+    """The same, but large files are not read yet."""
+    return _gathered(paths, stdin, keep=False)
+
+
+def _gathered(
+    paths: Sequence[Input], stdin: TextIO | None, *, keep: bool
+) -> tuple[list[File | LargeFile], list[Problem]]:
     problems: list[Problem] = []
     found: dict[object, _Candidate] = {}
-    files = [path for path in paths if isinstance(path, File)]
+    files: list[File | LargeFile] = [path for path in paths if isinstance(path, File)]
     for path in paths or ["."]:
         if isinstance(path, File):
             continue
@@ -79,17 +156,42 @@ def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[Fi
             earlier = found.get(key, candidate)
             found[key] = earlier._replace(named=earlier.named or candidate.named)
     for candidate in found.values():
+        if not keep and candidate.content is None and _is_large(candidate.path):
+            files.append(LargeFile(candidate.shown, candidate.path, candidate.named))
+            continue
         try:
             content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
             files.append(File(candidate.shown, _decoded(_unpacked(content)), candidate.named))
-        except _Unreadable as wrong:
-            problems.append(Problem(place=Place(candidate.shown, wrong.line), reason=wrong.reason, hint=wrong.hint))
+        except Unintelligible as wrong:
+            problems.append(wrong.problem(candidate.shown))
     return files, problems
 
 
-class _Unreadable(Exception):
+class Unintelligible(Exception):
+    """Why a file has no text, from a line on if one is known."""
+
     def __init__(self, reason: str, hint: str = "", line: int = 0) -> None:
         self.reason, self.hint, self.line = reason, hint, line
+
+    def problem(self, name: str) -> Problem:
+        """The same about a file of that name."""
+        return Problem(place=Place(name, self.line), reason=self.reason, hint=self.hint)
+
+
+_LARGE, _LARGE_PACKED = 32 * 2**20, 4 * 2**20
+"""Bytes from which on a file, or a compressed one, is not kept as a whole."""
+
+
+def _is_large(path: str) -> bool:
+    """Whether it is a file that can be read again, and more than is worth keeping."""
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size < _LARGE_PACKED:
+            return False
+        with open(path, "rb") as file:
+            return found.st_size >= (_LARGE_PACKED if file.read(2) == _GZIP else _LARGE)
+    except (OSError, ValueError):
+        return False
 
 
 def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
@@ -119,7 +221,7 @@ def _of_archive(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
         for name, content in archives.members(path, _is_manifest, limit=reading.MAX_SIZE):
             try:
                 _decoded(content)
-            except _Unreadable as wrong:
+            except Unintelligible as wrong:
                 strange.append(f"{_printable(name)} ({wrong.reason})")
                 continue
             found += 1
@@ -178,7 +280,7 @@ def _content(path: str, stdin: TextIO | None) -> bytes:
         return reading.read_bytes(path, limit=MAX_SIZE)
     except reading.UnreadableFile as wrong:
         hint = wrong.hint or (_revision_hint(path) if not os.path.lexists(path) else "")
-        raise _Unreadable(wrong.reason, hint) from None
+        raise Unintelligible(wrong.reason, hint) from None
 
 
 _OF_GIT = re.compile(r"(?!git:|cluster:)[\w./~^@{}-]+:[^:]*")
@@ -189,6 +291,11 @@ def _revision_hint(path: str) -> str:
     return f"a revision of git is written git:{path}" if _OF_GIT.fullmatch(path) else ""
 
 
+def _expanded_limit(size: int) -> int:
+    """What a compressed file of so many bytes may become."""
+    return min(MAX_SIZE, max(_ALWAYS, _EXPANSION * size))
+
+
 def _unpacked(content: bytes) -> bytes:
     """What a gzip file holds, told by its first bytes; other content as it is."""
     if not content.startswith(_GZIP):
@@ -197,14 +304,14 @@ def _unpacked(content: bytes) -> bytes:
     import zlib
     from io import BytesIO
 
-    limit = min(MAX_SIZE, max(_ALWAYS, _EXPANSION * len(content)))
+    limit = _expanded_limit(len(content))
     try:
         with gzip.GzipFile(fileobj=BytesIO(content)) as file:
             return reading.limited(cast("IO[bytes]", file), limit)
     except reading.UnreadableFile as wrong:
-        raise _Unreadable(f"uncompressed it is {wrong.reason}", wrong.hint) from None
+        raise Unintelligible(f"uncompressed it is {wrong.reason}", wrong.hint) from None
     except (OSError, EOFError, zlib.error) as wrong:
-        raise _Unreadable(f"damaged gzip data: {reading.told(wrong)}") from None
+        raise Unintelligible(f"damaged gzip data: {reading.told(wrong)}") from None
 
 
 def _decoded(content: bytes) -> str:
@@ -213,12 +320,12 @@ def _decoded(content: bytes) -> str:
         text = content.decode(codec)
     except UnicodeDecodeError as wrong:
         if b"\0" in content[:4096]:
-            raise _Unreadable("a binary file, not text") from None
+            raise Unintelligible("a binary file, not text") from None
         line = content.count(b"\n", 0, wrong.start) + 1
         reason = f"byte 0x{content[wrong.start]:02x} is not {name}"
-        raise _Unreadable(reason, "save the file as UTF-8", line) from None
+        raise Unintelligible(reason, "save the file as UTF-8", line) from None
     if "\0" in text:
-        raise _Unreadable("a binary file, not text (it has NUL characters)")
+        raise Unintelligible("a binary file, not text (it has NUL characters)")
     return text
 
 

@@ -216,7 +216,7 @@ class Reader:
         if not self._quick:
             tally.repeated = ""
             data, end = self._thorough(text, start)
-        if end - start > 2 * MAX_DEPTH and _deep(text, start, end, data):
+        if end - start > 2 * MAX_DEPTH and _may_be_deep(text, start, end) and is_deep(data):
             raise RecursionError
         return self._twice(data, start, end) if tally.repeated else Value(data, start, end, None, ())
 
@@ -227,10 +227,12 @@ class Reader:
             return Value(data, start, end, flaws=(Flaw(start, f'the key "{self._tally.repeated}" is given twice'),))
 
 
-def _deep(text: str, start: int, end: int, data: Any) -> bool:
-    """Whether a value is nested more deeply than allowed; few brackets answer it without a look at the value."""
-    if text.count("{", start, end) + text.count("[", start, end) <= MAX_DEPTH:
-        return False
+def _may_be_deep(text: str, start: int, end: int) -> bool:
+    return text.count("{", start, end) + text.count("[", start, end) > MAX_DEPTH
+
+
+def is_deep(data: Any) -> bool:
+    """Whether a value is nested more deeply than allowed."""
     level, depth = [data], 0
     while level and depth <= MAX_DEPTH:
         depth += 1

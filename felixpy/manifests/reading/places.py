@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from felixpy.errors import Path, Place
+from felixpy.manifests.reading.files import File, LargeFile
 from felixpy.manifests.reading.positions import locate
 from felixpy.model import Source
 
@@ -13,18 +14,38 @@ _PLAIN = re.compile(r"[^\s\[\]{},#\"'][^\[\]{},#\"\n]*")
 """A scalar without quotes, up to what ends it."""
 
 
+class Texts(Mapping[str, str]):
+    """The texts of files by name. Those of large files are read again whenever somebody asks."""
+
+    def __init__(self, files: Mapping[str, File | LargeFile] | None = None) -> None:
+        self.files = {**(files or {})}
+
+    def __getitem__(self, name: str) -> str:
+        return self.files[name].text
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
 class Places:
     """Finds places in the texts that were read. A cluster keeps it, so it keeps nothing else alive."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Texts) -> None:
         self.texts = texts
 
     def find(self, source: Source, path: Path, *, key: bool = False) -> Place:
         """File, line and column of the value at a path of an object, or of its key."""
-        text = self.texts.get(source.file)
-        if text is None:
+        file = self.texts.files.get(source.file)
+        if file is None:
             return Place(source.file, source.line)
-        return Place(source.file, *locate(text, source, path, key=key))
+        if isinstance(file, File) or not source.end:
+            return Place(source.file, *locate(file.text if source.end else "", source, path, key=key))
+        piece, before = file.span(source.start, source.end)
+        line, column = locate(piece, Source(source.file, source.line, 0, len(piece)), path, key=key)
+        return Place(source.file, line, column + before if line == source.line else column)
 
     def in_quotes(self, place: Place) -> str:
         """Advice to put the plain scalar at a place into quotes, as it is written there; "" if there is none."""

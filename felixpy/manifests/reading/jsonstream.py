@@ -1,0 +1,265 @@
+"""JSON dumps → objects, with a decoder in C: Lists as ``kubectl get -o json`` prints them, and JSON lines.
+
+Only a window of the file is held. The decoder is quick, not exact: of two equal keys it keeps the last one, and it
+knows no limit of nesting. So an object counts only if nothing of its text got lost. Whatever this reader cannot vouch
+for ends in `GivenUp`: then `jsontext` and `yamltext` read the whole file and say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from felixpy.manifests.reading.jsontext import is_deep
+from felixpy.manifests.reading.pieces import MAX_DEPTH, MAX_OBJECT, is_list
+from felixpy.manifests.reading.scalars import number
+from felixpy.model import Source
+
+_CANDIDATES = 8
+"""Places at which the items of a window are cut on trial."""
+
+_SMALL = 2**11
+"""Bytes of a small object: it costs less than a look at it alone."""
+
+_HEADING = 2**16
+"""Bytes in which a List must have come to its items."""
+
+
+class GivenUp(Exception):
+    """The exact reader has to read this file."""
+
+
+_decode = msgspec.json.Decoder(float_hook=number).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+_B = r"[ \t\r\n]*"
+_NAME = rf'"(?:apiVersion|kind)"{_B}:{_B}"[\w./-]*"'
+_METADATA = rf'"metadata"{_B}:{_B}\{{{_B}(?:"\w+"{_B}:{_B}"\w*"{_B},?{_B})*\}}'
+_HEAD = re.compile(rf'\{{{_B}(?:(?:{_NAME}|{_METADATA}){_B},{_B})*"items"{_B}:{_B}\['.encode())
+"""A List up to its items."""
+
+_TAIL = re.compile(rf"\]{_B}(?:,{_B}(?:{_NAME}|{_METADATA}){_B})*\}}{_B}\Z".encode())
+"""A List from the end of its items to that of the file."""
+
+_SEPARATOR = re.compile(rb"---(?=[ \t\r\n])(?:[ \t\r\n]++|#[^\n]*+\n)*+")
+"""What may stand between documents: such a line, and comments after it."""
+
+_FIRST_KEY = re.compile(rb'(\{"[^"\\]*":)( ?)')
+_COLON = re.compile(rb"\\u003[aA]")
+_blanks = re.compile(_B.encode()).match
+_comma = re.compile(f"{_B},{_B}".encode()).match
+
+Object = tuple[dict[str, Any], Source]
+
+
+def vouched(text: bytes) -> Any:
+    """The value that a text is, if the exact reader would read the same. Raises GivenUp, MsgspecError, ValueError.
+
+    Every member has a colon. A text with more colons than what is printed of its value had a key twice, whose first
+    value the decoder dropped. (A colon spelt as an escape could hide that; `Stream` looks for them.)
+    """
+    data = _decode(text)
+    printed = _encode(data)
+    if text.count(b":") != printed.count(b":"):
+        raise GivenUp
+    if len(printed) > 2 * MAX_DEPTH and _may_be_deep(printed) and is_deep(data):
+        raise GivenUp
+    return data
+
+
+def _may_be_deep(printed: bytes) -> bool:
+    """Whether as many brackets are open at once as are allowed, if those that close at once do not count."""
+    count = printed.count
+    return count(b"{") - count(b"{}") + count(b"[") - count(b"[]") >= MAX_DEPTH
+
+
+def _all_vouched(array: bytes, texts: Sequence[bytes]) -> Iterable[Any]:
+    """The same for the items of an array; small ones are looked at together."""
+    if len(array) > _SMALL * len(texts):
+        return map(vouched, texts)
+    values: list[Any] = _decode(array)
+    if array.count(b":") != _encode(values).count(b":"):
+        raise GivenUp
+    for text, value in zip(texts, values, strict=True):
+        if len(text) > 2 * MAX_DEPTH and text.count(b"{") + text.count(b"[") > MAX_DEPTH and is_deep(value):
+            raise GivenUp
+    return values
+
+
+class Stream:
+    """The objects of one file, which comes in chunks of bytes. Iterating yields some at a time and raises GivenUp.
+
+    `starts` are the characters at which documents begin.
+    """
+
+    def __init__(self, name: str, chunks: Iterator[bytes]) -> None:
+        self.starts: list[int] = []
+        self._name, self._chunks = name, chunks
+        self._window, self._at, self._before = b"", 0, b"\n"
+        self._character, self._line = 0, 1
+
+    def __iter__(self) -> Iterator[list[Object]]:
+        try:
+            while self._next_document():
+                self.starts.append(self._character)
+                head = _HEAD.match(self._window, self._at)
+                if head:
+                    yield from self._list(head.end())
+                else:
+                    text = self._one()
+                    yield self._objects([text], [vouched(text)], {}, goes_on=False)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise GivenUp from None
+
+    # --- the window
+
+    def _more(self) -> bool:
+        """Append a chunk to what is left of the window; False at the end of the file."""
+        chunk = next(self._chunks, b"")
+        if b"u003" in chunk and _COLON.search(self._window[-5:] + chunk):
+            raise GivenUp
+        self._before = self._previous()
+        self._window = self._window[self._at :] + chunk
+        self._at = 0
+        return bool(chunk)
+
+    def _previous(self) -> bytes:
+        """The byte before the window's place."""
+        return self._window[self._at - 1 : self._at] if self._at else self._before
+
+    def _advance(self, end: int) -> None:
+        """Move on within the window, counting lines and characters."""
+        passed = self._window[self._at : end]
+        self._line += passed.count(b"\n")
+        self._character += len(passed) if passed.isascii() else len(passed.decode())
+        self._at = end
+
+    def _skip_blanks(self) -> None:
+        self._advance(_blanks(self._window, self._at).end())  # type: ignore[union-attr]
+
+    # --- documents
+
+    def _next_document(self) -> bool:
+        """Move to the next document; False at the end of the file."""
+        while True:
+            self._skip_blanks()
+            if len(self._window) - self._at < _HEADING and self._more():
+                continue
+            rest = self._window[self._at : self._at + 1]
+            if rest in (b"{", b""):
+                return rest != b""
+            separator = _SEPARATOR.match(self._window, self._at)
+            if not separator or self._previous() != b"\n":
+                raise GivenUp
+            self._advance(separator.end())
+
+    def _one(self) -> bytes:
+        """The text of an object that is no List: the rest of its line, or all up to a bracket that begins one."""
+        end = b"\n}" if self._window.startswith((b"{\n", b"{\r\n"), self._at) else b"\n"
+        while (found := self._window.find(end, self._at)) < 0 and len(self._window) - self._at <= MAX_OBJECT:
+            if not self._more():
+                return self._window[self._at :].rstrip(b" \t\r\n")
+        stop = found + len(end)
+        return self._window[self._at : stop].rstrip(b" \t\r\n")
+
+    # --- lists
+
+    def _list(self, first: int) -> Iterator[list[Object]]:
+        """The items of a List that is the rest of the file."""
+        head = self._window[self._at : first - 1]
+        inherited = _inherited(_decode(head + b"null}"))
+        self._advance(first)
+        blank = _blanks(self._window, first).group()  # type: ignore[union-attr]
+        goes_on = True
+        while goes_on:
+            self._skip_blanks()
+            array, texts, goes_on = self._array(blank)
+            yield self._objects(texts, _all_vouched(array, texts), inherited, goes_on=goes_on)
+        self._skip_blanks()
+        frame = vouched(head + b"null" + self._window[self._at + 1 :])
+        if "items" not in frame or not is_list(frame.get("kind"), []):
+            raise GivenUp
+        self._advance(len(self._window))
+
+    def _array(self, blank: bytes) -> tuple[bytes, list[bytes], bool]:
+        """All items in the window: as an array, the text of each, and whether more of them follow.
+
+        Where the window is cut is a guess from how the first item is laid out. A wrong cut does not parse.
+        """
+        while True:
+            last = not self._more()
+            for stop in self._ends() if last else self._cuts(blank):
+                array = b"[" + self._window[self._at : stop] + b"]"
+                try:
+                    return array, list(map(bytes, _decode_array(array))), not last
+                except msgspec.MsgspecError:
+                    continue
+            if last or len(self._window) > 2 * MAX_OBJECT:
+                raise GivenUp
+
+    def _ends(self) -> Iterator[int]:
+        """Brackets that may close the list, from the end of the file."""
+        at = len(self._window)
+        for _ in range(_CANDIDATES):
+            at = self._window.rfind(b"]", self._at, at)
+            if at >= 0 and _TAIL.match(self._window, at):
+                yield at
+
+    def _cuts(self, blank: bytes) -> Iterator[int]:
+        """Ends of items, from the end of the window. Items start on lines of their own, or with the same key."""
+        between = b"}," + blank + b"{"
+        if b"\n" not in blank:
+            key = _FIRST_KEY.match(self._window, self._at)
+            between = b"}," + key[2] + key[1] if key else between
+        at = len(self._window)
+        for _ in range(_CANDIDATES):
+            at = self._window.rfind(between, self._at, at)
+            if at < 0:
+                return
+            yield at + 1
+
+    def _objects(
+        self, texts: Sequence[bytes], values: Iterable[Any], inherited: dict[str, Any], *, goes_on: bool
+    ) -> list[Object]:
+        """The objects that the window goes on with, with commas between them and, if it `goes_on`, behind them."""
+        window, name, at, line, start = self._window, self._name, self._at, self._line, self._character
+        plain, one_line = window.isascii(), b"\n" not in window
+        last, found = None if goes_on else texts[-1] if texts else None, []
+        for text, data in zip(texts, values, strict=True):
+            size = len(text) if plain else len(text.decode())
+            if type(data) is not dict or size > MAX_OBJECT or not _is_complete(data, inherited):
+                raise GivenUp
+            found.append((data, Source(name, line, start, start + size)))
+            start += size
+            at += len(text)
+            if not one_line:
+                line += text.count(b"\n")
+            if text is not last:
+                comma = _comma(window, at).group()  # type: ignore[union-attr]
+                at += len(comma)
+                start += len(comma)
+                line += comma.count(b"\n")
+        self._at, self._line, self._character = at, line, start
+        return found
+
+
+def _inherited(heading: dict[str, Any]) -> dict[str, Any]:
+    """What the items of a PodList or the like need not say, as far as it stands above them."""
+    kind, version = heading.get("kind"), heading.get("apiVersion")
+    if not kind or kind == "List" or not version or not kind.endswith("List"):
+        return {}
+    return {"apiVersion": version, "kind": kind.removesuffix("List")}
+
+
+def _is_complete(data: dict[str, Any], inherited: dict[str, Any]) -> bool:
+    """Whether it is an object with apiVersion and kind, and none that stands for others."""
+    for key, given in inherited.items():
+        data[key] = data.get(key) or given
+    version, kind = data.get("apiVersion"), data.get("kind")
+    if type(version) is not str or type(kind) is not str or not version or not kind:
+        return False
+    return "items" not in data or not is_list(kind, data["items"])

@@ -1,0 +1,68 @@
+"""What is read quickly is what is read exactly: values, messages and places."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from felixpy.manifests import load
+from felixpy.manifests.reading import documents, files
+from tests.bench import fat
+from tests.readers import compare, exactly, outcome
+
+pytestmark = pytest.mark.property
+
+
+def test_readers_agree_about_manifests_with_something_wrong() -> None:
+    assert list(compare(10 * hypothesis.settings().max_examples)) == []
+
+
+def test_many_of_them_are_read_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the comparison would be one of the exact reader with itself."""
+    quick, read = [], documents._read_stream
+
+    def counted(*given: Any) -> bool:
+        quick.append(read(*given))
+        return quick[-1]
+
+    monkeypatch.setattr(documents, "_read_stream", counted)
+    list(compare(200, seed=1))
+    assert sum(quick) > 50
+
+
+@pytest.mark.parametrize("kind", ["plain", "gzip"])
+def test_a_large_file_says_the_same_as_a_small_one(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept: places in it are found in a second reading."""
+    import gzip
+
+    given = [*fat.pods(40)]
+    given[7]["metadata"]["annotations"]["qos.projectcalico.org/dscp"] = "é"
+    given[9]["metadata"] |= {"name": given[8]["metadata"]["name"], "namespace": given[8]["metadata"]["namespace"]}
+    for layout in (
+        "".join(fat.as_kubectl_prints(iter(given))),
+        json.dumps({"kind": "List", "apiVersion": "v1", "items": given}),
+    ):
+        file = tmp_path / "dump.json"
+        file.write_bytes(gzip.compress(layout.encode()) if kind == "gzip" else layout.encode())
+        small = load([file])
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "_LARGE", 1000)
+            patched.setattr(files, "_LARGE_PACKED", 1000)
+            large = load([file])
+        assert isinstance(large.texts.files[str(file)], files.LargeFile)  # type: ignore[attr-defined]
+        assert large.warnings == small.warnings
+        assert [warning.place.column for warning in small.warnings if warning.place.column]
+        for workload in small.workloads[::7]:
+            place = small.where(workload.source, ("status", "podIP"))
+            assert place.column
+            assert large.where(workload.source, ("status", "podIP")) == place
+        with exactly():
+            assert load([file]).warnings == small.warnings
+
+
+def test_what_is_compared_includes_messages() -> None:
+    assert outcome('{"kind": "Pod", "apiVersion": "v1"}') != outcome('{"kind": "Pod", "apiVersion": "v2"}')
