@@ -37,10 +37,10 @@ VALUES: tuple[Any, ...] = (
 NAMES = (
     "name", "namespace", "labels", "annotations", "nodeName", "hostNetwork", "podIP", "podIPs", "phase", "items",
     "kind", "apiVersion", "uid", "deletionTimestamp", "managedFields", "ports", "unknown", "spec", "status", "env",
-    "image", "ownerReferences", "controller", "conditions", "hostIP", "hostPort", "initContainers", "serviceAccountName",
+    "image", "ownerReferences", "controller", "conditions", "hostIP", "hostPort", "initContainers",
     "<<", "cni.projectcalico.org/podIP", "cni.projectcalico.org/podIPs", "vpc.amazonaws.com/pod-ips",
     "cni.projectcalico.org/floatingIPs", "cni.projectcalico.org/allowedSourcePrefixes", "qos.projectcalico.org/dscp",
-    "qos.projectcalico.org/ingressPacketRate", "pcns.a", "a/b/c", "-",
+    "qos.projectcalico.org/ingressPacketRate", "pcns.a", "a/b/c", "serviceAccountName", "-",
 )  # fmt: skip
 
 SNIPPETS = (
