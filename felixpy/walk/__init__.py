@@ -165,7 +165,10 @@ class Walker:
         return self._hook(run, "INPUT", packet) if outcome == ACCEPT else outcome
 
     def _route(self, run: PacketRun, packet: Packet) -> str:
-        if packet.out_interface is not None and "destination" not in run.rewritten:
+        by_rule = "destination" in run.rewritten and not (
+            packet.dnat and run.destination == parse_address(packet.dnat[0]).number
+        )
+        if packet.out_interface is not None and not by_rule:
             return packet.out_interface
         return self.machine.route(spell_address(run.destination, run.family))
 

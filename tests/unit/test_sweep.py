@@ -79,3 +79,25 @@ def test_the_judge_can_disagree() -> None:
     assert list(node.judge(hook)) == []
     node.verdict = lambda damage: RecordedNode.verdict(node, damage._replace(dump=node.dump))  # type: ignore[method-assign]
     assert any("nothing is said to open" in line for line in node.judge(hook))
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "words"),
+    [
+        ("host/gnp-do-not-track-on-all-interfaces", 4, "cali-PREROUTING emptied"),
+        ("host/failsafe-ports-with-nets", 4, "z_xuyw0pzXFb2GuU"),
+        ("host/gnp-all-four-kinds-on-one-endpoint", 4, "zbGoxMKW8MKgvwEc"),
+        ("host/hep-expected-ips-only", 6, "-A FORWARD -s fd00::/8 -j ACCEPT ahead"),
+    ],
+)
+def test_packets_that_are_redirected_on_one_side_only(name: str, family: int, words: str) -> None:
+    """Damage of raw decides whether connection tracking sees a packet, and only then is its destination rewritten."""
+    (case,) = (case for case in cases("host") if str(case) == name)
+    draw = random.Random(f"{case} {family}")
+    node = RecordedNode(case, family, SHOTS, draw)
+    more = list(others(node.dump, family, draw))
+    node.extra = tuple(damage.dump for damage in more)
+    (damage,) = (damage for damage in [*deletions(node.dump, family), *more] if words in damage.words)
+    verdict = node.verdict(damage)
+    assert any(part.came for part in (*verdict.change.opens, *verdict.change.closes, *verdict.change.rewrites))
+    assert list(node.judge(damage)) == []

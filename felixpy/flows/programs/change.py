@@ -9,8 +9,8 @@ from itertools import product as combinations
 from typing import NamedTuple, TypeAlias
 
 from felixpy.flows.packets.ground import VARIANTS, Fates, Row
-from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, minus, of_peers, union
-from felixpy.flows.packets.tags import EARLY, ESTABLISHED
+from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, minus, of_peers, of_traffic, union
+from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, STATELESS, UNTRACKED
 from felixpy.flows.programs.code import ChainText, NodeProgram, NodeText, OpenQuestion
 from felixpy.flows.programs.evaluation import States
 from felixpy.flows.programs.passage import Passage
@@ -207,9 +207,34 @@ class Comparer:
         came = [passage.before(program, row, start).states for program in (self.before, self.after)]
         to = self._start(row) if not self._changes_early else passage.everything(row)
         for (old, new), packets in _cells(*came).items():
+            if old is not None and new is not None and (old ^ new) & UNTRACKED:
+                self._redirected_once(row, old, new, packets, to, found)
+                continue
             passed = {} if old is None else passage.redirected(self.before, row, old, packets, to)
             passes = {} if new is None else passage.redirected(self.after, row, new, packets, to)
             _note(found, row, passed, passes, came=packets)
+
+    def _redirected_once(
+        self, row: Row, old: int, new: int, packets: PacketSet, to: PacketSet, found: TrafficChange
+    ) -> None:
+        """Packets that are redirected on one side only: on the other one connection tracking leaves them alone."""
+        if (old | new) & STATELESS:
+            return
+        passage, lost = self.passage, bool(new & UNTRACKED)
+        sides = (self.before, old), (self.after, new)
+        (alone, untracked), (program, tag) = sides[::-1] if lost else sides
+        as_sent = join_all(passage.after(alone, row, {untracked: packets}).values())
+        through = join_all(passage.redirected(program, row, tag, packets, to).values())
+        stopped = minus(passage.targets(tag, packets, to), through)
+        more, less = (found.closes, found.opens) if lost else (found.opens, found.closes)
+        for parts, came, went in (
+            (more, minus(packets, as_sent), through),
+            (less, as_sent, stopped),
+            (found.rewrites, as_sent, through),
+        ):
+            fitting = of_traffic(went, self.space.traffic.lifted(union(came)))
+            if fitting:
+                parts.append(ChangedPart(row, tag & VARIANTS | DNAT, fitting, came))
 
     @property
     def _changes_early(self) -> bool:

@@ -194,18 +194,19 @@ class Passage:
 
     def redirected(self, program: NodeProgram, row: Row, tag: int, packets: PacketSet, to: PacketSet) -> Fates:
         """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
-        tracked = (
-            self.space.perspective.opening(tag)
-            if not tag & ESTABLISHED
-            else self.space.traffic.all & ~self.space.traffic.untracked
-        )
         if tag & (UNTRACKED | STATELESS):
             return {}
-        states = {tag | DNAT: of_traffic(to, self.space.traffic.lifted(union(packets)) & tracked)}
+        states = {tag | DNAT: self.targets(tag, packets, to)}
         found: Fates = {}
         for end, passed in self.after(program, row, states).items():
             _join(found, (end & VARIANTS, Signature(new_source(end))), passed)
         return found
+
+    def targets(self, tag: int, packets: PacketSet, to: PacketSet) -> PacketSet:
+        """What packets with a tag can become when their destination is rewritten to any in `to`."""
+        traffic = self.space.traffic
+        tracked = traffic.all & ~traffic.untracked if tag & ESTABLISHED else self.space.perspective.opening(tag)
+        return of_traffic(to, traffic.lifted(union(packets)) & tracked)
 
 
 class Before(NamedTuple):
