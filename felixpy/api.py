@@ -27,7 +27,7 @@ input chooses for each node. Nothing here reads files, the clock or a kernel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from felixpy.calico_versions import V3_32, CalicoVersion
@@ -77,21 +77,12 @@ def trace(
     Raises UsageError for ends that are not in the cluster and questions without an answer, InputError for policies
     that the Calico version cannot say.
     """
-    from felixpy.topology.question import parse_icmp, parse_target
-    from felixpy.tracing import Question, Tracer
+    from felixpy.topology.question import question_of
+    from felixpy.tracing import Tracer
     from felixpy.tracing.services import ServiceTracer
 
-    target = parse_target(destination)
-    question = Question(
-        source=source,
-        destination=target.endpoint,
-        protocol=protocol or target.protocol,
-        port=target.port,
-        source_port=source_port,
-        icmp=parse_icmp(icmp) if icmp else None,
-        state=state,
-        family=family,
-    )
+    asked = question_of(source, destination, protocol=protocol, icmp=icmp)
+    question = replace(asked, source_port=source_port, state=state, family=family)
     nodes = _nodes(cluster, calico_version, dataplane, settings, hosts)
     return ServiceTracer(Tracer(nodes, node=node, namespace=namespace)).trace(question, resolve=services)
 

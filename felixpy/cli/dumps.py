@@ -15,6 +15,7 @@ from felixpy.errors import KernelRefused, UsageError
 
 if TYPE_CHECKING:
     from felixpy.cli.given import Given
+    from felixpy.iptables.forms import Split
     from felixpy.kernel import Machine
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
@@ -111,6 +112,41 @@ class SavedNode(NamedTuple):
         return read_dump(self.rules, self.sets, self.leaves_open)
 
 
+class _Files:
+    """Files with saved rules or sets, each read and split into its parts once."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._parts: dict[str, Split] = {}
+
+    def text(self, name: str) -> str:
+        if name not in self._texts:
+            self._texts[name] = read(name)
+        return self._texts[name]
+
+    def parts(self, name: str) -> Split:
+        """Rules by family, and sets; ``ip6…`` in a file's name decides where nothing in it does."""
+        from felixpy.iptables.forms import split_saved
+
+        if name not in self._parts:
+            self._parts[name] = split_saved(self.text(name), 6 if Path(name).name.startswith("ip6") else 0)
+        return self._parts[name]
+
+    def is_listing(self, name: str) -> bool:
+        """Whether nft listed it."""
+        from felixpy.nftables.reading import looks_listed
+
+        return looks_listed(self.text(name))
+
+    def is_saved(self, name: str) -> bool:
+        from felixpy.iptables.forms import looks_saved
+
+        return looks_saved(self.text(name)) or self.is_listing(name)
+
+    def has_rules(self, name: str) -> bool:
+        return self.is_listing(name) or bool(self.parts(name).rules)
+
+
 def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) -> Mapping[str, SavedNode]:
     """What was saved of each node; of a single node whose name no folder or file says the name is "".
 
@@ -120,12 +156,11 @@ def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) 
     folders = [path for path in paths if path != "-" and Path(path).is_dir()]
     if folders and len(paths) > 1:
         raise UsageError(f"--rules {folders[0]}: a folder goes with no other --rules")
+    files = _Files()
     if not folders:
-        return {"": _saved(paths, ipsets, both=both)}
-    found = {
-        name: _saved([str(file) for file in files], ipsets, both=both)
-        for name, files in node_files(Path(folders[0])).items()
-    }
+        return {"": _saved(files, paths, ipsets, both=both)}
+    nodes = _node_files(Path(folders[0]), files)
+    found = {name: _saved(files, names, ipsets, both=both) for name, names in nodes.items()}
     if not found:
         raise UsageError(f"--rules {folders[0]}: there are no saved rules in it")
     return found
@@ -135,20 +170,20 @@ _KIND = re.compile(r"(?:^|[._-])(?:ip6?tables|ipsets?|nft|rules|sets|save[d]?|li
 """Words in the names of files that say what is in them and not of which node."""
 
 
-def node_files(folder: Path) -> dict[str, list[Path]]:
+def _node_files(folder: Path, files: _Files) -> dict[str, list[str]]:
     """The files with saved rules or sets by node: those of folders below, or those here, by name if they are several's.
 
     Of one node without a name the key is "".
     """
-    here = _saved_files(folder)
+    here = _saved_files(folder, files)
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {path.name: files for path in below if (files := _saved_files(path))}
+    found = {path.name: names for path in below if (names := _saved_files(path, files))}
     if not here or found:
         return found
-    by_name: dict[str, list[Path]] = {}
+    by_name: dict[str, list[str]] = {}
     for file in here:
-        by_name.setdefault(_KIND.sub("", file.name).strip("._-"), []).append(file)
-    with_rules = [name for name, files in by_name.items() if any(_holds_rules(file) for file in files)]
+        by_name.setdefault(_KIND.sub("", Path(file).name).strip("._-"), []).append(file)
+    with_rules = [name for name, names in by_name.items() if any(map(files.has_rules, names))]
     if len(with_rules) == 1 or "" in with_rules:
         return {"": here} if len(here) > 1 else {with_rules[0]: here}
     return {name: by_name[name] for name in with_rules} or {"": here}
@@ -162,60 +197,43 @@ def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> dict[str, Found
 
 def dumps_below(path: Path) -> Iterator[tuple[str, Dump]]:
     """Saved rules in a file, in a folder, or in a folder or file for each node; nothing where there are none."""
+    files = _Files()
     if path.is_dir():
-        for name, files in node_files(path).items():
-            yield name, _saved([str(file) for file in files], None, only_sets=True).dump()
-    elif path.is_file() and _looks_saved(path):
-        yield "", _saved([str(path)], None, only_sets=True).dump()
-
-
-def _looks_saved(file: Path) -> bool:
-    from felixpy.iptables.forms import looks_saved
-    from felixpy.nftables.reading import looks_listed
-
-    text = read(str(file))
-    return looks_saved(text) or looks_listed(text)
+        for name, names in _node_files(path, files).items():
+            yield name, _saved(files, names, None, only_sets=True).dump()
+    elif path.is_file() and files.is_saved(str(path)):
+        yield "", _saved(files, [str(path)], None, only_sets=True).dump()
 
 
 TWINS = (".save", ".listed")
 """How the files that ``felixpy render --output-dir`` writes for comparing end; their twins end otherwise."""
 
 
-def _saved_files(folder: Path) -> list[Path]:
+def _saved_files(folder: Path, known: _Files) -> list[str]:
     """Files with saved rules or sets."""
     from felixpy.manifests.reading.files import SUFFIXES
 
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.lower().endswith(SUFFIXES)]
     chosen = [file for file in files if file.suffix in TWINS] or files
-    return [file for file in chosen if _looks_saved(file)]
+    return [str(file) for file in chosen if known.is_saved(str(file))]
 
 
-def _holds_rules(file: Path) -> bool:
-    from felixpy.iptables.forms import split_saved
-    from felixpy.nftables.reading import looks_listed
-
-    text = read(str(file))
-    return looks_listed(text) or bool(split_saved(text).rules)
-
-
-def _saved(names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False) -> SavedNode:
+def _saved(
+    files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
+) -> SavedNode:
     """One node's files."""
-    from felixpy.iptables.forms import split_saved
-    from felixpy.nftables.reading import looks_listed
     from felixpy.reading import lines_of
 
-    texts_of = {name: read(name) for name in names}
-    listings = [name for name, text in texts_of.items() if looks_listed(text)]
+    listings = [name for name in names if files.is_listing(name)]
     if listings:
-        return _listed(texts_of, listings, ipsets)
+        return _listed({name: files.text(name) for name in names}, listings, ipsets)
     kinds: dict[str, dict[int, str]] = {}
     sets: list[str] = []
     notes: dict[str, None] = {}
     comments = ""
     for name in names:
-        whole = texts_of[name]
-        heads = "".join(f"{line}\n" for line in lines_of(whole) if line.startswith("#"))
-        found = split_saved(whole, 6 if Path(name).name.startswith("ip6") else 0)
+        heads = "".join(f"{line}\n" for line in lines_of(files.text(name)) if line.startswith("#"))
+        found = files.parts(name)
         texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
         for family, text in found.rules.items():
             if family in texts or (not both and any(family in others for others in kinds.values())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -125,7 +126,7 @@ def trace(
       sudo felixpy trace shop/web-1 shop/db-0:5432 shop/ --host    the rules that this machine has now
       felixpy trace shop/web-1 shop/db-0:5432 --cluster --node-rules      the rules that the nodes have now
     """
-    from felixpy.topology.question import Question, parse_icmp, parse_snat, parse_target
+    from felixpy.topology.question import parse_snat, parse_target, question_of
     from felixpy.tracing import Tracer
     from felixpy.tracing.report import document, text
     from felixpy.tracing.service_report import service_document, service_text
@@ -135,14 +136,9 @@ def trace(
         raise UsageError("-4 and -6 exclude each other")
     foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets, ssh=ssh, node_rules=node_rules)
     _check_port(destination, given)
-    target = parse_target(destination)
-    question = Question(
-        source=source,
-        destination=target.endpoint,
-        protocol=protocol or target.protocol,
-        port=target.port,
+    question = replace(
+        question_of(source, destination, protocol=protocol, icmp=icmp),
         source_port=source_port,
-        icmp=parse_icmp(icmp) if icmp else None,
         state=state.value,
         dnat=parse_target(dnat) if dnat else None,
         snat=parse_snat(snat),

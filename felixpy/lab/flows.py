@@ -30,8 +30,16 @@ class LabFlow(NamedTuple):
 
     @property
     def service(self) -> str:
-        """As ``tcp/80`` or ``icmp``."""
-        return f"{self.protocol}/{self.port}" if self.port else self.protocol
+        return service_words(self.protocol, self.port)
+
+
+def service_words(protocol: str, port: int) -> str:
+    """A service for people, who may write it the same way.
+
+    >>> service_words("tcp", 80), service_words("icmp", 0)
+    ('tcp/80', 'icmp')
+    """
+    return f"{protocol}/{port}" if port else protocol
 
 
 def flow_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from felixpy.errors import UsageError
-from felixpy.lab.flows import LabFlow, between, endpoint_of
+from felixpy.lab.flows import LabFlow, between, endpoint_of, service_words
 from felixpy.lab.lab import Lab
 from felixpy.lab.layout import FAMILIES, LabLayout, family_of
 from felixpy.lab.probing import ProbeOutcome
@@ -34,7 +34,7 @@ class ProbeTable:
 
     @property
     def service(self) -> str:
-        return f"{self.protocol}/{self.port}" if self.port else self.protocol
+        return service_words(self.protocol, self.port)
 
     @property
     def allowed(self) -> int:

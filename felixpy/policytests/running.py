@@ -18,8 +18,8 @@ from felixpy.flows.presentation.report import change_lines, lines
 from felixpy.model import Cluster
 from felixpy.policytests.ends import Ends
 from felixpy.policytests.files import End, Expectation, PodChoice, PolicyTest
-from felixpy.topology.question import parse_target
-from felixpy.tracing import Nodes, Question, Trace, Tracer
+from felixpy.topology.question import question_of
+from felixpy.tracing import Nodes, Trace, Tracer
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import flow_words, verdict_word
 from felixpy.tracing.services import ServiceTrace, ServiceTracer
@@ -135,8 +135,7 @@ class Runner:
         """The trace of one connection; ends as in `felixpy trace`. A `brief` one has no steps. Raises UsageError."""
         ipv6 = ":" in destination and not destination.startswith(("host:", "["))
         called = f"[{destination}]" if ipv6 and destination.count(":") > 1 else destination
-        target = parse_target(f"{called}:{port}" if port else destination)
-        question = Question(source=source, destination=target.endpoint, protocol=target.protocol, port=target.port)
+        question = question_of(source, f"{called}:{port}" if port else destination)
         found = (self._brief if brief else self._tracer).trace(question)
         if self.covers:
             self._note(found)

@@ -96,6 +96,21 @@ def _with_service(endpoint: str, service: str, text: str) -> Target:
     return Target(endpoint, port, protocol)
 
 
+def question_of(source: str, destination: str, *, protocol: str = "", icmp: str = "") -> Question:
+    """The question whether `source` reaches `destination`, all of them as people write them.
+
+    A protocol that the destination says is weaker than `protocol`. Raises UsageError.
+    """
+    target = parse_target(destination)
+    return Question(
+        source=source,
+        destination=target.endpoint,
+        protocol=protocol or target.protocol,
+        port=target.port,
+        icmp=parse_icmp(icmp) if icmp else None,
+    )
+
+
 ICMP_TYPES: Mapping[str, tuple[int, int]] = {"echo-reply": (0, 0), "unreachable": (3, 0), "time-exceeded": (11, 0)}
 """A few types by name; without ``--icmp`` an echo request is meant."""
 

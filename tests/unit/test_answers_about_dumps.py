@@ -178,3 +178,22 @@ def test_a_node_that_nothing_names(tmp_path: Path) -> None:
     for words in (("verify", TWO), ("matrix", TWO), ("trace", "shop/web", "shop/db:80", TWO)):
         with pytest.raises(UsageError, match="there is no node 'n11' in the input; did you mean n1"):
             run(*words, "--rules", str(tmp_path / "rules"), "--node", "n11", "-q")
+
+
+def test_each_file_of_a_folder_is_read_and_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from felixpy.cli import dumps
+    from felixpy.iptables import forms
+
+    for name in ("n1.rules", "n2.rules"):
+        (tmp_path / name).write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+    taken: list[str] = []
+    for module, function in ((dumps, "read"), (forms, "split_saved")):
+        real = getattr(module, function)
+
+        def counted(*given: Any, real: Any = real, function: str = function) -> Any:
+            taken.append(function)
+            return real(*given)
+
+        monkeypatch.setattr(module, function, counted)
+    assert sorted(dumps.read_saved([str(tmp_path)], None)) == ["n1", "n2"]
+    assert sorted(taken) == ["read", "read", "split_saved", "split_saved"]
