@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from felixpy import reading
 from felixpy.errors import InputError, Path, Place, Problem, UsageError
 from felixpy.manifests.reading.pieces import Unreadable, cut
-from felixpy.manifests.reading.positions import line_and_column, locate
+from felixpy.manifests.reading.positions import line_and_column, locate, locate_items
 from felixpy.manifests.validation.findings import Complaint, Finding
 from felixpy.manifests.validation.shapes import Anything, ListOf, MapOf, Object, Shape, flag, one_of, text
 from felixpy.model import Source
@@ -262,6 +262,7 @@ class _Reader:
 
     def _test(self, data: Mapping[str, Any], source: Source) -> PolicyTest:
         expectations = data.get("expectations") or ()
+        places = locate_items(self._text, source, ("expectations",)) if expectations else []
         return PolicyTest(
             name=data.get("name") or FilePath(self._file).name.removesuffix(SUFFIX),
             file=self._file,
@@ -271,8 +272,7 @@ class _Reader:
             calico_version=data.get("calico-version", ""),
             settings=tuple((name, _plain(value)) for name, value in (data.get("settings") or {}).items()),
             expectations=tuple(
-                _expectation(each, self._place(source, ("expectations", number)))
-                for number, each in enumerate(expectations)
+                _expectation(each, Place(self._file, *place)) for each, place in zip(expectations, places, strict=True)
             ),
             matrix=data.get("matrix"),
             matrix_place=self._place(source, ("matrix",)) if "matrix" in data else None,

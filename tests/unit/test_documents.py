@@ -11,7 +11,8 @@ import pytest
 
 from felixpy.manifests.reading import pieces, yamltext
 from felixpy.manifests.reading.documents import Reading, read
-from felixpy.manifests.reading.positions import locate
+from felixpy.manifests.reading.positions import locate, locate_items
+from felixpy.model import Source
 
 POD = "apiVersion: v1\nkind: Pod\n"
 
@@ -233,6 +234,21 @@ def test_a_position_where_the_text_does_not_stand_alone():
     text = "kind: List\nitems:\n- {apiVersion: v1, kind: A, x: &x 3}\n- {apiVersion: v1, kind: B, x: *x}\n"
     second = reading(text).documents[1].source
     assert locate(text, second, ("x",)) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n  list:\n  - 1\n  - {b: 2}\n\n  - - 3\n",
+        "# first\na: {list: [1, {b: 2},\n  [3]]}\n",
+        '{"a": {"list": [1, {"b": 2},\n [3]]}}',
+        "a: &x\n  list: [&y {b: 1}, *y,\n  *y]\n",
+    ],
+)
+def test_places_of_all_items_are_those_of_each(text: str) -> None:
+    source = Source("f", 1, 0, len(text))
+    each = [locate(text, source, ("a", "list", number)) for number in range(3)]
+    assert locate_items(text, source, ("a", "list")) == each
 
 
 # --- problems

@@ -34,6 +34,31 @@ def locate(text: str, source: Source, path: Path, *, key: bool = False) -> tuple
     return source.line + text.count("\n", source.start, offset), offset - text.rfind("\n", 0, offset)
 
 
+def locate_items(text: str, source: Source, path: Path) -> list[tuple[int, int]]:
+    """Line and column of every item of the list at a path inside an object, which is read once for all of them."""
+    offset = _in_json(text, source.start, path, key=False)
+    offsets = (
+        _items_in_yaml(text, source, path) if offset is None else [at for _, at, _ in jsontext.inside(text, offset)]
+    )
+    found, line, seen = [], source.line, source.start
+    for offset in offsets:
+        line, seen = line + text.count("\n", seen, offset), offset
+        found.append((line, offset - text.rfind("\n", 0, offset)))
+    return found
+
+
+def _items_in_yaml(text: str, source: Source, path: Path) -> list[int]:
+    from felixpy.manifests.reading.yamltext import Reader
+
+    reader = Reader(text)
+    value, offset = reader.node(source.start, source.end)
+    for step in path:
+        found = reader.child(value, step)
+        assert found, f"there is nothing at {step}"
+        value = found[1]
+    return [offset + item.start_mark.index for item in value.value]
+
+
 def _in_json(text: str, start: int, path: Path, key: bool) -> int | None:
     """The offset in a JSON object; None if it is none, or not as far as one has to look."""
     if text[start] not in "{[":
