@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import yaml
+
 from felixpy.errors import InputError
 from felixpy.manifests import load
-from felixpy.manifests.reading import documents, files
+from felixpy.manifests.reading import blocks, documents, files
 from felixpy.manifests.reading.files import File
 from felixpy.model import Cluster
 from tests.bench import clusters, fat
@@ -46,7 +48,8 @@ NAMES = (
 SNIPPETS = (
     ",", "{", "}", "[", "]", '"', ":", "\\", "\n", "\n---\n", "\r", "\t", "null", "1e999", "NaN", "-0", "01", "1.0",
     "1E2", "\\ud83d\\ude00", "\\ud83d", "\\u003a", "\\u0000", "\\/", "é", "\u2028", "\ufeff", "\x00", "\x7f", "# c\n",
-    "\n%\n", '"a":1,', '"kind":"Pod",', '"name":"x",', "}{", "'", "[" * 300, "{}" * 120, "1" * 5000, "...\n",
+    "\n%\n", "- ", ": ", "  ", " #", "&a ", "*a", "!!str ", "|\n", "? ", "~", "'x", "on", "0x1F", "---", "..",
+    '"a":1,', '"kind":"Pod",', '"name":"x",', "}{", "'", "[" * 300, "{}" * 120, "1" * 5000, "...\n",
 )  # fmt: skip
 
 
@@ -131,13 +134,44 @@ def _listed(chosen: list[Manifest], draw: random.Random) -> Manifest:
     return dict(members)
 
 
-LAYOUTS: tuple[Callable[[list[Manifest], random.Random], str], ...] = (_compact, _pretty, _lines, _item_a_line)
+def _blocks(chosen: list[Manifest], draw: random.Random) -> str:
+    """Documents, or a List, as kubectl and as people write them."""
+    as_list = draw.random() < 0.5
+    return yaml.dump_all(
+        [_listed(chosen, draw)] if as_list else chosen,
+        Dumper=draw.choice((yaml.SafeDumper, _Indented)),
+        sort_keys=False,
+        width=draw.choice((80, 2**20)),
+        allow_unicode=True,
+    )
+
+
+class _Indented(yaml.SafeDumper):
+    """Lists further in than their keys."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+LAYOUTS: tuple[Callable[[list[Manifest], random.Random], str], ...] = (
+    _compact,
+    _pretty,
+    _lines,
+    _item_a_line,
+    *(_blocks,) * 3,
+)
 
 
 @contextmanager
 def exactly() -> Iterator[None]:
     """Without the quick readers."""
-    with mock.patch.object(documents, "_read_stream", return_value=False):
+    with (
+        mock.patch.object(documents, "_read_stream", return_value=False),
+        mock.patch.object(blocks.Reader, "documents", return_value=[]),
+    ):
         yield
 
 

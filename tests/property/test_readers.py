@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+import yaml
 
 from felixpy.manifests import load
-from felixpy.manifests.reading import documents, files
-from tests.bench import fat
+from felixpy.manifests.reading import documents, files, yamltext
+from felixpy.manifests.reading.files import File
+from tests.bench import clusters, fat
 from tests.readers import compare, exactly, outcome
 
 pytestmark = pytest.mark.property
@@ -66,3 +69,23 @@ def test_a_large_file_says_the_same_as_a_small_one(kind: str, tmp_path: Path, mo
 
 def test_what_is_compared_includes_messages() -> None:
     assert outcome('{"kind": "Pod", "apiVersion": "v1"}') != outcome('{"kind": "Pod", "apiVersion": "v2"}')
+
+
+def test_objects_of_one_kind_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = [each for each in clusters.objects(clusters.SHAPES["S"]) if each["kind"] != "GlobalNetworkPolicy"]
+    pods = [*fat.pods(50)]
+    for pod in pods:
+        del pod["metadata"]["managedFields"]  # as kubectl prints pods, unless it is asked for them
+    heading = {"apiVersion": "v1", "items": pods, "kind": "List", "metadata": {"resourceVersion": ""}}
+    parsed, parse = [], yamltext.Reader._nodes
+
+    def counted(reader: yamltext.Reader, piece: str, offset: int) -> Iterator[Any]:
+        parsed.append(piece)
+        return parse(reader, piece, offset)
+
+    monkeypatch.setattr(yamltext.Reader, "_nodes", counted)
+    for text in ("".join(clusters.as_blocks(objects)), yaml.safe_dump(heading, width=10**6)):
+        parsed.clear()
+        read = documents.read([File("dump", text, True)])
+        assert len(read.documents) >= 50
+        assert 0 < len(parsed) < 12

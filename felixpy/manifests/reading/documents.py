@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from felixpy.errors import Place, Problem
-from felixpy.manifests.reading import jsontext
+from felixpy.manifests.reading import blocks, jsontext
 from felixpy.manifests.reading.files import File, Input, LargeFile, Unintelligible, gather_parts
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.reading.places import Texts
@@ -65,13 +65,29 @@ class Reading:
         return {name: number for number, name in enumerate(self.texts)}
 
     def again(self, wanted: Iterable[tuple[object, Source]]) -> Iterator[tuple[dict[str, Any], Source]]:
-        """What objects of dumps said that a sieve took."""
-        from felixpy.manifests.reading.jsonstream import vouched
-
+        """What objects said that a sieve took."""
         for name, sources in groupby((source for _, source in wanted), key=lambda source: source.file):
-            listed = list(sources)
-            texts = self.texts.files[name].spans([(source.start, source.end) for source in listed])
-            yield from ((vouched(text.encode()), source) for text, source in zip(texts, listed, strict=True))
+            listed, file = list(sources), self.texts.files[name]
+            if isinstance(file, File):
+                read = _whole(file.text)
+                yield from ((read(source.start, source.end), source) for source in listed)
+                continue
+            for text, source in zip(file.spans([(each.start, each.end) for each in listed]), listed, strict=True):
+                yield _whole(text)(0, len(text)), source
+
+
+def _whole(text: str) -> Callable[[int, int], Any]:
+    """Reads an object between two offsets, which was read without a flaw before."""
+    yaml = _Yaml(text)
+    json = jsontext.Reader(text, yaml.value)
+
+    def read(start: int, end: int) -> Any:
+        if text[start] == "{":
+            with suppress(jsontext.NotJson):
+                return json.documents(start, end)[0].data
+        return yaml.value(start, end).data
+
+    return read
 
 
 _ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
@@ -99,6 +115,7 @@ def read(paths: Sequence[Input], *, stdin: TextIO | None = None, sieve: Sieve | 
 
     Objects that `sieve` takes are not among the documents.
     """
+    sieve = sieve or _Nothing()
     files, problems = gather_parts(paths, stdin)
     reading = Reading(problems=problems)
     with no_garbage_collection():
@@ -112,7 +129,7 @@ def read(paths: Sequence[Input], *, stdin: TextIO | None = None, sieve: Sieve | 
                 reading.problems.append(wrong.problem(file.name))
             else:
                 reading.texts.files[file.name] = whole
-                _FileReader(whole, reading).read()
+                _FileReader(whole, reading, sieve).read()
     return reading
 
 
@@ -142,13 +159,12 @@ class _Nothing:
         pass
 
 
-def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve | None) -> bool:
+def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve) -> bool:
     """Read a file that is JSON beyond doubt; False if it is not, and the exact reader has to look at it."""
     if isinstance(file, File) and not file.text.startswith(_JSON):
         return False
     from felixpy.manifests.reading import jsonstream
 
-    sieve = sieve or _Nothing()
     stream = jsonstream.Stream(file.name, file.chunks())
     documents: list[Document] = []
     mark, take = sieve.mark(), sieve.take
@@ -191,6 +207,9 @@ class _Yaml:
     def value(self, start: int, end: int) -> Value:
         return self._ready().value(start, end)
 
+    def item(self, start: int, end: int) -> list[Value]:
+        return self._ready().item(start, end)
+
     def _ready(self) -> yamltext.Reader:
         if self._reader is None:
             from felixpy.manifests.reading import yamlnodes, yamltext
@@ -201,7 +220,7 @@ class _Yaml:
 
 
 class _FileReader:
-    def __init__(self, file: File, reading: Reading) -> None:
+    def __init__(self, file: File, reading: Reading, sieve: Sieve) -> None:
         self._file, self._text, self._reading = file, file.text, reading
         self._starts = reading.starts[file.name] = []
         self._problems: list[Problem] = []
@@ -210,7 +229,9 @@ class _FileReader:
         self._untold = 0
         self._yaml = _Yaml(file.text)
         self._json = jsontext.Reader(file.text, self._yaml.value)
+        self._blocks = blocks.Reader(file.text, self._yaml.item)
         self._line, self._counted = 1, 0
+        self._take_elsewhere, self._last = sieve.take, -1
 
     def read(self) -> None:
         for start, end in cut(self._text):
@@ -218,7 +239,7 @@ class _FileReader:
             if begin == end:
                 continue
             try:
-                values = self._values(start, begin, end)
+                values = self._blocks.documents(begin, end) or self._values(start, begin, end)
             except Unreadable as wrong:
                 self._starts.append(begin)
                 self._tell(wrong.flaw, self._ordinal(), excerpt=True)
@@ -285,7 +306,12 @@ class _FileReader:
             data[key] = data.get(key) or given
         version, kind = data.get("apiVersion"), data.get("kind")
         if version and kind and type(version) is type(kind) is str:
-            self._documents.append(Document(data, Source(self._file.name, self._line_of(start), start, end)))
+            source = Source(self._file.name, self._line_of(start), start, end)
+            # What aliases repeat stands where it was read before.
+            taken = start > self._last and not flaws and self._take_elsewhere(data, source)
+            self._last = max(self._last, start)
+            if not taken:
+                self._documents.append(Document(data, source))
         elif "apiVersion" not in data and "kind" not in data:
             self._tell_stranger(value, number, "apiVersion and kind are missing")
         else:

@@ -51,10 +51,6 @@ class File(NamedTuple):
     text: str
     named: bool
 
-    def spans(self, wanted: Sequence[tuple[int, int]]) -> Iterator[str]:
-        """The characters between pairs of offsets."""
-        return (self.text[start:end] for start, end in wanted)
-
     def chunks(self) -> Iterator[bytes]:
         """The text in pieces."""
         content = self.text.encode("utf-8", "surrogatepass")

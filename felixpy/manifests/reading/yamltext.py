@@ -55,6 +55,11 @@ class Reader:
         node, offset = self.node(start, end)
         return self._value(node, offset)
 
+    def item(self, start: int, end: int) -> list[Value]:
+        """The item of a block list between two offsets. Raises Unreadable, ValueError if it does not stand alone."""
+        [item] = [self._value(node, start) for node in self._nodes(self._text[start:end], start)]
+        return item.parts or [item]
+
     def node(self, start: int, end: int) -> tuple[Node, int]:
         """The same before its values are made, and the offset from which its marks count."""
         offset = self._text.rfind("\n", 0, start) + 1
@@ -106,8 +111,7 @@ class Reader:
                 return None
             parts = []
             for begin, ending in places:
-                [item] = [self._value(node, begin) for node in self._nodes(self._text[begin:ending], begin)]
-                parts += item.parts or [item]
+                parts += self.item(begin, ending)
         except (ValueError, AttributeError, KeyError):
             return None
         return Value(header.data, header.start, end, parts)

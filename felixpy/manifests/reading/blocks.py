@@ -1,0 +1,230 @@
+"""Block YAML as kubectl prints it → values, without a parser: each line is a key, or a dash, and maybe a scalar.
+
+Objects of one kind mostly have the same lines but for their scalars. When lines without scalars come a second time,
+what they build becomes a function, and a text with the same lines is that function called with its scalars. Only what
+surely means the same to libyaml is read here. Everything else is left to `yamltext`: comments, block scalars, texts on
+several lines, flow collections but lists of quoted texts, anchors, tags, odd indentation, keys given twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from felixpy.manifests.reading import scalars
+from felixpy.manifests.reading.pieces import Unreadable, Value, is_list, items
+
+_KEY = r"[\w.](?:[\w./{},\"-]|:(?=[\w.{\"]))*"
+_LINE = re.compile(rf"( *(?:- +)*(?:{_KEY}:(?: |(?=\n)))?)(.*)\n", re.ASCII)
+"""Any line: indentation, dashes and key, with the blank behind its colon if something follows; the rest."""
+
+_PREFIX = re.compile(r"( *)((?:- +)*)(?:(.+?):( ?))?", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_./](?:[!\"$-9;-~]|(?<=[^ ])#|:(?=[!-~])| (?=[!\"$-~]))*")
+"""A plain scalar without any character that could mean something."""
+
+_QUOTED = re.compile(r"\"[ !#-\[\]-~]*\"|'[ -&(-~]*'")
+_TEXTS = re.compile(r"\[(?:\"[ !#-\[\]-~]*\"(?:, ?\"[ !#-\[\]-~]*\")*)?\]")
+
+_DEEPEST = 30
+_LONGEST_KEY = 200
+"""libyaml takes keys of 1,024 characters."""
+
+_REMEMBERED = 20_000
+"""Structures that are remembered at most. One that comes only once is left to the parser."""
+
+Build = Callable[[Sequence[Any]], Any]
+
+
+class _Unsure(Exception):
+    """This may mean something else than it seems to."""
+
+
+class Reader:
+    """Reads documents of one text; see the module. `item` parses an item of a list that is not beyond doubt."""
+
+    def __init__(self, text: str, item: Callable[[int, int], list[Value]]) -> None:
+        self._text, self._item = text, item
+        self._scalars = _Scalars()
+        self._builds: dict[tuple[str, ...], Build | None] = {}
+
+    def documents(self, begin: int, end: int) -> list[Value]:
+        """The document whose content is between two offsets; nothing if it is not beyond doubt."""
+        text = self._text
+        if text[begin] in "{[" or text[begin - 1 : begin] not in ("", "\n"):
+            return []
+        if found := items(text, begin, end):
+            return self._list(begin, end, *found)
+        piece = text[begin:end].rstrip(" \n")
+        data = self.value(piece)
+        return [Value(data, begin, begin + len(piece))] if _is_object(data) else []
+
+    def _list(self, begin: int, end: int, heading: int, places: list[tuple[int, int]]) -> list[Value]:
+        """A List, item by item."""
+        text, parts = self._text, []
+        header = self.value((text[begin:heading] + "items:\n" + text[places[-1][1] : end]).rstrip(" \n"))
+        if type(header) is not dict or header.get("items", 0) is not None or not is_list(header.get("kind"), []):
+            return []
+        for start, stop in places:
+            piece = text[start:stop].rstrip(" \n")
+            data = self.value(piece)
+            if type(data) is list and len(data) == 1 and _is_object(data[0]):
+                first = start + len(piece) - len(piece.lstrip(" ")[1:].lstrip(" "))
+                parts.append(Value(data[0], first, start + len(piece)))
+                continue
+            try:
+                parsed = self._item(start, stop)
+            except (Unreadable, ValueError):
+                return []
+            if any(part.flaws for part in parsed):
+                return []
+            parts += parsed
+        return [Value(header, begin, end, parts)]
+
+    def value(self, text: str) -> Any:
+        """The value that some lines are; None if that is not sure."""
+        structure, rests = zip(*_LINE.findall(text + "\n"), strict=True)
+        build = self._builds.get(structure) or self._learnt(structure)
+        if build is _unsure:
+            return None
+        try:
+            return build(list(map(self._scalars.__getitem__, rests)))
+        except _Unsure:
+            return None
+
+    def _learnt(self, structure: tuple[str, ...]) -> Build:
+        """How to build a structure that was seen before; of one that is new nothing is known but that."""
+        if structure not in self._builds:
+            if len(self._builds) < _REMEMBERED:
+                self._builds[structure] = None
+            return _unsure
+        build: Build = _unsure
+        with suppress(_Unsure, scalars.Refused, IndexError):
+            build = eval(f"lambda v: {_Structure(structure).source()}")  # noqa: S307 - of indices and quoted keys
+        self._builds[structure] = build
+        return build
+
+
+def _is_object(data: Any) -> bool:
+    """Whether it is an object that does not stand for others."""
+    return type(data) is dict and not is_list(data.get("kind"), data.get("items"))
+
+
+def _unsure(values: Sequence[Any]) -> Any:
+    raise _Unsure
+
+
+class _Scalars(dict[str, Any]):
+    """Scalars by their text, with the blanks before it. Raises _Unsure."""
+
+    def __missing__(self, text: str) -> Any:
+        value = self[text] = _scalar(text)
+        return value
+
+
+def _scalar(text: str) -> Any:
+    if not text:
+        return None
+    if _PLAIN.fullmatch(text):
+        try:
+            return scalars.plain(text)
+        except scalars.Refused:
+            raise _Unsure from None
+    if _QUOTED.fullmatch(text):
+        return text[1:-1]
+    if text == "{}":
+        return {}
+    if _TEXTS.fullmatch(text):
+        return json.loads(text)
+    raise _Unsure
+
+
+class _Token(NamedTuple):
+    """A dash, a key or a scalar alone (with neither name nor dash): its line and column."""
+
+    line: int
+    column: int
+    dash: bool
+    name: str | None
+    open: bool
+    """Whether nothing follows a key on its line."""
+
+
+class _Structure:
+    """Lines without their scalars, as the source of an expression in which ``v[n]`` is the scalar of line n."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._tokens = [token for number, line in enumerate(lines) for token in _tokens(number, line)]
+        self._at = 0
+
+    def source(self) -> str:
+        """Raises _Unsure, IndexError, scalars.Refused."""
+        found = self._node(0)
+        if self._at != len(self._tokens):
+            raise _Unsure
+        return found
+
+    def _next(self) -> _Token | None:
+        return self._tokens[self._at] if self._at < len(self._tokens) else None
+
+    def _node(self, depth: int) -> str:
+        if depth > _DEEPEST:
+            raise _Unsure
+        first = self._tokens[self._at]
+        if first.dash:
+            return self._list(first.column, depth)
+        if first.name is not None:
+            return self._mapping(first.column, depth)
+        raise _Unsure
+
+    def _list(self, column: int, depth: int) -> str:
+        items = []
+        while (token := self._next()) and token.dash and token.column == column:
+            self._at += 1
+            inner = self._tokens[self._at]
+            if inner.line != token.line:
+                raise _Unsure
+            if inner.dash or inner.name is not None:
+                items.append(self._node(depth + 1))
+            else:
+                self._at += 1
+                items.append(f"v[{inner.line}]")
+        return f"[{', '.join(items)}]"
+
+    def _mapping(self, column: int, depth: int) -> str:
+        members: dict[str, str] = {}
+        while (token := self._next()) and token.name is not None and token.column == column:
+            self._at += 1
+            name = scalars.plain_key(token.name)
+            if name in members or token.name.startswith("..") or len(token.name) > _LONGEST_KEY:
+                raise _Unsure
+            members[name] = self._value(token, depth)
+        return "{" + ", ".join(f"{name!r}: {value}" for name, value in members.items()) + "}"
+
+    def _value(self, key: _Token, depth: int) -> str:
+        """What follows a key: its scalar, or a mapping further in, or a list that may be as far out as the key."""
+        following = self._next()
+        if following and following.line != key.line and key.open:
+            further = following.column > key.column or (following.dash and following.column == key.column)
+            if further:
+                return self._node(depth + 1)
+        return f"v[{key.line}]"
+
+
+def _tokens(number: int, line: str) -> list[_Token]:
+    found = _PREFIX.fullmatch(line)
+    if not found:
+        raise _Unsure
+    column, tokens = len(found[1]), []
+    for dash in re.findall(r"- +", found[2]):
+        tokens.append(_Token(number, column, True, None, False))
+        column += len(dash)
+    if found[3] is not None:
+        tokens.append(_Token(number, column, False, found[3], not found[4]))
+    elif tokens:
+        tokens.append(_Token(number, column, False, None, False))
+    else:
+        raise _Unsure
+    return tokens
