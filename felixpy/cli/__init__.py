@@ -44,11 +44,11 @@ app = Commands(
         "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
         "  felixpy render -f shop/ --node n1 --annotate | less\n"
         "  felixpy validate shop/            what is wrong in the manifests\n"
-        "  felixpy lint shop/                what is probably wrong in policies that are valid\n"
-        "  felixpy trace shop/web-1 shop/db-0:5432 shop/     why a packet passes or dies\n"
+        "  felixpy lint shop/                probable mistakes in valid policies\n"
+        "  felixpy trace shop/web-1 shop/db-0:5432 shop/     why a packet is allowed or denied\n"
         "  felixpy matrix shop/              who reaches whom, on what\n"
-        "  felixpy diff git:main:shop/ shop/ what a change does to rules and to traffic\n"
-        "  sudo felixpy lab up shop/         the pods and their policy for real, in network namespaces\n"
+        "  felixpy diff git:main:shop/ shop/ what a change does to rules and traffic\n"
+        "  sudo felixpy lab up shop/         pods and policies in network namespaces\n"
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

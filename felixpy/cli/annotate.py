@@ -18,7 +18,7 @@ _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: 
 
 @takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
 def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None:
-    """Copy a dump from stdin, or from a node, and say above each line what the names of Felix in it mean.
+    """Add comments to a dump from stdin or from a node that explain the names of Felix in it.
 
     The comments begin with "#", so the result can still be restored. Without --node the node whose pods appear in the
     dump is taken.

@@ -42,17 +42,23 @@ def apply(
     host: OnHost = False,
     backend: BackendName = IptablesKind.auto,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what ipset and iptables-restore would be given; change nothing.")
+        bool, typer.Option("--dry-run", help="Print the input of ipset and iptables-restore; change nothing.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Let the kernel judge everything in an empty namespace; change nothing.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Load everything into an empty namespace to see whether the kernel accepts it; change nothing.",
+        ),
     ] = False,
     confirm: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--confirm", metavar="TIME", help="Bring the old rules back unless you say yes in time, as 30s."),
+        typer.Option(
+            "--confirm", metavar="TIME", help="Restore the old rules unless you confirm within this time, such as 30s."
+        ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Stay, and apply what changes in the files, until Ctrl-C. The rules stay.")
+        bool, typer.Option("--watch", help="Keep applying changes of the files until Ctrl-C. The rules stay in force.")
     ] = False,
     resync: Annotated[
         Optional[int],  # noqa: UP045
@@ -60,7 +66,7 @@ def apply(
             "--resync",
             metavar="SECONDS",
             min=0,
-            help="With --watch, how often to look for what others changed in the kernel. 0: never. Default: 90.",
+            help="With --watch, how often to check the kernel for changes made by others. 0: never. Default: 90.",
         ),
     ] = None,
     wait: LockWait = 10,
@@ -70,7 +76,7 @@ def apply(
     Only what differs is written. Rules and chains of others stay where they are. If anything fails, the rules that
     were in force before stay in force. The interfaces are those of the namespace unless given.
 
-    Without --netns and --host it is the lab that gets the rules: nodes and pods in network namespaces, which are made
+    Without --netns and --host the rules are applied to the lab: nodes and pods in network namespaces, which are made
     if they are not there yet (see felixpy lab).
 
     \b

@@ -30,7 +30,7 @@ class ListingFormat(StrEnum):
 def version(
     output: Annotated[ListingFormat, typer.Option("--output", "-o", help="Text or JSON.")] = ListingFormat.text,
 ) -> None:
-    """Say which felixpy and which Felix this is.
+    """Print the versions of felixpy and of Felix.
 
     \b
     Examples:

@@ -37,10 +37,10 @@ Saved = Annotated[
     typer.Option("--rules", metavar="PATH", help="What iptables-save -c printed: a file, or a folder of many nodes'."),
 ]
 Before = Annotated[
-    str, typer.Option("--before", metavar="PATH", help="An earlier reading of the same; only what came since is shown.")
+    str, typer.Option("--before", metavar="PATH", help="Earlier counters; only the difference is shown.")
 ]
 Interval = Annotated[
-    str, typer.Option("--interval", metavar="TIME", help="Read twice, so long apart, and show what came in between.")
+    str, typer.Option("--interval", metavar="TIME", help="Read twice, this long apart, and show the difference.")
 ]
 
 
@@ -50,14 +50,14 @@ def counters(
     rules: Saved = None,
     netns: Netns = None,
     host: OnHost = False,
-    lab: Annotated[str, typer.Option("--lab", metavar="NAME", help="Which lab, where there are several.")] = "felixpy",
+    lab: Annotated[str, typer.Option("--lab", metavar="NAME", help="The name of the lab.")] = "felixpy",
     backend: BackendName = IptablesKind.auto,
     node_rules: NodeRules = False,
     ssh: Ssh = "",
     before: Before = "",
     interval: Interval = "",
-    unused: Annotated[bool, typer.Option("--unused", help="Only rules of policies that nothing has hit.")] = False,
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to print them.")] = Format.table,
+    unused: Annotated[bool, typer.Option("--unused", help="Only policy rules that no packet has hit.")] = False,
+    output: Annotated[Format, typer.Option("--output", "-o", help="The format.")] = Format.table,
 ) -> None:
     """Show packets and bytes for each policy and rule, each end of a tier and each endpoint.
 

@@ -30,7 +30,7 @@ def decode(
     ],
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
-    """Say what names in rules and sets mean: which policy, endpoint or selector is behind them.
+    """Explain names in rules and sets: the policy, endpoint or selector that each stands for.
 
     Exit status 1 if nothing in the manifests has one of the names.
 

@@ -29,14 +29,14 @@ class Output(StrEnum):
 
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--filename", "-f", metavar="PATH", help="Manifests that name what dumps hold; repeatable."),
+    typer.Option("--filename", "-f", metavar="PATH", help="Manifests that name the endpoints of dumps; repeatable."),
 ]
 OneNode = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--node",
         metavar="NAME",
-        help="Compare the rules of this node only, or say whose a dump is.",
+        help="Compare this node only; for a dump, the node that it is of.",
         autocompletion=completing.nodes,
     ),
 ]
@@ -48,7 +48,7 @@ def diff(
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="A file, a folder, git:REV:PATH, a dump, or -.")],
     after: Annotated[str, typer.Argument(metavar="AFTER", help="The same for the other state.")],
     rules: Annotated[bool, typer.Option("--rules", help="Rules and sets only.")] = False,
-    flows: Annotated[bool, typer.Option("--flows", help="Flows only: who may now reach whom, or no longer.")] = False,
+    flows: Annotated[bool, typer.Option("--flows", help="Flows only: connections that open or close.")] = False,
     summary: Annotated[bool, typer.Option("--summary", help="One line only.")] = False,
     output: Annotated[
         Output, typer.Option("--output", "-o", help="Text, JSON, or Markdown for a pull request's comment.")
@@ -60,11 +60,11 @@ def diff(
             "--calico-version-before",
             "--dialect-before",
             metavar="VERSION",
-            help="Another Calico version for BEFORE: what an upgrade does.",
+            help="The Calico version of BEFORE, to see what an upgrade changes.",
         ),
     ] = None,
 ) -> None:
-    """Compare two states: the rules that differ, and what that means for traffic.
+    """Compare two states: the rules that differ, and the flows that open or close.
 
     Rules are grouped by the policy that they come from; flows are exact. Exit status: 0 the same, 1 different, 2 if
     what is not known (sets, a family or a node that was not given) may differ.

@@ -33,7 +33,7 @@ def explain(
         str,
         typer.Argument(
             metavar="[NAMESPACE/]NAME",
-            help="Which one.",
+            help="The name.",
             autocompletion=completing.explained,
         ),
     ],
@@ -42,17 +42,17 @@ def explain(
         typer.Option(
             "--namespace",
             "-n",
-            help="Where bare names are.",
+            help="The namespace of names without one.",
             autocompletion=completing.namespaces,
         ),
     ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Whole lists instead of the first few.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
-    """Say what applies to a pod or host endpoint, or what a policy or tier does, in words.
+    """Describe what applies to a pod or host endpoint, or what a policy or tier does.
 
     For a pod: tiers, policies and profiles in order, both ways, and which policies name it. For a policy: whom it
-    selects, its rules, whom these mean today, its chains and sets, and what is odd about it.
+    selects, its rules, whom these mean now, its chains and sets, and what is odd about it.
 
     \b
     Examples:

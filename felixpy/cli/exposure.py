@@ -16,7 +16,7 @@ def exposure(
     given: Given,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
-    """Say which workloads no policy protects, and what pods that are not in the input, and others, may do to them.
+    """Show which workloads no policy protects, and what they accept from unknown pods and from outside.
 
     Each workload's own policies are asked, through the rules of its node: what any pod may do, whatever its labels
     and namespace; what pods with certain labels may do besides, for each selector of the policies; and addresses

@@ -20,12 +20,10 @@ NodeRules = Annotated[
     bool,
     typer.Option(
         "--node-rules",
-        help="With --cluster: the rules in the kernels of nodes now, read through kubectl exec; of --node, or of all.",
+        help="With --cluster: the current rules of --node, or of all nodes, read through kubectl exec.",
     ),
 ]
-Ssh = Annotated[
-    str, typer.Option("--ssh", metavar="HOST", help="The rules in the kernel of a machine now, read through ssh.")
-]
+Ssh = Annotated[str, typer.Option("--ssh", metavar="HOST", help="The current rules of a machine, read through ssh.")]
 
 
 def saved_of(kernel: NodeKernel, words: str = "") -> SavedNode:

@@ -32,21 +32,21 @@ SETTINGS: dict[str, Any] = {
 lab = Commands(
     name="lab",
     help=(
-        "A cluster in network namespaces of this machine: pods that send, rules that decide.\n\n"
+        "Run a cluster in network namespaces of this machine, with its policies in force.\n\n"
         "\b\nExamples:\n"
         "  sudo felixpy lab up shop/                     every node and pod of the manifests, policy in force\n"
         "  sudo felixpy lab probe --all                  who reaches whom, as a table\n"
         "  sudo felixpy lab probe shop/web-1 shop/db-0:5432\n"
         "  sudo felixpy lab policy add deny-all.yaml     one manifest more, and what that changes\n"
         "  sudo felixpy lab exec shop/web-1 -- curl -s 10.65.0.7\n"
-        "  sudo felixpy lab down                         nothing of it stays\n"
+        "  sudo felixpy lab down                         remove everything\n"
     ),
     **SETTINGS,
 )
 policy = Commands(
     name="policy",
     help=(
-        "List the policies of a lab that is up, add some, or take some out.\n\n"
+        "List, add or remove policies of a running lab.\n\n"
         "\b\nExamples:\n"
         "  sudo felixpy lab policy add deny-all.yaml\n"
         "  sudo felixpy lab policy remove deny-all.yaml\n"
@@ -58,7 +58,7 @@ lab.add_typer(policy)
 
 # As felixpy.lab.layout.DEFAULT_NAME, which is too far away for the help.
 DEFAULT_NAME = "felixpy"
-Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Which lab, where there are several.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name of the lab.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")]
 Pod = Annotated[
     str,
@@ -69,7 +69,7 @@ Pod = Annotated[
     ),
 ]
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Manifests with policies.")]
-NoProbe = Annotated[bool, typer.Option("--no-probe", help="Do not try connections before and after.")]
+NoProbe = Annotated[bool, typer.Option("--no-probe", help="Do not test connections before and after.")]
 OneNode = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time
     typer.Option(
@@ -93,11 +93,11 @@ def up(
     backend: BackendName = IptablesKind.auto,
     wait: LockWait = 10,
 ) -> None:
-    """Bring a lab up, or bring it in step with manifests that changed.
+    """Start a lab, or update it to manifests that have changed.
 
     Each node is a network namespace with the rules that Felix would write there, each pod one behind a veth pair.
-    Something answers at every port that containers declare. Everything else in the world is "outside". Called again,
-    it writes only what differs.
+    Every port that containers declare is served. All other addresses are "outside". Called again, it writes only what
+    differs.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def up(
 
 @lab.command("down")
 def down(name: Name = DEFAULT_NAME) -> None:
-    """Take a lab away: namespaces, processes, files. Also one that was never finished.
+    """Remove a lab: namespaces, processes and files, even if it was never completed.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def down(name: Name = DEFAULT_NAME) -> None:
 
 @lab.command("list")
 def list_(output: Format = Output.text) -> None:
-    """Name the labs that are up.
+    """List the labs that are running.
 
     \b
     Examples:
@@ -178,7 +178,7 @@ def exec_(
     pod: Pod,
     command: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="-- COMMAND...", help="What to run there, with this terminal and these files."),
+        typer.Argument(metavar="-- COMMAND...", help="The command, which sees this terminal and these files."),
     ] = None,
     name: Name = DEFAULT_NAME,
     namespace: Namespace = "",
@@ -201,7 +201,7 @@ def capture(
     pod: Pod,
     arguments: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="-- ARGUMENT...", help="What tcpdump is told besides."),
+        typer.Argument(metavar="-- ARGUMENT...", help="Further arguments for tcpdump."),
     ] = None,
     name: Name = DEFAULT_NAME,
     namespace: Namespace = "",
@@ -241,23 +241,23 @@ def probe(
     every: Annotated[bool, typer.Option("--all", help="Every pod to every pod, as tables.")] = False,
     port: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--port", metavar="PORT[/PROTO]", help="With --all, what to try, or icmp; repeatable."),
+        typer.Option("--port", metavar="PORT[/PROTO]", help="With --all, the port to test, or icmp; repeatable."),
     ] = None,
-    internet: Annotated[bool, typer.Option("--internet", help="With --all, the internet as well.")] = False,
+    internet: Annotated[bool, typer.Option("--internet", help="With --all, include the internet.")] = False,
     namespace: Namespace = "",
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default where both ends have it).")] = False,
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     expect: Annotated[
         Optional[Expected],  # noqa: UP045
-        typer.Option("--expect", help="Exit with 1 if the verdict is another one."),
+        typer.Option("--expect", help="Exit with 1 if the verdict differs."),
     ] = None,
     name: Name = DEFAULT_NAME,
     output: Format = Output.text,
 ) -> None:
-    """Try a connection with real packets, or all of them.
+    """Test one connection, or all of them, with real packets.
 
-    Something answers wherever a connection is tried, so what fails was dropped or rejected by a rule. A pod reaches
-    itself whatever the policy says. In tables rows send, columns receive, "." is allowed and "X" denied.
+    Every port that is tested is served, so what fails was dropped or rejected by a rule. A pod always reaches itself.
+    In tables rows send, columns receive, "." is allowed and "X" denied.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``felixpy lint``: what is probably wrong in policies that are valid."""
+"""``felixpy lint``: probable mistakes in valid policies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MoreCodes = Annotated[
     typer.Option(
         "--extend-select",
         metavar="CODE,...",
-        help="Run these checks, too, such as the optional ones.",
+        help="Also run these checks, such as the optional ones.",
         autocompletion=completing.checks,
     ),
 ]
@@ -66,7 +66,7 @@ def lint(
     extend_select: MoreCodes = None,
     ignore: IgnoredCodes = None,
     fail_on: Annotated[
-        Threshold, typer.Option("--fail-on", help="The level from which on findings make the exit status 1.")
+        Threshold, typer.Option("--fail-on", help="Exit with 1 for findings of this level or above.")
     ] = Threshold.warning,
     public_ports: Annotated[
         str, typer.Option("--public-ports", metavar="PORT,...", help="TCP ports that the internet may reach (FX113).")
@@ -78,7 +78,7 @@ def lint(
         ),
     ] = "",
 ) -> None:
-    """Find what is probably wrong in policies that are valid. Exit status 1 if there are findings.
+    """Find probable mistakes in valid policies. Exit status 1 if there are findings.
 
     A comment "# felixpy: ignore[FX101]" in a manifest switches checks off for what follows it.
 

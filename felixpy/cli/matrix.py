@@ -72,10 +72,12 @@ def matrix(
     given: Given,
     output: Annotated[
         Output,
-        typer.Option("--output", "-o", help="A table is lines, or a grid where that reads better on a terminal."),
+        typer.Option(
+            "--output", "-o", help="The format; a table is lines, or a grid where that fits a terminal better."
+        ),
     ] = Output.table,
     by: Annotated[
-        By, typer.Option("--by", help="Each pod, or the pods of a workload together if all of them behave the same.")
+        By, typer.Option("--by", help="One line for each pod, or for each workload whose pods behave the same.")
     ] = By.workload,
     focus: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
@@ -95,27 +97,28 @@ def matrix(
     ports: Annotated[
         str, typer.Option("--ports", metavar="80,53/udp", help="Only these ports: a grid of yes (.) and no (X).")
     ] = "",
-    external: Annotated[bool, typer.Option("--external/--no-external", help="Addresses that belong to no pod.")] = True,
+    external: Annotated[
+        bool, typer.Option("--external/--no-external", help="Include addresses that belong to no pod.")
+    ] = True,
     hosts: Annotated[
         Optional[bool],  # noqa: UP045
-        typer.Option("--hosts/--no-hosts", help="Nodes themselves. Default: if there are host endpoints."),
+        typer.Option("--hosts/--no-hosts", help="Include nodes. Default: if there are host endpoints."),
     ] = None,
     every_icmp: Annotated[
-        bool, typer.Option("--every-icmp", help="Count types of ICMP that open no connection, too.")
+        bool, typer.Option("--every-icmp", help="Include ICMP types that open no connection.")
     ] = False,
     with_services: Annotated[
-        bool, typer.Option("--services", help="And which ports of Services pods reach, whatever endpoint they get.")
+        bool,
+        typer.Option("--services", help="Also show which ports of Services pods reach, whatever endpoint is chosen."),
     ] = False,
-    exposed: Annotated[
-        bool, typer.Option("--exposure", help="And what nothing protects, and what pods that are not here may do.")
-    ] = False,
+    exposed: Annotated[bool, typer.Option("--exposure", help="Also show what `felixpy exposure` shows.")] = False,
     explained: Annotated[
         bool, typer.Option("--explain", help="In JSON, the rules that decide about each connection, denied ones too.")
     ] = False,
     rules: Dumps = None,
     ipsets: SetDump = None,
 ) -> None:
-    """Say who reaches whom on what: exactly, through the rules of all nodes.
+    """Show which connections are allowed, computed exactly through the rules of all nodes.
 
     \b
     Examples:

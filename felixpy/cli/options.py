@@ -15,14 +15,14 @@ Paths = Annotated[
 ]
 Filenames = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--filename", "-f", metavar="PATH", help="The same as PATH, as kubectl spells it; repeatable."),
+    typer.Option("--filename", "-f", metavar="PATH", help="The same as PATH; repeatable."),
 ]
 NodeName = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--node",
         metavar="NAME",
-        help="The node whose rules are meant; optional with one node.",
+        help="The node to compile; optional if the input has only one.",
         autocompletion=completing.nodes,
     ),
 ]
@@ -30,11 +30,14 @@ Strict = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option(
         "--strict/--no-strict",
-        help="Refuse assumed namespaces, too; or only warn of what an API server would refuse (unknown fields).",
+        help="Treat missing namespaces as errors; or what an API server would reject (unknown fields) as warnings.",
     ),
 ]
 NoExpand = Annotated[
-    bool, typer.Option("--no-expand", help="Do not make pods from Deployments and other workloads that have none.")
+    bool,
+    typer.Option(
+        "--no-expand", help="Do not create pods for Deployments and other workloads that have none in the input."
+    ),
 ]
 CalicoVersionName = Annotated[
     str,
@@ -42,7 +45,7 @@ CalicoVersionName = Annotated[
         "--calico-version",
         "--dialect",
         metavar="VERSION",
-        help="The Calico version, such as v3.32; else the one that the input says runs, else v3.32.",
+        help="The Calico version to imitate. Default: the one that the input states, else v3.32.",
         autocompletion=completing.calico_versions,
     ),
 ]
@@ -51,7 +54,7 @@ DataPlaneName = Annotated[
     typer.Option(
         "--dataplane",
         metavar="NAME",
-        help="iptables or nftables, whatever the input chooses.",
+        help="iptables or nftables. Default: what the input selects.",
         autocompletion=completing.data_planes,
     ),
 ]
@@ -74,17 +77,17 @@ HostFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--host-file", metavar="FILE", help="YAML or JSON with `interfaces:`, name to list of CIDRs."),
 ]
-Live = Annotated[bool, typer.Option("--live", help="Take the interfaces of this machine.")]
+Live = Annotated[bool, typer.Option("--live", help="Use the interfaces of this machine.")]
 Namespace = Annotated[
     str,
     typer.Option(
         "--namespace",
         "-n",
-        help="Where bare names of pods are.",
+        help="The namespace of names without one.",
         autocompletion=completing.namespaces,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No warnings, also where there are errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no warnings.")]
 RunningCluster = Annotated[
     bool,
     typer.Option("--cluster", help="Read the running cluster with kubectl. As a PATH: cluster:CONTEXT."),
@@ -96,5 +99,5 @@ Kubeconfig = Annotated[
     str, typer.Option("--kubeconfig", metavar="FILE", help="The kubeconfig file to use; implies --cluster.")
 ]
 RequestTimeout = Annotated[
-    float, typer.Option("--request-timeout", metavar="SECONDS", help="How long to wait for one answer.", min=0.1)
+    float, typer.Option("--request-timeout", metavar="SECONDS", help="Timeout of a request to the API server.", min=0.1)
 ]

@@ -16,11 +16,11 @@ def remove(
     host: OnHost = False,
     backend: BackendName = IptablesKind.auto,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what iptables-restore and ipset would be given; change nothing.")
+        bool, typer.Option("--dry-run", help="Print the input of iptables-restore and ipset; change nothing.")
     ] = False,
     wait: LockWait = 10,
 ) -> None:
-    """Take everything of Felix out of a kernel.
+    """Remove all rules and sets of Felix from a kernel.
 
     Rules of others stay. No policy is in force afterwards. Without --backend both kinds of iptables are cleared.
 

@@ -42,7 +42,9 @@ def render(
     six: Annotated[bool, typer.Option("-6", help="IPv6.")] = False,
     form: Annotated[
         RuleForm,
-        typer.Option("--form", help="As the kernel prints rules, or as Felix writes them; nft-json is `nft -j list`."),
+        typer.Option(
+            "--form", help="The spelling of rules: the kernel's, Felix's, or JSON as printed by `nft -j list`."
+        ),
     ] = RuleForm.save,
     ipsets: Annotated[
         bool, typer.Option("--ipsets", help="The sets instead of the rules; of both families unless -4 or -6.")
@@ -53,14 +55,16 @@ def render(
         typer.Option("--output-dir", metavar="DIR", help="Write every form of rules and sets into a folder."),
     ] = None,
     annotate: Annotated[
-        bool, typer.Option("--annotate", help="Say above each chain and set which object and line it came from.")
+        bool, typer.Option("--annotate", help="Add comments with the object and line behind each chain and set.")
     ] = False,
-    counters: Annotated[bool, typer.Option("--counters/--no-counters", help="Rules with counters, all zero.")] = False,
+    counters: Annotated[
+        bool, typer.Option("--counters/--no-counters", help="Print rules with counters, all zero.")
+    ] = False,
     headers: Annotated[
-        bool, typer.Option("--headers/--no-headers", help="Comment lines saying what made the text.")
+        bool, typer.Option("--headers/--no-headers", help="Print a comment line that says what made the text.")
     ] = False,
     all_nodes: Annotated[
-        bool, typer.Option("--all-nodes", help="Every node, each into a folder of its own under --output-dir.")
+        bool, typer.Option("--all-nodes", help="Compile all nodes, each into its own folder under --output-dir.")
     ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes for --all-nodes; 0 is all cores.")

@@ -19,14 +19,14 @@ KEPT = ("node", "calico_version", "set_", "interface", "host_file", "live", "no_
 def snapshot(
     given: Given,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; .gz is compressed, - is stdout.")
+        str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; .gz is compressed, - is stdout.")
     ] = "-",
     anonymise: Annotated[
         bool,
         typer.Option("--anonymise", help="Replace names, labels and addresses, so that every verdict stays the same."),
     ] = False,
 ) -> None:
-    """Save the objects that felixpy reads of a cluster, or of files, as one file that every command reads.
+    """Save the objects that felixpy reads from a cluster or from files into one file.
 
     Fields that say nothing about packets are left out, and so are Secrets, environment variables and images.
     With --anonymise the file can be shared: names, labels and addresses are replaced, but the same names stay the

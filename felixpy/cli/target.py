@@ -34,10 +34,11 @@ class IptablesKind(StrEnum):
 
 
 BackendName = Annotated[
-    IptablesKind, typer.Option("--backend", help="The kind of iptables; auto finds out which one this namespace uses.")
+    IptablesKind, typer.Option("--backend", help="The iptables backend; auto detects the one that is in use.")
 ]
 LockWait = Annotated[
-    int, typer.Option("--wait", metavar="SECONDS", min=1, help="How long to wait for others who hold a lock.")
+    int,
+    typer.Option("--wait", metavar="SECONDS", min=1, help="How long to wait for a lock that another process holds."),
 ]
 
 

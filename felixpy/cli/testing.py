@@ -48,19 +48,19 @@ Manifests = Annotated[
 def run_tests(
     given: Given,
     expression: Annotated[
-        str, typer.Option("-k", metavar="EXPR", help="Only what matches: words with and, or, not.")
+        str, typer.Option("-k", metavar="EXPR", help="Run only tests whose names match: words with and, or, not.")
     ] = "",
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to print the outcomes.")] = Format.text,
-    junit: Annotated[str, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there as well.")] = "",
+    output: Annotated[Format, typer.Option("--output", "-o", help="The format of the report.")] = Format.text,
+    junit: Annotated[str, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML to a file.")] = "",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Take over today's connections into matrix: tables.")
+        bool, typer.Option("--update", help="Rewrite matrix: tables with the current connections.")
     ] = False,
-    init: Annotated[bool, typer.Option("--init", help="Write a first test file from today's connections.")] = False,
+    init: Annotated[bool, typer.Option("--init", help="Write a test file from the current connections.")] = False,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="List policy rules that no expectation reached.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name what passed, too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list what passed.")] = False,
 ) -> None:
     """Compare what policies do with what test files expect. Exit status 1 if anything is not as expected.
 

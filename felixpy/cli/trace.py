@@ -79,11 +79,9 @@ def trace(
     icmp: Annotated[str, typer.Option("--icmp", metavar="TYPE[/CODE]", help="An ICMP packet of that type.")] = "",
     protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="A protocol without ports.")] = "",
     source_port: Annotated[
-        int, typer.Option("--source-port", metavar="PORT", help="Where it is sent from.", min=1, max=65535)
+        int, typer.Option("--source-port", metavar="PORT", help="The source port.", min=1, max=65535)
     ] = 49152,
-    state: Annotated[
-        ConntrackState, typer.Option("--state", help="What connection tracking says.")
-    ] = ConntrackState.new,
+    state: Annotated[ConntrackState, typer.Option("--state", help="The state of the connection.")] = ConntrackState.new,
     dnat: Annotated[
         str, typer.Option("--dnat", metavar="DST[:PORT]", help="Where kube-proxy or others redirect the packet to.")
     ] = "",
@@ -91,13 +89,17 @@ def trace(
         str, typer.Option("--snat", metavar="IP|node", help="The source that the first node rewrites it to.")
     ] = "",
     services: Annotated[
-        bool, typer.Option("--services/--no-services", help="Do what kube-proxy does for Services.")
+        bool, typer.Option("--services/--no-services", help="Translate addresses of Services as kube-proxy does.")
     ] = True,
     spoofed: Annotated[
         bool, typer.Option("--spoofed", "--forged", help="The source address is not the sender's own.")
     ] = False,
-    in_interface: Annotated[str, typer.Option("--in-interface", metavar="NAME", help="Where it comes in.")] = "",
-    out_interface: Annotated[str, typer.Option("--out-interface", metavar="NAME", help="Where it leaves.")] = "",
+    in_interface: Annotated[
+        str, typer.Option("--in-interface", metavar="NAME", help="The interface by which the packet arrives.")
+    ] = "",
+    out_interface: Annotated[
+        str, typer.Option("--out-interface", metavar="NAME", help="The interface by which the packet leaves.")
+    ] = "",
     rules: Dumps = None,
     ipsets: SetDump = None,
     netns: Netns = None,
@@ -107,12 +109,12 @@ def trace(
     ssh: Ssh = "",
     expect: Annotated[
         Optional[Expected],  # noqa: UP045
-        typer.Option("--expect", help="Exit with 1 if the verdict is another one."),
+        typer.Option("--expect", help="Exit with 1 if the verdict differs."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule that is looked at.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text, or JSON like flow logs.")] = Output.text,
 ) -> None:
-    """Walk a packet through the rules: the verdict, what decided it, and the way there.
+    """Trace a packet through the rules: the verdict, what decided it, and each step.
 
     \b
     Examples:

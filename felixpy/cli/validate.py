@@ -24,7 +24,7 @@ def validate(
         bool, typer.Option("--lint/--no-lint", help="Print warnings and errors of `felixpy lint` as warnings.")
     ] = True,
 ) -> None:
-    """Check manifests, down to rules that no kernel would take. Exit status 2 if anything is wrong.
+    """Check manifests, including rules that no kernel would accept. Exit status 2 if anything is wrong.
 
     Findings of `felixpy lint` are printed as warnings; they do not change the exit status.
 

@@ -38,10 +38,10 @@ def verify(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every finding, and whole lists.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
-    """Compare a live kernel, or what was saved on a node, with the manifests: every difference and what it means.
+    """Compare a live kernel or a dump with the manifests: every difference and its effect on traffic.
 
     Exit status 0 if all is equal, 1 if not, 2 if some node could not be compared and no other one differs. Findings
-    that let traffic through come first. Rules of others are only told if they come before Felix's. Counters do not
+    that let traffic through come first. Rules of others are reported only if they come before Felix's. Counters do not
     matter. Of a running cluster the rules of its nodes are read through kubectl exec into their calico-node pods.
 
     \b

@@ -36,17 +36,15 @@ class Output(StrEnum):
 @takes_manifests("live", dataplanes=DATA_PLANES)
 def watch(
     given: Given,
-    flows: Annotated[
-        bool, typer.Option("--flows", help="Say which flows open and close, too; takes a comparison for each change.")
-    ] = False,
+    flows: Annotated[bool, typer.Option("--flows", help="Also show the flows that open and close; slower.")] = False,
     hook: Annotated[
-        str, typer.Option("--exec", metavar="COMMAND", help="Run this for each change, with its JSON on stdin.")
+        str, typer.Option("--exec", metavar="COMMAND", help="Run a command for each change, with its JSON on stdin.")
     ] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Text, or a line of JSON for each change.")] = (
         Output.text
     ),
 ) -> None:
-    """Print, as it happens, who changed what, and which rules and sets of nodes that changes.
+    """Print changes of files or of a cluster as they happen, and the rules and sets that they change.
 
     With --node the rules of that node, otherwise those of every node. Files are looked at several times a second; a
     running cluster is watched, and nothing is missed when the connection is lost. Changes that come together are told
