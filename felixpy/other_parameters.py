@@ -25,8 +25,8 @@ ROWS = """
     BPFLogLevel bpfLogLevel oneof(off,info,debug) non-zero
     BPFConntrackLogLevel bpfConntrackLogLevel oneof(off,debug) non-zero,exact
     BPFConntrackCleanupMode bpfConntrackMode oneof(Auto,Userspace,BPFProgram) exact
-    BPFConntrackTimeouts bpfConntrackTimeouts keyvaluelist structured
-    BPFLogFilters bpfLogFilters keyvaluelist structured
+    BPFConntrackTimeouts bpfConntrackTimeouts keyvaluelist mapping
+    BPFLogFilters bpfLogFilters keyvaluelist mapping
     BPFCTLBLogFilter bpfCTLBLogFilter oneof(all)
     BPFDataIfacePattern bpfDataIfacePattern regexp
     BPFL3IfacePattern bpfL3IfacePattern regexp
@@ -119,7 +119,7 @@ ROWS = """
     HealthEnabled healthEnabled bool
     HealthPort healthPort int(0:65535)
     HealthHost healthHost host-address
-    HealthTimeoutOverrides healthTimeoutOverrides keydurationlist structured
+    HealthTimeoutOverrides healthTimeoutOverrides keydurationlist
     PrometheusMetricsEnabled prometheusMetricsEnabled bool
     PrometheusMetricsHost prometheusMetricsHost host-address
     PrometheusMetricsPort prometheusMetricsPort int(0:65535)
@@ -150,8 +150,8 @@ oneof(RequireAndVerifyClientCert,RequireAnyClientCert,VerifyClientCertIfGiven,No
     DebugHost debugHost host-address
     DebugPort debugPort int(0:65535)
     RouteSource routeSource oneof(WorkloadIPs,CalicoIPAM)
-    RouteTableRange routeTableRange route-table-range die-on-fail,structured
-    RouteTableRanges routeTableRanges route-table-ranges die-on-fail,structured
+    RouteTableRange routeTableRange route-table-range die-on-fail
+    RouteTableRanges routeTableRanges route-table-ranges die-on-fail
     RouteSyncDisabled routeSyncDisabled bool
     IPv4NormalRoutePriority ipv4NormalRoutePriority int(1:2147483646)
     IPv4ElevatedRoutePriority ipv4ElevatedRoutePriority int(1:2147483646)

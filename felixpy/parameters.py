@@ -21,8 +21,8 @@ class Parameter(NamedTuple):
     `field` is the FelixConfiguration field, "" if a resource cannot set it; `default` is written like a value; `effect`
     says what changes in the rules, "" if nothing does. Flags are Felix's own: "non-zero" (the word ``none`` keeps Felix
     from starting), "die-on-fail" (so does a value that it cannot read), "local" (only the environment counts); and of
-    the API: "exact" (an enumeration in which case matters), "structured" (no text). `api` is a type that the API server
-    demands, "" if it takes what the field's JSON type allows.
+    the API: "exact" (an enumeration in which case matters), "mapping" (of texts, instead of one). `api` is a type that
+    the API server demands, "" if it takes what the field's JSON type allows.
     """
 
     name: str

@@ -110,6 +110,14 @@ REFUSED = [
         "spec.failsafeOutboundHostPorts[0].net",
     ),
     (felix(failsafeOutboundHostPorts=[{"port": 1, "protocol": "ICMP"}]), "spec.failsafeOutboundHostPorts[0].protocol"),
+    (felix(routeTableRanges=["1-250"]), "spec.routeTableRanges[0]"),
+    (felix(routeTableRanges={"min": 1, "max": 250}), "spec.routeTableRanges"),
+    (felix(routeTableRange=[{"min": 1, "max": 250}]), "spec.routeTableRange"),
+    (felix(routeTableRange={"min": 1}), "spec.routeTableRange.max"),
+    (felix(healthTimeoutOverrides=[{"name": "a"}]), "spec.healthTimeoutOverrides[0].timeout"),
+    (felix(healthTimeoutOverrides=[{"name": "a", "timeout": 5}]), "spec.healthTimeoutOverrides[0].timeout"),
+    (felix(bpfLogFilters=["tcp"]), "spec.bpfLogFilters"),
+    (felix(bpfConntrackTimeouts={"udpTimeout": 60}), "spec.bpfConntrackTimeouts.udpTimeout"),
 ]
 
 

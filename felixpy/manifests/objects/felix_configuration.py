@@ -17,7 +17,18 @@ from felixpy.errors import Path
 from felixpy.manifests.objects.criteria import NODE_SELECTOR, cidr_or_address
 from felixpy.manifests.validation.findings import Complaint, Finding, shown
 from felixpy.manifests.validation.metadata import document
-from felixpy.manifests.validation.shapes import Anything, Clean, ListOf, Object, Scalar, Shape, flag, integer, text
+from felixpy.manifests.validation.shapes import (
+    Anything,
+    Clean,
+    ListOf,
+    MapOf,
+    Object,
+    Scalar,
+    Shape,
+    flag,
+    integer,
+    text,
+)
 from felixpy.model import Configuration, Source
 from felixpy.other_parameters import FORMER_FIELDS
 from felixpy.parameter_types import LAST_PORT, type_of
@@ -90,6 +101,8 @@ FAILSAFE_PORTS = ListOf(
     "ports",
 )  # fmt: skip
 
+TABLES = Object({name: Scalar("a whole number", (int,)) for name in ("min", "max")}, required=("max", "min"))
+
 SHAPES: Mapping[str, Callable[[], Shape]] = {
     "bool": flag,
     "*bool": flag,
@@ -103,13 +116,18 @@ SHAPES: Mapping[str, Callable[[], Shape]] = {
     "port-list": lambda: FAILSAFE_PORTS,
     "cidr-list": lambda: ListOf(text(cidr_or_address), "CIDRs"),
     "iface-filter-slice": lambda: ListOf(text(), "interfaces"),
+    "keydurationlist": lambda: ListOf(
+        Object({"name": text(), "timeout": text(_duration)}, required=("name", "timeout")), "timeouts"
+    ),
+    "route-table-range": lambda: TABLES,
+    "route-table-ranges": lambda: ListOf(TABLES, "ranges"),
 }
 """The JSON types of fields by the parameter's type; all others are texts."""
 
 
 def _shape(row: Parameter) -> Shape:
-    if "structured" in row.flags:
-        return Anything()
+    if "mapping" in row.flags:
+        return MapOf(text())
     made = SHAPES.get(row.kind.partition("(")[0])
     return made() if made else text()
 
@@ -156,7 +174,7 @@ def _spelled_dscp(value: int | str) -> str:
 
 
 def _spelled_tables(value: Data) -> str:
-    return f"{value.get('min', 0)}-{value.get('max', 0)}"
+    return f"{value['min']}-{value['max']}"
 
 
 SPELLINGS: Mapping[str, Callable[[Any], str]] = {
@@ -165,7 +183,7 @@ SPELLINGS: Mapping[str, Callable[[Any], str]] = {
     "port-list": _spelled_failsafe,
     "dscp": _spelled_dscp,
     "route-table-range": _spelled_tables,
-    "route-table-ranges": lambda value: ",".join(map(_spelled_tables, value)) if isinstance(value, list) else "",
+    "route-table-ranges": lambda value: ",".join(map(_spelled_tables, value)),
     "keydurationlist": lambda value: "",
 }
 """How Calico turns fields of these types into text; Felix cannot read what it makes of a list of port ranges."""
