@@ -89,8 +89,11 @@ class Compiler:
 
     def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
         """One node's rules; see `felixpy.compile`."""
-        resolution = self.resolve(node, host, settings)
-        layout = self.layout(node, settings)
+        return self.program(self.resolve(node, host, settings), host, settings)
+
+    def program(self, resolution: Resolution, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
+        """The rules for what a node depends on, of which `host` and `settings` are part."""
+        layout = self.layout(resolution.node.name, settings)
         plan = self._planner(resolution.config, layout).plan(resolution, self.calico_version)
         ruleset = self._renderer(layout).render(plan)
         if layout is NFTABLES:
@@ -98,14 +101,16 @@ class Compiler:
         refused = tuple(refusals(ruleset, self.cluster, REFUSERS[layout.name]))
         return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host or Host())))
 
-    def resolve(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Resolution:
-        """What a node's rules depend on; see `felixpy.resolve`."""
+    def resolve(
+        self, node: str, host: Host | None = None, settings: Sequence[Setting] = (), others: Sequence[str] = ()
+    ) -> Resolution:
+        """What a node's rules depend on; see `felixpy.resolve`. It has the endpoints of `others` as well."""
         config = self.config(node, settings)
         given = (*self.calico_version.parameters, *settings)
         in_the_way = [*obstacles(self.cluster, node, given, config, self.calico_version)]
         if in_the_way:
             raise InputError(in_the_way)
-        return resolve(self._shared_for(config), node, config, host or Host())
+        return resolve(self._shared_for(config), node, config, host or Host(), others)
 
     def prepare(self, settings: Sequence[Setting] = ()) -> None:
         """Do once what all nodes have in common; for compiling many of them with these settings."""

@@ -220,10 +220,13 @@ class Shared:
         return active
 
 
-def resolve(shared: Shared, node: str, config: Config, host: Host) -> Resolution:
-    """Find what is active on `node`. Raises UsageError for a node that nothing in the cluster names."""
+def resolve(shared: Shared, node: str, config: Config, host: Host, others: Sequence[str] = ()) -> Resolution:
+    """Find what is active on `node`, as if the endpoints of `others` were there, too.
+
+    Raises UsageError for a node that nothing in the cluster names.
+    """
     cluster = shared.cluster
-    numbers = shared.local.get(node, ())
+    numbers = tuple(number for name in (node, *others) for number in shared.local.get(name, ()))
     # Naming all nodes means going over all pods, so it is left to those cases that need it.
     if not numbers and node not in cluster.nodes and (names := cluster.node_names()) and node not in names:
         raise UsageError(unknown_node(node, names))

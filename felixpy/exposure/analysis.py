@@ -19,7 +19,6 @@ from typing import Literal, NamedTuple
 from felixpy.compiler import Compiler
 from felixpy.exposure.strangers import ANYBODY, Stranger, invited, pod_name, strangers
 from felixpy.flows import Connectivity, survey
-from felixpy.flows.packets.packet_sets import traffic_with, union
 from felixpy.flows.packets.traffic_words import Traffic
 from felixpy.flows.presentation.flow import Peer
 from felixpy.flows.reachability.pairs import Pairs
@@ -106,14 +105,13 @@ class _Analysis:
 
     def _of_pod(self, space: str, name: str, direction: Direction, family: int) -> list[tuple[Stranger, Traffic]]:
         grid, position = self.survey.grids[family], self.positions.get((space, name), -1)
-        if position not in grid.ends:
+        if position not in grid.positions:
             return []
-        end = grid.ends[position]
-        halves = [end.into.allowed] if direction == "ingress" else [end.out.allowed, *end.out.translated.values()]
-        whole = [union(traffic_with(half, 1 << stranger) for half in halves) for stranger in self.strange]
+        half = grid.accepts if direction == "ingress" else grid.sends
+        whole = [half(position, stranger) if stranger in grid.positions else 0 for stranger in self.strange]
         # What every stranger may do, whatever its labels, is what any pod may do.
         anybody = reduce(and_, whole)
-        never = end.never if direction == "egress" else 0
+        never = grid.never(position) if direction == "egress" else 0
         tell, filled = grid.space.traffic.tell, grid.space.traffic.filled
         found = [(ANYBODY, anybody)] if anybody else []
         found += [(guest, traffic) for guest, traffic in zip(self.guests, whole, strict=True) if traffic & ~anybody]

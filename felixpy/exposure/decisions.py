@@ -109,7 +109,7 @@ class Decisions:
         if not source or not destination:
             return
         sender = self._units.get(key[0])
-        never = grid.ends[sender.first].never if sender and sender.first in grid.ends else 0
+        never = grid.never(sender.first) if sender and sender.first in grid.positions else 0
         groups: dict[tuple[bool, str, str], tuple[int, Trace]] = {}
         for piece in bits(self._asked(grid) & ~never):
             found = self._trace(source, destination, family, grid.space.traffic.sample(1 << piece))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from ipaddress import ip_address, ip_interface
 
@@ -59,5 +59,15 @@ class AddressBook:
 
     def address(self, node: str, family: int) -> str:
         """How a node is reached; "" for a node that is not in the book."""
-        both = {**self.known, **self.assumed}
-        return next((text for text, name in both.items() if name == node and (":" in text) == (family == 6)), "")
+        return next((text for text in self.of_node(node) if (":" in text) == (family == 6)), "")
+
+    def of_node(self, node: str) -> Sequence[str]:
+        """All addresses of a node, those that are known first."""
+        return self._by_node.get(node, ())
+
+    @cached_property
+    def _by_node(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for text, name in {**self.known, **self.assumed}.items():
+            found.setdefault(name, []).append(text)
+        return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from felixpy.compiler import Compiler
 from felixpy.config import Config, Setting
@@ -88,10 +88,15 @@ class Nodes:
 
 
 def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:
-    """A node's interfaces: as given, else as its host endpoints and its Node object tell.
+    """A node as the rules see it.
 
     Local pods are behind their interfaces, pods of other nodes behind the tunnel of their pool, if it has one.
     """
+    return replace(bare_machine(cluster, name, host, book), routes=_routes(cluster, name))
+
+
+def bare_machine(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:
+    """A node's interfaces, without routes: as given, else as its host endpoints and its Node object tell."""
     interfaces: dict[str, list[str]] = {}
     if host and host.interfaces is not None:
         interfaces = {key: [str(ip_interface(text).ip) for text in texts] for key, texts in host.interfaces.items()}
@@ -108,10 +113,10 @@ def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook
         devices[_bare(node.ipip_tunnel)] = "tunl0"
         devices[_bare(node.vxlan_tunnel_v4)] = "vxlan.calico"
         devices[_bare(node.vxlan_tunnel_v6)] = "vxlan-v6.calico"
-    for address, owner in {**book.known, **book.assumed}.items():
-        if owner == name and address not in there:
+    for address in book.of_node(name):
+        if address not in there:
             interfaces.setdefault(devices.get(address, uplink), []).append(address)
-    return Machine({key: tuple(texts) for key, texts in interfaces.items()}, _routes(cluster, name), uplink)
+    return Machine({key: tuple(texts) for key, texts in interfaces.items()}, uplink=uplink)
 
 
 def _bare(text: str) -> str:
@@ -127,13 +132,18 @@ def _uplink(interfaces: Mapping[str, Sequence[str]], own: Sequence[str]) -> str:
     return next((name for name in interfaces if name not in devices and not name.startswith("cali")), UPLINK)
 
 
-def _routes(cluster: Cluster, node: str) -> dict[str, str]:
-    tunnelled = [
+def tunnelled_pools(cluster: Cluster) -> list[tuple[IPv4Network | IPv6Network, str]]:
+    """The nets that other nodes are reached in through a tunnel, each with its device; the first that fits counts."""
+    return [
         (ip_network(pool.cidr), device)
         for pool in cluster.pools
         for kind, device in TUNNELS[6 if ":" in pool.cidr else 4]
         if getattr(pool, kind)
     ]
+
+
+def _routes(cluster: Cluster, node: str) -> dict[str, str]:
+    tunnelled = tunnelled_pools(cluster)
     routes: dict[str, str] = {}
     for pod in cluster.workloads:
         for address in pod.addresses:

@@ -31,6 +31,27 @@ Spans: TypeAlias = tuple[tuple[int, int], ...]
 """Pieces of the address space by number: first and end of each run of neighbours, ascending."""
 
 
+def refine(class_of: list[int], sizes: list[int], inside: Iterable[int]) -> None:
+    """Split classes of things of which some are inside and some are not, in place.
+
+    Things are numbers; `class_of` has the class of each, `sizes` how many each class has.
+
+    >>> class_of, sizes = [0, 0, 0], [3]
+    >>> refine(class_of, sizes, [1])
+    >>> class_of, sizes
+    ([0, 1, 0], [2, 1])
+    """
+    by_class: dict[int, list[int]] = {}
+    for thing in inside:
+        by_class.setdefault(class_of[thing], []).append(thing)
+    for number, things in by_class.items():
+        if len(things) < sizes[number]:
+            sizes[number] -= len(things)
+            for thing in things:
+                class_of[thing] = len(sizes)
+            sizes.append(len(things))
+
+
 class Externals:
     """The addresses that are no endpoint's, in classes; the first class has the bit `offset`.
 
@@ -66,15 +87,7 @@ class Externals:
         class_of = [0] * len(self._starts)
         sizes = [len(self._starts)]
         for spans in layered:
-            by_class: dict[int, list[int]] = {}
-            for piece in _positions(self._fewer(spans)):
-                by_class.setdefault(class_of[piece], []).append(piece)
-            for number, inside in by_class.items():
-                if len(inside) < sizes[number]:
-                    sizes[number] -= len(inside)
-                    for piece in inside:
-                        class_of[piece] = len(sizes)
-                    sizes.append(len(inside))
+            refine(class_of, sizes, _positions(self._fewer(spans)))
         ranks: dict[int, int] = {}
         classes: list[list[int]] = []
         for piece, number in enumerate(class_of):

@@ -15,7 +15,7 @@ from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.perspective import Direction, Factor, Perspective, RuleView
 from felixpy.names import limited
 from felixpy.netfilter.actions import Final
-from felixpy.netfilter.numbers import parse_address, spell_address
+from felixpy.netfilter.numbers import parse_address
 from felixpy.plan.endpoints import FROM_WORKLOAD
 from felixpy.walk import Machine
 
@@ -52,7 +52,8 @@ class Perspectives(NamedTuple):
 class Crossing:
     """One node in one family: its rules, its interfaces and the endpoints behind them.
 
-    `owners` are all endpoints' bits by address, `places` the endpoints of this node.
+    `owners` are all endpoints' bits by address, `routes` the peers that each interface leads to. Of the peers on the
+    node (`here`) those in `places` receive; packets from none of them come in from elsewhere.
     """
 
     def __init__(
@@ -60,39 +61,34 @@ class Crossing:
         program: NodeProgram,
         machine: Machine,
         perspectives: Perspectives,
-        owners: Mapping[int, int],
-        places: Iterable[EndpointPlace],
         memory: Memory,
+        *,
+        owners: Mapping[int, int],
+        routes: Mapping[str, int],
+        places: Iterable[EndpointPlace] = (),
+        here: int = 0,
     ) -> None:
         self._program, self._perspectives, self._memory = program, perspectives, memory
         self._places = {place.bit: place for place in places if place.bit and place.interface}
         self._everybody = perspectives.egress.everybody
-        self._routes = ByInterface(self._find_routes(machine, owners))
+        beyond = self._everybody & ~union(routes.values())
+        self._routes = ByInterface({**routes, machine.uplink: routes.get(machine.uplink, 0) | beyond})
         self._site = _site(machine, perspectives.egress.space.family, owners)
         self._own = self._site.local_peers[""]
-        self._here = self._own | union(self._places)
+        self._here = self._own | here
         self._receivers: dict[bool, Receivers] = {}
         self._values: dict[tuple[EndpointPlace, Direction], dict[Factor, PacketSet]] = {}
 
-    def _find_routes(self, machine: Machine, owners: Mapping[int, int]) -> dict[str, int]:
-        """The interface that each peer is reached by, "" for the node's own; ranges are beyond the uplink."""
-        family, found = self._perspectives.egress.space.family, dict[str, int]()
-        for address, bits in owners.items():
-            name = machine.route(spell_address(address, family))
-            found[name] = found.get(name, 0) | bits
-        found[machine.uplink] = found.get(machine.uplink, 0) | self._everybody & ~union(found.values())
-        return found
-
     # --- both directions
 
-    def egress(self, place: EndpointPlace) -> Half:
-        """What may leave an endpoint, to peers of the same node to their very end."""
-        start = of_peers(self._perspectives.egress.all, self._everybody & ~place.bit)
+    def egress(self, place: EndpointPlace, peers: int = -1) -> Half:
+        """What may leave an endpoint for some peers, to those of the same node to their very end."""
+        start = of_peers(self._perspectives.egress.all, self._everybody & peers & ~place.bit)
         return _half(lambda log, readings: self._out(place, start, log, readings))
 
     def ingress(self, place: EndpointPlace) -> Half:
         """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
-        start = of_peers(self._perspectives.ingress.all, self._everybody & ~self._here)
+        start = of_peers(self._perspectives.ingress.all, self._everybody & ~self._here & ~place.bit)
         half = _half(lambda log, readings: self._into(place, start, log, readings))
         arrived = join_all((half.allowed, *half.translated.values()))
         return replace(half, allowed=arrived, translated={})

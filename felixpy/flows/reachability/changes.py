@@ -13,10 +13,11 @@ from typing import Literal
 
 from felixpy.flows.packets.packet_sets import PacketSet, bits, join, minus, of_peers, union
 from felixpy.flows.presentation.flow import Flow, Peer
+from felixpy.flows.reachability.classes import Identity
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
 from felixpy.flows.reachability.pairs import Pairs, Sheet
-from felixpy.flows.reachability.sides import Identity, InputSide, SideEndpoint
+from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Universe
 from felixpy.topology.nodes import Nodes
 
@@ -44,11 +45,15 @@ class Changes:
         return not (self.opened or self.closed or self.appeared or self.vanished)
 
 
-def compare(before: Nodes, after: Nodes) -> Changes:
-    """The flows that differ. Raises what compiling raises, InputError for dumps that cannot be read."""
-    sides = InputSide(before), InputSide(after)
-    universe = Universe(sides, renamed={0: _renamed(*sides)})
-    first, second = (Connectivity(side, universe) for side in sides)
+def compare(before: Nodes, after: Nodes, *, apart: bool = False) -> Changes:
+    """The flows that differ; with `apart` each endpoint is asked on its own (see `InputSide`).
+
+    Raises what compiling raises, InputError for dumps that cannot be read.
+    """
+    first, second = _both(before, after, apart=apart)
+    if (first.doubts or second.doubts) and not (first.side.apart and second.side.apart):
+        first, second = _both(before, after, apart=True)
+    sides = first.side, second.side
     common = {position: endpoint for position, endpoint in second.endpoints.items() if position in first.endpoints}
     hosts = any(side.has_hosts for side in sides)
     kept = {position: endpoint for position, endpoint in common.items() if hosts or endpoint.identity.kind != "host"}
@@ -68,6 +73,12 @@ def compare(before: Nodes, after: Nodes) -> Changes:
     )
 
 
+def _both(before: Nodes, after: Nodes, *, apart: bool) -> tuple[Connectivity, Connectivity]:
+    sides = InputSide(before, apart=apart), InputSide(after, apart=apart)
+    universe = Universe(sides, renamed={0: _renamed(*sides)})
+    return Connectivity(sides[0], universe), Connectivity(sides[1], universe)
+
+
 def _same_rules(before: InputSide, after: InputSide) -> bool:
     """Whether rules and sets are the same, and the sets are known: then what is not understood is the same, too."""
     said, again = _said(before), _said(after)
@@ -77,13 +88,13 @@ def _same_rules(before: InputSide, after: InputSide) -> bool:
 def _said(side: InputSide) -> dict[object, object]:
     """What each chain of each node says, and the sets."""
     found: dict[object, object] = {}
-    for name in side.names:
+    for home in side.classes.homes:
         for family in side.families:
-            text = side.text(name, family)
-            found[name, family] = text.sets
+            text = side.text(home, family)
+            found[home, family] = text.sets
             for table, chains in text.tables.items():
                 for chain, (policy, bodies) in chains.items():
-                    found[name, family, table, chain] = policy, tuple(body.content for body in bodies)
+                    found[home, family, table, chain] = policy, tuple(body.content for body in bodies)
     return found
 
 
@@ -128,7 +139,7 @@ def _pairs(more: Connectivity, less: Connectivity, endpoints: Mapping[int, SideE
 
 def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
     """Senders without an address that anybody knows are no peers, but have rows; as receivers they have columns."""
-    ends = [position for position in grid.ends if position in other.ends]
+    ends = [position for position in grid.positions if position in other.positions]
     senders = grid.everybody & other.everybody
     receivers = union(1 << position for position in ends)
 
@@ -149,7 +160,7 @@ def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
             at: gained(grid.column(at), grid.unsure_column(at), other.column(at), other.unsure_column(at), receivers)
             for at in bits(grid.outside)
         },
-        never={at: grid.ends[at].never & other.ends[at].never for at in ends},
+        never={at: grid.never(at) & other.never(at) for at in ends},
         present=senders,
     )
 
@@ -173,8 +184,8 @@ class _Alone:
 
         return Sheet(
             space=grid.space,
-            rows={position: about(position) for position in grid.ends},
+            rows={position: about(position) for position in grid.positions},
             columns={position: of_peers(grid.column(position), mine) for position in bits(grid.outside)},
-            never={position: end.never for position, end in grid.ends.items()},
+            never={position: grid.never(position) for position in grid.positions},
             present=grid.everybody,
         )

@@ -101,9 +101,9 @@ class Connectivity:
 
         return Sheet(
             space=grid.space,
-            rows={position: only(row(grid, position)) for position in grid.ends},
+            rows={position: only(row(grid, position)) for position in grid.positions},
             columns={position: only(column(grid, position)) for position in bits(grid.outside)},
-            never={position: end.never & chosen for position, end in grid.ends.items()},
+            never={position: grid.never(position) & chosen for position in grid.positions},
             present=grid.everybody,
         )
 
@@ -122,7 +122,11 @@ def survey(
     Otherwise `ports` and `nets` that will be asked for are told apart, and with `every_icmp` types of ICMP that open
     no connection count, too. Raises what compiling raises, InputError for dumps that cannot be read.
     """
-    if universe is None:
-        universe = Universe([InputSide(nodes)], ports=ports, nets=nets, every_icmp=every_icmp)
-    side = next(side for side in universe.sides if side.nodes is nodes)
-    return Connectivity(side, universe)
+    if universe is not None:
+        return Connectivity(next(side for side in universe.sides if side.nodes is nodes), universe)
+    for apart in (False, True):
+        universe = Universe([InputSide(nodes, apart=apart)], ports=ports, nets=nets, every_icmp=every_icmp)
+        found = Connectivity(universe.sides[0], universe)
+        if not found.doubts or found.side.apart:
+            break
+    return found

@@ -6,19 +6,33 @@ node the first half is the whole way. Nobody is asked at addresses that are no e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, union
+from felixpy.flows.packets.packet_sets import (
+    PacketSet,
+    bits,
+    by_sender,
+    join,
+    join_all,
+    meet,
+    minus,
+    of_peers,
+    traffic_with,
+    union,
+)
 from felixpy.flows.packets.peers import AddressOwners, Layer
 from felixpy.flows.programs.crossing import Crossing, EndpointPlace, Half, Perspectives
 from felixpy.flows.programs.evaluation import Memory
 from felixpy.flows.programs.perspective import Perspective, RuleView
+from felixpy.flows.reachability.classes import EndpointClass, Home, Identity
 from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import FamilySpace, Universe
-from felixpy.netfilter.numbers import Range
+from felixpy.netfilter.numbers import Address, Range, is_loopback, parse_address
+from felixpy.topology.nodes import tunnelled_pools
+from felixpy.walk import Machine
 
 
 class Doubt(NamedTuple):
@@ -34,148 +48,293 @@ class Doubt(NamedTuple):
     text: str
 
 
-@dataclass(slots=True)
-class EndpointFlows:
-    """What is known of one endpoint: what it lets out and in, who else is on its node, and its node's own bit.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClassFlows:
+    """What is known of a class of endpoints.
 
-    `never` is the traffic that it may not send whatever policy says.
+    `near` is what one of them lets out to others of its node, `far` to everybody else, `into` what it lets in from
+    elsewhere. Elsewhere `sender` and `receiver` stand for all `members`, on their own node `neighbour` does; `host` is
+    the bit of their node as others see it. `never` is the traffic that they may not send whatever policy says.
     """
 
-    bit: int
-    out: Half
+    members: int
+    sender: int
+    receiver: int
+    neighbour: int
+    near: Half
+    far: Half
     into: Half
-    here: int = 0
-    host: int = 0
-    never: int = 0
+    host: int
+    never: int
+
+
+class RuleReading(NamedTuple):
+    """How rules are read that are not understood: what halves let through then."""
+
+    out: Callable[[PacketSet, PacketSet], PacketSet]
+    """Of what a half allows and of what is unsure about it."""
+    translated: Callable[[PacketSet, PacketSet], PacketSet]
+
+
+PLAIN = RuleReading(lambda allowed, unsure: allowed, lambda allowed, unsure: allowed)
+POSSIBLE = RuleReading(join, lambda allowed, unsure: allowed)
+SURE = RuleReading(minus, minus)
 
 
 class Grid:
-    """Rows and columns of one family. `ends` are by the position of the endpoint in the universe."""
+    """Rows and columns of one family. `ends` are by the position of the endpoint in the universe.
+
+    `here` are the endpoints of the same node, by the position of each.
+    """
 
     def __init__(
         self,
         space: FamilySpace,
-        everybody: int,
-        ends: Mapping[int, EndpointFlows],
+        ends: Mapping[int, ClassFlows],
+        here: Mapping[int, int],
         owners: Mapping[int, int],
         doubts: Iterable[Doubt],
     ) -> None:
-        self.space, self.everybody, self.ends, self._owners = space, everybody, ends, owners
+        self.space, self._ends, self._here, self._owners = space, ends, here, owners
+        self.positions = ends.keys()
         self.doubts = tuple(dict.fromkeys(doubts))
         self.outside = space.externals.mask
+        self.everybody = self.outside | union(here.values())
+        self._classes = list({id(end): end for end in ends.values()}.values())
+        self._elsewhere = {end.receiver.bit_length() - 1: end.members for end in self._classes}
+        self._nearby = {end.neighbour.bit_length() - 1: end.members for end in self._classes}
+        self._let_in: dict[RuleReading, dict[int, PacketSet]] = {}
+        self._rows: dict[tuple[int, RuleReading], tuple[PacketSet, PacketSet]] = {}
+        self._grown: dict[tuple[bool, int], int] = {}
 
     def row(self, position: int) -> PacketSet:
         """Whom an endpoint reaches on what."""
-        end = self.ends[position]
-        return self._row(end, end.out.allowed, end.out.translated, self._let_in)
+        return self._row(position, PLAIN)
 
     def column(self, position: int) -> PacketSet:
         """Whom a class of outside addresses reaches on what."""
-        return self._let_in.get(position, {})
+        return self._column(position, PLAIN)
 
     def unsure_row(self, position: int) -> PacketSet:
         """What could be otherwise, as there are rules that are not understood."""
         if not self._any_unsure:
             return {}
-        end = self.ends[position]
-        out = end.out
-        possible = self._row(end, join(out.allowed, out.unsure), out.translated, self._perhaps_let_in)
-        plain = minus(out.allowed, out.unsure)
-        translated = {source: minus(packets, out.unsure) for source, packets in out.translated.items()}
-        return minus(possible, self._row(end, plain, translated, self._surely_let_in))
+        return minus(self._row(position, POSSIBLE), self._row(position, SURE))
 
     def unsure_column(self, position: int) -> PacketSet:
         if not self._any_unsure:
             return {}
-        return minus(self._perhaps_let_in.get(position, {}), self._surely_let_in.get(position, {}))
+        return minus(self._column(position, POSSIBLE), self._column(position, SURE))
 
-    def _row(
-        self, end: EndpointFlows, plain: PacketSet, translated: Mapping[int, PacketSet], let_in: Mapping[int, PacketSet]
-    ) -> PacketSet:
-        """What goes to the end's own node, or to nobody, is settled; elsewhere the receiver is asked."""
-        settled = self.outside | end.here
+    def never(self, position: int) -> int:
+        """Traffic that an endpoint may not send whatever policy says."""
+        return self._ends[position].never
+
+    def sends(self, position: int, peer: int) -> int:
+        """The traffic that an endpoint lets out to another one elsewhere."""
+        far, receiver = self._ends[position].far, self._ends[peer].receiver
+        return union(traffic_with(packets, receiver) for packets in (far.allowed, *far.translated.values()))
+
+    def accepts(self, position: int, peer: int) -> int:
+        """The traffic that an endpoint lets in from another one elsewhere."""
+        return traffic_with(self._ends[position].into.allowed, self._ends[peer].sender)
+
+    def kind(self, position: int) -> int:
+        """The endpoints that behave the same as one of them, as bits."""
+        return self._ends[position].members
+
+    # --- rows of classes, and of endpoints
+
+    def _row(self, position: int, reading: RuleReading) -> PacketSet:
+        near, far = self._of_class(self._ends[position], reading)
+        here, own = self._here[position], 1 << position
+        beyond, around = ~(here | own), here & ~own
         row: PacketSet = {}
-        for sender, packets in (
-            (end.bit, plain),
-            *((self._sender(end, source), packets) for source, packets in translated.items()),
-        ):
-            row = join(row, of_peers(packets, settled))
-            far = of_peers(packets, self.everybody & ~settled)
-            if far:
-                row = join(row, meet(far, let_in.get(sender.bit_length() - 1, {})))
+        for traffic in dict.fromkeys((*far, *near)):
+            peers = far.get(traffic, 0) & beyond | near.get(traffic, 0) & around
+            if peers:
+                row[traffic] = peers
         return row
 
-    def _sender(self, end: EndpointFlows, source: int) -> int:
+    def _of_class(self, end: ClassFlows, reading: RuleReading) -> tuple[PacketSet, PacketSet]:
+        """Whom an endpoint of a class reaches on its node and elsewhere; this is asked to be told of all members."""
+        key = id(end), reading
+        if key not in self._rows:
+            near = join_all(packets for _, packets in self._sent(end.near, end, reading))
+            far: PacketSet = {}
+            for sender, packets in self._sent(end.far, end, reading):
+                far = join(far, of_peers(packets, self.outside))
+                inside = of_peers(packets, ~self.outside)
+                if inside:
+                    far = join(far, meet(inside, self._of_sender(sender, reading)))
+            self._rows[key] = self._all_members(near, near=True), self._all_members(far, near=False)
+        return self._rows[key]
+
+    def _sent(self, half: Half, end: ClassFlows, reading: RuleReading) -> Iterator[tuple[int, PacketSet]]:
+        """What leaves an endpoint, by whom the receiver takes for the sender."""
+        yield end.sender, reading.out(half.allowed, half.unsure)
+        for source, packets in half.translated.items():
+            yield self._sender(end, source), reading.translated(packets, half.unsure)
+
+    def _sender(self, end: ClassFlows, source: int) -> int:
         """Who the receiver takes for the sender: the node, or whoever has the address that NAT put in."""
         if source < 0:
             return end.host
         return self._owners.get(source) or self.space.externals.peers((Layer(Range(source, source)),))
 
+    def _column(self, position: int, reading: RuleReading) -> PacketSet:
+        return self._all_members(self._of_sender(1 << position, reading), near=False)
+
+    def _all_members(self, packets: PacketSet, *, near: bool) -> PacketSet:
+        """Classes of endpoints in place of those that stand for them."""
+        found: PacketSet = {}
+        for traffic, peers in packets.items():
+            key = near, peers
+            if key not in self._grown:
+                members = self._nearby if near else self._elsewhere
+                grown = union(members.get(at, 0) for at in bits(peers & ~self.outside))
+                self._grown[key] = grown | peers & self.outside
+            if self._grown[key]:
+                found[traffic] = self._grown[key]
+        return found
+
+    # --- what is let in
+
+    def _of_sender(self, sender: int, reading: RuleReading) -> PacketSet:
+        """What receivers let in from one sender, given by its bit."""
+        if reading not in self._let_in:
+            self._let_in[reading] = by_sender(
+                (end.receiver, reading.out(end.into.allowed, end.into.unsure)) for end in self._classes
+            )
+        return self._let_in[reading].get(sender.bit_length() - 1, {})
+
     @cached_property
     def _any_unsure(self) -> bool:
-        return any(end.out.unsure or end.into.unsure for end in self.ends.values())
-
-    @cached_property
-    def _let_in(self) -> dict[int, PacketSet]:
-        return by_sender((end.bit, end.into.allowed) for end in self.ends.values())
-
-    @cached_property
-    def _perhaps_let_in(self) -> dict[int, PacketSet]:
-        return by_sender((end.bit, join(end.into.allowed, end.into.unsure)) for end in self.ends.values())
-
-    @cached_property
-    def _surely_let_in(self) -> dict[int, PacketSet]:
-        return by_sender((end.bit, minus(end.into.allowed, end.into.unsure)) for end in self.ends.values())
+        return any(half.unsure for end in self._classes for half in (end.near, end.far, end.into))
 
 
 def make_grid(side: InputSide, universe: Universe, family: int) -> Grid:
-    """Go through the rules of every node of a side."""
-    space = universe.families[family]
-    places: dict[str, list[tuple[int, EndpointPlace]]] = {name: [] for name in side.names}
-    owners: dict[int, int] = {}
-    hosts: dict[str, int] = {}
-    for endpoint in side.endpoints:
-        address = endpoint.addresses.get(family)
-        if address is None and endpoint.identity.kind != "interface":
-            continue
-        position = universe.position(side, endpoint.identity)
-        bit = 0
-        if address is not None:
-            bit = 1 << position
-            owners[address] = owners.get(address, 0) | bit
-        if endpoint.identity.kind == "host":
-            hosts[endpoint.node] = bit
-        places[endpoint.node].append((position, EndpointPlace(bit, address, endpoint.interface)))
-    directory = AddressOwners(owners)
-    egress, ingress = (
-        Perspective(space.traffic, directory, space.externals, direction) for direction in ("egress", "ingress")
-    )
-    perspectives = Perspectives(egress, ingress)
-    memory = Memory()
-    ends: dict[int, EndpointFlows] = {}
-    doubts: list[Doubt] = []
-    for name in side.names:
-        crossing = Crossing(
-            side.programs[family][name],
-            side.machines[name],
-            perspectives,
-            owners,
-            [place for _, place in places[name]],
-            memory,
+    """Go through the rules of every node of a side, or of one of each class of them."""
+    return _Maker(side, universe, family).grid()
+
+
+class _Maker:
+    """Evaluates the classes of one family of a side."""
+
+    def __init__(self, side: InputSide, universe: Universe, family: int) -> None:
+        self.side, self.family, self.space = side, family, universe.families[family]
+        self.positions = {each.identity: universe.position(side, each.identity) for each in side.endpoints}
+        self.endpoints = {
+            each.identity: each
+            for each in side.endpoints
+            if family in each.addresses or each.identity.kind == "interface"
+        }
+        classes = [each for each in side.classes.endpoints if each.sender in self.endpoints]
+        self.owners: dict[int, int] = {}
+        for identity in dict.fromkeys(each for found in classes for each in (found.sender, found.receiver)):
+            place = self._place(identity)
+            if place.address is not None:
+                self.owners[place.address] = self.owners.get(place.address, 0) | place.bit
+        directory = AddressOwners(self.owners)
+        self.perspectives = Perspectives(
+            Perspective(self.space.traffic, directory, self.space.externals, "egress"),
+            Perspective(self.space.traffic, directory, self.space.externals, "ingress"),
         )
-        here = union(place.bit for _, place in places[name])
-        for position, place in places[name]:
-            end = EndpointFlows(
-                bit=1 << position,
-                out=crossing.egress(place),
-                into=crossing.ingress(place),
-                here=here,
-                host=hosts.get(name, 0),
-                never=crossing.never(place),
+        self.memory = Memory()
+        self.doubts: list[Doubt] = []
+
+    def grid(self) -> Grid:
+        ends: dict[int, ClassFlows] = {}
+        for home in self.side.classes.homes:
+            for found, end in self._ends(home):
+                ends |= {self.positions[identity]: end for identity in found.members}
+        local: dict[str, int] = {}
+        for each in self.endpoints.values():
+            local[each.node] = local.get(each.node, 0) | self._bit(each.identity)
+        here = {self.positions[each.identity]: local[each.node] for each in self.endpoints.values()}
+        return Grid(self.space, ends, here, self.owners, self.doubts)
+
+    def _bit(self, identity: Identity) -> int:
+        """The bit of an endpoint as a peer: none if nobody knows its address."""
+        return 1 << self.positions[identity] if self.family in self.endpoints[identity].addresses else 0
+
+    def _place(self, identity: Identity) -> EndpointPlace:
+        endpoint = self.endpoints[identity]
+        return EndpointPlace(self._bit(identity), endpoint.addresses.get(self.family), endpoint.interface)
+
+    def _ends(self, home: Home) -> Iterator[tuple[EndpointClass, ClassFlows]]:
+        """The classes of a node. Where it stands for others, too, its pods are asked as if they were all here, and as
+        if all others were elsewhere.
+        """
+        classes = [found for found in self.side.classes.of(home) if found.sender in self.endpoints]
+        here = union(self._bit(each) for found in classes for each in (found.sender, found.receiver))
+        own = union(self._bit(found.sender) for found in classes if found.sender.kind == "host")
+        host = union(self._bit(found.receiver) for found in classes if found.receiver.kind == "host")
+        near = far = self._crossing(home, classes, here)
+        around = beyond = -1
+        if len(home.nodes) > 1:
+            far = self._crossing(home)
+            pods = union(self._bit(found.receiver) for found in classes if found.receiver.kind == "pod")
+            around, beyond = own | pods, ~own
+        for found in classes:
+            sender, receiver = self._place(found.sender), self._place(found.receiver)
+            is_host = found.sender.kind == "host"
+            out = near.egress(sender, around)
+            end = ClassFlows(
+                members=union(1 << self.positions[identity] for identity in found.members),
+                sender=1 << self.positions[found.receiver if is_host else found.sender],
+                receiver=1 << self.positions[found.receiver],
+                neighbour=1 << self.positions[found.sender if is_host else found.receiver],
+                near=out,
+                far=out if near is far else far.egress(sender, beyond),
+                into=far.ingress(sender if is_host else receiver),
+                host=host,
+                never=near.never(sender),
             )
-            ends[position] = end
-            doubts += (_doubt(name, family, line) for line in (*end.out.doubts, *end.into.doubts))
-    return Grid(space, egress.everybody, ends, owners, doubts)
+            self.doubts += (
+                _doubt(home.name, self.family, line)
+                for half in (end.near, end.far, end.into) for line in half.doubts
+            )  # fmt: skip
+            yield found, end
+
+    def _crossing(self, home: Home, local: Sequence[EndpointClass] = (), here: int = 0) -> Crossing:
+        machine = self.side.machines[home.name]
+        places = [self._place(each) for found in local for each in dict.fromkeys((found.sender, found.receiver))]
+        routes = self._routes(machine, {place.address: place.interface for place in places if place.interface})
+        receivers = [self._place(found.receiver) for found in local]
+        program = self.side.programs[self.family][home.name]
+        return Crossing(
+            program, machine, self.perspectives, self.memory,
+            owners=self.owners, routes=routes, places=receivers, here=here,
+        )  # fmt: skip
+
+    def _routes(self, machine: Machine, local: Mapping[int | None, str]) -> dict[str, int]:
+        """The peers that each interface leads to, "" for the node itself; all others are beyond the uplink."""
+        routes: dict[str, int] = {}
+        own = {number for texts in machine.interfaces.values() for number, _ in map(parse_address, texts)}
+        for address, owners in self.owners.items():
+            device = local.get(address) or self._tunnels.get(address, "")
+            if address in own or is_loopback(Address(address, self.family)):
+                device = ""
+            elif not device:
+                continue
+            routes[device] = routes.get(device, 0) | owners
+        return routes
+
+    @cached_property
+    def _tunnels(self) -> Mapping[int, str]:
+        """The devices behind which pods of other nodes are, by address."""
+        pools = [(int(net[0]), int(net[-1]), device) for net, device in tunnelled_pools(self.side.nodes.cluster)
+                 if net.version == self.family]  # fmt: skip
+        if not pools:
+            return {}
+        pods = (each for each in self.endpoints.values() if each.identity.kind == "pod")
+        found = {}
+        for number in (each.addresses[self.family] for each in pods):
+            device = next((device for low, high, device in pools if low <= number <= high), "")
+            if device:
+                found[number] = device
+        return found
 
 
 def _doubt(node: str, family: int, line: RuleView) -> Doubt:

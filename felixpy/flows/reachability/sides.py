@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from felixpy.config import Setting
 from felixpy.errors import Problem
+from felixpy.flows.packets.peers import Layer
 from felixpy.flows.programs.code import Library, NodeProgram, NodeText, of_dump, of_ruleset
-from felixpy.model import Owner, Workload
+from felixpy.flows.reachability.classes import (
+    AddressMarks,
+    Classes,
+    Home,
+    Identity,
+    alone,
+    behaviour,
+    homes_of,
+    sorted_out,
+)
+from felixpy.model import Cluster, Owner, Workload
 from felixpy.names import limited
-from felixpy.netfilter.numbers import parse_address
+from felixpy.netfilter.numbers import Range, parse_address
 from felixpy.plan.endpoints import FROM_HOST, FROM_WORKLOAD, TO_HOST, TO_WORKLOAD
+from felixpy.resolve import Resolution
 from felixpy.ruleset import Ruleset
-from felixpy.topology.nodes import Nodes, machine_of
+from felixpy.topology.addresses import AddressBook
+from felixpy.topology.nodes import Nodes, bare_machine, tunnelled_pools
 from felixpy.walk import Machine
 
 FAMILIES = (4, 6)
@@ -22,16 +36,6 @@ WITHOUT_IPV6 = Setting("Ipv6Support", "false")
 """Where no pod has an IPv6 address, nobody asks for the rules of that family; those of IPv4 are the same without."""
 
 HOST_CHAINS = (FROM_HOST, TO_HOST)
-
-EndpointKind = Literal["pod", "interface", "host"]
-
-
-class Identity(NamedTuple):
-    """What tells endpoints apart: pods by namespace and name, hosts by name, unknown pods by node and interface."""
-
-    kind: EndpointKind
-    space: str
-    name: str
 
 
 class SideEndpoint(NamedTuple):
@@ -45,18 +49,98 @@ class SideEndpoint(NamedTuple):
 
 
 class InputSide:
-    """The nodes of one input. Rules are compiled or read when they are first needed."""
+    """The nodes of one input. Rules are compiled or read when they are first needed.
 
-    def __init__(self, nodes: Nodes) -> None:
+    Of endpoints and nodes that behave the same (`classes`) only some are compiled; with `apart` each is on its own, as
+    it is where rules were saved, or where pods share an address or the name of an interface.
+    """
+
+    def __init__(self, nodes: Nodes, *, apart: bool = False) -> None:
         self.nodes = nodes
         self.names = sorted({*nodes.dumps, *nodes.cluster.node_names()})
         self.programs: dict[int, Mapping[str, NodeProgram]] = {}
+        self.apart = apart or bool(nodes.dumps) or _is_ambiguous(nodes.cluster, nodes.book)
+        self._marks: dict[Identity, Hashable] = {}
+        self._resolutions: dict[Home, Resolution] = {}
         self._rulesets: dict[str, Ruleset] = {}
+        self._classes: Classes | None = None
 
     @cached_property
     def machines(self) -> Mapping[str, Machine]:
+        """The nodes without routes."""
         hosts, book = self.nodes.hosts, self.nodes.book
-        return {name: machine_of(self.nodes.cluster, name, hosts.get(name), book) for name in self.names}
+        return {name: bare_machine(self.nodes.cluster, name, hosts.get(name), book) for name in self.names}
+
+    @property
+    def classes(self) -> Classes:
+        """Endpoints and nodes that behave the same, as far as is known."""
+        if self._classes is None:
+            self._classes = self._sorted_out()
+        return self._classes
+
+    def _sorted_out(self) -> Classes:
+        if self.apart:
+            return alone([(endpoint.identity, endpoint.node) for endpoint in self.endpoints], self.names)
+        nodes = {name: (self._node_key(name), self._marks.get(Identity("host", "", name))) for name in self.names}
+        homes = homes_of(nodes)
+        chains = {
+            (local.workload.namespace, local.workload.name): behaviour(local)
+            for home in homes
+            for local in self._resolution(home).workloads
+        }
+        return sorted_out(
+            homes,
+            (
+                (endpoint.identity, endpoint.node, self._endpoint_key(endpoint, chains.get(endpoint.identity[1:])))
+                for endpoint in self.endpoints
+            ),
+        )
+
+    def _endpoint_key(self, endpoint: SideEndpoint, chains: Hashable) -> Hashable:
+        if endpoint.identity.kind == "host":
+            return ()
+        return chains, tuple(sorted(endpoint.addresses)), self._marks.get(endpoint.identity)
+
+    def _node_key(self, name: str) -> Hashable:
+        """What the rules of a node depend on besides its pods and addresses; its name, if it has something special."""
+        if name in self._special:
+            return name
+        node, machine = self.nodes.cluster.nodes.get(name), self.machines[name]
+        compiler = self.nodes.compiler
+        return (
+            compiler.config(name, self._settings),
+            compiler.layout(name, self._settings).name,
+            tuple((device, tuple(":" in text for text in texts)) for device, texts in machine.interfaces.items()),
+            machine.uplink,
+            node and tuple(map(bool, (node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6))),
+            node and tuple(map(bool, (node.bgp_v4, node.bgp_v6))),
+        )
+
+    @cached_property
+    def _special(self) -> frozenset[str]:
+        """Nodes of which something is known that is not so of others."""
+        return frozenset((*self.nodes.hosts, *(endpoint.node for endpoint in self.nodes.cluster.host_endpoints)))
+
+    def refine(self, libraries: Iterable[Library]) -> bool:
+        """Split classes whose members the compiled rules tell apart. Whether there were any: others count then."""
+        if self.apart:
+            return False
+        before = self.classes
+        for library in libraries:
+            family = library.family
+            addresses = {endpoint.identity: endpoint.addresses.get(family) for endpoint in self.endpoints}
+            pools = [(Layer(Range(int(net[0]), int(net[-1]))),) for net, _ in tunnelled_pools(self.nodes.cluster)
+                     if net.version == family]  # fmt: skip
+            found = AddressMarks(library, pools, (number for number in addresses.values() if number is not None))
+            for identity, number in addresses.items():
+                marks = found.relative if identity.kind == "host" else found.absolute
+                mark = None if number is None else marks[number]
+                self._marks[identity] = self._marks.get(identity), mark
+        self._classes = None
+        if (len(before.homes), len(before.endpoints)) == (len(self.classes.homes), len(self.classes.endpoints)):
+            return False
+        self._rulesets.clear()
+        return True
 
     @cached_property
     def endpoints(self) -> tuple[SideEndpoint, ...]:
@@ -86,7 +170,7 @@ class InputSide:
     @cached_property
     def families(self) -> tuple[int, ...]:
         """Families in which there are rules and a pod has an address, or none has any."""
-        ruled = {family for name in self.names for family in self._ruled(name)}
+        ruled = {family for home in self.classes.homes for family in self._ruled(home)}
         return tuple(family for family in FAMILIES if family in ruled and (not self._used or family in self._used))
 
     @cached_property
@@ -96,21 +180,43 @@ class InputSide:
             family for endpoint in self.endpoints if endpoint.identity.kind == "pod" for family in endpoint.addresses
         )
 
-    def _ruled(self, name: str) -> Iterable[int]:
-        dump = self.nodes.dumps.get(name)
-        return dump.tables if dump else self._ruleset(name).families
+    def _ruled(self, home: Home) -> Iterable[int]:
+        dump = self.nodes.dumps.get(home.name)
+        return dump.tables if dump else self._ruleset(home).families
 
-    def _ruleset(self, name: str) -> Ruleset:
+    @cached_property
+    def _settings(self) -> Sequence[Setting]:
+        return (WITHOUT_IPV6, *self.nodes.settings) if self._used == {4} else self.nodes.settings
+
+    def _resolution(self, home: Home) -> Resolution:
+        if home not in self._resolutions:
+            first, *others = home.nodes
+            found = self.nodes.compiler.resolve(first, self.nodes.hosts.get(first), self._settings, others)
+            self._resolutions[home] = found
+        return self._resolutions[home]
+
+    def _ruleset(self, home: Home) -> Ruleset:
+        """The rules of the first node, as if one or two pods of each class of all the nodes were there."""
+        name = home.name
         if name not in self._rulesets:
-            settings = (WITHOUT_IPV6, *self.nodes.settings) if self._used == {4} else self.nodes.settings
-            compiled = self.nodes.compiled(name)
-            self._rulesets[name] = compiled or self.nodes.compiler.compile(name, self.nodes.hosts.get(name), settings)
+            compiled = self.nodes.compiled(name) if self.apart else None
+            self._rulesets[name] = compiled or self._compiled(home)
         return self._rulesets[name]
 
-    def text(self, name: str, family: int) -> NodeText:
+    def _compiled(self, home: Home) -> Ruleset:
+        resolution = self._resolution(home)
+        asked = {each for found in self.classes.of(home) for each in (found.sender, found.receiver)}
+        some = tuple(
+            local for local in resolution.workloads
+            if Identity("pod", local.workload.namespace, local.workload.name) in asked
+        )  # fmt: skip
+        host = self.nodes.hosts.get(home.name)
+        return self.nodes.compiler.program(replace(resolution, workloads=some), host, self._settings)
+
+    def text(self, home: Home, family: int) -> NodeText:
         """Rules that were saved count instead of compiled ones."""
-        dump = self.nodes.dumps.get(name)
-        return of_dump(dump, family) if dump else of_ruleset(self._ruleset(name), family)
+        dump = self.nodes.dumps.get(home.name)
+        return of_dump(dump, family) if dump else of_ruleset(self._ruleset(home), family)
 
     @property
     def findings(self) -> tuple[Problem, ...]:
@@ -134,7 +240,7 @@ class InputSide:
 
     def load(self, library: Library) -> None:
         """Make the rules of every node ready in one family."""
-        programs = {name: NodeProgram(self.text(name, library.family), library) for name in self.names}
+        programs = {home.name: NodeProgram(self.text(home, library.family), library) for home in self.classes.homes}
         for program in programs.values():
             program.load()
         self.programs[library.family] = programs
@@ -155,3 +261,10 @@ def _pod(pod: Workload) -> SideEndpoint:
         number, family = parse_address(text)
         addresses.setdefault(family, number)
     return SideEndpoint(Identity("pod", pod.namespace, pod.name), pod.node, pod.interface, addresses, pod.owner)
+
+
+def _is_ambiguous(cluster: Cluster, book: AddressBook) -> bool:
+    """Whether an address or the name of an interface belongs to more than one endpoint: these cannot be swapped."""
+    addresses = [*book.known, *book.assumed, *(address for pod in cluster.workloads for address in pod.addresses)]
+    interfaces = [pod.interface for pod in cluster.workloads]
+    return len(set(addresses)) < len(addresses) or len(set(interfaces)) < len(interfaces)

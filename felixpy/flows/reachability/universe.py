@@ -1,4 +1,4 @@
-"""Numbers for everything that rules tell apart, so that two inputs can be held against each other bit by bit."""
+"""Numbers for everything that rules tell apart, so that two inputs can be compared bit by bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from felixpy.flows.packets.peers import Externals, Layer, Layers
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
 from felixpy.flows.programs.code import Library, RuleCode, SetCode
 from felixpy.flows.programs.perspective import member_range
-from felixpy.flows.reachability.sides import Identity, InputSide
+from felixpy.flows.reachability.classes import Identity
+from felixpy.flows.reachability.sides import InputSide
 from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import AddressIn, IcmpTypes, InSet, Ports, Protocol, Test
 from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range
@@ -69,9 +70,7 @@ class Universe:
         self.identities = tuple(sorted(names))
         self.positions = {name: position for position, name in enumerate(self.identities)}
         self._ports, self._nets, self._every_icmp = tuple(ports), tuple(nets), every_icmp
-        self.families = {
-            family: self._space(family) for family in sorted({family for side in sides for family in side.families})
-        }
+        self.families = {library.family: self._space(library) for library in self._libraries()}
 
     def position(self, side: InputSide, identity: Identity) -> int:
         """The place of an endpoint of one of the sides."""
@@ -81,10 +80,19 @@ class Universe:
         renamed = self._renamed.get(number, {})
         return (renamed.get(endpoint.identity, endpoint.identity) for endpoint in side.endpoints)
 
-    def _space(self, family: int) -> FamilySpace:
-        library = Library(family)
-        for side in self.sides:
-            side.load(library)
+    def _libraries(self) -> list[Library]:
+        """The rules of each family, of endpoints that they do not tell apart just one or two of each class."""
+        while True:
+            found = [Library(family) for family in sorted({family for side in self.sides for family in side.families})]
+            for library in found:
+                for side in self.sides:
+                    side.load(library)
+            refined = [side.refine(found) for side in self.sides]
+            if not any(refined):
+                return found
+
+    def _space(self, library: Library) -> FamilySpace:
+        family = library.family
         mentioned = Mentioned(Mentions(family))
         for chain in library.chains:
             for rule in chain.rules:
