@@ -342,3 +342,23 @@ def test_the_internal_address_of_a_node_is_the_host(felixpy_, tmp_path: Path) ->
     assert out.startswith("DENIED  shop/web → node1 tcp/10250")
     assert "DefaultEndpointToHostAction" in out
     assert felixpy_("trace", "192.0.2.11", "shop/web:8080", path, "-q").out.startswith("ALLOWED  node1 → shop/web")
+
+
+def test_help_lists_commands_by_the_first_sentence_of_their_own_help() -> None:
+    import inspect
+
+    import typer
+
+    from felixpy.cli import COMMANDS, app
+
+    for name, _, summary in COMMANDS:
+        found = app.imported(name)
+        text = found.info.help if isinstance(found, typer.Typer) else inspect.getdoc(found)
+        assert isinstance(text, str)
+        assert " ".join(text.partition("\n\n")[0].split()).startswith(summary), name
+
+
+def test_help_imports_no_command() -> None:
+    code = "import sys; from felixpy.cli import run; run(['--help']); print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"felixpy.cli.render", "felixpy.cli.given", "felixpy.model"} & {*answer.stdout.splitlines()[-1].split()}

@@ -44,7 +44,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         if not hasattr(command, "commands"):
             yield name, command
 
-    yield from below(get_command(app), "")
+    yield from below(get_command(app.complete()), "")
 
 
 def printers() -> set[str]:

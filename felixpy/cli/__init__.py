@@ -9,29 +9,7 @@ from __future__ import annotations
 
 import gc
 
-from felixpy.cli import (
-    annotate,
-    apply,
-    catalogue,
-    convert,
-    counters,
-    decode,
-    diff,
-    explain,
-    exposure,
-    invocation,
-    lab,
-    lint,
-    matrix,
-    remove,
-    render,
-    snapshot,
-    testing,
-    trace,
-    validate,
-    verify,
-    watch,
-)
+from felixpy.cli import invocation
 from felixpy.cli.commands import Commands
 from felixpy.ending import BROKEN_PIPE, ended
 from felixpy.errors import FelixpyError, InputError, many
@@ -56,29 +34,71 @@ app = Commands(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-app.command("render")(render.render)
-app.command("validate")(validate.validate)
-app.command("lint")(lint.lint)
-app.command("trace")(trace.trace)
-app.command("explain")(explain.explain)
-app.command("matrix")(matrix.matrix)
-app.command("exposure")(exposure.exposure)
-app.command("diff")(diff.diff)
-app.command("decode")(decode.decode)
-app.command("annotate")(annotate.annotate)
-app.command("test")(testing.run_tests)
-app.command("counters")(counters.counters)
-app.command("convert")(convert.convert)
-app.command("verify")(verify.verify)
-app.command("watch")(watch.watch)
-app.command("snapshot")(snapshot.snapshot)
-app.command("apply")(apply.apply)
-app.command("remove")(remove.remove)
-app.add_typer(lab.lab, name="lab")
-app.command("settings")(catalogue.settings)
-app.command("templates")(catalogue.templates)
-app.command("completion")(catalogue.completion)
-app.command("version")(catalogue.version)
+COMMANDS = (
+    ("render", "render:render", "Print the rules that Felix would program on a node."),
+    ("validate", "validate:validate", "Check manifests, including rules that no kernel would accept."),
+    ("lint", "lint:lint", "Find probable mistakes in valid policies."),
+    ("trace", "trace:trace", "Trace a packet through the rules: the verdict, what decided it, and each step."),
+    (
+        "explain",
+        "explain:explain",
+        "Describe what applies to a pod or host endpoint, or what a policy or tier does.",
+    ),
+    ("matrix", "matrix:matrix", "Show which connections are allowed, computed exactly through the rules of all nodes."),
+    (
+        "exposure",
+        "exposure:exposure",
+        "Show which workloads no policy protects, and what they accept from unknown pods and from outside.",
+    ),
+    ("diff", "diff:diff", "Compare two states: the rules that differ, and the flows that open or close."),
+    (
+        "decode",
+        "decode:decode",
+        "Explain names in rules and sets: the policy, endpoint or selector that each stands for.",
+    ),
+    (
+        "annotate",
+        "annotate:annotate",
+        "Add comments to a dump from stdin or from a node that explain the names of Felix in it.",
+    ),
+    ("test", "testing:run_tests", "Compare what policies do with what test files expect."),
+    (
+        "counters",
+        "counters:counters",
+        "Show packets and bytes for each policy and rule, each end of a tier and each endpoint.",
+    ),
+    (
+        "convert",
+        "convert:convert",
+        "Write AdminNetworkPolicies and BaselineAdminNetworkPolicies as the ClusterNetworkPolicies that mean the same.",
+    ),
+    (
+        "verify",
+        "verify:verify",
+        "Compare a live kernel or a dump with the manifests: every difference and its effect on traffic.",
+    ),
+    (
+        "watch",
+        "watch:watch",
+        "Print changes of files or of a cluster as they happen, and the rules and sets that they change.",
+    ),
+    (
+        "snapshot",
+        "snapshot:snapshot",
+        "Save the objects that felixpy reads from a cluster or from files into one file.",
+    ),
+    ("apply", "apply:apply", "Program a node's rules into a kernel, as Felix would."),
+    ("remove", "remove:remove", "Remove all rules and sets of Felix from a kernel."),
+    ("settings", "catalogue:settings", "List the Felix parameters that change rules."),
+    ("templates", "catalogue:templates", "List the templates of a Calico version and their chains."),
+    ("completion", "catalogue:completion", "Print a completion script for a shell."),
+    ("version", "catalogue:version", "Print the versions of felixpy and of Felix."),
+    ("lab", "lab:lab", "Run a cluster in network namespaces of this machine, with its policies in force."),
+)
+"""Each command, where it is, and the first sentence of its help: help and completion import no command to list them."""
+
+for _name, _place, _summary in COMMANDS:
+    app.declare(_name, _place, _summary)
 
 INTERRUPTED = 130
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
+from importlib import import_module
 from typing import Any, TypeVar
 
 import typer
@@ -92,10 +93,46 @@ class Commands(typer.Typer):
         return self._group(*words, **more)
 
     @cached_property
+    def _elsewhere(self) -> dict[str, tuple[str, str]]:
+        return {}
+
+    def declare(self, name: str, place: str, summary: str) -> None:
+        """Declare a command, or a group of them, whose module is imported when it is called.
+
+        `place` is ``module:name``, below `felixpy.cli`; `summary` is the first sentence of its help.
+        """
+        self._elsewhere[name] = place, summary
+
+    def imported(self, name: str) -> Any:
+        """The function or the group that was declared under a name."""
+        module, _, attribute = self._elsewhere[name][0].partition(":")
+        return getattr(import_module(f"felixpy.cli.{module}"), attribute)
+
+    def complete(self) -> typer.Typer:
+        """The same with all modules imported, for those who want to know every option."""
+        whole = typer.Typer()
+        whole.info = self.info
+        for name in self._elsewhere:
+            found = self.imported(name)
+            if isinstance(found, typer.Typer):
+                whole.add_typer(found, name=name)
+            else:
+                whole.command(name, cls=Command)(found)
+        return whole
+
+    def _declared(self, name: str, settings: dict[str, Any]) -> Any:
+        found = self.imported(name)
+        if isinstance(found, Commands):
+            return get_group_from_info(typer.models.TyperInfo(found, name=name), suggest_commands=True, **settings)
+        return get_command_from_info(typer.models.CommandInfo(name=name, cls=Command, callback=found), **settings)
+
+    @cached_property
     def _group(self) -> CommandGroup:
         settings: dict[str, Any] = {"pretty_exceptions_short": False, "rich_markup_mode": None}
         builders: dict[str, Callable[[], Any]] = {}
         summaries: dict[str, str] = {}
+        for name, (_, summary) in self._elsewhere.items():
+            builders[name], summaries[name] = partial(self._declared, name, settings), summary
         for command in self.registered_commands:
             assert command.name
             assert command.callback

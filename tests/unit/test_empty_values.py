@@ -21,7 +21,7 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
         yield words, command
 
 
-COMMANDS = dict(leaves(get_command(app)))
+COMMANDS = dict(leaves(get_command(app.complete())))
 OPTIONS = [
     (words, max(parameter.opts, key=len))
     for words, command in COMMANDS.items()
