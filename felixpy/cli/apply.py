@@ -10,7 +10,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import check_answerable, confirmed, duration, interruptible
-from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.goal import Goal, LiveGoal
 from felixpy.cli.target import (
     BackendName,
@@ -20,29 +20,30 @@ from felixpy.cli.target import (
     OnHost,
     choose_place,
     enforce,
+    enforcer_for,
     lab_or_nothing,
     say,
-    tools_of,
 )
 from felixpy.errors import EnvironmentMissing, UsageError
 
 if TYPE_CHECKING:
-    from felixpy.dataplane.enforcer import Enforcer
-    from felixpy.dataplane.wanted import Wanted
+    from felixpy.dataplane.enforcer import AnyEnforcer
+    from felixpy.dataplane.enforcer import WantedRules as Wanted
     from felixpy.kernel import Machine
 
 RESYNC_SECONDS = 90
 """How often Felix looks whether the kernel still holds what it wrote. (IpsetsRefreshInterval)"""
 
 
-@takes_manifests("live")
+@takes_manifests("live", dataplanes=DATA_PLANES)
 def apply(
     given: Given,
     netns: Netns = None,
     host: OnHost = False,
     backend: BackendName = IptablesKind.auto,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the input of ipset and iptables-restore; change nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the input of nft, or of ipset and iptables-restore; change nothing."),
     ] = False,
     check: Annotated[
         bool,
@@ -147,31 +148,29 @@ def _carry_out(
     wait: int,
 ) -> None:
     """Do to a namespace what the options ask for, and say what was done."""
-    from felixpy.dataplane.enforcer import Enforcer, rehearse
-
     with nullcontext() if dry_run or check else machine.locked(wait):
-        tools = tools_of(machine, backend, wait)
-        enforcer = Enforcer(tools, machine.scratch)
+        enforcer = enforcer_for(machine, wanted, backend, wait)
         if dry_run:
-            invocation.emit("".join(f"# {command}\n{text}" for command, text in enforcer.plan(wanted).inputs(tools)))
+            inputs = enforcer.inputs(enforcer.plan(wanted))
+            invocation.emit("".join(f"# {command}\n{text}" for command, text in inputs))
         elif check:
             with machine.scratch() as elsewhere:
-                rehearse(tools.in_another(elsewhere), wanted, machine.scratch)
+                enforcer.in_another(elsewhere, machine.scratch).rehearse(wanted)
             summary = enforcer.plan(wanted).summary()
-            say(f"the kernel takes everything ({tools.backend}); apply would change {summary} of {words}")
+            say(f"the kernel takes everything ({enforcer.name}); apply would change {summary} of {words}")
         else:
-            told = f"{words} ({tools.backend})"
+            told = f"{words} ({enforcer.name})"
             if seconds:
                 _try_out(machine, enforcer, wanted, told, seconds)
             else:
                 _apply(enforcer, wanted, told)
 
 
-def _try_out(machine: Machine, enforcer: Enforcer, wanted: Wanted, words: str, seconds: int) -> None:
+def _try_out(machine: Machine, enforcer: AnyEnforcer, wanted: Wanted, words: str, seconds: int) -> None:
     """Write, and ask whether it may stay; a process of its own brings the old rules back otherwise."""
     from felixpy.dataplane.watchdog import watched
 
-    with interruptible(), watched(machine, enforcer, enforcer.read(wanted.families), seconds) as watchdog:
+    with interruptible(), watched(machine, enforcer, enforcer.read(wanted), seconds) as watchdog:
         applied = enforce(enforcer, wanted)
         if applied.program.empty:
             watchdog.keep()
@@ -185,7 +184,7 @@ def _try_out(machine: Machine, enforcer: Enforcer, wanted: Wanted, words: str, s
     say(f"{words}: changed {applied.program.summary()}")
 
 
-def _apply(enforcer: Enforcer, wanted: Wanted, words: str) -> None:
+def _apply(enforcer: AnyEnforcer, wanted: Wanted, words: str) -> None:
     """Write."""
     with interruptible():
         applied = enforce(enforcer, wanted)

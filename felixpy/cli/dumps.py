@@ -74,9 +74,10 @@ def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = Fals
 
 def uses_nftables(machine: Machine, backend: IptablesKind) -> bool:
     """Whether the tables of Felix's nftables data plane are there, and no kind of iptables is asked for by name."""
-    from felixpy.kubectl.nodes import TABLES, names_calico
+    from felixpy.kubectl.nodes import TABLES
+    from felixpy.names import has_felix_tables
 
-    return backend is IptablesKind.auto and names_calico(machine.run(*TABLES).output)
+    return backend is IptablesKind.auto and has_felix_tables(machine.run(*TABLES).output)
 
 
 Found = TypeVar("Found")

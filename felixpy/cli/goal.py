@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from felixpy.cli.watching import Footprint
     from felixpy.compiler import Compiler
     from felixpy.config import Config
-    from felixpy.dataplane.wanted import Wanted
+    from felixpy.dataplane.enforcer import WantedRules as Wanted
     from felixpy.kernel import Machine
     from felixpy.manifests.followed_files import FollowedFiles
     from felixpy.model import Host
@@ -47,12 +47,12 @@ class Goal:
 
     def wanted(self, ruleset: Ruleset, config: Config) -> Wanted:
         """What a kernel shall hold of a node's rules. Raises InputError for those that no kernel takes."""
-        from felixpy.dataplane.wanted import Wanted
+        from felixpy.dataplane.backends import goal_of
 
         if ruleset.refused:
             raise InputError(ruleset.errors)
         invocation.warn(ruleset.findings, quiet=self.given.quiet)
-        return Wanted.of(ruleset, append=config.chain_insert_mode == "append")
+        return goal_of(ruleset, append=config.chain_insert_mode == "append")
 
     def interfaces(self, machine: Machine) -> Host:
         """The interfaces to compile for."""

@@ -10,7 +10,7 @@ import typer
 
 from felixpy.cli import completing, invocation, screen
 from felixpy.cli.commands import Commands
-from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.options import Namespace, Quiet
 from felixpy.cli.render import Output
 from felixpy.cli.target import BackendName, IptablesKind, LockWait, say
@@ -86,7 +86,7 @@ MOST_TURNS = 20
 
 
 @lab.command("up")
-@takes_manifests("live", node=OneNode)
+@takes_manifests("live", dataplanes=DATA_PLANES, node=OneNode)
 def up(
     given: Given,
     name: Name = DEFAULT_NAME,
@@ -105,6 +105,7 @@ def up(
       sudo felixpy lab up shop/ --name trial        beside the lab that is up already
       sudo felixpy lab up shop/ --node n1           a single node of many
       sudo felixpy lab up shop/ --backend nft
+      sudo felixpy lab up shop/ --dataplane nftables
     """
     from felixpy.cli.lab_inputs import bring, inputs_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from felixpy.cli.confirmation import interruptible
-from felixpy.cli.given import Given
+from felixpy.cli.given import DATA_PLANES, Given
 from felixpy.cli.target import say
 from felixpy.errors import UsageError
 from felixpy.revisions import is_revision
@@ -27,6 +27,7 @@ def inputs_of(given: Given) -> Inputs:
         paths=tuple(map(absolute, given.files or ["."])),
         node=given.node or "",
         calico_version=given.calico_version,
+        dataplane=given.dataplane or "",
         settings=tuple(given.set_ or ()),
         interfaces=tuple(given.interface or ()),
         host_file=absolute(str(given.host_file)) if given.host_file else "",
@@ -45,6 +46,8 @@ def given_of(inputs: Inputs, *, quiet: bool) -> Given:
         paths=inputs.paths,
         node=inputs.node or None,
         calico_version=inputs.calico_version,
+        dataplane=inputs.dataplane or None,
+        dataplanes=DATA_PLANES,
         set_=inputs.settings,
         interface=inputs.interfaces,
         host_file=Path(inputs.host_file) if inputs.host_file else None,
@@ -76,6 +79,7 @@ def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int, *, u
         settings=given.settings,
         hosts=hosts,
         inputs=inputs,
+        dataplane=given.chosen_data_plane(),
         wait=wait,
     )
     with interruptible():

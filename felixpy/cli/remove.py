@@ -2,52 +2,77 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import interruptible
+from felixpy.cli.given import DATA_PLANES
+from felixpy.cli.options import DataPlaneName
 from felixpy.cli.target import BackendName, IptablesKind, LockWait, Netns, OnHost, choose_place, say
+from felixpy.errors import UsageError
+
+if TYPE_CHECKING:
+    from felixpy.dataplane.backends import BackendsInUse
 
 
 def remove(
     netns: Netns = None,
     host: OnHost = False,
+    dataplane: DataPlaneName = None,
     backend: BackendName = IptablesKind.auto,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the input of iptables-restore and ipset; change nothing.")
+        bool, typer.Option("--dry-run", help="Print the input of nft, iptables-restore and ipset; change nothing.")
     ] = False,
     wait: LockWait = 10,
 ) -> None:
     """Remove all rules and sets of Felix from a kernel.
 
-    Rules of others stay. No policy is in force afterwards. Without --backend both kinds of iptables are cleared.
+    Rules of others stay. No policy is in force afterwards. Without --dataplane and --backend all is cleared: nftables
+    and both kinds of iptables.
 
     \b
     Examples:
       sudo felixpy remove --netns test
       sudo felixpy remove --host --dry-run
+      sudo felixpy remove --host --dataplane nftables
     """
-    from felixpy.dataplane.enforcer import Enforcer
-    from felixpy.dataplane.tools import Tools, choose, look
-    from felixpy.dataplane.wanted import Wanted
+    from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find
 
+    invocation.check_data_plane(dataplane, DATA_PLANES)
+    if dataplane == "nftables" and backend is not IptablesKind.auto:
+        raise UsageError("--backend is a kind of iptables, and --dataplane nftables means none of them")
     place = choose_place(netns, host=host, command="remove")
     with place.machine() as machine:
-        choice = choose(look(machine))
-        backends = (choice.ours or (choice.backend,)) if backend is IptablesKind.auto else (backend.value,)
-        enforcers = [Enforcer(Tools(machine, name, wait), machine.scratch) for name in backends]
+        names = _backends(find(machine), dataplane, backend)
+        enforcers = [enforcer_of(machine, name, machine.scratch, options=EnforcerOptions(wait)) for name in names]
         if dry_run:
-            for enforcer in enforcers:
-                inputs = enforcer.plan(Wanted.nothing()).inputs(enforcer.tools)
+            for each in enforcers:
+                inputs = each.inputs(each.plan(each.nothing()))
                 invocation.emit("".join(f"# {command}\n{text}" for command, text in inputs))
             return
         with interruptible(), machine.locked(wait):
-            done = [(enforcer.tools.backend, enforcer.apply(Wanted.nothing())) for enforcer in enforcers]
-    # Sets that rules of the other backend still used are in the way until that one has been cleared as well.
+            done = [(each.name, each.apply(each.nothing())) for each in enforcers]
+    # Sets that rules of the other kind of iptables still used are in the way until that one has been cleared as well.
     for remark in done[-1][1].remarks:
         say(remark)
     for name, applied in done:
         changed = "nothing of Felix was there" if applied.program.empty else f"took out {applied.program.summary()}"
         say(f"{place.words} ({name}): {changed}")
+
+
+def _backends(found: BackendsInUse, dataplane: str | None, backend: IptablesKind) -> Sequence[str]:
+    """Those to be cleared: as asked for, else all that hold anything, else the kind of iptables in use.
+
+    nftables comes first: of what it has to say nothing depends on iptables.
+    """
+    from felixpy.dataplane.nftables.enforcer import NFTABLES
+
+    if backend is not IptablesKind.auto:
+        return [backend.value]
+    nftables = [NFTABLES] if dataplane == NFTABLES or (dataplane is None and (found.nftables or found.arp)) else []
+    if dataplane == NFTABLES or (nftables and not found.iptables.ours):
+        return nftables
+    return [*nftables, *(found.iptables.ours or [found.iptables.backend])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional
 
 import typer
 
@@ -13,9 +13,9 @@ from felixpy.cli import invocation
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
-    from felixpy.dataplane.enforcer import Applied, Enforcer
+    from felixpy.dataplane.enforcer import AnyEnforcer, Applied
+    from felixpy.dataplane.enforcer import WantedRules as Wanted
     from felixpy.dataplane.tools import BackendChoice, Tools
-    from felixpy.dataplane.wanted import Wanted
     from felixpy.kernel import Machine
 
 Netns = Annotated[
@@ -88,6 +88,33 @@ def lab_or_nothing() -> ChosenNamespace:
     return ChosenNamespace(None, "an empty network namespace", fresh=True)
 
 
+def enforcer_for(machine: Machine, wanted: Wanted, backend: IptablesKind, wait: int) -> AnyEnforcer:
+    """What puts these rules into a namespace. Rules of the other data plane go when they are in force.
+
+    Raises UsageError where --backend names a kind of iptables for rules of nftables.
+    """
+    from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find
+    from felixpy.dataplane.nftables.enforcer import NFTABLES
+
+    found = find(machine)
+    if wanted.dataplane == NFTABLES:
+        if backend is not IptablesKind.auto:
+            raise UsageError(
+                f"--backend {backend.value} is a kind of iptables, and this node's data plane is nftables; "
+                "--dataplane iptables says that iptables is meant"
+            )
+        name, others = NFTABLES, found.iptables.ours
+    else:
+        name, others = settle(backend, found.iptables), (NFTABLES,) if found.nftables else ()
+    enforcer = enforcer_of(
+        machine, name, machine.scratch, instead_of=others, options=EnforcerOptions(wait, found.answers)
+    )
+    if enforcer.replaces:
+        there = " and ".join(enforcer.replaces)
+        say(f"rules of Felix are in {there}, too; they go once those of {enforcer.title} are in force")
+    return enforcer
+
+
 def tools_of(machine: Machine, backend: IptablesKind, wait: int) -> Tools:
     """The tools to use."""
     from felixpy.dataplane.tools import Tools, choose, look
@@ -110,7 +137,7 @@ def settle(backend: IptablesKind, found: BackendChoice) -> str:
     return chosen
 
 
-def enforce(enforcer: Enforcer, wanted: Wanted, tell: Callable[[str], None] | None = None) -> Applied:
+def enforce(enforcer: AnyEnforcer, wanted: Wanted, tell: Callable[[str], None] | None = None) -> Applied[Any, Any]:
     """Write; tell what was remarkable, and how an interruption left things."""
     tell = tell or say
     try:

@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from felixpy.cli import invocation
 from felixpy.cli.running import is_cluster
-from felixpy.cli.target import ChosenNamespace, IptablesKind, enforce, say, tools_of
+from felixpy.cli.target import ChosenNamespace, IptablesKind, enforce, enforcer_for, say
 from felixpy.errors import FelixpyError, InputError, UsageError
 from felixpy.revisions import is_revision
 
 if TYPE_CHECKING:
     from felixpy.cli.goal import LiveGoal
-    from felixpy.dataplane.enforcer import Enforcer
-    from felixpy.dataplane.program import Program
-    from felixpy.dataplane.wanted import Wanted
+    from felixpy.dataplane.enforcer import AnyEnforcer, Program
+    from felixpy.dataplane.enforcer import WantedRules as Wanted
     from felixpy.kernel import Machine
     from felixpy.model import Host
 
@@ -115,7 +114,7 @@ class Keeper:
 
     goal: LiveGoal
     machine: Machine
-    enforcer: Enforcer
+    enforcer: AnyEnforcer
     wanted: Wanted
     host: Host
     watcher: Watcher
@@ -124,6 +123,9 @@ class Keeper:
 
     resync: float
     """Seconds between two looks at the kernel, 0 for never."""
+
+    backend: IptablesKind = IptablesKind.auto
+    """The kind of iptables to use."""
 
     due: float = 0.0
     """When to look at the kernel next, whether to try again or to find what others changed."""
@@ -147,8 +149,10 @@ class Keeper:
         try:
             host = self.goal.interfaces(self.machine)
             self.goal.follow()
-            self.wanted = self.goal.now(host)
-            self.host = host
+            wanted = self.goal.now(host)
+            if wanted.dataplane != self.wanted.dataplane:
+                self.enforcer = enforcer_for(self.machine, wanted, self.backend, self.wait)
+            self.wanted, self.host = wanted, host
         except FelixpyError as wrong:
             self.due = now + (RETRY_SECONDS if self.failed else self.resync or inf)
             if isinstance(wrong, InputError):
@@ -182,7 +186,7 @@ class Keeper:
     def _apply(self, reason: str, now: float) -> Program | None:
         try:
             with self.machine.locked(self.wait):
-                program = enforce(self.enforcer, self.wanted, log).program
+                program: Program = enforce(self.enforcer, self.wanted, log).program
         except FelixpyError as wrong:
             self._retry(reason, wrong, now)
             return None
@@ -213,7 +217,7 @@ def follow(goal: LiveGoal, place: ChosenNamespace, backend: IptablesKind, *, wai
                 host = earlier.host if earlier else goal.interfaces(machine)
                 wanted = earlier.wanted if earlier else goal.now(host)
                 enforcer = _begin(machine, wanted, place.words, backend, wait)
-                keeper = Keeper(goal, machine, enforcer, wanted, host, watcher, wait, resync)
+                keeper = Keeper(goal, machine, enforcer, wanted, host, watcher, wait, resync, backend)
                 if earlier is None:
                     keeper.rest(time.monotonic())
                 # Otherwise the interfaces, which may be others now, are looked at first.
@@ -254,16 +258,13 @@ def follow_lab(bring: SyncStep, paths: Sequence[str], resync: float) -> None:
     log("stopped; the lab stays up")
 
 
-def _begin(machine: Machine, wanted: Wanted, words: str, backend: IptablesKind, wait: int) -> Enforcer:
+def _begin(machine: Machine, wanted: Wanted, words: str, backend: IptablesKind, wait: int) -> AnyEnforcer:
     """Bring a namespace in step for the first time."""
-    from felixpy.dataplane.enforcer import Enforcer
-
     with machine.locked(wait):
-        tools = tools_of(machine, backend, wait)
-        enforcer = Enforcer(tools, machine.scratch)
+        enforcer = enforcer_for(machine, wanted, backend, wait)
         program = enforce(enforcer, wanted, log).program
     done = "is in step already" if program.empty else f"changed {program.summary()}"
-    log(f"{words} ({tools.backend}): {done}; now watching, Ctrl-C ends that")
+    log(f"{words} ({enforcer.name}): {done}; now watching, Ctrl-C ends that")
     return enforcer
 
 

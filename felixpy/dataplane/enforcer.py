@@ -1,32 +1,21 @@
-"""Bringing a namespace to what is wanted, or leaving it as it was.
+"""Bringing a namespace to what is wanted, or leaving it as it was: what the data planes have in common.
 
-The state is read, the program made from it, and every step run in order. A table that somebody else changed in the
-meantime is read again. If a step fails for good, everything written so far is put back, so what was in force before
-stays in force. Killed at any point, the next run reads what is there and goes on from that.
+The state is read, a program is made from it, and the program is run. If that fails for good, everything written so far
+is put back, so what was in force before stays in force. Killed at any point, the next run reads what is there and goes
+on from that.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
-from felixpy.dataplane import setsync
-from felixpy.dataplane.culprit import offending
-from felixpy.dataplane.current import EMPTY, CurrentTable, State, read_sets, read_tables
-from felixpy.dataplane.program import FAMILIES, Program, Step, plan, plan_table
-from felixpy.dataplane.spelling import ask_for_spelling
-from felixpy.dataplane.tools import Tools, failure, is_about_a_line, line_number
-from felixpy.dataplane.transaction import Transaction
-from felixpy.dataplane.wanted import Wanted
-from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
-from felixpy.kernel import Done, Kernel
+from felixpy.dataplane.current import SetState
+from felixpy.errors import FelixpyError
+from felixpy.kernel import Kernel
 
-ATTEMPTS = 5
-"""How often a table is read again because somebody else changes it at the same time."""
-
-PAUSE_SECONDS = 0.02
 PATIENT_INTERRUPTIONS = 3
 """How often Ctrl-C has to be pressed once more until not even the old policy is put back."""
 
@@ -34,63 +23,102 @@ Scratch = Callable[[], AbstractContextManager[Kernel]]
 """Gives a namespace to try things in."""
 
 
-class Applied(NamedTuple):
+class WantedRules(Protocol):
+    """What the kernel shall hold of Felix's."""
+
+    @property
+    def dataplane(self) -> str:
+        """``iptables`` or ``nftables``."""
+        ...
+
+    @property
+    def ipsets(self) -> Mapping[str, SetState]:
+        """The sets that ipset makes, which do not belong to any table."""
+        ...
+
+
+class Program(Protocol):
+    """What is to be done. An empty one means that nothing is."""
+
+    @property
+    def empty(self) -> bool: ...
+
+    def summary(self) -> str:
+        """What it changes, in numbers."""
+        ...
+
+    def places(self) -> Iterator[str]:
+        """What it changes, by name."""
+        ...
+
+    def repairs(self) -> Iterator[str]:
+        """What was found damaged, although it bears our signs."""
+        ...
+
+
+State = TypeVar("State")
+Wanted = TypeVar("Wanted", bound=WantedRules)
+Planned = TypeVar("Planned", bound=Program)
+
+
+class Applied(NamedTuple, Generic[State, Planned]):
     """What was done: the state before, the program that was run, and remarks."""
 
     before: State
-    program: Program
+    program: Planned
     remarks: tuple[str, ...]
 
 
-class Enforcer:
-    """Works on one namespace with the tools of one backend. `scratch` serves to find the rule a table failed for."""
+class Enforcer(ABC, Generic[State, Wanted, Planned]):
+    """Works on one namespace with one backend: a kind of iptables, or nftables.
 
-    def __init__(self, tools: Tools, scratch: Scratch | None = None) -> None:
-        self.tools, self.scratch = tools, scratch
-        self.spelling: dict[tuple[int, str], str] = {}
-        self._readable: set[int] = set()
+    `name` is what options call it, `title` what people are told. `scratch` gives namespaces that nobody uses, in which
+    the tools are asked about things. `replaces` are the titles of backends out of which it takes what is Felix's.
+    """
 
-    def read(self, needed: set[int]) -> State:
-        """What is there. Of a family that is not needed and could never be read, nothing is."""
-        with self.tools.one_look():
-            tables: dict[tuple[int, str], CurrentTable] = {}
-            for family in FAMILIES:
-                tables |= self._tables(family, needed)
-            return State(tables, read_sets(self.tools.sets()))
+    name: str
+    title: str
+    scratch: Scratch | None
+    replaces: tuple[str, ...] = ()
 
-    def _tables(self, family: int, needed: set[int]) -> dict[tuple[int, str], CurrentTable]:
-        try:
-            text = self.tools.tables(family)
-        except FelixpyError:
-            if family in needed | self._readable:
-                raise
-            return {}
-        self._readable.add(family)
-        return {(family, name): table for name, table in read_tables(text, family).items()}
+    @abstractmethod
+    def nothing(self, beside: WantedRules | None = None) -> Wanted:
+        """Nothing of Felix's, but for the IP sets of what another backend shall hold."""
 
-    def plan(self, wanted: Wanted, state: State | None = None) -> Program:
-        """What is to be done now, or in some state.
+    @abstractmethod
+    def as_it_was(self, state: State) -> Wanted:
+        """What was ours in some state."""
 
-        Rules that seem to have been changed are looked at twice: perhaps the tools only spell them in their own way.
-        """
-        state = state or self.read(wanted.families)
-        program = plan(state, wanted, self.tools.backend, self.spelling)
-        if self.scratch is None or not any(change.suspects for change in program.tables):
-            return program
-        try:
-            with self.scratch() as kernel:
-                self.spelling |= ask_for_spelling(self.tools.in_another(kernel), program.tables, wanted)
-        except EnvironmentMissing:
-            # Nowhere to ask, as in a container: what looks changed is written once more, which is right in any case.
-            return program
-        return plan(state, wanted, self.tools.backend, self.spelling)
+    @abstractmethod
+    def read(self, wanted: Wanted) -> State:
+        """What is there. What nothing wanted is about need not be readable."""
 
-    def apply(self, wanted: Wanted) -> Applied:
+    @abstractmethod
+    def plan(self, wanted: Wanted, state: State | None = None) -> Planned:
+        """What is to be done now, or in some state."""
+
+    @abstractmethod
+    def inputs(self, program: Planned) -> Iterator[tuple[str, str]]:
+        """(command, its input) of everything that writes, in order."""
+
+    @abstractmethod
+    def run(self, program: Planned, wanted: Wanted) -> list[str]:
+        """Do it; returns remarks about what did not matter enough to fail. Raises what the tools' answers mean."""
+
+    @abstractmethod
+    def rehearse(self, wanted: Wanted) -> None:
+        """Load everything into this namespace, which is empty. Raises KernelRefused with the line that is to blame."""
+
+    @abstractmethod
+    def in_another(self, kernel: Kernel, scratch: Scratch | None = None) -> Self:
+        """The same backend in another namespace."""
+
+    def apply(self, wanted: Wanted) -> Applied[State, Planned]:
         """Do it, or raise and leave the namespace as it was. What was raised says so, an interruption in a note."""
-        before = self.read(wanted.families)
+        before = self.read(wanted)
         program = self.plan(wanted, before)
         try:
-            remarks = self._run(program, wanted)
+            remarks = self.run(program, wanted)
         except BaseException as wrong:
             note = self._put_back(before)
             if isinstance(wrong, FelixpyError):
@@ -101,8 +129,8 @@ class Enforcer:
 
     def revert(self, before: State) -> None:
         """Bring back what was ours in an earlier state."""
-        wanted = Wanted.as_it_was(before)
-        self._run(self.plan(wanted), wanted)
+        wanted = self.as_it_was(before)
+        self.run(self.plan(wanted), wanted)
 
     def _put_back(self, before: State) -> str:
         """Undo what was written; returns what to say about it."""
@@ -116,108 +144,5 @@ class Enforcer:
             return "what was in force before still is"
         return "putting back what was there before was interrupted, so both are mixed now"
 
-    def _run(self, program: Program, wanted: Wanted) -> list[str]:
-        """Run all steps; returns remarks about what did not matter enough to fail."""
-        for step in program.steps():
-            if step.fill:
-                self.tools.restore_sets(step.fill.text)
-            if step.tables:
-                self._restore_all(step, wanted)
-        return list(self._destroy(program.stale_sets))
 
-    def _restore_all(self, step: Step, wanted: Wanted) -> None:
-        """Change the tables of a family. Raises what the tool's answer means.
-
-        The tool works table by table and stops at the first that fails: what is above that one has been written.
-        """
-        done = self.tools.restore(step.family, step.text)
-        if not done.status:
-            return
-        above = 0
-        for change in step.tables:
-            again = self._replan(change, wanted)
-            if again == change and done.status:
-                raise self.refusal(change, done, above)
-            if again:
-                self._restore(again, wanted)
-                done = Done(0)
-            above += len(change.lines) + 2
-
-    def _restore(self, change: Transaction, wanted: Wanted) -> None:
-        """Change a table that others are changing, too. Raises what the tool's answer means."""
-        done = self.tools.restore(change.family, change.text)
-        for _ in range(ATTEMPTS - 1):
-            if not done.status:
-                return
-            again = self._replan(change, wanted)
-            if again == change:
-                break
-            if again is None:
-                return
-            time.sleep(PAUSE_SECONDS)
-            change = again
-            done = self.tools.restore(change.family, change.text)
-        if done.status:
-            raise self.refusal(change, done)
-
-    def _replan(self, change: Transaction, wanted: Wanted) -> Transaction | None:
-        """The same table, as it has to change by now."""
-        state = State(self._tables(change.family, {change.family}), {})
-        return plan_table(state.table(change.family, change.table), wanted, self.tools.backend, self.spelling)
-
-    def refusal(self, change: Transaction, done: Done, above: int = 0) -> FelixpyError:
-        """What the tool said, with the line that it is about; so many lines of the input are above this table."""
-        lines = ["", f"*{change.table}", *change.lines, "COMMIT"]
-        number = line_number(done) - above
-        line = lines[number] if 0 < number < len(lines) else ""
-        if line in ("", "COMMIT") and is_about_a_line(done):
-            found = self._culprit(change)
-            number, line = (found + 2, change.lines[found]) if found >= 0 else (0, "")
-        where = f"table {change.table} (IPv{change.family})" + (f", line {number + above}, {line!r}," if line else "")
-        return failure(self.tools.restore_command(change.family)[0], done, where)
-
-    def _culprit(self, change: Transaction) -> int:
-        """The index of the line that the kernel does not take, -1 if that cannot be found out."""
-        if self.scratch is None:
-            return -1
-        try:
-            sets = read_sets(self.tools.sets())
-            with self.scratch() as kernel:
-                tools = self.tools.in_another(kernel)
-                tools.restore_sets(setsync.headers(sets.values()))
-                return offending(
-                    change.lines, change.table, lambda text: bool(tools.restore(change.family, text).status)
-                )
-        except FelixpyError:
-            # What failed in the first place is what has to be told.
-            return -1
-
-    def _destroy(self, stale: tuple[str, ...]) -> Iterator[str]:
-        """Destroy sets that no rule uses any more; one that is in use somewhere else stays."""
-        if not stale:
-            return
-        in_use = self.tools.sets_in_use()
-        free = tuple(name for name in stale if name not in in_use)
-        for name in sorted(in_use.intersection(stale)):
-            yield f"set {name} is stale, but rules or sets of others use it: it stays"
-        if free:
-            try:
-                self.tools.restore_sets(setsync.destroy(free))
-            except KernelRefused as refusal:
-                yield f"stale sets stay: {refusal}"
-
-
-def rehearse(tools: Tools, wanted: Wanted, scratch: Scratch | None = None) -> None:
-    """Load everything into an empty namespace: first with --test, which reads only, then for the kernel to judge.
-
-    Raises KernelRefused with the line that is to blame.
-    """
-    enforcer = Enforcer(tools, scratch)
-    program = plan(EMPTY, wanted, tools.backend)
-    for fill in program.fills:
-        tools.restore_sets(fill.text)
-    for change in program.tables:
-        for test in (True, False):
-            done = tools.restore(change.family, change.text, test=test)
-            if done.status:
-                raise enforcer.refusal(change, done)
+AnyEnforcer: TypeAlias = Enforcer[Any, Any, Any]

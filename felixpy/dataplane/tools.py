@@ -16,8 +16,13 @@ from felixpy.kernel import NOT_FOUND, Done, Kernel, run_together
 BACKENDS = ("legacy", "nft")
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 SAVE_SETS = ("ipset", "save")
+LIST_TABLES = ("nft", "list", "tables")
 LOCK_SECONDS = 10
 """How long Felix lets iptables wait for the lock of the tables."""
+
+
+PACKAGES = {"ipset": "ipset", "nft": "nftables"}
+"""Which package has a tool that is not of iptables, under its name in all distributions."""
 
 
 class Failure(NamedTuple):
@@ -33,6 +38,11 @@ FAILURES = (
         re.compile("you must be root|Permission denied|not permitted"),
         EnvironmentMissing,
         "it takes root, and in a container CAP_NET_ADMIN",
+    ),
+    Failure(
+        re.compile("cache initialization failed|Unable to initialize Netlink socket"),
+        EnvironmentMissing,
+        "this kernel has no nf_tables: modprobe nf_tables, or take --dataplane iptables",
     ),
     Failure(
         re.compile("Could not fetch rule set generation id|Failed to initialize nft"),
@@ -83,7 +93,7 @@ def is_about_a_line(done: Done) -> bool:
 def failure(command: str, done: Done, where: str = "") -> FelixpyError:
     """The exception for a command that failed. `where` says what it was about."""
     if done.status == NOT_FOUND:
-        package = "ipset" if command == "ipset" else "iptables"
+        package = PACKAGES.get(command, "iptables")
         return EnvironmentMissing(f"{command} is missing; install {package} (Debian: apt-get install {package})")
     said = " ".join(line.strip() for line in done.errors.splitlines() if line.strip()) or _end(done.status)
     text = f"{command} refused{where and ' '}{where}: {said}"
@@ -228,9 +238,10 @@ class BackendChoice(NamedTuple):
 
 
 def look(kernel: Kernel) -> Answers:
-    """Print the tables of all backends, and the sets."""
-    commands = [(f"{program}-{backend}-save",) for backend in BACKENDS for program in PROGRAMS.values()]
-    return dict(zip([*commands, SAVE_SETS], run_together(kernel, *commands, SAVE_SETS), strict=True))
+    """Print the tables of both kinds of iptables, the sets, and the names of the tables of nftables."""
+    saves = [(f"{program}-{backend}-save",) for backend in BACKENDS for program in PROGRAMS.values()]
+    commands = [*saves, SAVE_SETS, LIST_TABLES]
+    return dict(zip(commands, run_together(kernel, *commands), strict=True))
 
 
 def choose(answers: Answers) -> BackendChoice:

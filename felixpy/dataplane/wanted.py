@@ -146,6 +146,15 @@ class Wanted(NamedTuple):
         return cls({}, {})
 
     @property
+    def dataplane(self) -> str:
+        return "iptables"
+
+    @property
+    def ipsets(self) -> Mapping[str, SetState]:
+        """The sets, which belong to no table."""
+        return self.sets
+
+    @property
     def families(self) -> set[int]:
         return {family for family, _ in self.tables}
 

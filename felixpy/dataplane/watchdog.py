@@ -15,9 +15,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
-from felixpy.dataplane.current import State
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.enforcer import AnyEnforcer
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import Machine
 
@@ -78,7 +78,7 @@ class Watchdog:
 
 
 @contextmanager
-def watched(machine: Machine, enforcer: Enforcer, before: State, seconds: float) -> Iterator[Watchdog]:
+def watched(machine: Machine, enforcer: AnyEnforcer, before: Any, seconds: float) -> Iterator[Watchdog]:
     """Have `before` brought back `seconds` after the start, unless the watchdog is told to keep what came after it.
 
     `machine` is locked already; the watchdog shares the lock. It reverts at the end if nothing was decided.
@@ -105,7 +105,7 @@ def watched(machine: Machine, enforcer: Enforcer, before: State, seconds: float)
             watchdog.close()
 
 
-def _serve(connection: socket.socket, machine: Machine, enforcer: Enforcer, before: State, seconds: float) -> None:
+def _serve(connection: socket.socket, machine: Machine, enforcer: AnyEnforcer, before: Any, seconds: float) -> None:
     """The process: wait for the word or the end of the time, act, and end without coming back."""
     status = 1
     try:
@@ -155,10 +155,10 @@ def _word(connection: socket.socket, seconds: float) -> bytes:
             return GONE if deadline is None else LATE
 
 
-def _bring_back(machine: Machine, enforcer: Enforcer, before: State, *, share: bool) -> bytes:
+def _bring_back(machine: Machine, enforcer: AnyEnforcer, before: Any, *, share: bool) -> bytes:
     """Put back what was there. Without sharing felixpy's lock, first wait for it."""
     with machine.after_fork(share_lock=share) as own, nullcontext() if share else own.locked(LOCK_SECONDS):
-        again = Enforcer(enforcer.tools.in_another(own), own.scratch)
+        again = enforcer.in_another(own, own.scratch)
         for attempt in range(ATTEMPTS):
             try:
                 again.revert(before)

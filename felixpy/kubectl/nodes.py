@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from felixpy.errors import EnvironmentMissing
 from felixpy.kubectl.client import READING, Forbidden, Kubectl, RequestRefused, Unauthorized, Unreachable
+from felixpy.names import has_felix_tables
 
 SELECTORS = ("k8s-app=calico-node", "k8s-app=canal")
 NAMESPACES = ("calico-system", "kube-system")
@@ -26,9 +26,6 @@ BACKENDS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
 SETS = ("ipset", "save")
 TABLES = ("nft", "list", "tables")
 RULESET = ("nft", "list", "ruleset")
-
-_CALICO = re.compile(r"^table \w+ calico\b", re.MULTILINE)
-"""Tables of Felix's nftables data plane. (felix/nftables/table.go)"""
 
 NOTHING: Mapping[str, Mapping[int, str]] = MappingProxyType({})
 
@@ -92,18 +89,13 @@ def read_nodes(
             yield kernel
 
 
-def names_calico(tables: str) -> bool:
-    """Whether ``nft list tables`` printed a table of Felix's nftables data plane."""
-    return bool(_CALICO.search(tables))
-
-
 def read_kernel(node: str, run: Run) -> NodeKernel:
     """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
 
     Where the kernel has tables of Felix's nftables data plane these are read instead.
     """
     try:
-        if names_calico(_attempt(run, TABLES)[0]):
+        if has_felix_tables(_attempt(run, TABLES)[0]):
             return NodeKernel(node, {}, None, run(RULESET))
         saved, reasons = _saved(run)
         if not saved:

@@ -8,9 +8,10 @@ from ipaddress import ip_address
 
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dataplane.enforcer import Enforcer
-from felixpy.dataplane.tools import LOCK_SECONDS, Tools, choose, look
-from felixpy.dataplane.wanted import Wanted
+from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find, goal_of
+from felixpy.dataplane.enforcer import WantedRules
+from felixpy.dataplane.nftables.enforcer import NFTABLES
+from felixpy.dataplane.tools import LOCK_SECONDS
 from felixpy.errors import InputError, Problem
 from felixpy.kernel import open_machine
 from felixpy.lab.layout import LabLayout, LabNode
@@ -26,7 +27,7 @@ class EnforcedRules:
 
     node: LabNode
     ruleset: Ruleset
-    wanted: Wanted
+    wanted: WantedRules
 
     @property
     def rules(self) -> int:
@@ -35,9 +36,10 @@ class EnforcedRules:
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """What was done to a node: `summary` is "" if nothing had to be."""
+    """What was done to a node, and with which backend: `summary` is "" if nothing had to be."""
 
     rules: EnforcedRules
+    backend: str
     summary: str
     remarks: tuple[str, ...]
 
@@ -49,7 +51,7 @@ def compile_nodes(compiler: Compiler, layout: LabLayout, settings: Sequence[Sett
         ruleset = compiler.compile(node.name, _host(node), settings)
         refused += ruleset.errors
         mode = compiler.config(node.name, settings).chain_insert_mode
-        found.append(EnforcedRules(node, ruleset, Wanted.of(ruleset, append=mode == "append")))
+        found.append(EnforcedRules(node, ruleset, goal_of(ruleset, append=mode == "append")))
     if refused:
         raise InputError(list(dict.fromkeys(refused)))
     return found
@@ -68,25 +70,27 @@ def _host(node: LabNode) -> Host:
 def choose_backend(layout: LabLayout) -> str:
     """The kind of iptables that a namespace of this machine would use."""
     with open_machine(layout.home.netns) as machine:
-        return choose(look(machine)).backend
+        return find(machine).iptables.backend
 
 
-def enforce(nodes: Iterable[EnforcedRules], backend: str, wait: int = LOCK_SECONDS) -> list[Enforced]:
-    """Bring every node in step, one after another. Raises as `Enforcer.apply` does."""
+def enforce(
+    nodes: Iterable[EnforcedRules], iptables: str, before: Mapping[str, str], wait: int = LOCK_SECONDS
+) -> list[Enforced]:
+    """Bring every node in step, one after another; raises as `Enforcer.apply` does.
+
+    `iptables` is the kind of iptables to use, `before` the backend that each node had so far: if it changes, the rules
+    in the old one go when the new ones are in force.
+    """
     done = []
     for rules in nodes:
+        backend = NFTABLES if rules.wanted.dataplane == NFTABLES else iptables
+        old = [name for name in (before.get(rules.node.name, backend),) if name != backend]
         with open_machine(rules.node.netns) as machine, machine.locked(wait):
-            applied = Enforcer(Tools(machine, backend, wait), machine.scratch).apply(rules.wanted)
+            enforcer = enforcer_of(machine, backend, machine.scratch, instead_of=old, options=EnforcerOptions(wait))
+            applied = enforcer.apply(rules.wanted)
         summary = "" if applied.program.empty else applied.program.summary()
-        done.append(Enforced(rules, summary, applied.remarks))
+        done.append(Enforced(rules, backend, summary, applied.remarks))
     return done
-
-
-def clear(nodes: Iterable[EnforcedRules], backend: str, wait: int = LOCK_SECONDS) -> None:
-    """Take the rules out of a backend that is not used any more; sets are for both."""
-    for rules in nodes:
-        with open_machine(rules.node.netns) as machine, machine.locked(wait):
-            Enforcer(Tools(machine, backend, wait)).apply(Wanted({}, rules.wanted.sets))
 
 
 def summaries(done: Iterable[Enforced]) -> Mapping[str, str]:

@@ -25,7 +25,6 @@ from felixpy.lab.enforcing import (
     Enforced,
     EnforcedRules,
     choose_backend,
-    clear,
     compile_nodes,
     enforce,
     summaries,
@@ -66,7 +65,8 @@ class LabReport:
 class LabOptions:
     """How a lab is made: one node or all, tools, Calico version and parameters of Felix, and what machines look like.
 
-    `inputs` is what is to be remembered of where the cluster came from.
+    `backend` is the kind of iptables, `dataplane` that of all nodes, None if the cluster decides on each. `inputs` is
+    what is to be remembered of where the cluster came from.
     """
 
     node: str = ""
@@ -75,6 +75,7 @@ class LabOptions:
     settings: Sequence[Setting] = ()
     hosts: Mapping[str, Host] | None = None
     inputs: Inputs = field(default_factory=Inputs)
+    dataplane: str | None = None
     wait: int = LOCK_SECONDS
 
 
@@ -115,7 +116,9 @@ class Lab:
             with state.locked():
                 found = state.read(name)
         if found and found.finished:
-            return cls(found, LabOptions(node=found.inputs.node, backend=found.backend, inputs=found.inputs))
+            inputs = found.inputs
+            plane = inputs.dataplane or None
+            return cls(found, LabOptions(node=inputs.node, backend=found.backend, inputs=inputs, dataplane=plane))
         if state.exists(name):
             raise EnvironmentMissing(f"lab {name} is incomplete; felixpy lab up makes it anew, down clears it")
         others = state.known()
@@ -214,7 +217,7 @@ def _bring(cluster: Cluster, name: str, options: LabOptions) -> tuple[LabState, 
         old, recovered = _found(name)
         home = old.layout.home.name if old else ""
         layout = layout_of(cluster, name, node=options.node, home=home, hosts=options.hosts)
-        nodes = compile_nodes(Compiler(cluster, options.calico_version), layout, options.settings)
+        nodes = compile_nodes(Compiler(cluster, options.calico_version, options.dataplane), layout, options.settings)
         try:
             new, report = _in_step(old, layout, nodes, cluster, options, lock)
         except BaseException:
@@ -266,9 +269,8 @@ def _in_step(
         first = without_pods(change.new, layout)
         wiring.build(first)
         backend = backend or choose_backend(layout)
-        done = enforce(nodes, backend, options.wait)
-        if old and old.backend != backend:
-            clear(nodes, old.backend, options.wait)
+        before = {row.node: row.backend for row in old.enforced} if old else {}
+        done = enforce(nodes, backend, before, options.wait)
         wiring.build(change.new.without(first))
         restarted = starting.result() and old is not None
     serving.serve(
@@ -309,6 +311,7 @@ def _in_force(old: LabState | None, done: Iterable[Enforced]) -> tuple[InForce, 
     return tuple(
         InForce(
             node=one.rules.node.name,
+            backend=one.backend,
             rules=one.rules.rules,
             sets=len(one.rules.ruleset.sets),
             since=now if one.summary else known.get(one.rules.node.name, now),

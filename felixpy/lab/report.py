@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.errors import many
 from felixpy.lab import probing, serving
 from felixpy.lab.flows import LabFlow
@@ -39,8 +40,9 @@ def brought(lab: Lab, report: LabReport) -> Iterator[str]:
         yield f"lab {name} is up: {many(len(pods), 'pod')} on {many(len(nodes), 'node')}; {places}"
     else:
         yield from (f"lab {name}: {words}" for words in _changes(report))
+    backends = {row.node: row.backend for row in lab.state.enforced}
     for node, summary in report.changed.items():
-        yield f"{node} ({lab.state.backend}): changed {summary}"
+        yield f"{node} ({backends[node]}): changed {summary}"
     if not report.changed and (report.policies_added or report.policies_removed):
         yield f"lab {name}: no rule of its nodes is changed by that"
     yield from report.remarks
@@ -73,7 +75,7 @@ def named(names: Sequence[str]) -> str:
 def status(lab: Lab) -> Iterator[str]:
     """A lab in lines."""
     state, layout = lab.state, lab.layout
-    yield f"lab {lab.name}: up, iptables {state.backend}"
+    yield f"lab {lab.name}: up, {_backends(state)}"
     if state.inputs.paths:
         yield f"  from      {' '.join(state.inputs.paths)}"
     yield f"  answers   {_answers(lab)}"
@@ -92,6 +94,15 @@ def status(lab: Lab) -> Iterator[str]:
     if layout.pods:
         yield ""
         yield from aligned([("POD", "NODE", "INTERFACE", "ADDRESSES", "SERVES"), *map(_row, layout.pods)])
+
+
+def _backends(state: LabState) -> str:
+    """What holds the rules of its nodes, for people."""
+    return " and ".join(name if name == NFTABLES else f"iptables {name}" for name in _names(state))
+
+
+def _names(state: LabState) -> list[str]:
+    return list(dict.fromkeys(row.backend for row in state.enforced))
 
 
 def policies(state: LabState, most: int | None = None) -> Iterator[str]:
@@ -157,6 +168,7 @@ def status_document(lab: Lab) -> dict[str, Any]:
                 "netns": node.netns,
                 "uplink": node.uplink,
                 "interfaces": {name: list(addresses) for name, addresses in node.interfaces},
+                "backend": since[node.name].backend,
                 "rules": since[node.name].rules,
                 "sets": since[node.name].sets,
                 "since": since[node.name].since,
@@ -221,8 +233,8 @@ def _endpoint(endpoint: Endpoint, netns: str) -> dict[str, str]:
 
 def listed(labs: Iterable[Lab]) -> Iterator[str]:
     """A line for each lab."""
-    rows: list[tuple[str, ...]] = [("LAB", "NODES", "PODS", "POLICIES", "IPTABLES", "FROM")]
+    rows: list[tuple[str, ...]] = [("LAB", "NODES", "PODS", "POLICIES", "BACKEND", "FROM")]
     for lab in labs:
         counts = map(str, (len(lab.layout.built_nodes), len(lab.layout.built_pods), len(lab.state.policies)))
-        rows.append((lab.name, *counts, lab.state.backend, " ".join(lab.state.inputs.paths) or "-"))
+        rows.append((lab.name, *counts, ", ".join(_names(lab.state)), " ".join(lab.state.inputs.paths) or "-"))
     yield from aligned(rows)

@@ -41,6 +41,7 @@ class Inputs:
     paths: tuple[str, ...] = ()
     node: str = ""
     calico_version: str = ""
+    dataplane: str = ""
     settings: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
     host_file: str = ""
@@ -56,9 +57,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """The policy of one node: how many rules and sets, and since when (ISO 8601)."""
+    """The policy of one node: which backend holds it, how many rules and sets, and since when (ISO 8601)."""
 
     node: str
+    backend: str
     rules: int
     sets: int
     since: str
@@ -68,7 +70,8 @@ class InForce:
 class LabState:
     """A lab. It is not `finished` while its namespaces are being changed.
 
-    `policies` are all that the cluster has, `enforced` has a row for each node that is built.
+    `backend` is the kind of iptables of nodes that use iptables. `policies` are all that the cluster has, `enforced`
+    has a row for each node that is built.
     """
 
     layout: LabLayout

@@ -23,7 +23,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import felixpy
 from felixpy.config import Setting
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.program import Program
 from felixpy.dataplane.tools import Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
@@ -131,7 +131,7 @@ def enforce(machine: Machine, ruleset: felixpy.Ruleset, backend: str) -> Program
     with machine.locked(10):
         answers = look(machine)
         choose(answers)
-        return Enforcer(Tools(machine, backend, 10, answers), machine.scratch).apply(Wanted.of(ruleset)).program
+        return IptablesEnforcer(Tools(machine, backend, 10, answers), machine.scratch).apply(Wanted.of(ruleset)).program
 
 
 def fresh(what: str, manifests: Callable[[], Iterator[Manifest]], backend: str, runs: int) -> Row:
@@ -142,7 +142,7 @@ def fresh(what: str, manifests: Callable[[], Iterator[Manifest]], backend: str, 
         with fresh_machine() as machine:
             ours.append(timed(enforce, machine, ruleset, backend)[0])
         with fresh_machine() as machine:
-            program = Enforcer(Tools(machine, backend)).plan(Wanted.of(ruleset))
+            program = IptablesEnforcer(Tools(machine, backend)).plan(Wanted.of(ruleset))
             theirs.append(timed(bare, machine, program, backend)[0])
             summary = program.summary()
     return Row(what, backend, min(theirs), min(ours), summary)

@@ -6,7 +6,8 @@ import pytest
 
 import felixpy
 from felixpy.dataplane.current import read_sets
-from felixpy.dataplane.enforcer import Applied, Enforcer
+from felixpy.dataplane.enforcer import Applied
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.effective import configure
@@ -26,7 +27,9 @@ def take_over(case: Case) -> tuple[Pretend, Applied]:
     kernel.run("iptables-legacy-restore", text=(case.folder / "before.iptables").read_text())
     cluster = felixpy.load([case.folder / "manifests.yaml"], strict=False)
     append = configure(cluster, case.node).chain_insert_mode == "append"
-    return kernel, Enforcer(Tools(kernel, "legacy"), kernel.scratch).apply(Wanted.of(case.compile(), append=append))
+    return kernel, IptablesEnforcer(Tools(kernel, "legacy"), kernel.scratch).apply(
+        Wanted.of(case.compile(), append=append)
+    )
 
 
 def tables_in_order(save: str) -> str:
@@ -60,7 +63,7 @@ def test_a_changed_rule_that_kept_its_hash_is_found_and_told() -> None:
 def test_remove_leaves_what_others_had(case: Case) -> None:
     """Exactly the rules and chains without our signs are there afterwards, in their order."""
     kernel, _ = take_over(case)
-    Enforcer(Tools(kernel, "legacy")).apply(Wanted.nothing())
+    IptablesEnforcer(Tools(kernel, "legacy")).apply(Wanted.nothing())
     before = (case.folder / "before.iptables").read_text().splitlines()
     theirs = [line for line in before if line.startswith("-A") and "cali" not in line]
     left = [line for line in kernel.save(4).splitlines() if line.startswith("-A")]

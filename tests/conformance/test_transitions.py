@@ -6,7 +6,7 @@ import pytest
 
 import felixpy
 from felixpy.dataplane.current import State, read_sets, read_tables
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.program import Program, plan
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
@@ -53,11 +53,11 @@ def test_they_lead_to_what_a_fresh_start_gives(case: Case, backend: str) -> None
     changed, fresh = Pretend(), Pretend()
     for kernel, steps in ((changed, (before, after)), (fresh, (after,))):
         for ruleset in steps:
-            Enforcer(Tools(kernel, backend)).apply(Wanted.of(ruleset))
+            IptablesEnforcer(Tools(kernel, backend)).apply(Wanted.of(ruleset))
     for family in TOOLS:
         assert changed.save(family, backend) == fresh.save(family, backend)
     assert read_sets(changed.ipset_save()) == read_sets(fresh.ipset_save())
-    assert Enforcer(Tools(changed, backend)).plan(Wanted.of(after)).empty
+    assert IptablesEnforcer(Tools(changed, backend)).plan(Wanted.of(after)).empty
 
 
 def test_nft_empties_and_rewrites_what_differs_and_nothing_else() -> None:

@@ -9,16 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import felixpy
-from felixpy.dataplane.enforcer import Enforcer
-from felixpy.dataplane.tools import Tools
+from felixpy.dataplane.backends import enforcer_of
+from felixpy.dataplane.enforcer import AnyEnforcer
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.dataplane.wanted import Wanted
 from felixpy.effective import configure
 from felixpy.kernel import Kernel, Machine, open_machine
+from felixpy.nftables import NftRuleset
+from felixpy.nftables.reading import ListedTable, read_tables
 from tests.conformance.recordings import AREAS, TOOLS, Case, cases
-from tests.netns.namespace import canonical, fresh_namespace, members
+from tests.netns.namespace import BACKENDS, canonical, fresh_namespace, members
+
+EVERY_BACKEND = (*BACKENDS, NFTABLES)
 
 Snapshot = tuple[object, ...]
-"""The tables of IPv4 and of IPv6 as iptables-save prints them, and the sets."""
+"""The tables of IPv4 and of the others, each chain with its rules, and the sets of ipset."""
 
 EMPTY: Snapshot = ({}, {}, set())
 
@@ -45,8 +50,29 @@ def wanted(case: Case, ruleset: felixpy.Ruleset | None = None) -> Wanted:
     return Wanted.of(ruleset or case.compile(), append=configure(cluster, case.node).chain_insert_mode == "append")
 
 
-def enforcer(machine: Machine, backend: str, kernel: Kernel | None = None) -> Enforcer:
-    return Enforcer(Tools(kernel or machine, backend), machine.scratch)
+def enforcer(machine: Machine, backend: str, kernel: Kernel | None = None) -> AnyEnforcer:
+    return enforcer_of(kernel or machine, backend, machine.scratch)
+
+
+def normal(table: ListedTable) -> list[str]:
+    """A table as lines in an order of its own: nft lists objects and elements as they were made."""
+    named = sorted([*table.sets.values(), *table.maps.values()], key=lambda each: each.name)
+    lines = [f"{one.name}: {one.type} {one.flags} {sorted(one.elements)}" for one in named]
+    for name, chain in sorted(table.chains.items()):
+        lines.append(f"{name}: {chain.base}")
+        lines.extend(f"{name} {text}" for _, text in chain.lines)
+    return lines
+
+
+def nft_tables(listing: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The tables of IPv4, and all others, in what nft lists, without those that iptables-nft leaves empty."""
+    found = {
+        table.title: normal(table)
+        for table in read_tables(listing)
+        if table.name.startswith("calico") or any(chain.lines for chain in table.chains.values())
+    }
+    four = {title: lines for title, lines in found.items() if title.startswith("ip ")}
+    return four, {title: lines for title, lines in found.items() if title not in four}
 
 
 def tables(machine: Kernel, backend: str, family: int) -> dict[str, list[str]]:
@@ -54,12 +80,18 @@ def tables(machine: Kernel, backend: str, family: int) -> dict[str, list[str]]:
 
 
 def snapshot(machine: Kernel, backend: str) -> Snapshot:
-    """Everything that is in a namespace."""
+    """Everything that is in a namespace, as one backend shows it."""
+    if backend == NFTABLES:
+        listing = machine.run("nft", "-s", "list", "ruleset").output
+        return *nft_tables(listing), members(machine.run("ipset", "save").output)
     return tables(machine, backend, 4), tables(machine, backend, 6), members(machine.run("ipset", "save").output)
 
 
 def goal(ruleset: felixpy.Ruleset, backend: str) -> Snapshot:
     """What `snapshot` gives where nothing but these rules is."""
+    if backend == NFTABLES:
+        assert isinstance(ruleset, NftRuleset)
+        return *nft_tables(ruleset.text()), set()
     four, six = (spelt(ruleset, backend, family) if family in ruleset.families else {} for family in TOOLS)
     return four, six, members(ruleset.ipset_save())
 

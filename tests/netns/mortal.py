@@ -1,8 +1,9 @@
 """A felixpy that dies where it is told to: ``python -m tests.netns.mortal NAMESPACE BACKEND``, orders on stdin.
 
 An order is ``SEED STEP MOMENT``: apply the policy of that seed and die at the writing command with that number, just
-before it, during it (as soon as it has started) or just after it. ``limit SEED BYTES`` lets no file grow beyond so
-many bytes instead. Each order is carried out by a process of its own; its end, and what it said, is one line on stdout.
+before it, during it (as soon as it has started) or just after it; further words
+name backends that it takes over from. ``limit SEED BYTES`` lets no file grow beyond so many bytes instead. Each order
+is carried out by a process of its own; its end, and what it said, is one line on stdout.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import resource
 import signal
 import sys
 
-from felixpy.dataplane.enforcer import Enforcer
-from felixpy.dataplane.tools import Tools
-from felixpy.dataplane.wanted import Wanted
+from felixpy.dataplane.backends import enforcer_of
 from felixpy.errors import FelixpyError
 from felixpy.kernel import Done, Machine, open_machine
 from tests.netns.policies import draw
@@ -44,13 +43,14 @@ class Mortal:
 def work(order: list[str], namespace: str, backend: str) -> str:
     """Carry out an order; returns what there is to say if it is survived."""
     limited = order[0] == "limit"
-    wanted: Wanted = draw(int(order[1] if limited else order[0])).wanted
+    wanted = draw(int(order[1] if limited else order[0])).wanted(backend)
     with open_machine(namespace) as machine, machine.locked(10):
         if limited:
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(order[2]),) * 2)
         kernel = machine if limited else Mortal(machine, int(order[1]), order[2])
         try:
-            program = Enforcer(Tools(kernel, backend), machine.scratch).apply(wanted).program
+            enforcer = enforcer_of(kernel, backend, machine.scratch, instead_of=() if limited else order[3:])
+            program = enforcer.apply(wanted).program
         except FelixpyError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
     return f"survived: {program.summary()}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import felixpy
-from felixpy.dataplane.wanted import Wanted
+from felixpy.dataplane.backends import goal_of
+from felixpy.dataplane.enforcer import WantedRules
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.model import Policy, PortRange, Rule, Side
 from felixpy.testing.verdict import FirstPacket, Oracle
 from tests.clusters import cluster, pod, policy
@@ -15,14 +18,22 @@ from tests.netns.packets import CLIENT, FLOWS, PORTS, SERVER, Flow
 
 SELECTORS = ("app == 'client'", "app in {'client', 'job'}", "has(app)", "app == 'server'", "app == 'job'", "all()", "")
 HOST = felixpy.Host(interfaces={})
+DATA_PLANES = ("iptables", NFTABLES)
 
 
 class Drawn(NamedTuple):
-    """A policy for the node: what the kernel shall hold, as text and as a goal, and the flows that it lets pass."""
+    """A policy for the node, compiled for each data plane, and the flows that it lets pass."""
 
-    ruleset: felixpy.Ruleset
-    wanted: Wanted
+    rulesets: Mapping[str, felixpy.Ruleset]
     passing: frozenset[Flow]
+
+    def ruleset(self, backend: str) -> felixpy.Ruleset:
+        """What the kernel shall hold."""
+        return self.rulesets[NFTABLES if backend == NFTABLES else "iptables"]
+
+    def wanted(self, backend: str) -> WantedRules:
+        """The same as a goal."""
+        return goal_of(self.ruleset(backend))
 
 
 @lru_cache(maxsize=64)
@@ -39,7 +50,7 @@ def draw(seed: int) -> Drawn:
     ]
     policies = [_policy(lot, f"p{n}") for n in sorted(lot.sample(range(5), lot.randint(1, 4)))]
     found = cluster(CLIENT, SERVER, *jobs, *policies)
-    ruleset = felixpy.compile(found, "node1", host=HOST)
+    rulesets = {plane: felixpy.compile(found, "node1", host=HOST, dataplane=plane) for plane in DATA_PLANES}
     oracle = Oracle(found)
     passing = frozenset(
         flow
@@ -48,7 +59,7 @@ def draw(seed: int) -> Drawn:
             FirstPacket(source=CLIENT, destination=SERVER, protocol="udp", port=flow.port, family=flow.family)
         ).allowed
     )
-    return Drawn(ruleset, Wanted.of(ruleset), passing)
+    return Drawn(rulesets, passing)
 
 
 def _policy(lot: random.Random, name: str) -> Policy:

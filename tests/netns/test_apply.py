@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.dataplane.enforcer import Enforcer, rehearse
+from felixpy.dataplane.backends import goal_of
+from felixpy.dataplane.iptables import IptablesEnforcer
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.dataplane.tools import BackendChoice, Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import KernelRefused
 from felixpy.kernel import Done, Machine
 from felixpy.testing.kernels import Faulty, Recorder
 from tests.conformance.recordings import REFUSED, TOOLS, Case, cases
-from tests.netns.enforcing import EMPTY, case_of, enforcer, goal, here, snapshot, tables, wanted
+from tests.netns.enforcing import EMPTY, EVERY_BACKEND, case_of, enforcer, goal, here, snapshot, tables, wanted
 from tests.netns.namespace import BACKENDS, canonical, members
 
 pytestmark = pytest.mark.netns
@@ -203,25 +205,26 @@ def test_killed_between_two_steps_the_next_run_ends_right(backend: str, machine:
 PROGRAM = """
 import sys
 import felixpy
-from felixpy.dataplane.enforcer import Enforcer
-from felixpy.dataplane.tools import Tools
-from felixpy.dataplane.wanted import Wanted
+from felixpy.dataplane.backends import enforcer_of, goal_of
 from felixpy.kernel import open_machine
 
 lonely = felixpy.Host(interfaces={})
-goals = [Wanted.of(felixpy.compile(felixpy.load([path]), "node1", host=lonely)) for path in sys.argv[3:]]
+plane = "nftables" if sys.argv[2] == "nftables" else "iptables"
+clusters = [felixpy.load([path]) for path in sys.argv[3:]]
+goals = [goal_of(felixpy.compile(cluster, "node1", host=lonely, dataplane=plane)) for cluster in clusters]
 with open_machine(sys.argv[1]) as machine:
     print("ready", flush=True)
     while True:
         for goal in goals:
             with machine.locked(10):
-                Enforcer(Tools(machine, sys.argv[2]), machine.scratch).apply(goal)
+                enforcer_of(machine, sys.argv[2], machine.scratch).apply(goal)
 """
 
 
-@EACH_BACKEND
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_killed_at_any_moment_the_next_run_ends_right(backend: str, machine: Machine) -> None:
     """A process that applies one thing over the other without end is killed as it comes."""
+    ruleset = SHOP.compile(dataplane=NFTABLES if backend == NFTABLES else "iptables")
     manifests = [str(case.folder / "manifests.yaml") for case in (SHOP, MORE)]
     command = [sys.executable, "-c", PROGRAM, here(), backend, *manifests]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -232,8 +235,8 @@ def test_killed_at_any_moment_the_next_run_ends_right(backend: str, machine: Mac
             time.sleep(delay)
             process.send_signal(signal.SIGKILL)
         with machine.locked(10):
-            enforcer(machine, backend).apply(wanted(SHOP))
-        assert snapshot(machine, backend) == goal(SHOP.compile(), backend)
+            enforcer(machine, backend).apply(goal_of(ruleset))
+        assert snapshot(machine, backend) == goal(ruleset, backend)
 
 
 def test_a_lock_that_others_hold_is_waited_for_but_not_for_ever(machine: Machine, locks: Path) -> None:
@@ -241,7 +244,7 @@ def test_a_lock_that_others_hold_is_waited_for_but_not_for_ever(machine: Machine
     before = snapshot(machine, "legacy")
     with (locks / "xtables.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        impatient = Enforcer(Tools(machine, "legacy", lock_seconds=1))
+        impatient = IptablesEnforcer(Tools(machine, "legacy", lock_seconds=1))
         started = time.monotonic()
         with pytest.raises(KernelRefused, match=r"xtables lock.*--wait gives it more time.*what was in force before"):
             impatient.apply(wanted(MORE))
@@ -275,7 +278,7 @@ def test_a_rehearsal_finds_it_without_touching_anything(backend: str, machine: M
         with machine.scratch() as elsewhere:
             refused = bool(case.compile().refused)
             try:
-                rehearse(Tools(elsewhere, backend), wanted(case), machine.scratch)
+                enforcer(machine, backend).in_another(elsewhere, machine.scratch).rehearse(wanted(case))
             except KernelRefused:
                 assert refused
             else:

@@ -7,36 +7,39 @@ pairs are drawn by lot. docs/faults.md has the list of faults, and which test is
 from __future__ import annotations
 
 import fcntl
-import random
-import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from felixpy.dataplane.enforcer import Applied, Enforcer
-from felixpy.dataplane.tools import Tools
-from felixpy.dataplane.wanted import Wanted
+from felixpy.dataplane.backends import EnforcerOptions, enforcer_of
+from felixpy.dataplane.enforcer import AnyEnforcer
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import NOT_FOUND, Done, Kernel, open_machine
 from felixpy.testing.kernels import Faulty
-from tests.netns.enforcing import EMPTY, goal, snapshot
+from tests.netns.damages import DAMAGES, NFT_DAMAGES, SET_DAMAGES, damaged, listed, put_away
+from tests.netns.enforcing import EMPTY, EVERY_BACKEND, goal, snapshot
 from tests.netns.mortal import MOMENTS
-from tests.netns.namespace import BACKENDS
-from tests.netns.packets import PORTS, Topology, Traffic, two_workloads, watched
+from tests.netns.namespace import BACKENDS, TOOLS
+from tests.netns.packets import Topology, Traffic, two_workloads, watched
 from tests.netns.policies import Drawn, draw, pairs
 
 pytestmark = pytest.mark.netns
 
 Fault = Callable[[tuple[str, ...], str], Done | None]
 CHECKOUT = Path(__file__).parents[2]
-EACH_BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+EACH_BACKEND = pytest.mark.parametrize("backend", EVERY_BACKEND)
 SEEDS, MOST = 5, 24
+STEPS = {**dict.fromkeys(BACKENDS, 2), NFTABLES: 1}
+"""How many commands write at least when a policy changes."""
+
+BAD_LINES = {"ipset": "add cali40nowhere 10.0.0.1", "nft": "add rule ip calico filter-FORWARD jump nowhere"}
 
 
 def each_pair(number: int = SEEDS) -> pytest.MarkDecorator:
@@ -56,27 +59,40 @@ class Scene(NamedTuple):
     traffic: Traffic
     backend: str
 
-    def apply(self, wanted: Wanted, kernel: Kernel | None = None, seconds: int = 10) -> Applied:
-        tools = Tools(kernel or self.topology.node, self.backend, seconds)
-        with self.topology.node.locked(10):
-            return Enforcer(tools, self.topology.node.scratch).apply(wanted)
+    def enforcer(self, kernel: Kernel | None = None, seconds: int = 10, instead_of: Sequence[str] = ()) -> AnyEnforcer:
+        node = self.topology.node
+        return enforcer_of(
+            kernel or node, self.backend, node.scratch, instead_of=instead_of, options=EnforcerOptions(seconds)
+        )
 
-    def attempt(self, wanted: Wanted, fault: Fault) -> str:
+    def apply(self, drawn: Drawn | None, enforcer: AnyEnforcer | None = None) -> None:
+        """Put a policy in force, or none at all."""
+        enforcer = enforcer or self.enforcer()
+        with self.topology.node.locked(10):
+            enforcer.apply(drawn.wanted(self.backend) if drawn else enforcer.nothing())
+
+    def attempt(self, drawn: Drawn, fault: Fault, instead_of: Sequence[str] = ()) -> str:
         """Apply with a fault; returns what was said if it failed."""
         try:
-            self.apply(wanted, Faulty(self.topology.node, fault))
+            self.apply(drawn, self.enforcer(Faulty(self.topology.node, fault), instead_of=instead_of))
         except FelixpyError as refusal:
             return str(refusal)
         return ""
 
     def holds(self, drawn: Drawn) -> bool:
         """Whether exactly this policy is in the kernel."""
-        return snapshot(self.topology.node, self.backend) == goal(drawn.ruleset, self.backend)
+        return snapshot(self.topology.node, self.backend) == goal(drawn.ruleset(self.backend), self.backend)
 
-    def steps(self, wanted: Wanted) -> int:
+    def is_clear(self) -> bool:
+        """Whether the backend holds nothing of Felix's."""
+        enforcer = self.enforcer()
+        found: bool = enforcer.plan(enforcer.nothing()).empty
+        return found
+
+    def steps(self, drawn: Drawn, instead_of: Sequence[str] = ()) -> int:
         """How many commands write when this is applied now."""
-        tools = Tools(self.topology.node, self.backend)
-        return len(list(Enforcer(tools).plan(wanted).inputs(tools)))
+        enforcer = self.enforcer(instead_of=instead_of)
+        return len(list(enforcer.inputs(enforcer.plan(drawn.wanted(self.backend)))))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +106,9 @@ def talk(kernel: None) -> Iterator[tuple[Topology, Traffic]]:
 @pytest.fixture
 def scene(talk: tuple[Topology, Traffic], backend: str, locks: Path) -> Iterator[Scene]:
     yield Scene(*talk, backend)
-    Enforcer(Tools(talk[0].node, backend)).apply(Wanted.nothing())
+    for name in {backend, *BACKENDS}:
+        enforcer = enforcer_of(talk[0].node, name)
+        enforcer.apply(enforcer.nothing())
 
 
 @contextmanager
@@ -124,9 +142,9 @@ def at_write(number: int, fault: Fault) -> Fault:
 @each_pair(MOST)
 def test_one_policy_after_the_other(scene: Scene, pair: tuple[int, int]) -> None:
     old, new = map(draw, pair)
-    scene.apply(old.wanted)
+    scene.apply(old)
     with nothing_slips_through(scene, old, new):
-        scene.apply(new.wanted)
+        scene.apply(new)
     assert scene.holds(new)
 
 
@@ -136,9 +154,9 @@ def test_the_first_policy_of_all_and_its_end(scene: Scene, pair: tuple[int, int]
     new = draw(pair[0])
     open_to_all = scene.traffic.passing()
     assert open_to_all > new.passing
-    for wanted in (new.wanted, Wanted.nothing()):
+    for drawn in (new, None):
         with watched(scene.traffic) as found:
-            scene.apply(wanted)
+            scene.apply(drawn)
         assert found[0].slips() == ""
     assert found[0].after == open_to_all
 
@@ -149,16 +167,16 @@ def test_the_first_policy_of_all_and_its_end(scene: Scene, pair: tuple[int, int]
 def with_fault(scene: Scene, pair: tuple[int, int], fault: Fault) -> int:
     """Let every writing command fail once, one after the other, until one does not matter; returns how many did."""
     old, new = map(draw, pair)
-    scene.apply(old.wanted)
+    scene.apply(old)
     for number in range(100):
         with watched(scene.traffic) as found:
-            said = scene.attempt(new.wanted, at_write(number, fault))
+            said = scene.attempt(new, at_write(number, fault))
         right = old if said else new
         assert not said or said.endswith("; what was in force before still is")
         assert found[0].slips(old.passing, new.passing) == ""
         assert found[0].after == right.passing
         if right is new:
-            scene.apply(new.wanted)
+            scene.apply(new)
             assert scene.holds(new)
             return number
         assert scene.holds(old), f"step {number}"
@@ -168,16 +186,16 @@ def with_fault(scene: Scene, pair: tuple[int, int], fault: Fault) -> int:
 @EACH_BACKEND
 @each_pair()
 def test_a_restore_that_fails_in_the_middle(scene: Scene, pair: tuple[int, int]) -> None:
-    """ipset has done half of the lines by then, iptables the tables above the one that fails."""
+    """ipset has done half of the lines by then, iptables the tables above the one that fails, nft nothing."""
 
     def half(command: tuple[str, ...], text: str) -> Done:
         lines = text.splitlines(keepends=True)
         above = "".join(lines[: len(lines) // 2]) if command[0] == "ipset" else text.partition("*filter")[0]
-        if above:
+        if above and command[0] != "nft":
             assert not scene.topology.node.run(*command, text=above).status
         return Done(1, errors="out of luck")
 
-    assert with_fault(scene, pair, half) >= 2
+    assert with_fault(scene, pair, half) >= STEPS[scene.backend]
 
 
 @EACH_BACKEND
@@ -186,30 +204,40 @@ def test_a_rule_that_the_kernel_does_not_take(scene: Scene, pair: tuple[int, int
     """Here it is the tools themselves that refuse."""
 
     def spoilt(command: tuple[str, ...], text: str) -> Done:
-        bad = "add cali40nowhere 10.0.0.1" if command[0] == "ipset" else "-A FORWARD -j cali-nowhere"
+        bad = BAD_LINES.get(command[0], "-A FORWARD -j cali-nowhere")
+        if command[0] == "nft":
+            return scene.topology.node.run(*command, text=f"{text}{bad}\n")
         return scene.topology.node.run(*command, text=text.removesuffix("COMMIT\n") + f"{bad}\nCOMMIT\n")
 
-    assert with_fault(scene, pair, spoilt) >= 2
+    assert with_fault(scene, pair, spoilt) >= STEPS[scene.backend]
 
 
-@EACH_BACKEND
 @pytest.mark.parametrize(
-    "tool", ["ipset", "iptables-{}-save", "ip6tables-{}-save", "iptables-{}-restore", "ip6tables-{}-restore"]
+    "backend, name",
+    [
+        *((backend, "ipset") for backend in BACKENDS),
+        *(
+            (backend, f"{tool}-{backend}-{what}")
+            for backend in BACKENDS
+            for tool in TOOLS.values()
+            for what in ("save", "restore")
+        ),
+        (NFTABLES, "nft"),
+    ],
 )
-def test_a_tool_that_is_missing(scene: Scene, tool: str) -> None:
+def test_a_tool_that_is_missing(scene: Scene, name: str) -> None:
     """From the start; what was written before it was missed is taken back."""
     old, new = map(draw, pairs(MOST)[0])
-    name = tool.format(scene.backend)
-    scene.apply(old.wanted)
+    scene.apply(old)
 
     def without(command: tuple[str, ...], text: str) -> Done | None:
         return Done(NOT_FOUND) if command[0] in (name, name.replace(f"-{scene.backend}", "")) else None
 
     with (
         nothing_slips_through(scene, old, new, end=old),
-        pytest.raises(EnvironmentMissing, match="is missing; install ip"),
+        pytest.raises(EnvironmentMissing, match=r"is missing; install (ip|nftables)"),
     ):
-        scene.apply(new.wanted, Faulty(scene.topology.node, without))
+        scene.apply(new, scene.enforcer(Faulty(scene.topology.node, without)))
     assert scene.holds(old)
 
 
@@ -220,64 +248,81 @@ def test_a_tool_that_is_missing(scene: Scene, tool: str) -> None:
 @each_pair(3)
 def test_the_lock_of_iptables_is_waited_for(scene: Scene, pair: tuple[int, int], locks: Path) -> None:
     old, new = map(draw, pair)
-    scene.apply(old.wanted)
+    scene.apply(old)
     with (locks / "xtables.lock").open("w") as lock, nothing_slips_through(scene, old, new):
         fcntl.flock(lock, fcntl.LOCK_EX)
         threading.Timer(0.2, fcntl.flock, [lock, fcntl.LOCK_UN]).start()
-        scene.apply(new.wanted)
+        scene.apply(new)
     assert scene.holds(new)
 
 
 @pytest.mark.parametrize("backend", ["legacy"])
 def test_a_lock_that_is_never_given_back_is_not_waited_for_without_end(scene: Scene, locks: Path) -> None:
     old, new = map(draw, pairs(MOST)[0])
-    scene.apply(old.wanted)
+    scene.apply(old)
     with (locks / "xtables.lock").open("w") as lock, nothing_slips_through(scene, old, old):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(KernelRefused, match=r"xtables lock.*--wait gives it more time.*before still is"):
-            scene.apply(new.wanted, seconds=1)
+            scene.apply(new, scene.enforcer(seconds=1))
     assert scene.holds(old)
 
 
 @EACH_BACKEND
 def test_a_second_felixpy_is_waited_for_but_not_without_end(scene: Scene) -> None:
     old, new = map(draw, pairs(MOST)[0])
-    scene.apply(old.wanted)
+    scene.apply(old)
     with open_machine(scene.topology.path) as other, nothing_slips_through(scene, old, new):
         with other.locked(1):
             threading.Timer(0.1, lambda: None).start()
             with pytest.raises(KernelRefused, match="another felixpy is at work"), scene.topology.node.locked(0.2):
                 pass
-        scene.apply(new.wanted)
+        scene.apply(new)
     assert scene.holds(new)
+
+
+FOREIGN_USE = {
+    **{
+        backend: (
+            (f"iptables-{backend}", "-w", "-F", "INPUT"),
+            (f"iptables-{backend}", "-w", "-A", "INPUT", "-p", "tcp", "--dport"),
+            (f"iptables-{backend}", "-S", "INPUT"),
+            (f"iptables-{backend}", "-w", "-F", "INPUT"),
+        )
+        for backend in BACKENDS
+    },
+    NFTABLES: (
+        ("nft", "add table ip theirs; add chain ip theirs input { type filter hook input priority 0; }"),
+        ("nft", "add", "rule", "ip", "theirs", "input", "tcp", "dport"),
+        ("nft", "list", "table", "ip", "theirs"),
+        ("nft", "delete", "table", "ip", "theirs"),
+    ),
+}
+"""What somebody else does with the same tool: before, eight times at the same time, to look, and to clear up."""
 
 
 @EACH_BACKEND
 @each_pair(3)
 def test_two_that_write_at_the_same_time(scene: Scene, pair: tuple[int, int]) -> None:
-    """Both want the same; each waits for the other, and a foreign user of iptables comes in between."""
+    """Both want the same; each waits for the other, and a foreign user of the tools comes in between."""
     old, new = map(draw, pair)
-    node, backend = scene.topology.node, scene.backend
-    scene.apply(old.wanted)
+    node = scene.topology.node
+    before, add, look, after = FOREIGN_USE[scene.backend]
+    assert not node.run(*before).status
+    scene.apply(old)
 
     def meddle() -> None:
         with open_machine(scene.topology.path) as other:
             for number in range(8):
-                assert not other.run(
-                    f"iptables-{backend}", "-w", "-A", "INPUT", "-p", "tcp", "--dport", f"{number + 1}"
-                ).status
+                assert not other.run(*add, str(number + 1)).status
 
     meddler = threading.Thread(target=meddle)
     with nothing_slips_through(scene, old, new):
         meddler.start()
-        scene.apply(new.wanted)
+        scene.apply(new)
         meddler.join()
-    foreign = [
-        line for line in node.run(f"iptables-{backend}", "-S", "INPUT").output.splitlines() if "cali" not in line
-    ]
-    assert len(foreign) == 9
-    node.run(f"iptables-{backend}-restore", "--noflush", text="*filter\n-F INPUT\nCOMMIT\n")
-    scene.apply(new.wanted)
+    assert node.run(*look).output.count(" dport ") + node.run(*look).output.count("--dport ") == 8
+    node.run(*after)
+    scene.apply(new)
     assert scene.holds(new)
 
 
@@ -318,18 +363,21 @@ def sacrifice(scene: Scene) -> Iterator[Sacrifice]:
 def test_killed_at_any_step(scene: Scene, pair: tuple[int, int], sacrifice: Sacrifice) -> None:
     """Before, during or after each writing command; the next run may be about the new policy or about the old one."""
     old, new = map(draw, pair)
-    scene.apply(old.wanted)
-    for step in range(scene.steps(new.wanted)):
+    scene.apply(old)
+    for step in range(scene.steps(new)):
         moment, goal_next = MOMENTS[(step + pair[0]) % 3], (old, new)[(step + pair[0]) % 2]
         with nothing_slips_through(scene, old, new, end=goal_next):
             assert sacrifice.order(pair[1], step, moment) == "killed"
-            scene.apply(goal_next.wanted)
+            scene.apply(goal_next)
         assert scene.holds(goal_next), (step, moment)
-        scene.apply(old.wanted)
+        scene.apply(old)
     assert sacrifice.order(pair[1], 99, "before").startswith("survived: ")
 
 
 # --- no room
+
+
+READERS = {NFTABLES: "nft refused to list table arp calico-arp"}
 
 
 @EACH_BACKEND
@@ -348,115 +396,112 @@ def test_no_room_for_files(scene: Scene, sacrifice: Sacrifice) -> None:
     assert [said.endswith("cannot be run: File too large; what was in force before still is") for said in told[1:3]]
     assert survived
     said = sacrifice.order("limit", pairs(MOST)[0][1], 100)
-    assert said == f"KernelRefused: iptables-{scene.backend}-save refused: ended by SIGXFSZ"
+    looks = READERS.get(scene.backend, f"iptables-{scene.backend}-save refused")
+    assert said == f"KernelRefused: {looks}: ended by SIGXFSZ"
     assert scene.holds(drawn)
+
+
+# --- from one data plane to the other
+
+MIGRATIONS = pytest.mark.parametrize(
+    "backend, before", [("nftables", "legacy"), ("nftables", "nft"), ("legacy", "nftables"), ("nft", "nftables")]
+)
+
+
+@contextmanager
+def in_force(scene: Scene, before: str, drawn: Drawn) -> Iterator[Scene]:
+    """The scene as the backend before found it, with a policy in force there; that is cleared in the end."""
+    earlier = scene._replace(backend=before)
+    earlier.apply(drawn)
+    yield earlier
+    earlier.apply(None)
+
+
+@MIGRATIONS
+@each_pair(8)
+def test_a_migration_is_never_open_in_between(scene: Scene, before: str, pair: tuple[int, int]) -> None:
+    """The new rules come before the old ones go, and nothing of these stays."""
+    old, new = map(draw, pair)
+    with in_force(scene, before, old) as earlier:
+        with nothing_slips_through(scene, old, new):
+            scene.apply(new, scene.enforcer(instead_of=[before]))
+        assert scene.holds(new)
+        assert earlier.is_clear()
+        assert scene.steps(new, instead_of=[before]) == 0
+
+
+@MIGRATIONS
+@each_pair(2)
+def test_a_migration_that_fails_at_any_step(scene: Scene, before: str, pair: tuple[int, int]) -> None:
+    """The old rules are back in force before the new ones go. That old sets stay is told, and no failure."""
+    old, new = map(draw, pair)
+    with in_force(scene, before, old) as earlier:
+        steps = scene.steps(new, instead_of=[before])
+        for number in range(steps):
+            with watched(scene.traffic) as found:
+                said = scene.attempt(new, at_write(number, lambda *_: Done(1, errors="out of luck")), [before])
+            assert found[0].slips(old.passing, new.passing) == ""
+            assert bool(said) is (before == NFTABLES or number < steps - 1)
+            if said:
+                assert said.endswith("out of luck; what was in force before still is"), said
+                assert earlier.holds(old)
+                assert scene.is_clear()
+
+
+@MIGRATIONS
+@each_pair(1)
+def test_a_migration_that_is_killed(scene: Scene, before: str, pair: tuple[int, int], sacrifice: Sacrifice) -> None:
+    """At any step; the next run goes on, or goes back."""
+    old, new = map(draw, pair)
+    with in_force(scene, before, old) as earlier:
+        for step in range(scene.steps(new, instead_of=[before])):
+            goal_next, to, away = [(new, scene, earlier), (old, earlier, scene)][step % 2]
+            with nothing_slips_through(scene, old, new, end=goal_next):
+                assert sacrifice.order(pair[1], step, MOMENTS[step % 3], before) == "killed"
+                to.apply(goal_next, to.enforcer(instead_of=[away.backend]))
+            assert to.holds(goal_next), step
+            assert away.is_clear(), step
+            earlier.apply(old, earlier.enforcer(instead_of=[scene.backend]))
 
 
 # --- tampering
 
 
-class There(NamedTuple):
-    """What somebody finds who is about to do damage: IPv4 rules by chain of table filter, sets and their members."""
-
-    lot: random.Random
-    rules: dict[str, list[str]]
-    sets: list[str]
-    members: list[str]
-
-    def chain(self) -> str:
-        return self.lot.choice([name for name in self.rules if name.startswith("cali-")])
-
-    def rule(self) -> tuple[str, int, str]:
-        """Chain, number and text of a rule of ours."""
-        chain = self.lot.choice([name for name, rules in self.rules.items() if name.startswith("cali-") and rules])
-        number = self.lot.randrange(len(self.rules[chain]))
-        return chain, number + 1, self.rules[chain][number]
-
-    def verdict(self) -> str:
-        return f"-p udp -m udp --dport {self.lot.choice(PORTS)} -j {self.lot.choice(['ACCEPT', 'DROP'])}"
-
-    def same_hash(self) -> str:
-        """A rule that keeps its hash and does something else."""
-        chain, number, text = self.rule()
-        hash_comment = re.search(r'-m comment --comment "cali:[^"]*"', text)
-        assert hash_comment
-        return f"-R {chain} {number} {hash_comment[0]} {self.verdict()}"
-
-
-DAMAGES: dict[str, Callable[[There], str]] = {
-    "a chain flushed": lambda there: f"-F {there.chain()}",
-    "all chains flushed": lambda there: "\n".join(f"-F {name}" for name in there.rules),
-    "a rule deleted": lambda there: "-D {} {}".format(*there.rule()),
-    "a rule added on top": lambda there: f"-I {there.chain()} {there.verdict()}",
-    "a rule added below": lambda there: f"-A {there.chain()} {there.verdict()}",
-    "a rule replaced": lambda there: "-R {} {} {}".format(*there.rule()[:2], there.verdict()),
-    "a rule changed, its hash kept": lambda there: there.same_hash(),
-    "a foreign rule before ours": lambda there: f"-I FORWARD {there.verdict()}",
-    "a foreign chain before ours": lambda there: f":MINE - -\n-I FORWARD -j MINE\n-A MINE {there.verdict()}",
-    "our hooks gone": lambda there: "-F FORWARD",
-    "our hooks twice": lambda there: "\n".join(f"-A FORWARD {rule}" for rule in there.rules["FORWARD"]),
-    "our hooks below a foreign rule": lambda there: (
-        f"-D FORWARD 1\n-A FORWARD {there.verdict()}\n-A FORWARD {there.rules['FORWARD'][0]}"
-    ),
-}
-SET_DAMAGES: dict[str, Callable[[There], str]] = {
-    "a set emptied": lambda there: f"flush {there.lot.choice(there.sets)}",
-    "a member gone": lambda there: f"del {there.lot.choice(there.members)}",
-    "a member more": lambda there: f"add {there.lot.choice(there.sets)} 10.65.0.{there.lot.choice([2, 3, 4])} --exist",
-    "a set of a stranger with our prefix": lambda there: (
-        "create cali40s:stranger hash:net\nadd cali40s:stranger 10.0.0.0/8"
-    ),
-    "the content of another set": lambda there: (
-        f"create x hash:net maxelem 1048576\nadd x 10.65.0.2\nswap x {there.lot.choice(there.sets)}"
-    ),
-    "a set destroyed": lambda there: "destroy cali40masq-ipam-pools",
-    "a leftover of a run that was killed": lambda there: "create cali4t0 hash:net\nadd cali4t0 10.65.0.2",
-}
-
-
-def there(scene: Scene, seed: int) -> There:
-    node = scene.topology.node
-    rules: dict[str, list[str]] = {}
-    for line in node.run(f"iptables-{scene.backend}-save", "-t", "filter").output.splitlines():
-        if line.startswith(":"):
-            rules[line[1:].split()[0]] = []
-        elif line.startswith("-A "):
-            _, chain, text = line.split(" ", 2)
-            rules[chain].append(text)
-    lines = [line.split(" ") for line in node.run("ipset", "save").output.splitlines()]
-    sets = [words[1] for words in lines if words[0] == "create" and words[1].startswith("cali40s:")]
-    return There(
-        random.Random(seed),
-        rules,
-        sets,
-        [" ".join(words[1:]) for words in lines if words[1] in sets and words[0] == "add"],
-    )
-
-
-@EACH_BACKEND
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("damage", [*DAMAGES, *SET_DAMAGES])
 def test_damage(scene: Scene, damage: str, seed: int) -> None:
     """Repair has no in-between: what neither the damaged rules nor the right ones let through stays out, and so on."""
     node = scene.topology.node
     old, new = map(draw, pairs(MOST)[seed])
-    scene.apply(old.wanted)
-    found = there(scene, seed)
-    if damage in DAMAGES:
-        tool, text = (f"iptables-{scene.backend}-restore", "--noflush"), f"*filter\n{DAMAGES[damage](found)}\nCOMMIT\n"
-    else:
-        tool, text = ("ipset", "restore"), f"{SET_DAMAGES[damage](found)}\n"
-    assert node.run(*tool, text=text) == Done(0), text
+    scene.apply(old)
+    damaged(node, scene.backend, damage, seed)
     goal_next = old if damage in SET_DAMAGES else new
     with watched(scene.traffic) as seen:
-        scene.apply(goal_next.wanted)
+        scene.apply(goal_next)
+    assert seen[0].slips() == ""
+    put_away(node, scene.backend)
+    assert scene.holds(goal_next)
+    assert scene.traffic.passing() == goal_next.passing
+
+
+@pytest.mark.parametrize("backend", [NFTABLES])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("damage", NFT_DAMAGES)
+def test_damage_to_tables_of_nftables(scene: Scene, damage: str, seed: int) -> None:
+    """Rules and sets are repaired and changed in one step, so the next policy may be another one at the same time.
+
+    A table that wakes up does so with the rules it fell asleep with.
+    """
+    node = scene.topology.node
+    old, new = map(draw, pairs(MOST)[seed])
+    scene.apply(old)
+    text = f"{NFT_DAMAGES[damage](listed(node, seed))}\n"
+    assert node.run("nft", "-f", "-", text=text) == Done(0), text
+    goal_next = old if damage == "a table that sleeps" else new
+    with watched(scene.traffic) as seen:
+        scene.apply(goal_next)
     assert seen[0].slips() == "", text
-    # What is not ours stays, and is put away here.
-    foreign = "".join(f"-D FORWARD {rule}\n" for rule in there(scene, 0).rules["FORWARD"] if "cali" not in rule)
-    assert (
-        not node.run(*tool[:1], "--noflush", text=f"*filter\n{foreign}:MINE - -\n-X MINE\nCOMMIT\n").status
-        or damage in SET_DAMAGES
-    )
-    node.run("ipset", "destroy", "x")
+    assert not node.run("nft", "delete", "table", "ip", "theirs").status or damage != "a table of a stranger"
     assert scene.holds(goal_next)
     assert scene.traffic.passing() == goal_next.passing

@@ -14,6 +14,7 @@ from felixpy.nftables.reading import ListedTable, read_tables
 from tests.conformance.comparison import first_difference
 from tests.conformance.recordings import AREAS, Case
 from tests.conformance.test_nftables import NOT_PROGRAMMED, PROGRAMMED, compiled
+from tests.netns import enforcing
 from tests.netns.namespace import PATH, Namespace, fresh_namespace
 
 pytestmark = [
@@ -27,16 +28,9 @@ VERSION = "v1.0."
 
 
 def normal(tables: list[ListedTable]) -> list[str]:
-    """A listing as lines in an order of its own: nft lists objects and elements as they were made."""
-    lines: list[str] = []
-    for table in sorted(tables, key=lambda each: each.title):
-        lines.append(f"table {table.title}")
-        named = sorted([*table.sets.values(), *table.maps.values()], key=lambda each: each.name)
-        lines.extend(f"{one.name}: {one.type} {one.flags} {sorted(one.elements)}" for one in named)
-        for name, chain in sorted(table.chains.items()):
-            lines.append(f"{name}: {chain.base}")
-            lines.extend(f"{name} {text}" for _, text in chain.lines)
-    return lines
+    """A listing as lines in an order of its own."""
+    found = sorted(tables, key=lambda each: each.title)
+    return [line for table in found for line in (f"table {table.title}", *enforcing.normal(table))]
 
 
 def reports(text: str, wanted: str, namespace: Namespace) -> Iterator[str]:

@@ -19,7 +19,7 @@ from felixpy.cli.trace import trace
 from felixpy.cli.verify import verify as verify_command
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.effective import configure
@@ -73,7 +73,7 @@ def node_of(case: Case) -> Node:
 
 def program(machine: Machine, backend: str, node: Node) -> None:
     append = configure(node.compiler.cluster, node.name).chain_insert_mode == "append"
-    Enforcer(Tools(machine, backend), machine.scratch).apply(Wanted.of(node.ruleset(), append=append))
+    IptablesEnforcer(Tools(machine, backend), machine.scratch).apply(Wanted.of(node.ruleset(), append=append))
 
 
 def classes(found: Verification) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.enforcer import WantedRules
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.model import Policy, PortRange, Rule, Side
@@ -36,11 +37,12 @@ OTHER_ORDER = Wanted.of(compiled(WEB, pod("db", "10.65.0.3"), *CLIENTS[:2], guar
 THEIRS = {"filter": {"INPUT": ["-i lo -j ACCEPT"], "FORWARD": ["-j MINE"], "OUTPUT": [], "MINE": ["-p tcp -j DROP"]}}
 
 
-def kernel_with(*steps: Wanted, backend: str = "legacy") -> Pretend:
+def kernel_with(*steps: WantedRules, backend: str = "legacy") -> Pretend:
     """A kernel with rules of others, in which things were applied one after the other."""
     kernel = Pretend({(4, backend): copy.deepcopy(THEIRS)})
     for wanted in steps:
-        Enforcer(Tools(kernel, backend)).apply(wanted)
+        assert isinstance(wanted, Wanted)
+        IptablesEnforcer(Tools(kernel, backend)).apply(wanted)
     return kernel
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from felixpy.dataplane.culprit import offending
-from felixpy.dataplane.enforcer import Applied, Enforcer, rehearse
+from felixpy.dataplane.enforcer import Applied
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
@@ -23,7 +24,7 @@ from tests.unit.states import FEWER_CLIENTS, NEW, OLD, OTHER_ORDER, THEIRS, WEB,
 
 
 def apply(kernel: Kernel, wanted: Wanted, backend: str = "legacy") -> Applied:
-    return Enforcer(Tools(kernel, backend)).apply(wanted)
+    return IptablesEnforcer(Tools(kernel, backend)).apply(wanted)
 
 
 BACKENDS = pytest.mark.parametrize("backend", ["legacy", "nft"])
@@ -213,11 +214,11 @@ def test_without_a_place_to_try_things_in_the_work_is_done_all_the_same() -> Non
 
     kernel = CalicoVersion()
     for _ in range(2):
-        assert not Enforcer(Tools(kernel, "legacy"), nowhere).apply(OLD).program.empty
+        assert not IptablesEnforcer(Tools(kernel, "legacy"), nowhere).apply(OLD).program.empty
     with pytest.raises(
         KernelRefused, match=r"table filter \(IPv4\): iptables-restore: line \d+ failed; what was in force"
     ):
-        Enforcer(Tools(Moody(), "legacy"), nowhere).apply(OLD)
+        IptablesEnforcer(Tools(Moody(), "legacy"), nowhere).apply(OLD)
 
 
 def test_a_family_that_can_no_longer_be_read_is_not_taken_for_empty() -> None:
@@ -327,7 +328,7 @@ def test_the_old_policy_comes_back_unless_it_is_confirmed() -> None:
     kernel = kernel_with(OLD)
     kernel.tables[4, "legacy"]["filter"]["FORWARD"].append("-j MINE")
     was = copy.deepcopy(state(kernel))
-    enforcer = Enforcer(Tools(kernel, "legacy"))
+    enforcer = IptablesEnforcer(Tools(kernel, "legacy"))
     applied = enforcer.apply(NEW)
     assert state(kernel) != was
     enforcer.revert(applied.before)
@@ -391,7 +392,7 @@ def test_the_refused_rule_is_named_although_the_tool_names_commit() -> None:
     kernel = Moody()
     recorder = Recorder(kernel)
     with pytest.raises(KernelRefused) as caught:
-        Enforcer(Tools(recorder, "legacy"), kernel.scratch).apply(OLD)
+        IptablesEnforcer(Tools(recorder, "legacy"), kernel.scratch).apply(OLD)
     found = re.search(r"table filter \(IPv4\), line (\d+), '(.*)',: iptables-restore", str(caught.value))
     assert found
     assert found[2].startswith("-A cali-pi-gnp/web-in -m comment")
@@ -404,11 +405,11 @@ def test_the_refused_rule_is_named_although_the_tool_names_commit() -> None:
 
 def test_a_rehearsal_reads_and_then_loads_everything() -> None:
     recorder = Recorder(Pretend())
-    rehearse(Tools(recorder, "nft"), NEW)
+    IptablesEnforcer(Tools(recorder, "nft")).rehearse(NEW)
     tables = [command for command, text in recorder.commands if text.startswith("*")]
     assert ["--test" in command for command in tables] == [True, False] * 8
     with pytest.raises(KernelRefused, match="cali-pi-gnp/web-in"):
-        rehearse(Tools(Moody(), "nft"), NEW, Moody().scratch)
+        IptablesEnforcer(Tools(Moody(), "nft"), Moody().scratch).rehearse(NEW)
 
 
 # --- spelling
@@ -430,13 +431,13 @@ class CalicoVersion(Pretend):
 
 def test_tools_that_spell_in_their_own_way_are_asked_before_anything_is_written_twice() -> None:
     kernel = CalicoVersion()
-    Enforcer(Tools(kernel, "legacy"), kernel.scratch).apply(OLD)
-    assert Enforcer(Tools(kernel, "legacy"), kernel.scratch).plan(OLD).empty
-    assert not Enforcer(Tools(kernel, "legacy")).plan(OLD).empty
+    IptablesEnforcer(Tools(kernel, "legacy"), kernel.scratch).apply(OLD)
+    assert IptablesEnforcer(Tools(kernel, "legacy"), kernel.scratch).plan(OLD).empty
+    assert not IptablesEnforcer(Tools(kernel, "legacy")).plan(OLD).empty
     chains = kernel.tables[4, "legacy"]["filter"]
     right = list(chains["cali-tw-caliweb"])
     chains["cali-tw-caliweb"][0] = right[0].replace("RELATED,ESTABLISHED", "NEW")
-    applied = Enforcer(Tools(kernel, "legacy"), kernel.scratch).apply(OLD)
+    applied = IptablesEnforcer(Tools(kernel, "legacy"), kernel.scratch).apply(OLD)
     assert applied.remarks == ("table filter (IPv4): a rule of cali-tw-caliweb had been changed and is put right",)
     assert [change.chains for change in applied.program.tables] == [("cali-tw-caliweb",)]
     assert kernel.tables[4, "legacy"]["filter"]["cali-tw-caliweb"] == right

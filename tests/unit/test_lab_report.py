@@ -40,7 +40,9 @@ STATE = LabState(
     inputs=Inputs(paths=("/shop",), removed=(PolicyKey("NetworkPolicy", "shop", "old"),)),
     finished=True,
     policies=("NetworkPolicy shop/web",),
-    enforced=tuple(InForce(node=name, rules=7, sets=2, since="2025-11-21") for name in ("node1", "node2")),
+    enforced=tuple(
+        InForce(node=name, backend="nft", rules=7, sets=2, since="2025-11-21") for name in ("node1", "node2")
+    ),
 )
 LAB = Lab(STATE, LabOptions())
 NOTHING: dict[str, Any] = {
@@ -148,8 +150,8 @@ def test_a_status_for_programs() -> None:
 
 def test_labs_in_a_list() -> None:
     assert list(listed([LAB])) == [
-        "LAB    NODES  PODS  POLICIES  IPTABLES  FROM",
-        "trial  2      2     1         nft       /shop",
+        "LAB    NODES  PODS  POLICIES  BACKEND  FROM",
+        "trial  2      2     1         nft      /shop",
     ]
 
 

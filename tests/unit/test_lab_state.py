@@ -27,7 +27,7 @@ LAB = LabState(
     ),
     finished=True,
     policies=("NetworkPolicy shop/web",),
-    enforced=(InForce(node="node1", rules=7, sets=2, since="2025-11-21T17:33:00+00:00"),),
+    enforced=(InForce(node="node1", backend="nftables", rules=7, sets=2, since="2025-11-21T17:33:00+00:00"),),
 )
 
 

@@ -14,7 +14,7 @@ import pytest
 import felixpy
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.model import Cluster, Host
@@ -33,7 +33,7 @@ NODE = Node(name="node1", compiler=COMPILER, host=LONELY)
 @cache
 def original() -> Pretend:
     kernel = Pretend()
-    Enforcer(Tools(kernel, "legacy"), kernel.scratch).apply(Wanted.of(NODE.ruleset()))
+    IptablesEnforcer(Tools(kernel, "legacy"), kernel.scratch).apply(Wanted.of(NODE.ruleset()))
     return kernel
 
 
@@ -215,7 +215,7 @@ def test_what_is_not_understood_has_an_unknown_effect(rule: str, does: str, cond
 def test_two_kinds_of_tables() -> None:
     """What the other kind drops is dropped; rules that are as they should be change nothing."""
     kernel = programmed()
-    Enforcer(Tools(kernel, "nft"), kernel.scratch).apply(Wanted.of(NODE.ruleset()))
+    IptablesEnforcer(Tools(kernel, "nft"), kernel.scratch).apply(Wanted.of(NODE.ruleset()))
     for rule, severity in (("-I INPUT -j LOG", "NO_EFFECT"), ("-I FORWARD -p tcp -j DROP", "DROPS")):
         kernel.run("iptables-nft-restore", "--noflush", text=f"*filter\n{rule}\nCOMMIT\n")
         assert classes(verify(observe_live(kernel, "legacy", "here"), NODE)) == (("two-backends", severity),)

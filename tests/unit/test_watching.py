@@ -21,7 +21,7 @@ from felixpy.cli.watching import (
     footprint,
     stoppable,
 )
-from felixpy.dataplane.enforcer import Enforcer
+from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import EnvironmentMissing, FelixpyError, InputError, KernelRefused, Place, Problem, UsageError
@@ -150,7 +150,7 @@ class Scene:
         self.machine = Around()
         self.files = {"shop.yaml": (1, 1, 1)}
         self.capsys, self.now = capsys, 1000.0
-        enforcer = Enforcer(Tools(Faulty(self.kernel, self._fault), "legacy"))
+        enforcer = IptablesEnforcer(Tools(Faulty(self.kernel, self._fault), "legacy"))
         names = tuple(f"{name}={','.join(texts)}" for name, texts in (given.interfaces or {}).items()) if given else ()
         goal = Files(Given(paths=["."], interface=names))
         self.keeper = Keeper(

@@ -1,0 +1,9 @@
+"""The nftables data plane in a kernel: Felix's tables are listed, compared, and changed in a transaction that the
+kernel takes or leaves as a whole.
+
+content has what tables hold, present or wanted; transaction, which is pure, turns the two into lines for ``nft -f -``;
+tool runs nft, spelling asks it how it lists a rule, and enforcer reads, writes and tries again.
+
+nft runs as a command, as Felix runs it: a transaction that has begun ends even if felixpy is killed, and a listing that
+nft cannot finish ends nft alone. In the same process libnftables lists no faster.
+"""

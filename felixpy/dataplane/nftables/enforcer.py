@@ -1,0 +1,146 @@
+"""Bringing Felix's nftables tables to what is wanted, in a transaction that the kernel takes or leaves as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Self
+
+from felixpy.dataplane.current import SetState
+from felixpy.dataplane.enforcer import Enforcer, Scratch, WantedRules
+from felixpy.dataplane.nftables.content import TableContent
+from felixpy.dataplane.nftables.spelling import ask_for_spelling
+from felixpy.dataplane.nftables.tool import TABLES, WRITE, Nft, refusal, text_of
+from felixpy.dataplane.nftables.transaction import NftProgram, table_change
+from felixpy.errors import EnvironmentMissing, FelixpyError
+from felixpy.kernel import Kernel, nft_generation
+from felixpy.nftables import NftRuleset
+
+NFTABLES = "nftables"
+
+ATTEMPTS = 5
+"""How often the tables are read again because somebody else changes them at the same time."""
+
+PAUSE_SECONDS = 0.02
+
+State = Mapping[str, TableContent]
+"""Felix's tables that are there, by family."""
+
+
+class NftWanted(NamedTuple):
+    """The tables that shall be there, by family, and no others of Felix's."""
+
+    tables: Mapping[str, TableContent]
+
+    @classmethod
+    def of(cls, ruleset: NftRuleset) -> NftWanted:
+        return cls({family: TableContent.compiled(table) for family, table in ruleset.nft_tables.items()})
+
+    @property
+    def dataplane(self) -> str:
+        return NFTABLES
+
+    @property
+    def ipsets(self) -> Mapping[str, SetState]:
+        """None: sets are part of tables."""
+        return {}
+
+
+class _Known(NamedTuple):
+    """What the tables held when the kernel's rules were of some generation."""
+
+    generation: int
+    state: State
+
+
+class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
+    """Works with nft.
+
+    What was read or written counts until somebody changes any rule of nftables in the namespace, which the kernel's
+    generation tells: so a watch does not list large tables for every change.
+    """
+
+    name = NFTABLES
+    title = NFTABLES
+
+    def __init__(self, kernel: Kernel, scratch: Scratch | None = None) -> None:
+        self.nft, self.scratch = Nft(kernel), scratch
+        self.spelling: dict[tuple[str, str], str] = {}
+        self._known: _Known | None = None
+
+    def nothing(self, beside: WantedRules | None = None) -> NftWanted:
+        return NftWanted({})
+
+    def as_it_was(self, state: State) -> NftWanted:
+        return NftWanted(state)
+
+    def in_another(self, kernel: Kernel, scratch: Scratch | None = None) -> Self:
+        return type(self)(kernel, scratch)
+
+    def read(self, wanted: NftWanted) -> State:
+        before = nft_generation(self.nft.kernel)
+        if self._known and before == self._known.generation:
+            return self._known.state
+        state = self.nft.tables()
+        unchanged = before is not None and nft_generation(self.nft.kernel) == before
+        self._known = _Known(before, state) if unchanged and before is not None else None
+        return state
+
+    def plan(self, wanted: NftWanted, state: State | None = None) -> NftProgram:
+        """What is to be done now, or in some state.
+
+        Rules that seem to have been changed are looked at twice: perhaps nft only spells them in its own way.
+        """
+        state = self.read(wanted) if state is None else state
+        program = self._plan(wanted, state)
+        if self.scratch is None or not any(change.suspects for change in program.tables):
+            return program
+        try:
+            with self.scratch() as kernel:
+                self.spelling |= ask_for_spelling(Nft(kernel), program.tables, wanted.tables)
+        except EnvironmentMissing:
+            # Nowhere to ask, as in a container: what looks changed is written once more, which is right in any case.
+            return program
+        return self._plan(wanted, state)
+
+    def _plan(self, wanted: NftWanted, state: State) -> NftProgram:
+        changes = (table_change(state.get(family), wanted.tables.get(family), self.spelling) for family in TABLES)
+        return NftProgram(tuple(change for change in changes if change))
+
+    def inputs(self, program: NftProgram) -> Iterator[tuple[str, str]]:
+        for lines in program.inputs:
+            yield " ".join(WRITE), text_of(lines)
+
+    def run(self, program: NftProgram, wanted: NftWanted) -> list[str]:
+        """Hand the transactions to nft. What others came in between is made anew from what is there then."""
+        for attempt in range(ATTEMPTS):
+            known, self._known = self._known, None
+            refused = self._load(program)
+            if refused is None:
+                self._remember(known, len(program.inputs), wanted)
+                break
+            again = self.plan(wanted)
+            if again.inputs[-1:] == program.inputs[-1:] or attempt == ATTEMPTS - 1:
+                raise refused
+            time.sleep(PAUSE_SECONDS)
+            program = again
+        return []
+
+    def _load(self, program: NftProgram) -> FelixpyError | None:
+        """Write; returns what nft refused. Sets that were new by then are there, and no rule uses them."""
+        for lines in program.inputs:
+            done = self.nft.load(text_of(lines))
+            if done.status:
+                return refusal(done, lines)
+        return None
+
+    def _remember(self, before: _Known | None, transactions: int, wanted: NftWanted) -> None:
+        """The tables are as wanted if ours were the only transactions."""
+        now = nft_generation(self.nft.kernel)
+        if before and now == before.generation + transactions:
+            self._known = _Known(now, wanted.tables)
+
+    def rehearse(self, wanted: NftWanted) -> None:
+        refused = self._load(self._plan(wanted, {}))
+        if refused is not None:
+            raise refused

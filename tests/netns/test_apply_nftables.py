@@ -1,0 +1,180 @@
+"""Applying nftables tables to a real kernel: what is left alone, what is refused, and every recorded case."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+from felixpy.dataplane.backends import find, goal_of
+from felixpy.dataplane.enforcer import WantedRules
+from felixpy.dataplane.nftables.enforcer import NFTABLES
+from felixpy.errors import FelixpyError, KernelRefused
+from felixpy.kernel import Machine
+from felixpy.testing.kernels import Recorder
+from tests.conformance.recordings import WITH_NFTABLES, Case
+from tests.conformance.test_nftables import NOT_PROGRAMMED, PROGRAMMED, compiled
+from tests.netns.enforcing import EMPTY, Snapshot, case_of, enforcer, fresh_machine, goal, snapshot
+
+pytestmark = pytest.mark.netns
+
+SHOP, MORE = case_of("k8s/shop-three-tiers"), case_of("config/chain-insert-mode-append")
+THEIRS = """\
+table ip kube-proxy {
+	map services {
+		type ipv4_addr . inet_proto . inet_service : verdict
+		elements = { 10.96.0.1 . tcp . 443 : goto service }
+	}
+	chain nat-prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		ip daddr . meta l4proto . th dport vmap @services
+	}
+	chain service {
+		meta l4proto tcp dnat to 192.0.2.9:6443
+	}
+}
+table inet firewalld {
+	set calico {
+		type ipv4_addr
+		elements = { 10.1.1.1 }
+	}
+	chain filter_FORWARD {
+		type filter hook forward priority filter + 10; policy accept;
+		ip saddr @calico counter packets 0 bytes 0 drop
+	}
+}
+"""
+
+
+def wanted(case: Case) -> WantedRules:
+    return goal_of(compiled(case))
+
+
+def foreign(machine: Machine) -> str:
+    return "".join(
+        machine.run("nft", "list", "table", *title).output for title in (("ip", "kube-proxy"), ("inet", "firewalld"))
+    )
+
+
+def test_tables_of_others_survive(machine: Machine) -> None:
+    assert machine.run("nft", "-f", "-", text=THEIRS).status == 0
+    before = foreign(machine)
+    assert before
+    for case in (SHOP, MORE, SHOP):
+        enforcer(machine, NFTABLES).apply(wanted(case))
+        assert foreign(machine) == before
+    there = enforcer(machine, NFTABLES)
+    there.apply(there.nothing())
+    assert foreign(machine) == before
+    assert not find(machine).nftables
+
+
+def test_a_second_run_writes_nothing_also_without_scratch(machine: Machine) -> None:
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    recorder = Recorder(machine)
+    assert enforcer(machine, NFTABLES, recorder).apply(wanted(SHOP)).program.empty
+    assert recorder.written() == []
+    assert [command[:4] for command, _ in recorder.commands] == [("nft", "-s", "list", "table")] * 3
+
+
+def test_a_watch_lists_tables_only_after_somebody_changed_some(machine: Machine) -> None:
+    """One enforcer knows what it read and wrote, as long as the kernel says that nobody else wrote."""
+    mine = enforcer(machine, NFTABLES)
+    mine.apply(wanted(SHOP))
+    machine.run("nft", "delete", "chain", "ip", "calico", "no-such-chain")
+    known = mine.read(wanted(SHOP))
+    assert mine.read(wanted(SHOP)) is known
+    mine.apply(wanted(MORE))
+    assert snapshot(machine, NFTABLES) == goal(compiled(MORE), NFTABLES)
+    assert mine.plan(wanted(MORE)).empty
+    assert machine.run("nft", "flush", "chain", "ip", "calico", "filter-cali-FORWARD").status == 0
+    assert not mine.plan(wanted(MORE)).empty
+    mine.apply(wanted(MORE))
+    assert snapshot(machine, NFTABLES) == goal(compiled(MORE), NFTABLES)
+
+
+@pytest.mark.parametrize("case", NOT_PROGRAMMED, ids=str)
+def test_the_line_that_nft_refuses_is_named(case: Case, machine: Machine) -> None:
+    """Nothing of a refused transaction is in force, where Felix leaves an empty table in which everything passes."""
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    before = snapshot(machine, NFTABLES)
+    with pytest.raises(KernelRefused, match=r"nft refused line \d+, '.*',: .*what was in force before still is"):
+        enforcer(machine, NFTABLES).apply(wanted(case))
+    assert snapshot(machine, NFTABLES) == before
+
+
+def test_a_rehearsal_touches_nothing(machine: Machine) -> None:
+    for case in (SHOP, NOT_PROGRAMMED[0]):
+        with machine.scratch() as elsewhere:
+            try:
+                enforcer(machine, NFTABLES).in_another(elsewhere, machine.scratch).rehearse(wanted(case))
+            except KernelRefused:
+                assert case is not SHOP
+            else:
+                assert case is SHOP
+    assert snapshot(machine, NFTABLES) == EMPTY
+
+
+def test_what_was_there_comes_back_rule_by_rule(machine: Machine) -> None:
+    """Also what was not as Felix would have it: a revert restores what was found."""
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    odd = "add rule ip calico filter-cali-FORWARD meta mark & 0xffe00000 != 0x200000 counter\n"
+    assert machine.run("nft", "-f", "-", text=odd).status == 0
+    before = snapshot(machine, NFTABLES)
+    mine = enforcer(machine, NFTABLES)
+    state = mine.read(wanted(MORE))
+    mine.apply(wanted(MORE))
+    enforcer(machine, NFTABLES).revert(state)
+    assert snapshot(machine, NFTABLES) == before
+
+
+# --- every recorded case
+
+
+class Prepared(NamedTuple):
+    """A case, what it asks for, and what a namespace with nothing else in it lists then."""
+
+    case: Case
+    wanted: WantedRules
+    goal: Snapshot
+
+
+def prepare(case: Case) -> Prepared:
+    ruleset = compiled(case)
+    return Prepared(case, goal_of(ruleset), goal(ruleset, NFTABLES))
+
+
+def one_over_the_other(batch: Sequence[Prepared]) -> list[str]:
+    """What goes wrong when the cases are applied in a namespace that begins empty, each over the one before."""
+    with fresh_machine() as machine:
+        return [f"{each.case}: {wrong}" for each in batch if (wrong := applied(machine, each))]
+
+
+def applied(machine: Machine, prepared: Prepared) -> str:
+    """Apply a case twice: over its predecessor, then over itself."""
+    recorder = Recorder(machine)
+    try:
+        enforcer(machine, NFTABLES).apply(prepared.wanted)
+        again = enforcer(machine, NFTABLES, recorder).apply(prepared.wanted)
+    except FelixpyError as wrong:
+        return str(wrong)
+    if recorder.written() or not again.program.empty:
+        return f"the second run changes {'; '.join(again.program.places())}"
+    found = snapshot(machine, NFTABLES)
+    return "" if found == prepared.goal else f"{prepared.goal!r:.2000}\n  is not {found!r:.2000}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("area", WITH_NFTABLES)
+def test_what_lands_is_what_is_rendered_and_a_second_run_writes_nothing(area: str) -> None:
+    """Cases follow each other in an order drawn by lot, each in the namespace that the one before has left."""
+    prepared = [prepare(case) for case in PROGRAMMED if case.area == area]
+    random.Random(area).shuffle(prepared)
+    batches = min(8, len(prepared))
+    with ThreadPoolExecutor(batches) as pool:
+        wrong = [line for found in pool.map(one_over_the_other, (prepared[n::batches] for n in range(batches)))
+                 for line in found]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
