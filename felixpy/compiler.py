@@ -12,19 +12,23 @@ from felixpy.errors import InputError, Path, Problem, UsageError, few
 from felixpy.hosts import ALL_INTERFACES, LOOPBACK
 from felixpy.layouts import IPTABLES, LAYOUTS, NFTABLES, Layout
 from felixpy.model import Cluster, DataPlane, Host, HostEndpoint
-from felixpy.nftables import NftRuleset
-from felixpy.nftables.refused import NFTABLES as NFTABLES_REFUSER
 from felixpy.plan import Planner
 from felixpy.plan.facts import RuleContext
 from felixpy.refusals import IPTABLES as IPTABLES_REFUSER
-from felixpy.refusals import refusals
+from felixpy.refusals import Refuser, refusals
 from felixpy.render import Renderer
 from felixpy.resolve import Resolution, Shared, resolve
 from felixpy.ruleset import Ruleset
 from felixpy.startup import obstacles
 
-REFUSERS = {IPTABLES.name: IPTABLES_REFUSER, NFTABLES.name: NFTABLES_REFUSER}
-"""What the tools of each data plane refuse."""
+
+def refuser(layout: Layout) -> Refuser:
+    """What the tools of a data plane refuse."""
+    if layout is not NFTABLES:
+        return IPTABLES_REFUSER
+    from felixpy.nftables.refused import NFTABLES as NFTABLES_REFUSER
+
+    return NFTABLES_REFUSER
 
 
 def compile(
@@ -97,8 +101,10 @@ class Compiler:
         plan = self._planner(resolution.config, layout).plan(resolution, self.calico_version)
         ruleset = self._renderer(layout).render(plan)
         if layout is NFTABLES:
+            from felixpy.nftables import NftRuleset
+
             ruleset = NftRuleset.of(ruleset)
-        refused = tuple(refusals(ruleset, self.cluster, REFUSERS[layout.name]))
+        refused = tuple(refusals(ruleset, self.cluster, refuser(layout)))
         return replace(ruleset, refused=refused, assumed=tuple(assumed_interfaces(resolution, host or Host())))
 
     def resolve(

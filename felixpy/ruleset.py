@@ -17,7 +17,6 @@ from typing import ClassVar
 from felixpy.described import Described
 from felixpy.errors import Path, Problem
 from felixpy.ipsets import IPSet
-from felixpy.iptables.forms import read_dump
 from felixpy.iptables.printer import kernel_rules, saved
 from felixpy.iptables.words import hash_comment
 from felixpy.model import Rule, Source
@@ -229,6 +228,8 @@ class Ruleset(Described):
     @cached_property
     def dump(self) -> Dump:
         """The rules and sets as if they had been saved on the node."""
+        from felixpy.iptables.forms import read_dump
+
         return read_dump({family: self.save(family) for family in self.families}, self.ipset_save())
 
     def files(self) -> dict[str, str]:

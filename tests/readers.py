@@ -199,7 +199,8 @@ def compare(number: int, seed: int = 0) -> Iterator[str]:
     draw = random.Random(seed)
     for _ in range(number):
         text = mutant(draw)
-        with mock.patch.object(files, "CHUNK", draw.choice((64, 1000, files.CHUNK))):
+        chunk = draw.choice((64, 1000, files.CHUNK))
+        with mock.patch.object(files, "CHUNK", chunk), mock.patch.object(documents, "_FEW", 0):
             quick = outcome(text)
         with exactly():
             if quick != outcome(text):

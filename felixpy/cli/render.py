@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, TypeGuard
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from felixpy.annotate import Notes
     from felixpy.compiler import Compiler
     from felixpy.model import Cluster
+    from felixpy.nftables import NftRuleset
     from felixpy.ruleset import Ruleset
 
 
@@ -119,11 +120,13 @@ def render(
         invocation.emit((heading(ruleset, families) if headers else "") + text)
 
 
+def _is_of_nftables(ruleset: Ruleset) -> TypeGuard[NftRuleset]:
+    return ruleset.dataplane == "nftables"
+
+
 def as_json(ruleset: Ruleset, cluster: Cluster, families: Sequence[int]) -> dict[str, object]:
     """Everything about some families, about all if none is named."""
-    from felixpy.nftables import NftRuleset
-
-    if isinstance(ruleset, NftRuleset):
+    if _is_of_nftables(ruleset):
         from felixpy.nftables.export import nft_json
 
         return nft_json(ruleset, cluster, families)
@@ -150,9 +153,7 @@ def heading(ruleset: Ruleset, families: Sequence[int]) -> str:
 
 
 def _sets(ruleset: Ruleset, families: tuple[int, ...], notes: Notes | None) -> str:
-    from felixpy.nftables import NftRuleset
-
-    if isinstance(ruleset, NftRuleset):
+    if _is_of_nftables(ruleset):
         return ruleset.set_text(families, notes)
     if not notes:
         return ruleset.ipset_save(families)
@@ -163,12 +164,10 @@ def _sets(ruleset: Ruleset, families: tuple[int, ...], notes: Notes | None) -> s
 
 def _rules(ruleset: Ruleset, families: Sequence[int], notes: Notes | None, *, form: RuleForm, counters: bool) -> str:
     """The rules of some families; of all tables of nftables, or of IPv4 for iptables, if none is named."""
-    from felixpy.nftables import NftRuleset
-
     restore = form is RuleForm.restore
-    if isinstance(ruleset, NftRuleset) and form is RuleForm.nft_json:
-        return ruleset.json_text(families)
-    if isinstance(ruleset, NftRuleset):
+    if _is_of_nftables(ruleset):
+        if form is RuleForm.nft_json:
+            return ruleset.json_text(families)
         return ruleset.text(families, notes, restore=restore, counters=counters)
     family = families[0] if families else 4
     if notes:

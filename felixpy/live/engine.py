@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from felixpy.calico_versions import V3_32, CalicoVersion
-from felixpy.compiler import REFUSERS, Compiler, assumed_interfaces, only_node, refuse
+from felixpy.compiler import Compiler, assumed_interfaces, only_node, refuse, refuser
 from felixpy.config import Config, Setting
 from felixpy.errors import FelixpyError
 from felixpy.ipsets import SetSpec
@@ -274,7 +274,7 @@ class _Compiler(Compiler):
             host=host,
             ruleset=replace(
                 ruleset,
-                refused=tuple(refusals(ruleset, self.cluster, REFUSERS[layout.name])),
+                refused=tuple(refusals(ruleset, self.cluster, refuser(layout))),
                 assumed=tuple(assumed_interfaces(resolution, host)),
             ),
             seen=seen,
@@ -300,7 +300,7 @@ class _Compiler(Compiler):
                 place = node.places[set_name(family, spec.id)]
                 sets[place] = membership.build(spec, family, config.max_ipset_size, sets[place].origin)
         ruleset = replace(node.ruleset, sets=tuple(sets))
-        refused = tuple(refusals(ruleset, self.cluster, REFUSERS[node.layout.name]))
+        refused = tuple(refusals(ruleset, self.cluster, refuser(node.layout)))
         return replace(node, ruleset=replace(ruleset, refused=refused))
 
     def _draw(self, resolution: Resolution, layout: Layout) -> Ruleset:
