@@ -209,20 +209,23 @@ def verify(
     name = node or only_node(cluster)
     if name not in cluster.node_names():
         raise UsageError(unknown_node(name, cluster.node_names()))
-    tables, sets, leaves_open = _split([rules] if isinstance(rules, str) else rules, ipsets)
-    observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open)
+    tables, sets, leaves_open, missing = _split([rules] if isinstance(rules, str) else rules, ipsets)
+    observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open, not_given=missing)
     compiler = Compiler(cluster, calico_version)
     return compare(observed, Node(name=name, compiler=compiler, host=host or Host(), settings=settings))
 
 
-def _split(texts: Sequence[str], ipsets: str | None) -> tuple[dict[int, str], str | None, tuple[str, ...]]:
-    """Rules by family, sets, and what their forms do not say."""
-    from felixpy.iptables.forms import split_saved
+def _split(
+    texts: Sequence[str], ipsets: str | None
+) -> tuple[dict[int, str], str | None, tuple[str, ...], Mapping[int, Sequence[str]]]:
+    """Rules by family, sets, what their forms do not say, and tables that were not given."""
+    from felixpy.iptables.forms import not_given, split_saved, words_of_missing
     from felixpy.nftables.reading import looks_listed
 
     tables: dict[int, str] = {}
     sets: list[str] = []
     leaves_open: dict[str, None] = {}
+    missing: dict[int, Sequence[str]] = {}
     for text in texts:
         if looks_listed(text):
             raise UsageError("rules: this is what nft lists; rules of iptables are compared")
@@ -233,6 +236,7 @@ def _split(texts: Sequence[str], ipsets: str | None) -> tuple[dict[int, str], st
             tables[family] = rules
         sets += [found.sets] if found.sets is not None else []
         leaves_open.update(dict.fromkeys(found.leaves_open))
+        missing.update(not_given(found.tables, found.listed))
     if not tables:
         raise UsageError("rules: there is no table in it; give what iptables-save prints")
     if ipsets is not None:
@@ -240,7 +244,8 @@ def _split(texts: Sequence[str], ipsets: str | None) -> tuple[dict[int, str], st
         if given is None and ipsets.strip():
             raise UsageError("ipsets: there is no set in it; give what ipset save prints")
         sets = [given or ""]
-    return tables, "".join(sets) if sets else None, tuple(leaves_open)
+    leaves_open.update((words_of_missing(family, names), None) for family, names in missing.items())
+    return tables, "".join(sets) if sets else None, tuple(leaves_open), missing
 
 
 def lint(

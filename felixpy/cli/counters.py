@@ -185,6 +185,7 @@ class _Naming:
         cluster = self._given.cluster_if_any
         if not cluster.node_names():
             return None
+        self._given.check_node(cluster)
         node = name or self._given.node or likely_node(dump, cluster)
         if node not in self._known:
             known = node in cluster.node_names()

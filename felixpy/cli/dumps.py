@@ -86,6 +86,7 @@ Found = TypeVar("Found")
 class SavedNode(NamedTuple):
     """What was saved of one node: rules by family, and sets if there are any.
 
+    `not_given` are tables, by family, that were not among those that were printed one by one.
     `others` are rules of the other kind of iptables, by kind; `comments` are the lines in which the tools say what they
     are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed.
     """
@@ -97,6 +98,7 @@ class SavedNode(NamedTuple):
     leaves_open: tuple[str, ...] = ()
     words: str = ""
     listing: str = ""
+    not_given: Mapping[int, Sequence[str]] = MappingProxyType({})
 
     @property
     def text(self) -> str:
@@ -167,7 +169,10 @@ def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) 
     return found
 
 
-_KIND = re.compile(r"(?:^|[._-])(?:ip6?tables|ipsets?|nft|rules|sets|save[d]?|list|dump|log|txt|xml|c)(?=[._-]|$)")
+_KIND = re.compile(
+    r"(?:^|[._-])(?:ip6?tables|ipsets?|nft|rules|ruleset|sets|save[d]?|list|dump|log|txt|xml|"
+    r"raw|mangle|nat|filter|security|a|c|t|[nvxLS]{1,4}|line-numbers)(?=[._-]|$)"
+)
 """Words in the names of files that say what is in them and not of which node."""
 
 
@@ -186,7 +191,7 @@ def _node_files(folder: Path, files: _Files) -> dict[str, list[str]]:
         by_name.setdefault(_KIND.sub("", Path(file).name).strip("._-"), []).append(file)
     with_rules = [name for name, names in by_name.items() if any(map(files.has_rules, names))]
     if len(with_rules) == 1 or "" in with_rules:
-        return {"": here} if len(here) > 1 else {with_rules[0]: here}
+        return {"" if "" in with_rules else with_rules[0]: here}
     return {name: by_name[name] for name in with_rules} or {"": here}
 
 
@@ -223,6 +228,7 @@ def _saved(
     files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
 ) -> SavedNode:
     """One node's files."""
+    from felixpy.iptables.forms import not_given, words_of_missing
     from felixpy.reading import lines_of
 
     listings = [name for name in names if files.is_listing(name)]
@@ -231,15 +237,21 @@ def _saved(
     kinds: dict[str, dict[int, str]] = {}
     sets: list[str] = []
     notes: dict[str, None] = {}
+    tables: dict[int, frozenset[str]] = {}
+    dumped: set[int] = set()
     comments = ""
     for name in names:
         heads = "".join(f"{line}\n" for line in lines_of(files.text(name)) if line.startswith("#"))
         found = files.parts(name)
         texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
         for family, text in found.rules.items():
-            if family in texts or (not both and any(family in others for others in kinds.values())):
+            repeated = family in texts and found.tables[family] & tables.get(family, frozenset())
+            beside = any(family in others for others in kinds.values() if others is not texts)
+            if repeated or (beside and not both):
                 raise UsageError(f"--rules {name}: a dump of IPv{family} was given already")
-            texts[family] = text
+            texts[family] = texts.get(family, "") + text
+            tables[family] = tables.get(family, frozenset()) | found.tables[family]
+            dumped |= {family} - found.listed
         sets += [found.sets] if found.sets is not None else []
         notes.update(dict.fromkeys(found.leaves_open))
         comments += heads
@@ -251,7 +263,9 @@ def _saved(
     if ipsets:
         sets = [_sets(ipsets)]
     words = ", ".join("stdin" if name == "-" else name for name in names)
-    return SavedNode(main, "".join(sets) if sets else None, comments, others, tuple(notes), words)
+    missing = not_given(tables, tables.keys() - dumped)
+    notes.update((words_of_missing(family, lacking), None) for family, lacking in missing.items())
+    return SavedNode(main, "".join(sets) if sets else None, comments, others, tuple(notes), words, not_given=missing)
 
 
 def _listed(texts: Mapping[str, str], listings: Sequence[str], ipsets: str | None) -> SavedNode:

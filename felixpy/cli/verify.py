@@ -164,6 +164,7 @@ def _observed(saved: SavedNode) -> Observed:
         comments=saved.comments,
         others=saved.others,
         leaves_open=saved.leaves_open,
+        not_given=saved.not_given,
     )
 
 

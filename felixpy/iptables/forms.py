@@ -7,7 +7,8 @@ read of it stands in the line where people find it. Text between them is left ou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,9 @@ from felixpy.iptables.saved import FILES, read_tables
 from felixpy.iptables.sets import as_saved, read_sets
 from felixpy.netfilter.rules import Dump
 from felixpy.reading import lines_of
+
+FELIX_TABLES = ("raw", "mangle", "nat", "filter")
+"""The tables that Felix writes to."""
 
 
 def read_dump(rules: Mapping[int, str], sets: str | None = None, leaves_open: tuple[str, ...] = ()) -> Dump:
@@ -45,12 +49,15 @@ def family_of(text: str) -> int:
 class Split(NamedTuple):
     """Rules by family and sets, as iptables-save and ipset save print them; no set at all is None.
 
-    `leaves_open` is what the forms that they were saved in do not say.
+    `leaves_open` is what the forms that they were saved in do not say. `tables` are those of each family; in families
+    that are `listed` each table was printed by a command of its own, so others may be there, too.
     """
 
     rules: dict[int, str]
     sets: str | None
     leaves_open: tuple[str, ...] = ()
+    tables: Mapping[int, frozenset[str]] = MappingProxyType({})
+    listed: frozenset[int] = frozenset()
 
 
 class FormPart(NamedTuple):
@@ -268,14 +275,15 @@ def split_saved(text: str, family: int = 0) -> Split:
     look like; a second dump that looks like the first is the other family's. Lines keep their numbers where they can.
     Raises InputError.
 
-    >>> rules, sets, _ = split_saved("*raw\nCOMMIT\n*raw\nCOMMIT\ncreate s hash:ip\n")
-    >>> sorted(rules), sets
+    >>> found = split_saved("*raw\nCOMMIT\n*raw\nCOMMIT\ncreate s hash:ip\n")
+    >>> sorted(found.rules), found.sets
     ([4, 6], '\n\n\n\ncreate s hash:ip\n')
     """
     lines = lines_of(text)
     texts: dict[int, list[str]] = {}
     keys: dict[int, set[str]] = {}
     notes: dict[str, None] = {}
+    dumped: set[int] = set()
     _refuse_unreadable(lines)
     for form, part, group in _grouped(_parts(lines)):
         owner = _SETS if form.of_sets else _owner(lines, group, family)
@@ -285,8 +293,32 @@ def split_saved(text: str, family: int = 0) -> Split:
         keys.setdefault(owner, set()).update(part.keys)
         _put(texts.setdefault(owner, [""] * len(lines)), part)
         notes.update(dict.fromkeys(filter(None, [form.leaves_open])))
+        dumped |= set() if form.one_by_one else {owner}
     found = {owner: "".join(f"{line}\n" for line in part) for owner, part in sorted(texts.items())}
-    return Split({owner: part for owner, part in found.items() if owner != _SETS}, found.get(_SETS), tuple(notes))
+    rules = {owner: part for owner, part in found.items() if owner != _SETS}
+    tables = {owner: frozenset(key.lstrip("*") for key in keys[owner]) for owner in rules}
+    return Split(rules, found.get(_SETS), tuple(notes), tables, frozenset(rules.keys() - dumped))
+
+
+def not_given(tables: Mapping[int, Collection[str]], listed: Collection[int]) -> dict[int, list[str]]:
+    """The tables of Felix, by family, of which nothing is known where each was printed by a command of its own.
+
+    >>> not_given({4: {"filter", "nat"}, 6: {"filter"}}, {4})
+    {4: ['raw', 'mangle']}
+    """
+    missing = {family: [name for name in FELIX_TABLES if name not in tables[family]] for family in sorted(listed)}
+    return {family: names for family, names in missing.items() if names}
+
+
+def words_of_missing(family: int, tables: Sequence[str]) -> str:
+    """What a form leaves open that prints one table after the other.
+
+    >>> words_of_missing(4, ["raw"]), words_of_missing(6, ["raw", "nat"])
+    ('table raw of IPv4 was not given', 'tables raw and nat of IPv6 were not given')
+    """
+    *most, last = tables
+    names = f"{', '.join(most)} and {last}" if most else last
+    return f"tables {names} of IPv{family} were not given" if most else f"table {names} of IPv{family} was not given"
 
 
 _UNREADABLE = re.compile(r"# Table `?(\w+)'? is incompatible, use 'nft' tool")

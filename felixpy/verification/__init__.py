@@ -114,10 +114,15 @@ def verify(observed: Observed, node: Node) -> Verification:
         found.append(_other_version(matched, ruleset.calico_version, observed))
         node = node.as_of(matched.calico_version)
         ruleset = node.ruleset()
+    observed = observed.completed(ruleset)
     comparison = Comparison(observed, ruleset, append=node.appends, host=node.host)
     judged, together = _judged(comparison, node)
     found.extend(judged)
-    tables = [table for (family, _), table in ruleset.tables.items() if family in observed.families]
+    tables = [
+        table
+        for (family, name), table in ruleset.tables.items()
+        if family in observed.families and name not in observed.not_given.get(family, ())
+    ]
     return Verification(
         node=node.name,
         words=observed.words,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from felixpy.iptables.forms import read_dump
 from felixpy.iptables.sets import as_saved
 from felixpy.kernel import Kernel
 from felixpy.netfilter.rules import Dump
+from felixpy.ruleset import Ruleset
 
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
 
@@ -53,6 +54,24 @@ class Observed:
     live: bool = False
     leaves_open: tuple[str, ...] = ()
     """What the form that it was saved in does not say."""
+    not_given: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Tables by family of which nothing is known."""
+
+    def completed(self, ruleset: Ruleset) -> Observed:
+        """With the tables that were not given as a ruleset has them: nobody can say that they differ."""
+        texts = {
+            (family, name): ruleset.tables[family, name].text(restore=False)
+            for family, names in self.not_given.items()
+            for name in names
+            if (family, name) in ruleset.tables
+        }
+        if not texts:
+            return self
+        tables, read = dict(self.state.tables), {family: dict(found) for family, found in self.dump.tables.items()}
+        for (family, name), text in texts.items():
+            tables[family, name] = read_tables(text, family)[name]
+            read[family].update(read_dump({family: text}).tables[family])
+        return replace(self, state=self.state._replace(tables=tables), dump=replace(self.dump, tables=read))
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -91,17 +110,21 @@ def observe_saved(
     comments: str = "",
     others: Mapping[str, Mapping[int, str]] = NO_TEXTS,
     leaves_open: tuple[str, ...] = (),
+    not_given: Mapping[int, Sequence[str]] = MappingProxyType({}),
 ) -> Observed:
     """Texts of iptables-save by family, and of ipset save. Raises InputError for texts that are none.
 
-    `others` are texts of the other kind of iptables; `comments` may say that there are such.
+    `others` are texts of the other kind of iptables; `comments` may say that there are such. `not_given` are
+    tables, by family, that nobody printed: they count as the manifests have them.
 
     >>> observe_saved({4: "*filter\\n:FORWARD ACCEPT [0:0]\\nCOMMIT\\n"}, None, "a file").families
     (4,)
     """
     beside: dict[str, Mapping[int, str]] = {"legacy": {}} if LEGACY_BESIDE.search(comments) else {}
     try:
-        return _observed(words, "", rules, sets, others={**beside, **others}, leaves_open=leaves_open)
+        return _observed(
+            words, "", rules, sets, others={**beside, **others}, leaves_open=leaves_open, not_given=not_given
+        )
     except KernelRefused as refusal:
         raise InputError([Problem(place=Place(words), reason=str(refusal).partition(";")[0])]) from refusal
 

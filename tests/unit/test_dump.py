@@ -234,7 +234,7 @@ def headed(text: str, tool: str) -> str:
     ids=range(8),
 )
 def test_dumps_that_follow_each_other_are_told_apart(parts: list[str]) -> None:
-    rules, sets, _ = split_saved("".join(parts))
+    rules, sets, _ = split_saved("".join(parts))[:3]
     assert (sets is not None) == (SETS in parts)
     for family, text in rules.items():
         (part,) = (part for part in parts if part != SETS and family_of(part) == family)
@@ -248,7 +248,7 @@ def test_dumps_that_follow_each_other_are_told_apart(parts: list[str]) -> None:
 
 
 def test_of_two_dumps_without_a_mark_the_second_is_of_ipv6() -> None:
-    rules, _, _ = split_saved(BLAND + BLAND)
+    rules, _, _ = split_saved(BLAND + BLAND)[:3]
     assert sorted(rules) == [4, 6]
     assert split_saved(BLAND, 6)[0].keys() == {6}
 

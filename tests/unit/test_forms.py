@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.errors import InputError
-from felixpy.iptables.forms import FORMS, looks_saved, read_dump, split_saved
+from felixpy.errors import InputError, UsageError
+from felixpy.iptables.forms import FORMS, looks_saved, not_given, read_dump, split_saved
 from felixpy.iptables.reader import read_body
 from felixpy.iptables.sets import read_sets
 from felixpy.netfilter.rules import Dump
@@ -41,7 +41,7 @@ def said(dump: Dump) -> dict[tuple[int, str, str], tuple[str, list[tuple[str, ob
     ],
 )
 def test_forms_of_rules_say_what_iptables_save_does(name: str, family: int, saved: str) -> None:
-    rules, sets, _ = split_saved(printed(name))
+    rules, sets, _ = split_saved(printed(name))[:3]
     assert (list(rules), sets) == ([family], None)
     assert said(read_dump(rules)) == said(read_dump({family: (SAVED / saved).read_text()}))
 
@@ -52,7 +52,7 @@ def test_forms_of_sets_say_what_ipset_save_does(name: str) -> None:
         assert text is not None
         return {name: (found.type, sorted(found.members)) for name, found in read_sets(text).items()}
 
-    rules, sets, _ = split_saved(printed(name))
+    rules, sets, _ = split_saved(printed(name))[:3]
     assert rules == {}
     assert members(sets) == members((SAVED / "ipset.save").read_text())
 
@@ -80,7 +80,7 @@ def report() -> str:
 
 
 def test_a_bug_report_is_verified() -> None:
-    rules, sets, leaves_open = split_saved(report())
+    rules, sets, leaves_open = split_saved(report())[:3]
     assert sorted(rules) == [4, 6]
     node = Node(name="node1", compiler=COMPILER, host=LONELY)
     found = verify(observe_saved(rules, sets, "a report", leaves_open=leaves_open), node)
@@ -96,7 +96,7 @@ def test_a_bug_report_is_verified() -> None:
 
 def test_rules_stand_in_the_lines_where_people_find_them() -> None:
     text = report()
-    rules, _, _ = split_saved(text)
+    rules, _, _ = split_saved(text)[:3]
     lines = text.splitlines()
     for rule in read_dump(rules).tables[4]["filter"]["cali-FORWARD"].rules:
         assert f"cali:{rule.identity} " in lines[rule.line - 1]
@@ -177,3 +177,40 @@ def test_every_rule_of_a_dump_is_read_once() -> None:
     one, other = ([rule.body for _, _, chain in dump.chains() for rule in chain.rules] for dump in (first, again))
     assert all(a is b for a, b in zip(one, other, strict=True))
     assert read_body.cache_info().misses == len(bodies)
+
+
+def filter_only() -> str:
+    """What ``iptables -L`` prints without ``-t``."""
+    whole = printed("iptables-L.txt")
+    return whole[whole.rindex("Chain INPUT (") :]
+
+
+def test_tables_that_were_not_printed_are_unknown_and_not_missing() -> None:
+    rules, _, leaves_open, tables, listed = split_saved(filter_only())
+    assert (dict(tables), listed) == ({4: frozenset({"filter"})}, frozenset({4}))
+    missing = not_given(tables, listed)
+    assert missing == {4: ["raw", "mangle", "nat"]}
+    node = Node(name="node1", compiler=COMPILER, host=LONELY)
+    assert verify(observe_saved(rules, None, "a listing", leaves_open=leaves_open, not_given=missing), node).equal
+    cut = {4: "".join(line for line in rules[4].splitlines(True) if "-A FORWARD " not in line)}
+    found = verify(observe_saved(cut, None, "a listing", not_given=missing), node)
+    assert {finding.table for finding in found.findings} == {"filter"}
+
+
+def test_a_family_may_be_saved_in_a_file_for_each_table(tmp_path: Path) -> None:
+    """A sosreport has them, several nodes' below one folder."""
+    from felixpy.cli.dumps import read_saved
+
+    whole = printed("iptables-L.txt")
+    at = whole.rindex("Chain INPUT (")
+    folder = tmp_path / "node1"
+    folder.mkdir()
+    (folder / "iptables_-t_filter_-nvL").write_text(whole[at:])
+    (folder / "iptables_-t_others_-nvL").write_text(whole[:at])
+    for path in (tmp_path, folder):
+        (saved,) = read_saved([str(path)], None).values()
+        assert said(saved.dump()) == said(read_dump(split_saved(whole).rules))
+        assert saved.not_given == {}
+    (folder / "again").write_text(whole[at:])
+    with pytest.raises(UsageError, match="a dump of IPv4 was given already"):
+        read_saved([str(tmp_path)], None)
