@@ -7,6 +7,7 @@ connections that were let in, or IPv6 neighbour discovery.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -46,6 +47,9 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+SOURCE_PORT = re.compile(r"--sport| sport ")
+"""A match for it, in both spellings."""
+
 LIMITED = LeftOut("limits of packets or connections")
 UNCERTAIN = LeftOut("rules that are not understood")
 BY_SOURCE_PORT = LeftOut("rules about source ports, which are as they come")
@@ -57,10 +61,10 @@ AWAY = LeftOut("a source rewritten to a fixed address, which may be another mach
 class Expectations:
     """Asks a tracer about connections in a lab. `families` are those that the rules of all nodes are about."""
 
-    def __init__(self, cluster: Cluster, layout: LabLayout) -> None:
+    def __init__(self, cluster: Cluster, layout: LabLayout, dataplane: str = "iptables") -> None:
         self.layout = layout
         hosts = {node.name: Host(interfaces=dict(_interfaces(node))) for node in layout.built_nodes}
-        self.nodes = Nodes(Compiler(cluster), hosts=hosts)
+        self.nodes = Nodes(Compiler(cluster, dataplane=dataplane), hosts=hosts)
         self.rules = {node.name: self._as_wired(node) for node in layout.built_nodes}
         self.families = set.intersection(*(set(rules.dump.tables) for rules in self.rules.values()))
         self.tracer = Tracer(self.nodes)
@@ -82,7 +86,7 @@ class Expectations:
             return UNCERTAIN
         if any(endpoint.workload and endpoint.workload.qos for endpoint in (there.source, there.destination)):
             return LIMITED
-        if any("--sport" in step.rule.text for leg in there.legs for step in leg.walk.steps):
+        if any(SOURCE_PORT.search(step.rule.text) for leg in there.legs for step in leg.walk.steps):
             return BY_SOURCE_PORT
         said = Expected(there.allowed, reason(there).words, _met(there))
         if not there.allowed:

@@ -8,16 +8,29 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.kernel import open_machine
-from felixpy.lab import Lab, state, take_down, wiring
+from felixpy.lab import Lab, LabOptions, state, take_down, wiring
+from felixpy.lab.enforcing import AUTO
 
 IP_TRANSPARENT = 19
 """Lets a socket have addresses that are not there. (include/uapi/linux/in.h)"""
 
 _numbers = itertools.count()
+
+
+def plane_of(backend: str) -> str:
+    """The data plane that a backend belongs to."""
+    return NFTABLES if backend == NFTABLES else "iptables"
+
+
+def options(backend: str, **more: Any) -> LabOptions:
+    """How a lab is made whose nodes have their rules in a backend."""
+    return LabOptions(dataplane=plane_of(backend), backend=AUTO if backend == NFTABLES else backend, **more)
 
 
 def new_name() -> str:

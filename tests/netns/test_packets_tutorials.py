@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.lab import Lab, LabFlow, LabOptions
+from felixpy.lab import Lab, LabFlow
 from felixpy.lab.probing import ANSWERED, TIMED_OUT
 from felixpy.manifests import load
 from felixpy.model import Cluster
 from felixpy.topology.question import Target
-from tests.netns.labs import new_name, places
-from tests.netns.namespace import BACKENDS
+from tests.netns.enforcing import EVERY_BACKEND
+from tests.netns.labs import new_name, options, places
 from tests.verdicts.statements import FLOWS, STATES, State, Stated
 
 pytestmark = pytest.mark.netns
@@ -85,11 +85,11 @@ def otherwise(lab: Lab, state: State, *, all_open: bool = False) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 @pytest.mark.parametrize("seed", TUTORIALS)
 def test_what_a_tutorial_says_happens(seed: str, backend: str) -> None:
     first, *others = [BY_CASE[case] for case in TUTORIALS[seed]]
-    with Lab.up(load([first.manifests], strict=False), new_name(), LabOptions(backend=backend)) as lab:
+    with Lab.up(load([first.manifests], strict=False), new_name(), options(backend)) as lab:
         wrong = otherwise(lab, first)
         for state in others:
             lab.update(load([state.manifests], strict=False))

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from felixpy.lab import Lab, LabOptions
+from felixpy.dataplane.nftables.enforcer import NFTABLES
+from felixpy.lab import Lab
 from felixpy.manifests import load
 from felixpy.model import Cluster, Host
 from felixpy.topology.question import Target
 from tests.conformance.recordings import Case, cases
+from tests.conformance.test_nftables import NOT_PROGRAMMED
 from tests.netns.expectations import Expectations, Expected, LeftOut
-from tests.netns.labs import new_name, places
+from tests.netns.labs import new_name, options, places, plane_of
 from tests.netns.namespace import BACKENDS
 from tests.netns.packet_cases import Drawn, Lot
 
@@ -25,6 +27,10 @@ EVERY = {"random": 3, "k8s": 40, "calico": 40, "host": 6, "config": 30}
 """Of each area of recordings, one case in so many. All of them can be had by other numbers, but that takes minutes."""
 
 CLUSTERS = [case for area, step in EVERY.items() for case in cases(area)[::step]]
+REFUSED = set(map(str, NOT_PROGRAMMED))
+NFT_CLUSTERS = [case for case in CLUSTERS if str(case) not in REFUSED]
+"""Those that Felix can program in nftables mode."""
+
 PACKETS = 100
 """How many are tried in each cluster."""
 
@@ -58,9 +64,9 @@ def varied(found: Sequence[tuple[Drawn, Expected]]) -> list[tuple[Drawn, Expecte
     return [found[number] for number in order[:PACKETS]]
 
 
-def chosen(cluster: Cluster, lab: Lab, seed: str) -> tuple[list[tuple[Drawn, Expected]], Counter[str]]:
+def chosen(cluster: Cluster, lab: Lab, backend: str, seed: str) -> tuple[list[tuple[Drawn, Expected]], Counter[str]]:
     """Packets to be tried with what the walk says about them; and how many were left out, for which reasons."""
-    expectations = Expectations(cluster, lab.layout)
+    expectations = Expectations(cluster, lab.layout, plane_of(backend))
     lot = Lot(cluster, lab.layout, expectations.families, seed)
     known: list[tuple[Drawn, Expected]] = []
     left_out: Counter[str] = Counter()
@@ -78,14 +84,17 @@ def chosen(cluster: Cluster, lab: Lab, seed: str) -> tuple[list[tuple[Drawn, Exp
 @pytest.mark.parametrize(
     "case, backend",
     [
-        pytest.param(case, BACKENDS[number % 2], id=f"{case}-{BACKENDS[number % 2]}")
-        for number, case in enumerate(CLUSTERS)
+        *(
+            pytest.param(case, BACKENDS[number % 2], id=f"{case}-{BACKENDS[number % 2]}")
+            for number, case in enumerate(CLUSTERS)
+        ),
+        *(pytest.param(case, NFTABLES, id=f"{case}-nftables") for case in NFT_CLUSTERS),
     ],
 )
 def test_packets_do_what_the_walk_says(case: Case, backend: str) -> None:
     cluster = load([case.folder / "manifests.yaml"], strict=False)
-    with Lab.up(cluster, new_name(), LabOptions(backend=backend, hosts=hosts(case))) as lab:
-        tried, left_out = chosen(cluster, lab, seed=str(case))
+    with Lab.up(cluster, new_name(), options(backend, hosts=hosts(case))) as lab:
+        tried, left_out = chosen(cluster, lab, backend, seed=str(case))
         outcomes = lab.probe_many(
             lab.flow(packet.source, Target(packet.destination, packet.port or None, packet.protocol))
             for packet, _ in tried
@@ -103,3 +112,4 @@ def test_packets_do_what_the_walk_says(case: Case, backend: str) -> None:
 def test_thousands_of_packets_are_tried() -> None:
     """Each cluster has its whole share, or its own test fails; so this is all of them."""
     assert len(CLUSTERS) * PACKETS >= 3000
+    assert len(NFT_CLUSTERS) * PACKETS >= 3000
