@@ -13,8 +13,11 @@ from typer.testing import CliRunner, Result
 
 from felixpy.cli.apply import apply
 from felixpy.cli.remove import remove
-from felixpy.errors import InputError
+from felixpy.dataplane.nftables.enforcer import NFTABLES
+from felixpy.errors import InputError, UsageError
 from tests.conformance.recordings import REFUSED, Case, cases
+from tests.netns import enforcing
+from tests.netns.enforcing import EVERY_BACKEND, nft_tables
 from tests.netns.namespace import BACKENDS, TOOLS, Namespace, canonical, members
 
 pytestmark = pytest.mark.netns
@@ -25,7 +28,7 @@ app.command("remove")(remove)
 
 SHOP = next(case for case in cases("k8s") if case.name == "shop-three-tiers")
 HOSTS = next(case for case in cases("host") if case.facts.get("interfaces"))
-EACH_BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+EACH_BACKEND = pytest.mark.parametrize("backend", EVERY_BACKEND)
 
 
 @pytest.fixture
@@ -53,12 +56,21 @@ def apply_case(case: Case, *words: str, stdin: str = "") -> Result:
     return felixpy("apply", str(case.folder / "manifests.yaml"), "--node", case.node, *words, stdin=stdin)
 
 
+def asked(backend: str) -> tuple[str, str]:
+    """The option that asks for a backend."""
+    return ("--dataplane", NFTABLES) if backend == NFTABLES else ("--backend", backend)
+
+
 def snapshot(netns: Namespace, backend: str) -> tuple[object, ...]:
+    if backend == NFTABLES:
+        return *nft_tables(netns.run("nft", "-s", "list", "ruleset").stdout), members(netns.run("ipset", "save").stdout)
     four, six = (canonical(netns.run(f"{tool}-{backend}-save").stdout) for tool in TOOLS.values())
     return four, six, members(netns.run("ipset", "save").stdout)
 
 
-def goal(case: Case) -> tuple[object, ...]:
+def goal(case: Case, backend: str = "legacy") -> tuple[object, ...]:
+    if backend == NFTABLES:
+        return enforcing.goal(case.compile(dataplane=NFTABLES), NFTABLES)
     return canonical(case.expected(4)), canonical(case.expected(6)), members(case.expected_sets())
 
 
@@ -67,12 +79,12 @@ EMPTY: tuple[object, ...] = ({}, {}, set())
 
 @EACH_BACKEND
 def test_apply_again_and_remove(here: str, netns: Namespace, backend: str) -> None:
-    words = ("--netns", here, "--backend", backend)
+    words = ("--netns", here, *asked(backend))
     first = apply_case(SHOP, *words)
     assert (first.exit_code, first.stdout) == (0, "")
     assert re.search(rf"felixpy: network namespace \S+ \({backend}\): changed \d+ sets and \d+ chains", first.stderr)
-    assert snapshot(netns, backend) == goal(SHOP)
-    again = apply_case(SHOP, "--netns", here)
+    assert snapshot(netns, backend) == goal(SHOP, backend)
+    again = apply_case(SHOP, "--netns", here, *(asked(backend) if backend == NFTABLES else ()))
     assert (again.exit_code, again.stdout) == (0, "")
     assert f"({backend}) is in step already; nothing was written" in again.stderr
     gone = felixpy("remove", "--netns", here)
@@ -80,6 +92,28 @@ def test_apply_again_and_remove(here: str, netns: Namespace, backend: str) -> No
     assert f"({backend}): took out " in gone.stderr
     assert snapshot(netns, backend) == EMPTY
     assert "nothing of Felix was there" in felixpy("remove", "--netns", here).stderr
+
+
+@pytest.mark.parametrize("before, after", [("legacy", NFTABLES), ("nft", NFTABLES), (NFTABLES, "legacy")])
+def test_from_one_data_plane_to_the_other(here: str, netns: Namespace, before: str, after: str) -> None:
+    assert apply_case(SHOP, "--netns", here, *asked(before)).exit_code == 0
+    done = apply_case(SHOP, "--netns", here, *asked(after))
+    assert done.exit_code == 0
+    assert "they go once those of" in done.stderr
+    assert re.search(rf"\({after}\): changed .* and \d+ chains .*; took .* chains .* out of ", done.stderr)
+    assert snapshot(netns, after) == goal(SHOP, after)
+    assert snapshot(netns, before)[:2] == EMPTY[:2]
+    gone = felixpy("remove", "--netns", here, "--dataplane", "iptables" if before == NFTABLES else NFTABLES)
+    assert gone.exit_code == 0
+    assert snapshot(netns, after) == EMPTY
+
+
+def test_a_kind_of_iptables_for_rules_of_nftables_is_bad_usage(here: str, netns: Namespace) -> None:
+    done = apply_case(SHOP, "--netns", here, "--backend", "nft", "--dataplane", NFTABLES)
+    assert isinstance(done.exception, UsageError)
+    assert "--backend nft is a kind of iptables" in str(done.exception)
+    assert isinstance(felixpy("remove", "--netns", here, *asked("nft"), *asked(NFTABLES)).exception, UsageError)
+    assert snapshot(netns, NFTABLES) == EMPTY
 
 
 def test_remove_clears_both_backends(here: str, netns: Namespace) -> None:
@@ -91,10 +125,16 @@ def test_remove_clears_both_backends(here: str, netns: Namespace) -> None:
     assert [snapshot(netns, backend) for backend in BACKENDS] == [EMPTY, EMPTY]
 
 
+REMOVALS = {
+    **{name: f"# iptables-{name}-restore --noflush --wait 10\n*raw\n:cali-OUTPUT - -\n" for name in BACKENDS},
+    NFTABLES: "\ndelete table ip calico\n",
+}
+
+
 @EACH_BACKEND
 def test_a_dry_run_prints_exactly_what_would_be_written(here: str, netns: Namespace, backend: str) -> None:
     """What it prints, handed to the tools by somebody else, does the same."""
-    dry = apply_case(SHOP, "--netns", here, "--backend", backend, "--dry-run")
+    dry = apply_case(SHOP, "--netns", here, *asked(backend), "--dry-run")
     assert dry.exit_code == 0
     assert snapshot(netns, backend) == EMPTY
     assert netns.run("iptables-legacy-save").stdout == ""
@@ -102,16 +142,16 @@ def test_a_dry_run_prints_exactly_what_would_be_written(here: str, netns: Namesp
         command, _, text = step.partition("\n")
         done = netns.run(*command[2:].split(), text=text)
         assert done.returncode == 0, done.stderr
-    assert snapshot(netns, backend) == goal(SHOP)
-    assert apply_case(SHOP, "--netns", here, "--backend", backend, "--dry-run").stdout == ""
+    assert snapshot(netns, backend) == goal(SHOP, backend)
+    assert apply_case(SHOP, "--netns", here, *asked(backend), "--dry-run").stdout == ""
     removal = felixpy("remove", "--netns", here, "--dry-run").stdout
-    assert f"# iptables-{backend}-restore --noflush --wait 10\n*raw\n:cali-OUTPUT - -\n" in removal
-    assert snapshot(netns, backend) == goal(SHOP)
+    assert REMOVALS[backend] in removal
+    assert snapshot(netns, backend) == goal(SHOP, backend)
 
 
 @EACH_BACKEND
 def test_a_check_asks_the_kernel_and_changes_nothing(here: str, netns: Namespace, backend: str) -> None:
-    done = apply_case(SHOP, "--netns", here, "--backend", backend, "--check")
+    done = apply_case(SHOP, "--netns", here, *asked(backend), "--check")
     assert (done.exit_code, done.stdout) == (0, "")
     assert f"the kernel takes everything ({backend}); apply would change " in done.stderr
     assert snapshot(netns, backend) == EMPTY
@@ -122,15 +162,15 @@ def test_rules_stay_only_if_they_are_confirmed(
     here: str, netns: Namespace, yes: bool, status: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(seconds: int) -> bool:
-        asked.append(seconds)
+        times.append(seconds)
         assert snapshot(netns, "legacy") == goal(HOSTS)
         return yes
 
-    asked: list[int] = []
+    times: list[int] = []
     monkeypatch.setattr("felixpy.cli.apply.confirmed", answer)
     assert apply_case(SHOP, "--netns", here).exit_code == 0
     done = apply_case(HOSTS, "--netns", here, "--confirm", "2m", *interfaces(HOSTS))
-    assert (done.exit_code, asked) == (status, [120])
+    assert (done.exit_code, times) == (status, [120])
     assert told in done.stderr
     assert snapshot(netns, "legacy") == goal(HOSTS if yes else SHOP)
 

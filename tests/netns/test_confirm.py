@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.recordings import cases
-from tests.netns.namespace import BACKENDS, Namespace
-from tests.netns.test_apply_command import EMPTY, apply_case, goal, here, snapshot
+from tests.netns.enforcing import EVERY_BACKEND
+from tests.netns.namespace import Namespace
+from tests.netns.test_apply_command import EMPTY, apply_case, asked, goal, here, snapshot
 
 pytestmark = pytest.mark.netns
 
@@ -22,7 +23,7 @@ __all__ = ["here"]
 
 SHOP = next(case for case in cases("k8s") if case.name == "shop-three-tiers")
 TIMEOUT = 30
-EACH_BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+EACH_BACKEND = pytest.mark.parametrize("backend", EVERY_BACKEND)
 
 
 class Attempt:
@@ -31,7 +32,7 @@ class Attempt:
     def __init__(self, here: str, backend: str, seconds: int, stdin: int = subprocess.PIPE) -> None:
         words = ["apply", str(SHOP.folder / "manifests.yaml"), "--node", SHOP.node, "--netns", here]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "felixpy", *words, "--backend", backend, "--confirm", f"{seconds}s"],
+            [sys.executable, "-m", "felixpy", *words, *asked(backend), "--confirm", f"{seconds}s"],
             stdin=stdin,
             stderr=subprocess.PIPE,
         )
@@ -69,10 +70,10 @@ def eventually(what: Callable[[], bool]) -> bool:
 def test_a_whole_yes_in_time_keeps_the_new_rules(here: str, netns: Namespace, backend: str) -> None:
     attempt = Attempt(here, backend, 60)
     attempt.asked()
-    assert snapshot(netns, backend) == goal(SHOP)
+    assert snapshot(netns, backend) == goal(SHOP, backend)
     attempt.says(b"yes\n")
     assert attempt.ends() == 0
-    assert snapshot(netns, backend) == goal(SHOP)
+    assert snapshot(netns, backend) == goal(SHOP, backend)
 
 
 @EACH_BACKEND
@@ -148,9 +149,9 @@ def test_killed_while_it_writes(here: str, netns: Namespace, backend: str, part:
     attempt.ends()
     time.sleep(0.5)
     assert eventually(lambda: snapshot(netns, backend) == EMPTY)
-    done = apply_case(SHOP, "--netns", here, "--backend", backend)
+    done = apply_case(SHOP, "--netns", here, *asked(backend))
     assert done.exit_code == 0, done.stderr
-    assert snapshot(netns, backend) == goal(SHOP)
+    assert snapshot(netns, backend) == goal(SHOP, backend)
 
 
 def test_the_rules_of_before_come_back_and_not_just_nothing(here: str, netns: Namespace, tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from felixpy.lab.tables import ask, text
 from felixpy.lab.topology import LinkRoute, Space, Topology, Veth, VethEnd
 from felixpy.model import Cluster, PortRange, Rule, Side
 from tests.clusters import cluster, node, pod, policy, pool
-from tests.netns.labs import connected, left_of, new_name, page, places, run, said_back
+from tests.netns.enforcing import EVERY_BACKEND
+from tests.netns.labs import connected, left_of, new_name, options, page, places, run, said_back
 from tests.netns.namespace import BACKENDS
 
 pytestmark = pytest.mark.netns
 
-EACH_BACKEND = pytest.mark.parametrize("backend", BACKENDS)
+EACH_BACKEND = pytest.mark.parametrize("backend", EVERY_BACKEND)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,7 @@ CELLS = [
 
 @EACH_BACKEND
 def test_packets_go_where_the_policy_lets_them(backend: str, name: str, subtests: pytest.Subtests) -> None:
-    with Lab.up(SHOP, name, LabOptions(backend=backend)) as lab:
+    with Lab.up(SHOP, name, options(backend)) as lab:
         flows = [lab.flow(source, target, family=family) for family in (6, 4) for source, target, _ in CELLS]
         for flow, outcome, (*_, expected) in zip(flows, lab.probe_many(flows), CELLS * 2, strict=True):
             with subtests.test(f"{flow.source.name} to {flow.destination.name} {flow.service} IPv{flow.family}"):
@@ -133,6 +134,11 @@ def add_unknown_pod(lab: Lab) -> None:
 
 
 def dropped_by_rpfilter(lab: Lab, backend: str) -> int:
+    """How many packets had a source that does not belong to the interface that they came from."""
+    if backend == "nftables":
+        listing = run(lab, "host:node1", "nft", "list", "table", "ip", "calico")
+        [counter] = re.findall(r"(?m)fib saddr \. mark \. iif oif 0 counter packets (\d+) bytes \d+ drop", listing)
+        return int(counter)
     save = run(lab, "host:node1", f"iptables-{backend}-save", "-c", "-t", "raw")
     [counter] = re.findall(r"(?m)^\[(\d+):\d+\] .* -m rpfilter .* -j DROP$", save)
     return int(counter)
@@ -140,7 +146,7 @@ def dropped_by_rpfilter(lab: Lab, backend: str) -> int:
 
 @EACH_BACKEND
 def test_a_connection_that_stands_outlives_the_policy_until_it_is_forgotten(backend: str, name: str) -> None:
-    with Lab.up(SHOP, name, LabOptions(backend=backend)) as lab:
+    with Lab.up(SHOP, name, options(backend)) as lab:
         with connected(lab, "default/w1", "10.65.0.2", 8080) as connection:
             assert said_back(connection, b"before") == b"before"
             assert lab.update(STRANGER).changed
@@ -153,9 +159,9 @@ def test_a_connection_that_stands_outlives_the_policy_until_it_is_forgotten(back
         assert lab.probe("default/w1", "default/w2", 8080) == ANSWERED
 
 
-@EACH_BACKEND
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_rejected_is_told_from_what_is_dropped(backend: str, name: str) -> None:
-    with Lab.up(cluster(CLIENT, SERVER, node()), name, LabOptions(backend=backend)) as lab:
+    with Lab.up(cluster(CLIENT, SERVER, node()), name, options(backend)) as lab:
         for program in ("iptables", "ip6tables"):
             run(lab, "host", f"{program}-{backend}", "-I", "FORWARD", "-o", "caliw2", "-j", "REJECT")
         services = [("tcp", 9090), ("udp", 53), ("sctp", 99), ("icmp", 0)]
@@ -241,6 +247,19 @@ def test_another_backend_takes_over(name: str) -> None:
         assert "cali-FORWARD" in run(lab, "host:node1", "iptables-nft-save")
         assert lab.probe("default/w1", "default/w2", 9090) == TIMED_OUT
         assert Lab.up(SHOP, name).state.backend == "nft"
+
+
+def test_another_data_plane_takes_over(name: str) -> None:
+    with Lab.up(SHOP, name, options("nft")):
+        lab = Lab.up(SHOP, name, options("nftables"))
+        assert "cali" not in run(lab, "host:node1", "iptables-nft-save")
+        assert "filter-cali-FORWARD" in run(lab, "host:node1", "nft", "list", "table", "ip", "calico")
+        assert lab.probe("default/w1", "default/w2", 9090) == TIMED_OUT
+        assert {row.backend for row in lab.state.enforced} == {"nftables"}
+        assert {row.backend for row in Lab.find(name).state.enforced} == {"nftables"}
+        back = Lab.up(SHOP, name, options("legacy"))
+        assert "calico" not in run(back, "host:node1", "nft", "list", "tables")
+        assert back.probe("default/w1", "default/w2", 8080) == ANSWERED
 
 
 # --- damage
