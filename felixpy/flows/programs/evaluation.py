@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import RETAGS, translated
@@ -107,6 +107,9 @@ class Memory:
 
     outcomes: dict[tuple[int, int, bool, int], Outcome] = field(default_factory=dict)
     """By view, tag, reading, and what kind of end looks."""
+    passes: dict[tuple[object, ...], Any] | None = None
+    """What became of packets in the chain of a table (`felixpy.flows.programs.hooks`), kept only where many ends send
+    the same."""
     _kinds: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def kind(self, values: Iterable[PacketSet | None]) -> int:
@@ -210,14 +213,23 @@ class Evaluator:
             if key not in self._known:
                 self._known[key] = self._run(view, tag, packets)
             return self._known[key]
-        kind = self._kinds.get(id(view))
-        if kind is None:
-            kind = self._kinds[id(view)] = self.memory.kind(map(self.value, view.factors))
-        key = id(view), tag, self.readings, kind
+        key = id(view), tag, self.readings, self._kind(view)
         found = self.memory.outcomes.get(key)
         if found is None:
             found = self.memory.outcomes[key] = self._run(view, tag, everything)
         return found if packets is everything else found.within(packets)
+
+    def key(self, chain: ChainCode) -> tuple[int, bool, int] | None:
+        """What is the same for all ends to which a chain means the same; None where that is not told."""
+        view = self.perspective.view(chain)
+        return None if view.factors is None else (id(view), self.readings, self._kind(view))
+
+    def _kind(self, view: ChainView) -> int:
+        kind = self._kinds.get(id(view))
+        if kind is None:
+            assert view.factors is not None
+            kind = self._kinds[id(view)] = self.memory.kind(map(self.value, view.factors))
+        return kind
 
     def _received(self, view: ChainView, tag: int, packets: PacketSet) -> Outcome:
         """A chain that sorts packets by where they go: what receivers on this node see of it is known already."""

@@ -21,7 +21,7 @@ class Log:
     doubts: dict[RuleView, None] = field(default_factory=dict)
     moved: dict[Moved, PacketSet] = field(default_factory=dict)
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, outcome: Outcome | Log) -> None:
         if outcome.dropped:
             self.dropped = join(self.dropped, outcome.dropped)
         self.doubts.update(outcome.doubts)
@@ -50,6 +50,22 @@ def through(
 
 
 def _pass(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
+    """What passes a chain: found out once for packets and ends to which it means the same."""
+    known = evaluator.memory.passes
+    same = evaluator.key(chain) if known is not None else None
+    if known is None or same is None:
+        return _passed(evaluator, chain, states, log, drops=drops, nat=nat)
+    key = (*same, drops, nat, *((tag, *packets.items()) for tag, packets in states.items()))
+    found = known.get(key)
+    if found is None:
+        noted = Log()
+        passed = _passed(evaluator, chain, states, noted, drops=drops, nat=nat)
+        found = known[key] = passed, noted
+    log.note(found[1])
+    return found[0]
+
+
+def _passed(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
     """What passes a chain; of NAT's only the first packets of connections are asked, until one has rewritten them."""
     passed: States = {}
     for tag, packets in states.items():

@@ -25,7 +25,7 @@ class Passage:
 
     def __init__(self, space: NodeSpace) -> None:
         self.space = space
-        self._memory = Memory()
+        self._memory = Memory(passes={})
         self._own_values: dict[int, dict[Factor, PacketSet]] = {}
         self._evaluators: dict[tuple[Row, str], Evaluator] = {}
         self._survivors: dict[tuple[int, Row], bool] = {}
