@@ -198,20 +198,30 @@ def verify(
     """Compare what was saved on a node with the manifests: every difference and what it means for traffic.
 
     `rules` is the text of ``iptables-save``, ``iptables -S`` or ``-L``, or several texts (IPv4, IPv6); `ipsets` that of
-    ``ipset save`` or ``list``. Without sets these are not compared. `node` may be left out when there is just one.
+    ``ipset save`` or ``list``. Without sets these are not compared. What ``nft list ruleset`` prints, as text or JSON,
+    is compared with the rules of the nftables data plane, its sets included. `node` may be left out when there is just
+    one.
 
     Raises UsageError for an unknown or ambiguous node and for texts that hold no rules, or one family twice;
     InputError for rules that cannot be read.
     """
-    from felixpy.verification import Node, observe_saved
+    from felixpy.nftables.reading import looks_listed
+    from felixpy.verification import Node, Observed, observe_listing, observe_saved
     from felixpy.verification import verify as compare
 
     name = node or only_node(cluster)
     if name not in cluster.node_names():
         raise UsageError(unknown_node(name, cluster.node_names()))
-    tables, sets, leaves_open, missing = _split([rules] if isinstance(rules, str) else rules, ipsets)
-    observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open, not_given=missing)
-    compiler = Compiler(cluster, calico_version)
+    texts = [rules] if isinstance(rules, str) else rules
+    if any(looks_listed(text) for text in texts):
+        if ipsets is not None or not all(looks_listed(text) for text in texts):
+            raise UsageError("rules: what nft lists has its sets in it; no other texts go with it")
+        observed: Observed = observe_listing("".join(texts), "saved rules")
+        compiler = Compiler(cluster, calico_version, "nftables")
+    else:
+        tables, sets, leaves_open, missing = _split(texts, ipsets)
+        observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open, not_given=missing)
+        compiler = Compiler(cluster, calico_version)
     return compare(observed, Node(name=name, compiler=compiler, host=host or Host(), settings=settings))
 
 
@@ -220,15 +230,12 @@ def _split(
 ) -> tuple[dict[int, str], str | None, tuple[str, ...], Mapping[int, Sequence[str]]]:
     """Rules by family, sets, what their forms do not say, and tables that were not given."""
     from felixpy.iptables.forms import not_given, split_saved, words_of_missing
-    from felixpy.nftables.reading import looks_listed
 
     tables: dict[int, str] = {}
     sets: list[str] = []
     leaves_open: dict[str, None] = {}
     missing: dict[int, Sequence[str]] = {}
     for text in texts:
-        if looks_listed(text):
-            raise UsageError("rules: this is what nft lists; rules of iptables are compared")
         found = split_saved(text)
         for family, rules in found.rules.items():
             if family in tables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
@@ -86,9 +87,9 @@ Found = TypeVar("Found")
 class SavedNode(NamedTuple):
     """What was saved of one node: rules by family, and sets if there are any.
 
-    `not_given` are tables, by family, that were not among those that were printed one by one.
-    `others` are rules of the other kind of iptables, by kind; `comments` are the lines in which the tools say what they
-    are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed.
+    `not_given` are tables, by family, that were not among those that were printed one by one. `others` are rules of the
+    other kind of iptables, by kind, and of any beside a listing; `comments` are the lines in which the tools say what
+    they are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed.
     """
 
     rules: dict[int, str]
@@ -111,7 +112,10 @@ class SavedNode(NamedTuple):
         from felixpy.nftables.dumps import read_listing
 
         if self.listing:
-            return read_listing(self.listing, self.words)
+            found = read_listing(self.listing, self.words)
+            beside = [kind for kind, texts in self.others.items() if any("cali-" in text for text in texts.values())]
+            words = tuple(f"tables of Felix in {kind} are in force, too; they are not walked" for kind in beside)
+            return replace(found, open=(*found.open, *words))
         return read_dump(self.rules, self.sets, self.leaves_open)
 
 
@@ -227,13 +231,37 @@ def _saved_files(folder: Path, known: _Files) -> list[str]:
 def _saved(
     files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
 ) -> SavedNode:
-    """One node's files."""
+    """One node's files. What nft listed counts if tables of Calico are in it, or if there is nothing else."""
+    from felixpy.nftables.dumps import lists_calico
+
+    listings = [name for name in names if files.is_listing(name)]
+    listing = "".join(files.text(name) for name in listings)
+    other = ipsets or next((name for name in names if name not in listings), None)
+    if listings and other and not both and lists_calico(listing):
+        raise UsageError(f"{listings[0]} is what nft lists, sets included; {other} does not go with it")
+    found = _of_iptables(files, names, ipsets, both=both, only_sets=only_sets or bool(listings))
+    if not listing or (found.rules and not lists_calico(listing)):
+        return found._replace(leaves_open=(*found.leaves_open, *_not_walked(listing)))
+    beside = {**({"iptables": found.rules} if found.rules else {}), **found.others}
+    words = ", ".join("stdin" if name == "-" else name for name in listings)
+    return found._replace(rules={}, others=beside, leaves_open=(), words=words, listing=listing)
+
+
+def _not_walked(listing: str) -> Iterator[str]:
+    """What nft listed besides tables of iptables."""
+    from felixpy.nftables.reading import read_tables
+    from felixpy.ruleset import TABLES
+
+    for table in read_tables(listing) if listing else ():
+        if table.name not in (*TABLES, "security") and any(chain.base for chain in table.chains.values()):
+            yield f"table {table.title} of nftables is not walked with tables of iptables"
+
+
+def _of_iptables(files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool, only_sets: bool) -> SavedNode:
+    """The tables of iptables and the sets of ipset in some files."""
     from felixpy.iptables.forms import not_given, words_of_missing
     from felixpy.reading import lines_of
 
-    listings = [name for name in names if files.is_listing(name)]
-    if listings:
-        return _listed({name: files.text(name) for name in names}, listings, ipsets)
     kinds: dict[str, dict[int, str]] = {}
     sets: list[str] = []
     notes: dict[str, None] = {}
@@ -243,21 +271,22 @@ def _saved(
     for name in names:
         heads = "".join(f"{line}\n" for line in lines_of(files.text(name)) if line.startswith("#"))
         found = files.parts(name)
-        texts = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
+        kind = kinds.setdefault("nft" if _NFT.search(heads) else "legacy", {})
         for family, text in found.rules.items():
-            repeated = family in texts and found.tables[family] & tables.get(family, frozenset())
-            beside = any(family in others for others in kinds.values() if others is not texts)
+            repeated = family in kind and found.tables[family] & tables.get(family, frozenset())
+            beside = any(family in others for others in kinds.values() if others is not kind)
             if repeated or (beside and not both):
                 raise UsageError(f"--rules {name}: a dump of IPv{family} was given already")
-            texts[family] = texts.get(family, "") + text
+            kind[family] = kind.get(family, "") + text
             tables[family] = tables.get(family, frozenset()) | found.tables[family]
             dumped |= {family} - found.listed
         sets += [found.sets] if found.sets is not None else []
         notes.update(dict.fromkeys(found.leaves_open))
         comments += heads
-    if not any(kinds.values()) and not (only_sets and sets):
+    if not any(kinds.values()) and not only_sets:
+        first = names[0]
         raise UsageError(
-            f"--rules {names[0]}: there is no table in it; give what iptables-save or nft list ruleset prints"
+            f"--rules {first}: there is no table in it; give what iptables-save or nft list ruleset prints"
         )
     main, others = _in_use(kinds)
     if ipsets:
@@ -266,15 +295,6 @@ def _saved(
     missing = not_given(tables, tables.keys() - dumped)
     notes.update((words_of_missing(family, lacking), None) for family, lacking in missing.items())
     return SavedNode(main, "".join(sets) if sets else None, comments, others, tuple(notes), words, not_given=missing)
-
-
-def _listed(texts: Mapping[str, str], listings: Sequence[str], ipsets: str | None) -> SavedNode:
-    """What nft listed of one node, perhaps in a file for each table; it holds the sets, too."""
-    other = ipsets or next((name for name in texts if name not in listings), None)
-    if other:
-        raise UsageError(f"{listings[0]} is what nft lists, sets included; {other} does not go with it")
-    words = ", ".join("stdin" if name == "-" else name for name in listings)
-    return SavedNode({}, None, words=words, listing="".join(texts.values()))
 
 
 def _sets(name: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,19 +11,21 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SavedNode, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
-from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.cli.render import Output
 from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, live_place
 from felixpy.errors import InputError, UsageError, unknown_node
 
 if TYPE_CHECKING:
+    from felixpy.compiler import Compiler
     from felixpy.model import Host
-    from felixpy.verification import Node, Observed
+    from felixpy.netfilter.rules import Dump
+    from felixpy.verification import Node, Observed, Verification
     from felixpy.verification.fleet import FleetVerification
 
 
-@takes_manifests("live")
+@takes_manifests("live", dataplanes=DATA_PLANES)
 def verify(
     given: Given,
     netns: Netns = None,
@@ -43,19 +45,20 @@ def verify(
     Exit status 0 if all is equal, 1 if not, 2 if some node could not be compared and no other one differs. Findings
     that let traffic through come first. Rules of others are reported only if they come before Felix's. Counters do not
     matter. Of a running cluster the rules of its nodes are read through kubectl exec into their calico-node pods.
+    The data plane is the one that --dataplane or the manifests name, else the one whose rules are there.
 
     \b
     Examples:
       sudo felixpy verify shop/ --netns test
       sudo felixpy verify shop/ --host --node n1
       felixpy verify shop/ --rules iptables.save --rules ip6tables.save --ipsets ipset.save
+      felixpy verify shop/ --rules n1.nft                      what nft list ruleset printed, or nft -j
       ssh n1 sudo iptables-save | felixpy verify shop/ --node n1 --rules -
       felixpy verify shop/ --rules nodes/             a whole cluster: a folder or file for each node
       felixpy verify --cluster --all-nodes
       felixpy verify --context production --node n1
       felixpy verify hosts/ --ssh router1 --node router1
     """
-    from felixpy.verification import verify as compare
     from felixpy.verification.report import document, text
 
     foreign = one_place(netns, host=host, rules=rules, ipsets=ipsets, ssh=ssh)
@@ -67,8 +70,8 @@ def verify(
     if not foreign:
         raise UsageError(
             "say what to compare with: --netns NAME is a network namespace, --host this machine, "
-            "--rules FILE what iptables-save printed on a node, --cluster the nodes of a running cluster, "
-            "--ssh HOST another machine"
+            "--rules FILE what iptables-save or nft list ruleset printed on a node, --cluster the nodes of a running "
+            "cluster, --ssh HOST another machine"
         )
     names = given.compiler.cluster.node_names()
     saved = settled(read_saved(rules, ipsets, both=True), names) if rules else {}
@@ -77,9 +80,8 @@ def verify(
         return
     if ssh:
         saved = {"": over_ssh(ssh, given)}
-    with _file(saved[""]) if saved else _live(netns, backend) as (observed, seen):
-        name = given.node or likely_node(observed.dump, given.cluster)
-        found = compare(observed, _node(given, name, seen))
+    expected = Expected(given)
+    found = expected.saved(saved[""]) if saved else _live(expected, netns, backend)
     invocation.warn(found.warnings, quiet=given.quiet)
     if output is Output.json:
         invocation.emit_json(document(found))
@@ -91,17 +93,83 @@ def verify(
         raise typer.Exit(1)
 
 
-def _node(given: Given, name: str, seen: Host) -> Node:
-    from felixpy.verification import Node
+class Expected:
+    """The nodes as the manifests have them, each in the data plane that they are compared in.
 
-    described = seen if given.host.interfaces is None else given.host
-    return Node(name=name, compiler=given.compiler, host=described, settings=given.settings)
+    That is the one that an option or the manifests name, else the one whose rules are there.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+        self._compilers: dict[str, Compiler] = {}
+
+    def plane(self, name: str, there: str) -> str:
+        """The data plane of a node where rules of one are `there`."""
+        given = self.given
+        if given.dataplane:
+            return given.dataplane
+        chosen = given.compiler.data_plane(name, given.settings)
+        return chosen.kind if chosen.by and chosen.kind != "bpf" else there
+
+    def node(self, name: str, plane: str, seen: Host) -> Node:
+        """A node; of its machine what was `seen` counts if nobody described it."""
+        from felixpy.compiler import Compiler
+        from felixpy.verification import Node
+
+        given = self.given
+        if plane not in self._compilers:
+            self._compilers[plane] = Compiler(given.cluster, given.version_of(given.cluster), plane)
+        described = seen if given.host.interfaces is None else given.host
+        return Node(name=name, compiler=self._compilers[plane], host=described, settings=given.settings)
+
+    def compared(self, observe: Callable[[str], Observed], there: str, seen: Host, name: str = "") -> Verification:
+        """A node with what is `there`, which `observe` reads for a data plane."""
+        from felixpy.verification import verify as compare
+
+        observed = observe(there)
+        name = name or self.given.node or likely_node(observed.dump, self.given.cluster)
+        plane = self.plane(name, there)
+        return compare(observed if plane == there else observe(plane), self.node(name, plane, seen))
+
+    def saved(self, saved: SavedNode, name: str = "") -> Verification:
+        """A node with what was saved there, which tells nothing of the machine."""
+        from felixpy.model import Host
+
+        there = "nftables" if saved.listing else "iptables"
+        return self.compared(partial(observed_in, saved), there, Host(), name)
+
+
+def observed_in(saved: SavedNode, plane: str) -> Observed:
+    """What was saved of one data plane, with rules of Felix in the other one beside it. Raises InputError."""
+    from felixpy.iptables.forms import read_dump
+    from felixpy.iptables.sets import as_saved
+    from felixpy.nftables.dumps import read_listing
+    from felixpy.verification import observe_listing, observe_saved
+
+    sets = as_saved(saved.sets) if saved.sets is not None else None
+    others: dict[str, Dump | None] = {kind: read_dump(texts, sets) for kind, texts in saved.others.items()}
+    if plane == "nftables":
+        if saved.rules:
+            others["iptables"] = read_dump(saved.rules, sets)
+        return observe_listing(saved.listing, saved.words, others=others)
+    if saved.listing:
+        others["nftables"] = read_listing(saved.listing, saved.words)
+        main = others.pop("iptables", None)
+        rules = saved.others["iptables"] if main else dict.fromkeys((4, 6), "")
+        return observe_saved(rules, saved.sets, saved.words, others=others)
+    return observe_saved(
+        saved.rules,
+        saved.sets,
+        saved.words,
+        comments=saved.comments,
+        others=others,
+        leaves_open=saved.leaves_open,
+        not_given=saved.not_given,
+    )
 
 
 def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, *, verbose: bool) -> None:
     """Every node of a folder; with --node one of them."""
-    from felixpy.model import Host
-    from felixpy.verification import verify as compare
     from felixpy.verification.fleet import FleetVerification
 
     given.check_node(given.cluster)
@@ -110,27 +178,25 @@ def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, 
         if name not in names:
             raise UsageError(f"--rules: {saved[name].words}: {unknown_node(name, names)}")
     chosen = [given.node] if given.node else names
-    nodes = {
-        name: compare(_observed(saved[name]), _node(given, name, Host())) for name in sorted(saved) if name in chosen
-    }
+    expected = Expected(given)
+    nodes = {name: expected.saved(saved[name], name) for name in sorted(saved) if name in chosen}
     found = FleetVerification(nodes, tuple(name for name in chosen if name not in saved))
     _show_fleet(found, output, given, verbose=verbose)
 
 
 def _verify_nodes(given: Given) -> FleetVerification:
     """The nodes of a running cluster, each as soon as it has been read."""
-    from felixpy.model import Host
-    from felixpy.verification import verify as compare
     from felixpy.verification.fleet import FleetVerification
 
+    expected = Expected(given)
     nodes, unknown = {}, {}
     for kernel in of_nodes(given, chosen_nodes(given)):
         name = kernel.node
-        if kernel.failure or kernel.ruleset:
-            unknown[name] = kernel.failure or "it has tables of the nftables data plane, which verify does not compare"
+        if kernel.failure:
+            unknown[name] = kernel.failure
             continue
         try:
-            nodes[name] = compare(_observed(saved_of(kernel)), _node(given, name, Host()))
+            nodes[name] = expected.saved(saved_of(kernel), name)
         except InputError as wrong:
             unknown[name] = "; ".join(str(problem) for problem in wrong.problems)
     return FleetVerification(nodes, unknown=unknown)
@@ -151,43 +217,14 @@ def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbo
         raise typer.Exit(found.exit_code)
 
 
-def _observed(saved: SavedNode) -> Observed:
-    """The saved rules as verify compares them. Raises UsageError for an nftables listing."""
-    from felixpy.verification import observe_saved
-
-    if saved.listing:
-        raise UsageError(f"--rules {saved.words}: this is an nftables listing, which verify does not support yet")
-    return observe_saved(
-        saved.rules,
-        saved.sets,
-        saved.words,
-        comments=saved.comments,
-        others=saved.others,
-        leaves_open=saved.leaves_open,
-        not_given=saved.not_given,
-    )
-
-
-@contextmanager
-def _file(saved: SavedNode) -> Iterator[tuple[Observed, Host]]:
-    """Dumps; of the machine they tell nothing."""
-    from felixpy.model import Host
-
-    yield _observed(saved), Host()
-
-
-@contextmanager
-def _live(netns: str | None, backend: IptablesKind) -> Iterator[tuple[Observed, Host]]:
+def _live(expected: Expected, netns: str | None, backend: IptablesKind) -> Verification:
     """The namespace, and its interfaces."""
     from felixpy.machine import read_host
-    from felixpy.verification import observe_live
+    from felixpy.verification.live import observe_namespace
 
     place = live_place(netns)
     with place.machine() as machine:
-        if uses_nftables(machine, backend):
-            raise UsageError(
-                f"{place.words} has tables of the nftables data plane, which verify does not support yet; "
-                "--backend legacy or nft compares the iptables rules beside them"
-            )
+        there = "nftables" if uses_nftables(machine, backend) else "iptables"
         chosen = "" if backend is IptablesKind.auto else backend.value
-        yield observe_live(machine, chosen, place.words), machine.inside(read_host)
+        seen = machine.inside(read_host)
+        return expected.compared(lambda plane: observe_namespace(machine, plane, place.words, chosen), there, seen)

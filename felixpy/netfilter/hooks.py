@@ -102,3 +102,20 @@ def after_rewriting(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 def come_back(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """What packets meet that come back by the loopback interface: they are tracked, and NAT has seen them."""
     return tuple(stage for stage in stages if not stage.nat and stage not in (TRACKING, REWRITTEN))
+
+
+def one_after_the_other(first: Stages, second: Stages) -> Stages:
+    """Two kinds of tables that packets pass, those of the second behind the first, tracked and rewritten once."""
+    return {hook: _joined(first[hook], second[hook]) for hook in HOOK_NAMES}
+
+
+def _joined(first: tuple[Stage, ...], second: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    found: list[Stage] = []
+    rest = list(second)
+    for stage in first:
+        if stage in (TRACKING, REWRITTEN):
+            at = rest.index(stage)
+            found += rest[:at]
+            rest = rest[at + 1 :]
+        found.append(stage)
+    return (*found, *rest)

@@ -36,6 +36,18 @@ IP_FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 """The families of the packets that tables see."""
 
 
+_CALICO = re.compile(r'^table ip6? calico \{|"name": "calico"', re.MULTILINE)
+
+
+def lists_calico(listing: str) -> bool:
+    """Whether a table of Calico is in a listing.
+
+    >>> lists_calico("table ip calico {\\n}\\n"), lists_calico("table arp calico-arp {\\n}\\n")
+    (True, False)
+    """
+    return bool(_CALICO.search(listing))
+
+
 def read_listing(text: str, file: str = FILE) -> Dump:
     """The dump behind a listing. Raises InputError where no table of Calico is in it."""
     tables = read_tables(text, file)
@@ -267,7 +279,7 @@ def _sets(table: ListedTable, family: int, *, own: bool) -> Iterator[SavedSet]:
         kind = _TYPES.get((one.type.removeprefix(address), "interval" in one.flags))
         if kind and one.type.startswith(address):
             name = plain_set_name(one.name) if own else Scope("", table.title).set_name(one.name)
-            members = tuple(member for element in one.elements for member in _members(element))
+            members = tuple(member for element in one.elements for member in set_members(element))
             yield SavedSet(name, kind, options, members)
 
 
@@ -278,10 +290,10 @@ _TYPES = {
 }
 
 
-def _members(element: str) -> Sequence[str]:
+def set_members(element: str) -> Sequence[str]:
     """An element as ipset prints it; a range as its nets.
 
-    >>> _members("10.0.0.5 . tcp . 80"), _members("10.0.0.0/8"), _members("10.0.0.1-10.0.0.2")
+    >>> set_members("10.0.0.5 . tcp . 80"), set_members("10.0.0.0/8"), set_members("10.0.0.1-10.0.0.2")
     (['10.0.0.5,tcp:80'], ['10.0.0.0/8'], ['10.0.0.1/32', '10.0.0.2/32'])
     """
     parts = plain_element(element).split(" . ")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from felixpy.decode.legend import STATIC, profile_words
 from felixpy.errors import Path, Place
+from felixpy.names import LAYERS
 from felixpy.tracing import Leg, Trace
 from felixpy.tracing.hits import END_OF_TIER, PROFILE, Asked, Hit
 from felixpy.walk import Step
@@ -88,6 +89,9 @@ def _denial(leg: Leg) -> Reason:
     step = leg.walk.decided
     if step is None:
         table, chain = leg.walk.policy or ("", "")
+        if leg.node.dump.dataplane == "nftables":
+            where = f"{table}-{chain} of table calico" if table in LAYERS else f"{chain} of table {table}"
+            return Reason(f"the policy of base chain {where}, which is to drop", leg=leg)
         return Reason(f"the policy of the kernel's chain {chain} in table {table}, which is to drop", leg=leg)
     for end in leg.ends:
         for hit in end.hits:

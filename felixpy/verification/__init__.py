@@ -12,6 +12,8 @@
     changed       the packets that it concerns, by who sends them to whom
     naming        whom chains, rules and sets belong to
     report        all of it as text and JSON
+    wording       Felix's hash in rules of either data plane
+    nftables      what is another one where Felix programs nftables
 
 What counts as different is what ``felixpy apply`` would write.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler
@@ -27,19 +30,24 @@ from felixpy.config import Setting
 from felixpy.described import Answer
 from felixpy.errors import Problem
 from felixpy.model import Host
-from felixpy.ruleset import Ruleset
+from felixpy.ruleset import ARP, Ruleset
 from felixpy.topology.addresses import AddressBook
 from felixpy.topology.endpoints import Directory
 from felixpy.topology.nodes import NodeRules, machine_of
-from felixpy.verification.baseline import Damage
+from felixpy.verification.baseline import Damage, together
 from felixpy.verification.comparison import Comparison
 from felixpy.verification.finding import HARMLESS, KINDS, Effect, Finding, Severity
 from felixpy.verification.judge import Judge
 from felixpy.verification.naming import Naming
+from felixpy.verification.nftables.comparison import ListedComparison
+from felixpy.verification.nftables.observed import ListedNode, observe_listing
 from felixpy.verification.observed import Observed, observe_live, observe_saved
 from felixpy.verification.versions import VersionMatch, likeliest, strange
 
-__all__ = ["Finding", "Node", "Observed", "Severity", "Verification", "observe_live", "observe_saved", "verify"]
+__all__ = [
+    "Finding", "Node", "Observed", "Severity", "Verification",
+    "observe_listing", "observe_live", "observe_saved", "verify",
+]  # fmt: skip
 
 MOST_JUDGED = 100
 """So many findings are judged one by one; a node with more is in another state altogether."""
@@ -83,6 +91,7 @@ class Verification(Answer):
 
     node: str
     words: str
+    dataplane: str
     calico_version: str
     findings: tuple[Finding, ...]
     together: Effect
@@ -115,19 +124,21 @@ def verify(observed: Observed, node: Node) -> Verification:
         node = node.as_of(matched.calico_version)
         ruleset = node.ruleset()
     observed = observed.completed(ruleset)
-    comparison = Comparison(observed, ruleset, append=node.appends, host=node.host)
+    kind = ListedComparison if isinstance(observed, ListedNode) else Comparison
+    comparison = kind(observed, ruleset, append=node.appends, host=node.host)  # type: ignore[arg-type]
     judged, together = _judged(comparison, node)
     found.extend(judged)
     tables = [
         table
         for (family, name), table in ruleset.tables.items()
-        if family in observed.families and name not in observed.not_given.get(family, ())
+        if family in observed.families and name not in (ARP, *observed.not_given.get(family, ()))
     ]
     return Verification(
         node=node.name,
         words=observed.words,
+        dataplane=ruleset.dataplane,
         calico_version=ruleset.calico_version,
-        findings=tuple(sorted(found, key=_urgency)),
+        findings=tuple(comparison.spelt(finding) for finding in sorted(found, key=_urgency)),
         together=together,
         notes=tuple(filter(None, (strange(matched, observed.text), *comparison.notes()))),
         warnings=ruleset.findings,
@@ -140,7 +151,7 @@ def verify(observed: Observed, node: Node) -> Verification:
 def _urgency(finding: Finding) -> tuple[object, ...]:
     """Worst first; then the sure before the unsure, then by class and place."""
     effect, kind = finding.effect, finding.kind
-    place = finding.families, finding.table, finding.chain, finding.number, finding.set
+    place = finding.families, finding.table, finding.chain, finding.number, finding.set, finding.map
     return effect.severity, not effect.certain, kind.rank, place
 
 
@@ -196,6 +207,14 @@ def _together(comparison: Comparison, judge: Judge, findings: Sequence[Finding])
     """What the whole of it means: everything that is there, compared with everything that should be."""
     if len(findings) == 1:
         return findings[0].effect
-    if any(finding.effect.severity is Severity.UNKNOWN and finding.kind.name == "two-backends" for finding in findings):
-        return next(finding.effect for finding in findings if finding.kind.name == "two-backends")
-    return judge.effect([Damage(family, whole=True) for family in comparison.observed.families])
+    beside = [finding.effect for finding in findings if finding.kind.name in ("two-backends", "other-data-plane")]
+    unknown = next((effect for effect in beside if effect.severity is Severity.UNKNOWN), None)
+    if unknown:
+        return unknown
+    return judge.effect([_whole(comparison.observed, family) for family in comparison.observed.families])
+
+
+def _whole(observed: Observed, family: int) -> Damage:
+    """Everything that is there, other tables of Felix that packets pass as well included."""
+    others = [dump for dump in observed.others.values() if dump and family in dump.tables]
+    return Damage(family, whole=True, beside=reduce(together, others) if others else None)

@@ -7,14 +7,16 @@ surround it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from felixpy.dataplane.current import OWNED_SET, Rule
 from felixpy.dataplane.wanted import Hook, Wanted
 from felixpy.ipsets import IPSet
 from felixpy.iptables.saved import make_chain
+from felixpy.netfilter.hooks import Stage, Stages, one_after_the_other
 from felixpy.netfilter.rules import Dump, SavedSet, Table
+from felixpy.nftables.reading import Declared
 from felixpy.ruleset import TABLES
 from felixpy.verification.observed import Observed
 
@@ -25,7 +27,8 @@ class Damage:
 
     `rules` are the rules that are about it, in full; they tell which packets are worth trying. With `whole` everything
     of the family is as it is there. `beside` are other tables that packets pass as well, and with `unknown` nobody
-    knows what is wrong. `without` are chains to compare with, where they are not the right ones.
+    knows what is wrong. `without` are chains to compare with, where they are not the right ones. Of nftables `maps` are
+    verdict maps with their elements, `bases` say where chains are attached (None: nowhere), both by the listed name.
     """
 
     family: int
@@ -37,11 +40,13 @@ class Damage:
     beside: Dump | None = None
     unknown: bool = False
     without: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    maps: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    bases: Mapping[str, Declared | None] = field(default_factory=dict)
 
     @property
     def does_something(self) -> bool:
         """Whether it could matter for any packet."""
-        return bool(self.chains or self.sets or self.whole or self.beside or self.unknown)
+        return bool(self.chains or self.sets or self.whole or self.beside or self.unknown or self.maps or self.bases)
 
 
 @dataclass(eq=False)
@@ -63,12 +68,11 @@ class Baseline:
 
     def with_damage(self, damage: Damage) -> Dump:
         """The same with one thing wrong."""
-        if damage.beside:
-            return damage.beside
         sets = {**(self.dump.sets or {}), **damage.sets}
         if damage.whole:
-            known = {**sets, **(self.observed.dump.sets or {})}
-            return Dump({damage.family: self.observed.dump.tables[damage.family]}, known)
+            return whole(self.observed.dump, sets, damage)
+        if damage.beside:
+            return damage.beside
         return Dump(self._changed(damage, damage.chains), sets)
 
     def without(self, damage: Damage) -> Dump:
@@ -122,6 +126,33 @@ class Baseline:
         for above, hook in enumerate(hooks):
             lines.insert(above + min(hook.below, len(foreign)), rule_line(chain, hook.rule, family))
         return lines
+
+
+def whole(there: Dump, sets: Mapping[str, SavedSet], damage: Damage) -> Dump:
+    """All tables of a family that are there, and those beside them; `sets` count where none are known."""
+    known = {**sets, **(there.sets or {})}
+    found = replace(there, tables={damage.family: there.tables[damage.family]}, sets=known)
+    return together(found, damage.beside, damage.family) if damage.beside else found
+
+
+def together(one: Dump, other: Dump, family: int | None = None) -> Dump:
+    """Tables of two kinds that packets pass one after the other at each hook, in the families of both or in one."""
+    tables: dict[int, dict[str, Table]] = {}
+    hooks: dict[int, Stages] = {}
+    for number in [family] if family else sorted({*one.tables, *other.tables}):
+        beside = {f"{BESIDE} {name}": found for name, found in other.tables.get(number, {}).items()}
+        tables[number] = {**one.tables.get(number, {}), **beside}
+        there = {hook: tuple(_renamed(stage) for stage in stages) for hook, stages in other.stages(number).items()}
+        hooks[number] = one_after_the_other(one.stages(number), there)
+    return replace(one, tables=tables, sets={**(other.sets or {}), **(one.sets or {})}, hooks=hooks)
+
+
+BESIDE = "beside"
+"""Stands before the names of tables that packets pass as well."""
+
+
+def _renamed(stage: Stage) -> Stage:
+    return stage._replace(table=f"{BESIDE} {stage.table}") if stage.chain else stage
 
 
 def rule_line(chain: str, rule: Rule, family: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from felixpy.dataplane.current import CurrentTable, Rule, Spelling
@@ -39,7 +39,8 @@ KIND_OF_WAY: Mapping[str, str] = {
 }
 
 
-class TableView(NamedTuple):
+@dataclass(eq=False)
+class TableView:
     """One table of one family: what is there, what shall be, and how the tools spell rules."""
 
     current: CurrentTable
@@ -121,6 +122,18 @@ class TableView(NamedTuple):
         """Whether one of some rules leads to a chain."""
         return any(self.target(rule) == name for rule in rules)
 
+    def has_hook(self, chain: str) -> bool:
+        """Whether packets come to a chain that nobody wants without any rule that leads there."""
+        return False
+
+    def without(self, chain: str) -> Mapping[str, Sequence[str]]:
+        """What leads to a chain besides rules, with just that gone."""
+        return {}
+
+    def leading(self, chain: str) -> Mapping[str, Sequence[str]]:
+        """What leads to a chain that nobody wants, besides rules."""
+        return {}
+
     def text(self, chain: str, rule: Rule) -> str:
         return rule_line(chain, rule, self.family)
 
@@ -149,7 +162,7 @@ def _missing(view: TableView, name: str) -> Draft:
     }
     finding = replace(view.finding("chain-missing", name, -1, None, None), wanted=many(len(wanted), "rule"))
     rules = tuple(view.text(name, rule) for rule in wanted)
-    return Draft(finding, Damage(view.family, view.name, {**callers, name: None}, rules=rules))
+    return Draft(finding, Damage(view.family, view.name, {**callers, name: None}, rules=rules, maps=view.without(name)))
 
 
 def _emptied(view: TableView, name: str) -> Draft:
@@ -172,8 +185,13 @@ def _stale(view: TableView, name: str) -> Draft:
                 if pair.way == "extra" and edits.leads_to(pair) == name:
                     callers.setdefault(caller, edits.lines(at))
     finding = replace(view.finding("chain-stale", name, -1, None, None), there=many(len(there), "rule"))
-    rules = tuple(view.text(name, rule) for rule in there)
-    return Draft(finding, Damage(view.family, view.name, dict(callers), rules=rules if callers else ()))
+    lines = [view.text(name, rule) for rule in there]
+    maps = view.leading(name)
+    chains: dict[str, Sequence[str] | None] = dict(callers)
+    if view.has_hook(name):
+        chains[name] = lines
+    rules = tuple(lines) if chains or maps else ()
+    return Draft(finding, Damage(view.family, view.name, chains, rules=rules, maps=maps))
 
 
 class _Edits:

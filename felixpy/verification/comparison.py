@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,16 +10,15 @@ from felixpy.dataplane.current import OWNED_CHAIN, CurrentTable, Spelling
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import many
-from felixpy.iptables.forms import read_dump
 from felixpy.model import Host
 from felixpy.names import of_any_family
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verification.baseline import Baseline, Damage
 from felixpy.verification.chains import Draft, TableView, compare_chains
-from felixpy.verification.finding import KINDS, Finding
+from felixpy.verification.finding import KINDS, Finding, FindingKind
 from felixpy.verification.hooks import compare_hooks
-from felixpy.verification.observed import Observed, has_felix
+from felixpy.verification.observed import NFTABLES, Observed, has_felix
 from felixpy.verification.sets import compare_sets
 
 
@@ -40,6 +39,9 @@ class Comparison:
     ruleset: Ruleset
     append: bool
     host: Host
+
+    respelling = "iptables"
+    """Whose releases print rules in their own ways."""
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -78,7 +80,7 @@ class Comparison:
             yield "the node's addresses are not known, so sets this-host are not compared; --interface tells them"
         respelt = sum(view.respelt() for view in self._views)
         if respelt:
-            yield f"{respelt} rules say the same in another spelling, as other releases of iptables print them"
+            yield f"{respelt} rules say the same in another spelling, as other releases of {self.respelling} print them"
 
     # --- tables
 
@@ -108,15 +110,26 @@ class Comparison:
     def _drafts(self) -> Iterator[Draft]:
         for family in self.absent:
             chains = sum(len(table.chains) for (other, _), table in self.wanted.tables.items() if other == family)
-            finding = Finding(kind=KINDS["not-programmed"], families=(family,), wanted=many(chains, "chain"))
-            yield Draft(finding, Damage(family, whole=True))
+            yield Draft(self._absent(family, chains), Damage(family, whole=True))
         for view in self._views:
-            yield from compare_hooks(view, self.baseline)
+            yield from self._hooks(view)
             yield from compare_chains(view)
+        yield from self._more()
         if self.observed.has_sets:
             yield from self._sets()
-        for backend, texts in self.observed.others.items():
-            yield from self._other_backend(backend, texts)
+        for backend, dump in self.observed.others.items():
+            yield from self._beside(backend, dump)
+
+    def _hooks(self, view: TableView) -> Iterator[Draft]:
+        """Felix's rules in chains of others."""
+        return compare_hooks(view, self.baseline)
+
+    def _absent(self, family: int, chains: int) -> Finding:
+        return Finding(kind=KINDS["not-programmed"], families=(family,), wanted=many(chains, "chain"))
+
+    def _more(self) -> Iterator[Draft]:
+        """What else the data plane has."""
+        return iter(())
 
     # --- sets
 
@@ -124,9 +137,17 @@ class Comparison:
         """Where nothing of Felix is there, its sets are not missed one by one."""
         there = self.observed.state.sets
         wanted = {
-            name: ipset for name, ipset in self.wanted.sets.items() if ipset.family not in self.absent or name in there
+            name: ipset
+            for name, ipset in self.wanted.sets.items()
+            if self._has_sets_of(ipset.family) and (ipset.family not in self.absent or name in there)
         }
-        yield from compare_sets(wanted, there, self.observed.dump.sets or {}, self._unsure)
+        yield from compare_sets(
+            wanted, there, self.observed.dump.sets or {}, self.baseline.dump.sets or {}, self._unsure
+        )
+
+    def _has_sets_of(self, family: int) -> bool:
+        """Whether sets of a family were given; ipset knows no families."""
+        return True
 
     @property
     def _unsure(self) -> list[str]:
@@ -134,31 +155,40 @@ class Comparison:
         unknown = self.host.interfaces is None
         return [ipset.name for ipset in self.ruleset.sets if unknown and ipset.name.endswith("0this-host")]
 
-    # --- the other kind of iptables
+    # --- other tables that packets pass as well
 
-    def _other_backend(self, backend: str, texts: Mapping[int, str]) -> Iterator[Draft]:
-        """Of the other kind nothing may be known but that it holds rules."""
-        right = f"rules in {self.observed.backend or 'one kind of'} tables only"
-        if not texts:
-            there = f"rules in {backend} tables, too"
-            yield Draft(_two_backends(self.observed.families, right, there), Damage(4, unknown=True))
+    def _beside(self, backend: str, dump: Dump | None) -> Iterator[Draft]:
+        """Rules of Felix in the other kind of iptables, or of the other data plane; perhaps nothing else is known."""
+        if dump is None:
+            kind, right = self._kind_beside(backend)
+            finding = Finding(
+                kind=kind, families=self.observed.families, wanted=right, there=f"rules in {backend} tables, too"
+            )
+            yield Draft(finding, Damage(4, unknown=True))
             return
-        dump = read_dump(texts)
         for family, tables in sorted(dump.tables.items()):
             chains = sum(bool(OWNED_CHAIN.match(name)) for table in tables.values() for name in table)
             if chains:
-                finding = _two_backends((family,), right, f"{many(chains, 'chain')} of Felix in {backend} tables, too")
-                yield Draft(finding, Damage(family, beside=Dump({family: tables}, self.observed.dump.sets)))
+                kind, right = self._kind_beside(backend)
+                there = f"{many(chains, 'chain')} of Felix in {backend} tables, too"
+                finding = Finding(kind=kind, families=(family,), wanted=right, there=there)
+                yield Draft(finding, Damage(family, beside=replace(dump, tables={family: tables})))
 
+    def _kind_beside(self, backend: str) -> tuple[FindingKind, str]:
+        planes = self.ruleset.dataplane, NFTABLES if backend == NFTABLES else "iptables"
+        if planes[0] != planes[1]:
+            return KINDS["other-data-plane"], f"rules of the {planes[0]} data plane only"
+        return KINDS["two-backends"], f"rules in {self.observed.backend or 'one kind of'} tables only"
 
-def _two_backends(families: tuple[int, ...], wanted: str, there: str) -> Finding:
-    return Finding(kind=KINDS["two-backends"], families=families, wanted=wanted, there=there)
+    def spelt(self, finding: Finding) -> Finding:
+        """The finding under the names that the tools of the data plane show."""
+        return finding
 
 
 def _key(finding: Finding) -> tuple[object, ...]:
     """What is the same in both families: sets have the family's number in their names."""
     texts = (of_any_family(text) for text in (finding.wanted, finding.there, *finding.details))
-    return finding.kind.name, finding.table, finding.chain, finding.number, finding.set, *texts
+    return finding.kind.name, finding.table, finding.chain, finding.number, finding.set, finding.map, *texts
 
 
 def _both(first: Merged, second: Merged) -> Merged:

@@ -8,8 +8,8 @@ from enum import IntEnum
 from typing import Literal, NamedTuple
 
 from felixpy.errors import Path, Place
-from felixpy.iptables.words import identity
 from felixpy.verification.changed import Changed
+from felixpy.verification.wording import identity
 
 
 class Severity(IntEnum):
@@ -38,6 +38,13 @@ _KINDS = (
     ("not-programmed", "nothing of Felix", "no policy is in force: packets meet the rules of others only"),
     ("other-version", "another Calico version", "everything below is compared with what that one would program"),
     ("two-backends", "legacy and nft both in use", "packets pass the tables of both, and what either drops is dropped"),
+    (
+        "other-data-plane",
+        "both data planes in use",
+        "packets pass the rules of both, and what either drops is dropped; marks of one are not known to the other",
+    ),
+    ("table-dormant", "table switched off", "the kernel asks none of its chains, and Felix does not look at that"),
+    ("base-chain", "base chain elsewhere", "Felix takes a base chain as it finds it: only a new table mends that"),
     ("hook-missing", "missing hook", "packets do not come to Felix's rules here"),
     ("foreign-rule-ahead", "foreign rule ahead of Felix's", "it decides before Felix's rules are asked"),
     ("hook-moved", "hook out of place", "Felix moves it back when it next looks"),
@@ -49,12 +56,17 @@ _KINDS = (
     ("rule-missing", "missing rule", "another state of the policies or settings, or somebody took it out"),
     ("rule-extra", "extra rule", "Felix had it so for another state of the policies or settings"),
     ("hash-changed", "right rules with other hashes", "Felix writes them again when it next looks"),
+    ("map-missing", "missing verdict map", "no rule can look anything up in it"),
+    ("element-missing", "missing elements of a verdict map", "packets of these interfaces find no chain"),
+    ("element-extra", "extra elements of a verdict map", "packets of these interfaces find a chain"),
+    ("element-changed", "other elements of a verdict map", "packets of these interfaces find another chain"),
     ("set-missing", "missing set", "no rule can ask for it"),
     ("set-type", "set of another type", "Felix makes the set anew when it next looks"),
     ("set-options", "set with other options", "Felix makes the set anew when it next looks"),
     ("member-missing", "missing members", "rules do not take them for members"),
     ("member-extra", "extra members", "rules take them for members"),
     ("chain-stale", "stale chain", "nothing in the manifests gives it"),
+    ("map-stale", "stale verdict map", "nothing in the manifests gives it"),
     ("set-stale", "stale set", "nothing in the manifests gives it"),
 )
 
@@ -113,6 +125,7 @@ class Finding:
     number: int = 0
     line: int = 0
     set: str = ""
+    map: str = ""
     subject: str = ""
     place: Place | None = None
     path: Path = ()
@@ -123,8 +136,9 @@ class Finding:
 
     @property
     def spot(self) -> tuple[object, ...]:
-        """The chain or set that it is about."""
-        return self.families, self.table, self.chain, self.set, "" if self.chain or self.set else self.kind.name
+        """The chain, set or verdict map that it is about."""
+        about = self.chain or self.set or self.map
+        return self.families, self.table, self.chain, self.set, self.map, "" if about else self.kind.name
 
     @property
     def meaning(self) -> str:

@@ -79,7 +79,7 @@ class Judge:
     def _see(self, damage: Damage) -> Seen:
         passage, right = self._passage(damage.family, "as known")
         wrong = self.baseline.with_damage(damage)
-        verdict = _compared(passage, right, of_dump(wrong, damage.family), beside=damage.beside is not None)
+        verdict = _compared(passage, right, of_dump(wrong, damage.family), beside=_is_beside(damage))
         if damage.without and not verdict.change:
             # A denial of others is one wherever it stands.
             anyway = Comparer(passage, of_dump(self.baseline.without(damage), damage.family),
@@ -96,12 +96,12 @@ class Judge:
         if not self.baseline.observed.has_sets and not damage.sets:
             passage, right = self._passage(family, "any sets")
             worse = of_dump(wrong, family)._replace(sets=None)
-            other = _compared(passage, right, worse, beside=damage.beside is not None)
+            other = _compared(passage, right, worse, beside=_is_beside(damage))
             if other.change or other.conditions:
                 return Verdict(found.change, other.change or other.perhaps, (SETS,))
         if family not in self.knows_addresses:
             passage, right = self._passage(family, "any addresses")
-            other = _compared(passage, right, of_dump(wrong, family), beside=damage.beside is not None)
+            other = _compared(passage, right, of_dump(wrong, family), beside=_is_beside(damage))
             if other.change:
                 return Verdict(found.change, other.change, (ADDRESSES.format(family),))
         return found
@@ -117,9 +117,8 @@ class Judge:
             texts = [of_dump(self.baseline.dump, family)]
             observed = self.baseline.observed.dump
             if family in observed.tables:
-                texts.append(
-                    of_dump(Dump(observed.tables, {**(self.baseline.dump.sets or {}), **(observed.sets or {})}), family)
-                )
+                sets = {**(self.baseline.dump.sets or {}), **(observed.sets or {})}
+                texts.append(of_dump(replace(observed, sets=sets), family))
             texts += [
                 of_dump(damage.beside, family) for damage in self.others if damage.beside and damage.family == family
             ]
@@ -227,6 +226,11 @@ class Judge:
 
 
 OPENS, CLOSES = ("passes", "be dropped"), ("is dropped", "pass")
+
+
+def _is_beside(damage: Damage) -> bool:
+    """Whether only tables are compared that packets pass besides the right ones."""
+    return damage.beside is not None and not damage.whole
 
 
 def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: bool) -> Verdict:

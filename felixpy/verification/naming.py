@@ -10,10 +10,11 @@ from felixpy.decode import Decoder
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, Legend, chain_prefix
 from felixpy.decode.rules import RuleIndex
 from felixpy.errors import spell
-from felixpy.iptables.words import identity
 from felixpy.model import Cluster, HostEndpoint, Workload
+from felixpy.names import split_layer
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verification.finding import Finding
+from felixpy.verification.wording import identity
 
 MOST_NAMED = 3
 
@@ -33,12 +34,14 @@ class Naming:
         """The finding with whom it is about, and where that stands."""
         if finding.set:
             return self._about_set(finding)
+        if finding.map:
+            return self._about_map(finding)
         if finding.chain:
             return self._about_chain(finding)
         return finding
 
     def _about_chain(self, finding: Finding) -> Finding:
-        own = STATIC.get(f"cali-{finding.chain}") if finding.chain in TABLES[finding.table] else ""
+        own = STATIC.get(f"cali-{finding.chain}") if finding.chain in TABLES.get(finding.table, ()) else ""
         meaning = None if own else self.decoder.chain(finding.chain, finding.table, full=False)
         subject = own or (meaning.words if meaning else "a chain of others")
         rule = self.index.rules.get(identity(finding.wanted))
@@ -67,6 +70,16 @@ class Naming:
         if not meaning.known and meaning.hint:
             details.append(meaning.hint)
         return replace(finding, subject=meaning.words, place=meaning.place, details=tuple(details))
+
+    def _about_map(self, finding: Finding) -> Finding:
+        """A verdict map, and the endpoints whose interfaces are in it."""
+        owners = {pod.interface: f"pod {pod.namespace}/{pod.name}" for pod in self.cluster.workloads
+                  if pod.node == self.ruleset.node}  # fmt: skip
+        names = [detail.partition('"')[2].partition('"')[0] for detail in finding.details]
+        told = (f"{detail} ({owners[name]})" if name in owners else detail
+                for detail, name in zip(finding.details, names, strict=True))  # fmt: skip
+        meaning = self.decoder.chain(split_layer(finding.map)[1], full=False)
+        return replace(finding, subject=meaning.words if meaning else "", details=tuple(told))
 
     def _members(self, members: Iterable[str]) -> Iterator[str]:
         owners = self.legend.addresses

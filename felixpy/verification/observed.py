@@ -11,7 +11,7 @@ from typing import Protocol
 
 from felixpy.dataplane.current import Spelling, State, read_sets, read_tables
 from felixpy.dataplane.spelling import ask_for_spelling
-from felixpy.dataplane.tools import PROGRAMS, Tools, choose, look
+from felixpy.dataplane.tools import PROGRAMS, Answers, Tools, choose, look
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
 from felixpy.dataplane.wanted import Wanted
 from felixpy.errors import FelixpyError, InputError, KernelRefused, Place, Problem
@@ -23,7 +23,10 @@ from felixpy.ruleset import Ruleset
 
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
 
-NO_TEXTS: Mapping[str, Mapping[int, str]] = MappingProxyType({})
+NO_DUMPS: Mapping[str, Dump | None] = MappingProxyType({})
+
+NFTABLES = "nftables"
+"""What tables of the nftables data plane are called beside those of iptables."""
 
 LEGACY_BESIDE = re.compile(r"^# Warning: ip6?tables-legacy tables present", re.MULTILINE)
 """What iptables-nft-save says on stderr, which may have gone to the same file."""
@@ -41,15 +44,15 @@ class Observed:
     """Rules by family, and sets if they are known.
 
     `state` is what apply compares, `dump` the same as criteria and targets; chains of both have their rules in one
-    order. `others` are the tables of the other kind of iptables, if it holds rules of Felix; "" where all that is known
-    is that it has some.
+    order. `others` are the tables of the other kind of iptables or of the other data plane (`NFTABLES`), if these hold
+    rules of Felix; None where all that is known is that there are some.
     """
 
     words: str
     backend: str
     state: State
     dump: Dump
-    others: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    others: Mapping[str, Dump | None] = field(default_factory=dict)
     respell: Respell = _no_respelling
     live: bool = False
     leaves_open: tuple[str, ...] = ()
@@ -108,19 +111,19 @@ def observe_saved(
     words: str,
     *,
     comments: str = "",
-    others: Mapping[str, Mapping[int, str]] = NO_TEXTS,
+    others: Mapping[str, Dump | None] = NO_DUMPS,
     leaves_open: tuple[str, ...] = (),
     not_given: Mapping[int, Sequence[str]] = MappingProxyType({}),
 ) -> Observed:
     """Texts of iptables-save by family, and of ipset save. Raises InputError for texts that are none.
 
-    `others` are texts of the other kind of iptables; `comments` may say that there are such. `not_given` are
-    tables, by family, that nobody printed: they count as the manifests have them.
+    `others` are the tables of the other kind of iptables and of nftables; `comments` may say that there are such.
+    `not_given` are tables, by family, that nobody printed: they count as the manifests have them.
 
     >>> observe_saved({4: "*filter\\n:FORWARD ACCEPT [0:0]\\nCOMMIT\\n"}, None, "a file").families
     (4,)
     """
-    beside: dict[str, Mapping[int, str]] = {"legacy": {}} if LEGACY_BESIDE.search(comments) else {}
+    beside: dict[str, Dump | None] = {"legacy": None} if LEGACY_BESIDE.search(comments) else {}
     try:
         return _observed(
             words, "", rules, sets, others={**beside, **others}, leaves_open=leaves_open, not_given=not_given
@@ -146,7 +149,7 @@ def observe_live(machine: Namespace, backend: str, words: str) -> Observed:
     choice = choose(answers)
     chosen = backend or choice.backend
     tools = Tools(machine, chosen, known=answers)
-    others = {other: read_all(Tools(machine, other, known=answers)) for other in choice.ours if other != chosen}
+    others = beside(machine, answers, [other for other in choice.ours if other != chosen])
 
     def respell(changes: Iterable[Transaction], wanted: Wanted) -> Spelling:
         with machine.scratch() as elsewhere:
@@ -154,6 +157,12 @@ def observe_live(machine: Namespace, backend: str, words: str) -> Observed:
 
     words = f"{words} ({chosen})"
     return _observed(words, chosen, read_all(tools), tools.sets(), others=others, respell=respell, live=True)
+
+
+def beside(machine: Kernel, answers: Answers, backends: Iterable[str]) -> dict[str, Dump | None]:
+    """The tables of kinds of iptables that are not the main ones, with the sets that they ask."""
+    tools = {backend: Tools(machine, backend, known=answers) for backend in backends}
+    return {backend: read_dump(read_all(each), as_saved(each.sets())) for backend, each in tools.items()}
 
 
 def read_all(tools: Tools, *, counters: bool = False) -> dict[int, str]:

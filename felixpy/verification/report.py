@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from felixpy.errors import many, spell
-from felixpy.iptables.words import without_hash
 from felixpy.verification import Verification
 from felixpy.verification.finding import Effect, Finding, Severity
+from felixpy.verification.wording import without_hash
 
 EQUAL, DIFFERENT = "EQUAL", "DIFFERENT"
 
@@ -126,8 +126,8 @@ def _examples(effect: Effect) -> Iterator[str]:
 
 
 def _where(finding: Finding, number: int = 0, line: int = 0) -> str:
-    if finding.set:
-        return finding.set
+    if finding.set or finding.map:
+        return finding.set or finding.map
     families = f"IPv{' and IPv'.join(map(str, finding.families))}"
     if not finding.chain:
         return families
@@ -155,6 +155,7 @@ def document(found: Verification) -> dict[str, Any]:
         "equal": found.equal,
         "node": found.node,
         "place": found.words,
+        "dataplane": found.dataplane,
         "calicoVersion": found.calico_version,
         "compared": {"rules": found.rules, "chains": found.chains, "sets": found.sets},
         "effect": found.together.kind,
@@ -179,6 +180,7 @@ def _json(finding: Finding) -> dict[str, Any]:
         "rule": finding.number,
         "dumpLine": finding.line,
         "set": finding.set,
+        "map": finding.map,
         "object": finding.subject,
         "file": place.file if place else "",
         "line": place.line if place else 0,

@@ -17,16 +17,20 @@ def compare_sets(
     wanted: Mapping[str, SetState],
     there: Mapping[str, SetState],
     saved: Mapping[str, SavedSet],
+    right: Mapping[str, SavedSet],
     unsure: Iterable[str] = (),
 ) -> Iterator[Draft]:
-    """Everything about sets of Felix. Of those in `unsure` nobody knows the members; `saved` are the sets as walked."""
+    """Everything about sets of Felix. Of those in `unsure` nobody knows the members.
+
+    `saved` are the sets as walked, `right` those that shall be there.
+    """
     for name in sorted(wanted.keys() - there.keys()):
         ipset = wanted[name]
-        empty = SavedSet(name, ipset.type, _family(ipset), ())
+        empty = right[name]._replace(members=())
         finding = replace(_finding("set-missing", ipset), wanted=_described(ipset))
         yield Draft(finding, Damage(ipset.family, sets={name: empty}))
     for name in sorted(wanted.keys() & there.keys()):
-        yield from _compare(wanted[name], there[name], saved[name], check=name not in unsure)
+        yield from _compare(wanted[name], there[name], saved.get(name), right[name], check=name not in unsure)
     for name in sorted(there.keys() - wanted.keys()):
         finding = replace(_finding("set-stale", there[name]), there=_described(there[name]))
         yield Draft(finding, Damage(there[name].family))
@@ -36,29 +40,30 @@ def _finding(kind: str, ipset: SetState) -> Finding:
     return Finding(kind=KINDS[kind], families=(ipset.family,), set=ipset.name)
 
 
-def _family(ipset: SetState) -> Mapping[str, str]:
-    return {"family": "inet6" if ipset.family == 6 else "inet"}
-
-
 def _described(ipset: SetState) -> str:
     return f"{_kind(ipset)}, {many(len(ipset.members), 'member')}"
 
 
 def _kind(ipset: SetState) -> str:
-    family = "inet6" if ipset.family == 6 else "inet"
     more = "" if ipset.plain else ", and options that Felix does not set"
+    if not ipset.max_size:  # of nftables
+        return f"{ipset.type}{more}"
+    family = "inet6" if ipset.family == 6 else "inet"
     return f"{ipset.type} family {family} maxelem {ipset.max_size}{more}"
 
 
-def _compare(wanted: SetState, there: SetState, saved: SavedSet, *, check: bool) -> Iterator[Draft]:
+def _compare(
+    wanted: SetState, there: SetState, saved: SavedSet | None, right: SavedSet, *, check: bool
+) -> Iterator[Draft]:
     if (wanted.type, wanted.family) != (there.type, there.family):
         finding = replace(_finding("set-type", wanted), wanted=_kind(wanted), there=_kind(there))
-        yield Draft(finding, Damage(wanted.family, sets={wanted.name: saved}))
+        unread = right._replace(type=there.type, members=())
+        yield Draft(finding, Damage(wanted.family, sets={wanted.name: saved or unread}))
         return
     if wanted.max_size != there.max_size or not there.plain:
         finding = replace(_finding("set-options", wanted), wanted=_kind(wanted), there=_kind(there))
-        right = saved._replace(members=tuple(sorted(wanted.members)))
-        yield Draft(finding, Damage(wanted.family, sets={wanted.name: right}))
+        same = (saved or right)._replace(members=tuple(sorted(wanted.members)))
+        yield Draft(finding, Damage(wanted.family, sets={wanted.name: same}))
     if not check:
         return
     members = frozenset(map(_bare, there.members))
@@ -68,7 +73,7 @@ def _compare(wanted: SetState, there: SetState, saved: SavedSet, *, check: bool)
         ("member-extra", extra, wanted.members | extra),
     ):
         if names:
-            only = SavedSet(wanted.name, wanted.type, _family(wanted), tuple(sorted(left)))
+            only = right._replace(members=tuple(sorted(left)))
             finding = replace(_finding(kind, wanted), details=tuple(sorted(names)))
             yield Draft(finding, Damage(wanted.family, sets={wanted.name: only}))
 

@@ -68,7 +68,12 @@ def _sign(rules: str) -> str:
 
 def rate(state: State, ruleset: Ruleset) -> VersionMatch:
     """How many of Felix's rules that are there a compiled node has, hash for hash."""
-    known = {identity for table in ruleset.tables.values() for chain in table.all_chains() for identity in chain.hashes}
+    known = {
+        identity
+        for table in ruleset.tables.values()
+        for chain in table.all_chains()
+        for identity in ruleset.identities(table, chain)
+    }
     there = list(_hashes(state))
     return VersionMatch(ruleset.calico_version, sum(identity in known for identity in there), len(there))
 

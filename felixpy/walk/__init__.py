@@ -165,6 +165,8 @@ class Walker:
         return self._hook(run, "INPUT", packet) if outcome == ACCEPT else outcome
 
     def _route(self, run: PacketRun, packet: Packet) -> str:
+        if packet.sent_by is not None and "destination" not in run.rewritten:
+            return packet.sent_by
         by_rule = "destination" in run.rewritten and not (
             packet.dnat and run.destination == parse_address(packet.dnat[0]).number
         )

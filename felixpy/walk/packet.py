@@ -31,6 +31,8 @@ class Packet:
     dnat: tuple[str, int] | None = None
     spoofed: bool = False
     """The source is not where the routes back to it lead."""
+    sent_by: str | None = None
+    """The interface that the packet would leave by if its destination were not rewritten, where that is not routed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,17 @@ FOREIGN = ("-j ACCEPT", "-j DROP", "-s 10.0.0.0/8 -j ACCEPT", "-p tcp -m tcp --d
 
 
 class Damage(NamedTuple):
-    """A dump with something wrong, and in words what that is. `chain` is the one whose rules differ, "" for sets."""
+    """A dump with something wrong, and in words what that is. `chain` is the one whose rules differ, "" for sets.
+
+    `text` is what nft would list, `foreign` for a table of others.
+    """
 
     words: str
     dump: Dump
     table: str = ""
     chain: str = ""
+    text: str = ""
+    foreign: bool = False
 
 
 def with_lines(dump: Dump, family: int, table: str, name: str, lines: Sequence[Line]) -> Dump:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -18,12 +18,14 @@ from felixpy.flows.programs.passage import Passage
 from felixpy.iptables.forms import read_dump
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.rules import Dump
+from felixpy.nftables.ruleset import NftRuleset
 from felixpy.ruleset import Ruleset
 from felixpy.topology.addresses import AddressBook
 from felixpy.topology.nodes import machine_of
 from felixpy.walk import Machine, Packet, Walker
 from tests.conformance.recordings import Case
-from tests.sweep.damage import Damage
+from tests.sweep import listed
+from tests.sweep.damage import Damage, deletions, others
 
 MOST_WALKED = 200
 """Packets walked for one damage, of those that came by the chain in question."""
@@ -70,6 +72,14 @@ class RecordedNode:
     @cached_property
     def dump(self) -> Dump:
         return read_dump({self.family: self.ruleset.save(self.family)}, self.ruleset.ipset_save())
+
+    def deletions(self) -> Iterator[Damage]:
+        """Every rule of table filter taken out."""
+        return deletions(self.dump, self.family)
+
+    def others(self) -> Iterator[Damage]:
+        """One of each other kind of damage."""
+        return others(self.dump, self.family, self.draw)
 
     @cached_property
     def passage(self) -> Passage:
@@ -139,3 +149,31 @@ class RecordedNode:
         traffic, peers = self.draw.choice(list(part.packets.items()))
         one, other = (1 << self.draw.choice(list(bits(number))) for number in (traffic, peers))
         return self.passage.space.packet(part.row, part.variant, one, other, part.came)
+
+
+@dataclass
+class RecordedTables(RecordedNode):
+    """The same node where Felix programs nftables."""
+
+    @cached_property
+    def ruleset(self) -> Ruleset:
+        return Compiler(self.cluster, dataplane="nftables").compile(self.case.node, self.host)
+
+    @cached_property
+    def listing(self) -> listed.Listing:
+        assert isinstance(self.ruleset, NftRuleset)
+        return listed.Listing.of(self.ruleset, self.family)
+
+    @cached_property
+    def dump(self) -> Dump:
+        return self.listing.dump()
+
+    def deletions(self) -> Iterator[Damage]:
+        return listed.deletions(self.listing)
+
+    def others(self) -> Iterator[Damage]:
+        return listed.others(self.listing, self.draw)
+
+
+NODES: Mapping[str, type[RecordedNode]] = {"iptables": RecordedNode, "nftables": RecordedTables}
+"""How a node is judged in each data plane."""

@@ -153,6 +153,7 @@ CRITERIA = (
     "-m hashlimit --hashlimit-above 9",
     "-m hashlimit --hashlimit-upto 9", "-m connlimit --connlimit-above 5", "-m connlimit --connlimit-upto 5",
     "-m recent --set", "-m recent --update", "-m ipvs --ipvs", "-m ipvs ! --ipvs", "-m rpfilter",
+    "-m statistic --mode random --probability 0.5",
     "-m rpfilter --invert",
     "-s 10.65.0.1/32 -p tcp -m multiport --dports 80 -m set ! --match-set nets dst",
 )  # fmt: skip

@@ -120,7 +120,7 @@ def test_functions_stay_functions_whatever_was_imported() -> None:
         lambda cluster: felixpy.verify(cluster, [felixpy.compile(cluster).save(4)] * 2),
         lambda cluster: felixpy.verify(cluster, felixpy.compile(cluster).save(4), "no sets"),
         lambda cluster: felixpy.verify(cluster, felixpy.compile(cluster).save(4), node="nowhere"),
-        lambda cluster: felixpy.verify(cluster, felixpy.compile(cluster, dataplane="nftables").save(4)),
+        lambda cluster: felixpy.verify(cluster, felixpy.compile(cluster, dataplane="nftables").save(4), "no sets"),
         lambda cluster: felixpy.lint(cluster, select="FX9"),
         lambda cluster: felixpy.matrix(cluster, dataplane="ebpf"),
     ],

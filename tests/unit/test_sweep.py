@@ -10,10 +10,10 @@ import random
 import pytest
 
 from felixpy.compiler import Compiler
-from felixpy.verification import Node, Verification, observe_saved, verify
+from felixpy.verification import Node, Verification, observe_listing, observe_saved, verify
 from tests.conformance.recordings import AREAS, Case, cases
-from tests.sweep.damage import Damage, deletions, others
-from tests.sweep.judge import RecordedNode
+from tests.sweep.damage import Damage, deletions
+from tests.sweep.judge import NODES, RecordedNode
 
 SHOTS = 300
 EVERY = 53
@@ -29,18 +29,22 @@ def kind(opens: bool, closes: bool) -> str:
     return "both" if opens and closes else "opens" if opens else "closes" if closes else "none"
 
 
+@pytest.mark.parametrize("plane", NODES)
 @pytest.mark.parametrize("case, family", CASES, ids=str)
-def test_walked_packets_say_the_same(case: Case, family: int) -> None:
+def test_walked_packets_say_the_same(case: Case, family: int, plane: str) -> None:
+    if plane == "nftables" and CASES.index((case, family)) % 2:
+        pytest.skip("every second one on nftables; make sweep goes over all of them")
     draw = random.Random(f"{case} {family}")
-    node = RecordedNode(case, family, SHOTS, draw)
+    node = NODES[plane](case, family, SHOTS, draw)
     if family not in node.ruleset.families:
         pytest.skip("the family is switched off")
-    more = list(others(node.dump, family, draw))
+    more = list(node.others())
     node.extra = tuple(damage.dump for damage in more)
-    every = list(deletions(node.dump, family))
+    every = list(node.deletions())
     damages = [*draw.sample(every, min(len(every), DELETED)), *more]
     assert [line for damage in damages for line in node.judge(damage)] == []
-    for damage in draw.sample(damages, min(len(damages), VERIFIED)):
+    own = [damage for damage in damages if not damage.foreign]
+    for damage in draw.sample(own, min(len(own), VERIFIED)):
         found = verified(node, damage)
         verdict = node.verdict(damage)
         expected = kind(bool(verdict.change.opens), bool(verdict.change.closes))
@@ -55,6 +59,11 @@ def test_walked_packets_say_the_same(case: Case, family: int) -> None:
 def verified(node: RecordedNode, damage: Damage) -> Verification:
     """What verify finds of a damage."""
     family = node.family
+    if damage.text:
+        compiler = Compiler(node.cluster, dataplane="nftables")
+        return verify(
+            observe_listing(damage.text, "a listing"), Node(name=node.case.node, compiler=compiler, host=node.host)
+        )
     text = "".join(
         f"*{table}\n"
         + "".join(f":{chain.name} {chain.policy or '-'} [0:0]\n" for chain in chains.values())
@@ -95,7 +104,7 @@ def test_packets_that_are_redirected_on_one_side_only(name: str, family: int, wo
     (case,) = (case for case in cases("host") if str(case) == name)
     draw = random.Random(f"{case} {family}")
     node = RecordedNode(case, family, SHOTS, draw)
-    more = list(others(node.dump, family, draw))
+    more = list(node.others())
     node.extra = tuple(damage.dump for damage in more)
     (damage,) = (damage for damage in [*deletions(node.dump, family), *more] if words in damage.words)
     verdict = node.verdict(damage)

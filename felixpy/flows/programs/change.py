@@ -206,25 +206,30 @@ class Comparer:
         start: States = {tag | EARLY: passage.everything(row) for tag in tags}
         came = [passage.before(program, row, start).states for program in (self.before, self.after)]
         to = self._start(row) if not self._changes_early else passage.everything(row)
-        for (old, new), packets in _cells(*came).items():
-            if old is not None and new is not None and (old ^ new) & UNTRACKED:
-                self._redirected_once(row, old, new, packets, to, found)
-                continue
-            passed = {} if old is None else passage.redirected(self.before, row, old, packets, to)
-            passes = {} if new is None else passage.redirected(self.after, row, new, packets, to)
-            _note(found, row, passed, passes, came=packets)
+        for interface, peers in passage.sent_by(row, (self.before, self.after)):
+            for (old, new), every in _cells(*came).items():
+                packets = of_peers(every, peers)
+                if not packets:
+                    continue
+                if old is not None and new is not None and (old ^ new) & UNTRACKED:
+                    self._redirected_once(row, (old, new), packets, to, interface, found)
+                    continue
+                passed = {} if old is None else passage.redirected(self.before, row, old, packets, to, interface)
+                passes = {} if new is None else passage.redirected(self.after, row, new, packets, to, interface)
+                _note(found, row, passed, passes, came=packets)
 
     def _redirected_once(
-        self, row: Row, old: int, new: int, packets: PacketSet, to: PacketSet, found: TrafficChange
+        self, row: Row, tags: tuple[int, int], packets: PacketSet, to: PacketSet, sent_by: str, found: TrafficChange
     ) -> None:
         """Packets that are redirected on one side only: on the other one connection tracking leaves them alone."""
+        old, new = tags
         if (old | new) & STATELESS:
             return
         passage, lost = self.passage, bool(new & UNTRACKED)
         sides = (self.before, old), (self.after, new)
         (alone, untracked), (program, tag) = sides[::-1] if lost else sides
         as_sent = join_all(passage.after(alone, row, {untracked: packets}).values())
-        through = join_all(passage.redirected(program, row, tag, packets, to).values())
+        through = join_all(passage.redirected(program, row, tag, packets, to, sent_by).values())
         stopped = minus(passage.targets(tag, packets, to), through)
         more, less = (found.closes, found.opens) if lost else (found.opens, found.closes)
         for parts, came, went in (

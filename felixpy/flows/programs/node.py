@@ -193,11 +193,12 @@ class NodeSpace:
         protocol, number, source_port = self.traffic.sample(traffic)
         icmp = divmod(number, 256) if protocol == ICMP[self.family] else None
         sent_to, port = address, 0 if icmp else number
-        dnat = None
+        dnat: tuple[str, int] | None = None
+        sent_by: str | None = None
         if variant & DNAT and came:
             asked = next((t & self.traffic.lifted(traffic & -traffic), peers) for t, peers in came.items()
                          if t & self.traffic.lifted(traffic & -traffic))  # fmt: skip
-            sent_to, _ = self.address_of(asked[1] & -asked[1])
+            sent_to, sent_by = self.address_of(asked[1] & -asked[1])
             dnat = spell_address(address, self.family), port
             port = port if icmp else self.traffic.sample(asked[0])[1]
         states: Mapping[int, State] = {
@@ -215,4 +216,5 @@ class NodeSpace:
             state=next((name for bit, name in states.items() if variant & bit), "new"),
             dnat=dnat,
             spoofed=row.spoofed,
+            sent_by=sent_by,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -27,7 +27,8 @@ class Passage:
         self.space = space
         self._memory = Memory(passes={})
         self._own_values: dict[int, dict[Factor, PacketSet]] = {}
-        self._evaluators: dict[tuple[Row, str], Evaluator] = {}
+        self._evaluators: dict[tuple[Row, str, str], Evaluator] = {}
+        self._sent_by: dict[frozenset[str], Sequence[tuple[str, int]]] = {}
         self._survivors: dict[tuple[int, Row], bool] = {}
         self._fates: dict[tuple[int, Row, tuple[int, ...]], Fates] = {}
 
@@ -87,12 +88,36 @@ class Passage:
         peers = {name: union(self.space.bits[address] for address in found) for name, found in local.items()}
         return Site(local, peers)
 
-    def _evaluator(self, row: Row, where: str) -> Evaluator:
-        """A row at one point of the way: ``in`` before routing and for the node, ``on`` behind it, ``lo`` come back."""
-        key = row, where
+    def sent_by(self, row: Row, programs: Iterable[NodeProgram]) -> Sequence[tuple[str, int]]:
+        """Interfaces that packets are sent by before their destinations are rewritten, with whom these lead to.
+
+        The node's own packets still have that interface at the rest of the hook; of interfaces that no rule there tells
+        apart one is given. ("", everybody) where none matters.
+        """
+        patterns = set() if row.interface else {pattern for program in programs for pattern in _patterns(program)}
+        if not patterns:
+            return [("", self.space.perspective.everybody)]
+        known = self._sent_by.get(frozenset(patterns))
+        if known is None:
+            groups: dict[tuple[bool, ...], tuple[str, int]] = {}
+            for name, peers in self._leave_or_loop.peers.items():
+                alike = tuple(Interface(incoming=False, pattern=pattern).fits(name) for pattern in sorted(patterns))
+                first, others = groups.get(alike, (name, 0))
+                groups[alike] = first, others | peers
+            known = self._sent_by[frozenset(patterns)] = list(groups.values())
+        return known
+
+    def _evaluator(self, row: Row, where: str, sent_by: str = "") -> Evaluator:
+        """A row at one point of the way: ``in`` before routing and for the node, ``on`` behind it, ``lo`` come back.
+
+        With `sent_by` all packets leave by that interface.
+        """
+        key = row, where, sent_by
         if key not in self._evaluators:
             incoming = ByInterface({LOOPBACK if where == "lo" else row.interface: self.space.perspective.everybody})
             leaves = self._leave if row.interface else self._leave_or_loop
+            if sent_by:
+                leaves = ByInterface({sent_by: self.space.perspective.everybody})
             self._evaluators[key] = Evaluator(
                 perspective=self.space.perspective,
                 site=self._site,
@@ -121,12 +146,13 @@ class Passage:
         stages = before_rewriting(program.stages(hook))
         return Before(through(program, self._evaluator(row, where), hook, states, log, stages), log.moved)
 
-    def after(self, program: NodeProgram, row: Row, states: States) -> States:
-        """What gets through in the end."""
+    def after(self, program: NodeProgram, row: Row, states: States, sent_by: str = "") -> States:
+        """What gets through in the end; `sent_by` is the interface that the node's own packets were sent by."""
         log, evaluator = Log(), self._evaluator(row, "on")
         others = self.space.perspective.everybody & ~self.space.own
         if not row.interface:
-            states = through(program, evaluator, "OUTPUT", states, log, after_rewriting(program.stages("OUTPUT")))
+            leaving = self._evaluator(row, "on", sent_by)
+            states = through(program, leaving, "OUTPUT", states, log, after_rewriting(program.stages("OUTPUT")))
             states = through(program, evaluator, "POSTROUTING", states, log)
             back, come = self._evaluator(row, "lo"), about(states, self.space.own)
             for hook in ("PREROUTING", "INPUT"):
@@ -148,7 +174,9 @@ class Passage:
         for tag, packets in self.after(program, row, came.states).items():
             _join(found, (tag & VARIANTS, Signature(new_source(tag))), packets)
         for target, packets in came.moved.items():
-            self._follow(program, row, target, packets, found)
+            for interface, peers in self.sent_by(row, [program]):
+                if sent := of_peers(packets, peers):
+                    self._follow(program, row, target, sent, interface, found)
         return found
 
     def known_fates(self, program: NodeProgram, row: Row, tags: Sequence[int]) -> Fates:
@@ -158,11 +186,13 @@ class Passage:
             self._fates[key] = self.fates(program, row, tags, self.everything(row))
         return self._fates[key]
 
-    def _follow(self, program: NodeProgram, row: Row, target: Moved, packets: PacketSet, found: Fates) -> None:
+    def _follow(
+        self, program: NodeProgram, row: Row, target: Moved, packets: PacketSet, sent_by: str, found: Fates
+    ) -> None:
         """What becomes of packets with a new destination: those count whose new form gets through."""
         to = self._receiver(target.address)
         asked = self._with_port(union(packets), target.port)
-        ended = self.after(program, row, {target.tag | DNAT: product(asked, to)})
+        ended = self.after(program, row, {target.tag | DNAT: product(asked, to)}, sent_by)
         for tag, passed in ended.items():
             whole = traffic_with(passed, to)
             kept = of_traffic(packets, self._as_asked(whole, target.port))
@@ -192,13 +222,15 @@ class Passage:
         """The traffic that became what got through: with a new port it may have been to any."""
         return traffic if port is None else self.space.traffic.lifted(traffic)
 
-    def redirected(self, program: NodeProgram, row: Row, tag: int, packets: PacketSet, to: PacketSet) -> Fates:
+    def redirected(
+        self, program: NodeProgram, row: Row, tag: int, packets: PacketSet, to: PacketSet, sent_by: str = ""
+    ) -> Fates:
         """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
         if tag & (UNTRACKED | STATELESS):
             return {}
         states = {tag | DNAT: self.targets(tag, packets, to)}
         found: Fates = {}
-        for end, passed in self.after(program, row, states).items():
+        for end, passed in self.after(program, row, states, sent_by).items():
             _join(found, (end & VARIANTS, Signature(new_source(end))), passed)
         return found
 
@@ -207,6 +239,17 @@ class Passage:
         traffic = self.space.traffic
         tracked = traffic.all & ~traffic.untracked if tag & ESTABLISHED else self.space.perspective.opening(tag)
         return of_traffic(to, traffic.lifted(union(packets)) & tracked)
+
+
+def _patterns(program: NodeProgram) -> Iterator[str]:
+    """The interfaces that rules ask for which see the node's own packets with their new destinations."""
+    for stage in after_rewriting(program.stages("OUTPUT")):
+        chain = program.chain(stage.table, stage.chain)
+        for code in chain.closure if chain else ():
+            for rule in code.rules:
+                for criterion, _ in rule.body.tests:
+                    if isinstance(criterion, Interface) and not criterion.incoming:
+                        yield criterion.pattern
 
 
 class Before(NamedTuple):
