@@ -14,6 +14,7 @@ import typer
 from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, read_saved
 from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.matrix_groups import SINGLE, checked, shown
 from felixpy.errors import UsageError
 from felixpy.escape import json_text, terminal
 
@@ -38,13 +39,6 @@ class Output(StrEnum):
     json = "json"
     dot = "dot"
     svg = "svg"
-
-
-class By(StrEnum):
-    """What a row stands for."""
-
-    workload = "workload"
-    pod = "pod"
 
 
 WITH_EXPOSURE = (Output.table, Output.lines, Output.json)
@@ -77,8 +71,14 @@ def matrix(
         ),
     ] = Output.table,
     by: Annotated[
-        By, typer.Option("--by", help="One line for each pod, or for each workload whose pods behave the same.")
-    ] = By.workload,
+        str,
+        typer.Option(
+            "--by",
+            metavar="WHAT",
+            help="Rows are each pod, the pods of a workload if all of them behave the same, all that behave the same "
+            "(class), or groups (namespace, label:KEY) with what all and what some of their pairs have.",
+        ),
+    ] = "workload",
     focus: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads it at run time
         typer.Option(
@@ -127,6 +127,8 @@ def matrix(
       felixpy matrix shop/ --focus shop/db              who touches the database
       felixpy matrix shop/ --focus 10.1.0.0/16          what those addresses reach, and who reaches them
       felixpy matrix shop/ --ports 80,443,53/udp        a table of yes and no
+      felixpy matrix shop/ --by namespace               what all, and what some pods of namespaces reach
+      felixpy matrix shop/ --by class -o json           all that behave the same as one: small, whatever the cluster
       felixpy matrix shop/ -o svg > shop.svg            also csv, json, dot
       felixpy matrix shop/ --services                   and who reaches which service
       felixpy matrix shop/ --exposure                   and what nothing protects
@@ -147,6 +149,8 @@ def matrix(
         raise UsageError("--explain goes with -o json")
     if exposed and (rules or output not in WITH_EXPOSURE):
         raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
+    if checked(by) not in SINGLE and (focus or namespace or with_services or exposed or explained):
+        raise UsageError(f"--by {by} does not go with --focus, --namespace, --services, --exposure and --explain")
     chosen = parse_ports(ports)
     nodes = given.nodes(named_dumps(read_saved(rules, ipsets), given) if rules else None)
     wanted = parse_wanted([*_on_nodes(focus or (), nodes.cluster), *(namespace or ())])
@@ -154,7 +158,15 @@ def matrix(
         hosts = True
     told_apart = [*chosen, *(target_ports(nodes.cluster) if with_services else ())]
     found = survey(nodes, ports=told_apart, nets=wanted.nets, every_icmp=every_icmp)
-    pairs = found.pairs(fold=by is By.workload, external=external, hosts=hosts, ports=chosen)
+    if by not in SINGLE:
+        invocation.warn(found.side.findings, quiet=given.quiet)
+        tell = (lambda _: None) if given.quiet else invocation.tell
+        lines = shown(by, output.value, found, external=external, hosts=hosts, ports=chosen, tell=tell)
+        for piece in _joined(lines, ESCAPES.get(output, terminal)):
+            invocation.emit(piece)
+        return
+    fold = by == "workload"
+    pairs = found.pairs(fold=fold, external=external, hosts=hosts, ports=chosen)
     routes = route_flows(nodes, [unit.peer for unit in pairs.units], chosen)
     names = [name for name in wanted.names if name != CONTROLLER.name]
     focus_ = focus_on(pairs, wanted._replace(names=tuple(names)))
@@ -180,7 +192,7 @@ def matrix(
         reached=tuple(reached),
         services=tuple(as_flows(reached)),
         decisions=Decisions(found, pairs, chosen, focus_) if explained else None,
-        exposure=analysis(nodes, found.pairs(fold=by is By.workload, hosts=False)) if exposed else None,
+        exposure=analysis(nodes, found.pairs(fold=fold, hosts=False)) if exposed else None,
     )
     invocation.warn(found.side.findings, quiet=given.quiet)
     if not given.quiet:

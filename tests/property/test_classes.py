@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import reduce
 from ipaddress import ip_address
+from itertools import product
+from operator import and_
 from random import Random
 
 import pytest
@@ -16,6 +19,8 @@ from hypothesis import strategies as st
 
 from felixpy.compiler import Compiler
 from felixpy.flows import Connectivity, compare, survey
+from felixpy.flows.packets.packet_sets import bits, traffic_with, union
+from felixpy.flows.reachability.groups import Groups
 from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import Universe
 from felixpy.model import Cluster, HostEndpoint, Node, Owner, Workload
@@ -109,3 +114,53 @@ def test_changes_are_those_of_all_members(whole: Cluster, other: Cluster) -> Non
     before, after = (Nodes(Compiler(each)) for each in (whole, later))
     found = compare(before, after)
     assert found == compare(before, after, apart=True)
+
+
+@settings(max_examples=EXAMPLES)
+@given(whole=CLUSTERS, values=VALUES)
+def test_classes_are_told_as_their_members(whole: Cluster, values: dict[str, str]) -> None:
+    found = survey(nodes_of(whole, values))
+    pairs = found.pairs(fold=False, hosts=True, classes=True)
+    members = {unit.peer: pairs.members(unit.bits) for unit in pairs.units}
+    told = [
+        flow._replace(source=source, destination=destination)
+        for flow in pairs.flows()
+        for source in members.get(flow.source, [flow.source])
+        for destination in members.get(flow.destination, [flow.destination])
+        if source != destination
+    ]
+    single = list(found.flows(fold=False, hosts=True))
+    assert len(told) == len(single)
+    assert set(told) == set(single)
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(whole=CLUSTERS, values=VALUES)
+def test_groups_have_what_all_and_what_some_of_their_pairs_have(whole: Cluster, values: dict[str, str]) -> None:
+    found = survey(nodes_of(whole, values))
+    pairs = found.pairs(fold=False, hosts=True)
+    names = {at: endpoint.identity.space or "nodes" for at, endpoint in pairs.endpoints.items()}
+    groups = Groups(pairs, names)
+    told = {
+        (str(flow.source), str(flow.destination), flow.family): (flow.every, flow.some)
+        for flow in groups.flows()
+        if "external" not in (flow.source.kind, flow.destination.kind)
+    }
+    expected = {}
+    for sheet in pairs.sheets:
+        space = sheet.space
+        for one, another in product(groups.members, repeat=2):
+            members = (bits(groups.members[name] & sheet.present) for name in (one, another))
+            each = [
+                space.traffic.filled(traffic, sheet.never.get(a, 0))
+                if (traffic := traffic_with(sheet.rows[a], 1 << b))
+                else 0
+                for a, b in product(*map(list, members))
+                if a != b
+            ]
+            every, either = (reduce(and_, each), union(each)) if each else (0, 0)
+            if either:
+                some = either & ~every
+                both = (space.traffic.tell(every) if every else None, space.traffic.tell(some) if some else None)
+                expected[one, another, space.family] = both
+    assert told == expected

@@ -351,3 +351,48 @@ def test_json_of_doubts(tmp_path: Path) -> None:
             "rule": "-p tcp -m time --timestart 10:00 -j ACCEPT",
         }
     ]
+
+
+def test_namespaces_with_what_all_and_what_some_of_their_pods_reach() -> None:
+    shown = run(SHOP, "--by", "namespace", "--no-external").splitlines()
+    assert shown == [
+        "monitoring => shop : TCP 8080,9100 (some pairs)",
+        "shop => monitoring : All (all pairs)",
+        "shop => shop : TCP 5432,8080,9000 (some pairs)",
+    ]
+
+
+def test_labels_as_csv() -> None:
+    shown = run(SHOP, "--by", "label:app", "-o", "csv", "--no-external").splitlines()
+    assert shown[:3] == [
+        "source,destination,family,all_pairs,some_pairs",
+        "app=api,app=db,4,TCP 5432,",
+        "app=api,app=prometheus,4,All,",
+    ]
+
+
+def test_classes_have_their_members_and_connections() -> None:
+    shown = json.loads(run(SHOP, "--by", "class", "-o", "json"))
+    assert [[member["name"].partition("-")[0] for member in each["members"]] for each in shown["classes"]] == [
+        ["web", "web"], ["prometheus"], ["api"], ["db"],
+    ]  # fmt: skip
+    assert shown["connections"][1] == {
+        "sources": ["e0"], "destinations": ["e1", "x0"], "connection": "All", "all": True,
+    }  # fmt: skip
+    assert shown["outside"][1] == {"id": "x1", "ranges": ["0.0.0.0/0"]}
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (("--by", "label:"), "--by label:: say workload, pod, class, namespace or label:KEY"),
+        (("--by", "cluster"), "--by cluster: say workload, pod, class, namespace or label:KEY"),
+        (("--by", "class", "-o", "svg"), "--by class goes with lines and JSON"),
+        (("--by", "namespace", "-o", "dot"), "--by namespace goes with lines, CSV and JSON"),
+        (("--by", "namespace", "--services"), "--by namespace does not go with"),
+    ],
+)
+def test_groups_that_cannot_be_shown(words: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        run(SHOP, *words)
+    assert reason in str(refused.value)

@@ -6,7 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from felixpy.flows.packets.traffic_words import Traffic
 
-PeerKind = Literal["workload", "pod", "interface", "host", "ingress-controller", "service", "external"]
+PeerKind = Literal[
+    "workload", "pod", "interface", "host", "ingress-controller", "service", "external", "class", "group"
+]
 
 
 TITLES = {"ingress-controller": "IngressController"}
@@ -42,6 +44,10 @@ class Peer(NamedTuple):
                 return f"{{{self.name}}}"
             case "service":
                 return f"{self.space}/svc/{self.name}"
+            case "group":
+                return self.name
+            case "class":
+                return f"{self.name}[{len(self.pods)}]"
             case "workload":
                 return f"{self.space}/{self.name}[{self.maker}]"
             case _:

@@ -51,6 +51,7 @@ class Connectivity:
         external: bool = True,
         hosts: bool | None = None,
         ports: Iterable[PortChoice] = (),
+        classes: bool = False,
     ) -> Pairs:
         """Endpoints with names. `hosts` are nodes themselves, by default shown if there are host endpoints.
 
@@ -59,7 +60,7 @@ class Connectivity:
         shown = self.endpoints_shown(hosts=hosts)
         chosen = tuple(ports)
         sheets = [self._sheet(grid, Grid.row, Grid.column, chosen) for grid in self.grids.values()]
-        return Pairs(sheets, shown, fold=fold, external=external)
+        return Pairs(sheets, shown, fold=fold, external=external, classes=classes)
 
     def unsure(self, *, fold: bool = True, external: bool = True, hosts: bool | None = None) -> Iterator[Flow]:
         """What could be otherwise, as there are rules that are not understood."""
@@ -105,6 +106,7 @@ class Connectivity:
             columns={position: only(column(grid, position)) for position in bits(grid.outside)},
             never={position: grid.never(position) & chosen for position in grid.positions},
             present=grid.everybody,
+            kinds={position: grid.kind(position) for position in grid.positions},
         )
 
 

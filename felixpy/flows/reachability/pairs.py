@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, bits, of_peers, union
@@ -28,6 +28,8 @@ class Sheet:
     columns: Mapping[int, PacketSet]
     never: Mapping[int, int]
     present: int
+    kinds: Mapping[int, int] = field(default_factory=dict)
+    """The endpoints that behave the same as each, as bits, where that is known."""
 
 
 class Unit(NamedTuple):
@@ -62,9 +64,12 @@ class Pairs:
         *,
         fold: bool = True,
         external: bool = True,
+        classes: bool = False,
     ) -> None:
+        """With `classes`, all that send and receive the same are one peer, whatever workload they belong to."""
         self.sheets, self.endpoints, self.external = sheets, endpoints, external
-        self.units = sorted(self._units(fold=fold), key=lambda unit: _order(unit.peer))
+        units = self._in_classes() if classes else self._units(fold=fold)
+        self.units = sorted(units, key=lambda unit: _order(unit.peer))
         self._ranks = {unit.first: rank for rank, unit in enumerate(self.units)}
         self._first_bits = union(1 << unit.first for unit in self.units)
         self._peers: dict[tuple[int, int], Peer] = {}
@@ -89,6 +94,27 @@ class Pairs:
             else:
                 yield from (self._alone(position) for position in members)
 
+    def _in_classes(self) -> Iterator[Unit]:
+        """Of endpoints that behave the same those are together that also reach each other, or not, on the same."""
+        groups: dict[object, list[int]] = defaultdict(list)
+        for position in self.endpoints:
+            kinds = tuple(sheet.kinds.get(position, 1 << position) for sheet in self.sheets)
+            groups[kinds].append(position)
+        broken = self._uneven({key: members for key, members in groups.items() if len(members) > 1})
+        number = 0
+        for key, members in groups.items():
+            if len(members) == 1 or key in broken:
+                yield from (self._alone(position) for position in members)
+                continue
+            number += 1
+            names = tuple(str(self._alone(position).peer) for position in members)
+            peer = Peer("class", "", f"class-{number}", pods=names)
+            yield Unit(peer, union(1 << position for position in members), members[0])
+
+    def members(self, endpoints: int) -> list[Peer]:
+        """Endpoints one by one."""
+        return [self._alone(position).peer for position in bits(endpoints)]
+
     def _alone(self, position: int) -> Unit:
         kind, space, name = self.endpoints[position].identity
         return Unit(Peer(kind, space, name, pods=(name,) if kind == "pod" else ()), 1 << position, position)
@@ -105,8 +131,9 @@ class Pairs:
             for position, packets in sheet.rows.items():
                 if not shown >> position & 1:
                     continue
-                own = homes.get(position)
-                broken |= {key for peers in packets.values() for key in split.by(peers) if key != own}
+                # As if the sender reached all of its own group: whether it does is another question.
+                own = masks.get(homes.get(position), 0)
+                broken |= {key for peers in packets.values() for key in split.by(peers | own)}
             for packets in sheet.columns.values() if self.external else ():
                 broken |= {key for peers in packets.values() for key in split.by(peers)}
             for key, members in groups.items():
@@ -268,7 +295,17 @@ class _Splits:
         return self._known[those]
 
 
-ORDER = {"workload": 0, "pod": 0, "interface": 1, "host": 2, "ingress-controller": 3, "service": 3, "external": 4}
+ORDER = {
+    "class": 0,
+    "group": 0,
+    "workload": 0,
+    "pod": 0,
+    "interface": 1,
+    "host": 2,
+    "ingress-controller": 3,
+    "service": 3,
+    "external": 4,
+}
 
 
 def _order(peer: Peer) -> tuple[int, str, str]:
