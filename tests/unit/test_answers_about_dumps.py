@@ -197,3 +197,22 @@ def test_each_file_of_a_folder_is_read_and_split_once(tmp_path: Path, monkeypatc
         monkeypatch.setattr(module, function, counted)
     assert sorted(dumps.read_saved([str(tmp_path)], None)) == ["n1", "n2"]
     assert sorted(taken) == ["read", "read", "split_saved", "split_saved"]
+
+
+SHOP = Path(__file__).parents[2] / "fixtures" / "conformance" / "k8s" / "shop-three-tiers"
+
+
+@pytest.mark.parametrize("protocol", ["-p 99", "-p icmp", "-p udp"])
+def test_a_damaged_chain_that_is_not_called_any_more(tmp_path: Path, protocol: str) -> None:
+    """Each damage is judged by itself, where the chain is called: what only this chain asks counts there."""
+    text = (SHOP / "expected" / "iptables.save").read_text()
+    called = "-j cali-pi-knp/shop/database"
+    opened = f"-A cali-pi-knp/shop/database {protocol} -j MARK --set-xmark 0x10000/0x10000\n"
+    lines = without(text, called).splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if line.startswith("-A cali-pi-knp/shop/database"))
+    (tmp_path / "rules").write_text("".join([*lines[:at], opened, *lines[at:]]))
+    sets = str(SHOP / "expected" / "ipset.save")
+    shown = found("verify", str(SHOP / "manifests.yaml"), "--node", "node1", "--rules", str(tmp_path / "rules"),
+                  "--ipsets", sets)  # fmt: skip
+    effects = {finding["chain"]: finding["effect"] for finding in shown["findings"]}
+    assert effects["cali-pi-knp/shop/database"] == "opens"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 
 from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, NEVER_SENT, Classes, Ground, Receivers, Row
 from felixpy.flows.packets.packet_sets import PacketSet, bits, union
@@ -36,6 +37,7 @@ class NodeSpace:
         self.library = Library(family)
         self._programs: dict[int, tuple[NodeText, NodeProgram]] = {}
         self.programs = [self.program(text) for text in texts]
+        self._load_mixtures(texts)
         mentioned = Mentioned(Mentions(family))
         for chain in self.library.chains:
             for rule in chain.rules:
@@ -48,6 +50,14 @@ class NodeSpace:
         self.receivers = Receivers(AddressOwners(self.bits), externals, interfaces)
         self.questions = {question: 1 << QUESTIONS + at for at, question in enumerate(self._questions())}
         self.perspective = Perspective(self.traffic, self.receivers.locals, self.receivers, "egress", self.questions)
+
+    def _load_mixtures(self, texts: Sequence[NodeText]) -> None:
+        """Make ready every chain with every text's sets: a mixture may call chains that its texts do not reach."""
+        for text, other in product(texts, texts):
+            mixture = NodeProgram(text._replace(sets=other.sets), self.library)
+            for table, chains in text.tables.items():
+                for name in chains:
+                    mixture.chain(table, name)
 
     def program(self, text: NodeText) -> NodeProgram:
         """A mixture of the texts, made ready."""
