@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import TYPE_CHECKING
 
 from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler
@@ -31,18 +32,17 @@ from felixpy.described import Answer
 from felixpy.errors import Problem
 from felixpy.model import Host
 from felixpy.ruleset import ARP, Ruleset
-from felixpy.topology.addresses import AddressBook
-from felixpy.topology.endpoints import Directory
-from felixpy.topology.nodes import NodeRules, machine_of
 from felixpy.verification.baseline import Damage, together
 from felixpy.verification.comparison import Comparison
 from felixpy.verification.finding import HARMLESS, KINDS, Effect, Finding, Severity
-from felixpy.verification.judge import Judge
-from felixpy.verification.naming import Naming
 from felixpy.verification.nftables.comparison import ListedComparison
 from felixpy.verification.nftables.observed import ListedNode, observe_listing
 from felixpy.verification.observed import Observed, observe_live, observe_saved
 from felixpy.verification.versions import VersionMatch, likeliest, strange
+
+if TYPE_CHECKING:
+    from felixpy.verification.judge import Judge
+    from felixpy.verification.naming import Naming
 
 __all__ = [
     "Finding", "Node", "Observed", "Severity", "Verification",
@@ -170,6 +170,8 @@ def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
     drafts = sorted(comparison.drafts(), key=lambda draft: draft.finding.kind.rank)
     if not drafts:
         return [], HARMLESS
+    from felixpy.verification.naming import Naming
+
     naming = Naming(node.compiler.cluster, comparison.ruleset, node.compiler.calico_version)
     judge = _judge(comparison, node, naming, [damage for draft in drafts for damage in draft.damages])
     judged: dict[tuple[object, ...], list[Finding]] = {}
@@ -192,6 +194,12 @@ def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
 
 
 def _judge(comparison: Comparison, node: Node, naming: Naming, damages: Sequence[Damage]) -> Judge:
+    # Where nothing differs, as on most nodes, nobody needs the engine that says what differences do.
+    from felixpy.topology.addresses import AddressBook
+    from felixpy.topology.endpoints import Directory
+    from felixpy.topology.nodes import NodeRules, machine_of
+    from felixpy.verification.judge import Judge
+
     cluster = node.compiler.cluster
     book = AddressBook(cluster, {node.name: node.host}, [node.name])
     machine = machine_of(cluster, node.name, node.host, book)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from felixpy.errors import Path, Place
-from felixpy.verification.changed import Changed
 from felixpy.verification.wording import identity
+
+if TYPE_CHECKING:
+    from felixpy.verification.changed import Changed
 
 
 class Severity(IntEnum):
