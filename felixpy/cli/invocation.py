@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from felixpy.cli import screen
 from felixpy.errors import Place, Problem, UsageError
-from felixpy.escape import json_text, terminal
+from felixpy.escape import json_text, terminal, visible
 
 if TYPE_CHECKING:
     from felixpy.calico_versions import CalicoVersion
@@ -35,9 +36,36 @@ def load_cluster(given: Sequence[str | KindObjects], options: Options, *, quiet:
     """Read the manifests and speak about what was odd. Raises InputError with all problems."""
     from felixpy.manifests.loading import load_cluster as load
 
-    cluster = load(given, options)
+    with ReadingProgress() as progress:
+        cluster = load(given, options, progress=progress.step if progress.shown else None)
     warn(cluster.warnings, quiet=quiet)
     return cluster
+
+
+class ReadingProgress:
+    """How much of a file was read, on a terminal only, from the second second on, and gone at the end."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+        self._begun = self._drawn = time.monotonic()
+
+    def step(self, name: str, number: int) -> None:
+        """Told after each piece of a file."""
+        now = time.monotonic()
+        if now - self._begun > 1 and now - self._drawn > REDRAW_SECONDS:
+            self._drawn = now
+            words = f"reading {visible(name)[-60:]}: {number >> 20} MiB"
+            print(f"\r{words}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.shown and self._drawn > self._begun:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+REDRAW_SECONDS = 0.1
 
 
 def default_version() -> CalicoVersion:

@@ -23,7 +23,7 @@ from felixpy.manifests.passes.index import Object, index
 from felixpy.manifests.passes.remarks import Remark, Remarked
 from felixpy.manifests.passes.sieve import PlacedPods
 from felixpy.manifests.passes.validate import Sound, validate
-from felixpy.manifests.reading.documents import Document, Reading, no_garbage_collection, subject
+from felixpy.manifests.reading.documents import Document, Progress, Reading, no_garbage_collection, subject
 from felixpy.manifests.reading.objects import Given, read_given
 from felixpy.manifests.reading.places import Places
 from felixpy.model import Cluster
@@ -58,11 +58,14 @@ class Loaded:
     parts: Parts
 
 
-def load_cluster(given: Sequence[Given], options: Options, stdin: TextIO | None = None) -> Cluster:
+def load_cluster(
+    given: Sequence[Given], options: Options, stdin: TextIO | None = None, progress: Progress | None = None
+) -> Cluster:
     """Read, and all passes, one after the other. Raises InputError with all problems when one of them is an error."""
+    told = {"progress": progress} if progress else {}
     with no_garbage_collection():
         pods = PlacedPods()
-        return load_documents(read_given(given, stdin, pods), options, pods).cluster
+        return load_documents(read_given(given, stdin, sieve=pods, **told), options, pods).cluster
 
 
 def load_documents(reading: Reading, options: Options, placed: PlacedPods | None = None) -> Loaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from felixpy.errors import Path
@@ -80,7 +81,16 @@ def pod_selector(selector: LabelSelector | None) -> str:
     >>> pod_selector({"matchLabels": {"app": "web"}})
     "projectcalico.org/orchestrator == 'k8s' && app == 'web'"
     """
-    return " && ".join([IN_KUBERNETES, *_conditions(selector or EMPTY)])
+    if selector and "matchExpressions" in selector:
+        return " && ".join([IN_KUBERNETES, *_conditions(selector)])
+    return (
+        _pods_with(tuple(selector["matchLabels"].items())) if selector and "matchLabels" in selector else IN_KUBERNETES
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def _pods_with(labels: tuple[tuple[str, str], ...]) -> str:
+    return " && ".join([IN_KUBERNETES, *_conditions({"matchLabels": dict(labels)})])
 
 
 def _conditions(selector: LabelSelector) -> list[str]:

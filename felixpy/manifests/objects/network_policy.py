@@ -21,10 +21,10 @@ from felixpy.model import ANYONE, DEFAULT_TIER, Policy, PolicyKey, PortRange, Ru
 
 Data = Mapping[str, Any]
 Ports = tuple[PortRange | str, ...]
-Peer = Mapping[str, Any]
-"""The fields of a `Side` that a peer decides."""
+Peer = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""What a peer decides of a `Side`: selector, nets and not_nets."""
 
-EVERYONE: Peer = {}
+EVERYONE: Peer = ("", (), ())
 
 ORDER = 1000.0
 """The order of every Kubernetes policy within the default tier."""
@@ -196,7 +196,7 @@ def _rules(given: Sequence[Data], direction: str, namespace: str) -> Iterator[Ru
         given_peers = rule.get(side, ())
         peers = [_peer(peer, namespace) for peer in given_peers] or [EVERYONE]
         places: list[Path] = [(*path, side, number) for number in range(len(given_peers))] or [()]
-        sources = [Side(**peer) for peer in peers] if inward else ()
+        sources = [_side(peer) for peer in peers] if inward else ()
         for protocol, found in sorted(_ports(rule.get("ports", ())).items()):
             ports, named = simplified(found), protocol.lower() or None
             if inward:
@@ -205,8 +205,15 @@ def _rules(given: Sequence[Data], direction: str, namespace: str) -> Iterator[Ru
                     yield Rule(action="allow", protocol=named, source=source, destination=target, path=path, peer=at)
             else:
                 for peer, at in zip(peers, places, strict=True):
-                    destination = Side(**peer, ports=ports)
+                    destination = _side(peer, ports)
                     yield Rule(action="allow", protocol=named, destination=destination, path=path, peer=at)
+
+
+@lru_cache(maxsize=1 << 14)
+def _side(peer: Peer, ports: Ports = ()) -> Side:
+    """One side of a rule; rules that name the same peer share it."""
+    selector, nets, not_nets = peer
+    return Side(selector=selector, nets=nets, not_nets=not_nets, ports=ports)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -267,7 +274,7 @@ def _peer(peer: Data, namespace: str) -> Peer:
     if block is not None:
         return _block(block)
     clause = namespace_clause(peer.get("namespaceSelector"), namespace)
-    return {"selector": f"({clause}) && ({pod_selector(peer.get('podSelector'))})"}
+    return f"({clause}) && ({pod_selector(peer.get('podSelector'))})", (), ()
 
 
 def _block(block: Data) -> Peer:
@@ -284,4 +291,4 @@ def _block(block: Data) -> Peer:
         if exception is None:
             break
         exceptions.append(str(exception))
-    return {"nets": (str(net),), "not_nets": tuple(exceptions)}
+    return "", (str(net),), tuple(exceptions)

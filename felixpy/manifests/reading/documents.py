@@ -113,7 +113,21 @@ def subject(data: dict[str, Any]) -> str:
     return " ".join(str(part) for part in (data.get("kind"), name) if part)
 
 
-def read(paths: Sequence[Input], *, stdin: TextIO | None = None, sieve: Sieve | None = None) -> Reading:
+Progress = Callable[[str, int], None]
+"""Is told how far a file was read: its name, and bytes or characters."""
+
+
+def _silent(name: str, number: int) -> None:
+    pass
+
+
+def read(
+    paths: Sequence[Input],
+    *,
+    stdin: TextIO | None = None,
+    sieve: Sieve | None = None,
+    progress: Progress = _silent,
+) -> Reading:
     """Read all manifests that `paths` mean; every file is read, and every problem is told.
 
     Objects that `sieve` takes are not among the documents.
@@ -124,7 +138,7 @@ def read(paths: Sequence[Input], *, stdin: TextIO | None = None, sieve: Sieve | 
     with no_garbage_collection():
         for file in files:
             reading.texts.files[file.name] = file
-            if _read_stream(file, reading, sieve):
+            if _read_stream(file, reading, sieve, progress):
                 continue
             try:
                 whole = file if isinstance(file, File) else File(file.name, file.text, file.named)
@@ -132,7 +146,7 @@ def read(paths: Sequence[Input], *, stdin: TextIO | None = None, sieve: Sieve | 
                 reading.problems.append(wrong.problem(file.name))
             else:
                 reading.texts.files[file.name] = whole
-                _FileReader(whole, reading, sieve).read()
+                _FileReader(whole, reading, sieve).read(progress)
     return reading
 
 
@@ -162,13 +176,21 @@ class _Nothing:
         pass
 
 
-def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve) -> bool:
+def _watched(file: File | LargeFile, progress: Progress) -> Iterator[bytes]:
+    done = 0
+    for chunk in file.chunks():
+        done += len(chunk)
+        progress(file.name, done)
+        yield chunk
+
+
+def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve, progress: Progress) -> bool:
     """Read a file that is JSON beyond doubt; False if it is not, and the exact reader has to look at it."""
     if isinstance(file, File) and (len(file.text) < _FEW or not file.text.startswith(_JSON)):
         return False
     from felixpy.manifests.reading import jsonstream
 
-    stream = jsonstream.Stream(file.name, file.chunks())
+    stream = jsonstream.Stream(file.name, _watched(file, progress))
     documents: list[Document] = []
     mark, take = sieve.mark(), sieve.take
     try:
@@ -236,8 +258,9 @@ class _FileReader:
         self._line, self._counted = 1, 0
         self._take_elsewhere, self._last = sieve.take, -1
 
-    def read(self) -> None:
+    def read(self, progress: Progress) -> None:
         for start, end in cut(self._text):
+            progress(self._file.name, start)
             begin = content(self._text, start, end)
             if begin == end:
                 continue

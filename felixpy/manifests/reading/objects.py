@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
-from felixpy.manifests.reading.documents import Document, Reading, Sieve, read
+from felixpy.manifests.reading.documents import Document, Reading, read
 from felixpy.manifests.reading.files import Input
 from felixpy.model import Source
 
@@ -36,10 +36,10 @@ def placed(name: str, item: dict[str, Any]) -> Document:
     return Document(item, Source("/".join([name, *map(str, filter(None, names))]), 0))
 
 
-def read_given(given: Sequence[Given], stdin: TextIO | None = None, sieve: Sieve | None = None) -> Reading:
+def read_given(given: Sequence[Given], stdin: TextIO | None = None, **more: Any) -> Reading:
     """Read all files, and take all objects as they are; see `felixpy.manifests.reading.documents.read`."""
     objects = [each for each in given if isinstance(each, KindObjects)]
     paths = [each for each in given if not isinstance(each, KindObjects)]
-    reading = read(paths, stdin=stdin, sieve=sieve) if paths or not objects else Reading()
+    reading = read(paths, stdin=stdin, **more) if paths or not objects else Reading()
     reading.documents += [document for each in objects for document in each.documents()]
     return reading

@@ -41,6 +41,7 @@ class Network(NamedTuple):
             return False
         return Network(self.version, other.number, self.length).base == self.base
 
+    @lru_cache(maxsize=1 << 14)  # noqa: B019 - a value without anything else to keep alive
     def __str__(self) -> str:
         """The masked CIDR in canonical spelling."""
         return f"{spelled(self.base.to_bytes(self.width // 8, 'big'))}/{self.length}"
