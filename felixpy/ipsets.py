@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from felixpy.errors import Path
 from felixpy.labels import LabelIndex
-from felixpy.model import Cluster, HostEndpoint, NetworkSet, ServiceName, Source, Workload
+from felixpy.model import Cluster, HostEndpoint, NamedPort, NetworkSet, ServiceName, Source, Workload
 from felixpy.names import set_name
 from felixpy.selector import canonical, make_id, parse
 
@@ -175,8 +175,12 @@ class Membership:
         by_family: dict[int, dict[int, tuple[str, ...]]] = {4: {}, 6: {}}
         for number, thing in self.labelled.items():
             nets = thing.nets if isinstance(thing, NetworkSet) else thing.addresses
-            by_family[4][number] = tuple(net for net in nets if ":" not in net)
-            by_family[6][number] = tuple(net for net in nets if ":" in net)
+            if len(nets) == 1:
+                family = 6 if ":" in nets[0] else 4
+                by_family[family][number], by_family[10 - family][number] = nets, ()
+            else:
+                by_family[4][number] = tuple(net for net in nets if ":" not in net)
+                by_family[6][number] = tuple(net for net in nets if ":" in net)
         return by_family
 
     def members(self, spec: SetSpec, family: int) -> tuple[str, ...]:
@@ -200,15 +204,23 @@ class Membership:
 
     def _ports(self, spec: SetSpec, chosen: Iterable[int], family: int) -> set[str]:
         members: set[str] = set()
+        ends: dict[tuple[NamedPort, ...], list[str]] = {}
+        addresses = self._addresses[family]
         for number in chosen:
             thing = self.labelled[number]
-            if isinstance(thing, NetworkSet):
+            if isinstance(thing, NetworkSet) or not thing.ports:
                 continue
-            for port in thing.ports:
-                counts = self.init_ports or not port.init
-                if counts and port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol):
-                    addresses = self._addresses[family][number]
-                    members.update(f"{address},{port.protocol}:{port.port}" for address in addresses)
+            known = ends.get(thing.ports)
+            if known is None:
+                known = ends[thing.ports] = [
+                    f",{port.protocol}:{port.port}"
+                    for port in thing.ports
+                    if port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol)
+                    and (self.init_ports or not port.init)
+                ]  # fmt: skip
+            for end in known:
+                for address in addresses[number]:
+                    members.add(address + end)
         return members
 
     @cached_property

@@ -33,6 +33,7 @@ class LabelIndex:
         for number, (_, named) in self._things.items():
             self._groups.setdefault(named, set()).add(number)
         self._inherited = {named: _merged(named, profiles) for named in self._groups}
+        self._same: list[tuple[Labels, Labels, list[int]]] | None = None
         self._by_key: dict[str, dict[str, set[int]]] = {}
         self._having: dict[str, set[int]] = {}
 
@@ -46,6 +47,7 @@ class LabelIndex:
         self.drop(number)
         own, named = thing
         self._things[number] = thing
+        self._same = None
         self.everything.add(number)
         self._groups.setdefault(named, set()).add(number)
         if named not in self._inherited:
@@ -69,6 +71,7 @@ class LabelIndex:
                 if key in self._having:
                     self._having[key].discard(number)
         _, named = self._things.pop(number)
+        self._same = None
         self.everything.discard(number)
         self._groups[named].discard(number)
         if not self._groups[named]:
@@ -106,13 +109,26 @@ class LabelIndex:
         values = self._by_key.get(key)
         if values is None:
             values = self._by_key[key] = {}
-            for named, members in self._groups.items():
-                inherited = self._inherited[named].get(key)
-                for number in members:
-                    value = self._things[number][0].get(key, inherited)
-                    if value is not None:
-                        values.setdefault(value, set()).add(number)
+            for own, inherited, numbers in self._alike():
+                value = own.get(key, inherited.get(key))
+                if value is not None:
+                    values.setdefault(value, set()).update(numbers)
         return values
+
+    def _alike(self) -> list[tuple[Labels, Labels, list[int]]]:
+        """Own and inherited labels, and the numbers of all things that share them, as pods of one template do."""
+        if self._same is None:
+            shared: dict[tuple[int, int], tuple[Labels, Labels, list[int]]] = {}
+            for named, members in self._groups.items():
+                inherited = self._inherited[named]
+                for number in members:
+                    own = self._things[number][0]
+                    known = shared.get((id(own), id(inherited)))
+                    if known is None:
+                        known = shared[id(own), id(inherited)] = own, inherited, []
+                    known[2].append(number)
+            self._same = list(shared.values())
+        return self._same
 
     def _with(self, key: str) -> set[int]:
         having = self._having.get(key)
