@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.reading import blocks, jsontext
@@ -18,6 +18,7 @@ from felixpy.manifests.reading.files import File, Input, LargeFile, Unintelligib
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.reading.places import Texts
 from felixpy.manifests.reading.positions import line_and_column
+from felixpy.manifests.reading.sieves import Nothing, Sieve
 from felixpy.manifests.validation.findings import TEMPLATE
 from felixpy.model import Source
 
@@ -132,7 +133,7 @@ def read(
 
     Objects that `sieve` takes are not among the documents.
     """
-    sieve = sieve or _Nothing()
+    sieve = sieve or Nothing()
     files, problems = gather_parts(paths, stdin)
     reading = Reading(problems=problems)
     with no_garbage_collection():
@@ -148,32 +149,6 @@ def read(
                 reading.texts.files[file.name] = whole
                 _FileReader(whole, reading, sieve).read(progress)
     return reading
-
-
-class Sieve(Protocol):
-    """Keeps objects of a dump in a form of its own, so that they need not stay documents."""
-
-    def take(self, data: dict[str, Any], source: Source) -> bool:
-        """Keep an object whose text is beyond doubt, or leave it."""
-
-    def mark(self) -> int:
-        """How many objects there are."""
-
-    def forget(self, mark: int) -> None:
-        """Drop all that came after a mark: their file has to be read again."""
-
-
-class _Nothing:
-    """A sieve that takes nothing."""
-
-    def take(self, data: dict[str, Any], source: Source) -> bool:
-        return False
-
-    def mark(self) -> int:
-        return 0
-
-    def forget(self, mark: int) -> None:
-        pass
 
 
 def _watched(file: File | LargeFile, progress: Progress) -> Iterator[bytes]:
