@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import completing, invocation
-from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import UsageError
 
@@ -18,7 +18,7 @@ HOSTS = ("hostendpoint", "hep")
 TIERS = ("tier",)
 
 
-@takes_manifests()
+@takes_manifests(dataplanes=DATA_PLANES)
 def explain(
     given: Given,
     kind: Annotated[
@@ -61,6 +61,7 @@ def explain(
       felixpy explain netpol shop/db shop/          either kind of NetworkPolicy
       felixpy explain policy gnp/default-deny shop/ -v
       felixpy explain tier security shop/
+      felixpy explain pod shop/db-0 shop/ --dataplane nftables      names as nft lists them
       felixpy explain hep node1-eth0 shop/ --interface eth0=192.0.2.1/24
     """
     from felixpy.cli.screen import page

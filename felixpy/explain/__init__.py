@@ -1,5 +1,6 @@
 """What a pod, host endpoint, policy or tier is to Felix, in words: what applies to it, whom it selects, who names it.
 
+    kernel_names  chains and sets as the data plane has them
     naming     policies and tiers as people name them
     phrases    selectors and rules in words
     lines      rules as lines, with those whom they mean today
@@ -18,10 +19,12 @@ from dataclasses import replace
 
 from felixpy.errors import UsageError
 from felixpy.explain.endpoints import EndpointExplanations, hosts_of, local_host, local_workload
+from felixpy.explain.kernel_names import KernelNames
 from felixpy.explain.lines import Population, RuleLines
 from felixpy.explain.naming import find_policy, meant_tier
 from felixpy.explain.policies import Policies
 from felixpy.explain.values import EndpointExplanation, PolicyExplanation, TierExplanation
+from felixpy.layouts import IPTABLES
 from felixpy.topology.endpoints import Directory, Endpoint
 from felixpy.topology.nodes import Nodes
 
@@ -33,7 +36,9 @@ class Explainer:
 
     def __init__(self, nodes: Nodes, *, namespace: str = "") -> None:
         self.nodes, self.cluster, self.namespace = nodes, nodes.cluster, namespace
-        lines = RuleLines(Population(nodes.cluster))
+        names = nodes.cluster.node_names()
+        layout = nodes.compiler.layout(names[0], nodes.settings) if names else IPTABLES
+        lines = RuleLines(Population(nodes.cluster), KernelNames(layout))
         self._endpoints, self._policies = EndpointExplanations(lines), Policies(lines, nodes)
 
     def pod(self, name: str) -> EndpointExplanation:

@@ -12,7 +12,6 @@ from felixpy.explain.lines import RuleLines, decides_everything
 from felixpy.explain.values import EndpointExplanation, EndpointStage, Mention, PolicyLine, ProfileLine, TierLine
 from felixpy.ipsets import SetSpec
 from felixpy.model import Cluster, HostEndpoint, Policy, Rule, Workload
-from felixpy.names import limited, set_name
 from felixpy.parameter_types import FailsafePort
 from felixpy.plan.endpoints import (
     FROM_HOST,
@@ -76,7 +75,7 @@ class EndpointExplanations:
     def workload(self, pod: Workload, local: LocalWorkload | None) -> EndpointExplanation:
         """A pod; without `local` Felix knows nothing of it."""
         stages = [self._stage(way, pod.interface, local.policies, pod.profiles) for way in WORKLOAD_WAYS if local]
-        remarks = [] if local else [REFUSED]
+        remarks = [MAPS] if local and self.lines.names.in_one_table else [] if local else [REFUSED]
         return EndpointExplanation(
             endpoint_type="pod",
             name=f"{pod.namespace}/{pod.name}",
@@ -133,11 +132,13 @@ class EndpointExplanations:
         end = NO_PROFILE if way.profiles and undecided else ""
         if way.policies == "forward" and not tiers:
             end = NO_FORWARD
+        names = self.lines.names
+        table, chain = names.place(way.table, names.chain(way.prefix, interface))
         return EndpointStage(
             title=way.title,
             direction=way.direction,
-            chain=limited(way.prefix, interface),
-            table=way.table,
+            chain=chain,
+            table=table,
             tiers=tuple(tiers),
             profiles=lines,
             profiles_reached=reached or not way.profiles,
@@ -212,7 +213,7 @@ class EndpointExplanations:
                             number=number,
                             words=rule_words(rule, direction),
                             place=self.lines.place(policy.source, rule.path),
-                            sets=tuple(set_name(family, spec.id) for spec in held for family in families),
+                            sets=tuple(self.lines.names.set(family, spec.id) for spec in held for family in families),
                             selects=self.lines.population.who(policy.selector, sets=False),
                         )
 
@@ -224,6 +225,10 @@ class EndpointExplanations:
         return with_port and self.lines.population.selects(spec.selector, thing)
 
 
+MAPS = (
+    "packets find its chains by their interface in the verdict maps filter-cali-from-wl-dispatch and "
+    "filter-cali-to-wl-dispatch"
+)
 REFUSED = "Felix knows nothing of it: it asks to send from other addresses, which WorkloadSourceSpoofing does not allow"
 NO_INTERFACE = "no interface of the machine is its own, so it has no chains; --interface or --live tell what there is"
 

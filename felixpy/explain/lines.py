@@ -8,11 +8,11 @@ from functools import cached_property
 from felixpy.decode.legend import Direction
 from felixpy.decode.phrases import rule_words
 from felixpy.errors import Path, Place
+from felixpy.explain.kernel_names import KernelNames
 from felixpy.explain.values import RuleLine, Who
 from felixpy.ipsets import SetSpec
 from felixpy.labels import LabelIndex
 from felixpy.model import ANYONE, Cluster, HostEndpoint, NetworkSet, Policy, Profile, Rule, Source, Workload
-from felixpy.names import set_name
 from felixpy.rules import ActiveSide, activate
 from felixpy.selector import matches, parse
 
@@ -85,10 +85,10 @@ def named(things: Sequence[Thing]) -> Who:
 
 
 class RuleLines:
-    """Makes lines of rules; `population` are those whom they may mean."""
+    """Makes lines of rules; `population` are those whom they may mean, `names` those of the data plane."""
 
-    def __init__(self, population: Population) -> None:
-        self.population, self.cluster = population, population.cluster
+    def __init__(self, population: Population, names: KernelNames) -> None:
+        self.population, self.cluster, self.names = population, population.cluster, names
 
     def of(self, owner: Policy | Profile, direction: Direction) -> tuple[RuleLine, ...]:
         """The rules of one direction."""
@@ -112,7 +112,7 @@ class RuleLines:
                 place=self.place(source, rule.path),
                 path=rule.path,
                 peers=self._peers(specs),
-                sets=tuple(set_name(family, spec.id) for spec in specs for family in self._families(spec)),
+                sets=tuple(self.names.set(family, spec.id) for spec in specs for family in self._families(spec)),
                 remarks=tuple(remarks),
             )
             if not final and decides_everything(rule):

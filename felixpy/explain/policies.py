@@ -7,19 +7,24 @@ from collections.abc import Iterator, Sequence
 
 from felixpy.decode.legend import Direction
 from felixpy.decode.phrases import selector_words
-from felixpy.decode.rules import RuleIndex
+from felixpy.decode.rules import RuleIndex, Spot
 from felixpy.explain.lines import RuleLines, Thing, named
 from felixpy.explain.values import PolicyExplanation, PolicySide, TierExplanation, TierPolicy
 from felixpy.model import HostEndpoint, NetworkSet, Policy, Tier
-from felixpy.names import limited
 from felixpy.plan.policies import POLICY_PREFIXES
 from felixpy.resolve import Shared
+from felixpy.ruleset import Ruleset
 from felixpy.topology.nodes import Nodes
 
 DROPS = "what no policy of the tier allows, its end drops"
 PASSES = "what no policy of the tier decides goes on to the next tier"
 
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
+
+
+def _hashes(spot: Spot, ruleset: Ruleset) -> Sequence[str]:
+    """Felix's hashes of a chain's rules, which on nftables differ from layer to layer."""
+    return ruleset.identities(ruleset.tables[spot.families[0], spot.table], spot.chain)
 
 
 class Policies:
@@ -58,14 +63,18 @@ class Policies:
 
     def _side(self, policy: Policy, direction: Direction, index: RuleIndex | None, nodes: Sequence[str]) -> PolicySide:
         applies = policy.ingress if direction == "ingress" else policy.egress
-        chain = limited(POLICY_PREFIXES[direction], self.calico_version.policy_id(policy)) if not policy.staged else ""
+        names = self.lines.names
+        chain = (
+            names.chain(POLICY_PREFIXES[direction], self.calico_version.policy_id(policy)) if not policy.staged else ""
+        )
         spots = index.chains.get(chain, ()) if index else ()
         tables = dict.fromkeys(spot.table for spot in spots)
+        hashes = _hashes(spots[0], index.ruleset) if spots and index else ()
         return PolicySide(
             direction=direction,
             applies=applies,
-            chain=chain if spots else "",
-            hash=spots[0].chain.hashes[-1] if spots and spots[0].chain.hashes else "",
+            chain=names.place(spots[0].table, chain)[1] if spots else "",
+            hash=hashes[-1] if hashes else "",
             tables=tuple(tables),
             nodes=tuple(nodes) if spots else (),
             rules=self.lines.of(policy, direction),

@@ -170,7 +170,9 @@ class _Writer:
     def _side(self, side: PolicySide, end: str) -> Iterator[str]:
         where = ""
         if side.chain:
-            tables = "" if side.tables == ("filter",) else f" in {', '.join(side.tables)}"
+            own = side.chain.partition("-")[0]
+            told = [table for table in side.tables if table not in ("filter", own)]
+            tables = f" in {', '.join(side.tables)}" if told else ""
             where = f"  [{side.chain}{tables}, last hash {side.hash}]"
         yield f"{side.direction.upper()}{where}{'' if side.applies else '  without effect'}"
         if not side.rules:

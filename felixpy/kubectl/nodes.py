@@ -92,11 +92,14 @@ def read_nodes(
 def read_kernel(node: str, run: Run) -> NodeKernel:
     """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
 
-    Where the kernel has tables of Felix's nftables data plane these are read instead.
+    Where the kernel has tables of Felix's nftables data plane these are read, and rules of iptables that were left
+    beside them.
     """
     try:
         if has_felix_tables(_attempt(run, TABLES)[0]):
-            return NodeKernel(node, {}, None, run(RULESET))
+            left, _ = _saved(run)
+            others = {backend: {4: text} for backend, text in left.items() if f":{OURS}" in text}
+            return NodeKernel(node, {}, run(SETS) if others else None, run(RULESET), others=others)
         saved, reasons = _saved(run)
         if not saved:
             return NodeKernel(node, {}, None, failure="; ".join(reasons))

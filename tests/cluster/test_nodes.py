@@ -208,12 +208,15 @@ def test_a_node_without_ipv6_tools_says_so(nodes: Nodes) -> None:
     assert "IPv6 was not read" in answer.out + answer.err
 
 
-def test_a_node_with_nftables_is_not_compared_with_iptables(nodes: Nodes) -> None:
+def test_a_node_with_nftables_is_compared_in_that_data_plane(nodes: Nodes) -> None:
+    """With an empty table, as Felix leaves it in a crash loop, and with iptables rules left beside it."""
+    left = "*filter\n:FORWARD ACCEPT [0:0]\n:cali-FORWARD - [0:0]\n-A FORWARD -j cali-FORWARD\nCOMMIT\n"
     tables = {"nft list tables": "table ip calico\n", "nft list ruleset": "table ip calico {\n}\n"}
-    nodes.program("node1", tables)
+    nodes.program("node1", tables | {"iptables-legacy-save -c": left})
     answer = nodes.run("verify", "--cluster", "--node", "node1", "-q")
-    assert answer.status == 2
-    assert "nftables data plane" in rows(answer)["node1"]
+    assert answer.status == 1
+    assert "table ip calico is empty" in answer.out
+    assert "both data planes in use" in answer.out
 
 
 def test_what_prints_no_rules_is_unknown(nodes: Nodes) -> None:

@@ -160,6 +160,21 @@ def test_a_pod() -> None:
     assert told(explainer(ONLY_WEB).pod("shop/db")) == POD
 
 
+def test_names_of_the_nftables_data_plane() -> None:
+    nodes = Nodes(Compiler(cluster(WEB, DB, ONLY_WEB), dataplane="nftables"))
+    pod_ = told(Explainer(nodes).pod("shop/db"))
+    assert "INGRESS  packets to the pod  [calico filter-cali-tw-calidb]" in pod_
+    assert "verdict maps filter-cali-from-wl-dispatch and" in pod_
+    found = told(Explainer(nodes).policy("shop/only-web", ["NetworkPolicy"]))
+    node = nodes.get("node2")
+    assert node
+    assert node.index
+    (last,) = [rule.identity for rule in node.dump.tables[4]["filter"]["cali-pi-np/shop/only-web"].rules][-1:]
+    assert f"INGRESS  [filter-cali-pi-np/shop/only-web, last hash {last}]" in found
+    (name,) = (name for name in node.dump.sets or {} if name.startswith("cali40s"))
+    assert name.replace(":", "-", 1) in found
+
+
 def test_who_names_a_pod() -> None:
     shown = told(explainer(ONLY_WEB).pod("shop/web"))
     assert shown.endswith(
