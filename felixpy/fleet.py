@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ class _Work:
     folder: Path | None
     ready: Synchronized[int]
     """How many nodes forked workers have finished."""
+    stopped: Synchronized[int]
+    """Not 0 once somebody interrupted: workers finish the node that they are at, and write no other."""
 
 
 _inherited: list[_Work] = []
@@ -83,6 +86,8 @@ def _forked(nodes: Sequence[str]) -> list[NodeOutcome]:
     work = _inherited[-1]
     outcomes = []
     for node in nodes:
+        if work.stopped.value:
+            break
         outcomes.append(render_node(work.compiler, node, work.settings, work.folder))
         with work.ready.get_lock():
             work.ready.value += 1
@@ -104,6 +109,11 @@ def _remote(parcel: Parcel, nodes: Sequence[str]) -> list[NodeOutcome]:
     return [render_node(compiler, node, parcel.settings, None) for node in nodes]
 
 
+def _ignore_interrupts() -> None:
+    """Ctrl-C goes to all processes of a terminal; workers are told by the one that they were forked from."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def _processes(work: _Work, jobs: int) -> Iterator[tuple[Executor, Callable[..., Any], tuple[Any, ...]]]:
     """Forked workers. The collector is frozen so that they do not copy the cluster by walking through it."""
@@ -111,8 +121,12 @@ def _processes(work: _Work, jobs: int) -> Iterator[tuple[Executor, Callable[...,
     gc.freeze()
     _inherited.append(work)
     try:
-        with ProcessPoolExecutor(jobs, mp_context=_FORK) as pool:
-            yield pool, _forked, ()
+        with ProcessPoolExecutor(jobs, mp_context=_FORK, initializer=_ignore_interrupts) as pool:
+            try:
+                yield pool, _forked, ()
+            except BaseException:
+                work.stopped.value = 1
+                raise
     finally:
         _inherited.pop()
         gc.unfreeze()
@@ -169,7 +183,7 @@ def render_nodes(
         for node in nodes:
             finish([render_node(compiler, node, settings, folder)])
     else:
-        work = _Work(compiler, settings, folder, _FORK.Value("i", 0))
+        work = _Work(compiler, settings, folder, _FORK.Value("i", 0), _FORK.Value("i", 0))
         # A process draws a policy's chains once, so each gets neighbours only; a remote worker shares nothing anyway.
         size = NODES_PER_REMOTE_TASK if dask else -(-len(nodes) // jobs)
         with _dask(work, dask) if dask else _processes(work, jobs) as (executor, function, arguments):

@@ -6,13 +6,14 @@ A command takes a parameter `given`; `takes_manifests` puts the options in its p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from felixpy.cli import invocation, options
+from felixpy.cli import invocation, options, progress
 from felixpy.cli.running import PREFIX, Clusters, is_cluster
 from felixpy.errors import InputError, UsageError, unknown_node
 
@@ -231,6 +232,10 @@ MACHINE = ("interface", "host_file", "live")
 """Those that describe the machine."""
 
 
+TALKING = ("annotate", "apply", "decode", "up", "watch")
+"""Commands that go on for as long as people want, or ask them something, or read what they type."""
+
+
 def takes_manifests(
     *without: str, dataplanes: Sequence[str] = (invocation.DEFAULT_DATA_PLANE,), **instead: Any
 ) -> Callable[[Callable[Concatenate[Given, Rest], None]], Callable[Rest, None]]:
@@ -246,7 +251,8 @@ def takes_manifests(
         @wraps(command)
         def call(*arguments: Rest.args, **values: Rest.kwargs) -> None:
             chosen: dict[str, Any] = {name: values.pop(name) for name in kept if name in values}
-            command(Given(dataplanes=dataplanes, **chosen), *arguments, **values)
+            with nullcontext() if command.__name__ in TALKING else progress.shown("working"):
+                command(Given(dataplanes=dataplanes, **chosen), *arguments, **values)
 
         shared = [_parameter(name, declared) for name, declared in kept.items()]
         call.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # what typer reads

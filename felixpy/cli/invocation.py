@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from felixpy.cli import screen
+from felixpy.cli import progress, screen
 from felixpy.errors import Place, Problem, UsageError
 from felixpy.escape import json_text, terminal, visible
 
@@ -166,6 +166,7 @@ def tell(text: str) -> None:
     """Talk goes to stderr; whatever is quoted in it, only its lines that are indented go on with the one above."""
     first, *more = text.split("\n")
     lines = [first, *(line if line.startswith(" ") or not line else f"    {line}" for line in more)]
+    progress.end()
     print(screen.talk("\n".join(map(terminal, lines))), file=sys.stderr)
 
 
@@ -176,6 +177,7 @@ def emit_lines(lines: Iterable[str]) -> None:
 
 def emit(text: str) -> None:
     """Data goes to stdout, all at once and flushed, so that a closed pipe shows here."""
+    progress.end()
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, progress
 from felixpy.errors import Place, Problem
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Progress:
 
     def _show(self, words: str) -> None:
         if self._shown:
+            progress.end()
             print(f"\r{words}", end="", file=sys.stderr, flush=True)
 
     def __exit__(self, *_: object) -> None:
