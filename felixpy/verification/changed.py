@@ -1,4 +1,4 @@
-"""The packets that fare otherwise, exactly, by who sends them to whom."""
+"""The packets that are treated differently, exactly, by who sends them to whom."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ KINDS: Mapping[str, FindingKind] = {row[0]: FindingKind(*row, rank) for rank, ro
 
 
 class Example(NamedTuple):
-    """A packet that fares otherwise than it should: the flow in words, what happens, what should, and who drops it."""
+    """A packet that is treated differently: the flow in words, what happens, what should, and who drops it."""
 
     flow: str
     there: str

@@ -158,7 +158,7 @@ class Judge:
             return self._perhaps(seen, conditions)
         if rewrites:
             return Effect(Severity.REWRITES, "packets get other addresses", examples, kind="unknown", flows=flows)
-        return Effect(Severity.NO_EFFECT, "no packet fares otherwise")
+        return Effect(Severity.NO_EFFECT, "no packet is treated differently")
 
     def _perhaps(self, seen: Sequence[Seen], conditions: Sequence[str]) -> Effect:
         opens = any(each.verdict.perhaps.opens for each in seen)

@@ -117,7 +117,7 @@ def _about(finding: Finding, *, verbose: bool) -> Iterator[str]:
 
 
 def _examples(effect: Effect) -> Iterator[str]:
-    """Packets that fare otherwise; a reason is told once."""
+    """Packets that are treated differently; a reason is given once."""
     told: set[str] = set()
     for example in effect.examples:
         again = example.reason in told

@@ -220,7 +220,7 @@ class Walker:
         run.ct = STATES[state]
 
     def _is_certain(self, packet: Packet, verdict: str, asked: int) -> bool:
-        """Whether the packet fares the same however the rules that are not understood are read."""
+        """Whether the packet is treated the same however the rules that are not understood are read."""
         open_scripts = [(*(False,) * position, True) for position in range(asked)]
         for _ in range(MOST_READINGS):
             if not open_scripts:

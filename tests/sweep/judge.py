@@ -137,13 +137,13 @@ class RecordedNode:
         return opened, closed
 
     def _claims(self, change: TrafficChange, damage: Damage, walker: Walker) -> Iterator[str]:
-        """Packets of the difference that do not fare otherwise."""
+        """Packets of the difference that are not treated differently."""
         for parts, expected in ((change.opens, (False, True)), (change.closes, (True, False))):
             for part in self.draw.sample(parts, min(len(parts), FROM_EACH)):
                 packet = self._any(part)
                 fared = self.walker.allows(packet), walker.allows(packet)
                 if fared != expected:
-                    yield f"{damage.words}: {packet} is said to fare {expected}, and does {fared}"
+                    yield f"{damage.words}: {packet} is said to be {expected}, and is {fared}"
 
     def _any(self, part: ChangedPart) -> Packet:
         traffic, peers = self.draw.choice(list(part.packets.items()))

@@ -105,7 +105,7 @@ DAMAGES: Mapping[str, Damage] = {
         "filter", f"-D {FRONTEND_TW} 11", "rule-missing", ALLOWS, "rule 11", "packets to pod shop/frontend", "wanted  "
     ),
     "rule without effect gone": once(
-        "filter", "-D cali-FORWARD 2", "rule-missing", HARMLESS, "no packet fares otherwise"
+        "filter", "-D cali-FORWARD 2", "rule-missing", HARMLESS, "no packet is treated differently"
     ),
     "rule added": once(
         "filter", "-I cali-FORWARD -j ACCEPT", "rule-extra", ALLOWS, "it bears no hash, so it was not Felix"

@@ -32,8 +32,8 @@ class EndpointPlace(NamedTuple):
 class Half:
     """What one end lets through, by peer; of what is `translated` the other end sees another source.
 
-    That is by the new address, -1 for the node's own. `unsure` is what could fare otherwise, as there are rules that
-    are not understood; `doubts` are those.
+    That is by the new address, -1 for the node's own. `unsure` is what could be treated differently, as there are rules
+    that are not understood; `doubts` are those.
     """
 
     allowed: PacketSet = field(default_factory=dict)

@@ -238,7 +238,7 @@ class Pairs:
         return self._peers[key]
 
     def _apart(self, sheet: Sheet) -> list[int]:
-        """Classes of outside addresses, together if they fare the same with all endpoints that are shown."""
+        """Classes of outside addresses, together if they are treated the same by all endpoints that are shown."""
         alike: dict[object, int] = defaultdict(int)
         for position, packets in sheet.columns.items():
             shown = {traffic: some for traffic, peers in packets.items() if (some := peers & self._first_bits)}
