@@ -1,8 +1,9 @@
 """How long it takes to put rules and sets into a kernel: ``python -m tests.bench.kernel``, as root.
 
 Everything happens in network namespaces that are made for it. What felixpy does is set beside what the bare tools need
-for the same input: one ``ipset restore``, and one ``iptables-restore`` for each family. felixpy's time runs from
-compiled rules to the last command's end: finding the backend, reading what is there, planning and writing.
+for the same input: one ``ipset restore``, and one ``iptables-restore`` for each family, or ``nft -f -``. felixpy's time
+runs from compiled rules to the last command's end: finding the backend, reading what is there, planning and writing.
+"Watched" is the change alone, by an enforcer that knows what it wrote before, as in ``felixpy apply --watch``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,11 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import felixpy
 from felixpy.config import Setting
-from felixpy.dataplane.iptables import IptablesEnforcer
-from felixpy.dataplane.program import Program
-from felixpy.dataplane.tools import Tools, choose, look
-from felixpy.dataplane.wanted import Wanted
+from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find, goal_of
+from felixpy.dataplane.enforcer import AnyEnforcer, Program
+from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.kernel import LOCK_FILE, Machine, open_machine
+from felixpy.nftables import NftRuleset
 from tests.bench.clusters import Manifest, Shape, objects
 from tests.netns.namespace import BACKENDS, TOOLS, fresh_namespace, obstacle
 
@@ -43,11 +44,6 @@ RULES = {
 """Nodes by the number of rules they have in IPv4, the only family that is on."""
 
 MEMBERS = 100_000
-LIMIT = 1.3
-"""What felixpy may take, with what the bare tools take as 1."""
-
-CHANGE_LIMIT = 0.3
-"""Seconds for the change of one policy on a node with 10,000 legacy rules."""
 
 
 class Row(NamedTuple):
@@ -62,19 +58,24 @@ class Row(NamedTuple):
     def __str__(self) -> str:
         bare = "" if self.bare is None else f"{self.bare:.3f}"
         ratio = "" if self.bare is None else f"{self.felixpy / self.bare:.2f}"
-        return f"{self.what:<26}{self.backend:<8}{bare:>8}{self.felixpy:>9.3f}{ratio:>7}   {self.summary}"
+        return f"{self.what:<26}{self.backend:<10}{bare:>8}{self.felixpy:>9.3f}{ratio:>7}   {self.summary}"
 
 
-HEAD = f"{'':<26}{'backend':<8}{'bare s':>8}{'felixpy':>9}{'ratio':>7}"
+HEAD = f"{'':<26}{'backend':<10}{'bare s':>8}{'felixpy':>9}{'ratio':>7}"
 
 
-def compiled(manifests: Iterator[Manifest]) -> felixpy.Ruleset:
-    """The rules of the node."""
+def compiled(manifests: Iterator[Manifest], backend: str) -> felixpy.Ruleset:
+    """The rules of the node, with their hashes, which those of nftables get when their tables are first asked for."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "manifests.json")
         file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)}))
         cluster = felixpy.load([file])
-    return felixpy.compile(cluster, NODE, host=HERE, settings=[Setting("Ipv6Support", "false")])
+    plane = NFTABLES if backend == NFTABLES else "iptables"
+    settings = [Setting("Ipv6Support", "false")]
+    ruleset = felixpy.compile(cluster, NODE, host=HERE, dataplane=plane, settings=settings)
+    if isinstance(ruleset, NftRuleset):
+        assert ruleset.nft_tables
+    return ruleset
 
 
 def crowd(members: int) -> Iterator[Manifest]:
@@ -117,44 +118,64 @@ def timed(action: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> tupl
     return seconds, result
 
 
-def bare(machine: Machine, program: Program, backend: str) -> None:
+def bare(machine: Machine, inputs: Sequence[tuple[str, str]], backend: str) -> None:
     """What the tools alone do with the same input, in as few calls as there can be."""
-    machine.run("ipset", "restore", text="".join(fill.text for fill in program.fills))
-    for family, tool in TOOLS.items():
-        if text := "".join(change.text for change in program.tables if change.family == family):
+    if backend == NFTABLES:
+        for command, text in inputs:
+            done = machine.run(*command.split(), text=text)
+            assert not done.status, done.errors
+        return
+    machine.run("ipset", "restore", text="".join(text for command, text in inputs if command == "ipset restore"))
+    for tool in TOOLS.values():
+        if text := "".join(text for command, text in inputs if command.startswith(f"{tool}-")):
             done = machine.run(f"{tool}-{backend}-restore", "--noflush", "--wait", "10", text=text)
             assert not done.status, done.errors
 
 
-def enforce(machine: Machine, ruleset: felixpy.Ruleset, backend: str) -> Program:
+def enforce(machine: Machine, ruleset: felixpy.Ruleset, backend: str) -> tuple[AnyEnforcer, Program]:
     """What ``felixpy apply`` does once it has the rules."""
     with machine.locked(10):
-        answers = look(machine)
-        choose(answers)
-        return IptablesEnforcer(Tools(machine, backend, 10, answers), machine.scratch).apply(Wanted.of(ruleset)).program
+        options = EnforcerOptions(10, find(machine).answers)
+        enforcer = enforcer_of(machine, backend, machine.scratch, options=options)
+        return enforcer, enforcer.apply(goal_of(ruleset)).program
+
+
+def watched(machine: Machine, enforcer: AnyEnforcer, ruleset: felixpy.Ruleset) -> Program:
+    """What ``felixpy apply --watch`` does."""
+    with machine.locked(10):
+        found: Program = enforcer.apply(goal_of(ruleset)).program
+    return found
 
 
 def fresh(what: str, manifests: Callable[[], Iterator[Manifest]], backend: str, runs: int) -> Row:
     """Into an empty namespace. Each run compiles anew: nothing that one prepared may help the next."""
     ours, theirs, summary = [], [], ""
     for _ in range(runs):
-        ruleset = compiled(manifests())
+        ruleset = compiled(manifests(), backend)
         with fresh_machine() as machine:
             ours.append(timed(enforce, machine, ruleset, backend)[0])
         with fresh_machine() as machine:
-            program = IptablesEnforcer(Tools(machine, backend)).plan(Wanted.of(ruleset))
-            theirs.append(timed(bare, machine, program, backend)[0])
+            enforcer = enforcer_of(machine, backend)
+            program = enforcer.plan(goal_of(ruleset))
+            inputs = list(enforcer.inputs(program))
+            theirs.append(timed(bare, machine, inputs, backend)[0])
             summary = program.summary()
     return Row(what, backend, min(theirs), min(ours), summary)
 
 
-def change(what: str, before: Shape, after: Callable[[], Iterator[Manifest]], backend: str, runs: int) -> Row:
+def change(
+    what: str, before: Shape, after: Callable[[], Iterator[Manifest]], backend: str, runs: int, *, watch: bool = False
+) -> Row:
     """From one set of rules to the next."""
     seconds, summary = [], ""
     with fresh_machine() as machine:
         for _ in range(runs):
-            enforce(machine, compiled(objects(before)), backend)
-            needed, program = timed(enforce, machine, compiled(after()), backend)
+            enforcer, _ = enforce(machine, compiled(objects(before), backend), backend)
+            goal = compiled(after(), backend)
+            if watch:
+                needed, program = timed(watched, machine, enforcer, goal)
+            else:
+                needed, (_, program) = timed(enforce, machine, goal, backend)
             seconds.append(needed)
             summary = program.summary()
     return Row(what, backend, None, min(seconds), summary)
@@ -163,7 +184,7 @@ def change(what: str, before: Shape, after: Callable[[], Iterator[Manifest]], ba
 def rows(runs: int, wanted: set[str]) -> Iterator[Row]:
     """All measurements."""
     ten = RULES["10k rules"]
-    for backend in BACKENDS:
+    for backend in (*BACKENDS, NFTABLES):
         for name, shape in RULES.items():
             if name in wanted:
                 # What is over soon is measured more often: other programs disturb it more.
@@ -171,7 +192,9 @@ def rows(runs: int, wanted: set[str]) -> Iterator[Row]:
         if "members" in wanted:
             yield fresh("100k set members", partial(crowd, MEMBERS), backend, runs)
         if "change" in wanted:
-            yield change("one policy of 10k rules", ten, partial(with_one_more_port, ten), backend, runs)
+            one = partial(with_one_more_port, ten)
+            yield change("one policy of 10k rules", ten, one, backend, runs)
+            yield change("the same, watched", ten, one, backend, runs, watch=True)
             yield change("nothing of 10k rules", ten, partial(objects, ten), backend, runs)
 
 

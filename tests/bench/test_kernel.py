@@ -10,7 +10,8 @@ import pytest
 
 from tests.bench.clusters import Shape, objects
 from tests.bench.kernel import HEAD, change, crowd, fresh
-from tests.netns.namespace import BACKENDS, in_ci, obstacle
+from tests.netns.enforcing import EVERY_BACKEND
+from tests.netns.namespace import in_ci, obstacle
 
 pytestmark = pytest.mark.netns
 
@@ -25,13 +26,14 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_every_measurement_gives_a_row(backend: str) -> None:
     loaded = fresh("rules", partial(objects, SMALL), backend, 1)
     filled = fresh("members", partial(crowd, 10), backend, 1)
     nothing = change("nothing", SMALL, partial(objects, SMALL), backend, 1)
     assert all(row.bare and row.felixpy for row in (loaded, filled))
+    watched = change("the same, watched", SMALL, partial(objects, SMALL), backend, 1, watch=True)
     assert nothing.bare is None
-    assert nothing.summary == "nothing"
-    assert re.fullmatch(r"\d+ sets and \d+ chains in 4 tables", loaded.summary)
+    assert (nothing.summary, watched.summary) == ("nothing", "nothing")
+    assert re.fullmatch(r"\d+ sets and \d+ chains in \d tables", loaded.summary)
     assert {str(row).index(backend) for row in (loaded, filled, nothing)} == {HEAD.index("backend")}
