@@ -215,6 +215,7 @@ def is_native(body: str) -> bool:
     return body[:1].isalpha()
 
 
+@lru_cache(maxsize=1 << 17)
 def spelt(body: str, layer: str, family: str) -> Spelt:
     """A rule of one layer (``filter`` …) of a table of `family` (``ip``, ``ip6``, ``arp``).
 
