@@ -202,6 +202,11 @@ def refusals(ruleset: Ruleset, cluster: Cluster, refuser: Refuser = IPTABLES) ->
     ]
 
 
+def is_refused(ipset: IPSet, refuser: Refuser) -> bool:
+    """Whether a set would be refused."""
+    return any(row.finds(ipset) for row in refuser.sets)
+
+
 def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str) -> Iterator[_Blame]:
     """Who is to blame for a set: objects that the check finds, a configuration, or who asks for the set first."""
     reason = row.reason(ipset)

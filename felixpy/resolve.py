@@ -174,12 +174,13 @@ class Shared:
         def tier_key(name: str) -> tuple[bool, float, str]:
             return name not in self.cluster.tiers, tiers[name].order, name
 
-        def policy_key(policy: Policy) -> tuple[float, str]:
-            return math.inf if policy.order is None else policy.order, self.calico_version.tie_break(policy)
-
         return tuple(
-            (tiers[name], tuple(sorted(by_tier[name], key=policy_key))) for name in sorted(by_tier, key=tier_key)
+            (tiers[name], tuple(sorted(by_tier[name], key=self.place))) for name in sorted(by_tier, key=tier_key)
         )
+
+    def place(self, policy: Policy) -> tuple[float, str]:
+        """What decides where in its tier a policy stands."""
+        return math.inf if policy.order is None else policy.order, self.calico_version.tie_break(policy)
 
     def prepare(self) -> None:
         """Match every policy with the endpoints of the whole cluster: worth it when many nodes are compiled."""

@@ -21,7 +21,7 @@ from felixpy.names import set_name
 from felixpy.nftables import NftRuleset
 from felixpy.nodesets import ISTIO_SET
 from felixpy.plan.facts import RuleContext
-from felixpy.refusals import refusals
+from felixpy.refusals import is_refused, refusals
 from felixpy.resolve import ActivePolicy, ActiveProfile, Resolution
 from felixpy.ruleset import Ruleset
 
@@ -294,14 +294,17 @@ class _Compiler(Compiler):
         if not asked:
             return None
         membership = self._shared_for(config).membership
-        sets = list(node.ruleset.sets)
+        sets, odd, refusing = list(node.ruleset.sets), False, refuser(node.layout)
         for spec in asked:
             for family in config.families:
                 place = node.places[set_name(family, spec.id)]
-                sets[place] = membership.build(spec, family, config.max_ipset_size, sets[place].origin)
+                before = sets[place]
+                sets[place] = membership.build(spec, family, config.max_ipset_size, before.origin)
+                odd = odd or is_refused(before, refusing) or is_refused(sets[place], refusing)
         ruleset = replace(node.ruleset, sets=tuple(sets))
-        refused = tuple(refusals(ruleset, self.cluster, refuser(node.layout)))
-        return replace(node, ruleset=replace(ruleset, refused=refused))
+        if odd:
+            ruleset = replace(ruleset, refused=tuple(refusals(ruleset, self.cluster, refusing)))
+        return replace(node, ruleset=ruleset)
 
     def _draw(self, resolution: Resolution, layout: Layout) -> Ruleset:
         """A node's chains, those that are known already taken as they are."""

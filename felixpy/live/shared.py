@@ -114,12 +114,32 @@ class LiveShared(Shared):
 
     def replace_policy(self, old: Policy | None, new: Policy | None) -> None:
         """A policy has changed, come or gone."""
-        self.replace_tiers()
+        self._reorder(old, new)
         for key in {policy.key for policy in (old, new) if policy}:
             for picked in self._picked.values():
                 picked.pop(key, None)
             if active := self._policies.pop(key, None):
                 self.dropped.append(active)
+
+    def _reorder(self, old: Policy | None, new: Policy | None) -> None:
+        """Take a policy out of its tier and put it where it belongs now, if the tiers are known already."""
+        if "tiers" not in self.__dict__:
+            return
+        known = {tier.name: policies for tier, policies in self.tiers}
+        after: dict[str, list[Policy]] = {}
+        if old is not None:
+            after[old.tier] = [each for each in known.get(old.tier, ()) if each.key != old.key]
+        if new is not None:
+            listed = after.setdefault(new.tier, [*known.get(new.tier, ())])
+            place = bisect_left(listed, self.place(new), key=self.place)
+            if place < len(listed) and self.place(listed[place]) == self.place(new):
+                self.replace_tiers()
+                return
+            listed.insert(place, new)
+        if any(bool(listed) != bool(known.get(name)) for name, listed in after.items()):
+            self.replace_tiers()
+            return
+        self.__dict__["tiers"] = tuple((tier, tuple(after.get(tier.name, policies))) for tier, policies in self.tiers)
 
     def replace_tiers(self) -> None:
         """Tiers have changed, or policies in them."""

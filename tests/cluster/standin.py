@@ -73,6 +73,8 @@ class StandIn:
         self.requests: list[tuple[str, str]] = []
         """(method, path with query) of every request."""
         self._objects: dict[Key, dict[tuple[str, str], dict[str, Any]]] = {}
+        self._sorted: dict[tuple[int, Key], list[tuple[tuple[str, str], dict[str, Any]]]] = {}
+        """The objects of one resource in the order of pages, since the last change."""
         self._events: list[tuple[int, Key, str, dict[str, Any]]] = []
         self._oldest = 0
         self._revision = 1
@@ -154,9 +156,11 @@ class StandIn:
 
     def items(self, key: Key, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
+        if (self._revision, key) not in self._sorted:
+            self._sorted = {(self._revision, key): sorted(self._objects.get(key, {}).items())}
         return [
             item
-            for (where, _), item in sorted(self._objects.get(key, {}).items())
+            for (where, _), item in self._sorted[self._revision, key]
             if namespace in ("", where) and wanted.items() <= (item["metadata"].get("labels") or {}).items()
         ]
 
