@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, RequestRefused
+import msgspec
+
+from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, RequestRefused, Unreachable
 from felixpy.kubectl.resources import CALICO, RESOURCES
 from felixpy.kubectl.trim import trimmed
 
@@ -80,6 +81,16 @@ def list_resource(kubectl: Kubectl, resource: str, version: str) -> Listed:
     return _Reader(kubectl, "", PAGE, lambda resource, count: None).all(resource, version)
 
 
+def _decoded(kubectl: Kubectl, path: str) -> dict[str, Any]:
+    """An answer. Raises RequestRefused, Unreachable for what is no JSON, such as the page of a proxy."""
+    answer = kubectl.get(path)
+    try:
+        found: dict[str, Any] = msgspec.json.decode(answer)
+    except msgspec.DecodeError as wrong:
+        raise Unreachable(f"{path}: the answer is not JSON: {wrong}") from None
+    return found
+
+
 class _Offered(NamedTuple):
     """(API version, plural name) of what the cluster serves, and why some API versions could not be asked."""
 
@@ -90,13 +101,13 @@ class _Offered(NamedTuple):
 def _offered(kubectl: Kubectl) -> _Offered:
     """Discovery. An aggregated API whose server is down is left out, with the reason."""
     versions = sorted({version for resource in RESOURCES.values() for version in resource.versions})
-    groups = json.loads(kubectl.get("/apis"))
+    groups = _decoded(kubectl, "/apis")
     known = {version["groupVersion"] for group in groups.get("groups", ()) for version in group.get("versions", ())}
     wanted = [version for version in versions if version in known or "/" not in version]
 
     def ask(version: str) -> tuple[list[tuple[str, str]], str]:
         try:
-            found = json.loads(kubectl.get(f"/api/{version}" if "/" not in version else f"/apis/{version}"))
+            found = _decoded(kubectl, f"/api/{version}" if "/" not in version else f"/apis/{version}")
         except Absent:
             return [], ""
         except (Forbidden, Overloaded) as wrong:
@@ -146,7 +157,7 @@ class _Reader:
         resource, items = RESOURCES[key], []
         for namespace, name in resource.objects:
             try:
-                items.append(json.loads(self._kubectl.get(resource.path(version, namespace, name))))
+                items.append(_decoded(self._kubectl, resource.path(version, namespace, name)))
             except Absent:
                 continue
         return Listed(key, version, tuple(kept(item, key, version) for item in items), "")
@@ -175,8 +186,7 @@ def _walk(kubectl: Kubectl, path: str, size: int) -> Iterator[dict[str, Any]]:
 
     def page(size: int, following: str = "") -> dict[str, Any]:
         query = [f"limit={size}"] * bool(size) + [f"continue={quote(following)}"] * bool(following)
-        found: dict[str, Any] = json.loads(kubectl.get(f"{path}?{'&'.join(query)}" if query else path))
-        return found
+        return _decoded(kubectl, f"{path}?{'&'.join(query)}" if query else path)
 
     with ThreadPoolExecutor(1) as pool:
         found = page(size)

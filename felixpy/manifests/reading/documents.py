@@ -61,8 +61,8 @@ class Reading:
         return ordinal(bisect_right(self.starts.get(source.file, []), source.start))
 
     def order(self, source: Source) -> tuple[int, int]:
-        """What puts sources into the order in which they were read."""
-        return self._numbers[source.file], source.start
+        """What puts sources into the order in which they were read, those of no file last."""
+        return self._numbers.get(source.file, len(self._numbers)), source.start
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 
 from felixpy.manifests.reading.documents import Document, Reading, read
 from felixpy.manifests.reading.files import Input
+from felixpy.manifests.reading.sieve import Sieve
 from felixpy.model import Source
 
 
 class KindObjects(NamedTuple):
-    """Objects with apiVersion, kind and name. `name` is what stands before their names in messages."""
+    """Objects with apiVersion, kind and name, no two with the same. `name` stands before their names in messages."""
 
     name: str
     items: Sequence[dict[str, Any]]
@@ -36,10 +37,16 @@ def placed(name: str, item: dict[str, Any]) -> Document:
     return Document(item, Source("/".join([name, *map(str, filter(None, names))]), 0))
 
 
-def read_given(given: Sequence[Given], stdin: TextIO | None = None, **more: Any) -> Reading:
+def read_given(
+    given: Sequence[Given], stdin: TextIO | None = None, *, sieve: Sieve | None = None, **more: Any
+) -> Reading:
     """Read all files, and take all objects as they are; see `felixpy.manifests.reading.documents.read`."""
     objects = [each for each in given if isinstance(each, KindObjects)]
     paths = [each for each in given if not isinstance(each, KindObjects)]
-    reading = read(paths, stdin=stdin, **more) if paths or not objects else Reading()
-    reading.documents += [document for each in objects for document in each.documents()]
+    reading = read(paths, stdin=stdin, sieve=sieve, **more) if paths or not objects else Reading()
+    # The pods of one cluster have names of their own; others may have twins, which are looked at whole.
+    lists = sum(any(item.get("kind") == "Pod" for item in each.items) for each in objects)
+    take = sieve.take if sieve and not paths and lists == 1 else None
+    for each in objects:
+        reading.documents += [one for one in each.documents() if not (take and take(one.data, one.source))]
     return reading
