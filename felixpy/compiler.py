@@ -135,11 +135,11 @@ class Compiler:
         return self.layout(node, settings).configured(config)
 
     def layout(self, node: str, settings: Sequence[Setting] = ()) -> Layout:
-        """How the chains of a node are laid out. eBPF programs have no chains, so iptables' are taken for them."""
+        """How the chains of a node are laid out; iptables' where it has none, as with eBPF and on Windows."""
         if self._asked:
             return self._asked
         kind = self.data_plane(node, settings).kind
-        return _layout(IPTABLES.name if kind == "bpf" else kind, self.calico_version)
+        return _layout(kind if kind in LAYOUTS else IPTABLES.name, self.calico_version)
 
     def data_plane(self, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
         """How Felix programs a node according to the input."""

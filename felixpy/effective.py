@@ -13,6 +13,9 @@ from felixpy.errors import Path
 from felixpy.model import Cluster, Configuration, DataPlane, DataPlaneKind, Source, Stated
 from felixpy.selector import matches, parse
 
+OS_LABEL = "kubernetes.io/os"
+"""The label in which the kubelet says what a node runs."""
+
 
 class SettingOrigin(NamedTuple):
     """A setting and where it comes from; no source: the command line or the environment of felixpy itself."""
@@ -61,11 +64,16 @@ def _written(layer: Configuration) -> Iterator[SettingOrigin]:
 
 
 def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
-    """The data plane that Felix chooses on a node.
+    """The data plane that Felix chooses on a node; on Windows there is no choice.
 
     `bpfEnabled` comes first; then ``nftablesMode``, of which Auto follows kube-proxy: nftables if it runs in that
     mode. Felix looks for kube-proxy's table in the kernel, felixpy for its configuration in the input.
     """
+    found = cluster.nodes.get(node)
+    if found and found.labels.get(OS_LABEL) == "windows":
+        path = ("metadata", "labels", OS_LABEL)
+        place = cluster.where(found.source, path)
+        return DataPlane(kind="windows", reason=f"{OS_LABEL} is windows", by=f"Node {node}", place=place, path=path)
     config = configure(cluster, node, settings)
     given = [*(SettingOrigin(setting) for setting in settings), *origins(cluster, node)]
     if config.bpf_enabled:

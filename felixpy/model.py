@@ -348,7 +348,7 @@ class Stated:
     node: str = ""
 
 
-DataPlaneKind = Literal["iptables", "nftables", "bpf"]
+DataPlaneKind = Literal["iptables", "nftables", "bpf", "windows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

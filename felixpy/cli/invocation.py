@@ -133,10 +133,12 @@ def tell_data_planes(
     """Say which data plane Felix uses, and why, where that is not iptables; a warning where it is not `known`."""
     from felixpy.effective import data_plane
 
-    found: dict[DataPlane, list[str]] = {}
+    found: dict[DataPlane | str, tuple[DataPlane, list[str]]] = {}
     for node in nodes or [""]:
-        found.setdefault(data_plane(cluster, node, settings), []).append(node)
-    for plane, names in found.items():
+        plane = data_plane(cluster, node, settings)
+        # Every Windows node says so itself; one place is enough.
+        found.setdefault(plane.kind if plane.kind == "windows" else plane, (plane, []))[1].append(node)
+    for plane, names in found.values():
         where = "every node" if len(names) == len(nodes or [""]) else f"{names[0]} and {len(names) - 1} more nodes"
         where = names[0] if len(names) == 1 and names[0] else where
         if plane.kind not in known:
@@ -159,7 +161,7 @@ def _unknown_plane(plane: DataPlane, where: str) -> Problem:
     )
 
 
-NAMES = {"bpf": "eBPF", "nftables": "nftables"}
+NAMES = {"bpf": "eBPF", "nftables": "nftables", "windows": "Windows"}
 
 
 def tell(text: str) -> None:

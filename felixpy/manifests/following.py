@@ -37,6 +37,9 @@ Pair = tuple[Any, Any]
 PLACED = frozenset({"Pod", "Node", "IPPool", "HostEndpoint", "WorkloadEndpoint"})
 """Kinds that decide which nodes and addresses pods get that have none."""
 
+MOST_CONVERTED = 10_000
+"""After so many objects the parts that pods share are collected anew, so that those that are gone leave nothing."""
+
 _NAMESPACE, _ACCOUNT = "Namespace", "ServiceAccount"
 
 
@@ -141,7 +144,7 @@ class _State:
     """What the passes have made of all documents, adjusted step by step."""
 
     def __init__(self, loaded: Loaded, options: Options, documents: list[Document]) -> None:
-        self._loaded, self._options = loaded, options
+        self._options, self._pods, self._converted = options, loaded.pods.anew(), 0
         self._objects = {key: found for key, found in loaded.objects.items() if isinstance(found, Document)}
         self._parts = loaded.parts
         given = Counter(document.source for document in documents)
@@ -201,8 +204,11 @@ class _State:
             for part in _parts_of(key):
                 if (old := self._parts.replace(key, part, None)) is not None:
                     pairs[key, part] = (old, None)
+        self._converted += len(came)
+        if self._converted > MOST_CONVERTED:
+            self._converted, self._pods = 0, self._pods.anew()
         for key, document in came.items():
-            part, converted, remark = convert_object(key, document, self._loaded.pods)
+            part, converted, remark = convert_object(key, document, self._pods)
             remarked.keep((None, [remark] if remark else []))
             if converted is not None:
                 self._parts.replace(key, part, converted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -65,3 +66,26 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.tar.gz", {"a.json": bytes(600), "b.json": bytes(600)})
     with pytest.raises(BadArchive, match="larger than"):
         list(members(str(path), lambda name: True, limit=1000))
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_foreign_files_of_a_support_bundle_are_skipped(tmp_path: Path, archived: bool) -> None:
+    """Logs, binaries and texts in other encodings, each with one warning; what looks like a manifest has to be one."""
+    bundle = tmp_path / "must-gather"
+    bundle.mkdir()
+    (bundle / "pods.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+    foreign = {
+        "log.yaml": b"2026 log line: {{{\n", "events.json": b'{"level":"info"}\nnot json',
+        "core.yaml": b"\xff\xfe\x00x",
+        "latin.yaml": b"\xe4\xf6", "values.yaml": b"a: 1\n",
+    }  # fmt: skip
+    for name, content in foreign.items():
+        (bundle / name).write_bytes(content)
+    path = Path(shutil.make_archive(str(tmp_path / "bundle"), "gztar", bundle)) if archived else bundle
+    cluster = load([path])
+    assert "kns.shop" in cluster.profiles
+    told = [problem for problem in cluster.warnings if "skipped" in problem.reason]
+    assert len(told) == len(foreign)
+    (bundle / "log.yaml").write_bytes(b"apiVersion: v1\nkind: {{{\n")
+    with pytest.raises(InputError):
+        load([bundle])

@@ -40,6 +40,12 @@ class Owners:
                 self._between[metadata.get("namespace") or "default", named] = _direct(metadata)
         self._known: dict[Owner, Owner] = {}
 
+    def anew(self) -> Owners:
+        """The same, without what was found so far."""
+        found = Owners()
+        found._between = self._between
+        return found
+
     def find(self, namespace: str, references: Iterable[Reference], labels: Mapping[str, Any]) -> Owner | None:
         """The workload that a pod belongs to; None for a pod of its own."""
         owner = _chosen(references)

@@ -119,6 +119,10 @@ class Pods:
         self.ports: dict[tuple[GivenPort, ...], Ports] = {(): ((), (), ())}
         self.named: dict[tuple[str, str, int, bool], NamedPort] = {}
 
+    def anew(self) -> Pods:
+        """The same, without what pods had in common so far: those that are gone shall leave nothing behind."""
+        return Pods(self.interface_prefix, self.owners.anew())
+
     def facts(self, found: Document | Placed) -> Facts:
         """What counts of a pod."""
         return found.pod if isinstance(found, Placed) else Facts(found.data, self.shared)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.reading import blocks, jsontext
-from felixpy.manifests.reading.files import File, Input, LargeFile, Unintelligible, gather_parts
+from felixpy.manifests.reading.files import MARK, File, Input, LargeFile, Unintelligible, gather_parts
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.reading.places import Texts
 from felixpy.manifests.reading.positions import line_and_column
@@ -251,8 +251,13 @@ class _FileReader:
         self._finish()
 
     def _finish(self) -> None:
-        """A file below a named folder that holds no object at all was not meant to be read."""
-        if self._strangers and not (self._file.named or self._documents or self._problems):
+        """A file below a named folder that holds no object at all was not meant to be read: a log, for example."""
+        foreign = not (self._file.named or self._documents) and MARK not in self._text
+        if self._problems and foreign:
+            reason = f"skipped: nothing in it is a Kubernetes object ({self._problems[0].reason})"
+            place = self._problems[0].place
+            self._problems, self._untold = [Problem(place=place, reason=reason, severity="warning")], 0
+        elif self._strangers and not (self._file.named or self._documents or self._problems):
             reason = "skipped: nothing in it is a Kubernetes object (apiVersion and kind are missing)"
             self._problems = [Problem(place=Place(self._file.name), reason=reason, severity="warning")]
         else:

@@ -32,6 +32,9 @@ NO_MANIFESTS = f"the folder holds no manifests ({', '.join(_PLAIN)}, each also w
 
 STDIN = "<stdin>"
 
+MARK = "apiVersion"
+"""A file of a folder without this word has no object: it is left out with one warning, whatever else it is."""
+
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
@@ -155,11 +158,14 @@ def _gathered(
         if not keep and candidate.content is None and _is_large(candidate.path):
             files.append(LargeFile(candidate.shown, candidate.path, candidate.named))
             continue
+        content = b""
         try:
             content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
-            files.append(File(candidate.shown, _decoded(_unpacked(content)), candidate.named))
+            content = _unpacked(content)
+            files.append(File(candidate.shown, _decoded(content), candidate.named))
         except Unintelligible as wrong:
-            problems.append(wrong.problem(candidate.shown))
+            foreign = bool(content) and not candidate.named and MARK.encode() not in content
+            problems.append(wrong.skipped(candidate.shown) if foreign else wrong.problem(candidate.shown))
     return files, problems
 
 
@@ -168,6 +174,11 @@ class Unintelligible(Exception):
 
     def __init__(self, reason: str, hint: str = "", line: int = 0) -> None:
         self.reason, self.hint, self.line = reason, hint, line
+
+    def skipped(self, name: str) -> Problem:
+        """The warning for a file that was not meant to be read."""
+        reason = f"skipped: nothing in it is a Kubernetes object ({self.reason})"
+        return Problem(place=Place(name, self.line), reason=reason, severity="warning")
 
     def problem(self, name: str) -> Problem:
         """The same about a file of that name."""
