@@ -67,7 +67,10 @@ class LabelIndex:
         labels = self.labels(number)
         for key, values in self._by_key.items():
             if key in labels:
-                values[labels[key]].discard(number)
+                having = values[labels[key]]
+                having.discard(number)
+                if not having:
+                    del values[labels[key]]
                 if key in self._having:
                     self._having[key].discard(number)
         _, named = self._things.pop(number)

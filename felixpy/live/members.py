@@ -104,7 +104,10 @@ class LiveMembership(Membership):
             del self._known[other]
         for identity in self._contents.keys() - used:
             content = self._contents.pop(identity)
-            del self._by_pair[demanded(content.node)][identity]
+            pair = demanded(content.node)
+            del self._by_pair[pair][identity]
+            if not self._by_pair[pair]:
+                del self._by_pair[pair]
 
     # --- what a compile asks for
 

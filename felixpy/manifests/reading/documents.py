@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.reading import blocks, jsontext
-from felixpy.manifests.reading.files import MARK, File, Input, LargeFile, Unintelligible, gather_parts
+from felixpy.manifests.reading.files import MARKS, File, Input, LargeFile, Unintelligible, gather_parts
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.reading.places import Texts
 from felixpy.manifests.reading.positions import line_and_column
@@ -252,7 +252,7 @@ class _FileReader:
 
     def _finish(self) -> None:
         """A file below a named folder that holds no object at all was not meant to be read: a log, for example."""
-        foreign = not (self._file.named or self._documents) and MARK not in self._text
+        foreign = not (self._file.named or self._documents) and not any(mark in self._text for mark in MARKS)
         if self._problems and foreign:
             reason = f"skipped: nothing in it is a Kubernetes object ({self._problems[0].reason})"
             place = self._problems[0].place

@@ -32,8 +32,8 @@ NO_MANIFESTS = f"the folder holds no manifests ({', '.join(_PLAIN)}, each also w
 
 STDIN = "<stdin>"
 
-MARK = "apiVersion"
-"""A file of a folder without this word has no object: it is left out with one warning, whatever else it is."""
+MARKS = ("apiVersion", "kind:")
+"""A file of a folder without these words has no object: it is left out with one warning, whatever else it is."""
 
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -164,7 +164,7 @@ def _gathered(
             content = _unpacked(content)
             files.append(File(candidate.shown, _decoded(content), candidate.named))
         except Unintelligible as wrong:
-            foreign = bool(content) and not candidate.named and MARK.encode() not in content
+            foreign = bool(content) and not candidate.named and not any(mark.encode() in content for mark in MARKS)
             problems.append(wrong.skipped(candidate.shown) if foreign else wrong.problem(candidate.shown))
     return files, problems
 

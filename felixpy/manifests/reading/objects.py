@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 
 from felixpy.manifests.reading.documents import Document, Reading, read
 from felixpy.manifests.reading.files import Input
-from felixpy.manifests.reading.sieve import Sieve
+from felixpy.manifests.reading.sieves import Sieve
 from felixpy.model import Source
 
 
