@@ -57,12 +57,12 @@ class Clusters:
 
     def expand(self, paths: Sequence[str]) -> list[str | KindObjects]:
         """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
-        from felixpy.kubectl.listing import groups
-        from felixpy.manifests.reading.objects import KindObjects
-
         found: list[str | KindObjects] = []
         for path in paths:
             if is_cluster(path):
+                from felixpy.kubectl.listing import groups
+                from felixpy.manifests.reading.objects import KindObjects
+
                 found += [KindObjects(name, items) for name, items in groups(self.listing(path))]
             else:
                 found.append(path)

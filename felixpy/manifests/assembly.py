@@ -43,6 +43,8 @@ class Parts:
 
     def drop_twins(self) -> Iterator[tuple[Key, Finding]]:
         """Of a pod that the input has as Pod and as WorkloadEndpoint the pod counts, of which more is known."""
+        if not any(key.kind.name != "Pod" for key, _ in self._pairs["workloads"]):
+            return
         pods = {(each.namespace, each.name): each for key, each in self._pairs["workloads"] if key.kind.name == "Pod"}
         kept = []
         for key, each in self._pairs["workloads"]:

@@ -121,7 +121,7 @@ def run(*words: str, expected: int) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != expected:
         raise subprocess.CalledProcessError(process.returncode, words)
-    return Run(seconds, usage.ru_maxrss / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def measure(size: Size, runs: int) -> Iterator[Figure]:

@@ -18,7 +18,7 @@ from felixpy.render import Renderer
 STAGES = ("read", "model", "resolve", "plan", "render", "print")
 """In the order of the flow. What a stage takes excludes the stages it calls."""
 
-INNER = {"read": (loading, "read"), "plan": (Planner, "plan"), "render": (Renderer, "render")}
+INNER = {"read": (loading, "read_given"), "plan": (Planner, "plan"), "render": (Renderer, "render")}
 """Stages that run inside another function → where that function is looked up."""
 
 
