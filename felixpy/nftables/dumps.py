@@ -98,6 +98,8 @@ def _left_open(tables: Iterable[ListedTable]) -> Iterator[str]:
             wanted = HOOKS.get(chain.name) if own and base else None
             if wanted and base and base.priority != wanted.listed:
                 yield f"chain {chain.name} has priority {base.priority}, not {wanted.listed}"
+            if wanted and base and base.policy != "ACCEPT":
+                yield f"chain {chain.name} has policy {base.policy.lower()}, which Felix never sets and never changes"
 
 
 def _is_walked(table: ListedTable, hook: str) -> bool:
