@@ -54,7 +54,7 @@ def others(dump: Dump, family: int, draw: random.Random) -> Iterator[Damage]:
     if several:
         table, chain = draw.choice(several)
         yield Damage(f"{chain.name} turned round", _swapped(dump, family, table, chain, draw), table, chain.name)
-    marking = _with(full, "mark ")
+    marking = [*_with(full, " --mark "), *_with(full, " --set-xmark ")]
     if marking:
         table, chain, at = draw.choice(marking)
         text = chain.lines[at].text
