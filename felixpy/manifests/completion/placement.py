@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_net
 from itertools import chain
 from typing import Any
 
-from felixpy.manifests.objects.pod_facts import Facts
+from felixpy.manifests.objects.pod_facts import PodFacts
 from felixpy.manifests.reading.documents import Document
 
 DEFAULT_RANGE = "10.244.0.0/16"
@@ -26,7 +26,7 @@ class NoAddressLeft(Exception):
 class Placement:
     """What is known of nodes, pools and used addresses. What constrains real scheduling is not looked at."""
 
-    def __init__(self, documents: Sequence[Document], placed: Sequence[Facts], node: str | None) -> None:
+    def __init__(self, documents: Sequence[Document], placed: Sequence[PodFacts], node: str | None) -> None:
         self._wanted = node
         self._known = {*_nodes(documents), *(pod.node for pod in placed)}
         self._homes = _homes(documents)

@@ -25,7 +25,7 @@ from felixpy.manifests.completion.replicas import (
     parsed,
     replicas,
 )
-from felixpy.manifests.objects.pod_facts import Facts, Placed
+from felixpy.manifests.objects.pod_facts import Placed, PodFacts
 from felixpy.manifests.reading.documents import Document, subject
 from felixpy.model import Source
 
@@ -98,7 +98,7 @@ class _Claim(NamedTuple):
 
 
 class _Expansion:
-    def __init__(self, documents: list[Document], placed: Sequence[Facts], node: str | None) -> None:
+    def __init__(self, documents: list[Document], placed: Sequence[PodFacts], node: str | None) -> None:
         self.problems: list[Problem] = []
         self._documents = documents
         self._placement = Placement(documents, placed, node)
@@ -229,7 +229,7 @@ def _listed(names: Sequence[str]) -> str:
 class _Pods:
     """The pods of the input that may belong to a controller: those that ran, and those that name their owner."""
 
-    def __init__(self, pods: Iterable[Mapping[str, Any]], placed: Iterable[Facts]) -> None:
+    def __init__(self, pods: Iterable[Mapping[str, Any]], placed: Iterable[PodFacts]) -> None:
         self._labels: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._owners: set[tuple[str, str, str]] = set()
         for data in pods:

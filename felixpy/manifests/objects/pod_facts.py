@@ -28,7 +28,7 @@ _READ = frozenset({notes.FLOATING, notes.SOURCE_PREFIXES, notes.DSCP, *(limit.an
 """Annotations that say something beside the pod's addresses."""
 
 
-class Facts:
+class PodFacts:
     """What Calico and felixpy read of a sound pod. Everything else that its manifest says is forgotten.
 
     `given` are its addresses as written, `where` their place; `claims` are further ones that it has beside them, and
@@ -41,7 +41,7 @@ class Facts:
         "leaving", "name", "namespace", "node", "owners", "ports", "ready", "where",
     )  # fmt: skip
 
-    def __init__(self, data: Data, shared: Shared) -> None:
+    def __init__(self, data: Data, shared: SharedByPods) -> None:
         own, spec, status = data["metadata"], data.get("spec", EMPTY), data.get("status", EMPTY)
         annotations = own.get("annotations", EMPTY)
         self.namespace, self.name = intern(own.get("namespace") or "default"), own["name"]
@@ -82,11 +82,11 @@ class Facts:
 class Placed(NamedTuple):
     """A sound pod with a node, which needs no completion."""
 
-    pod: Facts
+    pod: PodFacts
     source: Source
 
 
-class Shared:
+class SharedByPods:
     """What many pods have in common, kept once."""
 
     def __init__(self) -> None:

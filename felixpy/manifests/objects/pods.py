@@ -8,7 +8,7 @@ from hashlib import sha1
 from felixpy.errors import Path
 from felixpy.manifests.completion.owners import Owners
 from felixpy.manifests.objects import pod_annotations as notes
-from felixpy.manifests.objects.pod_facts import PATH, Facts, GivenPort, Placed, Shared
+from felixpy.manifests.objects.pod_facts import PATH, GivenPort, Placed, PodFacts, SharedByPods
 from felixpy.manifests.reading.documents import Document
 from felixpy.manifests.validation.addresses import host
 from felixpy.manifests.validation.findings import Finding, Ignored
@@ -113,7 +113,7 @@ class Pods:
     def __init__(self, interface_prefix: str, owners: Owners | None = None) -> None:
         self.interface_prefix = interface_prefix
         self.owners = owners or Owners()
-        self.shared = Shared()
+        self.shared = SharedByPods()
         self.labels: dict[tuple[str, str, int], tuple[Labels, Labels]] = {}
         self.profiles: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ports: dict[tuple[GivenPort, ...], Ports] = {(): ((), (), ())}
@@ -123,11 +123,11 @@ class Pods:
         """The same, without what pods had in common so far: those that are gone shall leave nothing behind."""
         return Pods(self.interface_prefix, self.owners.anew())
 
-    def facts(self, found: Document | Placed) -> Facts:
+    def facts(self, found: Document | Placed) -> PodFacts:
         """What counts of a pod."""
-        return found.pod if isinstance(found, Placed) else Facts(found.data, self.shared)
+        return found.pod if isinstance(found, Placed) else PodFacts(found.data, self.shared)
 
-    def __call__(self, pod: Facts, source: Source) -> Workload | None:
+    def __call__(self, pod: PodFacts, source: Source) -> Workload | None:
         """The workload; None for pods that Calico does not know: host network, not scheduled, or without address.
 
         Raises Ignored when an address or a list in an annotation is unreadable.
@@ -147,7 +147,7 @@ class Pods:
             host_ports, pod.ready, pod.leaving,
         )  # fmt: skip
 
-    def on_host(self, pod: Facts, source: Source) -> HostPod | None:
+    def on_host(self, pod: PodFacts, source: Source) -> HostPod | None:
         """A pod in the network of its node; None for all others, and for pods that no longer run."""
         if not pod.node or not pod.host_network or pod.finished:
             return None
@@ -182,7 +182,7 @@ class Pods:
             self.profiles[namespace, account] = profiles
         return profiles
 
-    def _ports(self, pod: Facts) -> Ports:
+    def _ports(self, pod: PodFacts) -> Ports:
         """Ports with names, those of init containers last, what containers serve, and what nodes pass on to them.
 
         Unknown protocols do not count.
@@ -219,7 +219,7 @@ def _host_address(given: str) -> str:
     return "" if found is None or found in EVERY_ADDRESS else found
 
 
-def _addresses(pod: Facts) -> tuple[str, ...]:
+def _addresses(pod: PodFacts) -> tuple[str, ...]:
     given = pod.given
     addresses = tuple([host(each) for each in given])
     if None in addresses:

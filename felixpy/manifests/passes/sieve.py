@@ -8,7 +8,7 @@ from typing import Any
 
 from felixpy.manifests.completion.installation import is_calico_node
 from felixpy.manifests.kinds import known
-from felixpy.manifests.objects.pod_facts import Facts, Placed, Shared
+from felixpy.manifests.objects.pod_facts import Placed, PodFacts, SharedByPods
 from felixpy.manifests.reading.documents import Document, Reading
 from felixpy.model import Source
 
@@ -19,7 +19,7 @@ class PlacedPods:
     def __init__(self) -> None:
         self.all: list[Placed] = []
         self._clean = known()["v1", "Pod"].clean
-        self._shared = Shared()
+        self._shared = SharedByPods()
 
     def take(self, data: dict[str, Any], source: Source) -> bool:
         """Keep a pod, or leave it."""
@@ -28,7 +28,7 @@ class PlacedPods:
         spec = data.get("spec")
         if not spec or not spec.get("nodeName") or any(map(is_calico_node, spec.get("containers", ()))):
             return False
-        self.all.append(Placed(Facts(data, self._shared), source))
+        self.all.append(Placed(PodFacts(data, self._shared), source))
         return True
 
     def without_twins(self, reading: Reading) -> list[Document]:

@@ -18,7 +18,7 @@ from felixpy.manifests.reading.files import MARKS, File, Input, LargeFile, Unint
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.reading.places import Texts
 from felixpy.manifests.reading.positions import line_and_column
-from felixpy.manifests.reading.sieves import Nothing, Sieve
+from felixpy.manifests.reading.sieves import NoSieve, Sieve
 from felixpy.manifests.validation.findings import TEMPLATE
 from felixpy.model import Source
 
@@ -133,7 +133,7 @@ def read(
 
     Objects that `sieve` takes are not among the documents.
     """
-    sieve = sieve or Nothing()
+    sieve = sieve or NoSieve()
     files, problems = gather_parts(paths, stdin)
     reading = Reading(problems=problems)
     with no_garbage_collection():

@@ -20,7 +20,7 @@ class Sieve(Protocol):
         """Drop all that came after a mark: their file has to be read again."""
 
 
-class Nothing:
+class NoSieve:
     """A sieve that takes nothing."""
 
     def take(self, data: dict[str, Any], source: Source) -> bool:
