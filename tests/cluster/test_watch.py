@@ -150,7 +150,7 @@ def test_changes_of_files(tmp_path: Path, watching) -> None:
     watch = watching(tmp_path)
     write(5433)
     assert "file " in watch.until("chain cali-pi-")[0]
-    path.write_text("{")
+    path.write_text('{"apiVersion": ')
     assert watch.until("the rules stay as they were")
     write(5432)
     assert watch.until("chain cali-pi-")
