@@ -121,6 +121,7 @@ sweep: $(READY)  ## every deletion of a rule in the recorded clusters, and other
 bench: $(READY)  ## time and memory of rendering and of connectivity; with root, also of putting rules into a kernel
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.flows
+	@$(BIN)/python -m tests.bench.fleet
 	@$(SUDO) $(BIN)/python -m tests.bench.kernel
 	@$(SUDO) $(BIN)/python -m tests.bench.lab
 

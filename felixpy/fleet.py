@@ -138,7 +138,7 @@ def _dask(work: _Work, address: str) -> Iterator[tuple[Executor, Callable[..., A
     try:
         from distributed import Client
     except ImportError as missing:
-        raise EnvironmentMissing("--dask needs Dask: pip install 'felixpy[dask]'") from missing
+        raise EnvironmentMissing("--scheduler needs Dask: pip install 'felixpy[dask]'") from missing
     try:
         client = Client(address, timeout="10s")
     except (OSError, ValueError) as wrong:

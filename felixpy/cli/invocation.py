@@ -54,6 +54,7 @@ class ReadingProgress:
         now = time.monotonic()
         if now - self._begun > 1 and now - self._drawn > REDRAW_SECONDS:
             self._drawn = now
+            progress.pause()
             words = f"reading {visible(name)[-60:]}: {number >> 20} MiB"
             print(f"\r{words}\x1b[K", end="", file=sys.stderr, flush=True)
 

@@ -16,6 +16,7 @@ DELAY_SECONDS = 1.0
 """Work that is done sooner shows nothing."""
 
 REDRAW_SECONDS = 0.2
+PAUSE_SECONDS = 0.5
 WIDTH = 24
 """Characters of a bar."""
 
@@ -33,6 +34,7 @@ class Status:
         self._done = self._total = 0
         self._what = ""
         self._stopped, self._lock, self._is_drawn = Event(), Lock(), False
+        self._paused_until = 0.0
 
     def start(self) -> None:
         Thread(target=self._draw_on, daemon=True).start()
@@ -42,6 +44,10 @@ class Status:
         if self._what != what:
             self._counted = time.monotonic()
         self._done, self._total, self._what = done, total, what
+
+    def pause(self) -> None:
+        """Something else has the line for the moment."""
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
 
     def stop(self) -> None:
         """Take the line away for good."""
@@ -66,7 +72,7 @@ class Status:
             return
         while not self._stopped.wait(REDRAW_SECONDS):
             with self._lock:
-                if not self._stopped.is_set():
+                if not self._stopped.is_set() and time.monotonic() > self._paused_until:
                     self._is_drawn = True
                     os.write(STDERR, CLEAR + self.text(time.monotonic()).encode())
 
@@ -94,6 +100,12 @@ def count(done: int, total: int, what: str) -> None:
     """How far the work is that is shown."""
     for status in _shown:
         status.count(done, total, what)
+
+
+def pause() -> None:
+    """Something else has the line for the moment."""
+    for status in _shown:
+        status.pause()
 
 
 def end() -> None:

@@ -72,7 +72,12 @@ def render(
     ] = 0,
     dask: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--dask", metavar="ADDRESS", help="Spread --all-nodes over a Dask cluster (extra felixpy[dask])."),
+        typer.Option(
+            "--scheduler",
+            "--dask",
+            metavar="ADDRESS",
+            help="Spread --all-nodes over the workers of a Dask cluster, tcp://HOST:PORT (extra felixpy[dask]).",
+        ),
     ] = None,
 ) -> None:
     """Print the rules that Felix would program on a node.
