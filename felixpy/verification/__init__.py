@@ -127,7 +127,10 @@ def verify(observed: Observed, node: Node) -> Verification:
     kind = ListedComparison if isinstance(observed, ListedNode) else Comparison
     comparison = kind(observed, ruleset, append=node.appends, host=node.host)  # type: ignore[arg-type]
     judged, together = _judged(comparison, node)
-    found.extend(judged)
+    beyond = list(comparison.beyond())
+    found.extend((*judged, *beyond))
+    if beyond and together.severity > Severity.UNKNOWN:
+        together = beyond[0].effect
     tables = [
         table
         for (family, name), table in ruleset.tables.items()

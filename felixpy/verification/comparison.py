@@ -82,6 +82,10 @@ class Comparison:
         if respelt:
             yield f"{respelt} rules say the same in another spelling, as other releases of {self.respelling} print them"
 
+    def beyond(self) -> Iterator[Finding]:
+        """Differences in what decides about other than IP packets, which nothing here evaluates."""
+        return iter(())
+
     # --- tables
 
     @cached_property

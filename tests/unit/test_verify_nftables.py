@@ -93,6 +93,23 @@ def test_a_listing_that_is_as_it_should_be(shop: Node) -> None:
     assert "EQUAL  a listing has what the manifests give node n1" in "".join(text(found))
 
 
+def test_the_arp_table_is_compared_and_not_evaluated(shop: Node) -> None:
+    """Without the pods' addresses being denied the host answers for them, or answers for others no more."""
+    whole = listing(shop)
+    ip, _, arp = whole.partition("table arp calico-arp {")
+    assert "drop" in arp
+    other = f"{ip}table arp calico-arp {{{arp.replace('drop', 'accept', 1)}"
+    for text_, there in ((other, "other rules in "), (ip, "no table arp calico-arp")):
+        found = verify(
+            observe_listing(text_ if text_ != ip else f"{ip}table inet firewalld {{\n}}\n", "a listing"), shop
+        )
+        (finding,) = found.findings
+        assert (finding.kind.name, finding.effect.kind) == ("arp-table", "unknown")
+        assert finding.there.startswith(there)
+        assert found.together.kind == "unknown"
+    assert verify(observe_listing(ip, "only the tables of IP"), shop).equal
+
+
 def test_the_listing_as_json_and_with_counts(shop: Node) -> None:
     ruleset = shop.ruleset()
     assert isinstance(ruleset, NftRuleset)

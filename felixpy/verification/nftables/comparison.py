@@ -9,19 +9,21 @@ from functools import cached_property
 from felixpy.dataplane.current import Rule
 from felixpy.dataplane.transaction import NO_SPELLING
 from felixpy.dataplane.wanted import Wanted
-from felixpy.errors import many
+from felixpy.errors import few, many
 from felixpy.names import LAYERS, split_layer
 from felixpy.nftables.dumps import split_comment
 from felixpy.nftables.listed import Scope
+from felixpy.nftables.normal import normal
 from felixpy.nftables.reading import Declared, ListedChain, ListedTable, priority_of
 from felixpy.nftables.ruleset import NftRuleset
 from felixpy.nftables.spelling import set_name
+from felixpy.ruleset import ARP
 from felixpy.verification.baseline import Damage
 from felixpy.verification.chains import Draft, TableView
 from felixpy.verification.comparison import Comparison
-from felixpy.verification.finding import KINDS, Finding
+from felixpy.verification.finding import KINDS, Effect, Finding, Severity
 from felixpy.verification.nftables.baseline import ListedBaseline, listed_name
-from felixpy.verification.nftables.content import listed_tables, wanted_of
+from felixpy.verification.nftables.content import listed_tables, rule_lines, wanted_of
 from felixpy.verification.nftables.observed import TITLES, ListedNode
 
 Elements = Mapping[str, str]
@@ -162,6 +164,29 @@ class ListedComparison(Comparison):
             assert isinstance(view, LayerView)
             yield from _compare_maps(view)
 
+    def beyond(self) -> Iterator[Finding]:
+        """The ARP table, where it can be seen: where other tables than Felix's for IP were listed."""
+        wanted = self.ruleset.nft_tables[ARP]
+        there = next(
+            (table for table in self.observed.tables if table.family == "arp" and table.name == wanted.name), None
+        )
+        if there is None and not (self.observed.whole and any(map(self.observed.own, self.observed.families))):
+            return
+        should = {chain.name: list(rule_lines(chain)) for chain in wanted.chains}
+        has = {name: [normal(text) for _, text in chain.lines] for name, chain in there.chains.items()} if there else {}
+        if has != should:
+            effect = Effect(
+                Severity.UNKNOWN, "may change which ARP requests the host answers", certain=False, kind="unknown"
+            )
+            missing = sum(len(rules) for rules in should.values())
+            yield Finding(
+                kind=KINDS["arp-table"],
+                families=(4,),
+                wanted=f"table arp {wanted.name}: {many(len(should), 'chain')}, {many(missing, 'rule')}",
+                there=_arp_words(should, has) if there else f"no table arp {wanted.name}",
+                effect=effect,
+            )
+
     def _dormant(self, family: int, there: ListedTable) -> Draft:
         finding = Finding(kind=KINDS["table-dormant"], families=(family,), there="flags dormant")
         return Draft(finding, Damage(family, bases=dict.fromkeys(there.chains)))
@@ -182,6 +207,12 @@ class ListedComparison(Comparison):
         """The finding under the names that nft lists."""
         chain = listed_name(finding.table, finding.chain) if finding.chain else ""
         return replace(finding, table="calico" if chain else "", chain=chain, set=set_name(finding.set))
+
+
+def _arp_words(should: Mapping[str, list[str]], has: Mapping[str, list[str]]) -> str:
+    """The chains of an ARP table that differ."""
+    names = sorted(name for name in {*should, *has} if should.get(name) != has.get(name))
+    return f"other rules in {few(names)}"
 
 
 def _place(base: Declared | None) -> tuple[object, ...]:

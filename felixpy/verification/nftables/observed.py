@@ -44,9 +44,13 @@ def read_lines(text: str) -> tuple[Rule, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedNode(Observed):
-    """`tables` are all that were listed; those of Felix are compared, those of others surround them."""
+    """`tables` are all that were listed; those of Felix are compared, those of others surround them.
+
+    Of a listing that is not `whole` nothing follows about tables that are not in it.
+    """
 
     tables: Sequence[ListedTable] = ()
+    whole: bool = True
 
     def own(self, family: int) -> ListedTable | None:
         """Felix's table of an IP family."""
@@ -75,7 +79,7 @@ def observe_listing(
     return ListedNode(
         words=words, backend="", state=state, dump=dump, others={**beside, **(others or {})}, live=live,
         leaves_open=open_ends,
-        tables=tables,
+        tables=tables, whole=whole,
     )  # fmt: skip
 
 
