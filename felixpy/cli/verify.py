@@ -174,13 +174,14 @@ def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, 
 
     given.check_node(given.cluster)
     names = given.cluster.node_names()
-    for name in saved:
-        if name not in names:
-            raise UsageError(f"--rules: {saved[name].words}: {unknown_node(name, names)}")
     chosen = [given.node] if given.node else names
+    strangers = {} if given.node else {name: unknown_node(name, names) for name in sorted(saved) if name not in names}
+    if saved and len(strangers) == len(saved):
+        name, reason = next(iter(strangers.items()))
+        raise UsageError(f"--rules: {saved[name].words}: {reason}")
     expected = Expected(given)
     nodes = {name: expected.saved(saved[name], name) for name in sorted(saved) if name in chosen}
-    found = FleetVerification(nodes, tuple(name for name in chosen if name not in saved))
+    found = FleetVerification(nodes, tuple(name for name in chosen if name not in saved), strangers)
     _show_fleet(found, output, given, verbose=verbose)
 
 
