@@ -17,10 +17,6 @@ from felixpy.kubectl.trim import trimmed
 PAGE = 500
 """Objects asked for at once, as kubectl does."""
 
-LARGEST_PAGE = 5000
-PAGES_OF_LONG_LISTS = 10
-"""A list that turns out to be long is read in about so many pages: each costs a process of kubectl (50 ms)."""
-
 PARALLEL = 8
 RESTARTS = 3
 """How often a list whose pages expired is begun again, before it is asked for in one piece."""
@@ -184,29 +180,17 @@ class _Reader:
 def _walk(kubectl: Kubectl, path: str, size: int) -> Iterator[dict[str, Any]]:
     """The pages of a list, each asked for while the one before is looked at; a `size` of 0 asks for all at once."""
 
-    def page(size: int, following: str = "") -> dict[str, Any]:
+    def page(following: str = "") -> dict[str, Any]:
         query = [f"limit={size}"] * bool(size) + [f"continue={quote(following)}"] * bool(following)
         return _decoded(kubectl, f"{path}?{'&'.join(query)}" if query else path)
 
     with ThreadPoolExecutor(1) as pool:
-        found = page(size)
+        found = page()
         while following := found["metadata"].get("continue", ""):
-            coming = pool.submit(page, _next_size(size, found["metadata"]), following)
+            coming = pool.submit(page, following)
             yield found
             found = coming.result()
         yield found
-
-
-def _next_size(size: int, metadata: Mapping[str, Any]) -> int:
-    """How many objects to ask for next.
-
-    >>> _next_size(500, {"remainingItemCount": 700}), _next_size(500, {"remainingItemCount": 99_500})
-    (500, 5000)
-    """
-    remaining = metadata.get("remainingItemCount")
-    if size < PAGE or not isinstance(remaining, int):
-        return size
-    return max(size, min(LARGEST_PAGE, remaining // PAGES_OF_LONG_LISTS))
 
 
 def kept(item: dict[str, Any], resource: str, version: str) -> dict[str, Any]:
