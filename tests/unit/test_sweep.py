@@ -95,7 +95,7 @@ def test_the_judge_can_disagree() -> None:
     [
         ("host/gnp-do-not-track-on-all-interfaces", 4, "cali-PREROUTING emptied"),
         ("host/failsafe-ports-with-nets", 4, "z_xuyw0pzXFb2GuU"),
-        ("host/gnp-all-four-kinds-on-one-endpoint", 4, "zbGoxMKW8MKgvwEc"),
+        ("host/gnp-all-four-kinds-on-one-endpoint", 4, "kUR_CvD5zdKkMdB_"),
         ("host/hep-expected-ips-only", 6, "-A FORWARD -s fd00::/8 -j ACCEPT ahead"),
     ],
 )
