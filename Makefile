@@ -122,6 +122,7 @@ bench: $(READY)  ## time and memory of rendering and of connectivity; with root,
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.flows
 	@$(BIN)/python -m tests.bench.fleet
+	@$(BIN)/python -m tests.bench.policytests
 	@$(SUDO) $(BIN)/python -m tests.bench.kernel
 	@$(SUDO) $(BIN)/python -m tests.bench.lab
 
