@@ -276,6 +276,17 @@ def test_rules_that_end_in_the_middle(cut: str, felixpy_, tmp_path) -> None:
     assert felixpy_("matrix", *given).status in (0, 2)
 
 
+@pytest.mark.parametrize("cut", ["-m", "-j", "-m comment --comment"])
+def test_a_rule_that_ends_in_the_middle_beside_a_chain_that_is_stale(cut: str, felixpy_, tmp_path) -> None:
+    text = Path(DUMP).read_text()
+    lines = text.replace(":cali-FORWARD - [0:0]", ":cali-FORWARD - [0:0]\n:cali-tw-calistale - [0:0]").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("-A cali-to-wl-dispatch"))
+    lines[at:at] = [f"-A cali-to-wl-dispatch {cut}"]
+    (tmp_path / "rules").write_text("\n".join(lines) + "\n")
+    done = felixpy_("verify", SHOP, "--node", "node1", "--rules", tmp_path / "rules", "--ipsets", SETS)
+    assert done.status in (1, 2)
+
+
 def test_a_saved_member_that_is_no_net(felixpy_, tmp_path) -> None:
     lines = SETS.read_text().splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("add cali40s:"))

@@ -112,10 +112,13 @@ class TableView:
 
     def target(self, rule: Rule) -> str:
         """The chain or target that a rule leads to, "" for none."""
-        return self.read(rule).target
+        try:
+            return self.read(rule).target
+        except IndexError:  # it breaks off, so it leads nowhere
+            return ""
 
     def read(self, rule: Rule) -> Body:
-        """What a rule says."""
+        """What a rule says. Raises IndexError for one that breaks off."""
         return read_body(without_hash(rule.printed(self.family)), self.family)
 
     def leads_to(self, name: str, rules: Sequence[Rule]) -> bool:
