@@ -129,3 +129,18 @@ def test_json_keeps_every_failed_result() -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_write_a_run_without_results(name: str) -> None:
     assert write(Run(kind="K", suite="s", version="1", results=()), name).count("FX") == 0
+
+
+def test_other_parsers_read_junit_and_tap_alike() -> None:
+    from junitparser import Error, Failure, JUnitXml
+    from tap.parser import Parser  # type: ignore[import-untyped]
+
+    suites = JUnitXml.fromstring(write(RUN, "junit").encode())
+    cases = [case for suite in suites for case in suite]
+    assert len(cases) == 5
+    lines = list(Parser().parse_text(write(RUN, "tap")))
+    assert [line.category for line in lines[:2]] == ["version", "plan"]
+    tests = [line for line in lines if line.category == "test"]
+    assert len(tests) == 5
+    failed = [case for case in cases if any(isinstance(result, Failure | Error) for result in case.result)]
+    assert len(failed) == sum(not line.ok for line in tests) > 0
