@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from importlib import import_module
@@ -81,7 +80,8 @@ class CommandGroup(TyperGroup):
 class Commands(typer.Typer):
     """A group of commands, all of them of that class.
 
-    ``typer.main.get_command`` builds a whole group. A call builds the one command that it needs, once in a process.
+    ``typer.main.get_command`` builds a whole group. A call of one whose commands are declared by their modules
+    (`declare`) builds the one command that it needs, once in a process.
     """
 
     def command(self, name: str | None = None, **more: Any) -> Callable[[Function], Function]:
@@ -89,7 +89,7 @@ class Commands(typer.Typer):
         return super().command(name, cls=Command, **more)
 
     def __call__(self, *words: Any, **more: Any) -> Any:
-        """Run the command that the words name."""
+        """Run the declared command that the words name."""
         return self._group(*words, **more)
 
     @cached_property
@@ -133,16 +133,6 @@ class Commands(typer.Typer):
         summaries: dict[str, str] = {}
         for name, (_, summary) in self._elsewhere.items():
             builders[name], summaries[name] = partial(self._declared, name, settings), summary
-        for command in self.registered_commands:
-            assert command.name
-            assert command.callback
-            builders[command.name] = partial(get_command_from_info, command, **settings)
-            summaries[command.name] = inspect.getdoc(command.callback) or ""
-        for group in self.registered_groups:
-            solved = solve_typer_info_defaults(group)
-            assert solved.name
-            builders[solved.name] = partial(get_group_from_info, group, suggest_commands=True, **settings)
-            summaries[solved.name] = solved.help or ""
         mine = solve_typer_info_defaults(typer.models.TyperInfo(self))
         made = CommandGroup(
             name=mine.name,
