@@ -190,8 +190,7 @@ def test_interfaces_that_are_given_are_built(name: str) -> None:
 
 def in_pod(name: str, *words: str) -> subprocess.CompletedProcess[str]:
     """`felixpy lab` in a process of its own: exec takes its place."""
-    script = "import sys; from felixpy import cli; from felixpy.cli.lab import lab; lab()"
-    command = [sys.executable, "-c", script, *words[:1], "--name", name, *words[1:]]
+    command = [sys.executable, "-m", "felixpy", "lab", *words[:1], "--name", name, *words[1:]]
     return subprocess.run(command, input="said\n", capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -225,9 +224,8 @@ def tcpdump() -> None:
 
 def test_packets_of_a_pod_can_be_watched(name: str, tcpdump: None) -> None:
     felixpy("lab", "up", "shop", "--name", name)
-    script = "import sys; from felixpy.cli.lab import lab; lab()"
     words = ("capture", "--name", name, "shop/web", "--", "-c", "1", "-l", "tcp", "dst", "port", "80")
-    command = [sys.executable, "-c", script, *words]
+    command = [sys.executable, "-m", "felixpy", "lab", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:
         assert process.stderr
