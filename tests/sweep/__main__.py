@@ -1,9 +1,10 @@
 """``make sweep``: all recorded clusters of at most 40 pods, on both data planes: every deletion, other damage, and the
-number of disagreements.
+number of disagreements. Areas of the recordings and ``--dataplane`` narrow it.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 from time import perf_counter
@@ -15,13 +16,13 @@ MOST_PODS = 40
 SHOTS = 1500
 
 
-def main(areas: list[str]) -> int:
+def main(areas: list[str], planes: list[str]) -> int:
     total = wrong = 0
     for case in cases(*(areas or AREAS)):
         for family in case.families:
-            for plane, kind in NODES.items():
+            for plane in planes:
                 start = perf_counter()
-                node = kind(case, family, SHOTS, random.Random(f"{case} {family}"))
+                node = NODES[plane](case, family, SHOTS, random.Random(f"{case} {family}"))
                 if len(node.cluster.workloads) > MOST_PODS or family not in node.ruleset.families:
                     continue
                 if plane == "nftables" and node.ruleset.refused:
@@ -41,4 +42,8 @@ def main(areas: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    options = argparse.ArgumentParser(prog="python -m tests.sweep")
+    options.add_argument("area", nargs="*", help="area of the recordings; all of them by default")
+    options.add_argument("--dataplane", choices=NODES, help="one data plane only")
+    asked = options.parse_args()
+    sys.exit(main(asked.area, [asked.dataplane] if asked.dataplane else [*NODES]))
