@@ -12,7 +12,7 @@ import pytest
 from felixpy.nftables import NftRuleset
 from felixpy.nftables.reading import ListedTable, read_tables
 from tests.conformance.comparison import first_difference
-from tests.conformance.recordings import AREAS, Case
+from tests.conformance.recordings import AREAS, REFUSED, WITH_NFTABLES, Case, cases
 from tests.conformance.test_nftables import NOT_PROGRAMMED, PROGRAMMED, compiled
 from tests.netns import enforcing
 from tests.netns.namespace import PATH, Namespace, fresh_namespace
@@ -88,7 +88,7 @@ def load_twice(case: Case) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize("area", WITH_NFTABLES)
 def test_what_is_printed_loads_and_is_listed(area: str, kernel: None) -> None:
     with fresh_namespace() as namespace:
         version = namespace.run("nft", "--version").stdout
@@ -97,6 +97,28 @@ def test_what_is_printed_loads_and_is_listed(area: str, kernel: None) -> None:
     with ThreadPoolExecutor(8) as pool:
         loads = {case: pool.submit(load_twice, case) for case in PROGRAMMED if case.area == area}
     wrong = [f"{case}: {report}" for case, future in loads.items() for report in future.result()]
+    assert not wrong, "\n".join(wrong)
+
+
+UNRECORDED = (*AREAS[len(WITH_NFTABLES) :], REFUSED)
+"""Areas of which only the answers in iptables mode are recorded."""
+
+
+def judge(case: Case) -> list[str]:
+    """What goes wrong with a case whose answer in nftables mode nobody recorded: the kernel has to agree with us."""
+    ruleset = compiled(case)
+    if not ruleset.refused:
+        return load_twice(case)
+    with fresh_namespace() as namespace:
+        done = namespace.run("nft", "-f", "-", text=ruleset.text(restore=True))
+    return [] if done.returncode else [f"loads although refused: {ruleset.refused}"]
+
+
+@pytest.mark.parametrize("area", UNRECORDED)
+def test_what_is_refused_and_what_is_printed_elsewhere(area: str, kernel: None) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        judged = {case: pool.submit(judge, case) for case in cases(area)}
+    wrong = [f"{case}: {report}" for case, future in judged.items() for report in future.result()]
     assert not wrong, "\n".join(wrong)
 
 
