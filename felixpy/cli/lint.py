@@ -112,7 +112,14 @@ def lint(
             raise
         invocation.emit(write(refused(wrong), output.value))
         raise typer.Exit(wrong.exit_code) from None
-    run = find(cluster, checks=checks, calico_version=given.version, settings=given.settings, options=options)
+    run = find(
+        cluster,
+        checks=checks,
+        calico_version=given.version,
+        settings=given.settings,
+        options=options,
+        dataplane=given.dataplane,
+    )
     invocation.emit(write(run, output.value))
     if run.fails(fail_on.level):
         raise typer.Exit(1)

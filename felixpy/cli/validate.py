@@ -69,7 +69,7 @@ def _checked(given: Given) -> list[str]:
 def _findings(given: Given, cluster: Cluster) -> Run:
     from felixpy.linting import lint
 
-    return lint(cluster, calico_version=given.version, settings=given.settings)
+    return lint(cluster, calico_version=given.version, settings=given.settings, dataplane=given.dataplane)
 
 
 def _warn(found: Run) -> None:

@@ -41,18 +41,19 @@ def lint(
     calico_version: CalicoVersion = V3_32,
     settings: Sequence[Setting] = (),
     options: LintOptions | None = None,
+    dataplane: str | None = None,
     timed: Callable[[str, float], None] | None = None,
 ) -> Run:
     """Run checks (by default all that are not optional) on a cluster.
 
-    Findings come by file and line; checks without any are results that passed. `settings` and `calico_version` are
-    those of `felixpy.compile`. `timed` is told how many seconds of processor time each check took, the first one
-    that needs something shared paying for it.
+    Findings come by file and line; checks without any are results that passed. `settings`, `calico_version` and
+    `dataplane` are those of `felixpy.compile`. `timed` is told how many seconds of processor time each check took, the
+    first one that needs something shared paying for it.
     """
     from felixpy import __version__
 
     chosen = choose() if checks is None else checks
-    subject = Subject(cluster, calico_version=calico_version, settings=settings, options=options)
+    subject = Subject(cluster, calico_version=calico_version, settings=settings, options=options, dataplane=dataplane)
     comments = Comments(cluster)
     results: list[Result] = []
     for check in chosen:

@@ -85,6 +85,8 @@ _TABLE = (
           "A log prefix is longer than the kernel keeps.", limits.long_log_prefixes),
     Check("FX164", "many-chains", "info",
           "The policies of a node take very many chains.", limits.many_chains),
+    Check("FX165", "excluded-ports-joined", "warning",
+          "Some releases of nft let packets pass that a rule excludes by port.", limits.joined_exclusions),
 )  # fmt: skip
 
 CHECKS: Mapping[str, Check] = {check.code: check for check in _TABLE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from felixpy.errors import Path, many
@@ -118,6 +118,26 @@ def split_port_lists(subject: Subject) -> Iterator[Finding]:
                         f"takes {len(groups)} iptables rules: one holds {MAX_MULTIPORT} ports, a range counts twice"
                     )
                     yield about(policy, rule.path, message, hint="ranges in place of single ports make it cheaper")
+
+
+def joined_exclusions(subject: Subject) -> Iterator[Finding]:
+    """FX165. See `felixpy.nftables.joining`."""
+    if not subject.nftables_nodes:
+        return
+    message = "nft before 1.1.0 compares both excluded ports at once: packets with only one of them meet this rule"
+    hint = "exclude ports on one side only, or give one side several ports or a range, which are not joined"
+    for policy in subject.enforced:
+        for rule in (*policy.inbound, *policy.outbound):
+            source, destination = rule.source, rule.destination
+            one = len(destination.ports) == 1 and _has_value(destination.ports)
+            if _has_value(source.not_ports) and _has_value(destination.not_ports) and not one:
+                yield about(policy, rule.path, message, hint=hint)
+
+
+def _has_value(ports: Iterable[PortRange | str]) -> bool:
+    """Whether one of the matches that ports become is a single port."""
+    groups = split_ports(port for port in ports if isinstance(port, PortRange))
+    return any(group.isdigit() for group in groups)
 
 
 def many_chains(subject: Subject) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from felixpy.calico_versions import V3_32, CalicoVersion
 from felixpy.config import Config, Setting
-from felixpy.effective import configure
+from felixpy.effective import configure, data_plane
 from felixpy.errors import Path
+from felixpy.layouts import NFTABLES
 from felixpy.linting.reach import RuleReach
 from felixpy.linting.views import Asked, Views
 from felixpy.model import (
@@ -72,8 +73,10 @@ class Subject:
         calico_version: CalicoVersion = V3_32,
         settings: Sequence[Setting] = (),
         options: LintOptions | None = None,
+        dataplane: str | None = None,
     ) -> None:
         self.cluster, self.calico_version, self.options = cluster, calico_version, options or LintOptions()
+        self._dataplane = dataplane
         self._settings = (*calico_version.parameters, *settings)
 
     @cached_property
@@ -85,6 +88,14 @@ class Subject:
     def default_config(self) -> Config:
         """The parameters of a node without any of its own."""
         return configure(self.cluster, "", self._settings)
+
+    @cached_property
+    def nftables_nodes(self) -> tuple[str, ...]:
+        """The nodes whose rules nft programs, as asked for or as the input decides."""
+        if self._dataplane:
+            return tuple(self.cluster.node_names()) if self._dataplane == NFTABLES.name else ()
+        planes = {node: data_plane(self.cluster, node, self._settings) for node in self.cluster.node_names()}
+        return tuple(node for node, plane in planes.items() if plane.kind == NFTABLES.name)
 
     @cached_property
     def shared(self) -> Shared:

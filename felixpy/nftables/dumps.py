@@ -23,6 +23,7 @@ from felixpy.netfilter.criteria import NotUnderstood, Test
 from felixpy.netfilter.hooks import HOOK_NAMES, BaseChain, Stages, stages_of
 from felixpy.netfilter.rules import Body, Chain, Dump, Line, Meaning, Rule, SavedSet
 from felixpy.nftables.expansion import expanded, plain_element
+from felixpy.nftables.joining import JOINED, loosened
 from felixpy.nftables.listed import Scope
 from felixpy.nftables.reading import FILE, ListedChain, ListedTable, priority_of, read_tables
 from felixpy.nftables.tables import FAMILIES, HOOKS
@@ -250,24 +251,39 @@ def read_rules(chain: Chain, source: ChainSource) -> tuple[Rule, ...]:
 def read_text(text: str, words: str, family: int, scope: Scope) -> tuple[Body, ...]:
     """What a rule says, under its own text, `words` of its comment included; nothing for one of the other IP family.
 
-    One that sets a mark and then decides is two.
+    One that sets a mark and then decides is two; one whose excluded ports nft may have joined has two more, in doubt.
     """
     shown = without_counts(text)
-    read = translated(shown, family, scope)
-    if read.elsewhere:
-        return ()
     note = f"-m comment --comment {quoted(words)} " if words else ""
+    bodies = list(_bodies(shown, note, family, scope))
+    for other in loosened(shown):
+        bodies += [
+            replace(body, read=partial(_joined_meaning, body=body)) for body in _bodies(other, note, family, scope)
+        ]
+    return tuple([replace(body, text=shown) for body in bodies])
+
+
+def _bodies(text: str, note: str, family: int, scope: Scope) -> Iterator[Body]:
+    read = translated(text, family, scope)
+    if read.elsewhere:
+        return
     texts = [read.first, read.text] if read.first else [read.text]
     bodies = [read_body(f"{note}{spelt}".strip(), family) for spelt in texts]
     if not read.strange and read.certain:
-        return tuple([replace(body, text=shown) for body in bodies])
-    return (replace(bodies[-1], text=shown, read=partial(_strange_meaning, body=bodies[-1], strange=read.strange)),)
+        yield from bodies
+    else:
+        yield replace(bodies[-1], read=partial(_strange_meaning, body=bodies[-1], strange=read.strange))
 
 
 def _strange_meaning(own: Body, body: Body, strange: tuple[str, ...]) -> Meaning:
     tests, _, _ = body.meaning
     unclear = tuple(Test(NotUnderstood(text, f"not understood: {text}")) for text in strange)
     return Meaning((*tests, *unclear), Unclear(" ".join(strange)), own.text)
+
+
+def _joined_meaning(own: Body, body: Body) -> Meaning:
+    tests, action, _ = body.meaning
+    return Meaning((*tests, Test(NotUnderstood(own.text, JOINED))), action, own.text)
 
 
 # --- sets

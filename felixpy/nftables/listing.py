@@ -1,7 +1,8 @@
 """The spelling in which Felix hands a rule to nft → the spelling in which nft lists it.
 
 nft reads a rule, compiles it for the kernel, and when it lists it makes a text of what the kernel has. Each match and
-statement has a row in a table below. Measured with nft 1.0.6; nft 1.1 differs in two rows, which say so.
+statement has a row in a table below. Measured with nft 1.0.6; nft 1.1 differs in two rows, which say so, and in what it
+joins (`felixpy.nftables.joining`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from socket import AF_INET6, inet_ntop
 from typing import NamedTuple
 
 from felixpy.netfilter.numbers import PROTOCOLS
+from felixpy.nftables.joining import joined
 from felixpy.nftables.words import Words
 
 ICMP_TYPES: Mapping[str, Mapping[int, str]] = {
@@ -78,7 +80,7 @@ class _Reader(Words):
             text = row(self, word) if row else word
             if text:
                 self.add(text)
-        return " ".join(piece.text for piece in self.pieces)
+        return joined(" ".join(piece.text for piece in self.pieces))
 
     def peek(self) -> str:
         return self.words[self.position] if self.position < len(self.words) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from felixpy.nftables.dumps import without_counts
+from felixpy.nftables.joining import joined
 
 _BURST = re.compile(r"(limit rate (?:over )?\S+) burst 5 packets")
 _MARK = re.compile(r"meta mark & (0x[0-9a-f]{8}) (==|!=) (0x[0-9a-f]{8})")
@@ -12,7 +13,8 @@ _ROUTE = re.compile(r"(fib saddr \. mark \. iif) (?:oif|check) missing")
 
 
 def normal(text: str) -> str:
-    """A rule as nft 1.0.6 lists it: without the burst that is the default, a mask of leading ones as a prefix.
+    """A rule as nft 1.0.6 lists it: without the burst that is the default, a mask of leading ones as a prefix, ports
+    that it joins side by side.
 
     >>> normal("limit rate 10/minute burst 5 packets meta mark & 0xffe00000 != 0x00200000 drop")
     'limit rate 10/minute meta mark != 0x00200000/11 drop'
@@ -24,7 +26,7 @@ def normal(text: str) -> str:
         bare = _MARK.sub(_prefix, bare)
     if " missing" in bare:
         bare = _ROUTE.sub(r"\1 oif 0", bare)
-    return bare
+    return joined(bare)
 
 
 def _prefix(found: re.Match[str]) -> str:

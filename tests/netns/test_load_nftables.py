@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,3 +128,13 @@ def test_what_felix_could_not_program_is_refused(case: Case, kernel: None) -> No
     """Felix panics on long names before it asks nft; the kernel refuses these names, too."""
     with fresh_namespace() as namespace:
         assert namespace.run("nft", "-f", "-", text=compiled(case).text(restore=True)).returncode == 1
+
+
+def test_excluded_ports_are_joined_by_old_releases_only(netns: Namespace) -> None:
+    """`felixpy.nftables.joining` says which: a comparison of four bytes is one of both ports."""
+    text = "add table ip t\nadd chain ip t c\nadd rule ip t c tcp sport != 1000 ip ttl 5 tcp dport != 80 accept\n"
+    done = netns.run("nft", "--debug=netlink", "-f", "-", text=text)
+    release = tuple(map(int, re.findall(r"\d+", netns.run("nft", "--version").stdout)[:3]))
+    assert ("payload load 4b @ transport header + 0" in done.stdout) is (release < (1, 1, 0))
+    listing = netns.run("nft", "list", "ruleset").stdout
+    assert ("tcp sport != 1000 tcp dport != 80 ip ttl 5 accept" in listing) is (release < (1, 1, 0))
