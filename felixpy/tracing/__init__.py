@@ -11,7 +11,7 @@ another node it is walked out of the first and into the second. A pod that calls
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -70,7 +70,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trace(Answer):
-    """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided."""
+    """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided.
+
+    `answered` is the pod that the answers go to in place of the sender, where NAT takes that pod's address for the
+    source: a packet that is let through then makes no connection.
+    """
 
     source: Endpoint
     destination: Endpoint
@@ -80,6 +84,7 @@ class Trace(Answer):
     legs: tuple[Leg, ...]
     reports: tuple[Report, ...]
     missing: tuple[str, ...] = ()
+    answered: Endpoint | None = None
     pending_allowed: bool | None = None
     """What would be if staged policies were enforced; None if there are none."""
 
@@ -141,15 +146,17 @@ class Tracer:
             raise UsageError(f"the packet passes {', '.join(missing)}, whose rules were not given")
         reports = tuple(self._reports(packet, legs, source, destination))
         passed = all(leg.walk.verdict == "accept" for leg in legs)
+        answered = self._answered(source, legs) if passed and not question.snat else None
         return Trace(
             source=source,
             destination=destination,
             packet=packet,
             allowed=passed,
-            certain=all(leg.walk.certain for leg in legs) and not (passed and missing),
+            certain=all(leg.walk.certain for leg in legs) and not (passed and missing) and not answered,
             legs=tuple(legs),
             reports=reports,
             missing=tuple(missing),
+            answered=answered,
             pending_allowed=self._would_pass(question, source, destination, redirect, called),
         )
 
@@ -274,6 +281,13 @@ class Tracer:
         there = node.machine.interfaces.get(walk.out_interface, ())
         own = (text for text in there if parse_address(text).family == family)
         return next(own, "") or self.nodes.book.address(node.name, family)
+
+    def _answered(self, source: Endpoint, legs: Sequence[Leg]) -> Endpoint | None:
+        """The pod whose address NAT makes the source, unless it is on the first node: there NAT turns answers back."""
+        if not legs or legs[-1].walk.source == source.address:
+            return None
+        owner = self.directory.owner(legs[-1].walk.source)
+        return owner if owner.kind == "pod" and owner.node != legs[0].node.name else None
 
     # --- who had a say
 

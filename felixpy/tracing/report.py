@@ -107,13 +107,21 @@ def _remarks(trace: Trace, decided: Reason) -> Iterator[str]:
         by = f" by {hit_words(ends[-1].pending[-1], ends[-1].end)}" if ends else ""
         fate = "allowed" if trace.pending_allowed else "denied"
         yield f"staged: it would be {fate}{by} if staged policies were enforced"
+    yield from _doubts(trace)
+    for words in sorted({s.assumption for leg in trace.legs for s in leg.walk.steps if s.assumption}):
+        yield f"assumed: {words}"
+
+
+def _doubts(trace: Trace) -> Iterator[str]:
+    """Why the verdict is uncertain, and all that is not understood."""
+    if trace.answered:
+        whose = f"{trace.answered.address}, the address of {trace.answered.name}"
+        yield f"UNCERTAIN: the source is rewritten to {whose}: the answers go there, so no connection comes of it"
     if not all(leg.walk.certain for leg in trace.legs):
         yield "UNCERTAIN: rules that are not understood could change the verdict; they are taken as not met"
     for leg in trace.legs:
         for step in leg.walk.unknown:
             yield f"not understood on {leg.node.name}: {step.unknown} in {_spot(step)}: {_body(step)}"
-    for words in sorted({s.assumption for leg in trace.legs for s in leg.walk.steps if s.assumption}):
-        yield f"assumed: {words}"
 
 
 def _heading(leg: Leg) -> str:

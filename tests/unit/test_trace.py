@@ -257,6 +257,19 @@ def test_a_node_that_masquerades_is_the_sender_from_there_on() -> None:
     assert [leg.packet.source for leg in fixed.legs] == ["10.65.0.3", "192.0.2.77"]
 
 
+@pytest.mark.parametrize(
+    "address, named",
+    [("10.65.1.4", "other/far"), ("10.65.0.9", "shop/web-5c8d7f9b6-zzzzz"), ("10.65.0.2", ""), ("192.0.2.77", "")],
+)
+def test_answers_that_go_to_another_pod_make_a_verdict_uncertain(address: str, named: str) -> None:
+    """To a pod on the sender's node they do not: NAT is there to turn them back."""
+    pools = (pool("10.65.0.0/24", nat_outgoing=True),)
+    found = trace("shop/db-0", "host:node2:22", *pools, settings={"NATOutgoingAddress": address})
+    assert (found.allowed, found.certain) == (True, not named)
+    told = f"UNCERTAIN: the source is rewritten to {address}, the address of {named}: the answers go there"
+    assert any(told in line for line in text(found)) is bool(named)
+
+
 def test_interfaces_of_the_machine() -> None:
     hosts = {"node1": Host(interfaces={"lo": (), "bond0": ("192.0.2.1/24",), "eth9": ("10.9.9.9/24",)})}
     assert trace("internet", "shop/db-0:80", hosts=hosts).legs[0].walk.in_interface == "bond0"
