@@ -1,4 +1,4 @@
-"""felixpy compiles Kubernetes and Calico policies into the iptables rules and ipsets that Calico's Felix programs.
+"""felixpy compiles Kubernetes and Calico policies into the iptables or nftables rules that Calico's Felix programs.
 
 The whole story is one line of data flow, and the import graph follows it:
 

@@ -17,7 +17,7 @@ from felixpy.errors import FelixpyError, InputError, many
 app = Commands(
     name="felixpy",
     help=(
-        "Compile Kubernetes and Calico policies into the iptables rules and ipsets that Calico's Felix programs.\n\n"
+        "Compile Kubernetes and Calico policies into the iptables or nftables rules that Calico's Felix programs.\n\n"
         "\b\nStart here:\n"
         "  felixpy render > rules.txt        the manifests of this folder, as iptables-save would print them\n"
         "  felixpy render -f shop/ --node n1 --annotate | less\n"
