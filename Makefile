@@ -94,7 +94,7 @@ unit: $(READY)  ## the quick tests only: no namespaces, nothing slow
 	@$(PYTEST) -n auto --dist worksteal -m "not netns and not slow"
 
 property: $(READY)  ## laws on generated clusters, with more examples than `make test` tries
-	@$(PYTEST) -m property --hypothesis-profile=thorough
+	@$(PYTEST) -m property --hypothesis-profile=thorough --timeout=0
 
 INPUTS ?= 0
 SEED ?= 1

@@ -85,19 +85,28 @@ def split_layer(name: str) -> tuple[str, str]:
     return (layer, rest) if layer in LAYERS and rest else ("", name)
 
 
-ARP_TABLE = "table arp calico-arp"
-"""How nft lists the table that Felix has in both data planes."""
-
-_FELIX_TABLE = re.compile(r"^table ip6? calico$", re.MULTILINE)
+_FELIX_TABLE = re.compile(r"^table ip6? calico(?: \{)?$", re.MULTILINE)
+_ARP_TABLE = re.compile(r"^table arp calico-arp(?: \{)?$", re.MULTILINE)
 
 
 def has_felix_tables(tables: str) -> bool:
-    r"""Whether ``nft list tables`` printed a table of Felix's nftables data plane. (felix/nftables/table.go)
+    r"""Whether a listing of nft, be it of tables alone, has a table of Felix's nftables data plane.
+
+    (felix/nftables/table.go)
 
     >>> has_felix_tables("table ip filter\ntable ip6 calico\n"), has_felix_tables("table arp calico-arp\n")
     (True, False)
     """
     return bool(_FELIX_TABLE.search(tables))
+
+
+def has_arp_table(tables: str) -> bool:
+    r"""Whether a listing of nft has the table that Felix has in both data planes.
+
+    >>> has_arp_table("table ip filter {\n}\ntable arp calico-arp {\n}\n"), has_arp_table("table ip calico\n")
+    (True, False)
+    """
+    return bool(_ARP_TABLE.search(tables))
 
 
 def group_uid(selector: str, direction: str, members: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ LONGEST = 420
 
 LAYERS = [
     {"escape"},
-    {"errors", "names", "ending", "described"},
+    {"errors", "names", "ending", "described", "libnftables"},
     {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing", "hook"},
     {"iptables", "parameters", "frontends"},
     {"other_parameters"},

@@ -12,7 +12,7 @@ from felixpy.dataplane.nftables.enforcer import NFTABLES, NftEnforcer, NftWanted
 from felixpy.dataplane.tools import LIST_TABLES, LOCK_SECONDS, NOTHING, Answers, BackendChoice, Tools, choose, look
 from felixpy.dataplane.wanted import Wanted
 from felixpy.kernel import Kernel
-from felixpy.names import ARP_TABLE, has_felix_tables
+from felixpy.names import has_arp_table, has_felix_tables
 from felixpy.nftables import NftRuleset
 from felixpy.ruleset import Ruleset
 
@@ -80,4 +80,4 @@ def find(kernel: Kernel) -> BackendsInUse:
     """Look which backends are in use."""
     answers = look(kernel)
     tables = answers[LIST_TABLES].output
-    return BackendsInUse(choose(answers), has_felix_tables(tables), ARP_TABLE in tables.splitlines(), answers)
+    return BackendsInUse(choose(answers), has_felix_tables(tables), has_arp_table(tables), answers)

@@ -16,7 +16,8 @@ from felixpy.kernel import NOT_FOUND, Done, Kernel, run_together
 BACKENDS = ("legacy", "nft")
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 SAVE_SETS = ("ipset", "save")
-LIST_TABLES = ("nft", "list", "tables")
+LIST_TABLES = ("nft", "list", "chains")
+"""Names every table, too, and unlike ``nft list tables`` does not read the rules of all of them (nft 1.0.6)."""
 LOCK_SECONDS = 10
 """How long Felix lets iptables wait for the lock of the tables."""
 

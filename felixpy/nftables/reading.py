@@ -68,7 +68,7 @@ _HOOK = re.compile(
     r"type (?P<type>\w+) hook (?P<hook>\w+)(?: devices? .*?)? priority (?P<priority>[^;]+);"
     r"(?: policy (?P<policy>\w+);)?"
 )
-_HANDLE = re.compile(r" # handle \d+$")
+_HANDLE = re.compile(r" # handle \d+$", re.MULTILINE)
 _ELEMENTS = "elements = {"
 _ELEMENT_COMMENT = re.compile(r' comment "[^"]*"')
 
@@ -111,7 +111,9 @@ class _Listing:
     """Goes over the lines of a listing once. Objects of other kinds than chains, sets and maps are passed over."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.lines = lines_of(text)
+        if " # handle " in text:
+            text = _HANDLE.sub("", text)
+        self.lines = [line.strip() for line in lines_of(text)]
         self.file = file
         self.tables: list[ListedTable] = []
         self.number = 0
@@ -125,10 +127,13 @@ class _Listing:
 
     def _next(self) -> str:
         if self.number >= len(self.lines):
-            problem = Problem(place=Place(self.file, self.number), reason="a table has no end: the listing is cut off")
-            raise InputError([problem])
+            raise self._cut_off()
         self.number += 1
-        return _HANDLE.sub("", self.lines[self.number - 1].strip())
+        return self.lines[self.number - 1]
+
+    def _cut_off(self) -> InputError:
+        place = Place(self.file, len(self.lines))
+        return InputError([Problem(place=place, reason="a table has no end: the listing is cut off")])
 
     def _table(self, table: ListedTable) -> None:
         self.tables.append(table)
@@ -151,14 +156,20 @@ class _Listing:
             depth += line.count("{") - line.count("}")
 
     def _chain(self, name: str) -> ListedChain:
+        """Everything up to the next brace. This is where long listings are long, so no line is looked at in vain."""
         chain = ListedChain(name)
-        while (line := self._next()) != "}":
-            found = _HOOK.match(line)
-            if found:
+        start = self.number
+        try:
+            end = self.lines.index("}", start)
+        except ValueError:
+            raise self._cut_off() from None
+        self.number = end + 1
+        for number, line in enumerate(self.lines[start:end], start + 1):
+            if line.startswith("type ") and (found := _HOOK.match(line)):
                 policy = (found["policy"] or "accept").upper()
                 chain.base = Declared(found["type"], found["hook"], found["priority"], policy)
             elif line and not line.startswith(("#", "comment ")):
-                chain.lines.append((self.number, line))
+                chain.lines.append((number, line))
         return chain
 
     def _set(self, name: str) -> ListedSet:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
 
+from felixpy import libnftables
 from felixpy.dataplane.backends import find, goal_of
 from felixpy.dataplane.enforcer import WantedRules
 from felixpy.dataplane.nftables.enforcer import NFTABLES
@@ -18,6 +23,7 @@ from felixpy.testing.kernels import Recorder
 from tests.conformance.recordings import WITH_NFTABLES, Case
 from tests.conformance.test_nftables import NOT_PROGRAMMED, PROGRAMMED, compiled
 from tests.netns.enforcing import EMPTY, Snapshot, case_of, enforcer, fresh_machine, goal, snapshot
+from tests.netns.namespace import PATH
 
 pytestmark = pytest.mark.netns
 
@@ -178,3 +184,36 @@ def test_what_lands_is_what_is_rendered_and_a_second_run_writes_nothing(area: st
         wrong = [line for found in pool.map(one_over_the_other, (prepared[n::batches] for n in range(batches)))
                  for line in found]  # fmt: skip
     assert not wrong, "\n".join(wrong)
+
+
+def listings(machine: Machine) -> list[str]:
+    """Felix's tables as nft's library prints them, or the command in its place."""
+    tables = (("ip", "calico"), ("arp", "calico-arp"))
+    return [done.output for done in machine.run_together([("nft", "-s", "list", "table", *title) for title in tables])]
+
+
+def test_the_library_of_nft_lists_what_the_command_lists(machine: Machine) -> None:
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    tables = (("ip", "calico"), ("arp", "calico-arp"))
+    there = [machine.run("nft", "-s", "list", "table", *title).output for title in tables]
+    with patch.object(Machine, "_start", side_effect=AssertionError("a command was started")):
+        assert listings(machine) == there
+
+
+def test_the_command_of_nft_is_asked_where_its_library_cannot_answer(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    there = listings(machine)
+    assert machine.run_together([("nft", "-s", "list", "table", "ip", "absent")])[0].errors.startswith("Error: No such")
+    with monkeypatch.context() as broken:
+        broken.setattr(libnftables, "_print", lambda *asked: os.kill(os.getpid(), signal.SIGKILL))
+        assert listings(machine) == there
+    with monkeypatch.context() as missing:
+        missing.setattr(libnftables, "_library", lambda: None)
+        assert listings(machine) == there
+    script = tmp_path / "nft"
+    script.write_text("#!/bin/sh\necho somebody\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{PATH}")
+    assert listings(machine) == ["somebody\n"] * 2

@@ -378,6 +378,7 @@ def test_killed_at_any_step(scene: Scene, pair: tuple[int, int], sacrifice: Sacr
 
 
 READERS = {NFTABLES: "nft refused to list table arp calico-arp"}
+"""What is asked first, by the command, as nft's library has no room either."""
 
 
 @EACH_BACKEND

@@ -67,7 +67,7 @@ def test_nothing_is_looked_at_that_looking_would_create() -> None:
     recorder = Recorder(saves())
     choose(look(recorder))
     Tools(recorder, "legacy").tables(4)
-    looks = {("ipset", "save"), ("nft", "list", "tables")}
+    looks = {("ipset", "save"), ("nft", "list", "chains")}
     assert all(command[1:] == () or command in looks for command, _ in recorder.commands)
 
 
