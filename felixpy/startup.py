@@ -37,9 +37,11 @@ def obstacles(
     try:
         allocate(config.mark_mask, calico_version.mark_names(wireguard=config.wireguard_v4 or config.wireguard_v6))
     except ValueError as wrong:
-        found = (origin for origin in given if origin.setting.value and find(origin.setting) == "mark_mask")
-        origin = next(found, SettingOrigin(Setting("IptablesMarkMask", "")))
-        yield _problem(cluster, origin, f"IptablesMarkMask {wrong}")
+        # `config` is what the data plane makes of the parameters: in nftablesMode Enabled it has a mask of its own.
+        own = config.nftables_mode == "Enabled" and config.mark_mask == config.nftables_mark_mask
+        field, name = ("nftables_mark_mask", "NftablesMarkMask") if own else ("mark_mask", "IptablesMarkMask")
+        found = (origin for origin in given if origin.setting.value and find(origin.setting) == field)
+        yield _problem(cluster, next(found, SettingOrigin(Setting(name, ""))), f"{name} {wrong}")
 
 
 def _problem(cluster: Cluster, origin: SettingOrigin, reason: str) -> Problem:

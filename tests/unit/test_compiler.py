@@ -159,6 +159,11 @@ def test_too_small_a_mark_mask_keeps_felix_from_starting() -> None:
     assert "need 7 mark bits and 6 are set" in problem.reason
 
 
+def test_the_mark_mask_of_nftables_mode_is_named() -> None:
+    with pytest.raises(InputError, match="command line: NftablesMarkMask 0xf0: the rules need 6 mark bits"):
+        felixpy.compile(cluster(node()), settings=[Setting("NftablesMarkMask", "0xf0")], dataplane="nftables")
+
+
 def test_every_source_is_read_even_where_a_stronger_one_counts() -> None:
     """Felix parses all of them and exits on the first that it cannot read."""
     settings = {"InterfacePrefix": "cali"}
