@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from felixpy.cli import progress, screen
-from felixpy.errors import Place, Problem, UsageError
+from felixpy.errors import Place, Problem, UsageError, many
 from felixpy.escape import json_text, terminal, visible
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ def tell_data_planes(
         # Every Windows node says so itself; one place is enough.
         found.setdefault(plane.kind if plane.kind == "windows" else plane, (plane, []))[1].append(node)
     for plane, names in found.values():
-        where = "every node" if len(names) == len(nodes or [""]) else f"{names[0]} and {len(names) - 1} more nodes"
+        where = (
+            "every node" if len(names) == len(nodes or [""]) else f"{names[0]} and {many(len(names) - 1, 'more node')}"
+        )
         where = names[0] if len(names) == 1 and names[0] else where
         if plane.kind not in known:
             warn([_unknown_plane(plane, where)], quiet=quiet)
@@ -157,7 +159,7 @@ def _unknown_plane(plane: DataPlane, where: str) -> Problem:
         subject=plane.by if plane.place else "",
         reason=f"{told}, so Felix uses its {NAMES[plane.kind]} data plane on {where}; "
         "the iptables rules that felixpy shows are not what such a node runs",
-        hint="--dataplane iptables says that they are meant",
+        hint="--dataplane iptables shows them without this warning",
         severity="warning",
     )
 

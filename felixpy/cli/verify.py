@@ -103,6 +103,14 @@ class Expected:
         self.given = given
         self._compilers: dict[str, Compiler] = {}
 
+    def not_compared(self, name: str) -> str:
+        """Why a node is not compared: felixpy does not know the rules of its data plane; "" for one that is."""
+        given = self.given
+        found = given.compiler.data_plane(name, given.settings)
+        if given.dataplane or found.kind in given.dataplanes:
+            return ""
+        return f"{found.reason}: rules of the {invocation.NAMES[found.kind]} data plane are not compared"
+
     def plane(self, name: str, there: str) -> str:
         """The data plane of a node where rules of one are `there`."""
         given = self.given
@@ -190,8 +198,9 @@ def _verify_nodes(given: Given) -> FleetVerification:
     from felixpy.verification.fleet import FleetVerification
 
     expected = Expected(given)
-    nodes, unknown = {}, {}
-    for kernel in of_nodes(given, chosen_nodes(given)):
+    chosen = chosen_nodes(given)
+    nodes, unknown = {}, {name: reason for name in chosen if (reason := expected.not_compared(name))}
+    for kernel in of_nodes(given, [name for name in chosen if name not in unknown]):
         name = kernel.node
         if kernel.failure:
             unknown[name] = kernel.failure

@@ -1,15 +1,20 @@
 """``kubectl`` as the one way to a cluster, so that every way of logging in works: exec plugins, OIDC, proxies.
 
-Only verbs that read are ever run: `get --raw`, `exec` of a command in `READING`, `config` to name the context.
+Only verbs that read are ever run: `get --raw`, `proxy` of GET requests for the lists that felixpy reads, `exec` of a
+command in `READING`, `config view`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from felixpy.errors import EnvironmentMissing, FelixpyError
 
@@ -19,6 +24,9 @@ READING: frozenset[tuple[str, ...]] = frozenset({
     ("ipset", "save"), ("nft", "list", "tables"), ("nft", "list", "ruleset"),
 })  # fmt: skip
 """The commands that may run on a node. Each of them prints, and changes nothing."""
+
+ALL_BUT_GET = "^[^G]|^G[^E]|^GE[^T]|^GET."
+"""The methods that a proxy of felixpy's refuses, as a regular expression, which in Go has no negation."""
 
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.2
@@ -63,7 +71,7 @@ _MEANINGS = tuple(
     _Meaning(re.compile(pattern), kind)
     for pattern, kind in (
         (r"\(Forbidden\)", Forbidden),
-        (r"\(NotFound\)|could not find the requested resource|not found", Absent),
+        (r"\(NotFound\)|could not find the requested resource", Absent),
         (r"\(Expired\)|\(Gone\)|[Tt]he provided continue parameter is too old|too old resource version", Expired),
         (r"\(Unauthorized\)|must be logged in|provide credentials|getting credentials", Unauthorized),
         (r"\((TooManyRequests|ServiceUnavailable|ServerTimeout|Timeout|InternalError)\)|etcdserver", Overloaded),
@@ -100,7 +108,8 @@ class Kubectl:
         self, *, context: str = "", kubeconfig: str = "", timeout: float = 60.0, program: str = "kubectl",
         pause: Callable[[float], None] = time.sleep,
     ) -> None:  # fmt: skip
-        self._context, self._timeout, self._pause = context, timeout, pause
+        self._context, self._pause = context, pause
+        self.timeout = timeout
         self._following: set[subprocess.Popen[bytes]] = set()
         options = (("--context", context), ("--kubeconfig", kubeconfig))
         self._command = [program, *(f"{name}={value}" for name, value in options if value)]
@@ -108,10 +117,24 @@ class Kubectl:
     @property
     def context(self) -> str:
         """The name of the context in use, "cluster" if the configuration names none (as inside a pod)."""
-        if not self._context:
-            done = self._run(["config", "current-context"])
-            self._context = done.stdout.decode(errors="replace").strip() or "cluster"
-        return self._context
+        return self._context or self._view.get("current-context") or "cluster"
+
+    @cached_property
+    def _view(self) -> dict[str, Any]:
+        """The part of the configuration that is in use, without credentials; empty where there is none."""
+        done = self._run(["config", "view", "--minify", "--output=json"])
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def _root(self) -> str:
+        """The path of the server's URL, which a gateway of several clusters has, and which ``get --raw`` leaves out."""
+        for named in self._view.get("clusters") or ():
+            return urlsplit(named["cluster"].get("server") or "").path.rstrip("/")
+        return ""
 
     def get(self, path: str) -> bytes:
         """What the API server answers to a GET of `path`. Overloaded servers and lost connections are tried again.
@@ -119,7 +142,7 @@ class Kubectl:
         Raises Refused, by the kind of failure.
         """
         for attempt in range(TRIES):
-            done = self._run(["get", "--raw", path])
+            done = self._run(["get", "--raw", self._root + path])
             if not done.returncode:
                 return done.stdout
             wrong = failure(done.stderr.decode(errors="replace"), path)
@@ -137,12 +160,20 @@ class Kubectl:
             raise failure(done.stderr.decode(errors="replace"), f"{pod}: {' '.join(command)}")
         return done.stdout.decode(errors="surrogateescape")
 
+    def proxy(self, unix_socket: Path, accepted: Iterable[str], options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """A kubectl that answers GET of the `accepted` paths (regular expressions) on a socket, and nothing else.
+
+        It prints a line as soon as it listens, or ends. Raises EnvironmentMissing without kubectl.
+        """
+        rules = [f"--accept-paths={','.join(accepted)}", f"--reject-methods={ALL_BUT_GET}", *options]
+        return self._started(["proxy", f"--unix-socket={unix_socket}", *rules], stderr=subprocess.DEVNULL)
+
     def follow(self, path: str) -> Iterator[bytes]:
         """The lines of an answer that does not end, such as a watch, as they come; `close` ends it from elsewhere.
 
         Raises Refused if it ends with an error.
         """
-        process = self._started(["get", "--raw", path])
+        process = self._started(["get", "--raw", self._root + path])
         assert process.stdout
         assert process.stderr
         self._following.add(process)
@@ -167,17 +198,17 @@ class Kubectl:
         try:
             return subprocess.run(  # noqa: S603 - the arguments are felixpy's own
                 [*self._command, *arguments],
-                stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=self._timeout,
+                stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=self.timeout,
             )  # fmt: skip
         except FileNotFoundError:
             raise _missing(self._command[0]) from None
         except subprocess.TimeoutExpired:
-            raise Unreachable(f"{arguments[-1]}: no answer within {self._timeout:.0f} s") from None
+            raise Unreachable(f"{arguments[-1]}: no answer within {self.timeout:.0f} s") from None
 
-    def _started(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _started(self, arguments: Sequence[str], stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(  # noqa: S603 - as above
-                [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
             )
         except FileNotFoundError:
             raise _missing(self._command[0]) from None

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import msgspec
-
-from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, RequestRefused, Unreachable
+from felixpy.kubectl.answers import LISTS, continuation, decoded
+from felixpy.kubectl.client import Absent, Expired, Forbidden, Kubectl, Overloaded, RequestRefused
+from felixpy.kubectl.proxy import Proxy
 from felixpy.kubectl.resources import CALICO, RESOURCES
 from felixpy.kubectl.trim import trimmed
 
 PAGE = 500
 """Objects asked for at once, as kubectl does."""
+
+FEW_PAGES = 3
+"""So many pages of a list are asked for through a kubectl each, all further ones through one that stays."""
 
 PARALLEL = 8
 RESTARTS = 3
@@ -63,28 +67,27 @@ def list_cluster(
             served[key] = version
         elif sources := [version for version in resource.versions if version in offered.forbidden]:
             missing.append(f"{resource.plural}: {offered.forbidden[sources[0]]}; {resource.lacking}")
+        elif resource.everywhere:
+            missing.append(
+                f"{resource.plural}: the cluster does not serve them as {resource.versions[0]}; {resource.lacking}"
+            )
     if not any(version in CALICO for version in served.values()):
         missing.append("the cluster has no resources of Calico: only policies of Kubernetes are known")
-    reader = _Reader(kubectl, namespace, page, progress or (lambda resource, count: None))
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    with Proxy(kubectl) as proxy, ThreadPoolExecutor(PARALLEL) as pool:
+        reader = _Reader(kubectl, proxy, namespace, page, progress or _silent)
         results = list(pool.map(reader.read, served, served.values()))
     listed = {each.resource: each for each, _ in results if each}
     return Listing(kubectl.context, listed, (*missing, *(said for _, said in results if said)))
 
 
-def list_resource(kubectl: Kubectl, resource: str, version: str) -> Listed:
+def list_resource(kubectl: Kubectl, resource: str, version: str, *, page: int = PAGE) -> Listed:
     """List one resource in all namespaces. Raises Refused."""
-    return _Reader(kubectl, "", PAGE, lambda resource, count: None).all(resource, version)
+    with Proxy(kubectl) as proxy:
+        return _Reader(kubectl, proxy, "", page, _silent).all(resource, version)
 
 
-def _decoded(kubectl: Kubectl, path: str) -> dict[str, Any]:
-    """An answer. Raises RequestRefused, Unreachable for what is no JSON, such as the page of a proxy."""
-    answer = kubectl.get(path)
-    try:
-        found: dict[str, Any] = msgspec.json.decode(answer)
-    except msgspec.DecodeError as wrong:
-        raise Unreachable(f"{path}: the answer is not JSON: {wrong}") from None
-    return found
+def _silent(resource: str, number: int) -> None:
+    pass
 
 
 class _Offered(NamedTuple):
@@ -94,16 +97,20 @@ class _Offered(NamedTuple):
     forbidden: Mapping[str, str]
 
 
+def _asked(kubectl: Kubectl, path: str, kind: str) -> dict[str, Any]:
+    return decoded(kubectl.get(path), path, kind)
+
+
 def _offered(kubectl: Kubectl) -> _Offered:
     """Discovery. An aggregated API whose server is down is left out, with the reason."""
     versions = sorted({version for resource in RESOURCES.values() for version in resource.versions})
-    groups = _decoded(kubectl, "/apis")
+    groups = _asked(kubectl, "/apis", "APIGroupList")
     known = {version["groupVersion"] for group in groups.get("groups", ()) for version in group.get("versions", ())}
     wanted = [version for version in versions if version in known or "/" not in version]
 
     def ask(version: str) -> tuple[list[tuple[str, str]], str]:
         try:
-            found = _decoded(kubectl, f"/api/{version}" if "/" not in version else f"/apis/{version}")
+            found = _asked(kubectl, f"/api/{version}" if "/" not in version else f"/apis/{version}", "APIResourceList")
         except Absent:
             return [], ""
         except (Forbidden, Overloaded) as wrong:
@@ -119,8 +126,9 @@ def _offered(kubectl: Kubectl) -> _Offered:
 class _Reader:
     """Reads one resource after another, whatever becomes of it."""
 
-    def __init__(self, kubectl: Kubectl, namespace: str, page: int, progress: Progress) -> None:
-        self._kubectl, self._namespace, self._page, self._progress = kubectl, namespace, page, progress
+    def __init__(self, kubectl: Kubectl, proxy: Proxy, namespace: str, page: int, progress: Progress) -> None:
+        self._kubectl, self._proxy, self._namespace = kubectl, proxy, namespace
+        self._page, self._progress = page, progress
 
     def read(self, key: str, version: str) -> tuple[Listed | None, str]:
         """What was listed, and what is missing of it, "" for nothing."""
@@ -153,10 +161,13 @@ class _Reader:
         resource, items = RESOURCES[key], []
         for namespace, name in resource.objects:
             try:
-                items.append(_decoded(self._kubectl, resource.path(version, namespace, name)))
+                items.append(_asked(self._kubectl, resource.path(version, namespace, name), resource.kind))
             except Absent:
                 continue
         return Listed(key, version, tuple(kept(item, key, version) for item in items), "")
+
+    def _page_at(self, path: str, number: int) -> bytes:
+        return (self._kubectl if number < FEW_PAGES else self._proxy).get(path)
 
     def _list(self, key: str, version: str, path: str) -> Listed:
         for _ in range(RESTARTS):
@@ -170,27 +181,30 @@ class _Reader:
         """Every page of a list; a `size` of 0 asks for all at once. Raises Expired where pages were too slow."""
         items: list[dict[str, Any]] = []
         revision = ""
-        for found in _walk(self._kubectl, path, size):
+        for found in _walk(self._page_at, path, size):
             revision = found["metadata"].get("resourceVersion", "")
             items += [kept(item, key, version) for item in found.get("items") or ()]
             self._progress(RESOURCES[key].plural, len(items))
         return Listed(key, version, tuple(items), revision)
 
 
-def _walk(kubectl: Kubectl, path: str, size: int) -> Iterator[dict[str, Any]]:
+def _walk(ask: Callable[[str, int], bytes], path: str, size: int) -> Iterator[dict[str, Any]]:
     """The pages of a list, each asked for while the one before is looked at; a `size` of 0 asks for all at once."""
 
-    def page(following: str = "") -> dict[str, Any]:
-        query = [f"limit={size}"] * bool(size) + [f"continue={quote(following)}"] * bool(following)
-        return _decoded(kubectl, f"{path}?{'&'.join(query)}" if query else path)
+    def query(following: str) -> str:
+        parts = [f"limit={size}"] * bool(size) + [f"continue={quote(following)}"] * bool(following)
+        return f"{path}?{'&'.join(parts)}" if parts else path
 
     with ThreadPoolExecutor(1) as pool:
-        found = page()
-        while following := found["metadata"].get("continue", ""):
-            coming = pool.submit(page, following)
-            yield found
-            found = coming.result()
-        yield found
+        coming = pool.submit(ask, query(""), 0)
+        for number in count(1):
+            answer = coming.result()
+            following = continuation(answer, path)
+            if following:
+                coming = pool.submit(ask, query(following), number)
+            yield decoded(answer, path, LISTS)
+            if not following:
+                return
 
 
 def kept(item: dict[str, Any], resource: str, version: str) -> dict[str, Any]:

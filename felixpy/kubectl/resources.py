@@ -11,6 +11,10 @@ CALICO = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
 """Calico's API in the order of preference: served or native custom resources, and what KDD stores."""
 
 
+BUILT_IN = frozenset({"v1", "apps/v1", "discovery.k8s.io/v1", "networking.k8s.io/v1"})
+"""API versions that every API server has since Kubernetes 1.21; what is missing there is told."""
+
+
 class Resource(NamedTuple):
     """A resource: plural name and kind, the API versions that may serve it (the first that does is asked), what an
     answer lacks without it, and whether its objects live in namespaces. `objects` are (namespace, name) of the only
@@ -23,6 +27,11 @@ class Resource(NamedTuple):
     lacking: str
     namespaced: bool = False
     objects: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every cluster should have it."""
+        return not BUILT_IN.isdisjoint(self.versions)
 
     def path(self, version: str, namespace: str = "", name: str = "") -> str:
         """The URL path of a list or of an object.
@@ -91,3 +100,14 @@ RESOURCES: dict[str, Resource] = {
         objects=(("kube-system", "kube-proxy"), ("kube-system", "calico-config")),
     ),
 }  # fmt: skip
+
+
+def of_lists(version: str) -> str:
+    """A regular expression for the paths of all lists that felixpy asks an API version for.
+
+    >>> of_lists("apps/v1"), of_lists("discovery.k8s.io/v1")
+    ('', '^/apis/discovery[.]k8s[.]io/v1/(namespaces/[^/]+/)?(endpointslices)$')
+    """
+    plurals = [each.plural for each in RESOURCES.values() if version in each.versions and not each.objects]
+    root = Resource("", "", (), "").path(version).replace(".", "[.]")
+    return f"^{root}(namespaces/[^/]+/)?({'|'.join(plurals)})$" if plurals else ""

@@ -1,7 +1,8 @@
 """Time of a list of pods through ``kubectl``, beside that of reading the same JSON from a file.
 
 The stand-in of `tests/cluster` answers from a process of its own. CPU seconds are those of felixpy and of the kubectl
-processes that it starts. ``python -m tests.bench.listing``
+processes that it starts. Reading is `felixpy.load`; the other rows are whole processes that render a node. ``python -m
+tests.bench.listing``; ``--pages-alone`` starts a kubectl for every page.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import gc
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import felixpy
-from felixpy.kubectl import Kubectl, list_cluster
-from felixpy.kubectl.listing import groups
+from felixpy.kubectl import Kubectl, listing
 from felixpy.manifests.reading.objects import KindObjects
 from tests.bench.clusters import FIRST_ADDRESS, namespace, pod, service_account
 from tests.cluster.standin import StandIn, serving, write_kubeconfig
@@ -74,36 +77,53 @@ def _serve(pods: int, path: Path, ready: Event, done: Event) -> None:
         done.wait()
 
 
-def timed(call: Callable[[], felixpy.Cluster]) -> tuple[float, float, felixpy.Cluster]:
-    """Seconds by the clock, CPU seconds of this process and its children, and what was read."""
+def timed(call: Callable[[], None]) -> tuple[float, float]:
+    """Seconds by the clock, and CPU seconds of this process and its children."""
     before, start = os.times(), perf_counter()
-    found = call()
+    call()
     after = os.times()
-    used = sum(after[:4]) - sum(before[:4])
-    return perf_counter() - start, used, found
+    return perf_counter() - start, sum(after[:4]) - sum(before[:4])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.listing", description=__doc__.partition("\n")[0])
     parser.add_argument("--pods", type=int, default=100_000, help="how many pods; default 100,000")
+    parser.add_argument("--pages-alone", action="store_true", help="start a kubectl for every page, and read only")
     wanted = parser.parse_args()
     gc.disable()  # as commands do
+    if wanted.pages_alone:
+        listing.FEW_PAGES = wanted.pods
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with served(wanted.pods, folder) as kubeconfig:
-            listed = timed(lambda: _load(kubeconfig))
         file = folder / "cluster.json"
         file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects(wanted.pods))}))
-        read = timed(lambda: felixpy.load([file], expand=False))
-    assert len(listed[2].workloads) == len(read[2].workloads) == wanted.pods
-    for words, (seconds, used, _) in (("through kubectl", listed), ("from a file", read)):
-        print(f"{wanted.pods} pods {words:<16} {seconds:6.1f} s, {used:6.1f} s of CPU")
-    print(f"ratio {listed[0] / read[0]:.2f} by the clock, {listed[1] / read[1]:.2f} of CPU")
+        with served(wanted.pods, folder) as kubeconfig:
+            rows = [("reading", partial(_load, kubeconfig, wanted.pods), partial(_read, file, wanted.pods))]
+            if not wanted.pages_alone:
+                rows.append(("render", partial(_render, "--kubeconfig", kubeconfig), partial(_render, file)))
+            for words, through, directly in rows:
+                _show(f"{words}, {wanted.pods} pods", timed(through), timed(directly))
 
 
-def _load(kubeconfig: Path) -> felixpy.Cluster:
-    listing = list_cluster(Kubectl(kubeconfig=str(kubeconfig)))
-    return felixpy.load([KindObjects(name, items) for name, items in groups(listing)], expand=False, strict=False)
+def _show(words: str, through: tuple[float, float], directly: tuple[float, float]) -> None:
+    for way, (seconds, used) in (("through kubectl", through), ("from a file", directly)):
+        print(f"{words} {way:<16} {seconds:6.1f} s, {used:6.1f} s of CPU")
+    print(f"ratio {through[0] / directly[0]:.2f} by the clock, {through[1] / directly[1]:.2f} of CPU")
+
+
+def _load(kubeconfig: Path, pods: int) -> None:
+    found = listing.list_cluster(Kubectl(kubeconfig=str(kubeconfig)))
+    given = [KindObjects(name, items) for name, items in listing.groups(found)]
+    assert len(felixpy.load(given, expand=False, strict=False).workloads) == pods
+
+
+def _read(file: Path, pods: int) -> None:
+    assert len(felixpy.load([file], expand=False).workloads) == pods
+
+
+def _render(*arguments: object) -> None:
+    command = [sys.executable, "-m", "felixpy", "render", "--node", "node0", "-q", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from tests.cluster.standin import CALICO, GROUPS
+from tests.cluster.standin import CALICO, GROUPS, write_certificate
 
 ADMIN, READER = "admin-token", "reader-token"
 PATIENCE_SECONDS = 120.0
@@ -136,12 +136,8 @@ def _definition(plural: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
 
 
 def _keys(folder: Path) -> None:
-    """A certificate that signs itself, and a key for service accounts."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "server.key", "-out", folder / "server.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    """A certificate, and a key for service accounts."""
+    write_certificate(folder)
     subprocess.run(["openssl", "genrsa", "-out", folder / "accounts.key", "2048"], check=True, capture_output=True)
 
 

@@ -7,6 +7,8 @@ tests that use it run against a real API server as well (`make cluster-tests`), 
 from __future__ import annotations
 
 import json
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -56,6 +58,12 @@ class Faults:
     """How many of the next answers are 503."""
     expire_pages: int = 0
     """How many continue tokens are refused with 410."""
+    from_item: int = 0
+    """Lists are answered as they should be up to this item."""
+    instead: bytes | None = None
+    """What comes in the place of every answer."""
+    tokens: set[str] | None = None
+    """The only bearer tokens that are accepted."""
 
 
 Key = tuple[str, str]
@@ -70,11 +78,15 @@ class StandIn:
             groups[calico] = CALICO
         self.groups = groups
         self.faults = Faults()
+        self.root = ""
+        """What stands before every path, as behind a gateway of several clusters."""
         self.requests: list[tuple[str, str]] = []
         """(method, path with query) of every request."""
         self._objects: dict[Key, dict[tuple[str, str], dict[str, Any]]] = {}
-        self._sorted: dict[tuple[int, Key], list[tuple[tuple[str, str], dict[str, Any]]]] = {}
-        """The objects of one resource in the order of pages, since the last change."""
+        self._sorted: dict[Key, list[dict[str, Any]]] = {}
+        """The objects of resources in the order of pages, as of one revision."""
+        self._sorted_at = 0
+        self._json: dict[tuple[str, ...], tuple[dict[str, Any], bytes]] = {}
         self._events: list[tuple[int, Key, str, dict[str, Any]]] = []
         self._oldest = 0
         self._revision = 1
@@ -155,16 +167,21 @@ class StandIn:
         return (version, rest[0]), namespace, rest[1] if len(rest) > 1 else ""
 
     def items(self, key: Key, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        if self._sorted_at != self._revision:
+            self._sorted, self._sorted_at = {}, self._revision
+        if key not in self._sorted:
+            self._sorted[key] = [item for _, item in sorted(self._objects.get(key, {}).items())]
+        if not namespace and not selector:
+            return self._sorted[key]
         wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
-        if (self._revision, key) not in self._sorted:
-            self._sorted = {(self._revision, key): sorted(self._objects.get(key, {}).items())}
         return [
             item
-            for (where, _), item in self._sorted[self._revision, key]
-            if namespace in ("", where) and wanted.items() <= (item["metadata"].get("labels") or {}).items()
+            for item in self._sorted[key]
+            if namespace in ("", item["metadata"].get("namespace", ""))
+            and wanted.items() <= (item["metadata"].get("labels") or {}).items()
         ]
 
-    def page(self, key: Key, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
+    def page(self, key: Key, namespace: str, query: Mapping[str, str]) -> bytes:
         with self._changed:
             found = self.items(key, namespace, query.get("labelSelector", ""))
             revision = self._revision
@@ -174,8 +191,18 @@ class StandIn:
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if start + limit < len(found):
             metadata |= {"continue": str(start + limit), "remainingItemCount": len(found) - start - limit}
-        items = found[start : start + limit]
-        return {"kind": f"{kind}List", "apiVersion": key[0], "metadata": metadata, "items": items}
+        head = json.dumps({"kind": f"{kind}List", "apiVersion": key[0], "metadata": metadata})
+        items = b",".join(map(self._encoded, found[start : start + limit]))
+        return head[:-1].encode() + b', "items": [' + items + b"]}"
+
+    def _encoded(self, item: dict[str, Any]) -> bytes:
+        """An object as JSON, written once for all answers."""
+        metadata = item["metadata"]
+        name = item["apiVersion"], item["kind"], metadata.get("namespace", ""), metadata["name"]
+        known = self._json.get(name)
+        if known is None or known[0] is not item:
+            known = self._json[name] = item, json.dumps(item).encode()
+        return known[1]
 
     def events(self, key: Key, namespace: str, since: int, deadline: float) -> Iterator[dict[str, Any]]:
         """Changes after a revision as they happen, a bookmark first and every second, until the deadline."""
@@ -214,7 +241,10 @@ def status(code: int, reason: str, message: str) -> dict[str, Any]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
+    _faults = Faults()
+    """Those of the request."""
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -227,12 +257,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         cluster = self.server.cluster
-        faults = cluster.faults
         cluster.requests.append((self.command, self.path))
-        time.sleep(faults.latency_seconds)
-        address = urlsplit(self.path)
+        if not self.path.startswith(cluster.root):
+            self._send(404, status(404, "NotFound", "there is no such cluster"))
+            return
+        address = urlsplit(self.path.removeprefix(cluster.root))
         query = {key: values[0] for key, values in parse_qs(address.query).items()}
-        if faults.unauthorized:
+        late = int(query.get("continue", "0")) >= cluster.faults.from_item
+        faults = self._faults = cluster.faults if late else Faults()
+        time.sleep(faults.latency_seconds)
+        if faults.instead is not None:
+            self._send(200, faults.instead)
+            return
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if faults.unauthorized or (faults.tokens is not None and token not in faults.tokens):
             self._send(401, status(401, "Unauthorized", "Unauthorized"))
             return
         if faults.overloaded:
@@ -251,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _resource(self, key: Key, namespace: str, name: str, query: Mapping[str, str]) -> None:
         cluster = self.server.cluster
         plural = key[1]
-        if plural in cluster.faults.forbidden:
+        if plural in self._faults.forbidden:
             group = key[0].split("/")[0] if "/" in key[0] else ""
             scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
             words = f'{plural} is forbidden: User "dev" cannot list resource "{plural}" in API group "{group}" {scope}'
@@ -262,8 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200 if found else 404, found[0] if found else missing)
         elif query.get("watch") in ("1", "true"):
             self._watch(key, namespace, query)
-        elif "continue" in query and cluster.faults.expire_pages:
-            cluster.faults.expire_pages -= 1
+        elif "continue" in query and self._faults.expire_pages:
+            self._faults.expire_pages -= 1
             self._send(410, status(410, "Expired", "The provided continue parameter is too old"))
         else:
             self._send(200, cluster.page(key, namespace, query))
@@ -282,13 +320,13 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-    def _send(self, code: int, answer: Mapping[str, Any]) -> None:
-        body = json.dumps(answer).encode()
+    def _send(self, code: int, answer: Mapping[str, Any] | bytes) -> None:
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        cut = self.server.cluster.faults.cut_after_bytes
+        cut = self._faults.cut_after_bytes
         self.wfile.write(body if cut is None else body[:cut])
         if cut is not None and cut < len(body):
             self.close_connection = True
@@ -300,11 +338,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(cluster: StandIn) -> Iterator[StandIn]:
-    """Answer on a free port of loopback while the block runs."""
+def serving(cluster: StandIn, keys: Path | None = None) -> Iterator[StandIn]:
+    """Answer on a free port of loopback while the block runs; over TLS with the keys in a folder."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.cluster = cluster
-    cluster.address = f"http://127.0.0.1:{server.server_port}"
+    if keys:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(keys / "server.crt", keys / "server.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    cluster.address = f"{'https' if keys else 'http'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -313,6 +355,15 @@ def serving(cluster: StandIn) -> Iterator[StandIn]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def write_certificate(folder: Path) -> None:
+    """``server.crt`` and ``server.key`` for loopback; the certificate signs itself."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "server.key", "-out", folder / "server.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
 
 
 def write_kubeconfig(path: Path, address: str, *, token: str = "token", authority: str = "") -> Path:

@@ -33,6 +33,8 @@ class Direct(Kubectl):
         self.cluster = cluster
 
     def _run(self, arguments):
+        if arguments[:2] == ["config", "view"]:
+            return subprocess.CompletedProcess(arguments, 1, b"", b"error: current-context must exist")
         assert arguments[:2] == ["get", "--raw"]
         try:
             with urlopen(self.cluster.address + arguments[2], timeout=30) as answer:
@@ -101,6 +103,48 @@ def test_half_an_answer_is_no_answer(shop: StandIn) -> None:
         list_cluster(Direct(shop))
 
 
+LOGIN = b"""
+<!DOCTYPE html>
+<html><head><title>Sign in
+ - Example</title></head><body><form></form></body></html>
+"""
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (LOGIN, 'the answer is a web page ("Sign in - Example"), not that of an API server'),
+        (b"<html></html>", "the answer is a web page, not that of an API server"),
+        (b"", "the answer is empty"),
+        (b"ok", "the answer is not that of an API server: JSON is malformed"),
+        (b"[]", "the answer is not that of an API server: Expected `object`, got `array`"),
+        (b"{}", "the answer is not that of an API server: no APIGroupList, but kind None"),
+        (b'{"kind": "PodList", "items": []}', "no APIGroupList, but kind PodList"),
+    ],
+)
+def test_a_server_that_is_none(shop: StandIn, felixpy, instead: bytes, said: str) -> None:
+    shop.faults.instead = instead
+    answer = felixpy("render")
+    assert answer.status == 3
+    assert answer.out == ""
+    assert said in answer.err
+    assert answer.err.startswith("felixpy: /apis: ")
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("instead", [LOGIN, b"{}", b'{"metadata": {}, "kind": "Status"}'])
+def test_a_login_page_in_the_middle_of_a_list(shop: StandIn, instead: bytes) -> None:
+    shop.faults.instead, shop.faults.from_item = instead, 300
+    with pytest.raises(Unreachable, match="not that of an API server"):
+        list_cluster(Direct(shop), page=100)
+
+
+def test_a_resource_that_every_cluster_should_have(shop: StandIn) -> None:
+    shop.groups = {version: group for version, group in shop.groups.items() if version != "discovery.k8s.io/v1"}
+    said = "endpointslices: the cluster does not serve them as discovery.k8s.io/v1; "
+    assert f"{said}services have the pods that they select" in list_cluster(Direct(shop)).missing
+
+
 def test_an_expired_token(shop: StandIn, felixpy) -> None:
     shop.faults.unauthorized = True
     answer = felixpy("render")
@@ -156,7 +200,7 @@ def test_nothing_but_reading(shop: StandIn, kubectl_program: str, tmp_path: Path
         assert felixpy(*command).status == 0
     lines = [line.split() for line in calls.read_text().splitlines()]
     verbs = {tuple(word for word in line if not word.startswith("--kubeconfig="))[:2] for line in lines}
-    assert verbs == {("get", "--raw"), ("config", "current-context")}
+    assert verbs == {("get", "--raw"), ("config", "view")}
     assert {method for method, _ in shop.requests} == {"GET"}
     assert not any("secrets" in path for _, path in shop.requests)
 
@@ -178,6 +222,8 @@ def test_only_commands_that_read_run_on_nodes() -> None:
         ("Error from server (Forbidden): nodes is forbidden", client.Forbidden),
         ("Error from server (NotFound): the server could not find the requested resource", client.Absent),
         ("Error from server (ServiceUnavailable): the server is currently unable", client.Overloaded),
+        ("Unable to connect: getting credentials: exec: executable gke-gcloud-auth-plugin not found", Unauthorized),
+        ('OCI runtime exec failed: exec: "nft": executable file not found in $PATH', client.RequestRefused),
         ("something new", client.RequestRefused),
         ("", client.RequestRefused),
     ],

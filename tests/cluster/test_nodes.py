@@ -15,7 +15,7 @@ import pytest
 from felixpy.compiler import compile as compile_node
 from tests.cluster.standin import StandIn
 from tests.commands import Answer, caller
-from tests.manifests import loaded, manifest, namespace, pod
+from tests.manifests import CALICO, loaded, manifest, namespace, pod
 
 POLICY = manifest(
     "networking.k8s.io/v1", "NetworkPolicy", "web",
@@ -173,6 +173,30 @@ def test_a_node_without_a_pod_of_calico(nodes: Nodes) -> None:
     answer = nodes.run("verify", "--cluster", "-q")
     assert answer.status == 2
     assert rows(answer)["node2"] == "unknown no calico-node pod runs on it"
+
+
+def test_windows_nodes_are_told_and_not_asked(nodes: Nodes) -> None:
+    """Calico runs on them, but has no chains there: an answer that says EQUAL would be wrong, and so would DIFFERS."""
+    for name in NODES[:2]:
+        nodes.stand_in.put(manifest("v1", "Node", name, labels={"kubernetes.io/os": "windows"}))
+    answer = nodes.run("verify", "--cluster")
+    assert answer.status == 2
+    said = "unknown kubernetes.io/os is windows: rules of the Windows data plane are not compared"
+    assert rows(answer) == {"node1": said, "node2": said, "node3": "equal"}
+    (warning,) = [line for line in answer.err.splitlines() if "Windows" in line]
+    assert (
+        "Node node1: kubernetes.io/os is windows, so Felix uses its Windows data plane on node1 and 1 more node;"
+        in warning
+    )
+    assert not any(f"calico-{name}" in line for line in nodes.log.read_text().splitlines() for name in NODES[:2])
+
+
+def test_nodes_with_ebpf_are_told_and_not_asked(nodes: Nodes) -> None:
+    nodes.stand_in.put(manifest(CALICO, "FelixConfiguration", "node.node2", {"bpfEnabled": True}))
+    answer = nodes.run("verify", "--cluster", "-q")
+    assert answer.status == 2
+    assert rows(answer)["node2"] == "unknown bpfEnabled is true: rules of the eBPF data plane are not compared"
+    assert rows(answer)["node1"] == rows(answer)["node3"] == "equal"
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])

@@ -81,6 +81,16 @@ def test_each_node_may_have_its_own() -> None:
     assert [data_plane(cluster, name).kind for name in ("node1", "node2")] == ["iptables", "bpf"]
 
 
+def test_windows_nodes_have_a_data_plane_of_their_own() -> None:
+    """Whatever Felix's parameters say. (felix for Windows has one data plane, HNS)"""
+    label = {"kubernetes.io/os": "windows"}
+    cluster = loaded(NODE, manifest("v1", "Node", "win1", labels=label), felix(nftablesMode="Enabled"))
+    found = data_plane(cluster, "win1", [Setting("BPFEnabled", "true")])
+    assert (found.kind, found.by, found.reason) == ("windows", "Node win1", "kubernetes.io/os is windows")
+    assert found.path == ("metadata", "labels", "kubernetes.io/os")
+    assert data_plane(cluster, "node1").kind == "nftables"
+
+
 def test_the_environment_of_calico_node_beats_every_felix_configuration_and_yields_to_the_call() -> None:
     cluster = loaded(
         NODE,
