@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from felixpy.config import Setting
 from felixpy.model import DEFAULT_TIER, SHORT_KINDS, Cluster, Policy, PolicyKey, Side
@@ -22,8 +24,7 @@ class Lack(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalicoVersion:
+class CalicoVersion(Struct, frozen=True, kw_only=True):
     """How the Felix of one Calico version names, marks and lays out its chains.
 
     `release` is the one whose answers were compared.

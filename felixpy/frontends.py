@@ -6,8 +6,9 @@ Nothing here decides anything: `felixpy.services` says which endpoints a client 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from felixpy.errors import Source
 
@@ -68,8 +69,7 @@ class Subset(NamedTuple):
 ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(Struct, frozen=True, kw_only=True):
     """A Service as it is stored. Addresses are in canonical spelling, `source_ranges` masked CIDRs.
 
     `selector` is None where somebody else writes the endpoints. `balancers` are addresses of load balancers that
@@ -111,8 +111,7 @@ class Backend(NamedTuple):
     port: int | str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Struct, frozen=True, kw_only=True):
     """An Ingress, a Gateway API route or an OpenShift Route.
 
     `parents` are the Gateways (namespace, name) that a Gateway API route is attached to, `controller` the class that an

@@ -6,14 +6,15 @@ Rules themselves are the same in both; `felixpy.nftables` spells them for nft.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from felixpy.config import Config
 from felixpy.names import MAX_CHAIN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """How chains are laid out in one data plane. `name` is what ``--dataplane`` takes.
 
     `templates` are folders searched before those of the Calico version. `settings` maps fields of `Config` to the

@@ -7,8 +7,9 @@ endpoints in IPVS mode. (felix/markbits, felix/rules/endpoints.go)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
+
+from msgspec import Struct
 
 FIRST_FREE = 2
 """Position 0 stands for no mark and position 1 for endpoints that are not Calico's."""
@@ -19,8 +20,7 @@ def spell(mark: int) -> str:
     return f"{mark:#x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """Mark bits by name, each a single bit, and `endpoint`: all the bits that are left."""
 
     bits: tuple[tuple[str, int], ...]

@@ -7,8 +7,9 @@ they become blocks: rules that set a scratch mark, which the main rule then test
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from felixpy.ipsets import SetSpec, family_of
 from felixpy.marks import spell
@@ -73,8 +74,7 @@ DESTINATION = _Words("--destination", "dst", "dst,dst", "--destination-ports")
 _ICMP = {4: ("icmp", "--icmp-type"), 6: ("icmp6", "--icmpv6-type")}
 
 
-@dataclass(slots=True)
-class _Side:
+class _Side(Struct):
     """One side of a rule reduced to one family, taken apart while blocks are built."""
 
     words: _Words

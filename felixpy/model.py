@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from msgspec import Struct
+
 from felixpy.described import Described
 from felixpy.errors import Path, Place, Problem
 from felixpy.errors import Source as Source  # noqa: PLC0414 - one of the nouns
@@ -82,8 +84,7 @@ class PolicyKey(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Qos:
+class Qos(Struct, frozen=True, kw_only=True):
     """Limits of one workload that become rules; 0 means no limit. Packets are per second."""
 
     ingress_packet_rate: int = 0
@@ -110,8 +111,7 @@ class Owner(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(Struct, frozen=True):
     """A pod that Felix knows: on the pod network, scheduled and with at least one address.
 
     `addresses` are without prefix length, in the given order and in canonical spelling. `labels` are the pod's own
@@ -142,8 +142,7 @@ class Workload:
     """Whether the pod is being deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostPod:
+class HostPod(Struct, frozen=True):
     """A pod in the network of its node: part of the node to Felix, an endpoint to Services."""
 
     namespace: str
@@ -158,8 +157,7 @@ class HostPod:
     leaving: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEndpoint:
+class HostEndpoint(Struct, frozen=True, kw_only=True):
     """An interface of a node, given by name, by ``*`` for all, or ("") by one of `addresses` (expectedIPs)."""
 
     name: str
@@ -173,8 +171,7 @@ class HostEndpoint:
     dscp: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSet:
+class NetworkSet(Struct, frozen=True, kw_only=True):
     """Labelled networks; a GlobalNetworkSet has no namespace and no profiles. `nets` are masked CIDRs."""
 
     name: str
@@ -185,8 +182,7 @@ class NetworkSet:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class Side(Struct, frozen=True, kw_only=True):
     """Source or destination of a rule. Nets are masked CIDRs of both families; a str among the ports is a name."""
 
     selector: str = ""
@@ -201,8 +197,7 @@ class Side:
 ANYONE = Side()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """One rule of a policy or profile.
 
     `action` is allow, deny, log or next-tier; protocols are names in lower case or numbers.
@@ -223,8 +218,7 @@ class Rule:
     """Where the one peer stands that this rule is about, if a manifest's rule lists peers; `path` is a part of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """A policy of any kind. Rules of both directions are kept whatever `ingress`/`egress` say: they create sets."""
 
     key: PolicyKey
@@ -249,8 +243,7 @@ class Policy:
         return self.key.kind in STAGED_KINDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Struct, frozen=True, kw_only=True):
     """Rules and labels that endpoints take over by naming it: ``kns.<namespace>``, ``ksa.<ns>.<account>`` or custom."""
 
     name: str
@@ -260,8 +253,7 @@ class Profile:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
+class Tier(Struct, frozen=True, kw_only=True):
     """A step of policy evaluation; `passes` tells whether packets that no policy decided go on to the next one."""
 
     name: str
@@ -269,8 +261,7 @@ class Tier:
     passes: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(Struct, frozen=True, kw_only=True):
     """An IP pool. `workloads` is false for pools used by load balancers only."""
 
     name: str
@@ -282,8 +273,7 @@ class Pool:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A node; empty text where it has no such address. `bgp_*` keep the annotation as written, maybe with a length.
 
     `addresses` are those of its status, the internal ones first. They are the host's own, but only BGP addresses
@@ -302,8 +292,7 @@ class Node:
     addresses: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
+class Slice(Struct, frozen=True, kw_only=True):
     """An EndpointSlice: who stands behind a Service.
 
     Felix takes all `addresses` and `ports` (protocol, port), kube-proxy looks at `endpoints` and `named_ports`.
@@ -318,8 +307,7 @@ class Slice:
     named_ports: tuple[SlicePort, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
+class Configuration(Struct, frozen=True, kw_only=True):
     """A FelixConfiguration as the texts that Felix is given; `effective` picks what counts on a node."""
 
     name: str
@@ -332,8 +320,7 @@ class Configuration:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
+class Stated(Struct, frozen=True, kw_only=True):
     """A value that the input states outside Calico's own configuration, and where.
 
     `name` is a Felix parameter or what else the value is for, `by` the object as people call it, such as
@@ -351,8 +338,7 @@ class Stated:
 DataPlaneKind = Literal["iptables", "nftables", "bpf", "windows"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataPlane:
+class DataPlane(Struct, frozen=True, kw_only=True):
     """How Felix programs a node, why, and where the input says so (None where it is Felix's default).
 
     `reason` follows the object's name: "spec.bpfEnabled is true".
@@ -365,8 +351,7 @@ class DataPlane:
     path: Path = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """The machine that a node runs on: its network interfaces with their addresses as CIDRs, loopback left out.
 
     `interfaces` is None when nobody said; then every interface that a host endpoint names is taken as present.

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from felixpy.ipsets import SetSpec, named_port_set, selector_set, service_set
 from felixpy.model import PortRange, Rule, Side
@@ -17,8 +18,7 @@ IMPLIED_VERSION = {"icmp": 4, "icmpv6": 6}
 EVERYONE = "all()"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveSide:
+class ActiveSide(Struct, frozen=True, kw_only=True):
     """Source or destination of an active rule; positive and negated criteria apart.
 
     `port_sets` hold (address, port) pairs of a named port, `service_sets` those of a service.
@@ -39,8 +39,7 @@ class ActiveSide:
             yield from specs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveRule:
+class ActiveRule(Struct, frozen=True, kw_only=True):
     """A rule of an active policy or profile. `number` is its position in the list of its direction."""
 
     number: int

@@ -19,10 +19,11 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha224
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from felixpy.errors import FelixpyError
 
@@ -51,8 +52,7 @@ def _quoted(value: str) -> str:
     return f"'{value}'" if '"' in value else f'"{value}"'
 
 
-@dataclass(frozen=True, slots=True)
-class LabelTest:
+class LabelTest(Struct, frozen=True):
     """One condition on one label. `operand` is a text, a sorted tuple of texts for in / not in, or "" for has."""
 
     label: str
@@ -67,8 +67,7 @@ class LabelTest:
         return f"{self.label} {self.operator} {_quoted(self.operand)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Everything:
+class Everything(Struct, frozen=True):
     """``all()`` or ``global()``; both are true of every endpoint."""
 
     name: str = "all"
@@ -77,8 +76,7 @@ class Everything:
         return f"{self.name}()"
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     """The opposite of its operand; two of them cancel out while parsing."""
 
     operand: Node
@@ -87,8 +85,7 @@ class Not:
         return f"!{self.operand}"
 
 
-@dataclass(frozen=True, slots=True)
-class And:
+class And(Struct, frozen=True):
     """All of two or more operands."""
 
     operands: tuple[Node, ...]
@@ -97,8 +94,7 @@ class And:
         return f"({' && '.join(map(str, self.operands))})"
 
 
-@dataclass(frozen=True, slots=True)
-class Or:
+class Or(Struct, frozen=True):
     """Any of two or more operands."""
 
     operands: tuple[Node, ...]

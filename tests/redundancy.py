@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from msgspec import structs
+
 from felixpy.calico_versions import V3_32
 from felixpy.compiler import Compiler
 from felixpy.flows.reachability.changes import compare
@@ -100,7 +102,7 @@ def _side(draw: random.Random, *, ports: bool) -> Side:
         found = Side(selector=draw.choice(SELECTORS), nets=(draw.choice(NETS),))
     if ports and draw.random() < 0.6:
         name = draw.choice(("ports", "ports", "ports", "not_ports"))
-        return replace(found, **{name: tuple(draw.sample(PORTS, draw.choice((1, 1, 2))))})  # type: ignore[arg-type]
+        return structs.replace(found, **{name: tuple(draw.sample(PORTS, draw.choice((1, 1, 2))))})
     return found
 
 
@@ -125,10 +127,12 @@ def _rules(draw: random.Random) -> tuple[Rule, ...]:
     """Some rules; peers of one manifest's rule differ in their source only."""
     found: list[Rule] = []
     for number in range(draw.randint(0, 3)):
-        rule = replace(_rule(draw), path=("spec", "rules", number))
+        rule = structs.replace(_rule(draw), path=("spec", "rules", number))
         if rule.action == "allow" and draw.random() < 0.4:
             sides = [_side(draw, ports=False) for _ in range(2)]
-            found += [replace(rule, source=side, peer=(*rule.path, "from", at)) for at, side in enumerate(sides)]
+            found += [
+                structs.replace(rule, source=side, peer=(*rule.path, "from", at)) for at, side in enumerate(sides)
+            ]
         else:
             found.append(rule)
     return tuple(found)
@@ -178,7 +182,7 @@ def removals(cluster: Cluster) -> Iterator[Removal]:
 def _without(cluster: Cluster, parts: Iterable[RulePart], policies: Iterable[PolicyKey]) -> Cluster:
     gone = {(part.usage.policy.key, part.usage.direction, number) for part in parts for number in part.rules}
     kept = [
-        replace(
+        structs.replace(
             policy,
             inbound=tuple(rule for at, rule in enumerate(policy.inbound) if (policy.key, "ingress", at) not in gone),
             outbound=tuple(rule for at, rule in enumerate(policy.outbound) if (policy.key, "egress", at) not in gone),

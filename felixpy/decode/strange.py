@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.decode.legend import CHAIN_KINDS, DISPATCH, SET_KINDS, STATIC, ChainKind, Legend, chain_prefix

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice, product
 
+from msgspec import structs
+
 from felixpy.model import (
     NAMESPACE_LABEL,
     NAMESPACE_PREFIX,
@@ -179,7 +181,7 @@ def invited(cluster: Cluster, guests: Iterable[Stranger], addresses: Iterable[Ma
     for number, (guest, own) in enumerate(zip(guests, addresses, strict=False)):
         profile = _profile(cluster, guest)
         if profile.name not in cluster.profiles:
-            profile = replace(profile, name=f"{profile.name}.{number}")
+            profile = structs.replace(profile, name=f"{profile.name}.{number}")
             profiles[profile.name] = profile
         name = pod_name(number)
         pods.append(

@@ -7,8 +7,9 @@ the row says what. The options that every rule has without a module are rows nam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from felixpy.iptables import fields as f
 from felixpy.iptables.fields import OptionField, Values, by_name
@@ -49,8 +50,7 @@ from felixpy.netfilter.rules import Match
 Special = Callable[[Match, int], list[Test]]
 
 
-@dataclass(frozen=True, eq=False)
-class MatchRow:
+class MatchRow(Struct, frozen=True, eq=False, dict=True):
     """One match. `tests` reads all options at once where they only make sense together.
 
     `others` are further names of the module.

@@ -6,8 +6,9 @@ A new target is one row of `TARGETS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from felixpy.iptables import fields as f
 from felixpy.iptables.fields import OptionField, by_name
@@ -29,8 +30,7 @@ Act = Callable[[Arguments, int], Action]
 """What a target with some arguments does in a family. Raises ValueError, KeyError or UsageError."""
 
 
-@dataclass(frozen=True, eq=False)
-class TargetRow:
+class TargetRow(Struct, frozen=True, eq=False, dict=True):
     """One target."""
 
     name: str

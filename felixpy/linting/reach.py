@@ -8,8 +8,10 @@ finding never depends on packets that were left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from felixpy.errors import Path
 from felixpy.linting.chains import At, TierChain

@@ -6,8 +6,10 @@ Each pass is a pure function that returns (values, problems); `Remarked` keeps t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TextIO
+
+from msgspec import Struct
 
 from felixpy.errors import InputError, Problem
 from felixpy.manifests.assembly import Parts
@@ -32,8 +34,7 @@ DEFAULT_PREFIX = "cali"
 """What names of pods' interfaces begin with unless Felix's environment says something else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How documents are read; `felixpy.load` says what each option means."""
 
     node: str | None = None
@@ -42,8 +43,7 @@ class Options:
     interface_prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """What the passes made of documents."""
 
     cluster: Cluster

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 FULL_MARK = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
+class Final(Struct, frozen=True):
     """The packet's way through the chain or the table ends."""
 
     outcome: Literal["accept", "drop", "reject", "return"]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """On with another chain; after a goto not back to this one."""
 
     chain: str
     goto: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SetMark:
+class SetMark(Struct, frozen=True):
     """The packet's mark without the bits of `mask`, then with those of `value` flipped."""
 
     value: int
@@ -34,8 +32,7 @@ class SetMark:
         return mark & FULL_MARK & ~self.mask ^ self.value
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionMark:
+class ConnectionMark(Struct, frozen=True):
     """``save`` copies the packet's mark to its connection, ``restore`` the other way; ``set`` gives that a new mark.
 
     `packet` and `connection` are masks of the bits that are copied; for ``set`` only `value` and `mask` count.
@@ -56,13 +53,11 @@ class ConnectionMark:
         return mark, connection & ~self.mask ^ self.value
 
 
-@dataclass(frozen=True, slots=True)
-class NoTrack:
+class NoTrack(Struct, frozen=True):
     """Connection tracking leaves the packet alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Struct, frozen=True):
     """NAT. `address` is the first of those given, None for one that the machine chooses; `port` likewise.
 
     `words` are the address and ports as written.
@@ -76,13 +71,11 @@ class Rewrite:
     """Whether the machine's own address is meant: REDIRECT and MASQUERADE."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(Struct, frozen=True):
     """On to the next rule; what is noted or changed is nothing that a criterion looks at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unclear:
+class Unclear(Struct, frozen=True):
     """Not understood: the target may let the packet go on or take it away."""
 
     words: str

@@ -6,24 +6,23 @@ packets at once. A new match of iptables or nftables is spelt in these terms, or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from felixpy.netfilter.numbers import Range
 
 Side = Literal["source", "destination"]
 
 
-@dataclass(frozen=True, slots=True)
-class AddressIn:
+class AddressIn(Struct, frozen=True):
     """An address in one of some ranges."""
 
     side: Side
     ranges: tuple[Range, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(Struct, frozen=True):
     """An address that has certain bits: a net whose mask has gaps."""
 
     side: Side
@@ -31,16 +30,14 @@ class Masked:
     mask: int
 
 
-@dataclass(frozen=True, slots=True)
-class InSet:
+class InSet(Struct, frozen=True):
     """A member of a set, with the side that each dimension is taken from (``src`` or ``dst``)."""
 
     name: str
     sides: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(Struct, frozen=True):
     """The interface that the packet came in by (`incoming`) or leaves by; a pattern may end with ``+``."""
 
     incoming: bool
@@ -50,38 +47,33 @@ class Interface:
         return name.startswith(self.pattern[:-1]) if self.pattern.endswith("+") else name == self.pattern
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
+class Protocol(Struct, frozen=True):
     """A protocol by number."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(Struct, frozen=True):
     """A port in one of some ranges, at one of the sides."""
 
     sides: tuple[Side, ...]
     ranges: tuple[Range, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IcmpTypes:
+class IcmpTypes(Struct, frozen=True):
     """Types of ICMP, as type * 256 + code."""
 
     range: Range
 
 
-@dataclass(frozen=True, slots=True)
-class TcpFlags:
+class TcpFlags(Struct, frozen=True):
     """Of some flags of TCP exactly those that are wanted, as bits."""
 
     examined: int
     wanted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(Struct, frozen=True):
     """A mark of the packet, or of its connection."""
 
     mark: int
@@ -89,37 +81,32 @@ class Marked:
     connection: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
+class Tracked(Struct, frozen=True):
     """What connection tracking says: one of some states, as bits of `felixpy.netfilter.numbers.STATES`."""
 
     states: int
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
+class Local(Struct, frozen=True):
     """An address of the machine; `limit` is ``in`` or ``out`` where only those of that interface count."""
 
     side: Side
     limit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReversePath:
+class ReversePath(Struct, frozen=True):
     """The way back to the source leads through the interface that the packet came by, or (`fails`) does not."""
 
     fails: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Struct, frozen=True):
     """What always holds, or never."""
 
     holds: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Assumed:
+class Assumed(Struct, frozen=True):
     """What no packet shows by itself, such as a rate: `text` is the criterion, `words` say what is taken for granted.
 
     `holds` is the answer under that assumption.
@@ -130,8 +117,7 @@ class Assumed:
     holds: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NotUnderstood:
+class NotUnderstood(Struct, frozen=True):
     """A criterion without a meaning here; `text` is how the rule spells it, `reason` why."""
 
     text: str

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from msgspec import structs
+
 from felixpy.decode.legend import Legend
 from felixpy.described import Answer
 from felixpy.errors import UsageError
@@ -375,7 +377,7 @@ def promoted(cluster: Cluster) -> Cluster:
     Their kind begins with "Pending": it sorts among the other kinds as "Staged" does, so ties are broken as before.
     """
     policies = tuple(
-        replace(policy, key=policy.key._replace(kind=policy.key.kind.replace("Staged", PENDING)))
+        structs.replace(policy, key=policy.key._replace(kind=policy.key.kind.replace("Staged", PENDING)))
         if policy.key.kind in STAGED_KINDS
         else policy
         for policy in cluster.policies

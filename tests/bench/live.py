@@ -13,11 +13,12 @@ import resource
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
+
+from msgspec.structs import replace
 
 import felixpy
 from felixpy.live import Change, Live

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec import structs
 
 import felixpy
 from felixpy.calico_versions import CALICO_VERSIONS, TIERS, V3_8, CalicoVersion, encoded_name
@@ -72,14 +73,14 @@ def as_taken(cluster: Cluster, calico_version: CalicoVersion) -> tuple[Cluster, 
         def name(policy: Policy) -> str:
             return names[policy.key]
 
-        calico_version = replace(
+        calico_version = structs.replace(
             calico_version,
             policy_id=name,
             policy_title=lambda policy: f"Policy {name(policy)}",
             group_line=name,
             tie_break=name,
         )
-        kept = [replace(policy, tier=DEFAULT_TIER) for policy in kept]
+        kept = [structs.replace(policy, tier=DEFAULT_TIER) for policy in kept]
     return replace(cluster, policies=tuple(kept)), calico_version
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 import felixpy
 from felixpy.compiler import Compiler
@@ -47,9 +48,9 @@ def said(body: Body) -> tuple[object, ...]:
     for test in body.tests:
         criterion = test.criterion
         if isinstance(criterion, Ports):
-            criterion = replace(criterion, ranges=merged(criterion.ranges))
+            criterion = structs.replace(criterion, ranges=merged(criterion.ranges))
         elif isinstance(criterion, Assumed):
-            criterion = replace(criterion, text=criterion.text.removesuffix(DEFAULT_BURST))
+            criterion = structs.replace(criterion, text=criterion.text.removesuffix(DEFAULT_BURST))
         tests.append(CONNECTED if test == DNAT else criteria.Test(criterion, test.negated))
     return frozenset(tests), body.action, body.target, body.goto
 

@@ -8,11 +8,11 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pyroute2 import IPRoute, netns
 
 from felixpy.dataplane.enforcer import Enforcer

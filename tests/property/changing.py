@@ -10,13 +10,14 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 import felixpy
 from felixpy.compiler import Compiler

@@ -16,6 +16,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from felixpy.compiler import Compiler
 from felixpy.flows import Connectivity, compare, survey
@@ -39,10 +40,10 @@ SEEDS = st.integers(0, 1 << 30).map(Random)
 
 def replicas(pod: Workload, draw: Random, number: int) -> Iterator[Workload]:
     """A pod and several more of its kind, somewhere."""
-    yield replace(pod, owner=Owner("Deployment", pod.name))
+    yield structs.replace(pod, owner=Owner("Deployment", pod.name))
     for copy in range(draw.choice((1, 4, 6))):
         shift = 0x1000 * (1 + copy) + number
-        more = replace(
+        more = structs.replace(
             pod,
             name=f"{pod.name}-{copy}",
             node=draw.choice((pod.node, *MORE_NODES)),
@@ -52,10 +53,10 @@ def replicas(pod: Workload, draw: Random, number: int) -> Iterator[Workload]:
             floating=(),
         )
         if draw.random() < 0.2:
-            more = replace(more, labels={**more.labels, "app": "other"}, profiles=("custom",))
+            more = structs.replace(more, labels={**more.labels, "app": "other"}, profiles=("custom",))
         if draw.random() < 0.1:
             nearby = (f"10.65.1.{140 + copy}" if "." in own else own for own in more.addresses)
-            more = replace(more, addresses=tuple(nearby)) if number == 0 else more
+            more = structs.replace(more, addresses=tuple(nearby)) if number == 0 else more
         yield more
 
 
@@ -73,7 +74,7 @@ def grown(found: list[object], draw: Random) -> Cluster:
             case Workload():
                 kept += replicas(thing, draw, number)
             case Node() if draw.random() < 0.2:
-                kept.append(replace(thing, vxlan_tunnel_v4=""))
+                kept.append(structs.replace(thing, vxlan_tunnel_v4=""))
             case _:
                 kept.append(thing)
     return cluster(*kept)

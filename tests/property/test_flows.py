@@ -18,6 +18,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from felixpy.calico_versions import CALICO_VERSIONS, V3_32, CalicoVersion
 from felixpy.compiler import Compiler
@@ -222,9 +223,9 @@ def orderly(found: Iterable[object]) -> list[object]:
             case HostEndpoint() if any(owners.setdefault(own, thing.node) != thing.node for own in thing.addresses):
                 pass
             case Workload():
-                owned = replace(thing, owner=OWNERS[number % len(OWNERS)])
+                owned = structs.replace(thing, owner=OWNERS[number % len(OWNERS)])
                 outside = tuple(f"172.30.0.{number}" if ":" not in own else own for own in thing.addresses)
-                kept.append(owned if number % 3 else replace(owned, addresses=outside, floating=()))
+                kept.append(owned if number % 3 else structs.replace(owned, addresses=outside, floating=()))
             case _:
                 kept.append(thing)
     return kept
@@ -232,7 +233,9 @@ def orderly(found: Iterable[object]) -> list[object]:
 
 def opened_up(whole: Cluster) -> Cluster:
     """The cluster with profiles that let through what no policy is about, as Kubernetes has it."""
-    profiles = {name: replace(each, inbound=(ALLOW,), outbound=(ALLOW,)) for name, each in whole.profiles.items()}
+    profiles = {
+        name: structs.replace(each, inbound=(ALLOW,), outbound=(ALLOW,)) for name, each in whole.profiles.items()
+    }
     return replace(whole, profiles=profiles)
 
 

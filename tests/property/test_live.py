@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 import felixpy
 from felixpy.errors import FelixpyError, UsageError
@@ -74,7 +75,7 @@ def mutated(draw: random.Random, each: object, other: object) -> object:
     """The object with something of another one of its kind, which need not exist."""
     if type(each) is not type(other):
         return each
-    fields = {
+    varied: dict[type, tuple[str, ...]] = {
         Workload: ("labels", "addresses", "profiles", "ports", "node", "spoofable", "qos", "dscp", "floating"),
         HostEndpoint: ("labels", "addresses", "profiles", "interface", "node", "dscp"),
         Policy: ("selector", "order", "tier", "inbound", "outbound", "ingress", "egress", "everywhere"),
@@ -82,11 +83,12 @@ def mutated(draw: random.Random, each: object, other: object) -> object:
         Node: ("labels", "bgp_v4", "vxlan_tunnel_v4"),
         Pool: ("nat_outgoing", "ipip", "vxlan"),
         Slice: ("addresses", "ports"),
-    }.get(type(each), ("labels",) if hasattr(each, "labels") else ())
+    }
+    fields = varied.get(type(each), ("labels",) if hasattr(each, "labels") else ())
     if not fields:
         return each
     name = draw.choice(fields)
-    return replace(each, **{name: getattr(other, name)})  # type: ignore[type-var]
+    return structs.replace(each, **{name: getattr(other, name)})  # type: ignore[type-var]
 
 
 def steps(draw: random.Random, now: Cluster, then: Cluster) -> list[Change]:
@@ -135,7 +137,7 @@ def test_nodes_come_and_go() -> None:
     live.drop("node1")
     assert list(live.nodes) == ["node2"]
     web = next(each for each in live.cluster.workloads if each.name == "web")
-    assert live.apply([Change(web, replace(web, labels={"app": "x"}))]) == {}
+    assert live.apply([Change(web, structs.replace(web, labels={"app": "x"}))]) == {}
     assert texts(live.add("node1")) == texts(felixpy.compile(live.cluster, "node1"))
 
 

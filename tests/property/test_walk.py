@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from felixpy import walk
 from felixpy.calico_versions import CALICO_VERSIONS, V3_32, CalicoVersion
@@ -90,12 +91,12 @@ def tame(found: Iterable[object]) -> list[object]:
     for thing in found:
         match thing:
             case Policy():
-                at_ends = replace(thing, do_not_track=False, pre_dnat=False, apply_on_forward=False)
-                kept.append(replace(at_ends, inbound=few(thing.inbound), outbound=few(thing.outbound)))
+                at_ends = structs.replace(thing, do_not_track=False, pre_dnat=False, apply_on_forward=False)
+                kept.append(structs.replace(at_ends, inbound=few(thing.inbound), outbound=few(thing.outbound)))
             case Profile():
-                kept.append(replace(thing, inbound=few(thing.inbound), outbound=few(thing.outbound)))
+                kept.append(structs.replace(thing, inbound=few(thing.inbound), outbound=few(thing.outbound)))
             case Workload():
-                kept.append(replace(thing, spoofable=(), floating=()))
+                kept.append(structs.replace(thing, spoofable=(), floating=()))
             case HostEndpoint():
                 pass
             case _:
@@ -105,7 +106,7 @@ def tame(found: Iterable[object]) -> list[object]:
 
 def plain(policy: Policy, order: int) -> Policy:
     """A policy that every Calico version can say, at a place of its own."""
-    return replace(policy, tier="default", order=float(order))
+    return structs.replace(policy, tier="default", order=float(order))
 
 
 CLUSTERS = things().map(tame).map(lambda found: cluster(*found))

@@ -149,7 +149,7 @@ RULES = [
 def test_rules(given: dict[str, Any], expected: Rule) -> None:
     (rule,) = only_policy(global_policy(ingress=[given])).inbound
     assert rule == Rule(
-        **{field: getattr(expected, field) for field in expected.__slots__} | {"path": ("spec", "ingress", 0)}
+        **{field: getattr(expected, field) for field in expected.__struct_fields__} | {"path": ("spec", "ingress", 0)}
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from felixpy.calico_versions import CALICO_VERSIONS
 from felixpy.compiler import Compiler

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from felixpy.compiler import Compiler
 from felixpy.flows import Changes, compare

@@ -33,7 +33,8 @@ def test_they_mean_what_they_mean_in_a_file(tmp_path) -> None:
 
 
 def _placeless(value: object) -> object:
-    from dataclasses import is_dataclass, replace
+    from msgspec import Struct
+    from msgspec.structs import replace
 
     from tests.clusters import HERE
 
@@ -41,8 +42,7 @@ def _placeless(value: object) -> object:
         return {key: _placeless(each) for key, each in value.items()}
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return tuple(map(_placeless, value))
-    placed = is_dataclass(value) and hasattr(value, "source")
-    return replace(value, source=HERE) if placed else value  # type: ignore[type-var]
+    return replace(value, source=HERE) if isinstance(value, Struct) and hasattr(value, "source") else value
 
 
 def test_mistakes_are_told_with_the_name_of_the_object() -> None:

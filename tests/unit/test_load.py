@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 import felixpy
 from felixpy.errors import InputError, Place, spell
@@ -106,8 +107,11 @@ MANY = [
 
 
 def _without_places(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name for field in dataclasses.fields(value)} - {"source", "texts", "where"}
+    if isinstance(value, Struct | Cluster):
+        names = (
+            value.__struct_fields__ if isinstance(value, Struct) else [each.name for each in dataclasses.fields(value)]
+        )
+        fields = {*names} - {"source", "texts", "where"}
         return {name: _without_places(getattr(value, name)) for name in sorted(fields)}
     if isinstance(value, dict):
         return [(key, _without_places(item)) for key, item in value.items()]

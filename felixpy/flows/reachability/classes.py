@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from felixpy.flows.packets.packet_sets import bits
 from felixpy.flows.packets.peers import AddressOwners, Layer, Layers, refine

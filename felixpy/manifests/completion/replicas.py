@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from felixpy.errors import Path
 from felixpy.model import Source
@@ -36,8 +37,7 @@ class Replica(NamedTuple):
     node: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Controller:
+class Controller(Struct, frozen=True):
     """A Deployment or the like: what Kubernetes' controllers make pods of.
 
     `spec` describes the pods, so that of a CronJob is its Job's; `at` leads to it.

@@ -7,8 +7,9 @@ of slices libcalico-go/lib/backend/k8s/conversion)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from felixpy.errors import Path, Source
 from felixpy.frontends import Service, ServiceName, ServicePort, ServiceType, SliceEndpoint, SlicePort, Subset

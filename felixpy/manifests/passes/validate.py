@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from felixpy.manifests import strangers
 from felixpy.manifests.kinds import CALICO, STORED, Key, Kind, known
@@ -19,8 +20,7 @@ Ordinal = Callable[[Source], str]
 """Which document of its file an object is: "the third document"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(Struct, frozen=True):
     """Documents that may go on, without nulls and with a namespace where there must be one.
 
     `printed` are the sources of Nodes in the form that calicoctl prints, `refused` the objects that may not go on.
