@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from felixpy.errors import Path
 from felixpy.manifests.objects.criteria import OUT_OF_RANGE, port
@@ -142,6 +145,7 @@ SPEC = Object(
         "egress": ListOf(_rule_shape("to", "from"), "rules"),
     },
     elsewhere=CALICO | _IN_RULES,
+    repeat=True,
 )
 NETWORK_POLICY = document(SPEC)
 
@@ -153,21 +157,76 @@ def network_policy(data: Data, source: Source) -> Policy:
     return policy(data, "KubernetesNetworkPolicy", types, source)
 
 
+class _Draft(NamedTuple):
+    """A rule before the namespace of its policy is known; `own` selects the peer's pods in that namespace, if any."""
+
+    rule: Rule
+    own: str = ""
+
+    def of(self, namespace: str, *, inward: bool) -> Rule:
+        """The rule in a policy of a namespace."""
+        if not self.own:
+            return self.rule
+        selector = f"({namespace_clause(None, namespace)}) && ({self.own})"
+        if inward:
+            return replace(self.rule, source=_side((selector, (), ())))
+        return replace(self.rule, destination=_side((selector, (), ()), self.rule.destination.ports))
+
+
+class _Drafts(NamedTuple):
+    """What the spec of a policy says in any namespace."""
+
+    pods: str
+    inbound: tuple[_Draft, ...]
+    outbound: tuple[_Draft, ...]
+    rewritten: tuple[tuple[Path, str, str], ...]
+
+
 def policy(data: Data, kind: str, types: Sequence[str], source: Source) -> Policy:
     """The common part of a NetworkPolicy and of its staged form."""
-    metadata, spec = data["metadata"], data.get("spec", {})
+    metadata, drafts = data["metadata"], _drafted(data.get("spec", {}))
     name, space = metadata["name"], metadata["namespace"]
     return Policy(
         key=PolicyKey(kind, space, name),
         tier=DEFAULT_TIER,
         order=ORDER,
-        selector=namespaced(pod_selector(spec.get("podSelector")), space),
+        selector=namespaced(drafts.pods, space),
         ingress="Ingress" in types,
         egress="Egress" in types,
-        inbound=tuple(_rules(spec.get("ingress", ()), "ingress", space)),
-        outbound=tuple(_rules(spec.get("egress", ()), "egress", space)),
+        inbound=tuple([draft.of(space, inward=True) for draft in drafts.inbound]),
+        outbound=tuple([draft.of(space, inward=False) for draft in drafts.outbound]),
         source=source,
-        rewritten=tuple(_rewritten(spec)),
+        rewritten=drafts.rewritten,
+    )
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _drafted(spec: Data) -> _Drafts:
+    """The drafts of a spec. Policies of many namespaces say the same, so those of equal texts are made once."""
+    try:
+        text = _encode(spec)
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        OverflowError,
+    ):  # unknown fields, dropped with a warning, may hold anything
+        return _drafts(spec)
+    return _drafts_of(text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _drafts_of(text: bytes) -> _Drafts:
+    return _drafts(msgspec.json.decode(text))
+
+
+def _drafts(spec: Data) -> _Drafts:
+    return _Drafts(
+        pod_selector(spec.get("podSelector")),
+        tuple(_rules(spec.get("ingress", ()), "ingress")),
+        tuple(_rules(spec.get("egress", ()), "egress")),
+        tuple(_rewritten(spec)),
     )
 
 
@@ -187,26 +246,23 @@ def _rewritten(spec: Data) -> Iterator[tuple[Path, str, str]]:
                             yield where, text, str(net)
 
 
-def _rules(given: Sequence[Data], direction: str, namespace: str) -> Iterator[Rule]:
+def _rules(given: Sequence[Data], direction: str) -> Iterator[_Draft]:
     """For each rule: for each protocol in alphabetical order, for each peer, one rule. Ports are the destination's."""
     inward = direction == "ingress"
     for index, rule in enumerate(given):
         path: Path = ("spec", direction, index)
         side = "from" if inward else "to"
         given_peers = rule.get(side, ())
-        peers = [_peer(peer, namespace) for peer in given_peers] or [EVERYONE]
+        peers = [_peer(peer) for peer in given_peers] or [(EVERYONE, "")]
         places: list[Path] = [(*path, side, number) for number in range(len(given_peers))] or [()]
-        sources = [_side(peer) for peer in peers] if inward else ()
         for protocol, found in sorted(_ports(rule.get("ports", ())).items()):
             ports, named = simplified(found), protocol.lower() or None
-            if inward:
-                target = _only(ports)
-                for source, at in zip(sources, places, strict=True):
-                    yield Rule(action="allow", protocol=named, source=source, destination=target, path=path, peer=at)
-            else:
-                for peer, at in zip(peers, places, strict=True):
-                    destination = _side(peer, ports)
-                    yield Rule(action="allow", protocol=named, destination=destination, path=path, peer=at)
+            for (peer, own), at in zip(peers, places, strict=True):
+                source, destination = (_side(peer), _only(ports)) if inward else (ANYONE, _side(peer, ports))
+                yield _Draft(
+                    Rule(action="allow", protocol=named, source=source, destination=destination, path=path, peer=at),
+                    own,
+                )
 
 
 @lru_cache(maxsize=1 << 14)
@@ -268,13 +324,15 @@ def simplified(ports: Ports) -> Ports:
     return (*(port for port in ports if isinstance(port, str)), *merged)
 
 
-def _peer(peer: Data, namespace: str) -> Peer:
-    """An address block, or pods by their labels and their namespaces' labels."""
+def _peer(peer: Data) -> tuple[Peer, str]:
+    """An address block, or pods by their labels and their namespaces' labels; pods of the policy's namespace apart."""
     block = peer.get("ipBlock")
     if block is not None:
-        return _block(block)
-    clause = namespace_clause(peer.get("namespaceSelector"), namespace)
-    return f"({clause}) && ({pod_selector(peer.get('podSelector'))})", (), ()
+        return _block(block), ""
+    pods, namespaces = pod_selector(peer.get("podSelector")), peer.get("namespaceSelector")
+    if namespaces is None:
+        return EVERYONE, pods
+    return (f"({namespace_clause(namespaces, '')}) && ({pods})", (), ()), ""
 
 
 def _block(block: Data) -> Peer:

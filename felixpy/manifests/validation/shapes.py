@@ -13,6 +13,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from felixpy.errors import Path
 from felixpy.manifests.validation.findings import TEMPLATE, Complaint, Finding, is_template, kind_of, shown
 
@@ -215,6 +217,32 @@ class MapOf(Shape):
         return {key: self.value.normal("" if item is None else item) for key, item in value.items()}
 
 
+_REMEMBERED = 1 << 14
+"""Most values that are remembered to be clean."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _remembering(clean: Clean) -> Clean:
+    """The same test, which knows by their text the values that passed it."""
+    passed: set[bytes] = set()
+
+    def check(value: Any) -> bool:
+        try:
+            text = _encode(value)
+        except (msgspec.MsgspecError, ValueError, OverflowError):
+            return clean(value)
+        if text in passed:
+            return True
+        if not clean(value):
+            return False
+        if len(passed) < _REMEMBERED:
+            passed.add(text)
+        return True
+
+    return check
+
+
 def _silent(relations: Sequence[Relation], value: Any) -> bool:
     for relation in relations:
         for _ in relation(value, ()):
@@ -232,7 +260,8 @@ class Object(Shape):
 
     `opened` tolerates unknown fields without a word; otherwise they are found, with the nearest known name, or with
     what `elsewhere` says of fields that people know from another place. `effect` says what follows from the object
-    when an unknown field is dropped. `relations` are checks across fields.
+    when an unknown field is dropped. `relations` are checks across fields. Values that `repeat`, as the specs of
+    policies do from namespace to namespace, are checked once: what is clean is remembered by its text.
     """
 
     expects = "a mapping"
@@ -246,9 +275,10 @@ class Object(Shape):
         opened: bool = False,
         elsewhere: Mapping[str, str] = MappingProxyType({}),
         effect: Callable[[Mapping[str, Any], str], str] | None = None,
+        repeat: bool = False,
     ) -> None:
         self.fields, self.required, self.relations = fields, required, relations
-        self.opened, self.elsewhere, self.effect = opened, elsewhere, effect
+        self.opened, self.elsewhere, self.effect, self.repeat = opened, elsewhere, effect, repeat
         self.zero = {}
 
     def compiled(self) -> Clean:
@@ -274,7 +304,7 @@ class Object(Shape):
                 return False
             return not relations or _silent(relations, value)
 
-        return check
+        return _remembering(check) if self.repeat else check
 
     def findings(self, value: Any, path: Path) -> Iterator[Finding]:
         if not isinstance(value, dict):
