@@ -116,15 +116,15 @@ def _node_pod(found: Installed, document: Document, maps: Maps) -> None:
     _containers(found, document, spec, ("spec",), maps, str(spec.get("nodeName") or ""))
 
 
-def is_calico_node(container: Data) -> bool:
+def is_calico_node(name: object, image: object) -> bool:
     """Whether a container runs Felix, by its name or its image."""
-    image = str(container.get("image") or "")
-    return container.get("name") == NODE_CONTAINER or ("node" in image and NODE_IMAGE.search(image) is not None)
+    tag = str(image or "")
+    return name == NODE_CONTAINER or ("node" in tag and NODE_IMAGE.search(tag) is not None)
 
 
 def _containers(found: Installed, document: Document, spec: Data, at: Path, maps: Maps, node: str = "") -> None:
     for index, container in enumerate(mappings(spec.get("containers"))):
-        if not is_calico_node(container):
+        if not is_calico_node(container.get("name"), container.get("image")):
             continue
         image = NODE_IMAGE.search(str(container.get("image") or ""))
         path = (*at, "containers", index)

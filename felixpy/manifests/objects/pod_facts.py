@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from sys import intern
 from typing import Any, NamedTuple
 
-from felixpy.errors import Path
-from felixpy.manifests.completion.owners import Reference, references
-from felixpy.manifests.objects import pod_annotations as notes
-from felixpy.model import Labels, Source
+from msgspec import UNSET
 
-Data = Mapping[str, Any]
+from felixpy.errors import Path
+from felixpy.manifests.completion.owners import Reference
+from felixpy.manifests.objects import pod_annotations as notes
+from felixpy.manifests.objects.pod_record import NO_SPEC, NO_STATUS, Condition, Owner, PodRecord, Spec, Status
+from felixpy.model import Labels, Source
 
 FINISHED = frozenset({"Failed", "Succeeded", "Completed"})
 POD_IP = "cni.projectcalico.org/podIP"
 POD_IPS = "cni.projectcalico.org/podIPs"
 AWS_IPS = "vpc.amazonaws.com/pod-ips"
 PATH = ("metadata", "annotations")
-EMPTY: Data = {}
+EMPTY: Mapping[str, str] = {}
 
 GivenPort = tuple[str | None, str, int | None, bool, int | None, str]
 """A container's port: name, protocol, number, whether of an init container, hostPort, hostIP."""
@@ -41,28 +42,28 @@ class PodFacts:
         "leaving", "name", "namespace", "node", "owners", "ports", "ready", "where",
     )  # fmt: skip
 
-    def __init__(self, data: Data, shared: SharedByPods) -> None:
-        own, spec, status = data["metadata"], data.get("spec", EMPTY), data.get("status", EMPTY)
-        annotations = own.get("annotations", EMPTY)
-        self.namespace, self.name = intern(own.get("namespace") or "default"), own["name"]
-        self.node, self.host_network = intern(spec.get("nodeName", "")), spec.get("hostNetwork", False)
-        self.account = intern(spec.get("serviceAccountName") or spec.get("serviceAccount") or "")
-        self.labels = shared.labels(own.get("labels", EMPTY))
-        self.owners = shared.owners(own["ownerReferences"]) if own.get("ownerReferences") else ()
+    def __init__(self, pod: PodRecord, shared: SharedByPods) -> None:
+        own, spec, status = pod.metadata, pod.spec or NO_SPEC, pod.status or NO_STATUS
+        annotations = own.annotations or EMPTY
+        self.namespace, self.name = intern(own.namespace or "default"), own.name
+        self.node, self.host_network = intern(spec.node or ""), spec.host_network or False
+        self.account = intern(spec.account or spec.old_account or "")
+        self.labels = shared.labels(own.labels or EMPTY)
+        self.owners = shared.owners(own.owners) if own.owners else ()
         self.ports = shared.ports(spec)
         self.given, self.where = _given_addresses(status, annotations)
-        address = status.get("hostIP")
+        address = status.host_address
         self.host_address = intern(address) if type(address) is str else ""
-        self.leaving = own.get("deletionTimestamp") is not None
+        self.leaving = own.deleted is not None
         self.finished = _finished(status, annotations, leaving=self.leaving)
-        self.ready = _ready(status)
-        self.has_uid = "uid" in own
+        self.ready = _ready(status.conditions) if status.conditions else True
+        self.has_uid = own.uid is not UNSET
         self.annotations: Mapping[str, str] = EMPTY
         self.claims: tuple[str, ...] = ()
         if annotations:
             self.annotations = {name: annotations[name] for name in _READ & annotations.keys()} or EMPTY
             self.claims = tuple(_claims(annotations, self.given))
-        address = status.get("podIP")
+        address = status.address
         if address and address not in self.given:
             self.claims += (address,)
 
@@ -97,37 +98,43 @@ class SharedByPods:
         key = tuple(given.items())
         known = self._labels.get(key)
         if known is None:
-            known = self._labels[key] = {intern(name): intern(value) for name, value in given.items()}
+            known = self._labels[key] = self.new_labels(given)
         return known
 
-    def owners(self, listed: Sequence[Data]) -> tuple[Reference, ...]:
-        found = references(listed)
-        return self._tuples.setdefault(found, found)  # type: ignore[no-any-return]
+    def new_labels(self, given: Labels) -> Labels:
+        """Labels that no pod had before."""
+        return {intern(name): intern(value) for name, value in given.items()}
 
-    def ports(self, spec: Data) -> tuple[GivenPort, ...]:
-        found = []
-        for containers, init in (("containers", False), ("initContainers", True)):
-            for container in spec.get(containers, ()):
-                for port in container.get("ports", ()):
-                    get = port.get
-                    found.append(
-                        (
-                            get("name"), get("protocol", ""), get("containerPort"), init,
-                            get("hostPort"), get("hostIP", ""),
-                        )
-                    )  # fmt: skip
+    def owners(self, listed: Sequence[Owner]) -> tuple[Reference, ...]:
+        found = tuple([(each.kind, each.name, each.controller is True) for each in listed])
+        known = self._tuples.get(found)
+        if known is None:
+            known = self._tuples[found] = self.new_owners(found)
+        return known
+
+    def new_owners(self, found: tuple[Reference, ...]) -> tuple[Reference, ...]:
+        """Owners that no pod had before."""
+        return found
+
+    def ports(self, spec: Spec) -> tuple[GivenPort, ...]:
+        found = [
+            (port.name, port.protocol or "", port.number, init, port.host_port, port.host_address or "")
+            for containers, init in ((spec.containers, False), (spec.init_containers, True))
+            for container in containers or ()
+            for port in container.ports or ()
+        ]
         if not found:
             return ()
         ports = tuple(found)
         return self._tuples.setdefault(ports, ports)  # type: ignore[no-any-return]
 
 
-def _ready(status: Data) -> bool:
+def _ready(conditions: Sequence[Condition]) -> bool:
     """Whether the pod is ready. Where no condition says so, a pod is taken to be ready."""
-    ready = "True"
-    for condition in status.get("conditions", ()):
-        if condition.get("type") == "Ready":
-            ready = condition.get("status")
+    ready: str | None = "True"
+    for condition in conditions:
+        if condition.type == "Ready":
+            ready = condition.status
     return ready == "True"
 
 
@@ -137,13 +144,12 @@ _SEPARATORS = {POD_IPS: ",", POD_IP: "", AWS_IPS: ","}
 _ANNOTATED = tuple((name, separator, (*PATH, name)) for name, separator in _SEPARATORS.items())
 
 
-def _given_addresses(status: Data, annotations: Mapping[str, str]) -> tuple[tuple[str, ...], Path]:
+def _given_addresses(status: Status, annotations: Mapping[str, str]) -> tuple[tuple[str, ...], Path]:
     """The addresses of the first of five places that has any, and that place."""
-    several = status.get("podIPs")
-    if several:
-        return tuple([item.get("ip", "") for item in several]), _STATUS_IPS
-    if status.get("podIP"):
-        return (status["podIP"],), _STATUS_IP
+    if status.addresses:
+        return tuple([each.ip or "" for each in status.addresses]), _STATUS_IPS
+    if status.address:
+        return (status.address,), _STATUS_IP
     for annotation, separator, path in _ANNOTATED if annotations else ():
         given = annotations.get(annotation)
         if given:
@@ -162,8 +168,8 @@ def _claims(annotations: Mapping[str, str], given: tuple[str, ...]) -> Iterator[
                     yield each
 
 
-def _finished(status: Data, annotations: Mapping[str, str], *, leaving: bool) -> bool:
+def _finished(status: Status, annotations: Mapping[str, str], *, leaving: bool) -> bool:
     """Whether the pod's addresses may already belong to another pod."""
-    if status.get("phase") in FINISHED:
+    if status.phase in FINISHED:
         return True
     return leaving and (annotations.get(POD_IP) == "" or annotations.get(AWS_IPS) == "")

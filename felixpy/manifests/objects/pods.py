@@ -9,6 +9,7 @@ from felixpy.errors import Path
 from felixpy.manifests.completion.owners import Owners
 from felixpy.manifests.objects import pod_annotations as notes
 from felixpy.manifests.objects.pod_facts import PATH, GivenPort, Placed, PodFacts, SharedByPods
+from felixpy.manifests.objects.pod_record import record
 from felixpy.manifests.reading.documents import Document
 from felixpy.manifests.validation.addresses import host
 from felixpy.manifests.validation.findings import Finding, Ignored
@@ -67,9 +68,10 @@ _CONTAINERS = ListOf(
     ),
     "containers",
 )
+METADATA = metadata(annotated=(_usable_limits,))
 POD = Object(
     {
-        "metadata": metadata(annotated=(_usable_limits,)),
+        "metadata": METADATA,
         "spec": Object(
             {
                 "nodeName": text(or_empty(subdomain)),
@@ -125,7 +127,7 @@ class Pods:
 
     def facts(self, found: Document | Placed) -> PodFacts:
         """What counts of a pod."""
-        return found.pod if isinstance(found, Placed) else PodFacts(found.data, self.shared)
+        return found.pod if isinstance(found, Placed) else PodFacts(record(found.data), self.shared)
 
     def __call__(self, pod: PodFacts, source: Source) -> Workload | None:
         """The workload; None for pods that Calico does not know: host network, not scheduled, or without address.

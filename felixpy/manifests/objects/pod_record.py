@@ -1,0 +1,100 @@
+"""The fields of a pod that count, with their types: msgspec takes them out of a manifest, and refuses other types.
+
+What else a pod says is passed over. `pods.POD` is the shape that says what is wrong with values of the right type.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, convert, field
+
+PortNumber = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Port(Struct, frozen=True):
+    """A port of a container."""
+
+    name: str | None = None
+    protocol: str | None = None
+    number: PortNumber | None = field(default=None, name="containerPort")
+    host_port: PortNumber | None = field(default=None, name="hostPort")
+    host_address: str | None = field(default=None, name="hostIP")
+
+
+class Container(Struct, frozen=True):
+    """A container; name and image may be anything."""
+
+    name: Any = None
+    image: Any = None
+    ports: list[Port] | None = None
+
+
+class Owner(Struct, frozen=True):
+    """One of the ownerReferences."""
+
+    kind: str | None = None
+    name: str | None = None
+    controller: Any = None
+
+
+class Metadata(Struct, frozen=True):
+    """metadata; `uid` is UNSET where there is none."""
+
+    name: str
+    namespace: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owners: list[Owner] | None = field(default=None, name="ownerReferences")
+    uid: Any = UNSET
+    deleted: Any = field(default=None, name="deletionTimestamp")
+
+
+class Spec(Struct, frozen=True):
+    """spec."""
+
+    node: str | None = field(default=None, name="nodeName")
+    host_network: bool | None = field(default=None, name="hostNetwork")
+    account: str | None = field(default=None, name="serviceAccountName")
+    old_account: str | None = field(default=None, name="serviceAccount")
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = field(default=None, name="initContainers")
+
+
+class Address(Struct, frozen=True):
+    """One of status.podIPs."""
+
+    ip: str | None = None
+
+
+class Condition(Struct, frozen=True):
+    """One of status.conditions."""
+
+    type: str | None = None
+    status: str | None = None
+
+
+class Status(Struct, frozen=True):
+    """status."""
+
+    phase: str | None = None
+    address: str | None = field(default=None, name="podIP")
+    addresses: list[Address] | None = field(default=None, name="podIPs")
+    conditions: list[Condition] | None = None
+    host_address: Any = field(default=None, name="hostIP")
+
+
+NO_SPEC, NO_STATUS = Spec(), Status()
+
+
+class PodRecord(Struct, frozen=True):
+    """A pod. Null is as good as absent."""
+
+    metadata: Metadata
+    spec: Spec | None = None
+    status: Status | None = None
+
+
+def record(data: object) -> PodRecord:
+    """What counts of a pod's manifest. Raises msgspec.ValidationError for values of other types."""
+    return convert(data, PodRecord)
