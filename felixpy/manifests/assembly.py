@@ -112,6 +112,9 @@ class Parts:
 
     def _shared_addresses(self, path: Callable[[Key, int], Path]) -> Iterator[tuple[Key, Finding]]:
         owners: dict[str, Key] = {}
+        addresses = [address for _, workload in self._pairs["workloads"] for address in workload.addresses]
+        if len(set(addresses)) == len(addresses):
+            return
         for key, workload in self._pairs["workloads"]:
             for index, address in enumerate(workload.addresses):
                 owner = owners.setdefault(address, key)
@@ -131,19 +134,31 @@ class Parts:
 
         (felix/calc: named ports become sets of endpoints' addresses)
         """
-        declared: dict[str, set[str]] = defaultdict(set)
-        for part in ("workloads", "host_endpoints"):
-            for _, endpoint in self._pairs[part]:
-                for port in endpoint.ports:
+        asked = [
+            (key, rule, port)
+            for key, policy in self._pairs["policies"]
+            for rule in policy.outbound
+            if rule.destination.nets
+            for port in rule.destination.ports
+            if isinstance(port, str)
+        ]
+        declared = self._declared({port for _, _, port in asked})
+        for key, rule, port in asked:
+            nets = rule.destination.nets
+            if not _inside(declared[port], nets):
+                reason = f"port {shown(port)} towards {', '.join(nets)} never matches"
+                hint = "names are looked up at endpoints, and none there declares it; write the number"
+                yield key, Finding(rule.path, reason, hint, "warning")
+
+    def _declared(self, names: Collection[str]) -> Mapping[str, Collection[str]]:
+        """The addresses of the endpoints that declare ports of these names."""
+        declared: dict[str, set[str]] = {name: set() for name in names}
+        endpoints = (each for part in ("workloads", "host_endpoints") for _, each in self._pairs[part] if names)
+        for endpoint in endpoints:
+            for port in endpoint.ports:
+                if port.name in declared:
                     declared[port.name].update(endpoint.addresses)
-        for key, policy in self._pairs["policies"]:
-            for rule in policy.outbound:
-                nets = rule.destination.nets
-                for port in rule.destination.ports if nets else ():
-                    if isinstance(port, str) and not _inside(declared[port], nets):
-                        reason = f"port {shown(port)} towards {', '.join(nets)} never matches"
-                        hint = "names are looked up at endpoints, and none there declares it; write the number"
-                        yield key, Finding(rule.path, reason, hint, "warning")
+        return declared
 
     def cluster(self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
         """All of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha1
+from typing import NamedTuple
 
 from felixpy.errors import Path
 from felixpy.manifests.completion.owners import Owners
@@ -109,6 +110,16 @@ def interface_name(prefix: str, namespace: str, name: str) -> str:
     return prefix + sha1(f"{namespace}.{name}".encode()).hexdigest()[:11]
 
 
+class _Common(NamedTuple):
+    """What pods of one template have in common; the first two are kept so that their ids remain theirs."""
+
+    given_labels: Labels
+    given_ports: tuple[GivenPort, ...]
+    labels: Labels
+    profiles: tuple[str, ...]
+    ports: Ports
+
+
 class Pods:
     """Converts pods. What many pods have in common (labels, profiles, ports) is kept once."""
 
@@ -116,7 +127,8 @@ class Pods:
         self.interface_prefix = interface_prefix
         self.owners = owners or Owners()
         self.shared = SharedByPods()
-        self.labels: dict[tuple[str, str, int], tuple[Labels, Labels]] = {}
+        self.common: dict[tuple[str, str, int, int], _Common] = {}
+        self.labels: dict[tuple[str, str, int], Labels] = {}
         self.profiles: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ports: dict[tuple[GivenPort, ...], Ports] = {(): ((), (), ())}
         self.named: dict[tuple[str, str, int, bool], NamedPort] = {}
@@ -139,15 +151,24 @@ class Pods:
         addresses = _addresses(pod)
         if not addresses or pod.finished:
             return None
-        namespace, name, account, annotations = pod.namespace, pod.name, pod.account, pod.annotations
-        named, served, host_ports = self._ports(pod)
+        namespace, name, annotations = pod.namespace, pod.name, pod.annotations
+        _, _, labels, profiles, (named, served, host_ports) = self._common(pod)
         owner = self.owners.find(namespace, pod.owners, pod.labels) if pod.owners else None
         return Workload(
             namespace, name, pod.node, interface_name(self.interface_prefix, namespace, name), addresses,
-            self._labels(pod.labels, namespace, account), self._profiles(namespace, account), named, source,
+            labels, profiles, named, source,
             *(_extras(annotations, addresses) if annotations else NO_EXTRAS), served, owner,
             host_ports, pod.ready, pod.leaving,
         )  # fmt: skip
+
+    def _common(self, pod: PodFacts) -> _Common:
+        key = (pod.namespace, pod.account, id(pod.labels), id(pod.ports))
+        known = self.common.get(key)
+        if known is None:
+            ports = self._ports(pod)
+            labels, profiles = self._labels(pod), self._profiles(pod.namespace, pod.account)
+            known = self.common[key] = _Common(pod.labels, pod.ports, labels, profiles, ports)
+        return known
 
     def on_host(self, pod: PodFacts, source: Source) -> HostPod | None:
         """A pod in the network of its node; None for all others, and for pods that no longer run."""
@@ -163,18 +184,18 @@ class Pods:
             self.owners.find(pod.namespace, pod.owners, pod.labels), pod.ready, pod.leaving,
         )  # fmt: skip
 
-    def _labels(self, own: Labels, namespace: str, account: str) -> Labels:
+    def _labels(self, pod: PodFacts) -> Labels:
         """The pod's own labels, less those that look inherited, and Calico's three."""
-        key = (namespace, account, id(own))
+        key = (pod.namespace, pod.account, id(pod.labels))
         known = self.labels.get(key)
         if known is not None:
-            return known[1]
-        labels = {key: value for key, value in own.items() if not key.startswith(INHERITED)}
-        labels[NAMESPACE_LABEL] = namespace
+            return known
+        labels = {key: value for key, value in pod.labels.items() if not key.startswith(INHERITED)}
+        labels[NAMESPACE_LABEL] = pod.namespace
         labels[ORCHESTRATOR_LABEL] = "k8s"
-        if account:
-            labels[SERVICE_ACCOUNT_LABEL] = account
-        self.labels[key] = own, labels
+        if pod.account:
+            labels[SERVICE_ACCOUNT_LABEL] = pod.account
+        self.labels[key] = labels
         return labels
 
     def _profiles(self, namespace: str, account: str) -> tuple[str, ...]:
@@ -223,6 +244,8 @@ def _host_address(given: str) -> str:
 
 def _addresses(pod: PodFacts) -> tuple[str, ...]:
     given = pod.given
+    if len(given) == 1 and host(given[0]) == given[0]:
+        return given
     addresses = tuple([host(each) for each in given])
     if None in addresses:
         index = addresses.index(None)

@@ -89,8 +89,12 @@ class PlacedPods:
 
         They are read again, whole.
         """
-        counts: Counter[object] = Counter((pod.namespace, pod.name) for pod, _ in self.all)
-        counts.update(_pods(reading.documents))
+        names = [(pod.namespace, pod.name) for pod, _ in self.all]
+        others = list(_pods(reading.documents))
+        own = set(names)
+        if len(own) == len(names) and own.isdisjoint(others):
+            return reading.documents
+        counts: Counter[object] = Counter([*names, *others])
         twins = [placed for placed in self.all if counts[placed.pod.namespace, placed.pod.name] > 1]
         if not twins:
             return reading.documents

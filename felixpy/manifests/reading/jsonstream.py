@@ -239,10 +239,11 @@ class Stream:
             if not one_line:
                 line += text.count(b"\n")
             if text is not last:
-                comma = _comma(window, at).group()  # type: ignore[union-attr]
-                at += len(comma)
-                start += len(comma)
-                line += comma.count(b"\n")
+                end = _comma(window, at).end()  # type: ignore[union-attr]
+                start += end - at
+                if not one_line:
+                    line += window.count(b"\n", at, end)
+                at = end
         self._at, self._line, self._character = at, line, start
         return found
 
@@ -257,8 +258,9 @@ def _inherited(heading: dict[str, Any]) -> dict[str, Any]:
 
 def _is_complete(data: dict[str, Any], inherited: dict[str, Any]) -> bool:
     """Whether it is an object with apiVersion and kind, and none that stands for others."""
-    for key, given in inherited.items():
-        data[key] = data.get(key) or given
+    if inherited:
+        for key, given in inherited.items():
+            data[key] = data.get(key) or given
     version, kind = data.get("apiVersion"), data.get("kind")
     if type(version) is not str or type(kind) is not str or not version or not kind:
         return False
