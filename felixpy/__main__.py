@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from felixpy import CALICO_VERSION, __version__
-from felixpy.ending import ended, open_streams
+from felixpy.ending import ended, leave, open_streams
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Answer ``--version`` at once; hand everything else to the commands."""
     open_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
-        sys.exit(print_version())
+        leave(print_version())
     from felixpy.cli import run
 
-    sys.exit(run())
+    leave(run())
 
 
 @ended

@@ -7,16 +7,18 @@ A reader that went away ends it quietly with 141, as a shell counts SIGPIPE. Out
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 INTERNAL = 70
 UNWRITABLE = 74
@@ -79,6 +81,21 @@ def ended(run: Callable[P, int]) -> Callable[P, int]:
         return status
 
     return to_the_end
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with an exit status, its output being written.
+
+    Python would first take all values and modules apart, one by one: a fifth of the time of a small cluster, half a
+    second with 250,000 pods. With other threads it waits for them, as ever.
+    """
+    if threading.active_count() > 1:
+        sys.exit(status)
+    atexit._run_exitfuncs()  # noqa: SLF001 - what Python itself calls; there is no other way
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _io_error(wrong: OSError) -> str:
