@@ -15,6 +15,7 @@ from dataclasses import fields
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -22,7 +23,7 @@ import yaml
 
 from felixpy.errors import InputError
 from felixpy.manifests import load
-from felixpy.manifests.reading import blocks, documents, files
+from felixpy.manifests.reading import blocks, documents, files, yamlstream
 from felixpy.manifests.reading.files import File
 from felixpy.model import Cluster
 from tests.bench import clusters, fat
@@ -139,21 +140,25 @@ def _blocks(chosen: list[Manifest], draw: random.Random) -> str:
     as_list = draw.random() < 0.5
     return yaml.dump_all(
         [_listed(chosen, draw)] if as_list else chosen,
-        Dumper=draw.choice((yaml.SafeDumper, _Indented)),
+        Dumper=draw.choice((yaml.SafeDumper, Indented)),
         sort_keys=False,
         width=draw.choice((80, 2**20)),
         allow_unicode=True,
     )
 
 
-class _Indented(yaml.SafeDumper):
+class Plain(yaml.SafeDumper):
+    """Equal values are written each time."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class Indented(Plain):
     """Lists further in than their keys."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 LAYOUTS: tuple[Callable[[list[Manifest], random.Random], str], ...] = (
@@ -175,10 +180,10 @@ def exactly() -> Iterator[None]:
         yield
 
 
-def outcome(text: str) -> object:
-    """All that loading a text says: the cluster, its warnings, places in it; or the problems."""
+def outcome(given: File | Path) -> object:
+    """All that loading a file says: the cluster, its warnings, places in it; or the problems."""
     try:
-        cluster = load([File("dump", text, True)])
+        cluster = load([given])
     except InputError as wrong:
         return wrong.problems
     parts = {
@@ -194,17 +199,33 @@ def outcome(text: str) -> object:
     return parts, places
 
 
+@contextmanager
+def quickly(draw: random.Random) -> Iterator[None]:
+    """With readers that hold little of a file at once."""
+    with (
+        mock.patch.object(files, "CHUNK", draw.choice((64, 1000, files.CHUNK))),
+        mock.patch.object(yamlstream, "WINDOW", draw.choice((100, 1000, 10_000, yamlstream.WINDOW))),
+        mock.patch.multiple(files, _LARGE=0, _LARGE_PACKED=0),
+        mock.patch.object(documents, "_FEW", 0),
+    ):
+        yield
+
+
 def compare(number: int, seed: int = 0) -> Iterator[str]:
-    """The texts about which the readers do not agree."""
+    """The texts about which the readers do not agree: those of files, and those of what was read elsewhere."""
     draw = random.Random(seed)
-    for _ in range(number):
-        text = mutant(draw)
-        chunk = draw.choice((64, 1000, files.CHUNK))
-        with mock.patch.object(files, "CHUNK", chunk), mock.patch.object(documents, "_FEW", 0):
-            quick = outcome(text)
-        with exactly():
-            if quick != outcome(text):
-                yield text
+    with TemporaryDirectory() as folder:
+        for _ in range(number):
+            text = mutant(draw)
+            given: File | Path = File("dump", text, True)
+            if draw.random() < 0.5:
+                given = Path(folder) / "dump"
+                given.write_bytes(text.encode("utf-8", "surrogatepass"))
+            with quickly(draw):
+                quick = outcome(given)
+            with exactly():
+                if quick != outcome(given):
+                    yield text
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from felixpy.manifests import load
-from felixpy.manifests.reading import documents, files, yamltext
+from felixpy.manifests.reading import documents, files, yamlstream, yamltext
 from felixpy.manifests.reading.files import File
 from tests.bench import clusters, fat
-from tests.readers import compare, exactly, outcome
+from tests.readers import Indented, Plain, compare, exactly, outcome
 
 pytestmark = pytest.mark.property
 
@@ -48,13 +48,17 @@ def test_a_large_file_says_the_same_as_a_small_one(kind: str, tmp_path: Path, mo
     for layout in (
         "".join(fat.as_kubectl_prints(iter(given))),
         json.dumps({"kind": "List", "apiVersion": "v1", "items": given}),
+        yaml.dump({"apiVersion": "v1", "items": given, "kind": "List"}, Dumper=Plain),
+        yaml.dump({"apiVersion": "v1", "items": given, "kind": "List"}, Dumper=Indented),
+        yaml.dump_all(given, Dumper=Plain, explicit_start=True),
     ):
-        file = tmp_path / "dump.json"
+        file = tmp_path / "dump"
         file.write_bytes(gzip.compress(layout.encode()) if kind == "gzip" else layout.encode())
         small = load([file])
         with monkeypatch.context() as patched:
             patched.setattr(files, "_LARGE", 1000)
             patched.setattr(files, "_LARGE_PACKED", 1000)
+            patched.setattr(yamlstream, "WINDOW", 10_000)
             large = load([file])
         assert isinstance(large.texts.files[str(file)], files.LargeFile)  # type: ignore[attr-defined]
         assert large.warnings == small.warnings
@@ -68,7 +72,11 @@ def test_a_large_file_says_the_same_as_a_small_one(kind: str, tmp_path: Path, mo
 
 
 def test_what_is_compared_includes_messages() -> None:
-    assert outcome('{"kind": "Pod", "apiVersion": "v1"}') != outcome('{"kind": "Pod", "apiVersion": "v2"}')
+    assert _outcome('{"kind": "Pod", "apiVersion": "v1"}') != _outcome('{"kind": "Pod", "apiVersion": "v2"}')
+
+
+def _outcome(text: str) -> object:
+    return outcome(File("dump", text, True))
 
 
 def test_objects_of_one_kind_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,9 @@ _LONGEST_KEY = 200
 _REMEMBERED = 20_000
 """Structures that are remembered at most. One that comes only once is left to the parser."""
 
+_PATIENCE = 200
+"""How many more new structures than known ones are looked at: where keys have unique parts, none comes again."""
+
 Build = Callable[[Sequence[Any]], Any]
 
 
@@ -42,13 +45,48 @@ class _Unsure(Exception):
     """This may mean something else than it seems to."""
 
 
+class Lines:
+    """Lines → the value that they are; what is learnt of one text helps with the next one of a file."""
+
+    def __init__(self) -> None:
+        self._scalars = _Scalars()
+        self._builds: dict[tuple[str, ...], Build | None] = {}
+        self._patience = _PATIENCE
+
+    def value(self, text: str, *, at_once: bool = False) -> Any:
+        """The value that some lines are; None if that is not sure. `at_once`: even if their structure is new."""
+        if self._patience < 0:
+            return None
+        structure, rests = zip(*_LINE.findall(text + "\n"), strict=True)
+        build = self._builds.get(structure) or self._learnt(structure, at_once=at_once)
+        if build is _unsure:
+            self._patience -= 1
+            return None
+        self._patience = min(self._patience + 1, _PATIENCE)
+        try:
+            return build(list(map(self._scalars.__getitem__, rests)))
+        except _Unsure:
+            return None
+
+    def _learnt(self, structure: tuple[str, ...], *, at_once: bool) -> Build:
+        """How to build a structure that was seen before; of one that is new nothing is known but that."""
+        if structure not in self._builds and not at_once:
+            if len(self._builds) < _REMEMBERED:
+                self._builds[structure] = None
+            return _unsure
+        build: Build = _unsure
+        with suppress(_Unsure, scalars.Refused, IndexError):
+            build = eval(f"lambda v: {_Structure(structure).source()}")  # noqa: S307 - of indices and quoted keys
+        self._builds[structure] = build
+        return build
+
+
 class Reader:
     """Reads documents of one text; see the module. `item` parses an item of a list that is not beyond doubt."""
 
-    def __init__(self, text: str, item: Callable[[int, int], list[Value]]) -> None:
+    def __init__(self, text: str, item: Callable[[int, int], list[Value]], lines: Lines | None = None) -> None:
         self._text, self._item = text, item
-        self._scalars = _Scalars()
-        self._builds: dict[tuple[str, ...], Build | None] = {}
+        self._lines = lines or Lines()
 
     def documents(self, begin: int, end: int) -> list[Value]:
         """The document whose content is between two offsets; nothing if it is not beyond doubt."""
@@ -58,18 +96,24 @@ class Reader:
         if found := items(text, begin, end):
             return self._list(begin, end, *found)
         piece = text[begin:end].rstrip(" \n")
-        data = self.value(piece)
+        data = self._lines.value(piece)
         return [Value(data, begin, begin + len(piece))] if _is_object(data) else []
 
     def _list(self, begin: int, end: int, heading: int, places: list[tuple[int, int]]) -> list[Value]:
         """A List, item by item."""
-        text, parts = self._text, []
-        header = self.value((text[begin:heading] + "items:\n" + text[places[-1][1] : end]).rstrip(" \n"))
+        frame = self._text[begin:heading] + "items:\n" + self._text[places[-1][1] : end]
+        header = self._lines.value(frame.rstrip(" \n"), at_once=True)
         if type(header) is not dict or header.get("items", 0) is not None or not is_list(header.get("kind"), []):
             return []
+        parts = self.parts(places)
+        return [] if parts is None else [Value(header, begin, end, parts)]
+
+    def parts(self, places: Sequence[tuple[int, int]]) -> list[Value] | None:
+        """Items of a list between pairs of offsets; None if one of them is not beyond doubt."""
+        parts = []
         for start, stop in places:
-            piece = text[start:stop].rstrip(" \n")
-            data = self.value(piece)
+            piece = self._text[start:stop].rstrip(" \n")
+            data = self._lines.value(piece)
             if type(data) is list and len(data) == 1 and _is_object(data[0]):
                 first = start + len(piece) - len(piece.lstrip(" ")[1:].lstrip(" "))
                 parts.append(Value(data[0], first, start + len(piece)))
@@ -77,34 +121,11 @@ class Reader:
             try:
                 parsed = self._item(start, stop)
             except (Unreadable, ValueError):
-                return []
+                return None
             if any(part.flaws for part in parsed):
-                return []
+                return None
             parts += parsed
-        return [Value(header, begin, end, parts)]
-
-    def value(self, text: str) -> Any:
-        """The value that some lines are; None if that is not sure."""
-        structure, rests = zip(*_LINE.findall(text + "\n"), strict=True)
-        build = self._builds.get(structure) or self._learnt(structure)
-        if build is _unsure:
-            return None
-        try:
-            return build(list(map(self._scalars.__getitem__, rests)))
-        except _Unsure:
-            return None
-
-    def _learnt(self, structure: tuple[str, ...]) -> Build:
-        """How to build a structure that was seen before; of one that is new nothing is known but that."""
-        if structure not in self._builds:
-            if len(self._builds) < _REMEMBERED:
-                self._builds[structure] = None
-            return _unsure
-        build: Build = _unsure
-        with suppress(_Unsure, scalars.Refused, IndexError):
-            build = eval(f"lambda v: {_Structure(structure).source()}")  # noqa: S307 - of indices and quoted keys
-        self._builds[structure] = build
-        return build
+        return parts
 
 
 def _is_object(data: Any) -> bool:

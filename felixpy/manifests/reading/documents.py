@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.reading import blocks, jsontext
@@ -19,6 +19,7 @@ from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value
 from felixpy.manifests.reading.places import Texts
 from felixpy.manifests.reading.positions import line_and_column
 from felixpy.manifests.reading.sieves import NoSieve, Sieve
+from felixpy.manifests.reading.streams import GivenUp, Object
 from felixpy.manifests.validation.findings import TEMPLATE
 from felixpy.model import Source
 
@@ -76,8 +77,10 @@ class Reading:
                 read = _whole(file.text)
                 yield from ((read(source.start, source.end), source) for source in listed)
                 continue
-            for text, source in zip(file.spans([(each.start, each.end) for each in listed]), listed, strict=True):
-                yield _whole(text)(0, len(text)), source
+            pieces = file.spans([(each.start, each.end) for each in listed])
+            for (piece, before), source in zip(pieces, listed, strict=True):
+                text = piece if piece.startswith("{") else " " * before + piece  # YAML goes by indentation
+                yield _whole(text)(len(text) - len(piece), len(text)), source
 
 
 def _whole(text: str) -> Callable[[int, int], Any]:
@@ -160,18 +163,36 @@ def _watched(file: File | LargeFile, progress: Progress) -> Iterator[bytes]:
 
 
 def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve, progress: Progress) -> bool:
-    """Read a file that is JSON beyond doubt; False if it is not, and the exact reader has to look at it."""
+    """Read a file that is JSON, or large and YAML, beyond doubt; False if the exact reader has to look at it."""
     if isinstance(file, File) and (len(file.text) < _FEW or not file.text.startswith(_JSON)):
         return False
     from felixpy.manifests.reading import jsonstream
 
-    stream = jsonstream.Stream(file.name, _watched(file, progress))
+    if _taken(jsonstream.Stream(file.name, _watched(file, progress)), file, reading, sieve):
+        return True
+    if isinstance(file, File):
+        return False
+    from felixpy.manifests.reading import yamlstream
+
+    return _taken(yamlstream.Stream(file.name, _watched(file, progress)), file, reading, sieve)
+
+
+class _Stream(Protocol):
+    """Yields objects of a file, some at a time. Raises GivenUp. `starts` are the characters where documents begin."""
+
+    starts: list[int]
+
+    def __iter__(self) -> Iterator[list[Object]]: ...
+
+
+def _taken(stream: _Stream, file: File | LargeFile, reading: Reading, sieve: Sieve) -> bool:
+    """Take all objects of a stream, or none."""
     documents: list[Document] = []
     mark, take = sieve.mark(), sieve.take
     try:
         for objects in stream:
             documents += [Document(data, source) for data, source in objects if not take(data, source)]
-    except (jsonstream.GivenUp, OSError, EOFError, zlib.error):
+    except (GivenUp, OSError, EOFError, zlib.error):
         sieve.forget(mark)
         return False
     if not (stream.starts or isinstance(file, File)):

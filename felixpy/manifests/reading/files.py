@@ -90,29 +90,22 @@ class LargeFile:
             if left < 0:
                 raise EOFError
 
-    def spans(self, wanted: Sequence[tuple[int, int]]) -> Iterator[str]:
-        """The characters between pairs of ascending offsets."""
+    def spans(self, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+        """The characters between pairs of ascending offsets, and how many precede them on their line."""
         decode = codecs.getincrementaldecoder("utf-8")().decode
-        chunks, window, at = map(decode, self.chunks()), "", 0
+        chunks, window, at, before = map(decode, self.chunks()), "", 0, 0
         for start, end in wanted:
             while at + len(window) < end and (chunk := next(chunks, "")):
                 dropped = min(max(start - at, 0), len(window))
+                before = _column(window, dropped, before)
                 window, at = window[dropped:] + chunk, at + dropped
-            yield window[start - at : end - at]
+            yield window[start - at : end - at], _column(window, start - at, before)
 
-    def span(self, start: int, end: int) -> tuple[str, int]:
-        """The characters between two offsets, and how many precede them on their line."""
-        decode = codecs.getincrementaldecoder("utf-8")().decode
-        piece, before, at = "", 0, 0
-        for chunk in map(decode, self.chunks()):
-            if at < start:
-                newline = chunk.rfind("\n", 0, start - at)
-                before = min(len(chunk), start - at) - newline - 1 + (before if newline < 0 else 0)
-            piece += chunk[max(start - at, 0) : max(end - at, 0)]
-            at += len(chunk)
-            if at >= end:
-                break
-        return piece, before
+
+def _column(window: str, at: int, before: int) -> int:
+    """How many characters precede a place on its line; `before` precede the window on its first one."""
+    newline = window.rfind("\n", 0, at)
+    return at - newline - 1 if newline >= 0 else before + at
 
 
 Input: TypeAlias = str | os.PathLike[str] | File

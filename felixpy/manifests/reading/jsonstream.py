@@ -16,6 +16,7 @@ import msgspec
 from felixpy.manifests.reading.jsontext import is_deep
 from felixpy.manifests.reading.pieces import MAX_DEPTH, MAX_OBJECT, is_list
 from felixpy.manifests.reading.scalars import number
+from felixpy.manifests.reading.streams import GivenUp, Object
 from felixpy.model import Source
 
 _CANDIDATES = 8
@@ -26,10 +27,6 @@ _SMALL = 2**11
 
 _HEADING = 2**16
 """Bytes in which a List must have come to its items."""
-
-
-class GivenUp(Exception):
-    """The exact reader has to read this file."""
 
 
 _decode = msgspec.json.Decoder(float_hook=number).decode
@@ -52,8 +49,6 @@ _FIRST_KEY = re.compile(rb'(\{"[^"\\]*":)( ?)')
 _COLON = re.compile(rb"\\u003[aA]")
 _blanks = re.compile(_B.encode()).match
 _comma = re.compile(f"{_B},{_B}".encode()).match
-
-Object = tuple[dict[str, Any], Source]
 
 
 def vouched(text: bytes) -> Any:

@@ -86,7 +86,7 @@ def content(text: str, start: int, end: int) -> int:
 
 _ITEMS = re.compile(r"^items:[ \t]*(?:#.*)?\r?\n", re.MULTILINE)
 _DASH = re.compile(r"( *)-[ \n]")
-_TOP_LEVEL = re.compile(r"\n(?=[^\s#-])")
+TOP_LEVEL = re.compile(r"\n(?=[^\s#-])")
 
 
 def items(text: str, start: int, end: int) -> tuple[int, list[tuple[int, int]]] | None:
@@ -99,12 +99,17 @@ def items(text: str, start: int, end: int) -> tuple[int, list[tuple[int, int]]] 
     first = heading and _DASH.match(text, heading.end(), end)
     if not heading or not first:
         return None
-    after = _TOP_LEVEL.search(text, heading.end(), end)
+    after = TOP_LEVEL.search(text, heading.end(), end)
     stop = after.end() if after else end
-    dash = f"\n{first[1]}-"
-    cuts, search = [heading.end()], heading.end()
-    while (at := text.find(dash, search, stop)) >= 0:
-        search = at + len(dash)
+    cuts = item_starts(text, heading.end(), stop, f"{first[1]}-")
+    return heading.start(), list(zip(cuts, [*cuts[1:], stop], strict=True))
+
+
+def item_starts(text: str, start: int, stop: int, dash: str) -> list[int]:
+    """Where the items of a block list start, the first one at `start`. `dash` begins the lines of all of them."""
+    cuts, search = [start], start
+    while (at := text.find(f"\n{dash}", search, stop)) >= 0:
+        search = at + len(dash) + 1
         if text[search : search + 1] in (" ", "\n", "\r"):
             cuts.append(at + 1)
-    return heading.start(), list(zip(cuts, [*cuts[1:], stop], strict=True))
+    return cuts

@@ -43,9 +43,12 @@ class Places:
             return Place(source.file, source.line)
         if isinstance(file, File) or not source.end:
             return Place(source.file, *locate(file.text if source.end else "", source, path, key=key))
-        piece, before = file.span(source.start, source.end)
-        line, column = locate(piece, Source(source.file, source.line, 0, len(piece)), path, key=key)
-        return Place(source.file, line, column + before if line == source.line else column)
+        [(piece, before)] = file.spans([(source.start, source.end)])
+        if piece.startswith(("{", "[")):
+            line, column = locate(piece, Source(source.file, source.line, 0, len(piece)), path, key=key)
+            return Place(source.file, line, column + before if line == source.line else column)
+        placed = " " * before + piece
+        return Place(source.file, *locate(placed, Source(source.file, source.line, before, len(placed)), path, key=key))
 
     def in_quotes(self, place: Place) -> str:
         """Advice to put the plain scalar at a place into quotes, as it is written there; "" if there is none."""

@@ -24,13 +24,16 @@ _LONG = 2**18
 
 
 class Reader:
-    """Reads documents of one text. What it learns about scalars and spends on aliases counts for the whole text."""
+    """Reads documents of one text. What it learns about scalars and spends on aliases counts for the whole text.
 
-    def __init__(self, text: str) -> None:
+    `nodes_left` is how many more values it may have; aliases count each time they are used.
+    """
+
+    def __init__(self, text: str, nodes_left: int = MAX_NODES) -> None:
         self._text = text
         self._plains = _Plains()
         self._keys = _Keys(self._plains)
-        self._nodes_left = MAX_NODES
+        self.nodes_left = nodes_left
         self._offset = 0
         self._found: list[tuple[Node, str]] = []
 
@@ -86,7 +89,7 @@ class Reader:
                 if node.tag is PLAIN and self._plains[node.value] is None:
                     continue
                 if "*" in piece and "&" in piece:
-                    self._nodes_left -= size(node, self._nodes_left)
+                    self.nodes_left -= size(node, self.nodes_left)
                 yield node
         except yaml.YAMLError as wrong:
             raise syntax.explained(wrong, self._text, offset, offset + len(piece)) from None
