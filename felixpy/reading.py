@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 MAX_SIZE = 256 * 2**20
@@ -61,23 +62,56 @@ def read_stdin(stdin: IO[Any] | None = None, *, limit: int = MAX_SIZE) -> bytes:
         raise UnreadableFile(f"cannot be read: {told(wrong)}") from None
 
 
+def spool_stdin(
+    stdin: IO[Any] | None = None, *, kept: Callable[[bytes], int], limit: int = MAX_SIZE
+) -> bytes | IO[bytes]:
+    """All of standard input: a temporary file without a name if it has more bytes than are to be kept in memory.
+
+    `kept` says from the first bytes how many that are. Raises Unreadable as `read_stdin` does.
+    """
+    from tempfile import TemporaryFile
+
+    source = stdin or sys.stdin
+    if source is None:
+        raise UnreadableFile("standard input is closed")
+    chunks, size, file = [], 0, None
+    try:
+        for chunk in _chunks(getattr(source, "buffer", source), limit, _CHUNK):
+            size += len(chunk)
+            if file is None:
+                chunks.append(chunk)
+                if size <= kept(chunks[0]):
+                    continue
+                chunk, file = b"".join(chunks), TemporaryFile()  # noqa: SIM115 - who reads it closes it
+            file.write(chunk)
+        if file:
+            file.flush()
+    except OSError as wrong:
+        raise UnreadableFile(f"cannot be read: {told(wrong)}") from None
+    return file or b"".join(chunks)
+
+
 _CHUNK = 4 * 2**20
 
 
 def limited(file: IO[Any], limit: int) -> bytes:
     """The rest of an open file. Raises Unreadable when it has more than `limit` bytes, OSError."""
-    chunks, left, step = [], limit + 1, _step(file)
+    return b"".join(_chunks(file, limit, _step(file)))
+
+
+def _chunks(file: IO[Any], limit: int, step: int) -> Iterator[bytes]:
+    """The same in pieces. Asking for all that is allowed would reserve that much memory."""
+    left = limit + 1
     while left > 0:
-        # Asking for all that is allowed would reserve that much memory, so the limit is approached in steps.
         asked = min(left, step)
         content = file.read(asked)
-        chunks.append(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
-        left -= len(chunks[-1])
+        chunk = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+        yield chunk
+        left -= len(chunk)
         if len(content) < asked:
             break
     if left <= 0:
         raise UnreadableFile(f"larger than {limit >> 20} MiB", "split it into several files")
-    return b"".join(chunks)
 
 
 def _step(file: IO[Any]) -> int:

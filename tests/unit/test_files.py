@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO, cast
 
 import pytest
+import yaml
 
 from felixpy import reading
 from felixpy.manifests.reading import documents as documents_module
 from felixpy.manifests.reading import files
-from felixpy.manifests.reading.documents import read
+from felixpy.manifests.reading.documents import Reading, read
+from felixpy.manifests.reading.files import File
+from felixpy.manifests.reading.places import Places
+from tests.manifests import manifest
 
 POD = "apiVersion: v1\nkind: Pod\n"
 MANIFEST = "(is this a Kubernetes manifest?)"
@@ -175,3 +183,27 @@ def test_without_the_c_parser_there_is_one_warning(folder, monkeypatch):
         "a.YML: warning: PyYAML was installed without its C parser, reading YAML takes ten times as long"
         " (install libyaml)"
     ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("layout", [json.dumps, lambda items: yaml.safe_dump(items, width=2**20)])
+def test_large_standard_input_is_not_kept(
+    packed: bool, layout: Callable[[object], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods = [manifest("v1", "Pod", f"web-{number}", {"nodeName": "n", "hostNetwork": "no"}) for number in range(50)]
+    text = layout({"apiVersion": "v1", "kind": "List", "items": pods}).encode()
+
+    def told() -> tuple[Reading, list[str]]:
+        source = io.BytesIO(gzip.compress(text) if packed else text)
+        found = read(["-"], stdin=cast("TextIO", source))
+        places = Places(found.texts)
+        return found, [str(places.find(each.source, ("spec", "hostNetwork"))) for each in found.documents]
+
+    whole, in_whole = told()
+    monkeypatch.setattr(files, "_LARGE", 1000)
+    monkeypatch.setattr(files, "_LARGE_PACKED", 100)
+    spooled, in_spooled = told()
+    assert isinstance(spooled.texts.files["<stdin>"], files.SpooledFile)
+    assert (spooled.documents, in_spooled) == (whole.documents, in_whole)
+    assert len(set(in_whole)) == 50
+    assert pickle.loads(pickle.dumps(spooled.texts.files["<stdin>"])) == File("<stdin>", text.decode(), True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import re
 import stat
+import weakref
 from collections.abc import Iterator, Sequence
-from typing import IO, NamedTuple, TextIO, TypeAlias, cast
+from typing import IO, Any, NamedTuple, TextIO, TypeAlias, cast
 
 from felixpy import reading, revisions
 from felixpy.errors import Place, Problem
@@ -75,9 +77,13 @@ class LargeFile:
         """All of it. Raises Unintelligible."""
         return _decoded(_unpacked(_content(self.path, None)))
 
+    def opened(self) -> io.BufferedReader:
+        """The file from its beginning. Raises OSError."""
+        return open(self.path, "rb")
+
     def chunks(self) -> Iterator[bytes]:
         """What the file holds, unpacked, in pieces. Raises OSError, EOFError, zlib.error."""
-        with open(self.path, "rb") as file:
+        with self.opened() as file:
             if not file.peek(2).startswith(_GZIP):
                 yield from iter(lambda: file.read(CHUNK), b"")
                 return
@@ -100,6 +106,48 @@ class LargeFile:
                 before = _column(window, dropped, before)
                 window, at = window[dropped:] + chunk, at + dropped
             yield window[start - at : end - at], _column(window, start - at, before)
+
+
+class SpooledFile(LargeFile):
+    """Large standard input, which is kept in a temporary file. To another process its text goes as a whole."""
+
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        super().__init__(name, name, True)
+        with file:
+            self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __reduce__(self) -> tuple[type[File], tuple[str, str, bool]]:
+        return File, (self.name, self.text, self.named)
+
+    @property
+    def text(self) -> str:
+        """All of it. Raises Unintelligible."""
+        with self.opened() as file:
+            return _decoded(_unpacked(file.read()))
+
+    def opened(self) -> io.BufferedReader:
+        """The file from its beginning, whoever else reads it."""
+        return io.BufferedReader(_FromStart(self._descriptor))
+
+
+class _FromStart(io.RawIOBase):
+    """Reads an open file from its beginning and leaves its position alone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._at = descriptor, 0
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = os.pread(self._descriptor, len(buffer), self._at)
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 def _column(window: str, at: int, before: int) -> int:
@@ -153,7 +201,14 @@ def _gathered(
             continue
         content = b""
         try:
-            content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
+            if candidate.path == "-" and not keep:
+                given = _spooled(stdin)
+                if not isinstance(given, bytes):
+                    files.append(SpooledFile(candidate.shown, given))
+                    continue
+                content = given
+            else:
+                content = _content(candidate.path, stdin) if candidate.content is None else candidate.content
             content = _unpacked(content)
             files.append(File(candidate.shown, _decoded(content), candidate.named))
         except Unintelligible as wrong:
@@ -281,6 +336,16 @@ def _content(path: str, stdin: TextIO | None) -> bytes:
     except reading.UnreadableFile as wrong:
         hint = wrong.hint or (_revision_hint(path) if not os.path.lexists(path) else "")
         raise Unintelligible(wrong.reason, hint) from None
+
+
+def _spooled(stdin: TextIO | None) -> bytes | IO[bytes]:
+    """Standard input, in a temporary file if it is large."""
+    try:
+        return reading.spool_stdin(
+            stdin, kept=lambda begin: _LARGE_PACKED if begin.startswith(_GZIP) else _LARGE, limit=MAX_SIZE
+        )
+    except reading.UnreadableFile as wrong:
+        raise Unintelligible(wrong.reason, wrong.hint) from None
 
 
 _OF_GIT = re.compile(r"(?!git:|cluster:)[\w./~^@{}-]+:[^:]*")
