@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from felixpy.errors import Place, Problem
 from felixpy.manifests.reading import blocks, jsontext
+from felixpy.manifests.reading.deferred import Yaml
 from felixpy.manifests.reading.files import MARKS, File, Input, LargeFile, Unintelligible, gather_parts
 from felixpy.manifests.reading.pieces import MAX_OBJECT, Flaw, Unreadable, Value, content, cut
 from felixpy.manifests.reading.places import Texts
@@ -22,9 +23,6 @@ from felixpy.manifests.reading.sieves import NoSieve, Sieve
 from felixpy.manifests.reading.streams import GivenUp, Object
 from felixpy.manifests.validation.findings import TEMPLATE
 from felixpy.model import Source
-
-if TYPE_CHECKING:
-    from felixpy.manifests.reading import yamltext
 
 MAX_PROBLEMS = 100
 """Problems told about one file; more of them do not help anybody."""
@@ -85,7 +83,7 @@ class Reading:
 
 def _whole(text: str) -> Callable[[int, int], Any]:
     """Reads an object between two offsets, which was read without a flaw before."""
-    yaml = _Yaml(text)
+    yaml = Yaml(text)
     json = jsontext.Reader(text, yaml.value)
 
     def read(start: int, end: int) -> Any:
@@ -214,32 +212,6 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Yaml:
-    """The reader of YAML, when it is needed: JSON alone does without it, since importing PyYAML takes 50 ms."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._reader: yamltext.Reader | None = None
-        self.slow = False
-
-    def documents(self, start: int, end: int) -> list[Value]:
-        return self._ready().documents(start, end)
-
-    def value(self, start: int, end: int) -> Value:
-        return self._ready().value(start, end)
-
-    def item(self, start: int, end: int) -> list[Value]:
-        return self._ready().item(start, end)
-
-    def _ready(self) -> yamltext.Reader:
-        if self._reader is None:
-            from felixpy.manifests.reading import yamlnodes, yamltext
-
-            self._reader = yamltext.Reader(self._text)
-            self.slow = not yamlnodes.HAS_C_PARSER
-        return self._reader
-
-
 class _FileReader:
     def __init__(self, file: File, reading: Reading, sieve: Sieve) -> None:
         self._file, self._text, self._reading = file, file.text, reading
@@ -248,7 +220,7 @@ class _FileReader:
         self._documents: list[Document] = []
         self._strangers: list[Problem] = []
         self._untold = 0
-        self._yaml = _Yaml(file.text)
+        self._yaml = Yaml(file.text)
         self._json = jsontext.Reader(file.text, self._yaml.value)
         self._blocks = blocks.Reader(file.text, self._yaml.item)
         self._line, self._counted = 1, 0
