@@ -89,10 +89,18 @@ class Problem:
     """Lines shown below the message, such as a selector and a caret under it."""
 
     def __str__(self) -> str:
-        head = [str(self.place), "warning" if self.severity == "warning" else "", self.subject]
-        parts = [visible(part) for part in (*head, spell(self.path), self.reason) if part]
-        text = ": ".join(parts) + (f" ({visible(self.hint)})" if self.hint else "")
+        text = self._told("warning" if self.severity == "warning" else "")
         return text + "".join(f"\n    {visible(line)}" for line in self.excerpt.split("\n") if self.excerpt)
+
+    @property
+    def sentence(self) -> str:
+        """One line, to be quoted: without the excerpt, and without saying whether it is an error."""
+        return self._told("")
+
+    def _told(self, severity: str) -> str:
+        head = (str(self.place), severity, self.subject, spell(self.path), self.reason)
+        text = ": ".join(visible(part) for part in head if part)
+        return text + (f" ({visible(self.hint)})" if self.hint else "")
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:

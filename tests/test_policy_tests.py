@@ -50,6 +50,54 @@ def test_the_sample_passes(felixpy) -> None:
     assert "3 passed, 0 failed" in answer.err
 
 
+NO_FORM = """
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: no-such-icmp}
+spec: {selector: app == 'db', order: 9999, ingress: [{action: Deny, protocol: ICMP, icmp: {type: 3, code: 4}}]}
+"""
+
+
+def test_nothing_passes_that_depends_on_rules_which_a_node_does_not_get(project: Path, felixpy) -> None:
+    """nft has no form for an ICMP type with a code as Felix writes it, iptables does."""
+    (project / "shop" / "more.yaml").write_text(NO_FORM)
+    path = write(project, """
+        manifests: [shop]
+        expectations:
+        - {from: internet, to: shop/db, ports: [5432], expect: deny}
+    """)  # fmt: skip
+    assert felixpy("test", path).status == 0
+    answer = felixpy("test", path, "--dataplane", "nftables")
+    assert answer.status == 1
+    assert "expected deny, but the verdict is uncertain" in answer.out
+    assert "does not get these rules: " in answer.out
+    assert "GlobalNetworkPolicy no-such-icmp: spec.ingress[0]: cannot be programmed in nftables mode" in answer.out
+
+
+def test_a_table_holds_only_if_nodes_get_the_rules(project: Path, felixpy) -> None:
+    (project / "shop" / "more.yaml").write_text(NO_FORM)
+    path = project / "table.felixtest.yaml"
+    assert felixpy("test", "--init", "-f", project / "shop", path).status == 0
+    assert felixpy("test", path).status == 0
+    answer = felixpy("test", path, "--dataplane", "nftables")
+    assert answer.status == 1
+    assert "nodes do not get these rules" in answer.out
+
+
+def test_the_data_plane_is_that_of_the_manifests(project: Path, felixpy) -> None:
+    (project / "shop" / "more.yaml").write_text(
+        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\n"
+        "spec: {nftablesMode: Enabled}\n"
+    )
+    answer = felixpy("test")
+    assert answer.status == 0
+    assert "felixpy: nftables data plane on" in answer.err
+    answer = felixpy("exposure", "shop")
+    assert answer.status == 0
+    assert "felixpy: nftables data plane on" in answer.err
+    assert "warning" not in answer.err
+
+
 def test_a_failure_says_what_decided_and_where(project: Path, felixpy) -> None:
     path = write(project, """
         manifests: [shop]

@@ -8,7 +8,7 @@ from pathlib import Path
 from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for
 from felixpy.cli.dumps import read
-from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.given import MACHINE, Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.errors import UsageError
 
@@ -16,7 +16,7 @@ _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: 
 """How lines of dumps begin."""
 
 
-@takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
+@takes_manifests(*MACHINE)
 def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None:
     """Add comments to a dump from stdin or from a node that explain the names of Felix in it.
 

@@ -10,7 +10,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import check_answerable, confirmed, duration, interruptible
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.goal import Goal, LiveGoal
 from felixpy.cli.target import (
     BackendName,
@@ -35,7 +35,7 @@ RESYNC_SECONDS = 90
 """How often Felix looks whether the kernel still holds what it wrote. (IpsetsRefreshInterval)"""
 
 
-@takes_manifests("live", dataplanes=DATA_PLANES)
+@takes_manifests("live")
 def apply(
     given: Given,
     netns: Netns = None,

@@ -13,7 +13,7 @@ import typer
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import duration
 from felixpy.cli.dumps import dumps_below, likely_node, one_place, read_live
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
 from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, say
 from felixpy.errors import InputError, UsageError, many
@@ -44,7 +44,7 @@ Interval = Annotated[
 ]
 
 
-@takes_manifests("live", "interface", "host_file", dataplanes=DATA_PLANES)
+@takes_manifests("live", "interface", "host_file")
 def counters(
     given: Given,
     rules: Saved = None,

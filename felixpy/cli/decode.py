@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.given import MACHINE, Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import InputError
 from felixpy.names import plain_set_name, split_layer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from felixpy.ruleset import Ruleset
 
 
-@takes_manifests("paths", *MACHINE, dataplanes=DATA_PLANES)
+@takes_manifests("paths", *MACHINE)
 def decode(
     given: Given,
     names: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from felixpy.cli import completing, invocation, screen
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 
 if TYPE_CHECKING:
     from felixpy.difference import Difference
@@ -42,7 +42,7 @@ OneNode = Annotated[
 ]
 
 
-@takes_manifests("paths", "live", dataplanes=DATA_PLANES, filename=Names, node=OneNode)
+@takes_manifests("paths", "live", filename=Names, node=OneNode)
 def diff(
     given: Given,
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="A file, a folder, git:REV:PATH, a dump, or -.")],

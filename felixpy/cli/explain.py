@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import completing, invocation
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.render import Output
 from felixpy.errors import UsageError
 
@@ -18,7 +18,7 @@ HOSTS = ("hostendpoint", "hep")
 TIERS = ("tier",)
 
 
-@takes_manifests(dataplanes=DATA_PLANES)
+@takes_manifests()
 def explain(
     given: Given,
     kind: Annotated[

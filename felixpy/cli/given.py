@@ -52,8 +52,6 @@ class Given:
     context: str = ""
     kubeconfig: str = ""
     request_timeout: float = 60.0
-    dataplanes: Sequence[str] = (invocation.DEFAULT_DATA_PLANE,)
-    """The data planes whose rules the command knows; no option of its own."""
 
     @property
     def files(self) -> list[str]:
@@ -129,12 +127,12 @@ class Given:
         else:
             nodes = [self.node] if self.node else cluster.node_names()
             settings = (*version.parameters, *self.settings)
-            invocation.tell_data_planes(cluster, nodes, settings, self.dataplanes, quiet=self.quiet)
+            invocation.tell_data_planes(cluster, nodes, settings, quiet=self.quiet)
 
     def check_options(self) -> None:
         """Raises UsageError. Bad options are told before bad manifests: that is the quicker answer."""
         _ = self.settings, self.host, self.named_version
-        invocation.check_data_plane(self.dataplane, self.dataplanes)
+        invocation.check_data_plane(self.dataplane)
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -166,7 +164,7 @@ class Given:
         there = {dump.dataplane for dump in (dumps or {}).values()}
         if len(there) == 1:
             return there.pop()
-        return self.dataplane or (None if "nftables" in self.dataplanes else invocation.DEFAULT_DATA_PLANE)
+        return self.dataplane
 
     def nodes(self, dumps: Mapping[str, Dump] | None = None, seen: Host | None = None) -> Nodes:
         """The nodes of the manifests. Where `dumps` are given these count, and manifests need not be.
@@ -225,9 +223,6 @@ DECLARED: dict[str, Any] = {
 }
 """The options in the order of the help."""
 
-DATA_PLANES = ("iptables", "nftables")
-"""What commands give `takes_manifests` as `dataplanes` that know the rules of both."""
-
 MACHINE = ("interface", "host_file", "live")
 """Those that describe the machine."""
 
@@ -237,12 +232,9 @@ TALKING = ("annotate", "apply", "decode", "up", "watch")
 
 
 def takes_manifests(
-    *without: str, dataplanes: Sequence[str] = (invocation.DEFAULT_DATA_PLANE,), **instead: Any
+    *without: str, **instead: Any
 ) -> Callable[[Callable[Concatenate[Given, Rest], None]], Callable[Rest, None]]:
-    """Give a command all the options but those named; `instead` declares some in another way.
-
-    `dataplanes` are those whose rules the command knows.
-    """
+    """Give a command all the options but those named; `instead` declares some in another way."""
     kept = {name: instead.get(name, declared) for name, declared in DECLARED.items() if name not in without}
 
     def decorate(command: Callable[Concatenate[Given, Rest], None]) -> Callable[Rest, None]:
@@ -252,7 +244,7 @@ def takes_manifests(
         def call(*arguments: Rest.args, **values: Rest.kwargs) -> None:
             chosen: dict[str, Any] = {name: values.pop(name) for name in kept if name in values}
             with nullcontext() if command.__name__ in TALKING else progress.shown("working"):
-                command(Given(dataplanes=dataplanes, **chosen), *arguments, **values)
+                command(Given(**chosen), *arguments, **values)
 
         shared = [_parameter(name, declared) for name, declared in kept.items()]
         call.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # what typer reads

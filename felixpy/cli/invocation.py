@@ -107,12 +107,14 @@ def tell_version(cluster: Cluster, calico_version: CalicoVersion, *, asked: bool
 
 
 DEFAULT_DATA_PLANE = "iptables"
+DATA_PLANES = (DEFAULT_DATA_PLANE, "nftables")
+"""Those whose rules are known."""
 
 
-def check_data_plane(name: str | None, known: Sequence[str]) -> None:
-    """Raises UsageError for a data plane whose rules a command does not know."""
-    if name is not None and name not in known:
-        raise UsageError(f"--dataplane {name}: unknown here; there is {', '.join(known)}")
+def check_data_plane(name: str | None) -> None:
+    """Raises UsageError for a data plane whose rules are not known."""
+    if name is not None and name not in DATA_PLANES:
+        raise UsageError(f"--dataplane {name}: unknown here; there is {', '.join(DATA_PLANES)}")
 
 
 def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:
@@ -128,10 +130,8 @@ def tell_left_open(dumps: Mapping[str, Dump]) -> None:
             tell(f"felixpy: {f'{node}: ' if node else ''}{words}")
 
 
-def tell_data_planes(
-    cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting], known: Sequence[str], *, quiet: bool
-) -> None:
-    """Say which data plane Felix uses, and why, where that is not iptables; a warning where it is not `known`."""
+def tell_data_planes(cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting], *, quiet: bool) -> None:
+    """Say which data plane Felix uses, and why, where that is not iptables; a warning where its rules are not known."""
     from felixpy.effective import data_plane
 
     found: dict[DataPlane | str, tuple[DataPlane, list[str]]] = {}
@@ -144,7 +144,7 @@ def tell_data_planes(
             "every node" if len(names) == len(nodes or [""]) else f"{names[0]} and {many(len(names) - 1, 'more node')}"
         )
         where = names[0] if len(names) == 1 and names[0] else where
-        if plane.kind not in known:
+        if plane.kind not in DATA_PLANES:
             warn([_unknown_plane(plane, where)], quiet=quiet)
         elif plane.kind != DEFAULT_DATA_PLANE and not quiet:
             source = ", ".join(str(part) for part in (plane.by, plane.place) if part)

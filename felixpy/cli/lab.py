@@ -10,7 +10,7 @@ import typer
 
 from felixpy.cli import completing, invocation, screen
 from felixpy.cli.commands import Commands
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.options import Namespace, Quiet
 from felixpy.cli.render import Output
 from felixpy.cli.target import BackendName, IptablesKind, LockWait, say
@@ -86,7 +86,7 @@ MOST_TURNS = 20
 
 
 @lab.command("up")
-@takes_manifests("live", dataplanes=DATA_PLANES, node=OneNode)
+@takes_manifests("live", node=OneNode)
 def up(
     given: Given,
     name: Name = DEFAULT_NAME,

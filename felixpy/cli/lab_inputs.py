@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from felixpy.cli.confirmation import interruptible
-from felixpy.cli.given import DATA_PLANES, Given
+from felixpy.cli.given import Given
 from felixpy.cli.target import say
 from felixpy.errors import UsageError
 from felixpy.revisions import is_revision
@@ -47,7 +47,6 @@ def given_of(inputs: Inputs, *, quiet: bool) -> Given:
         node=inputs.node or None,
         calico_version=inputs.calico_version,
         dataplane=inputs.dataplane or None,
-        dataplanes=DATA_PLANES,
         set_=inputs.settings,
         interface=inputs.interfaces,
         host_file=Path(inputs.host_file) if inputs.host_file else None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from felixpy.cli import completing, invocation
-from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.given import MACHINE, Given, takes_manifests
 from felixpy.cli.reporting import Output, ReportFormat, input_results, input_rules
 from felixpy.errors import InputError, UsageError
 
@@ -58,7 +58,7 @@ IgnoredCodes = Annotated[
 ]
 
 
-@takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
+@takes_manifests(*MACHINE)
 def lint(
     given: Given,
     output: Output = ReportFormat.text,

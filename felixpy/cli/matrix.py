@@ -13,7 +13,7 @@ import typer
 
 from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, read_saved
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.matrix_groups import SINGLE, checked, shown
 from felixpy.errors import UsageError
 from felixpy.escape import json_text, terminal
@@ -61,7 +61,7 @@ AT_ONCE = 4096
 """Lines that are written together."""
 
 
-@takes_manifests("live", dataplanes=DATA_PLANES)
+@takes_manifests("live")
 def matrix(
     given: Given,
     output: Annotated[

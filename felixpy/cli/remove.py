@@ -9,7 +9,6 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.confirmation import interruptible
-from felixpy.cli.given import DATA_PLANES
 from felixpy.cli.options import DataPlaneName
 from felixpy.cli.target import BackendName, IptablesKind, LockWait, Netns, OnHost, choose_place, say
 from felixpy.errors import UsageError
@@ -41,7 +40,7 @@ def remove(
     """
     from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find
 
-    invocation.check_data_plane(dataplane, DATA_PLANES)
+    invocation.check_data_plane(dataplane)
     if dataplane == "nftables" and backend is not IptablesKind.auto:
         raise UsageError("--backend is a kind of iptables, and --dataplane nftables means none of them")
     place = choose_place(netns, host=host, command="remove")

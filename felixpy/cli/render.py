@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, TypeGuard
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Output(StrEnum):
     json = "json"
 
 
-@takes_manifests(dataplanes=DATA_PLANES)
+@takes_manifests()
 def render(
     given: Given,
     four: Annotated[bool, typer.Option("-4", help="IPv4 (the default for iptables; for nftables it is all).")] = False,

@@ -143,6 +143,7 @@ class _Session:
                 if test.calico_version
                 else self._given.version_of(cluster),
                 settings=[*self._given.settings, *own],
+                dataplane=self._given.chosen_data_plane(),
                 covers=self._covers,
             )
         return self._runners[key]
@@ -274,7 +275,13 @@ def _init(given: Given) -> None:
     manifests = list(given.filename or ())
     cluster = given.read(manifests)
     calico_version = given.version_of(cluster)
-    runner = Runner(cluster=cluster, node=given.node or "", calico_version=calico_version, settings=given.settings)
+    runner = Runner(
+        cluster=cluster,
+        node=given.node or "",
+        calico_version=calico_version,
+        settings=given.settings,
+        dataplane=given.chosen_data_plane(),
+    )
     text = first_file(target.name.removesuffix(SUFFIX), manifests, runner.matrix())
     try:
         with target.open("x", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ import typer
 
 from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, one_place, read_live, read_saved
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, read_kernels
 from felixpy.cli.options import Namespace
 from felixpy.cli.render import Output
@@ -54,7 +54,7 @@ def _check_port(destination: str, given: Given) -> None:
 _PORT = re.compile(r"\d{1,5}(?:/\w+)?")
 
 
-@takes_manifests(dataplanes=DATA_PLANES)
+@takes_manifests()
 def trace(
     given: Given,
     source: Annotated[

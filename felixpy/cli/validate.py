@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.given import DATA_PLANES, MACHINE, Given, takes_manifests
+from felixpy.cli.given import MACHINE, Given, takes_manifests
 from felixpy.cli.reporting import Output, ReportFormat, input_results, input_rules
 from felixpy.errors import InputError, many
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from felixpy.reports import Result, Run
 
 
-@takes_manifests(*MACHINE, dataplanes=DATA_PLANES)
+@takes_manifests(*MACHINE)
 def validate(
     given: Given,
     output: Output = ReportFormat.text,

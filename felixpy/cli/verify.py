@@ -11,7 +11,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SavedNode, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.cli.render import Output
 from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, live_place
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from felixpy.verification.fleet import FleetVerification
 
 
-@takes_manifests("live", dataplanes=DATA_PLANES)
+@takes_manifests("live")
 def verify(
     given: Given,
     netns: Netns = None,

@@ -14,7 +14,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.followed import Followed, follow
-from felixpy.cli.given import DATA_PLANES, Given, takes_manifests
+from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kept import Kept
 from felixpy.cli.watching import POLL_SECONDS, log, stoppable
 from felixpy.errors import FelixpyError, many
@@ -33,7 +33,7 @@ class Output(StrEnum):
     json = "json"
 
 
-@takes_manifests("live", dataplanes=DATA_PLANES)
+@takes_manifests("live")
 def watch(
     given: Given,
     flows: Annotated[bool, typer.Option("--flows", help="Also show the flows that open and close; slower.")] = False,

@@ -36,10 +36,15 @@ class Explainer:
 
     def __init__(self, nodes: Nodes, *, namespace: str = "") -> None:
         self.nodes, self.cluster, self.namespace = nodes, nodes.cluster, namespace
-        names = nodes.cluster.node_names()
-        layout = nodes.compiler.layout(names[0], nodes.settings) if names else IPTABLES
-        lines = RuleLines(Population(nodes.cluster), KernelNames(layout))
-        self._endpoints, self._policies = EndpointExplanations(lines), Policies(lines, nodes)
+        self._population = Population(nodes.cluster)
+        self._policies = Policies(self._lines, nodes)
+
+    def _lines(self, node: str) -> RuleLines:
+        """Rules with the names that chains and sets have in the data plane of a node; "" stands for any."""
+        known = self.cluster.node_names()
+        name = node if node in known else next(iter(known), "")
+        layout = self.nodes.compiler.layout(name, self.nodes.settings) if name else IPTABLES
+        return RuleLines(self._population, KernelNames(layout))
 
     def pod(self, name: str) -> EndpointExplanation:
         """A pod, or the first of a workload's. Raises UsageError for names that mean none."""
@@ -47,7 +52,7 @@ class Explainer:
         pod = endpoint.workload
         assert pod
         resolution = self.nodes.compiler.resolve(pod.node, self.nodes.hosts.get(pod.node), self.nodes.settings)
-        found = self._endpoints.workload(pod, local_workload(resolution.workloads, pod))
+        found = EndpointExplanations(self._lines(pod.node)).workload(pod, local_workload(resolution.workloads, pod))
         return replace(found, remarks=(endpoint.note, *found.remarks)) if endpoint.note else found
 
     def _pod(self, name: str) -> Endpoint:
@@ -74,7 +79,8 @@ class Explainer:
         endpoint = found[0]
         host = self.nodes.hosts.get(endpoint.node)
         resolution = self.nodes.compiler.resolve(endpoint.node, host, self.nodes.settings)
-        return self._endpoints.host(endpoint, local_host(resolution.hosts, endpoint), resolution.config)
+        explanations = EndpointExplanations(self._lines(endpoint.node))
+        return explanations.host(endpoint, local_host(resolution.hosts, endpoint), resolution.config)
 
     def policy(self, name: str, kinds: Sequence[str]) -> PolicyExplanation:
         """A policy of one of these kinds. Raises UsageError for none and for several."""

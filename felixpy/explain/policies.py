@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from felixpy.decode.legend import Direction
 from felixpy.decode.phrases import selector_words
 from felixpy.decode.rules import RuleIndex, Spot
+from felixpy.errors import few
 from felixpy.explain.lines import RuleLines, Thing, named
 from felixpy.explain.values import PolicyExplanation, PolicySide, TierExplanation, TierPolicy
 from felixpy.model import HostEndpoint, NetworkSet, Policy, Tier
@@ -28,18 +29,20 @@ def _hashes(spot: Spot, ruleset: Ruleset) -> Sequence[str]:
 
 
 class Policies:
-    """Explains policies and tiers of a cluster."""
+    """Explains policies and tiers of a cluster. `lines_of` a node has the names of that node's data plane."""
 
-    def __init__(self, lines: RuleLines, nodes: Nodes) -> None:
-        self.lines, self.cluster, self.nodes = lines, lines.cluster, nodes
+    def __init__(self, lines_of: Callable[[str], RuleLines], nodes: Nodes) -> None:
+        self.lines_of, self.cluster, self.nodes = lines_of, nodes.cluster, nodes
+        self.lines = lines_of("")
         self.calico_version = nodes.compiler.calico_version
 
     def policy(self, policy: Policy) -> PolicyExplanation:
         chosen = self.lines.population.select(policy.selector, sets=False)
         by_node = Counter(thing.node for thing in chosen if not isinstance(thing, NetworkSet))
         tier = self.cluster.tiers.get(policy.tier)
-        index = self._index(sorted(by_node)) if not policy.staged else None
-        sides = tuple(self._side(policy, direction, index, sorted(by_node)) for direction in DIRECTIONS)
+        names = sorted(by_node)
+        index = self._index(names) if not policy.staged else None
+        sides = tuple(self._side(policy, direction, index, names) for direction in DIRECTIONS)
         return PolicyExplanation(
             name=str(policy.key),
             place=self.lines.place(policy.source),
@@ -53,7 +56,7 @@ class Policies:
             by_node=dict(sorted(by_node.items())),
             sides=sides,
             end=_end(policy, tier),
-            remarks=tuple(self._remarks(policy, chosen, index)),
+            remarks=(*self._remarks(policy, chosen, index), *self._elsewhere(policy, names)),
         )
 
     def _index(self, nodes: Sequence[str]) -> RuleIndex | None:
@@ -63,7 +66,8 @@ class Policies:
 
     def _side(self, policy: Policy, direction: Direction, index: RuleIndex | None, nodes: Sequence[str]) -> PolicySide:
         applies = policy.ingress if direction == "ingress" else policy.egress
-        names = self.lines.names
+        lines = self.lines_of(nodes[0] if nodes else "")
+        names = lines.names
         chain = (
             names.chain(POLICY_PREFIXES[direction], self.calico_version.policy_id(policy)) if not policy.staged else ""
         )
@@ -77,8 +81,20 @@ class Policies:
             hash=hashes[-1] if hashes else "",
             tables=tuple(tables),
             nodes=tuple(nodes) if spots else (),
-            rules=self.lines.of(policy, direction),
+            rules=lines.of(policy, direction),
         )
+
+    def _elsewhere(self, policy: Policy, nodes: Sequence[str]) -> Iterator[str]:
+        """The chains on nodes that have another data plane than the first, which is the one that is shown."""
+        planes: dict[str, list[str]] = {}
+        for node in nodes:
+            planes.setdefault(self.nodes.compiler.layout(node, self.nodes.settings).name, []).append(node)
+        for plane, others in [*planes.items()][1:] if not policy.staged else ():
+            index = self._index(others)
+            sides = [self._side(policy, direction, index, others) for direction in DIRECTIONS]
+            chains = " and ".join(side.chain for side in sides if side.chain)
+            if chains:
+                yield f"on {few(others)} Felix programs {plane}: there its chain is {chains}"
 
     def _remarks(self, policy: Policy, chosen: Sequence[Thing], index: RuleIndex | None) -> Iterator[str]:
         if policy.staged:

@@ -13,7 +13,7 @@ from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.errors import Place, UsageError, many
 from felixpy.exposure import route_flows
-from felixpy.flows import compare, survey
+from felixpy.flows import Connectivity, compare, survey
 from felixpy.flows.presentation.report import change_lines, lines
 from felixpy.model import Cluster
 from felixpy.policytests.ends import Ends
@@ -21,7 +21,7 @@ from felixpy.policytests.files import End, Expectation, PodChoice, PolicyTest
 from felixpy.topology.question import question_of
 from felixpy.tracing import Nodes, Trace, Tracer
 from felixpy.tracing.reasons import reason
-from felixpy.tracing.report import flow_words, verdict_word
+from felixpy.tracing.report import flow_words, not_programmed_words, verdict_word
 from felixpy.tracing.services import ServiceTrace, ServiceTracer
 
 MOST_CONNECTIONS = 1_000_000
@@ -75,6 +75,8 @@ class Runner:
     node: str = ""
     calico_version: CalicoVersion = V3_32
     settings: Sequence[Setting] = ()
+    dataplane: str | None = None
+    """That of all nodes; None if the input decides on each."""
     covers: bool = False
     """Whether to note which rules of policies are reached; verdicts alone are found more quickly."""
     reached: set[ReachedRule] = field(default_factory=set)
@@ -82,7 +84,7 @@ class Runner:
 
     @cached_property
     def nodes(self) -> Nodes:
-        return Nodes(Compiler(self.cluster, self.calico_version), settings=self.settings)
+        return Nodes(Compiler(self.cluster, self.calico_version, self.dataplane), settings=self.settings)
 
     @cached_property
     def _tracer(self) -> ServiceTracer:
@@ -174,6 +176,7 @@ class Runner:
         yield f"  by {decided.words}"
         if decided.place:
             yield f"     {decided.place}"
+        yield from (f"  {words}" for words in not_programmed_words(answer))
         if "by " in objection:
             yield f"  {objection}"
 
@@ -194,7 +197,10 @@ class Runner:
 
     def matrix(self) -> list[str]:
         """The lines that ``felixpy matrix`` prints."""
-        pairs = survey(self.nodes).pairs(fold=True)
+        return self._matrix(survey(self.nodes))
+
+    def _matrix(self, found: Connectivity) -> list[str]:
+        pairs = found.pairs(fold=True)
         routes = route_flows(self.nodes, [unit.peer for unit in pairs.units])
         return list(lines(chain(pairs.flows(), routes.flows)))
 
@@ -203,18 +209,26 @@ class Runner:
         assert test.matrix is not None
         assert test.matrix_place
         wanted = [line.strip() for line in test.matrix.splitlines() if line.strip()]
-        found = self.matrix()
+        connections = survey(self.nodes)
+        found = self._matrix(connections)
         missing = [f"- {line}" for line in wanted if line not in set(found)]
         more = [f"+ {line}" for line in found if line not in set(wanted)]
         problem = f"{len(missing)} of its lines do not hold, {len(more)} are not in it" if missing or more else ""
+        refused = [problem.sentence for problem in connections.side.refused]
+        if refused and not problem:
+            problem = "nodes do not get these rules"
         return ExpectationOutcome(
-            title="matrix", place=test.matrix_place, problem=problem, details=(*missing, *more), connections=len(found)
+            title="matrix",
+            place=test.matrix_place,
+            problem=problem,
+            details=(*missing, *more, *refused),
+            connections=len(found),
         )
 
     def unchanged(self, test: PolicyTest, before: Cluster) -> ExpectationOutcome:
         """No flow has opened or closed since `before`, apart from those that the test lists."""
         assert test.unchanged_place
-        earlier = Nodes(Compiler(before, self.calico_version), settings=self.settings)
+        earlier = Nodes(Compiler(before, self.calico_version, self.dataplane), settings=self.settings)
         allowed = {" ".join(line.split()) for line in test.changes}
         changed = [" ".join(line.split()) for line in change_lines(compare(earlier, self.nodes), verbose=True)]
         flows = [line for line in changed if line[:2] in ("+ ", "- ")]

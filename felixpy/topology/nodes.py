@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_net
 from felixpy.compiler import Compiler
 from felixpy.config import Config, Setting
 from felixpy.decode.rules import RuleIndex
+from felixpy.errors import Problem
 from felixpy.model import Cluster, Host
 from felixpy.netfilter.rules import Dump
 from felixpy.ruleset import Ruleset
@@ -38,6 +39,11 @@ class NodeRules:
     @cached_property
     def walker(self) -> Walker:
         return Walker(self.dump, self.machine)
+
+    @property
+    def refused(self) -> tuple[Problem, ...]:
+        """Why the node does not get these rules: what of them no kernel takes. Saved rules are in force."""
+        return self.index.ruleset.refused if self.index and not self.saved else ()
 
 
 class Nodes:

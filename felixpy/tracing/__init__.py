@@ -11,7 +11,7 @@ another node it is walked out of the first and into the second. A pod that calls
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +19,7 @@ from msgspec import structs
 
 from felixpy.decode.legend import Legend
 from felixpy.described import Answer
-from felixpy.errors import UsageError
+from felixpy.errors import Problem, UsageError
 from felixpy.model import STAGED_KINDS, Cluster
 from felixpy.netfilter.numbers import ECHO_REQUEST, ICMP, WITH_PORTS, parse_address, protocol_number
 from felixpy.topology.endpoints import Directory, Endpoint
@@ -109,6 +109,11 @@ class Trace(Answer):
         """The end with the last word."""
         return self.reports[-1] if self.reports else None
 
+    @property
+    def not_programmed(self) -> Mapping[str, tuple[Problem, ...]]:
+        """Nodes on the way that do not get the rules that were walked, and what of these no kernel takes."""
+        return {leg.node.name: leg.node.refused for leg in self.legs if leg.node.refused}
+
 
 class Tracer:
     """Traces packets through a cluster; nodes are compiled once. A `brief` one finds verdicts, but no steps."""
@@ -154,7 +159,9 @@ class Tracer:
             destination=destination,
             packet=packet,
             allowed=passed,
-            certain=all(leg.walk.certain for leg in legs) and not (passed and missing) and not answered,
+            certain=all(leg.walk.certain and not leg.node.refused for leg in legs)
+            and not (passed and missing)
+            and not answered,
             legs=tuple(legs),
             reports=reports,
             missing=tuple(missing),

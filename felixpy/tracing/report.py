@@ -119,9 +119,17 @@ def _doubts(trace: Trace) -> Iterator[str]:
         yield f"UNCERTAIN: the source is rewritten to {whose}: the answers go there, so no connection comes of it"
     if not all(leg.walk.certain for leg in trace.legs):
         yield "UNCERTAIN: rules that are not understood could change the verdict; they are taken as not met"
+    yield from (f"UNCERTAIN: {words}" for words in not_programmed_words(trace))
     for leg in trace.legs:
         for step in leg.walk.unknown:
             yield f"not understood on {leg.node.name}: {step.unknown} in {_spot(step)}: {_body(step)}"
+
+
+def not_programmed_words(trace: Trace) -> Iterator[str]:
+    """Which nodes on the way do not get the rules that were walked, each with the first reason."""
+    for name, problems in trace.not_programmed.items():
+        more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
+        yield f"{name} does not get these rules: {problems[0].sentence}{more}"
 
 
 def _heading(leg: Leg) -> str:

@@ -20,6 +20,8 @@ from felixpy.model import Host, Icmp, NamedPort, PortRange, Rule, ServiceName, S
 from felixpy.tracing import Nodes
 from tests.clusters import ALLOW, DENY, LOG, PASS, cluster, host_endpoint, network_set, pod, policy, profile, tier
 from tests.conformance.recordings import AREAS, Case, cases
+from tests.manifests import CALICO, loaded, manifest
+from tests.manifests import pod as running_pod
 
 K8S = "projectcalico.org/orchestrator == 'k8s'"
 IN_SHOP = "projectcalico.org/namespace == 'shop'"
@@ -173,6 +175,28 @@ def test_names_of_the_nftables_data_plane() -> None:
     assert f"INGRESS  [filter-cali-pi-np/shop/only-web, last hash {last}]" in found
     (name,) = (name for name in node.dump.sets or {} if name.startswith("cali40s"))
     assert name.replace(":", "-", 1) in found
+
+
+def test_each_node_has_the_names_of_its_own_data_plane() -> None:
+    """node1 programs iptables, node2 nftables."""
+    database = running_pod("db", "10.65.0.3", labels={"app": "shop"})
+    database["spec"]["nodeName"] = "node2"
+    everybody = {"selector": "app == 'shop'", "ingress": [{"action": "Allow"}]}
+    made = loaded(
+        manifest(CALICO, "FelixConfiguration", "node.node2", {"nftablesMode": "Enabled"}),
+        running_pod("web", "10.65.0.2", labels={"app": "shop"}),
+        database,
+        manifest(CALICO, "GlobalNetworkPolicy", "both", everybody),
+    )
+    here = Explainer(Nodes(Compiler(made, dataplane=None)))
+    assert "[filter cali-tw-cali" in told(here.pod("shop/web"))
+    assert "[calico filter-cali-tw-cali" in told(here.pod("shop/db"))
+    found = told(here.policy("both", ["GlobalNetworkPolicy"]))
+    rules = here.nodes.get("node1")
+    assert rules
+    chain = next(name for name in rules.dump.tables[4]["filter"] if name.startswith("cali-pi-"))
+    assert f"INGRESS  [{chain}," in found
+    assert "on node2 Felix programs nftables: there its chain is filter-cali-pi-gnp/both" in found
 
 
 def test_who_names_a_pod() -> None:

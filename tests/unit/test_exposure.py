@@ -25,8 +25,8 @@ def policy(name: str = "p", **spec: Any) -> dict[str, Any]:
     return manifest("networking.k8s.io/v1", "NetworkPolicy", name, {"podSelector": {}, **spec}, "shop")
 
 
-def found(*things: dict[str, Any]) -> Exposure:
-    nodes = Nodes(Compiler(loaded(API, *things)))
+def found(*things: dict[str, Any], dataplane: str | None = None) -> Exposure:
+    nodes = Nodes(Compiler(loaded(API, *things), dataplane=dataplane))
     return exposure(nodes, survey(nodes).pairs(hosts=False))
 
 
@@ -160,3 +160,12 @@ def test_report() -> None:
     assert str(Stranger(namespace="a", account="b")) == "any pod of service account b in namespace a"
     assert isinstance(document["unprotected"], list)
     assert Peer("pod", "shop", "api", pods=("api",)) == answer.workloads[0]
+
+
+@pytest.mark.parametrize("dataplane", ["iptables", "nftables"])
+def test_rules_of_both_data_planes_expose_the_same(dataplane: str) -> None:
+    peer = {"podSelector": {"matchLabels": {"app": "web"}}}
+    some = policy(policyTypes=["Ingress"], ingress=[{"from": [peer], "ports": [{"port": 80}]}])
+    exposed = found(some, dataplane=dataplane)
+    assert [traffic for _, traffic in told(exposed)] == ["TCP 80"]
+    assert exposed == found(some)

@@ -7,9 +7,13 @@ from typing import NamedTuple
 import pytest
 
 import felixpy
+from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.model import Icmp, Rule
 from felixpy.nftables.refused import CHAINS, RULES, SETS
+from felixpy.topology.question import question_of
+from felixpy.tracing import Nodes, Trace, Tracer
+from felixpy.tracing.report import document, text
 from tests.clusters import ALLOW, cluster, host_endpoint, node, pod, policy, pool
 from tests.manifests import CALICO, loaded, manifest
 
@@ -107,3 +111,28 @@ def test_pools_have_their_place() -> None:
     made = loaded(manifest("v1", "Node", "node1"), *pools)
     (problem,) = felixpy.compile(made, dataplane="nftables").refused
     assert (problem.subject, problem.path) == ("IPPool b", ("spec", "cidr"))
+
+
+def traced(case: Case) -> Trace:
+    """A packet to the node of a case, whose rules nft refuses."""
+    compiler = Compiler(cluster(node(), *case.things), dataplane="nftables")
+    nodes = Nodes(compiler, hosts={"node1": HOST}, settings=case.settings)
+    return Tracer(nodes).trace(question_of("198.51.100.9", "host:node1:22"))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_trace_is_uncertain_and_says_why(case: Case) -> None:
+    """The verdict is that of rules which the node does not get."""
+    found = traced(case)
+    assert not found.certain
+    notes = [line for line in document(found)["notes"] if line.startswith("UNCERTAIN: node1 does not get these rules")]
+    assert len(notes) == 1
+    assert "every packet passes" in notes[0]
+    assert notes[0] in "\n".join(text(found))
+    assert [problem.severity for problem in found.not_programmed["node1"]]
+
+
+@pytest.mark.parametrize("things", FINE.values(), ids=FINE)
+def test_a_trace_through_rules_that_nft_takes_is_certain(things: tuple[object, ...]) -> None:
+    settings = (Setting("IptablesNATOutgoingInterfaceFilter", "eth*"),)
+    assert traced(Case(things, "", "", "", settings)).certain

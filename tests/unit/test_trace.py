@@ -43,7 +43,9 @@ def to_port(action: str, port: int, **more: Any) -> Rule:
 
 
 WEB = pod("web-5c8d7f9b6-4k2wz", "10.65.0.2", "fd00::2", namespace="shop", labels={"app": "web"}, interface="caliweb")
-WEB_2 = pod("web-5c8d7f9b6-zzzzz", "10.65.0.9", namespace="shop", node="node2", labels={"app": "web"})
+WEB_2 = pod(
+    "web-5c8d7f9b6-zzzzz", "10.65.0.9", namespace="shop", interface="caliweb2", node="node2", labels={"app": "web"}
+)
 DB = pod("db-0", "10.65.0.3", namespace="shop", labels={"app": "db"}, ports=(NamedPort("sql", "tcp", 5432),))
 FAR = pod("far", "10.65.1.4", "fd00::4", namespace="other", node="node2", labels={"app": "far"})
 SIX = pod("six", "fd00::6", namespace="other", node="node2")

@@ -223,6 +223,11 @@ class InputSide:
         """What compiling had to remark, each thing once."""
         return tuple(dict.fromkeys(found for ruleset in self._rulesets.values() for found in ruleset.findings))
 
+    @property
+    def refused(self) -> tuple[Problem, ...]:
+        """What no kernel takes of the rules, so that nodes do not get them."""
+        return tuple(dict.fromkeys(found for ruleset in self._rulesets.values() for found in ruleset.refused))
+
     def _interfaces(self, name: str) -> list[str]:
         """Interfaces for which a dump has chains of a pod; the names of long ones are hashed, so they are unknown."""
         dump = self.nodes.dumps.get(name)
