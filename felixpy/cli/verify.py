@@ -107,7 +107,7 @@ class Expected:
         """Why a node is not compared: felixpy does not know the rules of its data plane; "" for one that is."""
         given = self.given
         found = given.compiler.data_plane(name, given.settings)
-        if given.dataplane or found.kind in given.dataplanes:
+        if given.dataplane or found.kind in invocation.DATA_PLANES:
             return ""
         return f"{found.reason}: rules of the {invocation.NAMES[found.kind]} data plane are not compared"
 
