@@ -77,17 +77,28 @@ def service_set(service: ServiceName, *, with_ports: bool) -> SetSpec:
     return SetSpec(make_id(prefix, f"{service.namespace}/{service.name}"), service=service)
 
 
+class SetMembers(tuple[str, ...]):  # noqa: SLOT001 - a tuple with slots has no place for what it remembers
+    """The sorted members of a set, spelt as ``ipset save`` prints them.
+
+    Many nodes have the same members in a set, so the lines that add them are made once.
+    """
+
+    def lines(self, name: str) -> bytes:
+        """The lines that add them to the set of that name."""
+        known: tuple[str, bytes] | None = self.__dict__.get("_lines")
+        if known is None or known[0] != name:
+            known = self.__dict__["_lines"] = name, "".join([f"add {name} {member}\n" for member in self]).encode()
+        return known[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class IPSet:
-    """A set as the kernel holds it, in one family. Members are sorted and spelt as ``ipset save`` prints them.
-
-    Nodes share sets, so each keeps its text.
-    """
+    """A set as the kernel holds it, in one family."""
 
     name: str
     type: SetType
     family: int
-    members: tuple[str, ...]
+    members: SetMembers
     max_size: int
     words: str
     origin: SetOrigin | None = None
@@ -99,11 +110,11 @@ class IPSet:
 
     def save(self) -> str:
         """The lines of ``ipset save``, without the options that differ from kernel to kernel."""
-        return self._text
+        return b"".join(self.pieces()).decode()
 
-    @cached_property
-    def _text(self) -> str:
-        return f"{self.create()}\n" + "".join(f"add {self.name} {member}\n" for member in self.members)
+    def pieces(self) -> tuple[bytes, bytes]:
+        """The same in pieces, of which the large one is shared by all sets with these members."""
+        return f"{self.create()}\n".encode(), self.members.lines(self.name)
 
 
 def family_of(address: str) -> int:
@@ -159,7 +170,7 @@ class Membership:
     suppress_overlaps: bool
     init_ports: bool = True
     """Whether named ports of init containers count."""
-    _known: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    _known: dict[tuple[str, int], SetMembers] = field(default_factory=dict)
     _built: dict[tuple[str, int, int, SetOrigin | None], IPSet] = field(default_factory=dict)
 
     @cached_property
@@ -183,11 +194,11 @@ class Membership:
                 by_family[6][number] = tuple(net for net in nets if ":" in net)
         return by_family
 
-    def members(self, spec: SetSpec, family: int) -> tuple[str, ...]:
-        """Sorted members of one family, as the kernel prints them."""
+    def members(self, spec: SetSpec, family: int) -> SetMembers:
+        """The members of one family."""
         known = self._known.get((spec.id, family))
         if known is None:
-            known = self._known[spec.id, family] = tuple(sorted(self._find(spec, family)))
+            known = self._known[spec.id, family] = SetMembers(sorted(self._find(spec, family)))
         return known
 
     def _find(self, spec: SetSpec, family: int) -> Iterable[str]:
@@ -244,7 +255,7 @@ class Membership:
         return members
 
     def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:
-        """The set as the kernel gets it."""
+        """The set as the kernel gets it; on another node `origin` may be another one."""
         key = (spec.id, family, max_size, origin)
         if key not in self._built:
             self._built[key] = IPSet(

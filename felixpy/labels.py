@@ -15,6 +15,12 @@ from felixpy.selector import COMPARE, TRUE_WHEN_ABSENT, And, Everything, LabelTe
 
 NOTHING: frozenset[int] = frozenset()
 
+FEW = 16
+"""With so few candidates it does not matter which condition is evaluated first."""
+
+Pair = tuple[str, str]
+"""A label and its value."""
+
 Thing = tuple[Labels, tuple[str, ...]]
 """A thing's own labels, and the profiles that it inherits from."""
 
@@ -99,13 +105,31 @@ class LabelIndex:
         if isinstance(node, Not):
             return candidates - self.select(node.operand, candidates)
         if isinstance(node, And):
-            for operand in sorted(node.operands, key=self._estimate):
+            few = len(candidates) <= FEW
+            for operand in node.operands if few else sorted(node.operands, key=self._estimate):
                 candidates = self.select(operand, candidates)
             return candidates
         found: set[int] = set()
         for operand in node.operands:
             found |= self.select(operand, candidates - found)
         return found
+
+    def demands(self, node: Node) -> frozenset[Pair] | None:
+        """Pairs of a label and a value of which all that a selector matches have at least one; None if there are none.
+
+        Of several such sets it is one that few things have.
+        """
+        if isinstance(node, LabelTest) and node.operator in ("==", "in"):
+            values = (node.operand,) if isinstance(node.operand, str) else node.operand
+            return frozenset((node.label, value) for value in values)
+        if isinstance(node, And):
+            parts = [(self._estimate(part), self.demands(part)) for part in node.operands]
+            return min((part for part in parts if part[1] is not None), key=lambda part: part[0], default=(0, None))[1]
+        if isinstance(node, Or):
+            found = [self.demands(part) for part in node.operands]
+            known = [pairs for pairs in found if pairs is not None]
+            return frozenset().union(*known) if len(known) == len(found) else None
+        return None
 
     def _values(self, key: str) -> dict[str, set[int]]:
         """Which things have which value of a label."""

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_interface
 from typing import NamedTuple
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
-from felixpy.ipsets import IPSet, Membership, SetType, family_of, selector_set, shown
+from felixpy.ipsets import IPSet, Membership, SetMembers, SetType, family_of, selector_set, shown
 from felixpy.model import Cluster, Host, HostEndpoint, Node, Workload
 from felixpy.names import set_name
 
@@ -56,11 +58,69 @@ def _bare(address: str) -> str:
     return str(ip_interface(address).ip) if address else ""
 
 
+class NodeAddresses:
+    """The addresses of a cluster's nodes; what sets of all nodes are made of, once for all of them."""
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        self._nodes = nodes
+        self._sorted: dict[tuple[object, ...], SetMembers] = {}
+
+    @cached_property
+    def hosts(self) -> Mapping[int, Sequence[str]]:
+        """BGP addresses by family; only those written with a length count here."""
+        written = {family: [_bgp(node, family) for node in self._nodes.values()] for family in (4, 6)}
+        return {family: [_bare(text) for text in texts if "/" in text] for family, texts in written.items()}
+
+    @cached_property
+    def tunnel_ends(self) -> Mapping[int, Mapping[str, str]]:
+        """BGP addresses of the nodes that have a VXLAN tunnel as well, by family and node."""
+        return {family: dict(self._ends(family)) for family in (4, 6)}
+
+    def _ends(self, family: int) -> Iterator[tuple[str, str]]:
+        for node in self._nodes.values():
+            tunnel, address = node.vxlan_tunnel_v6 if family == 6 else node.vxlan_tunnel_v4, _bgp(node, family)
+            if tunnel and address:
+                yield node.name, _bare(address)
+
+    def all_hosts(self, external: Sequence[str], family: int) -> SetMembers:
+        """The members of a set of all nodes and external ones."""
+        key = ("hosts", tuple(external), family)
+        if key not in self._sorted:
+            self._sorted[key] = members((*self.hosts[family], *external), family)
+        return self._sorted[key]
+
+    def other_tunnel_ends(self, own: str, external: Sequence[str], family: int) -> SetMembers:
+        """The members of a set of the tunnel ends of all nodes but one, and external nodes."""
+        key = ("tunnels", tuple(external), family)
+        ends = self.tunnel_ends[family]
+        if key not in self._sorted:
+            self._sorted[key] = members((*ends.values(), *external), family)
+        every, address = self._sorted[key], ends.get(own)
+        if address is None or address in map(shown, external) or self._owners[family][address] > 1:
+            return every
+        return SetMembers(member for member in every if member != shown(address))
+
+    @cached_property
+    def _owners(self) -> Mapping[int, Mapping[str, int]]:
+        """How many nodes have an address; wrong input may give it to several."""
+        return {family: Counter(ends.values()) for family, ends in self.tunnel_ends.items()}
+
+
+def _bgp(node: Node, family: int) -> str:
+    return node.bgp_v6 if family == 6 else node.bgp_v4
+
+
+def members(addresses: Iterable[str], family: int) -> SetMembers:
+    """Those of a family, as the kernel prints them."""
+    return SetMembers(sorted({shown(address) for address in addresses if family_of(address) == family}))
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """What the sets of one node are made from; one method for the members of each set."""
 
     membership: Membership
+    addresses: NodeAddresses
     calico_version: CalicoVersion
     node: Node
     config: Config
@@ -92,24 +152,13 @@ class NodeView:
             if endpoint.dscp is not None:
                 yield from endpoint.addresses
 
-    def all_hosts(self, family: int) -> Iterator[str]:
-        """Only addresses written with a length count here; external nodes are IPv4 only."""
-        for node in self.membership.cluster.nodes.values():
-            address = node.bgp_v6 if family == 6 else node.bgp_v4
-            if "/" in address:
-                yield _bare(address)
-        if family == 4:
-            yield from self.config.external_nodes
+    def all_hosts(self, family: int) -> SetMembers:
+        """External nodes are IPv4 only."""
+        return self.addresses.all_hosts(self.config.external_nodes if family == 4 else (), family)
 
-    def all_tunnel_hosts(self, family: int) -> Iterator[str]:
+    def all_tunnel_hosts(self, family: int) -> SetMembers:
         """The other nodes that have both a tunnel and a BGP address of the family."""
-        yield from self.config.external_nodes
-        for node in self.membership.cluster.nodes.values():
-            tunnel, address = (
-                (node.vxlan_tunnel_v6, node.bgp_v6) if family == 6 else (node.vxlan_tunnel_v4, node.bgp_v4)
-            )
-            if node.name != self.node.name and tunnel and address:
-                yield _bare(address)
+        return self.addresses.other_tunnel_ends(self.node.name, self.config.external_nodes, family)
 
     def ambient_workloads(self, family: int) -> Iterable[str]:
         return (net.partition("/")[0] for net in self.membership.members(ISTIO_SET, family))
@@ -165,12 +214,12 @@ def node_sets(view: NodeView) -> Iterator[IPSet]:
     for family in view.config.families:
         for name, row in NODE_SETS.items():
             if row.exists(view, family):
-                members = {shown(member) for member in row.members(view, family) if family_of(member) == family}
+                found = row.members(view, family)
                 yield IPSet(
                     name=set_name(family, view.calico_version.pools_set if name == "pools" else name),
                     type=row.type,
                     family=family,
-                    members=tuple(sorted(members)),
+                    members=found if isinstance(found, SetMembers) else members(found, family),
                     max_size=view.config.max_ipset_size,
                     words=row.words,
                 )

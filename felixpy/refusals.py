@@ -26,6 +26,7 @@ from felixpy.iptables.refused import Refusal
 from felixpy.model import Cluster, Source
 from felixpy.names import MAX_CHAIN
 from felixpy.netfilter.rules import Body
+from felixpy.patterns import DrawnChain
 from felixpy.ruleset import Chain, Origin, Ruleset, Table
 
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -236,9 +237,11 @@ def _find_refused(table: Table, chain: Chain, refuser: Refuser) -> Iterator[_Ref
     for chain_check in refuser.chains:
         if chain_check.finds(table, chain):
             yield chain_check.refusal, -1, ""
+    if isinstance(chain, DrawnChain) and not _refused_rules(table, chain.pattern.chain, refuser):
+        return  # whatever the names are
     whole = "\n".join(chain.bodies)
     for check in refuser.rules:
-        if check.trigger not in whole:
+        if check.trigger not in whole or not check.doubt.search(whole):
             continue
         for body, number in zip(chain.bodies, chain.numbers, strict=True):
             # Comments may hold any words, so they are left out before a second look.

@@ -7,6 +7,7 @@ import re
 import stat
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -15,7 +16,8 @@ import jinja2
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.layouts import IPTABLES, Layout
-from felixpy.plan.values import ChainPlan, Plan, TablePlan
+from felixpy.patterns import Pattern, hole
+from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
 from felixpy.ruleset import Chain, Ruleset, Table, hashes
 
 NATIVE_RULE = "add rule"
@@ -120,6 +122,7 @@ class Renderer:
         self.calico_version = calico_version
         self._environment = _environment((*layout.templates, *calico_version.templates))
         self._drawn: WeakKeyDictionary[ChainPlan, Chain] = WeakKeyDictionary()
+        self._patterns: WeakKeyDictionary[Facts, Pattern] = WeakKeyDictionary()
 
     @property
     def _loader(self) -> _InlineIncludes:
@@ -177,12 +180,24 @@ class Renderer:
         """Draw one chain, or find it among those already drawn."""
         drawn = self._drawn.get(plan)
         if drawn is None:
-            bodies, numbers = _rules(plan, self._text(plan))
-            identities = tuple(hashes(plan.seed or plan.name, bodies))
-            drawn = self._drawn[plan] = Chain(
-                plan.name, tuple(bodies), identities, tuple(numbers), plan.origin, plan.template
-            )
+            if plan.shared:
+                drawn = self._pattern(plan).draw(plan.name, (*plan.names, plan.title), plan.origin, plan.seed)
+            else:
+                bodies, numbers = _rules(plan, self._text(plan))
+                identities = tuple(hashes(plan.seed or plan.name, bodies))
+                drawn = Chain(plan.name, tuple(bodies), identities, tuple(numbers), plan.origin, plan.template)
+            self._drawn[plan] = drawn
         return drawn
+
+    def _pattern(self, plan: ChainPlan) -> Pattern:
+        """What the chains with these facts are but for their names; the title, "" for none, counts as the last."""
+        known = self._patterns.get(plan.facts)
+        if known is None:
+            title = str(hole(len(plan.names) + 1)) if plan.title else ""
+            nameless = replace(plan, name=hole(0), title=title)
+            bodies, numbers = _rules(nameless, self._text(nameless))
+            known = self._patterns[plan.facts] = Pattern(plan.template, len(plan.names) + 1, bodies, numbers)
+        return known
 
 
 def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:

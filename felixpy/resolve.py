@@ -17,6 +17,7 @@ from felixpy.config import Config
 from felixpy.errors import UsageError, unknown_node
 from felixpy.hosts import interfaces_of, owners
 from felixpy.ipsets import IPSet, Labelled, Membership, SetOrigin, SetSpec
+from felixpy.labels import Pair
 from felixpy.model import (
     NAMESPACE_LABEL,
     Cluster,
@@ -26,11 +27,12 @@ from felixpy.model import (
     Policy,
     PolicyKey,
     Profile,
+    Rule,
     Source,
     Tier,
     Workload,
 )
-from felixpy.nodesets import Encapsulation, NodeView, encapsulation, node_sets
+from felixpy.nodesets import Encapsulation, NodeAddresses, NodeView, encapsulation, node_sets
 from felixpy.rules import ActiveRule, activate
 from felixpy.selector import canonical, parse
 
@@ -43,10 +45,15 @@ class ActivePolicy:
     selector: str
     inbound: tuple[ActiveRule, ...]
     outbound: tuple[ActiveRule, ...]
+    needs: Mapping[SetSpec, SetOrigin]
+    """The sets of its rules, each with the rule that asks for it first.
 
-    def sets(self) -> Iterator[SetSpec]:
-        """The sets that its rules need; one can come twice."""
-        return (spec for rule in (*self.inbound, *self.outbound) for spec in rule.all_sets())
+    Rules of a direction that the policy does not have count as well; so do staged policies.
+    """
+
+    def sets(self) -> Iterable[SetSpec]:
+        """The sets that its rules need."""
+        return self.needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,11 +63,22 @@ class ActiveProfile:
     name: str
     inbound: tuple[ActiveRule, ...]
     outbound: tuple[ActiveRule, ...]
+    needs: Mapping[SetSpec, SetOrigin]
     profile: Profile | None
 
-    def sets(self) -> Iterator[SetSpec]:
-        """The sets that its rules need; one can come twice."""
-        return (spec for rule in (*self.inbound, *self.outbound) for spec in rule.all_sets())
+    def sets(self) -> Iterable[SetSpec]:
+        """The sets that its rules need."""
+        return self.needs
+
+
+def _needs(
+    subject: str, source: Source, inbound: Iterable[ActiveRule], outbound: Iterable[ActiveRule]
+) -> dict[SetSpec, SetOrigin]:
+    needs: dict[SetSpec, SetOrigin] = {}
+    for rule in (*inbound, *outbound):
+        for spec in rule.all_sets():
+            needs.setdefault(spec, SetOrigin(subject, source, rule.rule.path))
+    return needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +147,8 @@ class Shared:
     spoofing: bool
     """Whether WorkloadSourceSpoofing is Any; otherwise Felix refuses pods that may send from other addresses."""
     suppress_overlaps: bool
-    _selected: dict[PolicyKey, AbstractSet[int]] | None = None
+    _possible: Mapping[Pair | None, Sequence[int]] | None = None
+    """The places of policies by a label that all whom they select have; None has those that demand none."""
     _policies: dict[PolicyKey, ActivePolicy] = field(default_factory=dict)
     _profiles: dict[str, ActiveProfile] = field(default_factory=dict)
 
@@ -182,27 +201,70 @@ class Shared:
         """What decides where in its tier a policy stands."""
         return math.inf if policy.order is None else policy.order, self.calico_version.tie_break(policy)
 
+    @cached_property
+    def addresses(self) -> NodeAddresses:
+        """The addresses of all nodes."""
+        return NodeAddresses(self.cluster.nodes)
+
+    @cached_property
+    def ordered(self) -> tuple[tuple[Tier, Policy], ...]:
+        """All policies in the order in which they apply, each with its tier."""
+        return tuple((tier, policy) for tier, policies in self.tiers for policy in policies)
+
     def prepare(self) -> None:
-        """Match every policy with the endpoints of the whole cluster: worth it when many nodes are compiled."""
-        if self._selected is None:
-            select = self.membership.index.select
-            endpoints = frozenset(number for numbers in self.local.values() for number in numbers)
-            self._selected = {p.key: select(parse(p.selector), endpoints) for p in self.cluster.policies}
+        """Sort policies by labels that they demand, so that a node only looks at those that may select its endpoints.
+
+        Worth it when many nodes are compiled.
+        """
+        if self._possible is None:
+            demands = self.membership.index.demands
+            possible: dict[Pair | None, list[int]] = {}
+            for place, (_, policy) in enumerate(self.ordered):
+                pairs = None if policy.everywhere else demands(parse(policy.selector))
+                for pair in {None} if pairs is None else pairs:
+                    possible.setdefault(pair, []).append(place)
+            self._possible = possible
+
+    def candidates(self, local: frozenset[int]) -> Iterator[tuple[Tier, Policy, frozenset[int]]]:
+        """The policies that may select some of these endpoints, and which; also those that every node knows. In order.
+
+        `local` are numbers of endpoints.
+        """
+        labels = self.membership.index.labels
+        if self._possible is None:
+            # A namespaced policy's selector demands its namespace's label, so most policies need no evaluation at all.
+            namespaces = {labels(number).get(NAMESPACE_LABEL) for number in local}
+            for tier, policies in self.tiers:
+                for policy in policies:
+                    if not policy.key.namespace or policy.key.namespace in namespaces or policy.everywhere:
+                        yield tier, policy, local
+            return
+        having: dict[Pair | None, set[int]] = {None: set(local)}
+        for number in local:
+            for pair in labels(number).items():
+                having.setdefault(pair, set()).add(number)
+        possible: dict[int, set[int]] = {}
+        for demanded, numbers in having.items():
+            for place in self._possible.get(demanded, ()):
+                known = possible.get(place)
+                possible[place] = numbers if known is None else known | numbers
+        for place in sorted(possible):
+            yield *self.ordered[place], frozenset(possible[place])
 
     def selected(self, policy: Policy, local: frozenset[int]) -> AbstractSet[int]:
         """The local endpoints, by number, that a policy selects."""
-        if self._selected is not None:
-            return local & self._selected[policy.key]
         return self.membership.index.select(parse(policy.selector), local)
 
     def policy(self, policy: Policy) -> ActivePolicy:
         active = self._policies.get(policy.key)
         if active is None:
+            inbound, outbound = _activated(policy.inbound), _activated(policy.outbound)
             active = self._policies[policy.key] = ActivePolicy(
                 policy=policy,
                 selector=canonical(policy.selector),
-                inbound=tuple(activate(number, rule) for number, rule in enumerate(policy.inbound)),
-                outbound=tuple(activate(number, rule) for number, rule in enumerate(policy.outbound)),
+                inbound=inbound,
+                outbound=outbound,
+                needs=_needs(str(policy.key), policy.source, inbound, outbound),
             )
         return active
 
@@ -210,15 +272,21 @@ class Shared:
         active = self._profiles.get(name)
         if active is None:
             profile = self.cluster.profiles.get(name)
+            inbound = _activated(profile.inbound if profile else ())
+            outbound = _activated(profile.outbound if profile else ())
+            source = profile.source if profile else Source("", 0)
             active = self._profiles[name] = ActiveProfile(
                 name=name,
-                inbound=tuple(activate(number, rule) for number, rule in enumerate(profile.inbound if profile else ())),
-                outbound=tuple(
-                    activate(number, rule) for number, rule in enumerate(profile.outbound if profile else ())
-                ),
+                inbound=inbound,
+                outbound=outbound,
+                needs=_needs(f"Profile {name}", source, inbound, outbound),
                 profile=profile,
             )
         return active
+
+
+def _activated(rules: Iterable[Rule]) -> tuple[ActiveRule, ...]:
+    return tuple(activate(number, rule) for number, rule in enumerate(rules))
 
 
 def resolve(shared: Shared, node: str, config: Config, host: Host, others: Sequence[str] = ()) -> Resolution:
@@ -241,7 +309,7 @@ def resolve(shared: Shared, node: str, config: Config, host: Host, others: Seque
     profiles = [shared.profile(name) for name in dict.fromkeys(name for e in endpoints for name in e.profiles)]
     node_value = cluster.nodes.get(node) or Node(name=node, labels={}, source=Source("", 0))
     encapsulated = encapsulation(cluster, config)
-    specs = _set_specs(applied.active, profiles)
+    specs = _set_specs((*applied.active, *profiles))
     return Resolution(
         cluster=cluster,
         node=node_value,
@@ -260,6 +328,7 @@ def resolve(shared: Shared, node: str, config: Config, host: Host, others: Seque
             *node_sets(
                 NodeView(
                     shared.membership,
+                    shared.addresses,
                     shared.calico_version,
                     node_value,
                     config,
@@ -286,25 +355,20 @@ class _Applied:
 
 def _apply(shared: Shared, numbers: Sequence[int]) -> _Applied:
     """Match every policy with the local endpoints, tier by tier."""
-    index, labelled = shared.membership.index, shared.membership.labelled
+    labelled = shared.membership.labelled
     local = frozenset(numbers)
-    # A namespaced policy's selector demands its namespace's label, so most policies need no evaluation at all.
-    namespaces = {index.labels(number).get(NAMESPACE_LABEL) for number in local}
     active: list[ActivePolicy] = []
     tiers: dict[int, list[tuple[Tier, list[ActivePolicy]]]] = {number: [] for number in numbers}
-    for tier, policies in shared.tiers:
-        matching: dict[int, list[ActivePolicy]] = {}
-        for policy in policies:
-            if policy.key.namespace and policy.key.namespace not in namespaces and not policy.everywhere:
-                continue
-            chosen = shared.selected(policy, local)
-            if chosen or policy.everywhere:
-                active_policy = shared.policy(policy)
-                active.append(active_policy)
-                for number in chosen:
-                    matching.setdefault(number, []).append(active_policy)
-        for number, chosen_policies in matching.items():
-            tiers[number].append((tier, chosen_policies))
+    for tier, policy, possible in shared.candidates(local):
+        chosen = shared.selected(policy, possible)
+        if chosen or policy.everywhere:
+            active_policy = shared.policy(policy)
+            active.append(active_policy)
+            for number in chosen:
+                known = tiers[number]
+                if not known or known[-1][0] is not tier:
+                    known.append((tier, []))
+                known[-1][1].append(active_policy)
     return _Applied(
         active,
         {number: _split(tiers[number], host=isinstance(labelled[number], HostEndpoint)) for number in numbers},
@@ -337,19 +401,10 @@ def _append(
         tiers.append(AppliedTier(name, passes, incoming, outgoing))
 
 
-def _set_specs(policies: Iterable[ActivePolicy], profiles: Iterable[ActiveProfile]) -> dict[SetSpec, SetOrigin]:
-    """The sets that active rules need, each with the first place that asks for it.
-
-    Rules of a direction that the policy does not have count as well; so do staged policies.
-    """
+def _set_specs(active: Iterable[ActivePolicy | ActiveProfile]) -> dict[SetSpec, SetOrigin]:
+    """The sets that active rules need, each with the first place that asks for it."""
     specs: dict[SetSpec, SetOrigin] = {}
-    for active in policies:
-        for rule in (*active.inbound, *active.outbound):
-            for spec in rule.all_sets():
-                specs.setdefault(spec, SetOrigin(str(active.policy.key), active.policy.source, rule.rule.path))
-    for used in profiles:
-        for rule in (*used.inbound, *used.outbound):
-            for spec in rule.all_sets():
-                source = used.profile.source if used.profile else Source("", 0)
-                specs.setdefault(spec, SetOrigin(f"Profile {used.name}", source, rule.rule.path))
+    for each in active:
+        for spec, origin in each.needs.items():
+            specs.setdefault(spec, origin)
     return specs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,6 +50,8 @@ class Origin:
         return self.rules[number].path if 0 <= number < len(self.rules) else ()
 
 
+SETS_FILE = "ipset.save"
+
 FELIX_OWN = Origin(words="Felix's own chain")
 """Chains that stand for no object; their template says what they are for."""
 
@@ -57,19 +59,27 @@ _TARGET = re.compile(r'--(?:jump|goto) (cali-[^\s"]+)$')
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
-def hashes(seed: str, bodies: Iterable[str]) -> Iterator[str]:
+HASHED_BYTES, HASH_LETTERS = 12, 16
+"""How much of a digest is in a rule's identity, and how long that is in base64."""
+
+
+def hashes(seed: str, bodies: Iterable[str]) -> list[str]:
     """A rule's identity: a hash over its text and that of every rule above it in the chain.
 
     `seed` is the chain's name; for rules at the end of a kernel chain Felix appends ``*appends*``.
 
-    >>> list(hashes("FORWARD", ["--jump cali-FORWARD"]))
+    >>> hashes("FORWARD", ["--jump cali-FORWARD"])
     ['wUHhoiAYhphO9Mso']
     """
     digest = sha224(seed.encode()).digest()
     head = f"-A {seed} HASH"
+    digests = []
     for body in bodies:
         digest = sha224(digest + (f"{head} {body}" if body else head).encode()).digest()
-        yield b64encode(digest[:12]).translate(_URL_SAFE).decode()
+        digests.append(digest[:HASHED_BYTES])
+    # So many bytes are a whole number of letters, so all can be spelt at once.
+    letters = b2a_base64(b"".join(digests), newline=False).translate(_URL_SAFE).decode()
+    return [letters[start : start + HASH_LETTERS] for start in range(0, len(letters), HASH_LETTERS)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +120,19 @@ class Chain:
 
     def text(self, family: int, *, restore: bool) -> str:
         """All rules, each line with its end."""
-        key = 0 if restore else family if self._rejects else 1
+        key = self._spelling(family, restore=restore)
         known = self._texts.get(key)
         if known is None:
             lines = itertools.chain.from_iterable(self.each_rule(family, restore=restore))
             known = self._texts[key] = "\n".join([*lines, ""])
         return known
 
+    def _spelling(self, family: int, *, restore: bool) -> int:
+        """Tells apart the texts that differ."""
+        return 0 if restore else family if self.rejects else 1
+
     @cached_property
-    def _rejects(self) -> bool:
+    def rejects(self) -> bool:
         """Of everything that Felix writes, only REJECT is printed differently in the two families."""
         return any(body.endswith("REJECT") for body in self.bodies)
 
@@ -210,8 +224,12 @@ class Ruleset(Described):
 
     def ipset_save(self, families: Sequence[int] | None = None) -> str:
         """The sets of the families (all of them by default) as create and add lines, sorted by name."""
-        wanted = self.families if families is None else families
-        return "".join(s.save() for s in sorted(self.sets, key=lambda s: s.name) if s.family in wanted)
+        return b"".join(self._set_pieces(self.families if families is None else families)).decode()
+
+    def _set_pieces(self, families: Sequence[int]) -> Iterator[bytes]:
+        for ipset in sorted(self.sets, key=lambda s: s.name):
+            if ipset.family in families:
+                yield from ipset.pieces()
 
     def identities(self, table: Table, chain: Chain) -> Sequence[str]:
         """Felix's hashes of the rules of a chain."""
@@ -234,7 +252,15 @@ class Ruleset(Described):
 
     def files(self) -> dict[str, str]:
         """Every text by file name; a family that is off has no files."""
-        files = {"ipset.save": self.ipset_save()}
+        return {SETS_FILE: self.ipset_save(), **self._rule_files()}
+
+    def contents(self) -> Mapping[str, Iterable[bytes]]:
+        """The same for writing: sets, which may be large, are in pieces that nodes share."""
+        rules = {name: (text.encode("utf-8", "surrogateescape"),) for name, text in self._rule_files().items()}
+        return {SETS_FILE: self._set_pieces(self.families), **rules}
+
+    def _rule_files(self) -> dict[str, str]:
+        files = {}
         for family in self.families:
             name = "ip6tables" if family == 6 else "iptables"
             files[f"{name}.save"] = self.save(family)

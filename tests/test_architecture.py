@@ -34,6 +34,7 @@ LAYERS = [
     {"resolve"},
     {"match"},
     {"ruleset"},
+    {"patterns"},
     {"plan", "annotate", "export", "refusals", "startup"},
     {"render", "decode", "nftables"},
     {"compiler"},

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from felixpy.iptables.fields import OptionField
+from felixpy.iptables.fields import OptionField, shown_comment
 from felixpy.iptables.matches import CORE, MATCHES
 from felixpy.iptables.reader import read_felix
 from felixpy.iptables.targets import TARGETS
@@ -29,8 +29,12 @@ class PrintedRule(NamedTuple):
 
 _CORE_ORDER = ("-s", "-d", "-i", "-o", "-p")
 
+_COMMENTS = re.compile(r'(?:-m comment --comment "[^"]*"(?: |$))+')
+_TEXT = re.compile(r'"([^"]*)"')
 _SET_NAME = re.compile(r"(?<=--match-set )\S+")
-_ANY_SET = "%"
+_INTERFACE_NAME = re.compile(r"(?<=--in-interface )\S+|(?<=--out-interface )\S+")
+_ANY = "%"
+_WAYS = ((" --jump cali-", "-j cali-"), (" --goto cali-", "-g cali-"))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -43,26 +47,54 @@ def saved(body: str, family: int) -> PrintedRule:
     A rule that no kernel takes, such as one with a rate of 0 or with a quote in its log prefix, is never printed; where
     it cannot even be read it stays as it is.
     """
-    matches, jump, chain = body.rpartition(" --jump cali-")
-    if not jump or " " in chain or '"' in chain:  # such words may stand in a comment, too
-        matches, jump = body, ""
-    # Chains and sets have many names, but few matches lead to them.
-    names = () if '"' in matches else _SET_NAME.findall(matches)
-    core, rest = _printed(_SET_NAME.sub(_ANY_SET, matches) if names else matches, family)
-    for name in names:
-        rest = rest.replace(_ANY_SET, name, 1)
-    if not jump:
+    lead = _COMMENTS.match(body)
+    if not lead:
+        return _bare(body, family) or PrintedRule("", body)
+    found = _bare(body[lead.end() :], family)
+    if not found:
+        return PrintedRule("", body)
+    comments = [f"-m comment --comment {shown_comment((text,), family)}" for text in _TEXT.findall(lead[0])]
+    return PrintedRule(found.core, " ".join([*comments, found.rest] if found.rest else comments))
+
+
+def _bare(body: str, family: int) -> PrintedRule | None:
+    """A rule without the comments at its beginning, None if it cannot be printed."""
+    # Chains, sets and interfaces have many names, but few matches lead to them.
+    matches, way, chain = _parted(body)
+    sets = () if '"' in matches else _SET_NAME.findall(matches)
+    interfaces = () if '"' in matches else _INTERFACE_NAME.findall(matches)
+    nameless = _SET_NAME.sub(_ANY, matches) if sets else matches
+    if len(interfaces) == 1:
+        nameless = _INTERFACE_NAME.sub(_ANY, nameless)
+    found = _printed(nameless, family)
+    if found is None:
+        return None
+    core, rest = found
+    for name in sets:
+        rest = rest.replace(_ANY, name, 1)
+    if len(interfaces) == 1:
+        core = core.replace(_ANY, interfaces[0], 1)
+    if not way:
         return PrintedRule(core, rest)
-    return PrintedRule(core, f"{rest} -j cali-{chain}" if rest else f"-j cali-{chain}")
+    return PrintedRule(core, f"{rest} {way}{chain}" if rest else f"{way}{chain}")
+
+
+def _parted(body: str) -> tuple[str, str, str]:
+    """What stands before a jump to one of Felix's chains, the jump as printed and the rest of the chain's name."""
+    for words, way in _WAYS:
+        matches, found, chain = body.rpartition(words)
+        if found and " " not in chain and '"' not in chain:  # such words may stand in a comment, too
+            return matches, way, chain
+    return body, "", ""
 
 
 @lru_cache(maxsize=1 << 17)
-def _printed(body: str, family: int) -> PrintedRule:
+def _printed(body: str, family: int) -> PrintedRule | None:
     try:
         read = read_felix(body, family)
-        return PrintedRule("", body) if _has_stray_words(read) else printed(read)
+        return None if _has_stray_words(read) else printed(read)
     except (IndexError, ValueError, ZeroDivisionError):
-        return PrintedRule("", body)
+        return None
 
 
 def _has_stray_words(body: Body) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,13 +21,14 @@ WORD = (1 << 32) - 1
 class Refusal(NamedTuple):
     """What no kernel takes: rules with `trigger` in their text of which `finds` is true; `name` is for programs.
 
-    `finds` gets the rule and the table that it stands in.
+    `finds` gets the rule and the table that it stands in. It is not asked about rules in which `doubt` finds nothing.
     """
 
     name: str
     trigger: str
     finds: Callable[[Body, str], bool]
     reason: str
+    doubt: re.Pattern[str] = re.compile("")
 
 
 def _long_interface(body: Body, table: str) -> bool:
@@ -39,7 +41,11 @@ def _two_protocols(body: Body, table: str) -> bool:
 
 
 LONG_INTERFACE = Refusal(
-    "interface", "-interface ", _long_interface, f"interface names have at most {MAX_INTERFACE} characters"
+    "interface",
+    "-interface ",
+    _long_interface,
+    f"interface names have at most {MAX_INTERFACE} characters",
+    re.compile(rf"-interface (?:\S{{{MAX_INTERFACE + 1}}}|\S*[^\x00-\x7f])"),
 )
 TWO_PROTOCOLS = Refusal(
     "protocols", "! -p ", _two_protocols, "a rule has room for one -p: protocol excludes notProtocol"

@@ -7,14 +7,23 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from felixpy.ipsets import ANY_PROTOCOL, IPSet, Labelled, Membership, SetOrigin, SetSpec, service_set, shown, uncovered
-from felixpy.labels import Thing
+from felixpy.ipsets import (
+    ANY_PROTOCOL,
+    IPSet,
+    Labelled,
+    Membership,
+    SetMembers,
+    SetOrigin,
+    SetSpec,
+    service_set,
+    shown,
+    uncovered,
+)
+from felixpy.labels import Pair, Thing
 from felixpy.model import Cluster, Labels, NetworkSet, Slice
 from felixpy.selector import And, LabelTest, Node, matches, parse
 
 FAMILIES = (4, 6)
-Pair = tuple[str, str]
-"""A label and its value."""
 
 
 def demanded(node: Node) -> Pair | None:
@@ -41,7 +50,7 @@ class _Content:
     """The members of each family, sorted."""
     networks: dict[int, int]
     """How many of them are networks rather than addresses."""
-    listed: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    listed: dict[int, SetMembers] = field(default_factory=dict)
     """The same as they were asked for, as far as nothing has changed since."""
 
 
@@ -111,14 +120,14 @@ class LiveMembership(Membership):
 
     # --- what a compile asks for
 
-    def members(self, spec: SetSpec, family: int) -> tuple[str, ...]:
-        """Sorted members of one family, as the kernel prints them."""
+    def members(self, spec: SetSpec, family: int) -> SetMembers:
+        """The members of one family."""
         if spec.service:
             return super().members(spec, family)
         content = self._contents.get(spec.id) or self._fill(spec)
         listed = content.listed.get(family)
         if listed is None:
-            listed = content.listed[family] = tuple(self._sorted(content, family))
+            listed = content.listed[family] = SetMembers(self._sorted(content, family))
         return listed
 
     def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:

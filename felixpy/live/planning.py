@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import NamedTuple
 
 from felixpy.calico_versions import CalicoVersion
@@ -48,7 +49,7 @@ class LivePlanner(Planner):
         known = self._before.get(interface)
         if known is None or known.local != local:
             groups: dict[str, ChainPlan] = {}
-            own = EndpointChains(endpoints.context, endpoints.policies, groups)
+            own = replace(endpoints, groups=groups)
             known = _Remembered(local, own.workload(local), groups)
         self._now[interface] = known
         endpoints.groups.update(known.groups)

@@ -86,6 +86,8 @@ class LiveShared(Shared):
 
     def take(self, cluster: Cluster) -> None:
         """The cluster is another value now; what changed in it is told one by one."""
+        if cluster.nodes is not self.cluster.nodes:
+            self.__dict__.pop("addresses", None)
         self.cluster = self.membership.cluster = cluster
 
     def replace(self, old: Labelled | None, new: Labelled | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import ClassVar
@@ -100,3 +100,7 @@ class NftRuleset(Ruleset):
             for family, table in self.nft_tables.items()
             for form, spell in spellings.items()
         }
+
+    def contents(self) -> Mapping[str, Iterable[bytes]]:
+        """The same for writing."""
+        return {name: (text.encode("utf-8", "surrogateescape"),) for name, text in self.files().items()}

@@ -6,7 +6,7 @@ are planned; only those that are reached by a jump get rendered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from felixpy.calico_versions import CalicoVersion
@@ -34,10 +34,11 @@ from felixpy.plan.endpoints import (
     TO_HOST_FORWARD,
     TO_WORKLOAD,
     EndpointChains,
+    WorkloadFacts,
 )
 from felixpy.plan.facts import NodeFacts, RuleContext, node_facts
 from felixpy.plan.failsafe import failsafe_facts
-from felixpy.plan.policies import PolicyChains
+from felixpy.plan.policies import POLICY_PREFIXES, PolicyChains
 from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
 from felixpy.resolve import LocalHost, LocalWorkload, Resolution
 from felixpy.ruleset import FELIX_OWN, TABLES, Origin
@@ -64,19 +65,25 @@ STATIC: Mapping[str, tuple[str, ...]] = {
 IPVS_STATIC = ("cali-forward-check", "cali-forward-endpoint-mark")
 
 
+MOST_KEPT = 4096
+"""So many chains of nodes are remembered in the hope that another node has the same."""
+
+
 class Planner:
     """Plans nodes with one configuration and Calico version; policy chains are shared between them."""
 
     def __init__(self, context: RuleContext) -> None:
         self.context = context
         self.policies = PolicyChains(context)
+        self._shared: dict[Hashable, WorkloadFacts] = {}
+        self._of_nodes: dict[Hashable, ChainPlan] = {}
         self._programs_everywhere = context.calico_version.programs_everywhere and context.layout.programs_everywhere
 
     def plan(self, resolution: Resolution, calico_version: CalicoVersion) -> Plan:
         """All chains of a node, in all tables and families."""
         groups: dict[str, ChainPlan] = {}
-        endpoints = EndpointChains(self.context, self.policies, groups)
-        # Endpoint chains say nothing about addresses, so both families share them.
+        endpoints = EndpointChains(self.context, self.policies, groups, self._shared)
+        # These say nothing about addresses, so both families share them.
         shared: dict[str, list[ChainPlan]] = {
             "raw": [c for local in _with_policies(resolution, "untracked") for c in endpoints.host_raw(local)],
             "mangle": [c for local in resolution.hosts for c in endpoints.host_mangle(local)],
@@ -84,8 +91,12 @@ class Planner:
             "filter": [
                 *(chain for local in resolution.workloads for chain in self.workload(endpoints, local)),
                 *(chain for local in resolution.hosts for chain in endpoints.host_filter(local)),
+                *_workload_dispatch(resolution, self.context),
+                *(_endpoint_marks(resolution, self.context) if resolution.ipvs else ()),
             ],
         }
+        for name, plans in shared.items():
+            plans.extend(_host_dispatch(name, resolution, self.context))
         tables = tuple(
             table for family in resolution.families for table in self._family(resolution, family, shared, groups)
         )
@@ -106,23 +117,25 @@ class Planner:
     ) -> list[TablePlan]:
         facts = node_facts(resolution, self.context, family)
         tables = {name: TablePlan(name=name, family=family) for name in TABLES}
+        policies = self._policies(resolution, family)
         for name, table in tables.items():
             self._static(table, resolution, facts, family)
             table.add(*shared[name])
             if name != "nat":
-                table.add(*groups.values())
-                self._rules(table, resolution, family)
-            table.add(*_host_dispatch(name, resolution, self.context))
+                table.chains.update(groups)
+                table.chains.update(policies)
+                self._profiles(table, resolution, family)
+        if self._programs_everywhere:
+            tables["filter"].needed.extend(self._everywhere(resolution))
         for name, plan in address_chains(resolution, self.context, family):
-            tables[name].add(plan)
-        _workload_dispatch(tables["filter"], resolution, self.context)
-        if resolution.ipvs:
-            tables["filter"].add(*_endpoint_marks(resolution, self.context))
+            tables[name].add(self._same(name, plan))
+        tables["filter"].maps.update(_verdict_maps(resolution, self.context))
         return list(tables.values())
 
     def _static(self, table: TablePlan, resolution: Resolution, node: NodeFacts, family: int) -> None:
         def own(name: str, template: str, seed: str = "", facts: Facts = node) -> ChainPlan:
-            return ChainPlan(name=name, template=template, facts=facts, origin=FELIX_OWN, seed=seed)
+            plan = ChainPlan(name=name, template=template, facts=facts, origin=FELIX_OWN, seed=seed)
+            return self._same(table.name, plan)
 
         for name in INSERTED.get(table.name, ()):
             table.inserted[name] = own(name, f"{table.name}/{name}")
@@ -134,18 +147,33 @@ class Planner:
             for name, facts in failsafe_facts(resolution.config, table.name, family).items():
                 table.add(own(name, name, facts=facts))
 
-    def _rules(self, table: TablePlan, resolution: Resolution, family: int) -> None:
-        """Chains of policies, and of profiles where host or pod chains use them. Staged policies have none."""
+    def _same(self, table: str, plan: ChainPlan) -> ChainPlan:
+        """The chain of another node if it says the same."""
+        key = (table, plan.name, plan.seed, plan.facts.content())
+        if len(self._of_nodes) > MOST_KEPT:
+            self._of_nodes.clear()
+        return self._of_nodes.setdefault(key, plan)
+
+    def _policies(self, resolution: Resolution, family: int) -> dict[str, ChainPlan]:
+        """Chains of policies by name. Staged policies have none."""
+        chains = {}
         for policy in resolution.policies:
-            if policy.policy.staged:
-                continue
-            chains = [self.policies.policy(policy, direction, family) for direction in ("ingress", "egress")]
-            table.add(*chains)
-            if table.name == "filter" and self._programs_everywhere and policy.policy.everywhere:
-                table.needed.extend(chain.name for chain in chains)
-        directions = {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ())
-        for profile in resolution.profiles:
-            table.add(*(self.policies.profile(profile, direction, family) for direction in directions))
+            if not policy.policy.staged:
+                for direction in POLICY_PREFIXES:
+                    chain = self.policies.policy(policy, direction, family)
+                    chains[chain.name] = chain
+        return chains
+
+    def _everywhere(self, resolution: Resolution) -> Iterator[str]:
+        """Chains of policies that every node has, whether its endpoints need them or not."""
+        for policy in resolution.policies:
+            if policy.policy.everywhere and not policy.policy.staged:
+                yield from (self.policies.name(policy, direction) for direction in POLICY_PREFIXES)
+
+    def _profiles(self, table: TablePlan, resolution: Resolution, family: int) -> None:
+        """Chains of profiles, where host or pod chains use them."""
+        for direction in {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ()):
+            table.add(*(self.policies.profile(profile, direction, family) for profile in resolution.profiles))
 
 
 def _with_policies(resolution: Resolution, kind: str) -> list[LocalHost]:
@@ -157,21 +185,32 @@ def _with_policies(resolution: Resolution, kind: str) -> list[LocalHost]:
     ]
 
 
-def _workload_dispatch(table: TablePlan, resolution: Resolution, context: RuleContext) -> None:
+_POD_ROOTS = (
+    ("cali-from-wl-dispatch", FROM_WORKLOAD, "interfaces of local pods, for packets from them"),
+    ("cali-to-wl-dispatch", TO_WORKLOAD, "interfaces of local pods, for packets to them"),
+)
+
+
+def _workload_dispatch(resolution: Resolution, context: RuleContext) -> Iterator[ChainPlan]:
     """From a local pod's interface to its chain: by a tree of chains, or by one rule and a verdict map."""
     interfaces = [local.workload.interface for local in resolution.workloads]
     facts = partial(_pod_dispatch, context)
-    rows = (
-        ("cali-from-wl-dispatch", FROM_WORKLOAD, "interfaces of local pods, for packets from them"),
-        ("cali-to-wl-dispatch", TO_WORKLOAD, "interfaces of local pods, for packets to them"),
-    )
-    for root, prefix, words in rows:
-        chain_of = partial(context.chain, prefix)
+    for root, prefix, words in _POD_ROOTS:
         if context.layout.verdict_maps:
-            table.maps[root] = {interface: chain_of(interface) for interface in sorted(interfaces)}
-            table.add(ChainPlan(name=root, template=f"filter/{root}", facts=facts(()), origin=Origin(words=words)))
+            yield ChainPlan(name=root, template=f"filter/{root}", facts=facts(()), origin=Origin(words=words))
         else:
-            table.add(*dispatch(root, f"filter/{root}", interfaces, chain_of, facts, words))
+            yield from dispatch(root, f"filter/{root}", interfaces, partial(context.chain, prefix), facts, words)
+
+
+def _verdict_maps(resolution: Resolution, context: RuleContext) -> dict[str, Mapping[str, str]]:
+    """From the interfaces of local pods to their chains, for the layouts that have such maps."""
+    if not context.layout.verdict_maps:
+        return {}
+    interfaces = sorted(local.workload.interface for local in resolution.workloads)
+    return {
+        root: {interface: context.chain(prefix, interface) for interface in interfaces}
+        for root, prefix, _ in _POD_ROOTS
+    }
 
 
 def _pod_dispatch(context: RuleContext, branches: Sequence[Branch]) -> Facts:

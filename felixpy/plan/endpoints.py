@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from types import SimpleNamespace
 from typing import NamedTuple, TypedDict
 
 from felixpy.model import Qos, Source
 from felixpy.names import comment, nflog_prefix
 from felixpy.parameter_types import LAST_PORT
+from felixpy.patterns import hole
 from felixpy.plan.facts import NFLOG_GROUPS, RuleContext
-from felixpy.plan.policies import PROFILE_PREFIXES, PolicyChains
+from felixpy.plan.policies import PolicyChains
 from felixpy.plan.values import ChainPlan, Facts
 from felixpy.resolve import AppliedTier, LocalHost, LocalWorkload
 from felixpy.ruleset import Origin
@@ -29,6 +31,10 @@ class TierFacts(NamedTuple):
     chains: Sequence[str]
     drops: bool
     nflog: str
+
+    def nameless(self) -> tuple[str, int, bool, str]:
+        """What is left without the names of chains."""
+        return self.name, len(self.chains), self.drops, self.nflog
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,35 +115,57 @@ class _Common(TypedDict):
 
 @dataclass(frozen=True)
 class EndpointChains:
-    """Plans the chains of endpoints; group chains that they need are gathered in `groups`."""
+    """Plans the chains of endpoints; group chains that they need are gathered in `groups`.
+
+    `shared` has the facts of pods' chains by what they say besides names.
+    """
 
     context: RuleContext
     policies: PolicyChains
     groups: dict[str, ChainPlan]
+    shared: dict[Hashable, WorkloadFacts]
 
     def workload(self, local: LocalWorkload) -> tuple[ChainPlan, ChainPlan]:
         """cali-tw and cali-fw, the same in both families."""
         workload = local.workload
         words = f"pod {workload.namespace}/{workload.name} (interface {workload.interface})"
-        config = self.context.config
         plans = []
         for direction, prefix in (("ingress", TO_WORKLOAD), ("egress", FROM_WORKLOAD)):
-            facts = WorkloadFacts(
-                **self._common(direction),
-                **_limits(workload.qos, direction),
-                allow=config.filter_allow_action,
-                tiers=self._tiers(local.policies.normal, direction),
-                profiles=self._profiles(workload.profiles, direction),
-                nflog_no_profile=self._nflog_no_profile(direction),
-                direction=direction,
-                vxlan_port=config.vxlan_port & LAST_PORT,
-                allow_vxlan=config.allow_vxlan_from_workloads,
-                allow_ipip=config.allow_ipip_from_workloads,
-            )
+            tiers = self._tiers(local.policies.normal, direction)
+            profiles = self._profiles(workload.profiles, direction)
+            key = (direction, workload.qos, len(profiles), *(tier.nameless() for tier in tiers))
+            if key not in self.shared:
+                self.shared[key] = self._workload_facts(workload.qos, tiers, len(profiles), direction)
             way = f"packets {'to' if direction == 'ingress' else 'from'} {words}"
-            template = f"filter/{prefix.rstrip('-')}"
-            plans.append(self._chain(prefix, workload.interface, template, facts, way, workload.source))
+            plans.append(
+                ChainPlan(
+                    name=self.context.chain(prefix, workload.interface),
+                    template=f"filter/{prefix.rstrip('-')}",
+                    facts=self.shared[key],
+                    origin=Origin(words=way, source=workload.source),
+                    shared=True,
+                    names=(*(chain for tier in tiers for chain in tier.chains), *profiles),
+                )
+            )
         return plans[0], plans[1]
+
+    def _workload_facts(
+        self, qos: Qos | None, tiers: Sequence[TierFacts], profiles: int, direction: str
+    ) -> WorkloadFacts:
+        """With holes for the names of chains."""
+        config, holes = self.context.config, map(hole, count(1))
+        return WorkloadFacts(
+            **self._common(direction),
+            **_limits(qos, direction),
+            allow=config.filter_allow_action,
+            tiers=[tier._replace(chains=[*islice(holes, len(tier.chains))]) for tier in tiers],
+            profiles=[*islice(holes, profiles)],
+            nflog_no_profile=self._nflog_no_profile(direction),
+            direction=direction,
+            vxlan_port=config.vxlan_port & LAST_PORT,
+            allow_vxlan=config.allow_vxlan_from_workloads,
+            allow_ipip=config.allow_ipip_from_workloads,
+        )
 
     def host_filter(self, local: LocalHost) -> list[ChainPlan]:
         """cali-th, cali-fh and their forward twins."""
@@ -220,7 +248,7 @@ class EndpointChains:
         return f"DR{direction[0].upper()}" if self.context.config.flow_logs else ""
 
     def _profiles(self, names: Sequence[str], direction: str) -> list[str]:
-        return [self.context.chain(PROFILE_PREFIXES[direction], name) for name in names]
+        return [self.policies.profile_name(name, direction) for name in names]
 
     def _tiers(self, tiers: Sequence[AppliedTier], direction: str, *, ends: bool = True) -> list[TierFacts]:
         """Tiers with policies in this direction. One whose policies are all staged lets every packet fall through."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import SimpleNamespace
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
+from felixpy.iptables.fields import MAX_KERNEL_COMMENT
 from felixpy.marks import spell
 from felixpy.match import Block, first_mark, match
 from felixpy.model import SHORT_KINDS, Rule, Source
@@ -75,6 +77,13 @@ class GroupFacts(Facts):
     policies: Sequence[GroupMember]
 
 
+class Jumps(NamedTuple):
+    """The chains that an endpoint's tier jumps to, and those of groups among them."""
+
+    targets: Sequence[str]
+    groups: Sequence[ChainPlan]
+
+
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """Whose rules are drawn: its chain, names for logs and comments, and where it was read."""
@@ -95,39 +104,69 @@ class PolicyChains:
     """Plans chains of policies and profiles, each only once for all nodes with the same context."""
 
     context: RuleContext
-    _known: dict[tuple[object, str, int, bool], ChainPlan] = field(default_factory=dict)
+    _known: dict[tuple[ActivePolicy | ActiveProfile, str, int], ChainPlan] = field(default_factory=dict)
+    _names: dict[tuple[ActivePolicy, str], str] = field(default_factory=dict)
+    _profile_names: dict[tuple[str, str], str] = field(default_factory=dict)
+    _facts: WeakValueDictionary[Hashable, PolicyFacts] = field(default_factory=WeakValueDictionary)
+    _jumps: dict[tuple[tuple[ActivePolicy, ...], str], Jumps] = field(default_factory=dict)
+
+    def profile_name(self, profile: str, direction: str) -> str:
+        """The name of the chain of one direction of a profile."""
+        key = (profile, direction)
+        if key not in self._profile_names:
+            self._profile_names[key] = self.context.chain(PROFILE_PREFIXES[direction], profile)
+        return self._profile_names[key]
 
     def name(self, policy: ActivePolicy, direction: str) -> str:
-        return self.context.chain(POLICY_PREFIXES[direction], self.context.calico_version.policy_id(policy.policy))
+        """The name of the chain of one direction of a policy."""
+        key = (policy, direction)
+        if key not in self._names:
+            suffix = self.context.calico_version.policy_id(policy.policy)
+            self._names[key] = self.context.chain(POLICY_PREFIXES[direction], suffix)
+        return self._names[key]
 
     def policy(self, policy: ActivePolicy, direction: str, family: int) -> ChainPlan:
         """The chain of one direction of a policy."""
-        key = (policy, direction, family, False)
-        if key not in self._known:
-            self._known[key] = self._draw(
+        known = self._known.get((policy, direction, family))
+        if known is None:
+            known = self._known[policy, direction, family] = self._draw(
                 self._policy_subject(policy, direction),
                 policy.inbound if direction == "ingress" else policy.outbound,
                 direction,
                 family,
+                self._known.get((policy, direction, 10 - family)),
                 logs_flows=not policy.policy.do_not_track,
             )
-        return self._known[key]
+        return known
 
     def profile(self, profile: ActiveProfile, direction: str, family: int) -> ChainPlan:
         """The chain of one direction of a profile; one that does not exist denies."""
-        key = (profile, direction, family, True)
-        if key not in self._known:
+        known = self._known.get((profile, direction, family))
+        if known is None:
             if profile.profile is None:
                 rules: tuple[ActiveRule, ...] = (_DENY,)
             else:
                 rules = profile.inbound if direction == "ingress" else profile.outbound
-            self._known[key] = self._draw(self._profile_subject(profile, direction), rules, direction, family)
-        return self._known[key]
+            known = self._known[profile, direction, family] = self._draw(
+                self._profile_subject(profile, direction),
+                rules,
+                direction,
+                family,
+                self._known.get((profile, direction, 10 - family)),
+            )
+        return known
 
     def forget(self, gone: ActivePolicy | ActiveProfile) -> None:
         """Drop the chains of a policy or profile that is no more."""
         for key in [key for key in self._known if key[0] is gone]:
             del self._known[key]
+        if isinstance(gone, ActiveProfile):
+            for direction in PROFILE_PREFIXES:
+                self._profile_names.pop((gone.name, direction), None)
+        else:
+            for direction in POLICY_PREFIXES:
+                self._names.pop((gone, direction), None)
+        self._jumps = {key: jumps for key, jumps in self._jumps.items() if gone not in key[0]}
 
     def _policy_subject(self, active: ActivePolicy, direction: str) -> _Subject:
         policy, calico_version = active.policy, self.context.calico_version
@@ -148,7 +187,7 @@ class PolicyChains:
         name, profile = active.name, active.profile
         rules = () if profile is None else profile.inbound if direction == "ingress" else profile.outbound
         return _Subject(
-            chain=self.context.chain(PROFILE_PREFIXES[direction], name),
+            chain=self.profile_name(name, direction),
             title=f"Profile {name} {direction}" if self.context.calico_version.policy_title else "",
             id=name,
             letter="R",
@@ -159,25 +198,45 @@ class PolicyChains:
         )
 
     def _draw(
-        self, subject: _Subject, rules: Iterable[ActiveRule], direction: str, family: int, *, logs_flows: bool = True
+        self,
+        subject: _Subject,
+        rules: Iterable[ActiveRule],
+        direction: str,
+        family: int,
+        other: ChainPlan | None,
+        *,
+        logs_flows: bool = True,
     ) -> ChainPlan:
-        context = self.context
-        flow_logs = context.config.flow_logs and logs_flows
-        drawn = [self._rule(subject, rule, direction, family, flow_logs=flow_logs) for rule in rules]
+        """The chain of one family; that of the `other` one if it says the same."""
+        flow_logs = self.context.config.flow_logs and logs_flows
+        drawn = (self._rule(subject, rule, direction, family, flow_logs=flow_logs) for rule in rules)
+        log_prefix = _log_prefix(self.context.config.log_prefix or "calico-packet", subject.log_names)
+        content = direction, log_prefix, tuple(rule for rule in drawn if rule)
+        facts = known = self._facts.get(content)
+        if facts is None:
+            facts = self._facts[content] = self._policy_facts(*content)
+        elif other and other.facts is facts:
+            return other
+        title = comment(subject.title)
         return ChainPlan(
             name=subject.chain,
             template="cali-pi",
-            facts=PolicyFacts(
-                mark=context.mark,
-                deny=context.deny,
-                rules=[rule for rule in drawn if rule],
-                nflog_group=NFLOG_GROUPS[direction],
-                nflog_options=context.nflog_options,
-                log_limit=context.log_limit,
-                log_prefix=_log_prefix(context.config.log_prefix or "calico-packet", subject.log_names),
-            ),
+            facts=facts,
             origin=Origin(words=subject.words, source=subject.source, rules=subject.rules),
-            title=comment(subject.title),
+            title=title,
+            shared=known is not None and len(title.encode()) <= MAX_KERNEL_COMMENT,
+        )
+
+    def _policy_facts(self, direction: str, log_prefix: str, rules: Sequence[RuleFacts]) -> PolicyFacts:
+        context = self.context
+        return PolicyFacts(
+            mark=context.mark,
+            deny=context.deny,
+            rules=rules,
+            nflog_group=NFLOG_GROUPS[direction],
+            nflog_options=context.nflog_options,
+            log_limit=context.log_limit,
+            log_prefix=log_prefix,
         )
 
     def _rule(
@@ -204,13 +263,19 @@ class PolicyChains:
             nflog=nflog,
         )
 
-    def jumps(self, policies: Sequence[ActivePolicy], direction: str) -> tuple[list[str], list[ChainPlan]]:
+    def jumps(self, policies: tuple[ActivePolicy, ...], direction: str) -> Jumps:
         """Which chains an endpoint's tier jumps to for these policies, and the group chains among them.
 
         Consecutive policies with one selector form a group; staged ones count for its identity but are not jumped to.
         """
+        key = (policies, direction)
+        if key not in self._jumps:
+            self._jumps[key] = self._find_jumps(policies, direction)
+        return self._jumps[key]
+
+    def _find_jumps(self, policies: Iterable[ActivePolicy], direction: str) -> Jumps:
         if not self.context.calico_version.groups_policies:
-            return [self.name(p, direction) for p in policies if not p.policy.staged], []
+            return Jumps([self.name(p, direction) for p in policies if not p.policy.staged], [])
         targets: list[str] = []
         groups: list[ChainPlan] = []
         for selector, members in groupby(policies, key=lambda policy: policy.selector):
@@ -221,7 +286,7 @@ class PolicyChains:
                 groups.append(plan)
                 enforced = [plan.name]
             targets.extend(enforced)
-        return targets, groups
+        return Jumps(targets, groups)
 
     def _group(
         self, selector: str, members: Sequence[ActivePolicy], chains: Sequence[str], direction: str

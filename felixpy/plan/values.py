@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from felixpy.ipsets import IPSet
 from felixpy.ruleset import Origin
@@ -16,13 +17,22 @@ class Facts:
     There are no slots, so that rendering takes the fields as they are, by ``vars()``.
     """
 
+    def content(self) -> tuple[Hashable, ...]:
+        """The fields, to be compared with those of other facts of the same context, which have the same marks."""
+        return tuple(
+            tuple(value) if isinstance(value, list) else value
+            for value in vars(self).values()
+            if not isinstance(value, SimpleNamespace)
+        )
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class ChainPlan:
     """A chain to be drawn by a template from `facts`.
 
     A chain with a `title` is one of a policy or profile: trailing RETURN rules go, the first rule gets the title as a
-    comment, and without any rule one that does nothing carries it. `seed` replaces the name in hashes.
+    comment, and without any rule one that does nothing carries it. `seed` replaces the name in hashes. `names` are for
+    the holes in `facts`, in order. A `shared` chain differs from others with the same facts by names and title only.
     """
 
     name: str
@@ -31,6 +41,8 @@ class ChainPlan:
     origin: Origin
     title: str = ""
     seed: str = ""
+    names: tuple[str, ...] = ()
+    shared: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from felixpy.ipsets import (
     IPSet,
     Labelled,
     Membership,
+    SetMembers,
     SetSpec,
     family_of,
     named_port_set,
@@ -178,7 +179,7 @@ def test_a_set_is_built_with_its_kernel_name() -> None:
 
 
 def test_an_empty_set_is_created_all_the_same() -> None:
-    empty = IPSet(name="cali40x", type="hash:ip,port", family=4, members=(), max_size=1048576, words="")
+    empty = IPSet(name="cali40x", type="hash:ip,port", family=4, members=SetMembers(), max_size=1048576, words="")
     assert empty.save() == "create cali40x hash:ip,port family inet maxelem 1048576\n"
 
 

@@ -40,7 +40,7 @@ def drawn(*rules: Rule | ActiveRule, direction: str = "ingress", family: int = 4
     active = tuple(rule if isinstance(rule, ActiveRule) else activate(at, rule) for at, rule in enumerate(rules))
     given = tuple(rule.rule for rule in active)
     subject = values.pop("subject", None) or policy("p", inbound=given, outbound=given, **values)
-    known = ActivePolicy(policy=subject, selector="all()", inbound=active, outbound=active)
+    known = ActivePolicy(policy=subject, selector="all()", inbound=active, outbound=active, needs={})
     return RENDERER.chain(chains(**config).policy(known, direction, family))
 
 
@@ -269,7 +269,11 @@ def profile_chain(known: ActiveProfile, direction: str = "ingress", **config: An
 def test_profiles_are_drawn_like_policies() -> None:
     given = profile("kns.default", [ALLOW], [DENY, LOG])
     known = ActiveProfile(
-        name="kns.default", inbound=(activate(0, ALLOW),), outbound=(activate(0, DENY), activate(1, LOG)), profile=given
+        name="kns.default",
+        inbound=(activate(0, ALLOW),),
+        outbound=(activate(0, DENY), activate(1, LOG)),
+        needs={},
+        profile=given,
     )
     assert untitled(profile_chain(known), "Profile kns.default ingress") == [ACCEPTED]
     outgoing = profile_chain(known, "egress", log_prefix="%k-%n-%p-%t", local_flow_reporter="Enabled")
@@ -283,7 +287,7 @@ def test_profiles_are_drawn_like_policies() -> None:
 
 
 def test_a_profile_that_does_not_exist_denies() -> None:
-    missing = ActiveProfile(name="gone", inbound=(), outbound=(), profile=None)
+    missing = ActiveProfile(name="gone", inbound=(), outbound=(), needs={}, profile=None)
     chain = profile_chain(missing, local_flow_reporter="Enabled")
     assert untitled(chain, "Profile gone ingress") == [
         "--jump MARK --set-mark 0x40000/0x40000",
@@ -294,7 +298,7 @@ def test_a_profile_that_does_not_exist_denies() -> None:
 
 
 def known(name: str, selector: str = "all()", kind: str = "GlobalNetworkPolicy") -> ActivePolicy:
-    return ActivePolicy(policy=policy(name, kind=kind), selector=selector, inbound=(), outbound=())
+    return ActivePolicy(policy=policy(name, kind=kind), selector=selector, inbound=(), outbound=(), needs={})
 
 
 def staged(name: str, selector: str = "all()") -> ActivePolicy:
@@ -321,13 +325,13 @@ GROUPS = [
 
 @pytest.mark.parametrize("members, expected", [row[1:] for row in GROUPS], ids=[row[0] for row in GROUPS])
 def test_consecutive_policies_with_one_selector_are_grouped(members: list[ActivePolicy], expected: list[str]) -> None:
-    targets, groups = chains().jumps(members, "ingress")
+    targets, groups = chains().jumps(tuple(members), "ingress")
     assert targets == expected
     assert [group.name for group in groups] == [name for name in expected if name.startswith("cali-gi-")]
 
 
 def test_the_two_directions_have_groups_of_their_own() -> None:
-    targets, (group,) = chains().jumps([known("a"), known("b")], "egress")
+    targets, (group,) = chains().jumps((known("a"), known("b")), "egress")
     assert targets == [group.name] == ["cali-go-4ezo5iTUduM_NXbqxhkl"]
     assert RENDERER.chain(group).bodies == (
         "--jump cali-po-gnp/a",
@@ -338,7 +342,7 @@ def test_the_two_directions_have_groups_of_their_own() -> None:
 def test_staged_members_do_not_count_in_the_steps_of_a_group() -> None:
     """After five policies a packet that has its verdict leaves; staged ones are none of the five."""
     members = [member for name in "abcdef" for member in (staged(f"s{name}"), known(name))]
-    _, (group,) = chains().jumps(members, "ingress")
+    _, (group,) = chains().jumps(tuple(members), "ingress")
     undecided = "-m mark --mark 0/0x30000 "
     decided = '-m comment --comment "Return on verdict" -m mark ! --mark 0/0x30000 --jump RETURN'
     assert RENDERER.chain(group).bodies == (

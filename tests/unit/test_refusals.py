@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from felixpy.errors import Path, Place, Problem
-from felixpy.ipsets import IPSet, SetOrigin, SetType
+from felixpy.ipsets import IPSet, SetMembers, SetOrigin, SetType
 from felixpy.model import Icmp, PortRange, Rule, Side, Source
 from felixpy.refusals import REFUSALS, SET_CHECKS, refusals
 from felixpy.ruleset import Chain, Origin, Ruleset, Table, hashes
@@ -237,7 +237,9 @@ def test_chain_names_have_a_limit() -> None:
 
 def ipset(*members: str, size: int = 2, kind: SetType = "hash:net") -> IPSet:
     origin = SetOrigin("NetworkPolicy ns/p", Source("cluster.yaml", 7), ("spec", "ingress", 0))
-    return IPSet(name="cali40s:x", type=kind, family=4, members=members, max_size=size, words="", origin=origin)
+    return IPSet(
+        name="cali40s:x", type=kind, family=4, members=SetMembers(members), max_size=size, words="", origin=origin
+    )
 
 
 @pytest.mark.parametrize(

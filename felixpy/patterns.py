@@ -1,0 +1,128 @@
+"""Chains that differ in names only: drawn once with holes, then each by filling in its names.
+
+The chains of two pods to which the same number of policies applies are the same rules about other chains. A template
+gets `Hole` objects where the names would be and writes them down like any text; what it wrote is a `Pattern`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from typing import NoReturn
+
+from felixpy.ruleset import Chain, Origin, hashes
+
+MARK = "\x1a"
+"""Around the number of a hole; no name of an object, chain or set has it."""
+
+_HOLE = re.compile(f"cali-{MARK}(\\d+){MARK}")
+
+
+class Hole(str):
+    """The place of a name in a chain's text. A template may write it down; asking what it is raises TypeError."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TypeError("a template may write down a name but not ask what it is: chains share their text")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __len__ = __contains__ = __getitem__ = __iter__ = __mod__ = __add__ = _refuse
+    __hash__ = str.__hash__
+
+
+def hole(number: int) -> Hole:
+    """The hole for a chain's own name (0) or for one of its other names, counted from 1."""
+    return Hole(f"cali-{MARK}{number}{MARK}")
+
+
+@dataclass(frozen=True)
+class Splice:
+    """A text with holes."""
+
+    text: str
+
+    @cached_property
+    def _parts(self) -> list[str]:
+        return _HOLE.split(self.text)
+
+    @cached_property
+    def _form(self) -> str:
+        return "%s".join(part.replace("%", "%%") for part in self._parts[::2])
+
+    @cached_property
+    def _choose(self) -> Callable[[Sequence[str]], object]:
+        numbers = [int(number) for number in self._parts[1::2]]
+        return itemgetter(*numbers) if numbers else lambda values: ()
+
+    def fill(self, values: Sequence[str]) -> str:
+        """The text with `values` in its holes.
+
+        >>> Splice(f"-A {hole(0)} -j {hole(1)}").fill(("cali-tw-a", "cali-pi-b"))
+        '-A cali-tw-a -j cali-pi-b'
+        """
+        return self._form % self._choose(values)
+
+
+class Pattern:
+    """The rules of chains that differ in names only, as drawn by one template. `names` is how many other names."""
+
+    def __init__(self, template: str, names: int, bodies: Sequence[str], numbers: Sequence[int]) -> None:
+        self.numbers = tuple(numbers)
+        rules = range(names + 1, names + 1 + len(bodies))
+        self.chain = Chain(hole(0), tuple(bodies), tuple(map(hole, rules)), self.numbers, Origin(words=""), template)
+        """What all of the chains are, with holes for names and hashes."""
+        self._bodies = Splice("\n".join(bodies))
+        self._texts: dict[tuple[int, bool], Splice] = {}
+        self._targets: Splice | None = None
+
+    def draw(self, name: str, names: Sequence[str], origin: Origin, seed: str = "") -> DrawnChain:
+        """The chain of that name."""
+        bodies = tuple(self._bodies.fill((name, *names)).split("\n")) if self.numbers else ()
+        identities = tuple(hashes(seed or name, bodies))
+        return DrawnChain(
+            name, bodies, identities, self.numbers, origin, self.chain.template, self, (name, *names, *identities)
+        )
+
+    def text(self, family: int, *, restore: bool) -> Splice:
+        """All rules in one spelling."""
+        key = (family, restore)
+        if key not in self._texts:
+            self._texts[key] = Splice(self.chain.text(family, restore=restore))
+        return self._texts[key]
+
+    @property
+    def targets(self) -> Splice:
+        """The chains that rules lead to, a line for each."""
+        if self._targets is None:
+            self._targets = Splice("\n".join(self.chain.targets))
+        return self._targets
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnChain(Chain):
+    """A chain drawn from a pattern. `values` are what is in the holes of its texts."""
+
+    pattern: Pattern
+    values: tuple[str, ...]
+
+    @cached_property
+    def rejects(self) -> bool:
+        """As in `Chain`."""
+        return self.pattern.chain.rejects
+
+    def text(self, family: int, *, restore: bool) -> str:
+        """All rules, each line with its end."""
+        key = self._spelling(family, restore=restore)
+        known = self._texts.get(key)
+        if known is None:
+            known = self._texts[key] = self.pattern.text(family, restore=restore).fill(self.values)
+        return known
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Felix's chains that rules of this one lead to."""
+        return tuple(self.pattern.targets.fill(self.values).split())
