@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from felixpy.calico_versions import V3_32, CalicoVersion
+from felixpy.calico_versions import CALICO_VERSIONS, V3_32, CalicoVersion
 from felixpy.config import Config, Setting, build
 from felixpy.effective import configure, data_plane
 from felixpy.errors import InputError, Path, Problem, UsageError, few
@@ -91,6 +91,10 @@ class Compiler:
         self._shared: dict[tuple[bool, bool], Shared] = {}
         self._planners: dict[tuple[Config, str], Planner] = {}
 
+    def __reduce__(self) -> tuple[Callable[..., Compiler], tuple[object, ...]]:
+        """Elsewhere it works out again what it has worked out."""
+        return _again, (self.cluster, self.calico_version.name, self.dataplane)
+
     def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
         """One node's rules; see `felixpy.compile`."""
         return self.program(self.resolve(node, host, settings), host, settings)
@@ -161,6 +165,10 @@ class Compiler:
         if layout.name not in self._renderers:
             self._renderers[layout.name] = Renderer(self.calico_version, layout)
         return self._renderers[layout.name]
+
+
+def _again(cluster: Cluster, calico_version: str, dataplane: str | None) -> Compiler:
+    return Compiler(cluster, CALICO_VERSIONS[calico_version], dataplane)
 
 
 def _layout(dataplane: str, calico_version: CalicoVersion) -> Layout:

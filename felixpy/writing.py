@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_files(folder: Path, files: Mapping[str, str | bytes], *, below: str = "", mode: int = 0o644) -> None:
+Content = str | bytes | Iterable[bytes]
+"""What is in a file; large contents can be in pieces."""
+
+
+def write_files(folder: Path, files: Mapping[str, Content], *, below: str = "", mode: int = 0o644) -> None:
     """Write files into a folder, or into a new or present folder `below` it; all of them or none.
 
     `folder` itself may be a link, since it was named by whoever runs felixpy; `below` and the names of files may not.
@@ -41,7 +45,7 @@ def write_files(folder: Path, files: Mapping[str, str | bytes], *, below: str = 
         raise UsageError(f"{where}: cannot be written: {wrong.strerror}; no file in it was changed") from wrong
 
 
-def write_file(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
+def write_file(path: Path, content: Content, *, mode: int = 0o644) -> None:
     """Write one file, as a whole or not at all. Raises UsageError where that is not possible."""
     write_files(path.parent, {path.name: content}, mode=mode)
 
@@ -74,16 +78,21 @@ def _refuse_other_than_a_file(place: int, name: str) -> None:
         raise OSError(errno.EEXIST, f"{name} is there and is not a file")
 
 
-def _write(place: int, files: Mapping[str, str | bytes], mode: int) -> None:
+def _pieces(content: Content) -> Iterable[bytes]:
+    if isinstance(content, str):
+        return (content.encode("utf-8", "surrogateescape"),)
+    return (content,) if isinstance(content, bytes) else content
+
+
+def _write(place: int, files: Mapping[str, Content], mode: int) -> None:
     unfinished: dict[str, str] = {}
     for name in files:
         _refuse_other_than_a_file(place, name)
     try:
         for name, content in files.items():
             unfinished[name] = f".{secrets.token_hex(8)}.new"
-            raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
             with os.fdopen(os.open(unfinished[name], _NEW, mode, dir_fd=place), "wb") as file:
-                file.write(raw)
+                file.writelines(_pieces(content))
                 file.flush()
                 os.fsync(file.fileno())
         for name in files:

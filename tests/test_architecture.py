@@ -37,6 +37,7 @@ LAYERS = [
     {"patterns"},
     {"plan", "annotate", "export", "refusals", "startup"},
     {"render", "decode", "nftables"},
+    {"workers"},
     {"compiler"},
     {"live", "fleet", "machine", "kernel", "walk"},
     {"dataplane", "topology", "testing"},
@@ -78,7 +79,7 @@ OWNERS = {
     "pyroute2": {"machine", "lab"},
     "subprocess": {"hook", "kernel", "kubectl", "revisions"},
     "iptc": {"testing"},
-    "distributed": {"fleet"},
+    "distributed": {"workers"},
     "typer": {"cli"},
     "pytest": {"pytest_plugin"},
 }

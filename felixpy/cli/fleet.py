@@ -1,8 +1,8 @@
-"""``felixpy render --all-nodes``: progress while it runs, a summary at its end."""
+"""``felixpy render --all-nodes``: nodes as they are ready, progress while it runs, a summary at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import typer
@@ -10,28 +10,58 @@ import typer
 from felixpy.cli import invocation, progress
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.errors import many
-from felixpy.fleet import render_nodes
+from felixpy.ending import LACKING
+from felixpy.errors import Problem, many, natural
+from felixpy.fleet import NodeOutcome, print_nodes, render_nodes
+from felixpy.ruleset import Ruleset
+from felixpy.workers import Workers
 
 
-def render_all(
-    compiler: Compiler, folder: Path, *, settings: Sequence[Setting], jobs: int, dask: str | None, quiet: bool
+def write_all(compiler: Compiler, folder: Path, hands: Workers, *, settings: Sequence[Setting], quiet: bool) -> None:
+    """Render all nodes into folders; exit status 2 if any of them failed."""
+    outcomes = render_nodes(compiler, folder, hands, settings=settings)
+    _tell(_counted(outcomes, compiler), f"written to {folder}", quiet=quiet)
+
+
+def print_all(
+    compiler: Compiler, text: Callable[[Ruleset], str], hands: Workers, *, settings: Sequence[Setting], quiet: bool
 ) -> None:
-    """Render all nodes; exit status 2 if any of them failed."""
+    """Print all nodes in the order of their names; exit status 2 if any of them failed."""
+    outcomes = print_nodes(compiler, text, hands, settings=settings)
+    _tell(_printed(_counted(outcomes, compiler)), "printed", quiet=quiet)
+
+
+def _counted(outcomes: Iterator[NodeOutcome], compiler: Compiler) -> Iterator[NodeOutcome]:
     total = len(compiler.cluster.node_names())
-
-    def step(ready: int) -> None:
+    progress.count(0, total, "nodes")
+    for ready, outcome in enumerate(outcomes, start=1):
         progress.count(ready, total, "nodes")
+        yield outcome
 
-    outcomes = render_nodes(compiler, folder, settings=settings, jobs=jobs, dask=dask, done=step)
-    invocation.warn(dict.fromkeys(finding for outcome in outcomes for finding in outcome.findings), quiet=quiet)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    for outcome in failed:
+
+def _printed(outcomes: Iterable[NodeOutcome]) -> Iterator[NodeOutcome]:
+    for outcome in outcomes:
+        if outcome.text:
+            invocation.emit(outcome.text)
+        yield outcome
+
+
+def _tell(outcomes: Iterable[NodeOutcome], done: str, *, quiet: bool) -> None:
+    nodes = rules = 0
+    findings: dict[Problem, None] = {}
+    failed: list[NodeOutcome] = []
+    for outcome in outcomes:
+        nodes, rules = nodes + 1, rules + outcome.rules
+        findings.update(dict.fromkeys(outcome.findings))
+        if outcome.error:
+            failed.append(outcome)
+    invocation.warn(findings, quiet=quiet)
+    for outcome in sorted(failed, key=lambda each: natural(each.node)):
         invocation.tell(f"felixpy: node {outcome.node}: {outcome.error}")
-    written = len(outcomes) - len(failed)
-    rules = sum(outcome.rules for outcome in outcomes)
     if not quiet:
-        nodes = many(len(outcomes), "node")
-        invocation.tell(f"felixpy: {written} of {nodes} written to {folder}, {many(rules, 'rule')}")
-    if failed or not outcomes:
+        invocation.tell(f"felixpy: {nodes - len(failed)} of {many(nodes, 'node')} {done}, {many(rules, 'rule')}")
+    if any(outcome.lost for outcome in failed):
+        invocation.tell("felixpy: a process that the system ends usually had no memory left; --jobs 1 needs the least")
+        raise typer.Exit(LACKING)
+    if failed or not nodes:
         raise typer.Exit(2)

@@ -189,9 +189,14 @@ def emit(text: str) -> None:
 
 def emit_json(document: object) -> None:
     """A document for programs goes to stdout."""
+    emit(spelt_json(document))
+
+
+def spelt_json(document: object, *, one_line: bool = False) -> str:
+    """A document for programs, with the end of its last line."""
     import json
 
-    emit(json_text(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
+    return json_text(json.dumps(document, indent=None if one_line else 2, ensure_ascii=False)) + "\n"
 
 
 def find_calico_version(name: str) -> CalicoVersion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, TypeGuard
@@ -65,7 +66,11 @@ def render(
         bool, typer.Option("--headers/--no-headers", help="Print a comment line that says what made the text.")
     ] = False,
     all_nodes: Annotated[
-        bool, typer.Option("--all-nodes", help="Compile all nodes, each into its own folder under --output-dir.")
+        bool,
+        typer.Option(
+            "--all-nodes",
+            help="Compile all nodes, each into a folder under --output-dir or printed.",
+        ),
     ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes for --all-nodes; 0 is all cores.")
@@ -91,38 +96,81 @@ def render(
       felixpy render shop/ --dataplane nftables       what `nft -s list ruleset` prints, fit for `nft -f`
       kubectl get ns,sa,po,netpol -Ao yaml | felixpy render - --node node1
       felixpy render shop/ --all-nodes --output-dir out/
+      felixpy render shop/ --all-nodes -o json        a line of JSON for each node
     """
     if four and six:
         raise UsageError("-4 and -6 exclude each other; --output-dir writes both")
-    if all_nodes and not output_dir:
-        raise UsageError("--all-nodes needs --output-dir")
+    if all_nodes and given.node:
+        raise UsageError("--all-nodes and --node exclude each other")
+    if all_nodes and annotate:
+        raise UsageError("--annotate is for one node")
     compiler = given.compiler
-    if all_nodes and output_dir:
-        from felixpy.cli.fleet import render_all
+    printing = Printing(
+        cluster=given.cluster,
+        family=4 if four else 6 if six else None,
+        form=form,
+        ipsets=ipsets,
+        output=output,
+        notes=compiler if annotate else None,
+        counters=counters,
+        headers=headers or (all_nodes and form is not RuleForm.nft_json),
+        one_line=all_nodes,
+    )
+    if all_nodes:
+        from felixpy.cli.fleet import print_all, write_all
+        from felixpy.workers import workers
 
-        render_all(compiler, output_dir, settings=given.settings, jobs=jobs, dask=dask, quiet=given.quiet)
+        hands = workers(len(given.cluster.node_names()), jobs, dask)
+        if output_dir:
+            write_all(compiler, output_dir, hands, settings=given.settings, quiet=given.quiet)
+        else:
+            print_all(compiler, printing, hands, settings=given.settings, quiet=given.quiet)
         return
     ruleset = compiler.compile(given.home, given.host, given.settings)
     invocation.warn(ruleset.findings, quiet=given.quiet)
     if output_dir:
         from felixpy.writing import write_files
 
-        write_files(output_dir, ruleset.files())
+        write_files(output_dir, ruleset.contents())
         return
-    if six and 6 not in ruleset.families and not ipsets:
-        raise UsageError("IPv6 is off on this node (ipv6Support: false)")
-    if form is RuleForm.nft_json and (annotate or headers or ruleset.dataplane != "nftables"):
-        raise UsageError("--form nft-json is for --dataplane nftables, and JSON has no comments")
-    wanted = tuple(family for family in ruleset.families if family != (4 if six else 6 if four else 0))
-    notes = _notes(ruleset, compiler) if annotate else None
-    if output is Output.json:
-        invocation.emit_json(as_json(ruleset, given.cluster, wanted if four or six else ()))
-    elif ipsets:
-        invocation.emit(_sets(ruleset, wanted, notes))
-    else:
-        families = (4,) if four else (6,) if six else ()
-        text = _rules(ruleset, families, notes, form=form, counters=counters)
-        invocation.emit((heading(ruleset, families) if headers else "") + text)
+    invocation.emit(printing(ruleset))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printing:
+    """What is printed of a node. `family` is None for those that are usual, `notes` whose cluster comments tell about.
+
+    A document of JSON is on `one_line` where others follow.
+    """
+
+    cluster: Cluster
+    family: int | None
+    form: RuleForm
+    ipsets: bool
+    output: Output
+    notes: Compiler | None
+    counters: bool
+    headers: bool
+    one_line: bool
+
+    def __call__(self, ruleset: Ruleset) -> str:
+        """The text. Raises UsageError for what the node does not have."""
+        families = () if self.family is None else (self.family,)
+        if self.family == 6 and 6 not in ruleset.families and not self.ipsets:
+            raise UsageError("IPv6 is off on this node (ipv6Support: false)")
+        if self.form is RuleForm.nft_json and (self.notes or self.headers or ruleset.dataplane != "nftables"):
+            raise UsageError("--form nft-json is for --dataplane nftables, and JSON has no comments")
+        wanted = tuple(family for family in ruleset.families if self.family in (None, family))
+        if self.output is Output.json:
+            document = as_json(ruleset, self.cluster, wanted if families else ())
+            return invocation.spelt_json(document, one_line=self.one_line)
+        notes = _notes(ruleset, self.notes) if self.notes else None
+        if self.ipsets:
+            text = _sets(ruleset, wanted, notes)
+            return (heading(ruleset, "sets") if self.headers and self.one_line else "") + text
+        text = _rules(ruleset, families, notes, form=self.form, counters=self.counters)
+        tool = "ip6tables" if 6 in families and ruleset.dataplane == "iptables" else ruleset.dataplane
+        return (heading(ruleset, f"{tool} rules") if self.headers else "") + text
 
 
 def _is_of_nftables(ruleset: Ruleset) -> TypeGuard[NftRuleset]:
@@ -148,13 +196,12 @@ def _notes(ruleset: Ruleset, compiler: Compiler) -> Notes:
     return Notes(compiler.cluster, partial(compiler.purpose, dataplane=ruleset.dataplane))
 
 
-def heading(ruleset: Ruleset, families: Sequence[int]) -> str:
+def heading(ruleset: Ruleset, what: str) -> str:
     """Comment lines on top: what made the text, and for whom. No date, so that two runs are equal."""
     from felixpy import __version__
 
-    tool = "ip6tables" if 6 in families and ruleset.dataplane == "iptables" else ruleset.dataplane
     made = f"made by felixpy {__version__} as Felix {ruleset.calico_version} would"
-    return f"# {tool} rules of node {ruleset.node}, {made}\n"
+    return f"# {what} of node {ruleset.node}, {made}\n"
 
 
 def _sets(ruleset: Ruleset, families: tuple[int, ...], notes: Notes | None) -> str:

@@ -1,0 +1,390 @@
+"""Work on many items at once, by processes of this machine or the workers of a Dask cluster, behind one interface.
+
+`Alone`, `Forked` and `Dask` hand out results one by one as they become ready, or in the order of the items. Forked
+processes find the work, and everything that it knows, in their memory: nothing is read, sent or copied again, and they
+are told numbers only. Dask workers, which may run elsewhere, get the work once, pickled.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as ready_ones
+from threading import Lock, Semaphore
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from felixpy.errors import EnvironmentMissing
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkProcess
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
+
+AHEAD = 4
+"""Results in order are held back until their turn; so many items for each process are worked on ahead of it."""
+
+FINISHING = 4
+"""Threads of a process that finish items: several files are synchronised with a disk in the time of one."""
+
+ITEMS_OF_A_PARCEL = 8
+"""What a Dask worker gets at once: few enough to keep all busy to the end, enough to make messages rare."""
+
+BETWEEN_COLLECTIONS = 64
+"""After so many items a process looks for garbage in circles; looking at all that it remembers takes long."""
+
+_FORK = multiprocessing.get_context("fork")
+
+
+class Work(Protocol[Item_contra, Result_co]):
+    """What is done to an item: `begin` computes, and `end` waits for disks and networks with what came of it."""
+
+    def begin(self, item: Item_contra, /) -> Any:
+        """The part that keeps a core busy."""
+
+    def end(self, begun: Any, /) -> Result_co:
+        """The rest, while the next item is begun."""
+
+
+@dataclass(frozen=True)
+class Computed(Generic[Item, Result]):
+    """Work that has nothing to wait for."""
+
+    compute: Callable[[Item], Result]
+
+    def begin(self, item: Item) -> Result:
+        """All of it."""
+        return self.compute(item)
+
+    def end(self, begun: Result) -> Result:
+        """Nothing is left."""
+        return begun
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Stands for the result of an item whose process ended: `words` say how."""
+
+    words: str
+
+
+class Numbered(NamedTuple, Generic[Result]):
+    """The result of the item with a number."""
+
+    number: int
+    result: Result | Lost
+
+
+class Workers(Protocol):
+    """Those who do the work."""
+
+    def run(
+        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
+    ) -> Iterator[Numbered[Result]]:
+        """The result of each item. Raises what the work raises; whoever stops asking ends the work."""
+
+
+def workers(items: int, jobs: int = 0, scheduler: str | None = None) -> Workers:
+    """Those for so many items: the Dask cluster of a `scheduler`, or `jobs` processes, 0 for one a core."""
+    if scheduler:
+        return Dask(scheduler)
+    jobs = min(jobs or len(os.sched_getaffinity(0)), items)
+    return Forked(jobs) if jobs > 1 else Alone()
+
+
+@dataclass(frozen=True)
+class Alone:
+    """This process."""
+
+    def run(
+        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
+    ) -> Iterator[Numbered[Result]]:
+        """One after the other, in order."""
+        for number, item in enumerate(items):
+            yield Numbered(number, work.end(work.begin(item)))
+
+
+# --- processes
+
+
+class _Begun(NamedTuple):
+    """An item has been begun."""
+
+
+_BEGUN = _Begun()
+
+
+class _Failed(NamedTuple):
+    """What an item's work raised: the exception, None if it cannot be sent, and its traceback."""
+
+    wrong: BaseException | None
+    trace: str
+
+
+class WorkFault(Exception):
+    """Work raised something that cannot be sent from one process to another."""
+
+
+@dataclass(eq=False)
+class _Process:
+    """A forked process, the numbers that it may take, and the one that it is at."""
+
+    process: ForkProcess
+    pipe: Connection
+    own: range
+    told: list[int] = field(default_factory=list)
+    """Numbers that it was told and has not answered."""
+    begun: list[int] = field(default_factory=list)
+    """Numbers that it has begun."""
+
+
+@dataclass(frozen=True)
+class Forked:
+    """Processes forked from this one. Each begins with items that are neighbours, then helps the others."""
+
+    jobs: int
+
+    def run(
+        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
+    ) -> Iterator[Numbered[Result]]:
+        """In order, or as they become ready."""
+        gc.collect()
+        gc.freeze()  # so that nobody copies what is shared by looking for garbage in it
+        running = _Running(work, items, self.jobs, in_order=in_order)
+        try:
+            yield from running.results()
+        finally:
+            running.stop()
+            gc.unfreeze()
+
+
+class _Running:
+    """One run of forked processes."""
+
+    def __init__(self, work: Work[Any, Any], items: Sequence[Any], jobs: int, *, in_order: bool) -> None:
+        self._work, self._items, self._in_order = work, items, in_order
+        self._stopped = _FORK.RawValue("b", 0)
+        self._most_ahead = AHEAD * jobs
+        self._next = self._told = 0
+        """The first number that nobody has begun, and in order the first whose result was not handed out."""
+        self._again: list[int] = []
+        self._processes: list[_Process] = []
+        size = -(-len(items) // jobs)
+        for start in range(0, len(items), size):
+            self._fork(range(start, min(start + size, len(items))))
+
+    def results(self) -> Iterator[Numbered[Any]]:
+        held: dict[int, Numbered[Any]] = {}
+        for process in self._processes:
+            self._feed(process)
+        for found in self._answers():
+            if not self._in_order:
+                yield found
+                continue
+            held[found.number] = found
+            while self._told in held:
+                yield held.pop(self._told)
+                self._told += 1
+            for process in self._processes:
+                self._feed(process)
+
+    def stop(self) -> None:
+        """Let each process finish what it is at, and wait for that."""
+        self._stopped.value = 1
+        for process in self._processes:
+            process.pipe.close()
+        for process in self._processes:
+            process.process.join()
+
+    def _fork(self, own: range) -> None:
+        ours, theirs = _FORK.Pipe()
+        foreign = [ours, *(process.pipe for process in self._processes)]
+        process = _FORK.Process(target=_serve, args=(theirs, foreign, self._work, self._items, self._stopped))
+        process.start()
+        theirs.close()
+        self._processes.append(_Process(process, ours, own))
+
+    def _answers(self) -> Iterator[Numbered[Any]]:
+        missing = len(self._items)
+        while missing:
+            by_pipe = {process.pipe: process for process in self._processes}
+            for pipe in ready_ones([*by_pipe]):
+                assert isinstance(pipe, Connection)
+                process = by_pipe[pipe]
+                try:
+                    number, answer = pipe.recv()
+                except (EOFError, OSError):
+                    if lost := self._bury(process):
+                        missing -= 1
+                        yield lost
+                    continue
+                if isinstance(answer, _Begun):
+                    process.begun.append(number)
+                    continue
+                if isinstance(answer, _Failed):
+                    raise answer.wrong or WorkFault(f"{self._items[number]}: {answer.trace}")
+                process.told.remove(number)
+                self._feed(process)
+                missing -= 1
+                yield Numbered(number, answer)
+
+    def _bury(self, process: _Process) -> Numbered[Any] | None:
+        """A process ended by itself: the item that it had begun last is lost, another process does all others."""
+        process.pipe.close()
+        process.process.join()
+        self._processes.remove(process)
+        lost = next((number for number in reversed(process.begun) if number in process.told), None)
+        lost = process.told[0] if lost is None and process.told else lost
+        if lost is None:
+            return None
+        self._again += [number for number in process.told if number != lost]
+        if self._again or process.own:
+            self._fork(process.own)
+            self._feed(self._processes[-1])
+        code = process.process.exitcode or 0
+        how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"status {code}"
+        return Numbered(lost, Lost(f"the process that worked on it ended by {how}"))
+
+    def _feed(self, process: _Process) -> None:
+        """Tell a process what is next, so much that it never waits."""
+        while len(process.told) <= FINISHING:
+            number = self._take(process)
+            if number is None:
+                return
+            process.told.append(number)
+            try:
+                process.pipe.send(number)
+            except OSError:  # it has ended, which reading from it will tell
+                return
+
+    def _take(self, process: _Process) -> int | None:
+        if self._again:
+            return self._again.pop()
+        if self._in_order:
+            number = self._next
+            if number < min(len(self._items), self._told + self._most_ahead):
+                self._next += 1
+                return number
+            return None
+        if not process.own:
+            # The last ones of whoever has most left: they are the farthest from what that one is at.
+            most = max(self._processes, key=lambda other: len(other.own))
+            middle = len(most.own) // 2
+            most.own, process.own = most.own[:middle], most.own[middle:]
+        if not process.own:
+            return None
+        number, process.own = process.own[0], process.own[1:]
+        return number
+
+
+class _Post:
+    """The answers of a forked process, which several threads give."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._lock = pipe, Lock()
+
+    def send(self, *words: Any) -> None:
+        """Send an answer; where nobody listens any more there is nothing to do."""
+        with self._lock, suppress(OSError):
+            self._pipe.send(words)
+
+
+def _serve(
+    pipe: Connection, foreign: Sequence[Connection], work: Work[Any, Any], items: Sequence[Any], stopped: Any
+) -> None:
+    """A forked process: works on the items whose numbers it is told until nobody tells any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it goes to all processes of a terminal; `stopped` is what counts
+    for other in foreign:
+        other.close()
+    gc.disable()
+    post, room = _Post(pipe), Semaphore(FINISHING)
+
+    def finish(number: int, begun: Any) -> None:
+        try:
+            post.send(number, work.end(begun))
+        except BaseException as wrong:  # noqa: BLE001 - whoever forked this process raises it
+            post.send(number, _failure(wrong))
+        finally:
+            room.release()
+
+    with ThreadPoolExecutor(FINISHING) as threads:
+        for done in count(1):
+            try:
+                number = pipe.recv()
+            except (EOFError, OSError):
+                return
+            room.acquire()
+            if stopped.value:
+                return
+            post.send(number, _BEGUN)
+            try:
+                threads.submit(finish, number, work.begin(items[number]))
+            except BaseException as wrong:  # noqa: BLE001 - as above
+                post.send(number, _failure(wrong))
+                room.release()
+            if done % BETWEEN_COLLECTIONS == 0:
+                gc.collect()
+                gc.freeze()
+
+
+def _failure(wrong: BaseException) -> _Failed:
+    trace = "".join(traceback.format_exception(wrong))
+    try:
+        pickle.loads(pickle.dumps(wrong))  # noqa: S301 - what was made right here
+    except Exception:  # noqa: BLE001 - an exception whose class cannot be made from its arguments, or holds anything
+        return _Failed(None, trace)
+    return _Failed(wrong, trace)
+
+
+# --- Dask
+
+
+_one_at_a_time = Lock()
+"""Threads of one Dask worker have the work in common, and it remembers what it has found out."""
+
+
+def _on_dask(work: Work[Any, Any], items: Sequence[Any]) -> list[Any]:
+    results = []
+    for item in items:
+        with _one_at_a_time:
+            begun = work.begin(item)
+        results.append(work.end(begun))
+    return results
+
+
+@dataclass(frozen=True)
+class Dask:
+    """The workers of a Dask cluster, by the address of its scheduler."""
+
+    address: str
+
+    def run(
+        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
+    ) -> Iterator[Numbered[Result]]:
+        """In order. Raises EnvironmentMissing where no cluster answers."""
+        try:
+            from distributed import Client
+        except ImportError as missing:
+            raise EnvironmentMissing("--scheduler needs Dask: pip install 'felixpy[dask]'") from missing
+        try:
+            client = Client(self.address, timeout="10s")
+        except (OSError, ValueError) as wrong:
+            raise EnvironmentMissing(f"no Dask cluster answers at {self.address}: {wrong}") from wrong
+        with client:
+            sent = client.scatter(work, broadcast=True)
+            starts = range(0, len(items), ITEMS_OF_A_PARCEL)
+            futures = [client.submit(_on_dask, sent, items[start : start + ITEMS_OF_A_PARCEL]) for start in starts]
+            for start, future in zip(starts, futures, strict=True):
+                yield from (Numbered(start + at, result) for at, result in enumerate(future.result()))
