@@ -12,7 +12,7 @@ from felixpy.config import Setting
 from felixpy.errors import FelixpyError, Problem, natural
 from felixpy.model import Cluster
 from felixpy.ruleset import Ruleset
-from felixpy.workers import Dask, Lost, Workers
+from felixpy.workers import Lost, Workers
 from felixpy.writing import write_files
 
 __all__ = ["NodeOutcome", "nodes_of", "print_nodes", "render_nodes"]
@@ -87,7 +87,7 @@ def render_nodes(
     A node that fails does not stop the others: its outcome has the error.
     """
     # Whoever works elsewhere has no access to the folder.
-    work = NodeWork(compiler, settings, None if isinstance(hands, Dask) else folder)
+    work = NodeWork(compiler, settings, folder if hands.reaches_files else None)
     for outcome in _outcomes(work, hands, in_order=False):
         if outcome.files is not None:
             write_files(folder, outcome.files, below=outcome.node)

@@ -90,23 +90,39 @@ class Numbered(NamedTuple, Generic[Result]):
 class Workers(Protocol):
     """Those who do the work."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is done in this process, which then knows what was found out."""
+
+    @property
+    def reaches_files(self) -> bool:
+        """Whether it is done on this machine."""
+
     def run(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
     ) -> Iterator[Numbered[Result]]:
         """The result of each item. Raises what the work raises; whoever stops asking ends the work."""
 
 
+FEW = 8
+"""So few items are done sooner without other processes, unless somebody says how many there shall be."""
+
+
 def workers(items: int, jobs: int = 0, scheduler: str | None = None) -> Workers:
-    """Those for so many items: the Dask cluster of a `scheduler`, or `jobs` processes, 0 for one a core."""
+    """Those for so many items: the Dask cluster of a `scheduler`, or `jobs` processes, 0 for one a core if it helps."""
     if scheduler:
         return Dask(scheduler)
-    jobs = min(jobs or len(os.sched_getaffinity(0)), items)
+    if not jobs:
+        jobs = len(os.sched_getaffinity(0)) if items > FEW else 1
+    jobs = min(jobs, items)
     return Forked(jobs) if jobs > 1 else Alone()
 
 
 @dataclass(frozen=True)
 class Alone:
     """This process."""
+
+    is_here = reaches_files = True
 
     def run(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
@@ -155,6 +171,8 @@ class Forked:
     """Processes forked from this one. Each begins with items that are neighbours, then helps the others."""
 
     jobs: int
+    is_here = False
+    reaches_files = True
 
     def run(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
@@ -186,19 +204,24 @@ class _Running:
             self._fork(range(start, min(start + size, len(items))))
 
     def results(self) -> Iterator[Numbered[Any]]:
-        held: dict[int, Numbered[Any]] = {}
+        held: dict[int, Any] = {}
         for process in self._processes:
             self._feed(process)
-        for found in self._answers():
+        for number, answer in self._answers():
             if not self._in_order:
-                yield found
+                yield self._result(number, answer)
                 continue
-            held[found.number] = found
+            held[number] = answer
             while self._told in held:
-                yield held.pop(self._told)
+                yield self._result(self._told, held.pop(self._told))
                 self._told += 1
             for process in self._processes:
                 self._feed(process)
+
+    def _result(self, number: int, answer: Any) -> Numbered[Any]:
+        if isinstance(answer, _Failed):
+            raise answer.wrong or WorkFault(f"{self._items[number]}: {answer.trace}")
+        return Numbered(number, answer)
 
     def stop(self) -> None:
         """Let each process finish what it is at, and wait for that."""
@@ -233,8 +256,6 @@ class _Running:
                 if isinstance(answer, _Begun):
                     process.begun.append(number)
                     continue
-                if isinstance(answer, _Failed):
-                    raise answer.wrong or WorkFault(f"{self._items[number]}: {answer.trace}")
                 process.told.remove(number)
                 self._feed(process)
                 missing -= 1
@@ -369,6 +390,7 @@ class Dask:
     """The workers of a Dask cluster, by the address of its scheduler."""
 
     address: str
+    is_here = reaches_files = False
 
     def run(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False

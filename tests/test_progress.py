@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from felixpy.cli.progress import CLEAR, Status
+from felixpy.cli import progress
+from felixpy.cli.progress import CLEAR, Stage
 from tests.bench.clusters import Shape, write
 
 EAGER = (
@@ -27,8 +31,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(Shape(30, 20, 4, 2, nodes=30), tmp_path_factory.mktemp("many"), "json")
 
 
-def at_terminal(*words: str) -> tuple[int, bytes]:
-    """The exit status, and all that appears on the terminal that stderr is."""
+def at_terminal(*words: str, until: bytes = b"") -> tuple[int, bytes]:
+    """The exit status, and all that appears on the terminal that stderr is; Ctrl-C some time after `until` does."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         (sys.executable, "-c", EAGER, *words), stderr=theirs, stdout=subprocess.DEVNULL, env=os.environ | {"TERM": "vt"}
@@ -38,6 +42,10 @@ def at_terminal(*words: str) -> tuple[int, bytes]:
     try:
         while piece := os.read(ours, 65536):
             shown += piece
+            if until and until in shown:
+                until = b""
+                time.sleep(0.1)
+                process.send_signal(signal.SIGINT)
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(ours)
@@ -54,11 +62,99 @@ def test_a_terminal_shows_nodes_and_takes_the_line_away(many: Path, tmp_path: Pa
     assert last.startswith(b"felixpy: 30 of 30 nodes written")
 
 
-@pytest.mark.parametrize("words", [("matrix",), ("lint",), ("render", "--node", "node1"), ("exposure",)])
-def test_every_command_shows_that_it_works(many: Path, words: tuple[str, ...]) -> None:
-    _, shown = at_terminal(words[0], str(many), *words[1:], "-q")
-    assert b"working: " in shown
-    assert shown.rpartition(b"working: ")[2].endswith(CLEAR)
+COMMANDS = [
+    ("render", "{many}", "--node", "node1"),
+    ("render", "{many}", "--all-nodes", "-j", "2"),
+    ("validate", "{many}"),
+    ("lint", "{many}"),
+    ("trace", "team-0/backend-1", "team-1/api-5:80", "{many}"),
+    ("explain", "pod", "team-0/backend-1", "{many}"),
+    ("matrix", "{many}"),
+    ("exposure", "{many}"),
+    ("diff", "{many}", "{changed}"),
+    ("convert", "{many}"),
+    ("decode", "cali40this-host", "-f", "{many}"),
+    ("annotate", "{many}", "--node", "node1"),
+    ("verify", "{many}", "--rules", "{rules}"),
+    ("test", "{tests}", "-f", "{many}"),
+    ("counters", "{many}", "--rules", "{rules}/node1/iptables.save", "--node", "node1"),
+    ("apply", "{many}", "--node", "node1", "--netns", "felixpy-absent", "--check"),
+]
+
+
+@pytest.fixture(scope="module")
+def named(many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The files that commands are given, by what they are."""
+    folder = tmp_path_factory.mktemp("named")
+    document = json.loads(many.read_text())
+    document["items"] = [item for item in document["items"] if item["kind"] != "NetworkPolicy"][:900]
+    (folder / "changed.json").write_text(json.dumps(document))
+    (folder / "some.felixtest.yaml").write_text(
+        "connections:\n- {from: team-0/backend-1, to: team-1/api-5, port: 80}\n"
+    )
+    subprocess.run(
+        (sys.executable, "-m", "felixpy", "render", str(many), "--all-nodes", "--output-dir", folder / "rules", "-q"),
+        check=True,
+    )
+    return {
+        "many": many,
+        "changed": folder / "changed.json",
+        "tests": folder / "some.felixtest.yaml",
+        "rules": folder / "rules",
+    }
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:2]).replace(" {many}", ""))
+def test_every_command_shows_that_it_works(named: dict[str, Path], words: tuple[str, ...]) -> None:
+    _, shown = at_terminal(*(word.format_map(named) for word in words), "-q")
+    drawn = shown.split(CLEAR)
+    assert any(piece.startswith((b"working", b"reading", b"rendering")) for piece in drawn), shown
+    assert not any(piece.startswith((b"working", b"reading", b"rendering")) for piece in drawn[-1:]), shown
+
+
+def test_following_shows_nothing_while_it_waits(many: Path) -> None:
+    status, shown = at_terminal("watch", str(many), "--node", "node1", until=b"Ctrl-C ends that")
+    assert status == 130
+    drawn = shown.split(CLEAR)
+    assert any(piece.startswith(b"working") for piece in drawn), shown
+    assert drawn[-1].startswith(b"felixpy: "), shown
+
+
+def test_reading_says_how_far_it_is(named: dict[str, Path]) -> None:
+    _, shown = at_terminal("validate", str(named["many"]))
+    assert b"manifests.json, 0 MiB: 0 s" in shown
+
+
+def test_output_takes_the_line_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.001)
+    monkeypatch.setattr(os, "write", lambda descriptor, text: written.append(text))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.shown("working"):
+        wait_for(lambda: len(written) > 1)
+        with progress.aside():
+            assert written[-1] == CLEAR
+            drawn = len(written)
+            time.sleep(0.02)
+            assert len(written) == drawn
+        wait_for(lambda: len(written) > drawn)
+        with progress.idle():
+            assert written[-1] == CLEAR
+            drawn = len(written)
+            time.sleep(0.02)
+            assert len(written) == drawn
+        with progress.shown("reading"):
+            progress.say("reading x")
+            wait_for(lambda: written[-1].startswith(CLEAR + b"reading x: "))
+        wait_for(lambda: written[-1].startswith(CLEAR + b"working: "))
+    assert written[-1] == CLEAR
+    assert not progress.is_shown()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    while not what():
+        time.sleep(0.001)
 
 
 def test_a_pipe_shows_nothing(many: Path, tmp_path: Path) -> None:
@@ -89,9 +185,9 @@ def test_an_interrupt_ends_all_processes_and_leaves_whole_files(many: Path, tmp_
 
 
 def test_a_bar_with_rate_and_time_left() -> None:
-    status = Status("working")
+    status = Stage("working")
     status.count(0, 200, "nodes")
     status.count(50, 200, "nodes")
     now = status._counted + 10
     assert status.text(now) == "working [######··················] 50/200 nodes, 5/s, 30 s left"
-    assert Status("working").text(status._start + 3).startswith("working: 3")
+    assert Stage("working").text(status._start + 3).startswith("working: 3")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, progress
 from felixpy.errors import UsageError
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -63,7 +63,8 @@ def confirmed(seconds: float) -> bool:
             f"The new policy is in force. Keep it? Type y within {seconds:.0f} s, or the old one comes back: "
         )
     try:
-        return _line(sys.stdin.fileno(), time.monotonic() + seconds).strip().lower() in _YES
+        with progress.idle():
+            return _line(sys.stdin.fileno(), time.monotonic() + seconds).strip().lower() in _YES
     except (KeyboardInterrupt, OSError, ValueError):
         return False
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from felixpy.cli import invocation, options
+from felixpy.cli import invocation, options, progress
 
 
 def convert(
@@ -32,7 +32,8 @@ def convert(
     from felixpy.manifests.objects.conversion import as_yaml
     from felixpy.manifests.objects.conversion import convert as rewrite
 
-    done = rewrite([*(paths or ()), *(filename or ())], everything=everything, stdin=sys.stdin)
+    with progress.shown("working"):
+        done = rewrite([*(paths or ()), *(filename or ())], everything=everything, stdin=sys.stdin)
     invocation.emit(as_yaml(done.objects))
     for problem in done.losses:
         invocation.tell(f"not carried over: {problem}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, progress
 from felixpy.cli.confirmation import duration
 from felixpy.cli.dumps import dumps_below, likely_node, one_place, read_live
 from felixpy.cli.given import Given, takes_manifests
@@ -88,7 +88,8 @@ def counters(
     counts = naming.counted(reader())
     restarted: list[Count] = []
     if interval:
-        time.sleep(duration(interval, "--interval"))
+        with progress.idle():
+            time.sleep(duration(interval, "--interval"))
         counts, restarted = _since(counts, naming.counted(reader()))
     elif before:
         counts, restarted = _since(naming.counted(_saved([before])()), counts)

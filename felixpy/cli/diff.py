@@ -10,6 +10,7 @@ import typer
 
 from felixpy.cli import completing, invocation, screen
 from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.options import Jobs
 
 if TYPE_CHECKING:
     from felixpy.difference import Difference
@@ -54,6 +55,7 @@ def diff(
         Output, typer.Option("--output", "-o", help="Text, JSON, or Markdown for a pull request's comment.")
     ] = Output.text,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule and every member.")] = False,
+    jobs: Jobs = 0,
     calico_version_before: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -89,7 +91,16 @@ def diff(
     old = nodes_of(first, second, earlier, given)
     new = nodes_of(second, first, given.version_of(second.cluster, first.cluster), given)
     both = rules == flows
-    found = difference(old, new, [given.node] if given.node else None, rules=rules or both, flows=flows or both)
+    from felixpy.cli.spreading import spread
+
+    found = difference(
+        old,
+        new,
+        [given.node] if given.node else None,
+        rules=rules or both,
+        flows=flows or both,
+        hands=spread(jobs, old.compiler, new.compiler, settings=given.settings),
+    )
     if output is Output.json:
         invocation.emit_json(report.document(found))
     else:

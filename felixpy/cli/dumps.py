@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
 
 import typer
 
+from felixpy.cli import progress
 from felixpy.cli.target import IptablesKind, live_place, tools_of
 from felixpy.errors import KernelRefused, UsageError
 
@@ -324,7 +326,8 @@ def read(name: str) -> str:
     from felixpy import reading
 
     try:
-        return reading.read_saved(name)
+        with progress.idle() if name == "-" else nullcontext():
+            return reading.read_saved(name)
     except reading.UnreadableFile as wrong:
         raise UsageError(f"{'stdin' if name == '-' else name}: {wrong}") from wrong
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from felixpy.cli import invocation, progress
+from felixpy.cli import invocation
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.ending import LACKING
@@ -20,7 +20,7 @@ from felixpy.workers import Workers
 def write_all(compiler: Compiler, folder: Path, hands: Workers, *, settings: Sequence[Setting], quiet: bool) -> None:
     """Render all nodes into folders; exit status 2 if any of them failed."""
     outcomes = render_nodes(compiler, folder, hands, settings=settings)
-    _tell(_counted(outcomes, compiler), f"written to {folder}", quiet=quiet)
+    _tell(outcomes, f"written to {folder}", quiet=quiet)
 
 
 def print_all(
@@ -28,15 +28,7 @@ def print_all(
 ) -> None:
     """Print all nodes in the order of their names; exit status 2 if any of them failed."""
     outcomes = print_nodes(compiler, text, hands, settings=settings)
-    _tell(_printed(_counted(outcomes, compiler)), "printed", quiet=quiet)
-
-
-def _counted(outcomes: Iterator[NodeOutcome], compiler: Compiler) -> Iterator[NodeOutcome]:
-    total = len(compiler.cluster.node_names())
-    progress.count(0, total, "nodes")
-    for ready, outcome in enumerate(outcomes, start=1):
-        progress.count(ready, total, "nodes")
-        yield outcome
+    _tell(_printed(outcomes), "printed", quiet=quiet)
 
 
 def _printed(outcomes: Iterable[NodeOutcome]) -> Iterator[NodeOutcome]:

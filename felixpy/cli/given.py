@@ -6,7 +6,6 @@ A command takes a parameter `given`; `takes_manifests` puts the options in its p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from inspect import Parameter, Signature, signature
@@ -227,10 +226,6 @@ MACHINE = ("interface", "host_file", "live")
 """Those that describe the machine."""
 
 
-TALKING = ("annotate", "apply", "decode", "up", "watch")
-"""Commands that go on for as long as people want, or ask them something, or read what they type."""
-
-
 def takes_manifests(
     *without: str, **instead: Any
 ) -> Callable[[Callable[Concatenate[Given, Rest], None]], Callable[Rest, None]]:
@@ -243,7 +238,7 @@ def takes_manifests(
         @wraps(command)
         def call(*arguments: Rest.args, **values: Rest.kwargs) -> None:
             chosen: dict[str, Any] = {name: values.pop(name) for name in kept if name in values}
-            with nullcontext() if command.__name__ in TALKING else progress.shown("working"):
+            with progress.shown("working"):
                 command(Given(**chosen), *arguments, **values)
 
         shared = [_parameter(name, declared) for name, declared in kept.items()]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from felixpy.cli import progress, screen
 from felixpy.errors import Place, Problem, UsageError, many
@@ -36,37 +35,13 @@ def load_cluster(given: Sequence[str | KindObjects], options: Options, *, quiet:
     """Read the manifests and speak about what was odd. Raises InputError with all problems."""
     from felixpy.manifests.loading import load_cluster as load
 
-    with ReadingProgress() as progress:
-        cluster = load(given, options, progress=progress.step if progress.shown else None)
+    def step(name: str, number: int) -> None:
+        progress.say(f"reading {visible(name)[-60:]}, {number >> 20} MiB")
+
+    with progress.shown("reading"):
+        cluster = load(given, options, progress=step if progress.is_shown() else None)
     warn(cluster.warnings, quiet=quiet)
     return cluster
-
-
-class ReadingProgress:
-    """How much of a file was read, on a terminal only, from the second second on, and gone at the end."""
-
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
-        self._begun = self._drawn = time.monotonic()
-
-    def step(self, name: str, number: int) -> None:
-        """Told after each piece of a file."""
-        now = time.monotonic()
-        if now - self._begun > 1 and now - self._drawn > REDRAW_SECONDS:
-            self._drawn = now
-            progress.pause()
-            words = f"reading {visible(name)[-60:]}: {number >> 20} MiB"
-            print(f"\r{words}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.shown and self._drawn > self._begun:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-REDRAW_SECONDS = 0.1
 
 
 def default_version() -> CalicoVersion:
@@ -171,8 +146,8 @@ def tell(text: str) -> None:
     """Talk goes to stderr; whatever is quoted in it, only its lines that are indented go on with the one above."""
     first, *more = text.split("\n")
     lines = [first, *(line if line.startswith(" ") or not line else f"    {line}" for line in more)]
-    progress.end()
-    print(screen.talk("\n".join(map(terminal, lines))), file=sys.stderr)
+    with progress.aside():
+        print(screen.talk("\n".join(map(terminal, lines))), file=sys.stderr, flush=True)
 
 
 def emit_lines(lines: Iterable[str]) -> None:
@@ -182,9 +157,9 @@ def emit_lines(lines: Iterable[str]) -> None:
 
 def emit(text: str) -> None:
     """Data goes to stdout, all at once and flushed, so that a closed pipe shows here."""
-    progress.end()
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with progress.aside():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def emit_json(document: object) -> None:

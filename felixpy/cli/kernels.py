@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from felixpy.cli import progress
 from felixpy.cli.dumps import SavedNode
-from felixpy.cli.running import Progress
 from felixpy.cli.target import say
 from felixpy.errors import UsageError, unknown_node
 
@@ -53,8 +53,11 @@ def of_nodes(given: Given, names: Sequence[str]) -> Iterator[NodeKernel]:
     """The kernels of nodes, those that could not be read included."""
     from felixpy.kubectl.nodes import read_nodes
 
-    with Progress() as progress:
-        yield from read_nodes(given.clusters.kubectl(given.running), names, progress=progress.nodes)
+    def count(number: int, of: int) -> None:
+        progress.count(number, of, "nodes")
+
+    with progress.shown("reading the rules of nodes"):
+        yield from read_nodes(given.clusters.kubectl(given.running), names, progress=count)
 
 
 def chosen_nodes(given: Given) -> list[str]:

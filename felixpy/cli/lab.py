@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
-from felixpy.cli import completing, invocation, screen
+from felixpy.cli import completing, invocation, progress, screen
 from felixpy.cli.commands import Commands
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.options import Namespace, Quiet
@@ -123,7 +123,9 @@ def down(name: Name = DEFAULT_NAME) -> None:
     """
     from felixpy.lab import take_down
 
-    say(f"lab {name} is gone" if take_down(name) else f"there is no lab {name}")
+    with progress.shown("working"):
+        was_there = take_down(name)
+    say(f"lab {name} is gone" if was_there else f"there is no lab {name}")
 
 
 @lab.command("list")
@@ -309,7 +311,8 @@ def _ask(found: Lab, ports: Sequence[str], internet: bool, family: int | None) -
     from felixpy.lab.tables import ask
 
     services = list(dict.fromkeys(map(parse_service, ports)))
-    return ask(found, services, family=family, more=["internet"] if internet else [])
+    with progress.shown("probing"):
+        return ask(found, services, family=family, more=["internet"] if internet else [])
 
 
 def _show_tables(tables: Iterable[ProbeTable], output: Output) -> None:

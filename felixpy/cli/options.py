@@ -101,3 +101,8 @@ Kubeconfig = Annotated[
 RequestTimeout = Annotated[
     float, typer.Option("--request-timeout", metavar="SECONDS", help="Timeout of a request to the API server.", min=0.1)
 ]
+
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes that work on many nodes at once; 0 is all cores."),
+]

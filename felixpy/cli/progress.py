@@ -1,6 +1,7 @@
-"""Progress of long work: a line at the bottom of a terminal from its second second on, gone with the first output.
+"""Progress of long work: a line at the bottom of a terminal from its second second on, gone with the last output.
 
 In a pipe nothing is shown. The line is drawn by a thread, so that work that takes long in one piece shows it as well.
+Whatever else writes to the terminal does so `aside`, which takes the line away for as long.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 
 DELAY_SECONDS = 1.0
-"""Work that is done sooner shows nothing."""
+"""Work that is done sooner shows nothing; so long after other output the line is back."""
 
 REDRAW_SECONDS = 0.2
-PAUSE_SECONDS = 0.5
 WIDTH = 24
 """Characters of a bar."""
 
@@ -24,20 +24,14 @@ CLEAR = b"\r\x1b[K"
 STDERR = 2
 
 
-class Status:
+class Stage:
     """What is being done, for how long, and how far it is where that is known."""
 
     def __init__(self, words: str) -> None:
         self.words = words
-        self._start = time.monotonic()
-        self._counted = self._start
+        self._start = self._counted = time.monotonic()
         self._done = self._total = 0
         self._what = ""
-        self._stopped, self._lock, self._is_drawn = Event(), Lock(), False
-        self._paused_until = 0.0
-
-    def start(self) -> None:
-        Thread(target=self._draw_on, daemon=True).start()
 
     def count(self, done: int, total: int, what: str) -> None:
         """So many of all are done."""
@@ -45,20 +39,8 @@ class Status:
             self._counted = time.monotonic()
         self._done, self._total, self._what = done, total, what
 
-    def pause(self) -> None:
-        """Something else has the line for the moment."""
-        self._paused_until = time.monotonic() + PAUSE_SECONDS
-
-    def stop(self) -> None:
-        """Take the line away for good."""
-        with self._lock:
-            self._stopped.set()
-            if self._is_drawn:
-                self._is_drawn = False
-                os.write(STDERR, CLEAR)
-
     def text(self, now: float) -> str:
-        """``render [####····] 120/200 nodes, 14/s, 6 s left``, or ``render: 3 s`` where nothing is counted."""
+        """``rendering [####····] 120/200 nodes, 14/s, 6 s left``, or ``rendering: 3 s`` where nothing is counted."""
         if not self._total:
             return f"{self.words}: {now - self._start:.0f} s"
         filled = WIDTH * self._done // self._total
@@ -67,51 +49,125 @@ class Status:
         rate = self._done / max(now - self._counted, REDRAW_SECONDS)
         return f"{told}, {rate:.3g}/s, {(self._total - self._done) / rate:.0f} s left" if rate else told
 
+
+class StatusLine:
+    """The line of a terminal, and the thread that draws the innermost stage there."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self._stopped, self._lock = Event(), Lock()
+        self._is_drawn, self._idle = False, 0
+        self._quiet_until = time.monotonic() + DELAY_SECONDS
+
+    def start(self) -> None:
+        Thread(target=self._draw_on, daemon=True).start()
+
+    def stop(self) -> None:
+        """Take the line away for good."""
+        with self.aside():
+            self._stopped.set()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave the terminal to something else for the moment."""
+        with self._lock:
+            self._take_away()
+            try:
+                yield
+            finally:
+                self._quiet_until = time.monotonic() + DELAY_SECONDS
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Show nothing for as long as nothing is worked on."""
+        with self._lock:
+            self._take_away()
+            self._idle += 1
+        try:
+            yield
+        finally:
+            self._idle -= 1
+            self._quiet_until = time.monotonic() + DELAY_SECONDS
+
+    def _take_away(self) -> None:
+        if self._is_drawn:
+            self._is_drawn = False
+            os.write(STDERR, CLEAR)
+
     def _draw_on(self) -> None:
-        if self._stopped.wait(DELAY_SECONDS):
-            return
         while not self._stopped.wait(REDRAW_SECONDS):
             with self._lock:
-                if not self._stopped.is_set() and time.monotonic() > self._paused_until:
+                now, stages = time.monotonic(), self.stages
+                if stages and not self._idle and not self._stopped.is_set() and now > self._quiet_until:
                     self._is_drawn = True
-                    os.write(STDERR, CLEAR + self.text(time.monotonic()).encode())
+                    os.write(STDERR, CLEAR + stages[-1].text(now).encode())
 
 
-_shown: list[Status] = []
+_line: list[StatusLine] = []
+"""The line, if there is one."""
 
 
 @contextmanager
 def shown(words: str) -> Iterator[None]:
-    """Show progress while something runs, if stderr is a terminal."""
+    """Show that something runs, if stderr is a terminal; as a part of other work it is shown instead of that."""
+    if _line:
+        stage = Stage(words)
+        _line[0].stages.append(stage)
+        try:
+            yield
+        finally:
+            if stage in (stages := _line[0].stages if _line else []):
+                stages.remove(stage)
+        return
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield
         return
-    status = Status(words)
-    _shown.append(status)
-    status.start()
+    line = StatusLine()
+    line.stages.append(Stage(words))
+    _line.append(line)
+    line.start()
     try:
         yield
     finally:
-        status.stop()
-        _shown.remove(status)
+        line.stop()
+        _line.clear()
+
+
+def is_shown() -> bool:
+    """Whether anybody sees it."""
+    return bool(_line)
 
 
 def count(done: int, total: int, what: str) -> None:
     """How far the work is that is shown."""
-    for status in _shown:
-        status.count(done, total, what)
+    for line in _line:
+        line.stages[-1].count(done, total, what)
 
 
-def pause() -> None:
-    """Something else has the line for the moment."""
-    for status in _shown:
-        status.pause()
+def say(words: str) -> None:
+    """What the work is that is shown."""
+    for line in _line:
+        line.stages[-1].words = words
 
 
-def end() -> None:
-    """Take the line away: something else is written."""
-    for status in _shown:
-        status.stop()
+@contextmanager
+def aside() -> Iterator[None]:
+    """Write something else to the terminal."""
+    if not _line:
+        yield
+        return
+    with _line[0].aside():
+        yield
 
 
-os.register_at_fork(after_in_child=_shown.clear)
+@contextmanager
+def idle() -> Iterator[None]:
+    """Wait for people or for something to happen."""
+    if not _line:
+        yield
+        return
+    with _line[0].idle():
+        yield
+
+
+os.register_at_fork(after_in_child=_line.clear)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, progress
 from felixpy.cli.confirmation import interruptible
 from felixpy.cli.options import DataPlaneName
 from felixpy.cli.target import BackendName, IptablesKind, LockWait, Netns, OnHost, choose_place, say
@@ -52,7 +52,7 @@ def remove(
                 inputs = each.inputs(each.plan(each.nothing()))
                 invocation.emit("".join(f"# {command}\n{text}" for command, text in inputs))
             return
-        with interruptible(), machine.locked(wait):
+        with progress.shown("working"), interruptible(), machine.locked(wait):
             done = [(each.name, each.apply(each.nothing())) for each in enforcers]
     # Sets that rules of the other kind of iptables still used are in the way until that one has been cleared as well.
     for remark in done[-1][1].remarks:

@@ -12,6 +12,7 @@ import typer
 
 from felixpy.cli import invocation
 from felixpy.cli.given import Given, takes_manifests
+from felixpy.cli.options import Jobs
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ def render(
             help="Compile all nodes, each into a folder under --output-dir or printed.",
         ),
     ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes for --all-nodes; 0 is all cores.")
-    ] = 0,
+    jobs: Jobs = 0,
     dask: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -118,9 +117,10 @@ def render(
     )
     if all_nodes:
         from felixpy.cli.fleet import print_all, write_all
+        from felixpy.cli.spreading import Counted
         from felixpy.workers import workers
 
-        hands = workers(len(given.cluster.node_names()), jobs, dask)
+        hands = Counted(workers(len(given.cluster.node_names()), jobs, dask))
         if output_dir:
             write_all(compiler, output_dir, hands, settings=given.settings, quiet=given.quiet)
         else:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from felixpy.cli import invocation, progress
 from felixpy.errors import Place, Problem
@@ -48,8 +46,15 @@ class Clusters:
         from felixpy.kubectl import list_cluster
 
         if path not in self._read:
-            with Progress() as progress:
-                found = list_cluster(self.kubectl(path), namespace=self.namespace, progress=progress.objects)
+            counts: dict[str, int] = {}
+
+            def count(resource: str, number: int) -> None:
+                """Told after each page, from several threads; a page more or less on the screen does not matter."""
+                counts[resource] = number
+                progress.say(f"reading the cluster, {sum(counts.copy().values())} objects")
+
+            with progress.shown("reading the cluster"):
+                found = list_cluster(self.kubectl(path), namespace=self.namespace, progress=count)
             self._read[path] = found
             warnings = [Problem(place=Place(found.context), reason=said, severity="warning") for said in found.missing]
             invocation.warn(warnings, quiet=self.quiet)
@@ -67,36 +72,3 @@ class Clusters:
             else:
                 found.append(path)
         return found
-
-
-class Progress:
-    """What has been read so far, on a terminal only, and gone when all is."""
-
-    @cached_property
-    def _shown(self) -> bool:
-        return sys.stderr.isatty()
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def objects(self, resource: str, number: int) -> None:
-        """Told after each page, from several threads; a page more or less on the screen does not matter."""
-        self._counts[resource] = number
-        self._show(f"reading the cluster: {sum(self._counts.values())} objects")
-
-    def nodes(self, number: int, of: int) -> None:
-        """Told after each node."""
-        self._counts["nodes"] = number
-        self._show(f"reading the rules of nodes: {number} of {of}")
-
-    def _show(self, words: str) -> None:
-        if self._shown:
-            progress.end()
-            print(f"\r{words}", end="", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown and self._counts:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from felixpy.cli import invocation
 from felixpy.cli.dumps import Dumps, SavedNode, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
+from felixpy.cli.options import Jobs
 from felixpy.cli.render import Output
 from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, live_place
 from felixpy.errors import InputError, UsageError, unknown_node
@@ -37,6 +38,7 @@ def verify(
         bool, typer.Option("--all-nodes", help="With --cluster: every node, which is what counts without --node.")
     ] = False,
     ssh: Ssh = "",
+    jobs: Jobs = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every finding, and whole lists.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
@@ -76,7 +78,7 @@ def verify(
     names = given.compiler.cluster.node_names()
     saved = settled(read_saved(rules, ipsets, both=True), names) if rules else {}
     if rules and Path(rules[0]).is_dir() and "" not in saved:
-        _verify_fleet(given, saved, output, verbose=verbose)
+        _verify_fleet(given, saved, output, verbose=verbose, jobs=jobs)
         return
     if ssh:
         saved = {"": over_ssh(ssh, given)}
@@ -121,14 +123,25 @@ class Expected:
 
     def node(self, name: str, plane: str, seen: Host) -> Node:
         """A node; of its machine what was `seen` counts if nobody described it."""
-        from felixpy.compiler import Compiler
         from felixpy.verification import Node
+
+        given = self.given
+        described = seen if given.host.interfaces is None else given.host
+        return Node(name=name, compiler=self.compiler(plane), host=described, settings=given.settings)
+
+    def compiler(self, plane: str) -> Compiler:
+        """Compiles nodes for a data plane."""
+        from felixpy.compiler import Compiler
 
         given = self.given
         if plane not in self._compilers:
             self._compilers[plane] = Compiler(given.cluster, given.version_of(given.cluster), plane)
-        described = seen if given.host.interfaces is None else given.host
-        return Node(name=name, compiler=self._compilers[plane], host=described, settings=given.settings)
+        return self._compilers[plane]
+
+    def compilers(self, saved: Mapping[str, SavedNode]) -> list[Compiler]:
+        """What these nodes are going to be compiled by."""
+        planes = {self.plane(name, _plane_of(node)) for name, node in saved.items()}
+        return [self.compiler(plane) for plane in sorted(planes)]
 
     def compared(self, observe: Callable[[str], Observed], there: str, seen: Host, name: str = "") -> Verification:
         """A node with what is `there`, which `observe` reads for a data plane."""
@@ -143,8 +156,15 @@ class Expected:
         """A node with what was saved there, which tells nothing of the machine."""
         from felixpy.model import Host
 
-        there = "nftables" if saved.listing else "iptables"
-        return self.compared(partial(observed_in, saved), there, Host(), name)
+        return self.compared(partial(observed_in, saved), _plane_of(saved), Host(), name)
+
+    def saved_of(self, nodes: Mapping[str, SavedNode], name: str) -> Verification:
+        """One of several nodes."""
+        return self.saved(nodes[name], name)
+
+
+def _plane_of(saved: SavedNode) -> str:
+    return "nftables" if saved.listing else "iptables"
 
 
 def observed_in(saved: SavedNode, plane: str) -> Observed:
@@ -176,9 +196,11 @@ def observed_in(saved: SavedNode, plane: str) -> Observed:
     )
 
 
-def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, *, verbose: bool) -> None:
+def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, *, verbose: bool, jobs: int) -> None:
     """Every node of a folder; with --node one of them."""
+    from felixpy.cli.spreading import spread
     from felixpy.verification.fleet import FleetVerification
+    from felixpy.workers import Computed, Lost
 
     given.check_node(given.cluster)
     names = given.cluster.node_names()
@@ -187,9 +209,19 @@ def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, 
     if saved and len(strangers) == len(saved):
         name, reason = next(iter(strangers.items()))
         raise UsageError(f"--rules: {saved[name].words}: {reason}")
+    known = {*chosen}
+    there = [name for name in sorted(saved) if name in known]
     expected = Expected(given)
-    nodes = {name: expected.saved(saved[name], name) for name in sorted(saved) if name in chosen}
-    found = FleetVerification(nodes, tuple(name for name in chosen if name not in saved), strangers)
+    hands = spread(jobs, *expected.compilers({name: saved[name] for name in there}), settings=given.settings)
+    nodes: dict[str, Verification] = {}
+    unknown: dict[str, str] = {}
+    for number, result in hands.run(Computed(partial(expected.saved_of, saved)), there, in_order=True):
+        if isinstance(result, Lost):
+            unknown[there[number]] = result.words
+        else:
+            nodes[there[number]] = result
+    missing = tuple(name for name in chosen if name not in saved)
+    found = FleetVerification(nodes, missing, {**strangers, **unknown})
     _show_fleet(found, output, given, verbose=verbose)
 
 

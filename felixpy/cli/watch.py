@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, progress
 from felixpy.cli.followed import Followed, follow
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kept import Kept
@@ -64,7 +64,8 @@ def watch(
         follower = _Follower(replace(given, quiet=True), followed.cluster, flows=flows, hook=hook, output=output)
         log(f"watching {followed.words} for {follower.words}; Ctrl-C ends that")
         while not stopping.is_set():
-            changed = followed.changes(POLL_SECONDS)
+            with progress.idle():
+                changed = followed.changes(POLL_SECONDS)
             if changed:
                 follower.take(changed, followed)
         log("stopped")
@@ -109,7 +110,9 @@ class _Follower:
         if self._hook:
             from felixpy.hook import run_hook
 
-            if trouble := run_hook(self._hook, f"{shown}\n"):
+            with progress.idle():
+                trouble = run_hook(self._hook, f"{shown}\n")
+            if trouble:
                 log(f"--exec {trouble}")
 
     def _advance(self, step: Step) -> tuple[dict[str, RulesetChange], list[str]]:

@@ -16,7 +16,7 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
-from felixpy.cli import invocation
+from felixpy.cli import invocation, progress
 from felixpy.cli.running import is_cluster
 from felixpy.cli.target import ChosenNamespace, IptablesKind, enforce, enforcer_for, say
 from felixpy.errors import FelixpyError, InputError, UsageError
@@ -243,7 +243,7 @@ def follow_lab(bring: SyncStep, paths: Sequence[str], resync: float) -> None:
     log("now watching, Ctrl-C ends that")
     due = time.monotonic() + (resync or inf)
     with stoppable() as stopping, farewell():
-        while not stopping.wait(POLL_SECONDS):
+        while not _waited(stopping):
             changed = watcher.changed(time.monotonic())
             if not changed and time.monotonic() < due:
                 continue
@@ -268,9 +268,15 @@ def _begin(machine: Machine, wanted: Wanted, words: str, backend: IptablesKind, 
     return enforcer
 
 
+def _waited(stopping: Event) -> bool:
+    """Wait a moment; whether a signal came."""
+    with progress.idle():
+        return stopping.wait(POLL_SECONDS)
+
+
 def _keep(keeper: Keeper, stopping: Event) -> None:
     """Go on until a signal comes, or the namespace goes."""
-    while not stopping.wait(POLL_SECONDS):
+    while not _waited(stopping):
         if keeper.machine.vanished():
             log("the network namespace went away")
             return

@@ -26,7 +26,8 @@ from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
 from felixpy.names import of_any_family
-from felixpy.topology.nodes import NodeRules, Nodes
+from felixpy.topology.nodes import Nodes, SavedRules
+from felixpy.workers import Alone, Lost, Workers
 
 __all__ = ["Difference", "Group", "Spread", "difference"]
 
@@ -95,30 +96,43 @@ class Difference(Answer):
 
 
 def difference(
-    before: Nodes, after: Nodes, nodes: Iterable[str] | None = None, *, rules: bool = True, flows: bool = True
+    before: Nodes,
+    after: Nodes,
+    nodes: Iterable[str] | None = None,
+    *,
+    rules: bool = True,
+    flows: bool = True,
+    hands: Workers | None = None,
 ) -> Difference:
     """Compare two states. `nodes` are those whose rules are compared, all of them by default; flows are of all nodes.
 
-    Raises what compiling raises.
+    `hands` compare the nodes, this process if there are none. Raises what compiling raises.
     """
     old, new = ({*state.dumps, *state.cluster.node_names()} for state in (before, after))
     chosen = {*nodes} if nodes is not None else {*old, *new}
     changes: dict[ChainChange, set[tuple[str, int]]] = {}
     set_changes: dict[SetDifference, set[str]] = {}
     meanings: dict[str, str] = {}
-    foreign = bool(before.dumps) and bool(after.dumps)
-    for name in sorted(chosen.intersection(old, new)) if rules else ():
-        one, other = before.get(name), after.get(name)
-        assert one is not None
-        assert other is not None
-        for family, change in _chain_changes(one, other, foreign=foreign):
+    unknown: list[str] = []
+    both = sorted(chosen.intersection(old, new))
+    hands = hands or Alone()
+    comparison = NodeComparison(before, after, rules, keep=flows and hands.is_here)
+    for number, found in hands.run(comparison, both, in_order=True):
+        name = both[number]
+        if isinstance(found, Lost):
+            unknown.append(f"rules of {name}: {found.words}")
+            continue
+        unknown.extend(found.unknown)
+        for family, change in found.chains:
             changes.setdefault(change, set()).add((name, family))
-        for found in compare_sets(one.dump.sets, other.dump.sets):
-            set_changes.setdefault(found, set()).add(name)
-            meanings.setdefault(found.name, _meaning(found.name, other) or _meaning(found.name, one))
+        for change_of_set in found.sets:
+            set_changes.setdefault(change_of_set, set()).add(name)
+        for set_name, words in found.meanings.items():
+            meanings.setdefault(set_name, words)
+    unknown.extend(_not_given(before, after, chosen))
     flow_changes = _flow_changes(before, after) if flows else None
     return Difference(
-        unknown=tuple(dict.fromkeys((*_unknown(before, after, chosen), *_unsure(flow_changes)))),
+        unknown=tuple(dict.fromkeys((*unknown, *_unsure(flow_changes)))),
         objects=() if before.dumps or after.dumps else tuple(compare_objects(before.cluster, after.cluster)),
         groups=_grouped(_folded(changes), _Names(before, after)),
         sets={change: Spread(tuple(sorted(names)), (change.family,)) for change, names in set_changes.items()},
@@ -130,17 +144,54 @@ def difference(
     )
 
 
-def _unknown(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[str]:
-    """What was not given of nodes that both states have."""
-    there = [{*state.dumps, *state.cluster.node_names()} for state in (before, after)]
-    for name in sorted({*chosen}.intersection(*there)):
-        one, other = before.get(name), after.get(name)
-        assert one is not None
-        assert other is not None
-        families = sorted({*one.dump.tables} ^ {*other.dump.tables})
-        yield from (f"rules of IPv{family} on {name} were given of one side only" for family in families)
-        if one.dump.sets is None or other.dump.sets is None:
-            yield f"sets on {name} were not given"
+class NodeDifference(NamedTuple):
+    """What differs on one node: chains with their families, sets and what they are in words, and what is not known."""
+
+    chains: tuple[tuple[int, ChainChange], ...]
+    sets: tuple[SetDifference, ...]
+    meanings: Mapping[str, str]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeComparison:
+    """Compares the rules of nodes in two states, if `rules` are asked for, and says what was not given of them."""
+
+    before: Nodes
+    after: Nodes
+    rules: bool
+    keep: bool
+    """Whether the rules are asked for again in this process."""
+
+    def begin(self, name: str) -> NodeDifference:
+        """A node that both states have."""
+        one, other = self.before.rules(name, keep=self.keep), self.after.rules(name, keep=self.keep)
+        unknown = tuple(_not_given_of(name, one, other))
+        if not self.rules:
+            return NodeDifference((), (), {}, unknown)
+        foreign = bool(self.before.dumps) and bool(self.after.dumps)
+        sets = tuple(compare_sets(one.dump.sets, other.dump.sets))
+        return NodeDifference(
+            chains=tuple(_chain_changes(one, other, foreign=foreign)),
+            sets=sets,
+            meanings={found.name: _meaning(found.name, other) or _meaning(found.name, one) for found in sets},
+            unknown=unknown,
+        )
+
+    def end(self, begun: NodeDifference) -> NodeDifference:
+        """Nothing is left to be done."""
+        return begun
+
+
+def _not_given_of(name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
+    families = sorted({*one.dump.tables} ^ {*other.dump.tables})
+    yield from (f"rules of IPv{family} on {name} were given of one side only" for family in families)
+    if one.dump.sets is None or other.dump.sets is None:
+        yield f"sets on {name} were not given"
+
+
+def _not_given(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[str]:
+    """Nodes that were not given where all others were saved."""
     for state, others in ((before, after), (after, before)):
         for name in state.cluster.node_names() if state.dumps else ():
             if name not in state.dumps and name in chosen and name in {*others.dumps, *others.cluster.node_names()}:
@@ -161,7 +212,7 @@ def _flow_changes(before: Nodes, after: Nodes) -> Changes:
     return replace(found, opened=(*found.opened, *routes.opened), closed=(*found.closed, *routes.closed))
 
 
-def _chain_changes(one: NodeRules, other: NodeRules, *, foreign: bool) -> Iterator[tuple[int, ChainChange]]:
+def _chain_changes(one: SavedRules, other: SavedRules, *, foreign: bool) -> Iterator[tuple[int, ChainChange]]:
     for family in sorted({*one.dump.tables, *other.dump.tables}):
         # A family that nobody saved is unknown rather than empty.
         if family in one.dump.tables and family in other.dump.tables:
@@ -169,7 +220,7 @@ def _chain_changes(one: NodeRules, other: NodeRules, *, foreign: bool) -> Iterat
                 yield family, change
 
 
-def _meaning(name: str, node: NodeRules) -> str:
+def _meaning(name: str, node: SavedRules) -> str:
     found = node.index.sets.get(name) if node.index else None
     return found.words if found else ""
 

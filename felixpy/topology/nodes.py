@@ -23,6 +23,14 @@ UPLINK = "eth0"
 TUNNELS = {4: (("ipip", "tunl0"), ("vxlan", "vxlan.calico")), 6: (("vxlan", "vxlan-v6.calico"),)}
 
 
+@dataclass(frozen=True, slots=True)
+class SavedRules:
+    """The rules of a node, and what is known of how they came to be."""
+
+    dump: Dump
+    index: RuleIndex | None
+
+
 @dataclass(eq=False)
 class NodeRules:
     """One node: its rules, what is known of how they came to be, and the machine.
@@ -65,10 +73,11 @@ class Nodes:
         self.hosts, self.dumps = hosts or {}, dumps or {}
         self.book = AddressBook(self.cluster, self.hosts, self.dumps)
         self._known: dict[str, NodeRules] = {}
+        self._rules: dict[str, SavedRules] = {}
 
     def get(self, name: str) -> NodeRules | None:
         """A node; where rules were saved elsewhere only it is compiled, and None if the manifests do not have it."""
-        if self.dumps and name not in self.dumps and name not in self.cluster.node_names():
+        if self.dumps and name not in self.dumps and name not in self._names:
             return None
         if name not in self._known:
             self._known[name] = self._make(name)
@@ -83,14 +92,31 @@ class Nodes:
         return self.compiler.config(name, self.settings)
 
     def _make(self, name: str) -> NodeRules:
-        known = name in self.cluster.node_names()
-        ruleset = self.compiler.compile(name, self.hosts.get(name), self.settings) if known else None
+        rules = self._rules.pop(name, None) or self._make_rules(name)
+        machine = machine_of(self.cluster, name, self.hosts.get(name), self.book)
+        return NodeRules(name, rules.dump, machine, rules.index, saved=name in self.dumps)
+
+    def _make_rules(self, name: str) -> SavedRules:
+        ruleset = self.compiler.compile(name, self.hosts.get(name), self.settings) if name in self._names else None
         dump = self.dumps.get(name)
         if dump is None:
             assert ruleset is not None
             dump = ruleset.dump
-        machine = machine_of(self.cluster, name, self.hosts.get(name), self.book)
-        return NodeRules(name, dump, machine, RuleIndex(ruleset) if ruleset else None, saved=name in self.dumps)
+        return SavedRules(dump, RuleIndex(ruleset) if ruleset else None)
+
+    def rules(self, name: str, *, keep: bool = True) -> SavedRules:
+        """The rules of a node that there is, without its machine; `keep` them for whoever asks next."""
+        if name in self._known:
+            return SavedRules(self._known[name].dump, self._known[name].index)
+        found = self._rules.get(name) or self._make_rules(name)
+        if keep:
+            self._rules[name] = found
+        return found
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The nodes of the manifests."""
+        return frozenset(self.cluster.node_names())
 
 
 def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:
