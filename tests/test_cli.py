@@ -220,7 +220,7 @@ def test_settings_come_from_options_then_the_environment_then_manifests(felixpy_
         (["--host-file", "/nowhere/host.yaml"], "/nowhere/host.yaml: there is no such file"),
         (["--dialect", "v1.0"], "there are v3.32"),
         (["-4", "-6"], "exclude each other"),
-        (["--all-nodes"], "needs --output-dir"),
+        (["--all-nodes"], "--all-nodes and --node exclude each other"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_in_one_line(felixpy_, options: list[str], words: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from felixpy.cli import progress
-from felixpy.cli.progress import CLEAR, Stage
+from felixpy.cli.progress import CLEAR, ShownStage
 from tests.bench.clusters import Shape, write
 
 EAGER = (
@@ -185,9 +185,9 @@ def test_an_interrupt_ends_all_processes_and_leaves_whole_files(many: Path, tmp_
 
 
 def test_a_bar_with_rate_and_time_left() -> None:
-    status = Stage("working")
+    status = ShownStage("working")
     status.count(0, 200, "nodes")
     status.count(50, 200, "nodes")
     now = status._counted + 10
     assert status.text(now) == "working [######··················] 50/200 nodes, 5/s, 30 s left"
-    assert Stage("working").text(status._start + 3).startswith("working: 3")
+    assert ShownStage("working").text(status._start + 3).startswith("working: 3")

@@ -24,7 +24,7 @@ CLEAR = b"\r\x1b[K"
 STDERR = 2
 
 
-class Stage:
+class ShownStage:
     """What is being done, for how long, and how far it is where that is known."""
 
     def __init__(self, words: str) -> None:
@@ -54,7 +54,7 @@ class StatusLine:
     """The line of a terminal, and the thread that draws the innermost stage there."""
 
     def __init__(self) -> None:
-        self.stages: list[Stage] = []
+        self.stages: list[ShownStage] = []
         self._stopped, self._lock = Event(), Lock()
         self._is_drawn, self._idle = False, 0
         self._quiet_until = time.monotonic() + DELAY_SECONDS
@@ -111,7 +111,7 @@ _line: list[StatusLine] = []
 def shown(words: str) -> Iterator[None]:
     """Show that something runs, if stderr is a terminal; as a part of other work it is shown instead of that."""
     if _line:
-        stage = Stage(words)
+        stage = ShownStage(words)
         _line[0].stages.append(stage)
         try:
             yield
@@ -123,7 +123,7 @@ def shown(words: str) -> Iterator[None]:
         yield
         return
     line = StatusLine()
-    line.stages.append(Stage(words))
+    line.stages.append(ShownStage(words))
     _line.append(line)
     line.start()
     try:

@@ -104,7 +104,7 @@ def render(
     if all_nodes and annotate:
         raise UsageError("--annotate is for one node")
     compiler = given.compiler
-    printing = Printing(
+    printing = NodePrinting(
         cluster=given.cluster,
         family=4 if four else 6 if six else None,
         form=form,
@@ -137,7 +137,7 @@ def render(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Printing:
+class NodePrinting:
     """What is printed of a node. `family` is None for those that are usual, `notes` whose cluster comments tell about.
 
     A document of JSON is on `one_line` where others follow.
