@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from felixpy.ipsets import IPSet
@@ -41,19 +42,35 @@ def _members(ipset: IPSet | None) -> set[str]:
     return set(ipset.members) if ipset else set()
 
 
+class PlaneChange(NamedTuple):
+    """The data plane before and after."""
+
+    before: str
+    after: str
+
+
 class RulesetChange(NamedTuple):
-    """Everything that differs; false if nothing does."""
+    """Everything that differs; false if nothing does.
+
+    Where the node programs another data plane than before, all chains of the one go and those of the other come.
+    """
 
     chains: tuple[ChainUpdate, ...] = ()
     sets: tuple[SetUpdate, ...] = ()
+    plane: PlaneChange | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.chains or self.sets)
+        return bool(self.chains or self.sets or self.plane)
 
 
 def difference(before: Ruleset, after: Ruleset) -> RulesetChange:
     """What lies between two rulesets. Chains that are one value are not looked into."""
-    return RulesetChange(tuple(_chains(before, after)), tuple(_sets(before, after)))
+    sets = tuple(_sets(before, after))
+    if before.dataplane != after.dataplane:
+        none = replace(before, tables={})
+        chains = (*_chains(before, none), *_chains(none, after))
+        return RulesetChange(chains, sets, PlaneChange(before.dataplane, after.dataplane))
+    return RulesetChange(tuple(_chains(before, after)), sets)
 
 
 def _chains(before: Ruleset, after: Ruleset) -> Iterator[ChainUpdate]:

@@ -16,7 +16,13 @@ def lines(node: str, change: RulesetChange, legend: Legend) -> Iterator[str]:
     `legend` is that of the cluster that knows the objects.
     """
     seen = set()
-    for each in change.chains:
+    if change.plane:
+        gone, come = (len([each for each in change.chains if getattr(each, when)]) for when in ("before", "after"))
+        yield (
+            f"{node}: the {change.plane.after} data plane from now on: {many(come, 'chain')} of it take the place of "
+            f"{many(gone, 'chain')} of {change.plane.before}"
+        )
+    for each in change.chains if not change.plane else ():
         action, key = _action(each), (each.name, _action(each))
         if key not in seen:
             seen.add(key)
@@ -31,6 +37,7 @@ def document(node: str, change: RulesetChange) -> dict[str, Any]:
     """For programs: chains by family and table, sets with the members that came and went."""
     return {
         "node": node,
+        **({"dataplane": change.plane._asdict()} if change.plane else {}),
         "chains": [
             {"family": each.family, "table": each.table, "chain": each.name, "change": _action(each)}
             for each in change.chains

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from felixpy.kubectl.watch import Mirror
 from tests.cluster.conftest import RunningCluster
 from tests.cluster.standin import StandIn
 from tests.cluster.test_running_cluster import running_pod
-from tests.manifests import manifest, namespace
+from tests.manifests import CALICO, manifest, namespace
 from tests.schemas import checked
 
 PATIENCE_SECONDS = 20.0
@@ -154,6 +155,34 @@ def test_changes_of_files(tmp_path: Path, watching) -> None:
     assert watch.until("the rules stay as they were")
     write(5432)
     assert watch.until("chain cali-pi-")
+    assert watch.stop() == 0
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_node_that_changes_its_data_plane(tmp_path: Path, watching, output: str) -> None:
+    """The rules of the one go, those of the other come; afterwards changes are those of the new one."""
+
+    def write(port: int, *more: object) -> None:
+        items = [*OBJECTS[:-1], policy(port), *more]
+        (tmp_path / "shop.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+    mode = manifest(CALICO, "FelixConfiguration", "default", {"nftablesMode": "Enabled"})
+    write(5432)
+    watch = watching(tmp_path, "-o", output)
+    write(5432, mode)
+    if output == "text":
+        line = watch.until("nftables data plane from now on")[-1]
+        assert re.search(r": \d+ chains of it take the place of \d+ chains of iptables$", line)
+    else:
+        (node,) = checked(watch.until('"dataplane"')[-1])["nodes"]
+        assert node["dataplane"] == {"before": "iptables", "after": "nftables"}
+        actions = {(each["table"], each["chain"], each["change"]) for each in node["chains"]}
+        assert {("filter", "cali-FORWARD", "removed"), ("filter", "cali-FORWARD", "added")} <= actions
+        assert {action for *_, action in actions} == {"added", "removed"}
+    write(5433, mode)
+    assert "pi-knp/shop/" in watch.until("chain" if output == "json" else "chain cali-pi-")[-1]
+    write(5433)
+    assert watch.until("iptables data plane from now on" if output == "text" else '"after": "iptables"')
     assert watch.stop() == 0
 
 
