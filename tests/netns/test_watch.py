@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from felixpy.dataplane.nftables.enforcer import NFTABLES
+from felixpy.kernel import open_machine
 from tests.conformance.recordings import TOOLS, Case
+from tests.netns import enforcing
 from tests.netns.enforcing import case_of, here
 from tests.netns.namespace import BACKENDS, Namespace, canonical, members
 
@@ -38,10 +41,10 @@ class Watch:
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self._unread = b""
 
-    def write(self, case: Case) -> None:
-        """As an editor does it: under another name, then moved into place."""
+    def write(self, case: Case, more: str = "") -> None:
+        """As an editor does it: under another name, then moved into place. `more` stands behind the manifests."""
         fresh = self.file.with_suffix(".new")
-        fresh.write_bytes((case.folder / "manifests.yaml").read_bytes())
+        fresh.write_text(f"{(case.folder / 'manifests.yaml').read_text()}\n{more}")
         fresh.replace(self.file)
 
     def said(self, pattern: str) -> str:
@@ -117,6 +120,56 @@ def test_files_and_kernel_are_kept_in_step(watch: Watch, netns: Namespace, reque
     assert watch.end() == 0
     watch.said("stopped; the rules stay in force")
     assert snapshot(netns, backend) == goal(SHOP)
+
+
+NFTABLES_MODE = """
+---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {nftablesMode: Enabled}
+"""
+
+
+@pytest.mark.parametrize("watch", [("--resync", "1")], indirect=True)
+def test_a_change_of_the_data_plane_is_carried_out(watch: Watch, netns: Namespace) -> None:
+    """And back; in the new data plane the watch goes on as before."""
+
+    def tables() -> enforcing.Snapshot:
+        with open_machine(here()) as machine:
+            return enforcing.snapshot(machine, NFTABLES)
+
+    nothing = [canonical(""), canonical(""), set()]
+    in_nftables = enforcing.goal(SHOP.compile(dataplane=NFTABLES), NFTABLES)
+    watch.said("now watching")
+    assert snapshot(netns, "legacy") == goal(SHOP)
+
+    watch.write(SHOP, NFTABLES_MODE)
+    watch.said("rules of Felix are in iptables .legacy., too; they go once those of nftables are in force")
+    watch.said(r"manifests\.yaml: changed")
+    assert snapshot(netns, "legacy") == nothing
+    assert tables() == in_nftables
+
+    assert netns.run("nft", "flush", "chain", "ip", "calico", "filter-cali-FORWARD").returncode == 0
+    watch.said("put right what others had changed: .*table ip calico filter-cali-FORWARD")
+    assert tables() == in_nftables
+
+    watch.write(SHOP)
+    watch.said(r"manifests\.yaml: changed")
+    assert snapshot(netns, "legacy") == goal(SHOP)
+    assert tables()[:2] == enforcing.EMPTY[:2]
+    assert watch.end() == 0
+
+
+@pytest.mark.parametrize("watch", [("--backend", "legacy")], indirect=True)
+def test_a_change_of_the_data_plane_that_options_exclude_is_not_carried_out(watch: Watch, netns: Namespace) -> None:
+    watch.said("now watching")
+    watch.write(SHOP, NFTABLES_MODE)
+    watch.said("--backend legacy is a kind of iptables, .*; the policy stays as it was")
+    assert snapshot(netns, "legacy") == goal(SHOP)
+    watch.write(OTHER)
+    watch.said(r"manifests\.yaml: changed")
+    assert snapshot(netns, "legacy") == goal(OTHER)
 
 
 def test_ctrl_c_ends_it_and_leaves_the_rules(watch: Watch, netns: Namespace) -> None:
