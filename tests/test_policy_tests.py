@@ -58,6 +58,14 @@ spec: {selector: app == 'db', order: 9999, ingress: [{action: Deny, protocol: IC
 """
 
 
+NFTABLES_MODE = """
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {nftablesMode: Enabled}
+"""
+
+
 def test_nothing_passes_that_depends_on_rules_which_a_node_does_not_get(project: Path, felixpy) -> None:
     """nft has no form for an ICMP type with a code as Felix writes it, iptables does."""
     (project / "shop" / "more.yaml").write_text(NO_FORM)
@@ -85,10 +93,7 @@ def test_a_table_holds_only_if_nodes_get_the_rules(project: Path, felixpy) -> No
 
 
 def test_the_data_plane_is_that_of_the_manifests(project: Path, felixpy) -> None:
-    (project / "shop" / "more.yaml").write_text(
-        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\n"
-        "spec: {nftablesMode: Enabled}\n"
-    )
+    (project / "shop" / "more.yaml").write_text(NFTABLES_MODE)
     answer = felixpy("test")
     assert answer.status == 0
     assert "felixpy: nftables data plane on" in answer.err
@@ -280,6 +285,19 @@ def test_real_packets(project: Path, tmp_path: Path, arguments: tuple[str, ...])
     assert "2 passed" in answer
     labs = tmp_path / "labs"
     assert not labs.exists() or not [path for path in labs.iterdir() if path.suffix == ".json"]
+
+
+@pytest.mark.netns
+def test_real_packets_meet_the_data_plane_of_the_manifests(project: Path, tmp_path: Path) -> None:
+    (project / "shop" / "more.yaml").write_text(NFTABLES_MODE)
+    (project / "tests" / "test_plane.py").write_text(
+        "def test_packets(felix_lab):\n"
+        "    assert felix_lab.connects('shop/web', 'shop/db', 5432)\n"
+        "    assert not felix_lab.connects('shop/web', 'shop/db', 80)\n"
+        "    assert {row.backend for row in felix_lab.lab.state.enforced} == {'nftables'}\n"
+    )
+    folders = {"FELIXPY_LAB_DIR": str(tmp_path / "labs"), "FELIXPY_LOCKFILE": str(tmp_path / "lock")}
+    assert "3 passed" in run_pytest(project, "-k", "packets", **folders)
 
 
 @pytest.mark.parametrize(
