@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain as chained
 from itertools import product as combinations
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from felixpy.flows.packets.ground import VARIANTS, Fates, Row
 from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, STATELESS, UNTRACKED
+from felixpy.flows.programs.alike import Known
 from felixpy.flows.programs.code import ChainText, NodeProgram, NodeText, OpenQuestion
 from felixpy.flows.programs.evaluation import States
 from felixpy.flows.programs.passage import Passage
-from felixpy.flows.programs.perspective import ChainView, RuleView
+from felixpy.flows.programs.views import ChainView, RuleView
 from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import Interface
-from felixpy.netfilter.hooks import HOOK_NAMES, REWRITING
+from felixpy.netfilter.hooks import HOOK_NAMES, REWRITING, before_rewriting
 
 MOST_QUESTIONS = 4
 """Of so many questions that no packet decides all answers are tried; of more each one by itself."""
@@ -40,10 +42,22 @@ class ChangedPart(NamedTuple):
 
 Parts: TypeAlias = list[ChangedPart]
 
+Way = Literal["opens", "closes", "rewrites"]
+"""Packets that only the later rules let through, only the earlier ones, or both with other addresses."""
+
+
+class Difference(NamedTuple):
+    """Packets of rows that are alike, as in `ChangedPart`."""
+
+    way: Way
+    variant: int
+    packets: PacketSet
+    came: PacketSet | None = None
+
 
 @dataclass(slots=True)
 class TrafficChange:
-    """Packets that only the later rules let through, only the earlier ones, and both with other addresses."""
+    """All that changes, by way."""
 
     opens: Parts = field(default_factory=list)
     closes: Parts = field(default_factory=list)
@@ -51,6 +65,13 @@ class TrafficChange:
 
     def __bool__(self) -> bool:
         return bool(self.opens or self.closes or self.rewrites)
+
+    def note(self, row: Row, differences: Iterable[Difference], itself: int = 0) -> None:
+        """Add the differences of a row; what would be sent to `itself` is none."""
+        for way, variant, packets, came in differences:
+            some = of_peers(packets, ~itself) if itself else packets
+            if some:
+                getattr(self, way).append(ChangedPart(row, variant, some, came))
 
 
 @dataclass(slots=True)
@@ -100,17 +121,24 @@ class Comparer:
         if not self.changed:
             return found
         tags = [tag | mark | (self.space.assumed if answers is None else answers) for tag in self.space.variants]
-        for row in chained(self.space.rows, self._spoofed_rows(tags)):
-            start = self._start(row)
-            if start:
-                old = self.passage.known_fates(self.before, row, tags)
-                if not self._moves:
-                    old = {key: some for key, packets in old.items() if (some := meet(packets, start))}
-                _note(found, row, old, self.passage.fates(self.after, row, tags, start))
+        passage, known = self.passage, Known()
+        for row in chained(self.space.rows, self._spoofed_rows()):
+            differences = passage.recall(known, row, partial(self._differences, row, tags))
+            found.note(row, differences, passage.itself(row))
         if self._asks_redirected:
+            tags = [tag for tag in tags if tag & VARIANTS in (0, ESTABLISHED)]
             for row in self.space.rows:
-                self._redirected(row, [tag for tag in tags if tag & VARIANTS in (0, ESTABLISHED)], found)
+                find = partial(self._redirected, row, tags)
+                found.note(row, passage.recall(known, row, find, "redirected", passage.itself(row)))
         return found
+
+    def _differences(self, row: Row, tags: Sequence[int]) -> list[Difference]:
+        """What changes for the packets that rows of a kind send."""
+        start = self._reaching(row, self.passage.start(row))
+        if not start:
+            return []
+        old = self.passage.known_fates(self.before, row, tags, start)
+        return list(_differing(old, self.passage.fates(self.after, row, tags, start)))
 
     # --- which packets are concerned
 
@@ -176,51 +204,54 @@ class Comparer:
                     packets = of_peers(packets, self.passage.leave_by(criterion))
         return Arrivals(interfaces, packets)
 
-    def _start(self, row: Row) -> PacketSet:
-        """What a row may send that could come to a changed chain."""
+    def _reaching(self, row: Row, everything: PacketSet) -> PacketSet:
+        """What of all that a row may send could come to a changed chain."""
         packets: PacketSet = {}
         for interfaces, some in self._reaches:
             if interfaces is None or row.interface in interfaces or not row.interface:
                 packets = join(packets, some)
-        everything = self.passage.everything(row)
         if not packets:
             return {}
         return everything if self._moves else meet(everything, packets)
 
-    def _spoofed_rows(self, tags: Sequence[int]) -> Iterator[Row]:
+    def _spoofed_rows(self) -> Sequence[Row]:
         """Senders of addresses that are not their own, as far as their packets may get anywhere."""
-        early = self._changes_early
-        for row in self.space.spoofed:
-            start = self._start(row)
-            if start and (early or self.passage.survives(self.before, row)):
-                yield row
+        arrivals = (
+            [(stage, program.chain(stage.table, stage.chain), program.policy(stage))
+             for stage in before_rewriting(program.stages("PREROUTING"))]
+            for program in (self.before, self.after)
+        )  # fmt: skip
+        before, after = arrivals
+        return self.passage.survivors(self.before) if before == after else self.space.spoofed
 
     @property
     def _asks_redirected(self) -> bool:
         """Whether it may matter that somebody else rewrites destinations."""
         return self.passage.tells_redirected or self._changes_early
 
-    def _redirected(self, row: Row, tags: Iterable[int], found: TrafficChange) -> None:
-        """Packets that came for one destination and go on to another."""
-        passage = self.passage
-        start: States = {tag | EARLY: passage.everything(row) for tag in tags}
+    def _redirected(self, row: Row, tags: Iterable[int]) -> list[Difference]:
+        """What changes for packets that came for one destination and go on to another."""
+        passage, everything = self.passage, self.passage.everything(row)
+        found: list[Difference] = []
+        start: States = {tag | EARLY: everything for tag in tags}
         came = [passage.before(program, row, start).states for program in (self.before, self.after)]
-        to = self._start(row) if not self._changes_early else passage.everything(row)
+        to = everything if self._changes_early else self._reaching(row, everything)
         for interface, peers in passage.sent_by(row, (self.before, self.after)):
             for (old, new), every in _cells(*came).items():
                 packets = of_peers(every, peers)
                 if not packets:
                     continue
                 if old is not None and new is not None and (old ^ new) & UNTRACKED:
-                    self._redirected_once(row, (old, new), packets, to, interface, found)
+                    found.extend(self._redirected_once(row, (old, new), packets, to, interface))
                     continue
                 passed = {} if old is None else passage.redirected(self.before, row, old, packets, to, interface)
                 passes = {} if new is None else passage.redirected(self.after, row, new, packets, to, interface)
-                _note(found, row, passed, passes, came=packets)
+                found.extend(_differing(passed, passes, came=packets))
+        return found
 
     def _redirected_once(
-        self, row: Row, tags: tuple[int, int], packets: PacketSet, to: PacketSet, sent_by: str, found: TrafficChange
-    ) -> None:
+        self, row: Row, tags: tuple[int, int], packets: PacketSet, to: PacketSet, sent_by: str
+    ) -> Iterator[Difference]:
         """Packets that are redirected on one side only: on the other one connection tracking leaves them alone."""
         old, new = tags
         if (old | new) & STATELESS:
@@ -231,15 +262,13 @@ class Comparer:
         as_sent = join_all(passage.after(alone, row, {untracked: packets}).values())
         through = join_all(passage.redirected(program, row, tag, packets, to, sent_by).values())
         stopped = minus(passage.targets(tag, packets, to), through)
-        more, less = (found.closes, found.opens) if lost else (found.opens, found.closes)
-        for parts, came, went in (
-            (more, minus(packets, as_sent), through),
-            (less, as_sent, stopped),
-            (found.rewrites, as_sent, through),
-        ):
-            fitting = of_traffic(went, self.space.traffic.lifted(union(came)))
-            if fitting:
-                parts.append(ChangedPart(row, tag & VARIANTS | DNAT, fitting, came))
+        ways: tuple[tuple[Way, PacketSet, PacketSet], ...] = (
+            ("closes" if lost else "opens", minus(packets, as_sent), through),
+            ("opens" if lost else "closes", as_sent, stopped),
+            ("rewrites", as_sent, through),
+        )
+        for way, came, went in ways:
+            yield Difference(way, tag & VARIANTS | DNAT, of_traffic(went, self.space.traffic.lifted(union(came))), came)
 
     @property
     def _changes_early(self) -> bool:
@@ -327,8 +356,8 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
     return found
 
 
-def _note(found: TrafficChange, row: Row, before: Fates, after: Fates, came: PacketSet | None = None) -> None:
-    """Add what differs, variant by variant."""
+def _differing(before: Fates, after: Fates, came: PacketSet | None = None) -> Iterator[Difference]:
+    """What differs, variant by variant."""
     for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
         old, new = ({sign: packets for (which, sign), packets in fates.items() if which == variant}
                     for fates in (before, after))  # fmt: skip
@@ -336,6 +365,7 @@ def _note(found: TrafficChange, row: Row, before: Fates, after: Fates, came: Pac
         opened, closed = minus(passes, passed), minus(passed, passes)
         same = join_all(meet(packets, new[sign]) for sign, packets in old.items() if sign in new)
         rewritten = minus(meet(passed, passes), same)
-        for parts, packets in ((found.opens, opened), (found.closes, closed), (found.rewrites, rewritten)):
+        ways: tuple[tuple[Way, PacketSet], ...] = ("opens", opened), ("closes", closed), ("rewrites", rewritten)
+        for way, packets in ways:
             if packets:
-                parts.append(ChangedPart(row, variant, packets, came))
+                yield Difference(way, variant, packets, came)

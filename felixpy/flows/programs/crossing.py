@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, of_peers, union
 from felixpy.flows.packets.tags import EARLY, new_source
+from felixpy.flows.programs.alike import Own
 from felixpy.flows.programs.code import ChainCode, NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Receivers, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
-from felixpy.flows.programs.perspective import Direction, Factor, Perspective, RuleView
+from felixpy.flows.programs.perspective import Perspective
+from felixpy.flows.programs.views import Direction, RuleView
 from felixpy.names import limited
 from felixpy.netfilter.actions import Final
 from felixpy.netfilter.numbers import parse_address
@@ -77,7 +79,7 @@ class Crossing:
         self._own = self._site.local_peers[""]
         self._here = self._own | here
         self._receivers: dict[bool, Receivers] = {}
-        self._values: dict[tuple[EndpointPlace, Direction], dict[Factor, PacketSet]] = {}
+        self._addresses: dict[tuple[EndpointPlace, Direction], Own] = {}
 
     # --- both directions
 
@@ -145,14 +147,17 @@ class Crossing:
         return evaluator
 
     def _evaluator(self, place: EndpointPlace, direction: Direction, interface: str, readings: bool) -> Evaluator:
+        perspective = self._perspectives.egress if direction == "egress" else self._perspectives.ingress
+        key = place, direction
+        if key not in self._addresses:
+            self._addresses[key] = Own(perspective, place.address, self._site.interfaces_of(place.address))
         return Evaluator(
-            perspective=self._perspectives.egress if direction == "egress" else self._perspectives.ingress,
+            perspective=perspective,
             site=self._site,
-            own=place.address,
+            own=self._addresses[key],
             bit=place.bit,
             interface=interface,
             memory=self._memory,
-            own_values=self._values.setdefault((place, direction), {}),
             readings=readings,
         )
 

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import RETAGS, translated
+from felixpy.flows.programs.alike import Known, Own
 from felixpy.flows.programs.code import ChainCode
-from felixpy.flows.programs.perspective import ChainView, Factor, Perspective, RuleView
+from felixpy.flows.programs.perspective import Perspective
+from felixpy.flows.programs.views import ChainView, Factor, RuleView
 from felixpy.netfilter.actions import Call, ConnectionMark, Final, NoTrack, Rewrite, SetMark, Unclear
 from felixpy.netfilter.criteria import Interface, Local
 
@@ -132,30 +134,33 @@ class Site:
         """The interface that has an address, "" for none."""
         return next((name for name, own in self.local.items() if name and address in own), "")
 
+    def interfaces_of(self, address: int | None) -> frozenset[str]:
+        """The interfaces that have an address, with "" for the node; none if nobody knows it."""
+        return frozenset(name for name, own in self.local.items() if address in own)
+
 
 @dataclass(slots=True, eq=False)
 class Evaluator:
     """One end of connections at one point of their way: who looks, and by which interfaces packets come and go.
 
-    `own` is the end's address, None if nobody knows it, `interface` its own one at this point. `receivers` are the
-    endpoints of the same node that packets may be for.
+    `own` is the end's address, `interface` its own one at this point. `receivers` are the endpoints of the same node
+    that packets may be for. `known` is what chains made of packets; ends share it that have equal `receivers` and
+    nothing else in common but the perspective.
     """
 
     perspective: Perspective
     site: Site
-    own: int | None
+    own: Own
     bit: int
     interface: str
     memory: Memory
-    own_values: dict[Factor, PacketSet]
     incoming: ByInterface = NO_INTERFACE
     outgoing: ByInterface = NO_INTERFACE
     receivers: Receivers | None = None
     readings: bool = False
     """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
+    known: Known = field(default_factory=Known)
     _values: dict[Factor, PacketSet | None] = field(default_factory=dict)
-    _known: dict[tuple[object, ...], Outcome] = field(default_factory=dict)
-    """What chains made of some packets that ask for more about the end than others share."""
     _kinds: dict[int, int] = field(default_factory=dict)
     """What kind of end this is to a view."""
 
@@ -175,11 +180,7 @@ class Evaluator:
         if isinstance(criterion, Local):
             local = self._local(criterion)
             return None if local is None else self._of(local, negated=factor.test.negated)
-        if self.own is None:
-            return None
-        if factor not in self.own_values:
-            self.own_values[factor] = self.perspective.own_value(factor, self.own)
-        return self.own_values[factor]
+        return self.own.value(factor)
 
     def _of(self, peers: int, *, negated: bool) -> PacketSet:
         everybody = self.perspective.everybody
@@ -188,7 +189,7 @@ class Evaluator:
 
     def _local(self, criterion: Local) -> int | None:
         own = (criterion.side == "source") == (self.perspective.direction == "egress")
-        if own and self.own is None:
+        if own and self.own.address is None:
             return None
         if not criterion.limit:
             return self._local_on("", self.perspective.everybody, own=own)
@@ -197,7 +198,7 @@ class Evaluator:
 
     def _local_on(self, interface: str, peers: int, *, own: bool) -> int:
         if own:
-            return peers if self.own in self.site.local.get(interface, ()) else 0
+            return peers if interface in self.own.local else 0
         return peers & self.site.local_peers.get(interface, 0)
 
     # --- chains
@@ -209,10 +210,10 @@ class Evaluator:
         if view.factors is None:
             if self.receivers and view.asks_out and not view.asks_in:
                 return self._received(view, tag, packets)
-            key = id(view), tag, self.readings, *packets.items()
-            if key not in self._known:
-                self._known[key] = self._run(view, tag, packets)
-            return self._known[key]
+            came = self.interface if view.bound_in else None
+            goes = id(self.outgoing) if view.bound_out else None
+            key = id(view), tag, self.readings, came, goes, *packets.items()
+            return self.known.recall(key, self.own, lambda: self._run(view, tag, packets))
         key = id(view), tag, self.readings, self._kind(view)
         found = self.memory.outcomes.get(key)
         if found is None:
@@ -225,6 +226,8 @@ class Evaluator:
         return None if view.factors is None else (id(view), self.readings, self._kind(view))
 
     def _kind(self, view: ChainView) -> int:
+        if view.own:
+            self.own.note(view.own)
         kind = self._kinds.get(id(view))
         if kind is None:
             assert view.factors is not None
@@ -252,7 +255,7 @@ class Evaluator:
                 hit = self._hit(line, tag, packets)
                 if not hit:
                     continue
-                if line.unknown or (self.own is None and self._is_open(line)):
+                if line.unknown or (self.own.address is None and self._is_open(line)):
                     outcome.doubts[line] = None
                     if not self.readings:
                         continue
@@ -282,6 +285,8 @@ class Evaluator:
         for mask, mark, differs in line.tags:
             if (tag & mask == mark) is differs:
                 return {}
+        if line.own:
+            self.own.note(line.own)
         for factor in line.factors:
             value = self.value(factor)
             if value is not None and value is not self.perspective.all:

@@ -9,7 +9,7 @@ from felixpy.flows.packets.packet_sets import PacketSet, join, of_traffic
 from felixpy.flows.packets.tags import EARLY, new_source
 from felixpy.flows.programs.code import ChainCode, NodeProgram
 from felixpy.flows.programs.evaluation import Evaluator, Moved, Outcome, States, add
-from felixpy.flows.programs.perspective import RuleView
+from felixpy.flows.programs.views import RuleView
 from felixpy.netfilter.hooks import TRACKING, Stage
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import NamedTuple, TypeVar
 
 from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, Row, Signature
 from felixpy.flows.packets.packet_sets import PacketSet, join, of_peers, of_traffic, product, traffic_with, union
 from felixpy.flows.packets.peers import Layer
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
+from felixpy.flows.programs.alike import Known, Own
 from felixpy.flows.programs.code import NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Moved, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.node import NodeSpace
-from felixpy.flows.programs.perspective import Factor
 from felixpy.netfilter.criteria import Interface, Tracked
 from felixpy.netfilter.hooks import after_rewriting, before_rewriting, come_back
 from felixpy.netfilter.numbers import STATES, WITH_PORTS, Range
+
+Answer = TypeVar("Answer")
 
 
 class Passage:
@@ -26,11 +28,12 @@ class Passage:
     def __init__(self, space: NodeSpace) -> None:
         self.space = space
         self._memory = Memory(passes={})
-        self._own_values: dict[int, dict[Factor, PacketSet]] = {}
-        self._evaluators: dict[tuple[Row, str, str], Evaluator] = {}
+        self._known = Known()
+        self._addresses: dict[int, Own] = {}
+        self._only: dict[str, ByInterface] = {}
+        self._evaluators: dict[tuple[str, int, str, str], Evaluator] = {}
         self._sent_by: dict[frozenset[str], Sequence[tuple[str, int]]] = {}
-        self._survivors: dict[tuple[int, Row], bool] = {}
-        self._fates: dict[tuple[int, Row, tuple[int, ...]], Fates] = {}
+        self._survivors: dict[int, Sequence[Row]] = {}
 
     def leave_by(self, criterion: Interface) -> int:
         """Who is reached by an interface."""
@@ -51,14 +54,29 @@ class Passage:
                 return True
         return False
 
-    def survives(self, program: NodeProgram, row: Row) -> bool:
-        """Whether any packet of a row is left when it is sent on, under one program among several."""
-        key = id(program), row
-        if key not in self._survivors:
-            tags = {tag | self.space.assumed | SPOOFED | EARLY: self.everything(row) for tag in self.space.variants}
-            came = self.before(program, row, tags)
-            self._survivors[key] = bool(came.states or came.moved)
-        return self._survivors[key]
+    def survivors(self, program: NodeProgram) -> Sequence[Row]:
+        """Spoofed senders of which any packet is left when it is sent on, under one program among several."""
+        if id(program) not in self._survivors:
+            known = Known()
+            self._survivors[id(program)] = [
+                row for row in self.space.spoofed if self.recall(known, row, partial(self._survives, program, row))
+            ]
+        return self._survivors[id(program)]
+
+    def _survives(self, program: NodeProgram, row: Row) -> bool:
+        tags = {tag | self.space.assumed | SPOOFED | EARLY: self.start(row) for tag in self.space.variants}
+        came = self.before(program, row, tags)
+        return bool(came.states or came.moved)
+
+    # --- rows that are alike
+
+    def kind(self, row: Row) -> tuple[Hashable, ...]:
+        """All that distinguishes rows but what criteria say about their addresses, and that none sends to itself."""
+        return row.interface, row.spoofed, row.address == LOOPBACKS[self.space.family]
+
+    def recall(self, known: Known, row: Row, find: Callable[[], Answer], *question: Hashable) -> Answer:
+        """The answer to a question about a row; rows that are alike have the same."""
+        return known.recall((self.kind(row), *question), self._own(row), find)
 
     # --- ways
 
@@ -112,32 +130,51 @@ class Passage:
 
         With `sent_by` all packets leave by that interface.
         """
-        key = row, where, sent_by
+        key = row.interface, row.address, where, sent_by
         if key not in self._evaluators:
-            incoming = ByInterface({LOOPBACK if where == "lo" else row.interface: self.space.perspective.everybody})
+            interface = LOOPBACK if where == "lo" else row.interface
             leaves = self._leave if row.interface else self._leave_or_loop
             if sent_by:
-                leaves = ByInterface({sent_by: self.space.perspective.everybody})
+                leaves = self._by(sent_by)
             self._evaluators[key] = Evaluator(
                 perspective=self.space.perspective,
                 site=self._site,
-                own=row.address,
+                own=self._own(row),
                 bit=row.bit,
-                interface=LOOPBACK if where == "lo" else row.interface,
+                interface=interface,
                 memory=self._memory,
-                own_values=self._own_values.setdefault(row.address, {}),
-                incoming=incoming,
-                outgoing=leaves if where == "on" else ByInterface({"": self.space.perspective.everybody}),
+                incoming=self._by(interface),
+                outgoing=leaves if where == "on" else self._by(""),
+                known=self._known,
             )
         return self._evaluators[key]
 
+    def _by(self, interface: str) -> ByInterface:
+        """Everybody by one interface."""
+        if interface not in self._only:
+            self._only[interface] = ByInterface({interface: self.space.perspective.everybody})
+        return self._only[interface]
+
+    def _own(self, row: Row) -> Own:
+        address = row.address
+        if address not in self._addresses:
+            local = self._site.interfaces_of(address)
+            self._addresses[address] = Own(self.space.perspective, address, local, noted=True)
+        return self._addresses[address]
+
     def everything(self, row: Row) -> PacketSet:
-        """All that a row may send; pods do not send to themselves by their interface."""
-        itself = row.bit if row.interface in self.space.ground.behind else 0
+        """All that a row may send."""
+        return of_peers(self.start(row), ~self.itself(row))
+
+    def start(self, row: Row) -> PacketSet:
+        """All that rows of its kind may send."""
         loopback = self.space.bits[LOOPBACKS[self.space.family]]
-        if row.bit == loopback:
-            return of_peers(self.space.perspective.all, self.space.own)
-        return of_peers(self.space.perspective.all, self.space.everybody & ~itself & ~loopback)
+        peers = self.space.own if row.bit == loopback else self.space.everybody & ~loopback
+        return of_peers(self.space.perspective.all, peers)
+
+    def itself(self, row: Row) -> int:
+        """To whom it does not send although its kind does: pods do not send to themselves by their interface."""
+        return row.bit if row.interface in self.space.ground.behind else 0
 
     def before(self, program: NodeProgram, row: Row, states: States) -> Before:
         """What is left before packets are sent on, and what has a new destination."""
@@ -179,12 +216,10 @@ class Passage:
                     self._follow(program, row, target, sent, interface, found)
         return found
 
-    def known_fates(self, program: NodeProgram, row: Row, tags: Sequence[int]) -> Fates:
-        """What gets through of everything that a row may send: found out once for a program that is asked often."""
-        key = id(program), row, tuple(tags)
-        if key not in self._fates:
-            self._fates[key] = self.fates(program, row, tags, self.everything(row))
-        return self._fates[key]
+    def known_fates(self, program: NodeProgram, row: Row, tags: Sequence[int], start: PacketSet) -> Fates:
+        """The same, remembered for rows that are alike: for a program that is asked often."""
+        question = "fates", id(program), tuple(tags), *start.items()
+        return self.recall(self._known, row, lambda: self.fates(program, row, tags, start), *question)
 
     def _follow(
         self, program: NodeProgram, row: Row, target: Moved, packets: PacketSet, sent_by: str, found: Fates

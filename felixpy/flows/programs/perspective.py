@@ -6,11 +6,9 @@ What depends on the end itself, its address and interfaces, stays open as a `Fac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple
 from typing import Protocol as Shape
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, meet, minus, product, union
@@ -28,7 +26,8 @@ from felixpy.flows.packets.tags import (
 )
 from felixpy.flows.packets.traffic import TrafficSpace
 from felixpy.flows.programs.code import ChainCode, OpenQuestion, RuleCode, SetCode
-from felixpy.netfilter.actions import Action, Nothing
+from felixpy.flows.programs.views import ChainView, Direction, Factor, RuleView
+from felixpy.netfilter.actions import Nothing
 from felixpy.netfilter.criteria import (
     AddressIn,
     Assumed,
@@ -37,6 +36,7 @@ from felixpy.netfilter.criteria import (
     IcmpTypes,
     InSet,
     Interface,
+    Local,
     Marked,
     Masked,
     NotUnderstood,
@@ -51,91 +51,10 @@ from felixpy.netfilter.criteria import (
 from felixpy.netfilter.numbers import ACK, BITS, STATES, SYN, Range
 from felixpy.walk.members import Member
 
-Direction = Literal["egress", "ingress"]
-
-MOST_FACTORS = 16
-"""Chains that ask for more about an end are gone through for each of them; others are remembered."""
-
 MANY_PEERS = 32_768
 """Peers and classes of addresses, each a bit, from which on what a rule with nets lets through is not remembered."""
 
 SOURCES: Mapping[Side, str] = {"source": "src", "destination": "dst"}
-
-
-class Factor(NamedTuple):
-    """A criterion whose answer depends on who looks; `code` is the set that it asks."""
-
-    test: Test
-    code: SetCode | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RuleView:
-    """A rule from one end's point of view.
-
-    It applies to what is in `packets` (None is everything) and in the value of every factor, if the packet's tag fits;
-    `unknown` says what is not understood. `target` is the chain it calls. `by_tag` are criteria about what the tag
-    says besides marks.
-    """
-
-    rule: RuleCode
-    tags: tuple[tuple[int, int, bool], ...]
-    """(mask, mark, whether it must differ) of the tag."""
-    by_tag: tuple[Test, ...]
-    fixed: PacketSet | None
-    reading: Callable[[], PacketSet] | None
-    """Reads the nets of the rule anew each time: where peers are very many, keeping them for every rule takes more
-    memory than a machine has."""
-    factors: tuple[Factor, ...]
-    unknown: str
-    action: Action
-    target: ChainCode | None
-
-    @property
-    def packets(self) -> PacketSet | None:
-        """What the rule is about, whatever the end; None is everything."""
-        if self.reading is None:
-            return self.fixed
-        read = self.reading()
-        return read if self.fixed is None else meet(self.fixed, read)
-
-
-class ChainView:
-    """A chain from one end's point of view.
-
-    `factors` are those of all that it leads to, None if they are too many. `asks_in` and `asks_out` tell whether there
-    are interfaces among them that packets come in or leave by.
-    """
-
-    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], inner: Sequence[ChainView], own: Direction) -> None:
-        self.chain = chain
-        self.every = tuple(lines)
-        factors = dict.fromkeys(factor for line in lines for factor in line.factors)
-        asked = [test.criterion.incoming for test, _ in factors if isinstance(test.criterion, Interface)]
-        self.asks_in: bool = True in asked or any(view.asks_in for view in inner)
-        self.asks_out: bool = False in asked or any(view.asks_out for view in inner)
-        for view in inner:
-            factors.update(dict.fromkeys(view.factors or ()))
-        bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
-        self.factors: tuple[Factor, ...] | None = tuple(factors) if bounded else None
-        self._lines, self._own_way = tuple(lines), own == "egress"
-        self._by_interface: dict[str, tuple[RuleView, ...]] = {}
-        names = {name for line in lines if (name := self._only_by(line))}
-        if len(names) > 1:
-            for name in names:
-                self._by_interface[name] = tuple(line for line in lines if self._only_by(line) in ("", name))
-            self._lines = tuple(line for line in lines if not self._only_by(line))
-
-    def _only_by(self, line: RuleView) -> str:
-        """The end's own interface that a rule is about, "" for any."""
-        for (criterion, negated), _ in line.factors:
-            if isinstance(criterion, Interface) and criterion.incoming == self._own_way and not negated:
-                return "" if criterion.pattern.endswith("+") else criterion.pattern
-        return ""
-
-    def lines(self, interface: str) -> tuple[RuleView, ...]:
-        """The rules that may apply to an end with that interface."""
-        return self._by_interface.get(interface, self._lines)
 
 
 class Others(Shape):
@@ -169,6 +88,7 @@ class Perspective:
         self._many_peers = self.everybody.bit_length() > MANY_PEERS
         self._own: Side = "source" if direction == "egress" else "destination"
         self._views: dict[int, ChainView] = {}
+        self._factors: dict[tuple[Test, SetCode | None], Factor] = {}
         self._packet_sets: dict[Factor, PacketSet | None] = {}
         self._ranges: dict[Range, int] = {}
         self._indexes: dict[tuple[SetCode, tuple[str, ...]], _Index] = {}
@@ -205,7 +125,7 @@ class Perspective:
                 continue
             elif not isinstance(test.criterion, InSet) or rule.sets[test.criterion.name]:
                 code = rule.sets[test.criterion.name] if isinstance(test.criterion, InSet) else None
-                factor = Factor(test, code)
+                factor = self._factor(test, code)
                 if self._many_peers and isinstance(test.criterion, AddressIn) and test.criterion.side != self._own:
                     nets.append(factor)
                     continue
@@ -216,10 +136,17 @@ class Perspective:
                     packets = value if packets is self.all else meet(packets, value)
         if not packets:
             return None
-        restricted = None if packets is self.all else packets
-        reading = partial(self._nets, nets) if nets else None
         return RuleView(
-            rule, tuple(tags), tuple(by_tag), restricted, reading, tuple(factors), unknown, rule.action, rule.target
+            rule=rule,
+            tags=tuple(tags),
+            by_tag=tuple(by_tag),
+            fixed=None if packets is self.all else packets,
+            reading=partial(self._nets, nets) if nets else None,
+            factors=tuple(factors),
+            own=tuple(factor for factor in factors if factor.own),
+            unknown=unknown,
+            action=rule.action,
+            target=rule.target,
         )
 
     def _unknown(self, rule: RuleCode, tags: list[tuple[int, int, bool]]) -> str:
@@ -237,10 +164,19 @@ class Perspective:
 
     # --- criteria
 
+    def _factor(self, test: Test, code: SetCode | None) -> Factor:
+        known = self._factors.get((test, code))
+        if known is None:
+            criterion = test.criterion
+            own = criterion.side == self._own if isinstance(criterion, Local) else not isinstance(criterion, Interface)
+            known = self._factors[test, code] = Factor(test, code, own)
+        return known
+
     def _nets(self, factors: Sequence[Factor]) -> PacketSet:
         """What criteria about the other end's address let through."""
         peers = self.everybody
-        for (criterion, negated), _ in factors:
+        for factor in factors:
+            criterion, negated = factor.test
             assert isinstance(criterion, AddressIn)
             inside = self.peers(tuple(map(Layer, criterion.ranges)))
             peers &= ~inside if negated else inside

@@ -26,7 +26,8 @@ from felixpy.flows.packets.packet_sets import (
 from felixpy.flows.packets.peers import AddressOwners, Layer
 from felixpy.flows.programs.crossing import Crossing, EndpointPlace, Half, Perspectives
 from felixpy.flows.programs.evaluation import Memory
-from felixpy.flows.programs.perspective import Perspective, RuleView
+from felixpy.flows.programs.perspective import Perspective
+from felixpy.flows.programs.views import RuleView
 from felixpy.flows.reachability.classes import EndpointClass, Home, Identity
 from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import FamilySpace, Universe

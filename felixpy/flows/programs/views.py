@@ -1,0 +1,107 @@
+"""Rules and chains as one end of a connection sees them, with what depends on the end left open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from felixpy.flows.packets.packet_sets import PacketSet, meet
+from felixpy.flows.programs.code import ChainCode, RuleCode, SetCode
+from felixpy.netfilter.actions import Action
+from felixpy.netfilter.criteria import Interface, Local, Test
+
+Direction = Literal["egress", "ingress"]
+
+MOST_FACTORS = 16
+"""Chains that ask for more about an end are gone through for each of them; others are remembered."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """A criterion whose answer depends on who looks; `code` is the set that it asks.
+
+    `own` ones ask for the end's own address, others for interfaces. In a perspective there is one for each criterion.
+    """
+
+    test: Test
+    code: SetCode | None
+    own: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleView:
+    """A rule from one end's point of view.
+
+    It applies to what is in `packets` (None is everything) and in the value of every factor, if the packet's tag fits;
+    `unknown` says what is not understood. `target` is the chain it calls. `by_tag` are criteria about what the tag
+    says besides marks.
+    """
+
+    rule: RuleCode
+    tags: tuple[tuple[int, int, bool], ...]
+    """(mask, mark, whether it must differ) of the tag."""
+    by_tag: tuple[Test, ...]
+    fixed: PacketSet | None
+    reading: Callable[[], PacketSet] | None
+    """Reads the nets of the rule anew each time: where peers are very many, keeping them for every rule takes more
+    memory than a machine has."""
+    factors: tuple[Factor, ...]
+    own: tuple[Factor, ...]
+    """Those about the end's own address."""
+    unknown: str
+    action: Action
+    target: ChainCode | None
+
+    @property
+    def packets(self) -> PacketSet | None:
+        """What the rule is about, whatever the end; None is everything."""
+        if self.reading is None:
+            return self.fixed
+        read = self.reading()
+        return read if self.fixed is None else meet(self.fixed, read)
+
+
+class ChainView:
+    """A chain from one end's point of view.
+
+    `factors` are those of all that it leads to, None if they are too many; `own` those of them about the end's own
+    address. `asks_in` and `asks_out` tell whether there are interfaces among them that packets come in or leave by;
+    `bound_in` and `bound_out` whether anything depends on these.
+    """
+
+    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], inner: Sequence[ChainView], own: Direction) -> None:
+        self.chain = chain
+        self.every = tuple(lines)
+        factors = dict.fromkeys(factor for line in lines for factor in line.factors)
+        criteria = [factor.test.criterion for factor in factors]
+        asked = [criterion.incoming for criterion in criteria if isinstance(criterion, Interface)]
+        limits = [criterion.limit for criterion in criteria if isinstance(criterion, Local)]
+        self.asks_in: bool = True in asked or any(view.asks_in for view in inner)
+        self.asks_out: bool = False in asked or any(view.asks_out for view in inner)
+        self.bound_in: bool = self.asks_in or "in" in limits or any(view.bound_in for view in inner)
+        self.bound_out: bool = self.asks_out or "out" in limits or any(view.bound_out for view in inner)
+        for view in inner:
+            factors.update(dict.fromkeys(view.factors or ()))
+        bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
+        self.factors: tuple[Factor, ...] | None = tuple(factors) if bounded else None
+        self.own = tuple(factor for factor in factors if factor.own)
+        self._lines, self._own_way = tuple(lines), own == "egress"
+        self._by_interface: dict[str, tuple[RuleView, ...]] = {}
+        names = {name for line in lines if (name := self._only_by(line))}
+        if len(names) > 1:
+            for name in names:
+                self._by_interface[name] = tuple(line for line in lines if self._only_by(line) in ("", name))
+            self._lines = tuple(line for line in lines if not self._only_by(line))
+
+    def _only_by(self, line: RuleView) -> str:
+        """The end's own interface that a rule is about, "" for any."""
+        for factor in line.factors:
+            criterion, negated = factor.test
+            if isinstance(criterion, Interface) and criterion.incoming == self._own_way and not negated:
+                return "" if criterion.pattern.endswith("+") else criterion.pattern
+        return ""
+
+    def lines(self, interface: str) -> tuple[RuleView, ...]:
+        """The rules that may apply to an end with that interface."""
+        return self._by_interface.get(interface, self._lines)
