@@ -70,9 +70,21 @@ def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = Fals
             listed = machine.run("nft", *([] if counters else ["-s"]), "list", "ruleset")
             if listed.status:
                 raise KernelRefused(f"nft list ruleset: {listed.errors.strip()}")
-            return read_listing(listed.output, place.words), machine.inside(read_host)
+            dump = read_listing(listed.output, place.words)
+            return replace(dump, open=(*dump.open, *_beside(machine))), machine.inside(read_host)
         tools = tools_of(machine, backend, LOCK_SECONDS)
         return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
+
+
+def _beside(machine: Machine) -> Iterator[str]:
+    """What Felix's iptables data plane left in tables that nft does not list."""
+    from felixpy.dataplane.tools import choose, look
+
+    if "legacy" in choose(look(machine)).ours:
+        yield (
+            "iptables (legacy) has rules of Felix, too: they are in force and not walked here; felixpy verify compares "
+            "them, felixpy remove --backend legacy takes them out"
+        )
 
 
 def uses_nftables(machine: Machine, backend: IptablesKind) -> bool:

@@ -78,6 +78,9 @@ def test_iptables_rules_left_beside_live_tables(
     """They go on dropping, whatever Felix's tables let through."""
     left = "*filter\n:cali-FORWARD - [0:0]\n-A FORWARD -j cali-FORWARD\n-A cali-FORWARD -j DROP\nCOMMIT\n"
     assert machine.run("iptables-legacy-restore", text=left).status == 0
-    answer = caller(capsys, monkeypatch)("verify", "shop.yaml", "--node", "n2", "--netns", place, "-o", "json", "-q")
+    felixpy = caller(capsys, monkeypatch)
+    traced = felixpy("trace", "internet", "shop/db-0:5432", "shop.yaml", "--node", "n2", "--netns", place)
+    assert "iptables (legacy) has rules of Felix, too: they are in force and not walked here" in traced.err
+    answer = felixpy("verify", "shop.yaml", "--node", "n2", "--netns", place, "-o", "json", "-q")
     found = {each["class"]: each["effect"] for each in json.loads(answer.out)["findings"]}
     assert found["other-data-plane"] == "closes"

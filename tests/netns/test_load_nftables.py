@@ -17,6 +17,7 @@ from tests.conformance.recordings import AREAS, REFUSED, WITH_NFTABLES, Case, ca
 from tests.conformance.test_nftables import NOT_PROGRAMMED, PROGRAMMED, compiled
 from tests.netns import enforcing
 from tests.netns.namespace import PATH, Namespace, fresh_namespace
+from tests.unit import test_nftables_refused as refused
 
 pytestmark = [
     pytest.mark.netns,
@@ -128,6 +129,23 @@ def test_what_felix_could_not_program_is_refused(case: Case, kernel: None) -> No
     """Felix panics on long names before it asks nft; the kernel refuses these names, too."""
     with fresh_namespace() as namespace:
         assert namespace.run("nft", "-f", "-", text=compiled(case).text(restore=True)).returncode == 1
+
+
+@pytest.mark.parametrize("case", refused.CASES.values(), ids=refused.CASES)
+def test_every_class_of_what_is_refused_does_not_load(case: refused.Case, kernel: None) -> None:
+    """The kernel refuses, too, the names on which Felix panics."""
+    ruleset = refused.compiled(case)
+    assert isinstance(ruleset, NftRuleset)
+    with fresh_namespace() as namespace:
+        assert namespace.run("nft", "-f", "-", text=ruleset.text(restore=True)).returncode == 1
+
+
+@pytest.mark.parametrize("things", refused.FINE.values(), ids=refused.FINE)
+def test_what_is_next_to_it_loads(things: tuple[object, ...], kernel: None) -> None:
+    ruleset = refused.compiled(refused.fine(things))
+    assert isinstance(ruleset, NftRuleset)
+    with fresh_namespace() as namespace:
+        assert namespace.run("nft", "-f", "-", text=ruleset.text(restore=True)).stderr == ""
 
 
 def test_excluded_ports_are_joined_by_old_releases_only(netns: Namespace) -> None:

@@ -42,6 +42,11 @@ HEP = (host_endpoint("hep", "eth0"), policy("p", inbound=(ALLOW,), outbound=(Rul
 CASES = {
     "code": Case((pod("a", "10.0.0.1"), policy("p", inbound=(icmp("icmp", 0),))), "GlobalNetworkPolicy p",
                  "an ICMP type with a code", "icmp type 8 code 0"),
+    "code of IPv6": Case((pod("a", "fd00::1"), policy("p", inbound=(icmp("icmpv6", 0),))), "GlobalNetworkPolicy p",
+                         "an ICMP type with a code", "icmpv6 type 8 code 0"),
+    "excluded code": Case((pod("a", "10.0.0.1"), policy("p", inbound=(Rule(action="allow", protocol="icmp",
+                                                                           not_icmp=Icmp(8, 0)),))),
+                          "GlobalNetworkPolicy p", "an ICMP type with a code", "icmp type != 8 code != 0"),
     "protocol": Case((pod("a", "10.0.0.1"), policy("p", inbound=(icmp("tcp"),))), "GlobalNetworkPolicy p",
                      "an ICMP type together with another protocol", "meta l4proto tcp icmp type 8"),
     "log": Case((pod("a", "10.0.0.1"), logs()), "", "a log prefix with", 'log prefix "a$b: "',
@@ -68,13 +73,21 @@ CASES = {
     "pools": Case((pool("10.0.0.0/8"), pool("10.1.0.0/16")), "IPPool 10.1.0.0-16",
                   "overlapping members of an interval set: 10.0.0.0/8 covers 10.1.0.0/16",
                   "cali40network-ip-pools { 10.0.0.0/8, 10.1.0.0/16 }"),
+    "external nodes": Case((pool("10.0.0.0/16", ipip=True), node("node2", bgp_v4="192.0.2.2/24")), "",
+                           "overlapping members of an interval set: 192.0.2.0/24 covers 192.0.2.2",
+                           "cali40all-hosts-net { 192.0.2.0/24, 192.0.2.2/32 }",
+                           (Setting("ExternalNodesCIDRList", "192.0.2.0/24"),)),
 }  # fmt: skip
+
+
+def compiled(case: Case) -> felixpy.Ruleset:
+    made = cluster(node(), *case.things)
+    return felixpy.compile(made, "node1", host=HOST, settings=case.settings, dataplane="nftables")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_each_class_is_blamed_on_its_cause(case: Case) -> None:
-    made = cluster(node(), *case.things)
-    found = felixpy.compile(made, host=HOST, settings=case.settings, dataplane="nftables").refused
+    found = compiled(case).refused
     (problem,) = [one for one in found if case.reason in one.reason and one.subject.startswith(case.subject)]
     assert case.text in problem.excerpt
     assert problem.reason.startswith("cannot be programmed in nftables mode: ")
@@ -98,11 +111,13 @@ FINE = {
 }
 
 
+def fine(things: tuple[object, ...]) -> Case:
+    return Case((pod("a", "10.0.0.1"), *things), "", "", "", (Setting("IptablesNATOutgoingInterfaceFilter", "eth*"),))
+
+
 @pytest.mark.parametrize("things", FINE.values(), ids=FINE)
 def test_what_nft_takes_is_not_refused(things: tuple[object, ...]) -> None:
-    made = cluster(node(), pod("a", "10.0.0.1"), *things)
-    settings = (Setting("IptablesNATOutgoingInterfaceFilter", "eth*"),)
-    assert felixpy.compile(made, host=HOST, settings=settings, dataplane="nftables").refused == ()
+    assert compiled(fine(things)).refused == ()
 
 
 def test_pools_have_their_place() -> None:
@@ -134,5 +149,4 @@ def test_a_trace_is_uncertain_and_says_why(case: Case) -> None:
 
 @pytest.mark.parametrize("things", FINE.values(), ids=FINE)
 def test_a_trace_through_rules_that_nft_takes_is_certain(things: tuple[object, ...]) -> None:
-    settings = (Setting("IptablesNATOutgoingInterfaceFilter", "eth*"),)
-    assert traced(Case(things, "", "", "", settings)).certain
+    assert traced(fine(things)).certain
