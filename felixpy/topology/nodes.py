@@ -12,7 +12,7 @@ from felixpy.config import Config, Setting
 from felixpy.decode.rules import RuleIndex
 from felixpy.errors import Problem
 from felixpy.model import Cluster, Host
-from felixpy.netfilter.rules import Dump
+from felixpy.netfilter.rules import Dump, Rule
 from felixpy.ruleset import Ruleset
 from felixpy.topology.addresses import AddressBook
 from felixpy.walk import Machine, Walker
@@ -47,6 +47,11 @@ class NodeRules:
     @cached_property
     def walker(self) -> Walker:
         return Walker(self.dump, self.machine)
+
+    def asks(self, table: str, rule: Rule) -> bool:
+        """Whether a rule leads to a chain that has rules."""
+        chain = self.dump.tables[rule.body.family][table].get(rule.target)
+        return chain is not None and bool(chain.lines)
 
     @property
     def refused(self) -> tuple[Problem, ...]:

@@ -107,9 +107,32 @@ def _remarks(trace: Trace, decided: Reason) -> Iterator[str]:
         by = f" by {hit_words(ends[-1].pending[-1], ends[-1].end)}" if ends else ""
         fate = "allowed" if trace.pending_allowed else "denied"
         yield f"staged: it would be {fate}{by} if staged policies were enforced"
+    for leg in trace.legs:
+        yield from _of_connection_status(leg)
     yield from _doubts(trace)
     for words in sorted({s.assumption for leg in trace.legs for s in leg.walk.steps if s.assumption}):
         yield f"assumed: {words}"
+
+
+NOT_REWRITTEN = "ct status != dnat"
+"""How nft asks whether the destination was not rewritten: it compares the whole status of the connection."""
+
+
+def _of_connection_status(leg: Leg) -> Iterator[str]:
+    """Where host endpoints are asked about other packets on nftables than in iptables mode."""
+    for step in leg.walk.steps:
+        if NOT_REWRITTEN not in step.rule.text or not leg.node.asks(step.table, step.rule):
+            continue
+        if not step.applied:
+            yield (
+                f"note: the packet has no connection, so '{NOT_REWRITTEN}' is not true of it, and no host endpoint is "
+                f"asked [{_spot(step)}]; in iptables mode they are"
+            )
+        elif "destination" in leg.walk.rewritten:
+            yield (
+                f"note: '{NOT_REWRITTEN}' is true of rewritten packets, too, so host endpoints are asked here "
+                f"[{_spot(step)}] and once more before it leaves; in iptables mode only then"
+            )
 
 
 def _doubts(trace: Trace) -> Iterator[str]:

@@ -646,3 +646,32 @@ def test_a_brief_trace_has_the_same_verdict(case: Case) -> None:
                 continue
             found = brief.trace(question)
             assert (found.allowed, found.certain) == (expected.allowed, expected.certain)
+
+
+SHUT = policy("shut", selector="role == 'node'", egress=[to_port("allow", 443)])
+GUARDED = (host_endpoint("h", "eth0", "192.0.2.1", labels={"role": "node"}), SHUT)
+
+
+@pytest.mark.parametrize(
+    "things, asked, allowed, note",
+    [
+        (GUARDED, {"state": "untracked"}, (False, True), "the packet has no connection"),
+        (GUARDED, {"dnat": parse_target("10.65.0.3:80")}, (True, False), "is true of rewritten packets, too"),
+        (GUARDED, {}, (False, False), ""),
+        ((), {"state": "untracked"}, (True, True), ""),
+    ],
+)
+def test_what_nft_asks_about_connections_is_told(
+    things: tuple[object, ...], asked: dict[str, Any], allowed: tuple[bool, bool], note: str
+) -> None:
+    """``ct status != dnat`` is no test of one bit: it is true of every packet with a connection, and of no other."""
+    question = Question(source="host:node1", destination="198.51.100.9", port=80, **asked)
+    hosts = {"node1": Host(interfaces={"eth0": ("192.0.2.1/24",)})}
+    legacy, nft = (
+        Tracer(Nodes(Compiler(cluster(*THINGS, *things), dataplane=plane), hosts=hosts)).trace(question)
+        for plane in ("iptables", "nftables")
+    )
+    assert (legacy.allowed, nft.allowed) == allowed
+    told = [line for line in text(nft) if "ct status != dnat" in line and "note:" in line]
+    assert [note in line for line in told] == ([True] if note else [])
+    assert not any("note: " in line for line in text(legacy))
