@@ -13,7 +13,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -27,6 +26,7 @@ from felixpy.model import Cluster, Source
 from felixpy.names import MAX_CHAIN
 from felixpy.netfilter.rules import Body
 from felixpy.patterns import DrawnChain
+from felixpy.remembered import remembered
 from felixpy.ruleset import Chain, Origin, Ruleset, Table
 
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -253,7 +253,7 @@ def _find_refused(table: Table, chain: Chain, refuser: Refuser) -> Iterator[_Ref
                 yield check, number, body
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def _read(body: str, family: int) -> Body:
     return read_felix(body, family)
 

@@ -19,13 +19,13 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from hashlib import sha224
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from felixpy.errors import FelixpyError
+from felixpy.remembered import remembered
 
 MAX_LABEL = 512
 """Longest label name in bytes (Calico's tokenizer)."""
@@ -184,7 +184,7 @@ def make_id(prefix: str, content: str) -> str:
     return f"{prefix}:{urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def parse(text: str) -> Node:
     """Parse a selector; "" selects everything.
 
@@ -196,7 +196,7 @@ def parse(text: str) -> Node:
     return _Parser(text).selector()
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def canonical(text: str) -> str:
     """The one spelling that Felix hashes. Raises SelectorError.
 

@@ -20,7 +20,7 @@ LONGEST = 420
 
 LAYERS = [
     {"escape"},
-    {"errors", "names", "ending", "described", "libnftables"},
+    {"errors", "names", "ending", "described", "libnftables", "remembered"},
     {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing", "hook"},
     {"iptables", "parameters", "frontends"},
     {"other_parameters"},
@@ -62,6 +62,7 @@ ALLOWED = {
         "frontends",
         "model",
         "selector",
+        "remembered",
         "revisions",
     },
 }

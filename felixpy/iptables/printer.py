@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from felixpy.iptables.fields import OptionField, shown_comment
@@ -18,6 +17,7 @@ from felixpy.iptables.reader import read_felix
 from felixpy.iptables.targets import TARGETS
 from felixpy.iptables.words import quoted
 from felixpy.netfilter.rules import Body, Match, Option
+from felixpy.remembered import remembered
 
 
 class PrintedRule(NamedTuple):
@@ -37,7 +37,7 @@ _ANY = "%"
 _WAYS = ((" --jump cali-", "-j cali-"), (" --goto cali-", "-g cali-"))
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def saved(body: str, family: int) -> PrintedRule:
     """What iptables-save prints for a rule, given without its chain and hash comment.
 
@@ -88,7 +88,7 @@ def _parted(body: str) -> tuple[str, str, str]:
     return body, "", ""
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def _printed(body: str, family: int) -> PrintedRule | None:
     try:
         read = read_felix(body, family)

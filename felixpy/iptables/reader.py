@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from felixpy.errors import InputError, Place, Problem, UsageError
@@ -15,6 +14,7 @@ from felixpy.netfilter.actions import NOTHING, Action, Unclear
 from felixpy.netfilter.criteria import ALWAYS, NEVER, NotUnderstood, Test
 from felixpy.netfilter.numbers import PROTOCOLS
 from felixpy.netfilter.rules import Body, Chain, Match, Meaning, Option, Rule
+from felixpy.remembered import remembered
 
 MOST_KNOWN = 1 << 17
 """So many bodies are remembered; the rules of a dump share theirs."""
@@ -36,7 +36,7 @@ class RuleContent(NamedTuple):
     arguments: frozenset[tuple[object, ...]]
 
 
-@lru_cache(maxsize=MOST_KNOWN)
+@remembered(MOST_KNOWN)
 def read_body(text: str, family: int) -> Body:
     """What a rule says; `text` is what follows ``-A chain``, without Felix's hash. Raises IndexError if it breaks off.
 

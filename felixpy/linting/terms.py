@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 from felixpy.flows.packets.traffic import Mentions, TrafficSpace
@@ -11,6 +11,7 @@ from felixpy.linting.addresses import AddressSpace, family_of, partition
 from felixpy.match import match
 from felixpy.model import Icmp, NetworkSet, PortRange, Rule, ServiceName, Side, Slice
 from felixpy.netfilter.numbers import ICMP, NUMBERS, WITH_PORTS, Range
+from felixpy.remembered import remembered
 from felixpy.resolve import Shared
 from felixpy.rules import EVERYONE, IMPLIED_VERSION, activate
 from felixpy.selector import parse
@@ -295,7 +296,7 @@ class Needs(NamedTuple):
     ports: frozenset[tuple[int, int, bool]]
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def traffic_space(needs: Needs) -> TrafficSpace:
     """The smallest pieces of traffic that some rules tell apart."""
     mentions = Mentions(needs.family)
@@ -318,7 +319,7 @@ def traffic_space(needs: Needs) -> TrafficSpace:
     return TrafficSpace(mentions, every_icmp=True, coarse=True)
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def traffic_mask(space: TrafficSpace, traffic: RuleTraffic, named: tuple[bool, bool]) -> int:
     """The pieces of a space that a rule is about; `named` tells for source and destination that named ports decide."""
     found = space.all

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 from felixpy.flows.packets.traffic import TrafficSpace
@@ -27,6 +26,7 @@ from felixpy.linting.terms import (
     traffic_space,
 )
 from felixpy.model import HostEndpoint, NetworkSet, Policy, PolicyKey, Workload
+from felixpy.remembered import remembered
 from felixpy.resolve import Shared
 from felixpy.selector import parse
 
@@ -123,7 +123,7 @@ class PacketSpace:
         return found
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def _spread(bits: int, stride: int) -> int:
     """The bits, `stride` apart.
 

@@ -22,6 +22,7 @@ from felixpy.nftables import NftRuleset
 from felixpy.nodesets import ISTIO_SET
 from felixpy.plan.facts import RuleContext
 from felixpy.refusals import is_refused, refusals
+from felixpy.remembered import forget_remembered
 from felixpy.resolve import ActivePolicy, ActiveProfile, Resolution
 from felixpy.ruleset import Ruleset
 
@@ -33,6 +34,10 @@ REMOTE = frozenset({
 
 (felix/calc: endpoints of other nodes go to the label index and nowhere else)
 """
+
+
+MOST_STEPS = 5_000
+"""After so many changes what pure functions remember of objects that may be gone is forgotten."""
 
 
 class LiveCluster:
@@ -53,6 +58,8 @@ class LiveCluster:
         self._compiler = _Compiler(cluster, calico_version, dataplane)
         self._objects: Objects | None = None
         self._nodes: dict[str, _Node] = {}
+        self._taken = 0
+        """Changes since what is remembered was forgotten."""
         self.failed: dict[str, FelixpyError] = {}
         """Why nodes could not be compiled in the last step; their rules are still those of the step before."""
 
@@ -122,6 +129,10 @@ class LiveCluster:
                 found[name] = change
             self._nodes[name] = after
         self._compiler.forget(self._nodes.values())
+        self._taken += len(changes)
+        if self._taken >= MOST_STEPS:
+            self._taken = 0
+            forget_remembered()
         return found
 
     def _recompiled(self, node: _Node) -> _Node | None:
@@ -325,7 +336,7 @@ class _Compiler(Compiler):
             assert isinstance(planner, LivePlanner)
             planner.keep(names)
         for shared in self._live():
-            shared.keep(names, used)
+            shared.keep(names, used, (ipset for node in nodes for ipset in node.ruleset.sets))
             for gone in shared.dropped:
                 for planner in self._planners.values():
                     planner.policies.forget(gone)

@@ -24,6 +24,7 @@ from felixpy.model import Cluster, Labels, NetworkSet, Slice
 from felixpy.selector import And, LabelTest, Node, matches, parse
 
 FAMILIES = (4, 6)
+FEW_BUILT = 1000
 
 
 def demanded(node: Node) -> Pair | None:
@@ -64,6 +65,8 @@ class LiveMembership(Membership):
         super().__init__(cluster, self.things, suppress_overlaps, init_ports)
         self._contents: dict[str, _Content] = {}
         self._by_pair: dict[Pair | None, dict[str, _Content]] = {}
+        self._room = FEW_BUILT
+        """So many built sets are kept before those that no node has are looked for."""
         self.changed: set[str] = set()
         """Ids of sets whose members changed since somebody last emptied it."""
 
@@ -105,10 +108,15 @@ class LiveMembership(Membership):
         self._built = {key: made for key, made in self._built.items() if key[0] not in gone}
         self.changed |= gone
 
-    def keep(self, used: Collection[str]) -> None:
-        """Forget the sets that no rule asks for any more, by their ids."""
+    def keep(self, used: Collection[str], sets: Iterable[IPSet]) -> None:
+        """Forget the sets that no rule asks for any more, by their ids; `sets` are those that all nodes have."""
         for key in [key for key in self._built if key[0] not in used]:
             del self._built[key]
+        if len(self._built) > self._room:
+            # The same members under names of policies that asked first once.
+            there = {id(each) for each in sets}
+            self._built = {key: made for key, made in self._built.items() if id(made) in there}
+            self._room = 2 * len(self._built) + FEW_BUILT
         for other in [key for key in self._known if key[0] not in used]:
             del self._known[other]
         for identity in self._contents.keys() - used:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from felixpy.calico_versions import CalicoVersion
-from felixpy.ipsets import Labelled
+from felixpy.ipsets import IPSet, Labelled
 from felixpy.live.members import LiveMembership
 from felixpy.model import Cluster, HostEndpoint, NetworkSet, Policy, PolicyKey, Profile, Workload
 from felixpy.resolve import ActivePolicy, ActiveProfile, Shared
@@ -164,11 +164,14 @@ class LiveShared(Shared):
         picked[policy.key] = _Picked(policy, local, chosen, now)
         return chosen
 
-    def keep(self, nodes: Collection[str], used: Collection[str]) -> None:
-        """Forget what concerns other nodes than these, and sets that none of their rules asks for, by their ids."""
+    def keep(self, nodes: Collection[str], used: Collection[str], sets: Iterable[IPSet]) -> None:
+        """Forget what concerns other nodes than these, and sets that none of their rules asks for, by their ids.
+
+        `sets` are all that they have.
+        """
         for gone in self._picked.keys() - nodes:
             del self._picked[gone]
-        self.membership.keep(used)
+        self.membership.keep(used, sets)
 
     def settle(self) -> None:
         """Forget which endpoints were touched when there are many: what was picked is then picked anew."""

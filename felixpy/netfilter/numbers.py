@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from felixpy.errors import UsageError
+from felixpy.remembered import remembered
 
 PROTOCOLS: Mapping[int, str] = {
     1: "icmp", 2: "igmp", 3: "ggp", 4: "ipencap", 5: "st", 6: "tcp", 8: "egp", 9: "igp", 12: "pup", 17: "udp",
@@ -67,7 +67,7 @@ class Address(NamedTuple):
     family: int
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def parse_address(text: str) -> Address:
     """Raises UsageError for anything but an address."""
     family = 6 if ":" in text else 4

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from ipaddress import ip_address, summarize_address_range
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from felixpy.nftables.listed import Scope
 from felixpy.nftables.reading import FILE, ListedChain, ListedTable, priority_of, read_tables
 from felixpy.nftables.tables import FAMILIES, HOOKS
 from felixpy.nftables.translation import translated
+from felixpy.remembered import remembered
 
 OWN = "calico"
 
@@ -247,7 +248,7 @@ def read_rules(chain: Chain, source: ChainSource) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def read_text(text: str, words: str, family: int, scope: Scope) -> tuple[Body, ...]:
     """What a rule says, under its own text, `words` of its comment included; nothing for one of the other IP family.
 

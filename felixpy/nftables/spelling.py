@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from felixpy.iptables.reader import read_felix
 from felixpy.netfilter.rules import Option
 from felixpy.nftables.listing import listed
+from felixpy.remembered import remembered
 
 PORT_PROTOCOLS: Mapping[str, str] = {
     "tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp", "sctp": "sctp", "132": "sctp",
@@ -215,7 +215,7 @@ def is_native(body: str) -> bool:
     return body[:1].isalpha()
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def spelt(body: str, layer: str, family: str) -> Spelt:
     """A rule of one layer (``filter`` …) of a table of `family` (``ip``, ``ip6``, ``arp``).
 
@@ -245,7 +245,7 @@ def spelt(body: str, layer: str, family: str) -> Spelt:
     return Spelt(written + suffix, shown + suffix, comments)
 
 
-@lru_cache(maxsize=1 << 17)
+@remembered(1 << 17)
 def _frame(body: str, family: str, nat: bool, jumps: bool) -> tuple[str, str]:
     """A rule without comments, its jump and the names of its sets, as Felix writes it and as nft lists it."""
     rule = read_felix(body, 6 if family == "ip6" else 4)

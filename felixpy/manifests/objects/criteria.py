@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 
 from felixpy.manifests.validation.addresses import network, network_or_address, packed
 from felixpy.manifests.validation.findings import Complaint, shown
 from felixpy.manifests.validation.names import is_label_value, is_port_name, is_qualified_name
 from felixpy.manifests.validation.shapes import ListOf, Scalar, text
+from felixpy.remembered import remembered
 from felixpy.selector import Everything, SelectorError, parse, uses_global
 
 GUARDS = (
@@ -31,7 +31,7 @@ def node_selector(given: str) -> Complaint | None:
     return None
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def selector(given: str) -> Complaint | None:
     """A selector of endpoints; ``global()`` has no place in it."""
     complaint = node_selector(given)
@@ -42,7 +42,7 @@ def selector(given: str) -> Complaint | None:
     return None
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def rule_namespaces(given: str) -> Complaint | None:
     """A rule's namespaceSelector: ``global()``, standing alone, means what is in no namespace."""
     complaint = selector(given)
@@ -110,7 +110,7 @@ PORT_NAME = '1 to 15 of a-z, 0-9 and "-", at least one letter'
 OUT_OF_RANGE = "ports go from 1 to 65535"
 
 
-@lru_cache(maxsize=1 << 12, typed=True)
+@remembered(1 << 12, typed=True)
 def port(value: int | str) -> Complaint | None:
     """A port, a range ``low:high`` or the name of a port."""
     found = _RANGE.fullmatch(str(value))
@@ -138,7 +138,7 @@ NUMBERS = {"IGMP": 2, "IPIP": 4, "GRE": 47, "ESP": 50, "AH": 51, "OSPF": 89, "VR
 """Protocols that people ask for by name although Calico only takes their numbers."""
 
 
-@lru_cache(maxsize=256, typed=True)
+@remembered(256, typed=True)
 def protocol(value: int | str) -> Complaint | None:
     """A protocol by name, spelt exactly so, or by number."""
     if isinstance(value, int) or (value.isascii() and value.isdigit()):
@@ -160,7 +160,7 @@ def number_of(value: int | str) -> int | str:
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def label_key(given: str) -> Complaint | None:
     """The key of a label."""
     if is_qualified_name(given):
@@ -169,7 +169,7 @@ def label_key(given: str) -> Complaint | None:
     return Complaint(f"{shown(given)} is not a valid label key", form)
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def label_value(given: str) -> Complaint | None:
     """The value of a label."""
     if is_label_value(given):

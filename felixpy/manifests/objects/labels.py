@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 from felixpy.errors import Path
@@ -11,6 +10,7 @@ from felixpy.manifests.objects.criteria import label_key, label_value
 from felixpy.manifests.validation.findings import Finding
 from felixpy.manifests.validation.shapes import ListOf, MapOf, Object, one_of, text
 from felixpy.model import NAMESPACE_LABEL, NAMESPACE_PREFIX, SERVICE_ACCOUNT_LABEL, SERVICE_ACCOUNT_PREFIX
+from felixpy.remembered import remembered
 from felixpy.selector import canonical_prefixed
 
 IN_KUBERNETES = "projectcalico.org/orchestrator == 'k8s'"
@@ -88,7 +88,7 @@ def pod_selector(selector: LabelSelector | None) -> str:
     )
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def _pods_with(labels: tuple[tuple[str, str], ...]) -> str:
     return " && ".join([IN_KUBERNETES, *_conditions({"matchLabels": dict(labels)})])
 

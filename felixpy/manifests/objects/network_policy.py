@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +20,7 @@ from felixpy.manifests.validation.findings import Complaint, Finding, shown
 from felixpy.manifests.validation.metadata import document
 from felixpy.manifests.validation.shapes import Complain, ListOf, Object, Scalar, integer, one_of, text
 from felixpy.model import ANYONE, DEFAULT_TIER, Policy, PolicyKey, PortRange, Rule, Side, Source
+from felixpy.remembered import remembered
 
 Data = Mapping[str, Any]
 Ports = tuple[PortRange | str, ...]
@@ -216,7 +216,7 @@ def _drafted(spec: Data) -> _Drafts:
     return _drafts_of(text)
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def _drafts_of(text: bytes) -> _Drafts:
     return _drafts(msgspec.json.decode(text))
 
@@ -265,14 +265,14 @@ def _rules(given: Sequence[Data], direction: str) -> Iterator[_Draft]:
                 )
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def _side(peer: Peer, ports: Ports = ()) -> Side:
     """One side of a rule; rules that name the same peer share it."""
     selector, nets, not_nets = peer
     return Side(selector=selector, nets=nets, not_nets=not_nets, ports=ports)
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def _only(ports: Ports) -> Side:
     return Side(ports=ports) if ports else ANYONE
 
@@ -292,7 +292,7 @@ def _ports(given: Sequence[Data]) -> dict[str, Ports]:
     return {protocol: tuple(ports or ()) for protocol, ports in found.items()}
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def _span(first: int | str, last: int | None) -> PortRange | str:
     return port_or_name(str(first) if last is None else f"{first}:{last}")
 
@@ -303,7 +303,7 @@ def port_or_name(given: str) -> PortRange | str:
     return PortRange(int(found[1]), int(found[2] or found[1])) if found else given
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def simplified(ports: Ports) -> Ports:
     """Names first, then the numbers as ascending ranges without overlap.
 

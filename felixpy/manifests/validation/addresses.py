@@ -6,9 +6,10 @@ IPv4 address. Networks print masked. (net.ParseIP, net.ParseCIDR; libcalico-go/l
 
 from __future__ import annotations
 
-from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
+
+from felixpy.remembered import remembered
 
 MAPPED = b"\0" * 10 + b"\xff\xff"
 """What stands in front of an IPv4 address inside an IPv6 one."""
@@ -41,7 +42,7 @@ class Network(NamedTuple):
             return False
         return Network(self.version, other.number, self.length).base == self.base
 
-    @lru_cache(maxsize=1 << 14)  # noqa: B019 - a value without anything else to keep alive
+    @remembered(1 << 14)
     def __str__(self) -> str:
         """The masked CIDR in canonical spelling."""
         return f"{spelled(self.base.to_bytes(self.width // 8, 'big'))}/{self.length}"
@@ -101,7 +102,7 @@ def host(text: str) -> str | None:
     return text
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def network(text: str) -> Network | None:
     """A CIDR; None if it is none, as a bare address is not.
 
@@ -122,7 +123,7 @@ def network(text: str) -> Network | None:
     return Network(4 if len(raw) == 4 else 6, int.from_bytes(raw, "big"), length)
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 16)
 def network_or_address(text: str) -> Network | None:
     """A CIDR, or an address as the CIDR of itself.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from felixpy.manifests.objects.criteria import label_key, label_value
 from felixpy.manifests.validation.findings import Complaint, shown
 from felixpy.manifests.validation.names import LABEL
 from felixpy.manifests.validation.shapes import Anything, ListOf, MapOf, Object, Relation, Shape, text
+from felixpy.remembered import remembered
 
 Naming = Callable[[str], Complaint | None]
 
@@ -37,7 +37,7 @@ policy_name = _naming(_POLICY, 253, 'lower-case letters, digits and "-" only (wi
 def or_empty(naming: Naming) -> Naming:
     """The same, but an empty text counts as absent."""
 
-    @lru_cache(maxsize=1 << 12)
+    @remembered(1 << 12)
     def complain(given: str) -> Complaint | None:
         return naming(given) if given else None
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from felixpy.model import Labels
+from felixpy.remembered import remembered
 
 LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*", re.ASCII)
 _NAME_PART = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def is_subdomain(text: str) -> bool:
     """DNS-1123 subdomain: at most 253 lower-case letters, digits, "-" and "."."""
     return len(text) <= 253 and _SUBDOMAIN.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def is_qualified_name(text: str) -> bool:
     """A label's or annotation's key: at most 63 characters, maybe behind a DNS subdomain and "/"."""
     prefix, slash, name = text.rpartition("/")
@@ -27,7 +27,7 @@ def is_qualified_name(text: str) -> bool:
     return len(name) <= 63 and _NAME_PART.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=1 << 14)
+@remembered(1 << 14)
 def is_label_value(text: str) -> bool:
     """A label's value: empty, or at most 63 characters that begin and end with a letter or digit."""
     return not text or (len(text) <= 63 and _NAME_PART.fullmatch(text) is not None)
@@ -46,7 +46,7 @@ def labels_to_apply(labels: Labels) -> Labels:
 _PORT_NAME = re.compile(r"(?!-)(?!.*--)(?=.*[a-z])[a-z0-9-]{1,15}(?<!-)", re.ASCII)
 
 
-@lru_cache(maxsize=1 << 12)
+@remembered(1 << 12)
 def is_port_name(text: str) -> bool:
     """A port name in a rule: 1 to 15 of a-z, 0-9 and "-", at least one letter, "-" neither outside nor doubled.
 

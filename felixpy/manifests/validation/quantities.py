@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import ROUND_UP, Context, Decimal
-from functools import lru_cache
+
+from felixpy.remembered import remembered
 
 SUFFIXES: Mapping[str, Decimal] = {
     **{suffix: Decimal(10) ** power for suffix, power in zip(["n", "u", "m", "", "k", "M", "G", "T", "P", "E"],
@@ -19,7 +20,7 @@ _QUANTITY = re.compile(
 _CONTEXT = Context(prec=400, rounding=ROUND_UP)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def quantity(text: str) -> int | None:
     """A quantity as a whole number, rounded away from zero; None if it is none. (apimachinery/resource)
 

@@ -1,0 +1,73 @@
+"""Memory of a cluster that is followed for long: as much after thousands of changes as after hundreds."""
+
+from __future__ import annotations
+
+import pytest
+
+from felixpy.live import engine, members, shared
+from felixpy.manifests import following
+from felixpy.remembered import remembered
+from tests.bench.clusters import Shape
+from tests.bench.growth import Churn, blocks
+
+SHAPE = Shape(namespaces=3, pods=6, policies=2, global_policies=1, local=4)
+PERIOD = 50
+"""Changes after which things are forgotten, in the place of thousands."""
+
+WARM_UP, MORE = 300, 1200
+MOST_FOR_A_CHANGE = 0.2
+"""Blocks of memory. One value that is kept for each change is several of them."""
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in (
+        (engine, "MOST_STEPS"), (following, "MOST_CONVERTED"), (shared, "MOST_TOUCHED"), (members, "FEW_BUILT"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, PERIOD)
+
+
+def lowest(churn: Churn, steps: int) -> int:
+    """The fewest blocks in use during the last periods of so many steps: what is forgotten later does not count."""
+    found = []
+    for number in range(steps):
+        churn.step()
+        if number >= steps - 5 * PERIOD and not number % (PERIOD // 5):
+            found.append(blocks())
+    return min(found)
+
+
+@pytest.mark.parametrize("plane", ["iptables", "nftables"])
+@pytest.mark.usefixtures("soon")
+def test_what_is_kept_does_not_grow_with_the_number_of_changes(plane: str) -> None:
+    churn = Churn(SHAPE, plane, ["node1"])
+    before = lowest(churn, WARM_UP)
+    after = lowest(churn, MORE)
+    assert after - before < MOST_FOR_A_CHANGE * MORE, (before, after)
+
+
+def test_what_is_kept_for_each_change_is_noticed(soon: None) -> None:
+    """The test above can fail."""
+    churn = Churn(SHAPE, "iptables", ["node1"])
+    kept = []
+    before = lowest(churn, WARM_UP)
+    take = churn._following.take
+    churn._following.take = lambda changes: kept.append(object()) or take(changes)  # type: ignore[method-assign]
+    assert lowest(churn, WARM_UP) - before > MOST_FOR_A_CHANGE * WARM_UP
+
+
+def test_remembered_answers_are_forgotten() -> None:
+    from felixpy.remembered import forget_remembered
+
+    asked = []
+
+    @remembered(2)
+    def double(number: int) -> int:
+        asked.append(number)
+        return 2 * number
+
+    assert [double(1), double(1), double(2)] == [2, 2, 4]
+    assert asked == [1, 2]
+    forget_remembered()
+    assert double(1) == 2
+    assert asked == [1, 2, 1]
