@@ -114,13 +114,8 @@ class DrawnChain(Chain):
         """As in `Chain`."""
         return self.pattern.chain.rejects
 
-    def text(self, family: int, *, restore: bool) -> str:
-        """All rules, each line with its end."""
-        key = self._spelling(family, restore=restore)
-        known = self._texts.get(key)
-        if known is None:
-            known = self._texts[key] = self.pattern.text(family, restore=restore).fill(self.values)
-        return known
+    def _spelt(self, family: int, *, restore: bool) -> str:
+        return self.pattern.text(family, restore=restore).fill(self.values)
 
     @cached_property
     def targets(self) -> tuple[str, ...]:

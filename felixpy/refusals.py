@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from felixpy.effective import origins
 from felixpy.errors import Path, Place, Problem
@@ -221,16 +220,14 @@ def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str) -> Ite
 
 
 _Refused = tuple[Refusal, int, str]
-_known: WeakKeyDictionary[Chain, dict[tuple[str, int], tuple[_Refused, ...]]] = WeakKeyDictionary()
-"""What was found in a chain, by table and family: most chains are shared by several nodes."""
 
 
-def _refused_rules(table: Table, chain: Chain, refuser: Refuser) -> tuple[_Refused, ...]:
-    known = _known.setdefault(chain, {})
-    key = (table.name, table.family)
-    if key not in known:
-        known[key] = tuple(_find_refused(table, chain, refuser))
-    return known[key]
+def _refused_rules(table: Table, chain: Chain, refuser: Refuser) -> Sequence[_Refused]:
+    key = (refuser, table.name, table.family)
+    found: Sequence[_Refused] | None = chain.findings.get(key)
+    if found is None:
+        found = chain.findings[key] = tuple(_find_refused(table, chain, refuser))
+    return found
 
 
 def _find_refused(table: Table, chain: Chain, refuser: Refuser) -> Iterator[_Refused]:

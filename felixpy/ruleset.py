@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha224
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from felixpy.described import Described
 from felixpy.errors import Path, Problem
@@ -120,16 +120,15 @@ class Chain:
 
     def text(self, family: int, *, restore: bool) -> str:
         """All rules, each line with its end."""
-        key = self._spelling(family, restore=restore)
+        key = 0 if restore else family
         known = self._texts.get(key)
         if known is None:
-            lines = itertools.chain.from_iterable(self.each_rule(family, restore=restore))
-            known = self._texts[key] = "\n".join([*lines, ""])
+            other = None if restore or self.rejects else self._texts.get(10 - family)
+            known = self._texts[key] = self._spelt(family, restore=restore) if other is None else other
         return known
 
-    def _spelling(self, family: int, *, restore: bool) -> int:
-        """Tells apart the texts that differ."""
-        return 0 if restore else family if self.rejects else 1
+    def _spelt(self, family: int, *, restore: bool) -> str:
+        return "\n".join([*itertools.chain.from_iterable(self.each_rule(family, restore=restore)), ""])
 
     @cached_property
     def rejects(self) -> bool:
@@ -143,6 +142,11 @@ class Chain:
 
     @cached_property
     def _texts(self) -> dict[int, str]:
+        return {}
+
+    @cached_property
+    def findings(self) -> dict[Hashable, Any]:
+        """What those who look at rules found in it, so that they need not look again on the next node."""
         return {}
 
 

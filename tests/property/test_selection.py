@@ -43,4 +43,6 @@ def test_an_index_selects_what_matches(
     for node in nodes:
         expected = {number for number, found in enumerate(effective) if matches(node, found)}
         assert index.select(node) == expected
+        demanded = index.demands(node)
+        assert demanded is None or all(demanded & {*effective[number].items()} for number in expected)
         assert index.select(node, local) == expected & local
