@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from felixpy.errors import Path
 from felixpy.labels import LabelIndex
@@ -80,15 +80,21 @@ def service_set(service: ServiceName, *, with_ports: bool) -> SetSpec:
 class SetMembers(tuple[str, ...]):  # noqa: SLOT001 - a tuple with slots has no place for what it remembers
     """The sorted members of a set, spelt as ``ipset save`` prints them.
 
-    Many nodes have the same members in a set, so the lines that add them are made once.
+    Many nodes have the same members in a set, so what is found out about them is kept.
     """
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What was found out about them, by whatever asks."""
+        return self.__dict__
 
     def lines(self, name: str) -> bytes:
         """The lines that add them to the set of that name."""
-        known: tuple[str, bytes] | None = self.__dict__.get("_lines")
-        if known is None or known[0] != name:
-            known = self.__dict__["_lines"] = name, "".join([f"add {name} {member}\n" for member in self]).encode()
-        return known[1]
+        key = f"lines of {name}"
+        known: bytes | None = self.findings.get(key)
+        if known is None:
+            known = self.findings[key] = "".join([f"add {name} {member}\n" for member in self]).encode()
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,9 +76,14 @@ def hashes(seed: str, bodies: Iterable[str]) -> list[str]:
     digests = []
     for body in bodies:
         digest = sha224(digest + (f"{head} {body}" if body else head).encode()).digest()
-        digests.append(digest[:HASHED_BYTES])
-    # So many bytes are a whole number of letters, so all can be spelt at once.
-    letters = b2a_base64(b"".join(digests), newline=False).translate(_URL_SAFE).decode()
+        digests.append(digest)
+    return identities(digests)
+
+
+def identities(digests: Iterable[bytes]) -> list[str]:
+    """What of digests is in rules, in base64. A whole number of letters each, so that all are spelt at once."""
+    text = b2a_base64(b"".join([digest[:HASHED_BYTES] for digest in digests]), newline=False)
+    letters = text.translate(_URL_SAFE).decode()
     return [letters[start : start + HASH_LETTERS] for start in range(0, len(letters), HASH_LETTERS)]
 
 

@@ -155,7 +155,12 @@ CHAINS = (
 
 
 def _overlaps(ipset: IPSet) -> bool:
-    return ipset.type == "hash:net" and len(uncovered(ipset.members, ipset.family)) < len(set(ipset.members))
+    if ipset.type != "hash:net":
+        return False
+    findings = ipset.members.findings
+    if "overlap" not in findings:
+        findings["overlap"] = len(uncovered(ipset.members, ipset.family)) < len(set(ipset.members))
+    return bool(findings["overlap"])
 
 
 def _overlap(ipset: IPSet) -> str:

@@ -67,7 +67,7 @@ class NftRuleset(Ruleset):
     def identities(self, table: Table, chain: Chain) -> Sequence[str]:
         """Felix's hashes of the rules of a chain, which differ from layer to layer."""
         family = ARP if table.name == ARP else FAMILIES[table.family]
-        return [*rule_hashes(table, chain, family)]
+        return rule_hashes(table, chain, family)
 
     def written_rules(self, table: Table, chain: Chain) -> Sequence[str]:
         """The rules of a chain as Felix writes them to nft."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha224
 from typing import NamedTuple
 
 from felixpy.ipsets import IPSet
 from felixpy.iptables.words import HASH_PREFIX
 from felixpy.nftables.spelling import Spelt, set_name, spelt
-from felixpy.ruleset import ARP, TABLES, Chain, Origin, Table
+from felixpy.ruleset import ARP, TABLES, Chain, Origin, Table, identities
 
 FAMILIES: Mapping[int, str] = {4: "ip", 6: "ip6"}
 
@@ -52,21 +52,21 @@ ARP_HOOKS: Mapping[str, Hook] = {"filter-OUTPUT": HOOKS["filter-OUTPUT"]}
 APPENDED = "*appends*"
 """Follows the name of a base chain in hashes of the rules at its end."""
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
-
-def hashes(seed: str, rules: Iterable[str]) -> Iterator[str]:
+def hashes(seed: str, rules: Iterable[str]) -> list[str]:
     """A rule's identity: a hash over its text, without comment, and that of every rule above it in the chain.
 
     `seed` is the chain's name with its layer; for rules at the end of a base chain Felix appends ``*appends*``.
 
-    >>> list(hashes("filter-FORWARD", ["counter jump filter-cali-FORWARD"]))
+    >>> hashes("filter-FORWARD", ["counter jump filter-cali-FORWARD"])
     ['dpfqBgJrpRwlrqw1']
     """
     digest = sha224(seed.encode()).digest()
+    digests = []
     for rule in rules:
         digest = sha224(digest + rule.encode()).digest()
-        yield b64encode(digest[:12]).translate(_URL_SAFE).decode()
+        digests.append(digest)
+    return identities(digests)
 
 
 def comment(identity: str, comments: tuple[str, ...]) -> str:
@@ -102,6 +102,11 @@ class NftChain:
     template: str
     hook: Hook | None = None
 
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Its text in each spelling, kept by those who print it: nodes share chains."""
+        return {}
+
 
 class VerdictMap(NamedTuple):
     """From an interface to the chain for it."""
@@ -127,6 +132,13 @@ _LENGTHS = {4: "/32", 6: "/128"}
 
 def nft_set(ipset: IPSet) -> NftSet:
     """A set as nft has it: members of hash:net with their length, those with a port as a concatenation."""
+    known: NftSet | None = ipset.members.findings.get("nftables")
+    if known is None or known.source.name != ipset.name:
+        known = ipset.members.findings["nftables"] = _nft_set(ipset)
+    return known._replace(source=ipset)
+
+
+def _nft_set(ipset: IPSet) -> NftSet:
     address = _ADDRESS_TYPES[ipset.family]
     name = set_name(ipset.name)
     if ipset.type == "hash:ip,port":
@@ -177,7 +189,7 @@ def _layer(table: Table) -> str:
     return "filter" if table.name == ARP else table.name
 
 
-def rule_hashes(table: Table, chain: Chain, family: str) -> Iterator[str]:
+def rule_hashes(table: Table, chain: Chain, family: str) -> list[str]:
     """The hashes of a chain's rules in a table of ``ip``, ``ip6`` or ``arp``."""
     layer = _layer(table)
     seed = f"{layer}-{chain.name}"
@@ -199,8 +211,8 @@ def _chain(name: str, layer: str, family: str, parts: Iterable[_Part], hook: Hoo
     origin, template = Origin(words=""), ""
     for part in parts:
         texts: list[Spelt] = [spelt(body, layer, family) for body in part.chain.bodies]
-        identities = hashes(part.seed, (text.written for text in texts))
-        for text, identity, number in zip(texts, identities, part.chain.numbers, strict=True):
+        found = hashes(part.seed, (text.written for text in texts))
+        for text, identity, number in zip(texts, found, part.chain.numbers, strict=True):
             rules.append(NftRule(text.written, text.listed, comment(identity, text.comments), number))
         origin, template = part.chain.origin, template or part.chain.template
     return NftChain(name, tuple(rules), origin, template, hook)
@@ -218,16 +230,22 @@ def _base_chain(name: str, hook: Hook, tables: Mapping[str, Table], family: str)
     return _chain(name, layer, family, parts, hook)
 
 
+def _own_chain(chain: Chain, layer: str, family: str) -> NftChain:
+    """A chain of Felix's own, spelt once for all nodes that have it."""
+    key = ("nftables", layer, family)
+    known: NftChain | None = chain.findings.get(key)
+    if known is None:
+        name = f"{layer}-{chain.name}"
+        known = chain.findings[key] = _chain(name, layer, family, [_Part(chain, name)])
+    return known
+
+
 def nft_table(family: str, tables: Iterable[Table], sets: Iterable[IPSet]) -> NftTable:
     """The table of a family (``ip``, ``ip6``, ``arp``) from the tables of its layers."""
     layers = {_layer(table): table for table in tables}
     hooks = ARP_HOOKS if family == ARP else HOOKS
     base = [_base_chain(name, hook, layers, family) for name, hook in hooks.items()]
-    own = [
-        _chain(f"{layer}-{chain.name}", layer, family, [_Part(chain, f"{layer}-{chain.name}")])
-        for layer, table in layers.items()
-        for chain in table.chains
-    ]
+    own = [_own_chain(chain, layer, family) for layer, table in layers.items() for chain in table.chains]
     maps = [
         VerdictMap(f"{layer}-{name}", {key: f"{layer}-{chain}" for key, chain in chains.items()})
         for layer, table in layers.items()

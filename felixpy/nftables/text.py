@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 from felixpy.annotate import Notes
 from felixpy.nftables.tables import NftChain, NftRule, NftSet, NftTable
@@ -24,7 +26,8 @@ def _written(table: NftTable, notes: Notes | None) -> Iterator[str]:
     for one in table.sets:
         yield from _set_notes(one, notes)
         yield f"add set {at} {one.name} {{ type {one.type} ;{' flags interval ;' if one.interval else ''} }}"
-        yield from (f"add element {at} {one.name} {{ {member} }}" for member in one.written)
+        if one.written:
+            yield _once(one.source.members.findings, f"added to {at} {one.name}", partial(_added, at, one))
     yield from (f"add map {at} {one.name} {{ type ifname : verdict ; }}" for one in table.maps)
     for chain in table.chains:
         if not chain.rules:
@@ -33,13 +36,31 @@ def _written(table: NftTable, notes: Notes | None) -> Iterator[str]:
         place = f" {{ type {hook.type} hook {hook.name} priority {hook.priority} ; }}" if hook else ""
         yield f"add chain {at} {chain.name}{place}"
     for chain in table.chains:
-        if chain.rules:
+        if chain.rules and not notes:
+            yield _once(chain.texts, f"added to {at}", partial(_added_rules, at, chain))
+        elif chain.rules:
             yield from _chain_notes(chain, notes)
-        head = f"add rule {at} {chain.name} "
-        yield from (f"{head}{line}" if line[0] != "#" else line for line in _rules(chain, notes, _written_rule))
+            head = f"add rule {at} {chain.name} "
+            yield from (f"{head}{line}" if line[0] != "#" else line for line in _rules(chain, notes, _written_rule))
     for one_map in table.maps:
         head = f"add element {at} {one_map.name}"
         yield from (f"{head} {{ {key} : goto {chain} }}" for key, chain in one_map.chains.items())
+
+
+def _once(known: dict[Any, str], key: str, text: Callable[[], str]) -> str:
+    """A text of several lines that many nodes have."""
+    if key not in known:
+        known[key] = text()
+    return known[key]
+
+
+def _added(at: str, one: NftSet) -> str:
+    return "\n".join([f"add element {at} {one.name} {{ {member} }}" for member in one.written])
+
+
+def _added_rules(at: str, chain: NftChain) -> str:
+    head = f"add rule {at} {chain.name} "
+    return "\n".join([f"{head}{line}" for line in _rules(chain, None, _written_rule)])
 
 
 def listed(table: NftTable, notes: Notes | None = None, *, counters: bool = False) -> str:
@@ -52,22 +73,41 @@ def listed(table: NftTable, notes: Notes | None = None, *, counters: bool = Fals
 
 def _listed(table: NftTable, notes: Notes | None, *, counters: bool) -> Iterator[str]:
     yield f"table {table.title} {{"
-    yield from (f"\t{line}" for one in table.sets for line in _listed_set(one, notes))
+    for one in table.sets:
+        if notes:
+            yield from (f"\t{line}" for line in _listed_set(one, notes))
+        else:
+            yield _once(one.source.members.findings, f"listed {one.name}", partial(_listed_alone, one))
     for one_map in table.maps:
         yield f"\tmap {one_map.name} {{"
         yield "\t\ttype ifname : verdict"
         yield from _elements(f'"{key}" : goto {chain}' for key, chain in one_map.chains.items())
         yield "\t}"
+    spell = _counting if counters else _plain
     for chain in table.chains:
-        yield from (f"\t{line}" for line in _chain_notes(chain, notes))
-        yield f"\tchain {chain.name} {{"
-        if chain.hook:
-            hook = chain.hook
-            yield f"\t\ttype {hook.type} hook {hook.name} priority {hook.listed}; policy accept;"
-        spell = _counting if counters else _plain
-        yield from (f"\t\t{line}" for line in _rules(chain, notes, spell))
-        yield "\t}"
+        if notes:
+            yield from _listed_chain(chain, notes, spell)
+        else:
+            yield _once(chain.texts, f"listed {counters}", partial(_listed_chain_alone, chain, spell))
     yield "}"
+
+
+def _listed_alone(one: NftSet) -> str:
+    return "\n".join([f"\t{line}" for line in _listed_set(one, None)])
+
+
+def _listed_chain_alone(chain: NftChain, spell: Callable[[NftRule], str]) -> str:
+    return "\n".join(_listed_chain(chain, None, spell))
+
+
+def _listed_chain(chain: NftChain, notes: Notes | None, spell: Callable[[NftRule], str]) -> Iterator[str]:
+    yield from (f"\t{line}" for line in _chain_notes(chain, notes))
+    yield f"\tchain {chain.name} {{"
+    if chain.hook:
+        hook = chain.hook
+        yield f"\t\ttype {hook.type} hook {hook.name} priority {hook.listed}; policy accept;"
+    yield from (f"\t\t{line}" for line in _rules(chain, notes, spell))
+    yield "\t}"
 
 
 def listed_sets(table: NftTable, notes: Notes | None = None) -> str:
