@@ -129,8 +129,7 @@ def verify(observed: Observed, node: Node) -> Verification:
     judged, together = _judged(comparison, node)
     beyond = list(comparison.beyond())
     found.extend((*judged, *beyond))
-    if beyond and together.severity > Severity.UNKNOWN:
-        together = beyond[0].effect
+    together = reduce(_joined, (finding.effect for finding in beyond), together)
     tables = [
         table
         for (family, name), table in ruleset.tables.items()
@@ -149,6 +148,14 @@ def verify(observed: Observed, node: Node) -> Verification:
         chains=sum(len(table.chains) for table in tables),
         sets=len(ruleset.sets) if observed.has_sets else 0,
     )
+
+
+def _joined(together: Effect, other: Effect) -> Effect:
+    """What findings do to packets of IP, and another one to other packets."""
+    worse, better = sorted((together, other), key=lambda effect: effect.severity)
+    if {worse.kind, better.kind} == {"opens", "closes"}:
+        return worse._replace(kind="both", words=f"{worse.words}; {better.words}")
+    return worse
 
 
 def _urgency(finding: Finding) -> tuple[object, ...]:

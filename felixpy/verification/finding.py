@@ -47,7 +47,7 @@ _KINDS = (
     ),
     ("table-dormant", "table switched off", "the kernel asks none of its chains, and Felix does not look at that"),
     ("base-chain", "base chain elsewhere", "Felix takes a base chain as it finds it: only a new table mends that"),
-    ("arp-table", "other ARP table", "it decides about ARP replies of the host, which verify does not evaluate"),
+    ("arp-table", "other ARP table", "it decides which ARP requests of pods the host answers"),
     ("hook-missing", "missing hook", "packets do not come to Felix's rules here"),
     ("foreign-rule-ahead", "foreign rule ahead of Felix's", "it decides before Felix's rules are asked"),
     ("hook-moved", "hook out of place", "Felix moves it back when it next looks"),

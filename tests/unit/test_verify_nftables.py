@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -93,20 +94,56 @@ def test_a_listing_that_is_as_it_should_be(shop: Node) -> None:
     assert "EQUAL  a listing has what the manifests give node n1" in "".join(text(found))
 
 
-def test_the_arp_table_is_compared_and_not_evaluated(shop: Node) -> None:
-    """Without the pods' addresses being denied the host answers for them, or answers for others no more."""
-    whole = listing(shop)
-    ip, _, arp = whole.partition("table arp calico-arp {")
-    assert "drop" in arp
-    other = f"{ip}table arp calico-arp {{{arp.replace('drop', 'accept', 1)}"
-    for text_, there in ((other, "other rules in "), (ip, "no table arp calico-arp")):
-        found = verify(
-            observe_listing(text_ if text_ != ip else f"{ip}table inet firewalld {{\n}}\n", "a listing"), shop
-        )
-        (finding,) = found.findings
-        assert (finding.kind.name, finding.effect.kind) == ("arp-table", "unknown")
-        assert finding.there.startswith(there)
-        assert found.together.kind == "unknown"
+REPLY = "ARP reply by {interface} with the address 10.244.1.6"
+ARP_DAMAGES = [
+    # text → other text, and the effect; Felix's rule drops replies to a pod with the pod's own address
+    ("counter drop", "counter accept", "opens", "lets out what should be dropped: {reply}"),
+    ("counter drop", "counter continue", "opens", "lets out what should be dropped: {reply}"),
+    ("arp operation reply", "arp operation request", "both",
+     "lets out what should be dropped: {reply}; drops what should get out: ARP request by {interface}"),
+    ("arp operation reply ", "", "closes", "drops what should get out: ARP request by {interface} with the address"),
+    ("arp saddr ip 10.244.1.6", "arp saddr ip 10.244.1.4/30", "closes", "with the address 10.244.1.4"),
+    ("arp saddr ip 10.244.1.6", "arp saddr ip 10.244.1.6/31", "closes", "with the address 10.244.1.7"),
+    ("arp saddr ip 10.244.1.6", "arp saddr ip != 10.244.1.6", "both", "with the address 0.0.0.0"),
+    ('oifname "{interface}" arp', 'oifname "cali*" arp', "none", "no effect on traffic"),
+    ("hook output priority filter; policy accept", "hook output priority filter; policy drop", "closes",
+     "ARP reply by another interface with the address 0.0.0.0"),
+    ("hook output priority filter", "hook output priority filter + 5", "none", "no effect on traffic"),
+    ("type filter hook output priority filter; policy accept;\n", "\n", "opens", "{reply}"),
+    ('"{interface}" : goto filter-cali-arp-{interface}', '"{interface}" : accept', "opens", "{reply}"),
+    ('"{interface}" : goto filter-cali-arp-{interface}', '"eth7" : drop', "both",
+     "drops what should get out: ARP reply by eth7 with the address 0.0.0.0"),
+    ("counter jump filter-cali-arp-dispatch", 'oifname != "{interface}" jump filter-cali-arp-dispatch', "opens",
+     "{reply}"),
+    ("table arp calico-arp {{", "table arp calico-arp {{\n\tflags dormant", "opens", "{reply}"),
+    ("counter drop", "arp htype 1 counter drop", "unknown", "not understood: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("old, new, effect, words", ARP_DAMAGES)
+def test_what_the_arp_table_does_is_decided(shop: Node, old: str, new: str, effect: str, words: str) -> None:
+    """Without the drop the host answers a pod's request for the pod's own address: proxy ARP answers for everything."""
+    ip, _, arp = listing(shop).partition("table arp calico-arp {")
+    found_ = re.search(r'oifname "(\S+)" arp operation reply arp saddr ip 10.244.1.6 counter drop', arp)
+    assert found_
+    names = {"interface": found_[1], "reply": REPLY.format(interface=found_[1])}
+    whole = f"table arp calico-arp {{{arp}"
+    at = whole.find(old.format(**names), whole.find(found_[0]) if old in found_[0] else 0)
+    assert at >= 0
+    damaged = whole[:at] + new.format(**names) + whole[at + len(old.format(**names)) :]
+    found = verify(observe_listing(ip + damaged, "a listing"), shop)
+    (finding,) = found.findings
+    assert (finding.kind.name, finding.effect.kind) == ("arp-table", effect)
+    assert words.format(**names) in finding.effect.words
+    assert finding.there.startswith("other content in ")
+    assert found.together.kind == effect
+
+
+def test_without_the_arp_table_the_host_answers_for_pods(shop: Node) -> None:
+    ip, _, _ = listing(shop).partition("table arp calico-arp {")
+    found = verify(observe_listing(f"{ip}table inet firewalld {{\n}}\n", "a listing"), shop)
+    (finding,) = found.findings
+    assert (finding.there, finding.effect.kind) == ("no table arp calico-arp", "opens")
     assert verify(observe_listing(ip, "only the tables of IP"), shop).equal
 
 

@@ -21,9 +21,10 @@ from felixpy.ruleset import ARP
 from felixpy.verification.baseline import Damage
 from felixpy.verification.chains import Draft, TableView
 from felixpy.verification.comparison import Comparison
-from felixpy.verification.finding import KINDS, Effect, Finding, Severity
+from felixpy.verification.finding import KINDS, Finding
+from felixpy.verification.nftables.arp import arp_effect
 from felixpy.verification.nftables.baseline import ListedBaseline, listed_name
-from felixpy.verification.nftables.content import listed_tables, rule_lines, wanted_of
+from felixpy.verification.nftables.content import listed_table, listed_tables, wanted_of
 from felixpy.verification.nftables.observed import TITLES, ListedNode
 
 Elements = Mapping[str, str]
@@ -172,20 +173,17 @@ class ListedComparison(Comparison):
         )
         if there is None and not (self.observed.whole and any(map(self.observed.own, self.observed.families))):
             return
-        should = {chain.name: list(rule_lines(chain)) for chain in wanted.chains}
-        has = {name: [normal(text) for _, text in chain.lines] for name, chain in there.chains.items()} if there else {}
-        if has != should:
-            effect = Effect(
-                Severity.UNKNOWN, "may change which ARP requests the host answers", certain=False, kind="unknown"
-            )
-            missing = sum(len(rules) for rules in should.values())
-            yield Finding(
-                kind=KINDS["arp-table"],
-                families=(4,),
-                wanted=f"table arp {wanted.name}: {many(len(should), 'chain')}, {many(missing, 'rule')}",
-                there=_arp_words(should, has) if there else f"no table arp {wanted.name}",
-                effect=effect,
-            )
+        right = listed_table(wanted)
+        if there is not None and _arp_content(there) == _arp_content(right):
+            return
+        rules = sum(len(chain.lines) for chain in right.chains.values())
+        yield Finding(
+            kind=KINDS["arp-table"],
+            families=(4,),
+            wanted=f"table {right.title}: {many(len(right.chains), 'chain')}, {many(rules, 'rule')}",
+            there=_arp_words(right, there) if there else f"no table {right.title}",
+            effect=arp_effect(right, there),
+        )
 
     def _dormant(self, family: int, there: ListedTable) -> Draft:
         finding = Finding(kind=KINDS["table-dormant"], families=(family,), there="flags dormant")
@@ -209,10 +207,19 @@ class ListedComparison(Comparison):
         return replace(finding, table="calico" if chain else "", chain=chain, set=set_name(finding.set))
 
 
-def _arp_words(should: Mapping[str, list[str]], has: Mapping[str, list[str]]) -> str:
-    """The chains of an ARP table that differ."""
-    names = sorted(name for name in {*should, *has} if should.get(name) != has.get(name))
-    return f"other rules in {few(names)}"
+def _arp_content(table: ListedTable) -> Mapping[str, object]:
+    """All that matters of an ARP table, by name."""
+    rules = {
+        name: (_place(chain.base), [normal(text) for _, text in chain.lines]) for name, chain in table.chains.items()
+    }
+    maps = {f"map {name}": sorted(one.elements) for name, one in table.maps.items()}
+    return {**rules, **maps, **({"flags": table.options} if table.options else {})}
+
+
+def _arp_words(right: ListedTable, there: ListedTable) -> str:
+    """The chains and maps of an ARP table that differ."""
+    should, has = _arp_content(right), _arp_content(there)
+    return f"other content in {few(name for name in {*should, *has} if should.get(name) != has.get(name))}"
 
 
 def _place(base: Declared | None) -> tuple[object, ...]:

@@ -71,10 +71,11 @@ def base_of(chain: NftChain) -> Declared | None:
 
 def listed_tables(ruleset: NftRuleset) -> Mapping[int, ListedTable]:
     """The compiled tables as if they had been listed, by IP family."""
-    return {NUMBERS[table.family]: _listed(table) for table in _ip_tables(ruleset)}
+    return {NUMBERS[table.family]: listed_table(table) for table in _ip_tables(ruleset)}
 
 
-def _listed(table: NftTable) -> ListedTable:
+def listed_table(table: NftTable) -> ListedTable:
+    """A compiled table as if it had been listed."""
     chains = {
         chain.name: ListedChain(chain.name, base_of(chain), [(0, line) for line in rule_lines(chain)])
         for chain in table.chains

@@ -1,0 +1,207 @@
+"""The ARP table: which ARP packets of the host get out, decided for every packet that its rules can tell apart.
+
+Rules ask for the interface, the operation and the sender's address, and nothing of that has a state. So a packet of
+each kind that the rules of both sides name, and one of each that they do not, stand for all packets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from felixpy.errors import few
+from felixpy.nftables.dumps import split_comment
+from felixpy.nftables.normal import normal
+from felixpy.nftables.reading import ListedTable, priority_of
+from felixpy.verification.finding import HARMLESS, Effect, EffectKind, Severity
+
+LAST_ADDRESS = (1 << 32) - 1
+OTHER = ""
+"""Stands for an interface that no rule names."""
+
+OPERATIONS = ("request", "reply")
+
+
+class NotEvaluated(Exception):
+    """A rule that asks or does something else than Felix's do."""
+
+
+class ArpPacket(NamedTuple):
+    """What the host sends: by which interface, what for, and whose address it claims."""
+
+    interface: str
+    operation: str
+    sender: int
+
+    def __str__(self) -> str:
+        interface = self.interface or "another interface"
+        return f"ARP {self.operation} by {interface} with the address {IPv4Address(self.sender)}"
+
+
+class ArpTest(NamedTuple):
+    """One question of a rule: `key` is ``oifname``, ``arp operation`` or ``arp saddr ip``."""
+
+    key: str
+    value: str
+    negated: bool
+
+    def holds(self, packet: ArpPacket) -> bool:
+        return self._matches(packet) is not self.negated
+
+    def _matches(self, packet: ArpPacket) -> bool:
+        if self.key == "oifname":
+            if self.value.endswith("*"):
+                return packet.interface.startswith(self.value[:-1])
+            return packet.interface == self.value
+        if self.key == "arp operation":
+            return packet.operation == self.value
+        return packet.sender in range(*self.span)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The addresses of ``arp saddr ip``, the last one excluded."""
+        net = IPv4Network(self.value)
+        return int(net.network_address), int(net.broadcast_address) + 1
+
+
+class ArpRule(NamedTuple):
+    """What a rule asks, and then does: a verdict, ``jump`` or ``goto`` with a chain, or ``vmap`` with a map."""
+
+    tests: tuple[ArpTest, ...]
+    verb: str
+    target: str = ""
+
+
+_TEST = re.compile(r'(oifname|arp operation|arp saddr ip) (!= |== )?(?:"([^"]*)"|([\w./*:-]+))(?: |$)')
+_LOOKUP = re.compile(r"oifname vmap @(\S+)$")
+_VERDICT = re.compile(r"(?:counter ?)?(?:(accept|drop|return|continue)|(jump|goto) (\S+))?$")
+
+
+def _rule(text: str) -> ArpRule:
+    """A rule of a listing. Raises NotEvaluated."""
+    rest = split_comment(normal(text)).text
+    tests = []
+    while not _LOOKUP.match(rest) and (found := _TEST.match(rest)):
+        tests.append(ArpTest(found[1], found[3] or found[4], found[2] == "!= "))
+        rest = rest[found.end() :]
+    if lookup := _LOOKUP.match(rest):
+        return ArpRule(tuple(tests), "vmap", lookup[1])
+    verdict = _VERDICT.match(rest)
+    if not verdict or any(test.key == "arp saddr ip" and not _is_net(test.value) for test in tests):
+        raise NotEvaluated(text)
+    return ArpRule(tuple(tests), verdict[1] or verdict[2] or "continue", verdict[3] or "")
+
+
+def _is_net(text: str) -> bool:
+    try:
+        IPv4Network(text)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(eq=False)
+class ArpTable:
+    """A table, or None where there is none: then everything gets out."""
+
+    listed: ListedTable | None
+
+    @cached_property
+    def rules(self) -> Mapping[str, tuple[ArpRule, ...]]:
+        chains = self.listed.chains.values() if self.listed else ()
+        return {chain.name: tuple(_rule(text) for _, text in chain.lines) for chain in chains}
+
+    @cached_property
+    def maps(self) -> Mapping[str, Mapping[str, ArpRule]]:
+        maps = self.listed.maps.values() if self.listed else ()
+        return {one.name: dict(map(_element, one.elements)) for one in maps}
+
+    @cached_property
+    def bases(self) -> list[tuple[str, str]]:
+        """The chains that packets come to, in order, and their policies."""
+        if self.listed is None or any("dormant" in option for option in self.listed.options):
+            return []
+        found = [(chain.name, chain.base) for chain in self.listed.chains.values() if chain.base]
+        placed = [(name, base) for name, base in found if base.hook == "output"]
+        placed.sort(key=lambda each: priority_of(each[1].priority))
+        return [(name, base.policy) for name, base in placed]
+
+    def passes(self, packet: ArpPacket) -> bool:
+        """Whether a packet gets out."""
+        return all((self._through(name, packet) or policy.lower()) != "drop" for name, policy in self.bases)
+
+    def _through(self, chain: str, packet: ArpPacket) -> str:
+        """``accept`` or ``drop``, "" at the chain's end."""
+        for rule in self.rules.get(chain, ()):
+            if not all(test.holds(packet) for test in rule.tests):
+                continue
+            found = self.maps.get(rule.target, {}).get(packet.interface) if rule.verb == "vmap" else rule
+            if found is None or found.verb == "continue":
+                continue
+            if found.verb == "return":
+                return ""
+            if found.verb in ("accept", "drop"):
+                return found.verb
+            verdict = self._through(found.target, packet)
+            if verdict or found.verb == "goto":
+                return verdict
+        return ""
+
+    @property
+    def interfaces(self) -> Iterator[str]:
+        """Those that rules and maps name; one with a wildcard stands for an interface that only it fits."""
+        yield from (name for one in self.maps.values() for name in one)
+        for rule in (rule for rules in self.rules.values() for rule in rules):
+            yield from (test.value.replace("*", " …") for test in rule.tests if test.key == "oifname")
+
+    def asked(self, interface: str) -> Iterator[ArpTest]:
+        """All that packets to an interface may be asked."""
+        chains = [name for name, _ in self.bases]
+        for chain in chains:
+            for rule in self.rules.get(chain, ()):
+                yield from rule.tests
+                found = self.maps.get(rule.target, {}).get(interface) if rule.verb == "vmap" else rule
+                if found and found.verb in ("jump", "goto") and found.target not in chains:
+                    chains.append(found.target)
+
+
+def _element(text: str) -> tuple[str, ArpRule]:
+    key, _, verdict = text.partition(" : ")
+    return key.strip('"'), _rule(verdict)
+
+
+def _packets(tables: Sequence[ArpTable]) -> Iterator[ArpPacket]:
+    """One packet of every class that rules and maps tell apart."""
+    for interface in dict.fromkeys((OTHER, *(name for table in tables for name in table.interfaces))):
+        asked = [test for table in tables for test in table.asked(interface)]
+        operations = [test.value for test in asked if test.key == "arp operation"]
+        edges = [edge for test in asked if test.key == "arp saddr ip" for edge in test.span if edge <= LAST_ADDRESS]
+        for operation in dict.fromkeys((*OPERATIONS, *operations)):
+            yield from (ArpPacket(interface, operation, sender) for sender in sorted({0, *edges}))
+
+
+def arp_effect(right: ListedTable, there: ListedTable | None) -> Effect:
+    """What becomes of ARP packets, where a table is there instead of the right one."""
+    tables = (ArpTable(right), ArpTable(there))
+    try:
+        changed = [(packet, tables[1].passes(packet)) for packet in _packets(tables)
+                   if tables[0].passes(packet) != tables[1].passes(packet)]  # fmt: skip
+    except NotEvaluated as wrong:
+        words = f"may change which ARP requests the host answers: not understood: {wrong}"
+        return Effect(Severity.UNKNOWN, words, certain=False, kind="unknown", conditions=(str(wrong),))
+    if not changed:
+        return HARMLESS
+    opened = [packet for packet, passes in changed if passes]
+    closed = [packet for packet, passes in changed if not passes]
+    told = [*([f"lets out what should be dropped: {_some(opened)}"] if opened else []),
+             *([f"drops what should get out: {_some(closed)}"] if closed else [])]  # fmt: skip
+    kind: EffectKind = "both" if opened and closed else "opens" if opened else "closes"
+    return Effect(Severity.LETS_THROUGH if opened else Severity.DROPS, "; ".join(told), kind=kind)
+
+
+def _some(packets: Iterable[ArpPacket]) -> str:
+    return few(map(str, packets), 2)
