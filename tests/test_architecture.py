@@ -202,6 +202,68 @@ def test_each_module_keeps_the_promises_of_its_all(file: Path) -> None:
         assert [public for public in module.__all__ if not hasattr(module, public)] == []
 
 
+ONE_MODEL = (
+    "labels",
+    "ipsets",
+    "rules",
+    "hosts",
+    "nodesets",
+    "resolve",
+    "marks",
+    "match",
+    "plan",
+    "ruleset",
+    "netfilter",
+)
+"""Modules that make rules of policies, the same for both data planes."""
+
+LAYOUT_FACTS = {
+    "max_chain": {"plan/facts.py"},
+    "verdict_maps": {"plan/__init__.py"},
+    "filters_arp": {"plan/__init__.py"},
+    "programs_everywhere": {"plan/__init__.py"},
+}
+"""What plans may ask about a data plane, and where: names, dispatch by maps, ARP, a hint that has no effect."""
+
+NFT_TEMPLATES = {
+    "_connections.j2", "_limits.j2",
+    "arp/OUTPUT.j2", "arp/cali-arp-dispatch.j2", "arp/cali-arp.j2",
+    "filter/cali-from-wl-dispatch.j2", "filter/cali-to-wl-dispatch.j2",
+}  # fmt: skip
+"""What Felix lays out otherwise on nftables: dispatch by maps, ARP, and limits, which nft has rules of its own for."""
+
+
+def test_plans_ask_no_data_plane() -> None:
+    """Rules are planned once; what differs between iptables and nftables is a fact of the layout, not an `if`."""
+    named, asked = [], {fact: set[str]() for fact in LAYOUT_FACTS}
+    for module, file in sources():
+        if module not in ONE_MODEL:
+            continue
+        where = str(file.relative_to(PACKAGE))
+        for node in ast.walk(ast.parse(file.read_text())):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if name in LAYOUT_FACTS and isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("layout"):
+                asked[name].add(where)
+            compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            words = [part.value for part in compared if isinstance(part, ast.Constant)]
+            if name in ("NFTABLES", "LAYOUTS") or {"nftables", "iptables"} & {*words}:
+                named.append(f"{where}: {ast.unparse(node)}")
+    assert named == []
+    assert asked == LAYOUT_FACTS
+
+
+def test_every_fact_of_a_layout_is_known_here() -> None:
+    """The folders of templates, the parameters that count and the name are read by compiler and renderer."""
+    from felixpy.layouts import Layout
+
+    assert {*Layout.__struct_fields__} - {"name", "templates", "settings"} == set(LAYOUT_FACTS)
+
+
+def test_templates_are_one_where_rules_are_the_same() -> None:
+    folder = ROOT / "templates" / "nftables"
+    assert {str(file.relative_to(folder)) for file in folder.rglob("*.j2")} == NFT_TEMPLATES
+
+
 def test_files_stay_short() -> None:
     lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for _, file in sources()}
     assert {file: length for file, length in lengths.items() if length > LONGEST} == {}
