@@ -76,3 +76,11 @@ def test_what_depends_on_the_release_of_nft_is_uncertain(
     cluster = felixpy.load(["-"], stdin=StringIO(f"{PODS}---{POLICY}"))
     answer = felixpy.trace(cluster, "shop/web", f"shop/db:{port}", source_port=source_port, dataplane=plane)
     assert (answer.verdict, answer.certain) == (verdict, certain)
+
+
+def test_such_a_rule_is_one_rule_that_is_not_understood() -> None:
+    cluster = felixpy.load(["-"], stdin=StringIO(f"{PODS}---{POLICY}"))
+    answer = felixpy.matrix(cluster, dataplane="nftables")
+    (doubt,) = answer.not_understood
+    assert "filter cali-pi-np/shop/p 1" in str(doubt)
+    assert any(words.startswith("UNCERTAIN: 1 rule is not understood; ") for words in answer.remarks)

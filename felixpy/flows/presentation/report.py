@@ -8,6 +8,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from felixpy.errors import many
 from felixpy.escape import cell, code
 from felixpy.export import API_VERSION
 from felixpy.flows.packets.traffic_words import Traffic
@@ -65,8 +66,9 @@ def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
         are, their = ("is", "its") if len(found.side.compiled) == 1 else ("are", "their")
         yield f"{', '.join(found.side.compiled)} {are} compiled from the manifests: {their} rules were not given"
     if found.doubts:
-        number = sum(1 for _ in found.unsure())
-        yield f"UNCERTAIN: {len(found.doubts)} rules are not understood; {number} connections depend on them"
+        connections = many(sum(1 for _ in found.unsure()), "connection")
+        them, are = ("it", "is") if len(found.doubts) == 1 else ("them", "are")
+        yield f"UNCERTAIN: {many(len(found.doubts), 'rule')} {are} not understood; {connections} depend on {them}"
         yield from (doubt_line(doubt) for doubt in found.doubts[:MOST_DOUBTS])
     if found.assumed:
         yield f"assumed: {', '.join(found.assumed)}"

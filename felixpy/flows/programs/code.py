@@ -25,10 +25,14 @@ Bodies: TypeAlias = tuple[Body, ...]
 
 
 class ChainText(NamedTuple):
-    """A chain: what its rules say, and the policy of a kernel chain ("" for others)."""
+    """A chain: the policy of a kernel chain ("" for others), what its rules say, and their numbers.
+
+    No numbers: rules are counted from 1. A rule that nft lists may be several here, which have its number then.
+    """
 
     policy: str
     bodies: Bodies
+    numbers: tuple[int, ...] = ()
 
 
 class NodeText(NamedTuple):
@@ -64,7 +68,10 @@ def of_dump(dump: Dump, family: int) -> NodeText:
     """Rules that were saved on a node."""
     tables = {
         name: {
-            chain.name: ChainText(chain.policy, tuple(rule.body for rule in chain.rules)) for chain in table.values()
+            chain.name: ChainText(
+                chain.policy, tuple(rule.body for rule in chain.rules), tuple(rule.number for rule in chain.rules)
+            )
+            for chain in table.values()
         }
         for name, table in dump.tables.get(family, {}).items()
     }
@@ -254,7 +261,8 @@ class NodeProgram:
             raise UsageError(f"the chains that {name} leads to jump in a circle, which no kernel would take")
         self._open.add(key)
         rules = tuple(
-            self._rule(table, body, f"{table} {name} {number}") for number, body in enumerate(text.bodies, start=1)
+            self._rule(table, body, f"{table} {name} {number}")
+            for number, body in zip(text.numbers or range(1, len(text.bodies) + 1), text.bodies, strict=True)
         )
         self._open.discard(key)
         self._known[key] = self._library.intern(name, rules)

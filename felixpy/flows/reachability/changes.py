@@ -93,7 +93,7 @@ def _said(side: InputSide) -> dict[object, object]:
             text = side.text(home, family)
             found[home, family] = text.sets
             for table, chains in text.tables.items():
-                for chain, (policy, bodies) in chains.items():
+                for chain, (policy, bodies, _) in chains.items():
                     found[home, family, table, chain] = policy, tuple(body.content for body in bodies)
     return found
 
