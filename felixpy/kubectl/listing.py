@@ -86,6 +86,19 @@ def list_resource(kubectl: Kubectl, resource: str, version: str, *, page: int = 
         return _Reader(kubectl, proxy, "", page, _silent).all(resource, version)
 
 
+def list_named(kubectl: Kubectl, resource: str, version: str) -> Listed:
+    """The objects of a resource that are asked for by name, as far as they are there. Raises Refused."""
+    items = []
+    for namespace, name in RESOURCES[resource].objects:
+        path = RESOURCES[resource].path(version, namespace, name)
+        try:
+            found = _asked(kubectl, path, RESOURCES[resource].kind)
+        except Absent:
+            continue
+        items.append(kept(found, resource, version))
+    return Listed(resource, version, tuple(items), "")
+
+
 def _silent(resource: str, number: int) -> None:
     pass
 
@@ -135,7 +148,7 @@ class _Reader:
         resource = RESOURCES[key]
         try:
             if resource.objects:
-                return self._objects(key, version), ""
+                return list_named(self._kubectl, key, version), ""
             return self._list(key, version, resource.path(version)), ""
         except Absent as wrong:
             return None, f"{wrong}; {resource.lacking}"
@@ -156,15 +169,6 @@ class _Reader:
         except RequestRefused:
             return None, f"{wrong}; {resource.lacking}"
         return listed, f"{resource.plural}: only those of namespace {self._namespace} may be read"
-
-    def _objects(self, key: str, version: str) -> Listed:
-        resource, items = RESOURCES[key], []
-        for namespace, name in resource.objects:
-            try:
-                items.append(_asked(self._kubectl, resource.path(version, namespace, name), resource.kind))
-            except Absent:
-                continue
-        return Listed(key, version, tuple(kept(item, key, version) for item in items), "")
 
     def _page_at(self, path: str, number: int) -> bytes:
         return (self._kubectl if number < FEW_PAGES else self._proxy).get(path)

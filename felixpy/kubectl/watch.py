@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 
 from felixpy.errors import FelixpyError
 from felixpy.kubectl.client import Expired, Forbidden, Kubectl, Unauthorized
-from felixpy.kubectl.listing import Listed, Listing, group, kept, list_resource
+from felixpy.kubectl.listing import Listed, Listing, group, kept, list_named, list_resource
 from felixpy.kubectl.resources import RESOURCES
 
 WATCH_SECONDS = 300
 """How long the API server answers one watch: so long at most a connection that died unseen goes unnoticed."""
+
+NAMED_SECONDS = 30.0
+"""How often objects are read that are asked for by name: a watch of them would need further rights."""
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
@@ -72,12 +75,12 @@ class Mirror:
             self._note_revisions(key, objects)
 
     def start(self) -> None:
-        """Begin to watch; objects that are read by name only are not watched."""
+        """Begin to watch; objects that are read by name only are read again and again."""
         for key, listed in self._listing.listed.items():
-            if listed.revision:
-                thread = Thread(target=self._watch, args=(key, listed), name=f"watch {key}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            follow = self._read_named if RESOURCES[key].objects else self._watch
+            thread = Thread(target=follow, args=(key, listed), name=f"watch {key}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
         """End all watches."""
@@ -187,6 +190,15 @@ class Mirror:
             # Also after a watch that ended in peace: a proxy may end each of them at once.
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _read_named(self, resource: str, listed: Listed) -> None:
+        said = ""
+        while not self._stopping.wait(NAMED_SECONDS):
+            try:
+                self._news.put(_News(resource, listed=list_named(self._kubectl, resource, listed.version)))
+                said = ""
+            except FelixpyError as wrong:
+                said = self._trouble(said, f"{wrong}; changes of {resource} are seen when the server answers")
 
     def _trouble(self, before: str, now: str) -> str:
         """Say what is wrong, once."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from felixpy.kubectl import Kubectl, list_cluster
+from felixpy.kubectl import Kubectl, list_cluster, watch
 from felixpy.kubectl.watch import Mirror
 from tests.cluster.conftest import RunningCluster
 from tests.cluster.standin import StandIn
@@ -234,6 +234,32 @@ def test_what_says_nothing_about_packets_is_no_change(mirror: Mirror, stand_in: 
     stand_in.put(policy(5432, managedFields=[]))
     stand_in.put(running_pod("cache", "10.244.0.13"))
     wait_for(mirror, "Pod shop/cache added")
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "NAMED_SECONDS", 0.2)
+
+
+def daemon_set(value: str) -> dict[str, Any]:
+    variables = [{"name": "FELIX_DEFAULTENDPOINTTOHOSTACTION", "value": value}, {"name": "OTHER", "value": value}]
+    spec = {"template": {"spec": {"containers": [{"name": "calico-node", "env": variables}]}}}
+    return manifest("apps/v1", "DaemonSet", "calico-node", spec, "kube-system")
+
+
+def test_objects_that_are_asked_for_by_name_are_read_again(often: None, mirror: Mirror, stand_in: StandIn) -> None:
+    """What decides Felix's parameters, its release and its data plane: the DaemonSet and the ConfigMaps."""
+    stand_in.put(daemon_set("ACCEPT"))
+    wait_for(mirror, "DaemonSet kube-system/calico-node added")
+    proxy = manifest("v1", "ConfigMap", "kube-proxy", namespace="kube-system")
+    stand_in.put(proxy | {"data": {"config.conf": "mode: nftables\n"}})
+    stand_in.put(daemon_set("DROP"))
+    wait_for(mirror, "ConfigMap kube-system/kube-proxy added", "DaemonSet kube-system/calico-node changed")
+    stand_in.put(manifest("v1", "ConfigMap", "other", namespace="kube-system"))
+    stand_in.put(manifest("apps/v1", "DaemonSet", "calico-node", {}, "elsewhere"))
+    stand_in.delete(daemon_set("DROP"))
+    wait_for(mirror, "DaemonSet kube-system/calico-node deleted")
+    assert not any("?watch" in path for _, path in stand_in.requests if "daemonsets" in path or "configmaps" in path)
 
 
 def test_a_history_that_is_gone_is_listed_again(mirror: Mirror, stand_in: StandIn) -> None:
