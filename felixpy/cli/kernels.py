@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,7 +84,7 @@ def read_kernels(given: Given, *, ssh: str, instead: str) -> dict[str, SavedNode
         return {"": over_ssh(ssh, given)}
     found: dict[str, SavedNode] = {}
     failures: dict[str, str] = {}
-    for kernel in of_nodes(given, chosen_nodes(given)):
+    for kernel in sorted(of_nodes(given, chosen_nodes(given)), key=attrgetter("node")):
         if kernel.failure:
             failures[kernel.node] = kernel.failure
         else:

@@ -241,7 +241,7 @@ def _verify_nodes(given: Given) -> FleetVerification:
             nodes[name] = expected.saved(saved_of(kernel), name)
         except InputError as wrong:
             unknown[name] = "; ".join(str(problem) for problem in wrong.problems)
-    return FleetVerification(nodes, unknown=unknown)
+    return FleetVerification({name: nodes[name] for name in chosen if name in nodes}, unknown=unknown)
 
 
 def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbose: bool) -> None:

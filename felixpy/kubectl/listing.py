@@ -185,19 +185,22 @@ class _Reader:
         """Every page of a list; a `size` of 0 asks for all at once. Raises Expired where pages were too slow."""
         items: list[dict[str, Any]] = []
         revision = ""
-        for found in _walk(self._page_at, path, size):
+        for found in pages(self._page_at, path, size):
             revision = found["metadata"].get("resourceVersion", "")
             items += [kept(item, key, version) for item in found.get("items") or ()]
             self._progress(RESOURCES[key].plural, len(items))
         return Listed(key, version, tuple(items), revision)
 
 
-def _walk(ask: Callable[[str, int], bytes], path: str, size: int) -> Iterator[dict[str, Any]]:
-    """The pages of a list, each asked for while the one before is looked at; a `size` of 0 asks for all at once."""
+def pages(ask: Callable[[str, int], bytes], path: str, size: int = PAGE) -> Iterator[dict[str, Any]]:
+    """The pages of a list, each asked for while the one before is looked at; a `size` of 0 asks for all at once.
+
+    `ask` gets the path of a page, and how many came before it.
+    """
 
     def query(following: str) -> str:
         parts = [f"limit={size}"] * bool(size) + [f"continue={quote(following)}"] * bool(following)
-        return f"{path}?{'&'.join(parts)}" if parts else path
+        return f"{path}{'&' if '?' in path else '?'}{'&'.join(parts)}" if parts else path
 
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(ask, query(""), 0)

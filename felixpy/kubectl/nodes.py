@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import count, islice
 from types import MappingProxyType
 from typing import NamedTuple
 
 from felixpy.errors import EnvironmentMissing
 from felixpy.kubectl.client import READING, Forbidden, Kubectl, RequestRefused, Unauthorized, Unreachable
+from felixpy.kubectl.listing import pages
 from felixpy.names import has_felix_tables
 
 SELECTORS = ("k8s-app=calico-node", "k8s-app=canal")
 NAMESPACES = ("calico-system", "kube-system")
 CONTAINER = "calico-node"
 AT_ONCE = 16
+AHEAD = 4 * AT_ONCE
+"""Nodes that are read or wait to be compared, each with all its rules: more of them only take memory."""
+
 OURS = "cali-"
 
 BACKENDS: Mapping[str, Mapping[int, tuple[str, ...]]] = {
@@ -57,7 +61,8 @@ def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
     for namespace in NAMESPACES:
         for selector in SELECTORS:
             path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector.replace('=', '%3D')}"
-            for pod in json.loads(kubectl.get(path)).get("items") or ():
+            listed = pages(lambda page, _: kubectl.get(page), path)
+            for pod in (pod for page in listed for pod in page.get("items") or ()):
                 node = pod.get("spec", {}).get("nodeName")
                 ending = "deletionTimestamp" in pod["metadata"]
                 if node and not ending and pod.get("status", {}).get("phase") == "Running":
@@ -68,7 +73,7 @@ def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
 def read_nodes(
     kubectl: Kubectl, nodes: Sequence[str] | None = None, *, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[NodeKernel]:
-    """The kernels of some nodes, or of all that run calico-node, in the order of their names.
+    """The kernels of some nodes, or of all that run calico-node, in the order in which they were read.
 
     Each is read on its own: one that does not answer has its failure in its value. `progress` is told how many of how
     many have been read. Raises Refused where the pods of calico-node cannot be listed.
@@ -83,10 +88,13 @@ def read_nodes(
         return read_kernel(node, lambda command: kubectl.execute(namespace, pod, CONTAINER, command))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for count, kernel in enumerate(pool.map(read, names), start=1):
-            if progress:
-                progress(count, len(names))
-            yield kernel
+        todo, numbers, running = iter(names), count(1), set[Future[NodeKernel]]()
+        while running := running | {pool.submit(read, name) for name in islice(todo, AHEAD - len(running))}:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for kernel in done:
+                if progress:
+                    progress(next(numbers), len(names))
+                yield kernel.result()
 
 
 def read_kernel(node: str, run: Run) -> NodeKernel:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import IPv4Address
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from time import perf_counter
@@ -31,10 +32,37 @@ from tests.cluster.standin import StandIn, serving, write_kubeconfig
 
 PODS_OF_A_NAMESPACE = 1000
 PODS_OF_A_NODE = 20
+FIRST_NODE, FIRST_TUNNEL = IPv4Address("172.16.0.1"), IPv4Address("10.63.0.1")
+CONDITIONS = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready", "NetworkUnavailable")
+
+
+def node(number: int) -> dict[str, Any]:
+    """A node as kubelet and calico-node write it."""
+    address = str(FIRST_NODE + number)
+    images = [
+        {"names": [f"registry.example/image-{index}@sha256:{index:064}"], "sizeBytes": index} for index in range(50)
+    ]
+    beats = [{"type": kind, "status": "False", "lastHeartbeatTime": "2026-01-01T00:00:00Z"} for kind in CONDITIONS]
+    return {
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": f"node{number}", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": f"node{number}"},
+            "annotations": {
+                "projectcalico.org/IPv4Address": f"{address}/16",
+                "projectcalico.org/IPv4VXLANTunnelAddr": str(FIRST_TUNNEL + number),
+            },
+        },
+        "spec": {"podCIDR": "10.244.0.0/24"},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": f"node{number}"}],
+            "conditions": beats, "images": images, "nodeInfo": {"kubeletVersion": "v1.32.0"},
+        },
+    }  # fmt: skip
 
 
 def objects(pods: int) -> Iterator[dict[str, Any]]:
-    """Namespaces, and pods with the fields that an API server adds."""
+    """Nodes, namespaces, and pods with the fields that an API server adds."""
+    yield from map(node, range(-(-pods // PODS_OF_A_NODE)))
     for space in range(-(-pods // PODS_OF_A_NAMESPACE)):
         yield namespace(space)
         yield service_account(space)

@@ -7,12 +7,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from felixpy.compiler import compile as compile_node
+from felixpy.kubectl import Kubectl
+from felixpy.kubectl.client import Unreachable
+from felixpy.kubectl.nodes import AHEAD, AT_ONCE, read_nodes
 from tests.cluster.standin import StandIn
 from tests.commands import Answer, caller
 from tests.manifests import CALICO, loaded, manifest, namespace, pod
@@ -197,6 +202,60 @@ def test_nodes_with_ebpf_are_told_and_not_asked(nodes: Nodes) -> None:
     assert answer.status == 2
     assert rows(answer)["node2"] == "unknown bpfEnabled is true: rules of the eBPF data plane are not compared"
     assert rows(answer)["node1"] == rows(answer)["node3"] == "equal"
+
+
+class ManyNodes(Kubectl):
+    """Thousands of nodes, each of which prints an empty table; the one that hangs does so until it is let go."""
+
+    def __init__(self, count: int, hanging: str) -> None:
+        super().__init__(context="test")
+        self.hanging, self.let_go = hanging, threading.Event()
+        self.pods = [
+            manifest("v1", "Pod", f"pod-{number}", {"nodeName": f"node{number}"}, "kube-system")
+            | {"status": {"phase": "Running"}}
+            for number in range(count)
+        ]
+        self.begun: set[str] = set()
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def get(self, path: str) -> bytes:
+        assert "&limit=500" in path
+        matches = "kube-system" in path and "canal" not in path
+        start = int(path.partition("continue=")[2] or 0)
+        found = self.pods[start : start + 500] if matches else []
+        metadata = {"continue": str(start + 500)} if matches and start + 500 < len(self.pods) else {}
+        return json.dumps({"kind": "PodList", "metadata": metadata, "items": found}).encode()
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
+        with self._lock:
+            self.begun.add(pod)
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            if pod == self.hanging and not self.let_go.wait(60):
+                raise AssertionError("nobody went on")
+            if pod == self.hanging:
+                raise Unreachable(f"{pod}: no answer within 60 s")
+            return EMPTY_TABLE if command[0].endswith("-save") else ""
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+def test_five_thousand_nodes_one_of_which_hangs() -> None:
+    """As many as are allowed at once, not many more than somebody wants, and nobody waits for the one that hangs."""
+    kubectl, names = ManyNodes(5000, "pod-7"), [f"node{number}" for number in range(5000)]
+    found = []
+    for kernel in read_nodes(kubectl, names):
+        found.append(kernel)
+        assert len(kubectl.begun) <= len(found) + AHEAD
+        if len(found) == 4999:
+            kubectl.let_go.set()
+    assert sorted(kernel.node for kernel in found) == sorted(names)
+    assert [kernel.node for kernel in found if kernel.failure] == ["node7"]
+    assert found[-1].failure == "pod-7: no answer within 60 s"
+    assert kubectl.most <= AT_ONCE
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
