@@ -403,5 +403,5 @@ def test_readers_do_not_outlive_reading():
         kept = [each for each in gc.get_objects() if str(type(each).__module__).startswith("felixpy.manifests.")]
     finally:
         gc.enable()
-    assert not {type(each).__name__ for each in kept} & {"_FileReader", "_Yaml", "Reader", "Value", "Unreadable"}
+    assert not {type(each).__name__ for each in kept} & {"_FileReader", "Yaml", "Reader", "Value", "Unreadable"}
     assert len(found) == 3
