@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from felixpy.errors import Path
@@ -188,17 +189,19 @@ class Membership:
 
     @cached_property
     def _addresses(self) -> dict[int, dict[int, tuple[str, ...]]]:
-        """Addresses or nets of every labelled thing, by family and number."""
-        by_family: dict[int, dict[int, tuple[str, ...]]] = {4: {}, 6: {}}
+        """What every labelled thing adds to sets, by family and number; nothing for a family that no thing has."""
+        four: dict[int, tuple[str, ...]] = {}
+        six: dict[int, tuple[str, ...]] = {}
         for number, thing in self.labelled.items():
-            nets = thing.nets if isinstance(thing, NetworkSet) else thing.addresses
-            if len(nets) == 1:
-                family = 6 if ":" in nets[0] else 4
-                by_family[family][number], by_family[10 - family][number] = nets, ()
+            nets = tuple(map(shown, thing.nets)) if isinstance(thing, NetworkSet) else thing.addresses
+            if len(nets) == 1 and ":" not in nets[0]:
+                four[number] = nets
             else:
-                by_family[4][number] = tuple(net for net in nets if ":" not in net)
-                by_family[6][number] = tuple(net for net in nets if ":" in net)
-        return by_family
+                four[number] = tuple([net for net in nets if ":" not in net])
+                six[number] = tuple([net for net in nets if ":" in net])
+        if six:
+            six = {number: six.get(number, ()) for number in four}
+        return {4: four, 6: six}
 
     def members(self, spec: SetSpec, family: int) -> SetMembers:
         """The members of one family."""
@@ -214,30 +217,33 @@ class Membership:
         if spec.port:
             return self._ports(spec, chosen, family)
         addresses = self._addresses[family]
-        nets = {shown(net) for number in chosen for net in addresses[number]}
+        nets = set(chain.from_iterable(map(addresses.__getitem__, chosen))) if addresses else set()
         if self.suppress_overlaps and any("/" in net for net in nets):
             return uncovered(nets, family)
         return nets
 
     def _ports(self, spec: SetSpec, chosen: Iterable[int], family: int) -> set[str]:
-        members: set[str] = set()
-        ends: dict[tuple[NamedPort, ...], list[str]] = {}
         addresses = self._addresses[family]
-        for number in chosen:
+        alike: dict[int, tuple[tuple[NamedPort, ...], list[int]]] = {}
+        for number in chosen if addresses else ():
             thing = self.labelled[number]
             if isinstance(thing, NetworkSet) or not thing.ports:
                 continue
-            known = ends.get(thing.ports)
+            known = alike.get(id(thing.ports))
             if known is None:
-                known = ends[thing.ports] = [
-                    f",{port.protocol}:{port.port}"
-                    for port in thing.ports
-                    if port.name == spec.port and spec.protocol in (ANY_PROTOCOL, port.protocol)
+                alike[id(thing.ports)] = thing.ports, [number]
+            else:
+                known[1].append(number)
+        members: set[str] = set()
+        for ports, numbers in alike.values():
+            for port in ports:
+                if (
+                    port.name == spec.port
+                    and spec.protocol in (ANY_PROTOCOL, port.protocol)
                     and (self.init_ports or not port.init)
-                ]  # fmt: skip
-            for end in known:
-                for address in addresses[number]:
-                    members.add(address + end)
+                ):
+                    end = f",{port.protocol}:{port.port}"
+                    members.update([address + end for number in numbers for address in addresses[number]])
         return members
 
     @cached_property
