@@ -13,6 +13,8 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 from felixpy.errors import Path
 from felixpy.labels import LabelIndex
 from felixpy.model import Cluster, HostEndpoint, NamedPort, NetworkSet, ServiceName, Source, Workload
@@ -98,8 +100,7 @@ class SetMembers(tuple[str, ...]):  # noqa: SLOT001 - a tuple with slots has no 
         return known
 
 
-@dataclass(frozen=True, kw_only=True)
-class IPSet:
+class IPSet(Struct, frozen=True, kw_only=True):
     """A set as the kernel holds it, in one family."""
 
     name: str

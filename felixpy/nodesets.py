@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_interface
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
@@ -30,8 +31,7 @@ LOOPBACK = {4: ("127.0.0.0", "127.0.0.1"), 6: ("::1",)}
 """Destinations of the loopback interface's local routes; the first one stands for 127.0.0.0/8."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encapsulation:
+class Encapsulation(Struct, frozen=True):
     """Which tunnels are on."""
 
     ipip: bool
@@ -115,8 +115,7 @@ def members(addresses: Iterable[str], family: int) -> SetMembers:
     return SetMembers(sorted({shown(address) for address in addresses if family_of(address) == family}))
 
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
+class NodeView(Struct, frozen=True):
     """What the sets of one node are made from; one method for the members of each set."""
 
     membership: Membership

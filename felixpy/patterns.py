@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from typing import NoReturn
+
+from msgspec import Struct
 
 from felixpy.ruleset import Chain, Origin, hashes
 
@@ -39,8 +40,7 @@ def hole(number: int) -> Hole:
     return Hole(f"cali-{MARK}{number}{MARK}")
 
 
-@dataclass(frozen=True)
-class Splice:
+class Splice(Struct, frozen=True, dict=True):
     """A text with holes."""
 
     text: str
@@ -102,8 +102,7 @@ class Pattern:
         return self._targets
 
 
-@dataclass(frozen=True, eq=False)
-class DrawnChain(Chain):
+class DrawnChain(Chain, frozen=True, eq=False):
     """A chain drawn from a pattern. `values` are what is in the holes of its texts."""
 
     pattern: Pattern

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec import field as field_of
 
 from felixpy.effective import origins
 from felixpy.errors import Path, Place, Problem
@@ -126,8 +127,7 @@ LONG_NAME = ChainCheck(
 REFUSALS = (*matches.REFUSALS, *targets.REFUSALS)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Refuser:
+class Refuser(Struct, frozen=True, kw_only=True, eq=False):
     """What the tools of one data plane refuse, and how that is told."""
 
     rules: Sequence[Refusal]
@@ -135,7 +135,7 @@ class Refuser:
     sets: Sequence[SetCheck]
     parameters: Mapping[str, tuple[str, ...]]
     """The parameters to blame, by the name of a refusal."""
-    culprits: Mapping[str, Callable[[Body, Cluster], Iterable[Culprit]]] = dataclass_field(default_factory=dict)
+    culprits: Mapping[str, Callable[[Body, Cluster], Iterable[Culprit]]] = field_of(default_factory=dict)
     """The objects to blame for a rule before any of these parameters, by the name of a refusal."""
     verdict: str
     consequence: str

@@ -7,12 +7,12 @@ import re
 import stat
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import jinja2
+from msgspec import structs
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.layouts import IPTABLES, Layout
@@ -167,7 +167,7 @@ class Renderer:
         """What the template of a chain draws. Raises TemplateFault, which names the line at fault."""
         name = f"{plan.template}.j2"
         try:
-            return self._environment.get_template(name).render({**vars(plan.facts), "chain": plan.name})
+            return self._environment.get_template(name).render({**structs.asdict(plan.facts), "chain": plan.name})
         except jinja2.TemplateNotFound:
             raise
         except jinja2.TemplateError as wrong:
@@ -194,7 +194,7 @@ class Renderer:
         known = self._patterns.get(plan.facts)
         if known is None:
             title = str(hole(len(plan.names) + 1)) if plan.title else ""
-            nameless = replace(plan, name=hole(0), title=title)
+            nameless = structs.replace(plan, name=hole(0), title=title)
             bodies, numbers = _rules(nameless, self._text(nameless))
             known = self._patterns[plan.facts] = Pattern(plan.template, len(plan.names) + 1, bodies, numbers)
         return known

@@ -12,6 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from msgspec import Struct
+
 from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
 from felixpy.errors import UsageError, unknown_node
@@ -37,8 +39,7 @@ from felixpy.rules import ActiveRule, activate
 from felixpy.selector import canonical, parse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ActivePolicy:
+class ActivePolicy(Struct, frozen=True, kw_only=True, eq=False):
     """A policy that a node has to know, with its rules' sets found and its selector in canonical text."""
 
     policy: Policy
@@ -56,8 +57,7 @@ class ActivePolicy:
         return self.needs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ActiveProfile:
+class ActiveProfile(Struct, frozen=True, kw_only=True, eq=False):
     """A profile that a local endpoint names; one that does not exist denies everything."""
 
     name: str
@@ -81,8 +81,7 @@ def _needs(
     return needs
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedTier:
+class AppliedTier(Struct, frozen=True):
     """A tier as one endpoint sees it: its policies for each direction, in order. `passes`: no deny at its end."""
 
     name: str
@@ -91,8 +90,7 @@ class AppliedTier:
     egress: tuple[ActivePolicy, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedPolicies:
+class AppliedPolicies(Struct, frozen=True):
     """The tiers of one endpoint. Workloads use `normal` only."""
 
     normal: tuple[AppliedTier, ...] = ()
@@ -101,14 +99,12 @@ class AppliedPolicies:
     untracked: tuple[AppliedTier, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LocalWorkload:
+class LocalWorkload(Struct, frozen=True):
     workload: Workload
     policies: AppliedPolicies
 
 
-@dataclass(frozen=True, slots=True)
-class LocalHost:
+class LocalHost(Struct, frozen=True):
     """A host endpoint and the interface that it owns (`names.ANY_INTERFACE` for ``*``)."""
 
     interface: str
@@ -116,8 +112,7 @@ class LocalHost:
     policies: AppliedPolicies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Resolution:
+class Resolution(Struct, frozen=True, kw_only=True, eq=False):
     """Everything that one node's rules depend on."""
 
     cluster: Cluster
@@ -347,8 +342,7 @@ def resolve(shared: Shared, node: str, config: Config, host: Host, others: Seque
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Applied:
+class _Applied(Struct, frozen=True):
     active: list[ActivePolicy]
     policies: dict[int, AppliedPolicies]
 

@@ -9,10 +9,12 @@ import itertools
 import re
 from binascii import b2a_base64
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha224
 from typing import Any, ClassVar
+
+from msgspec import Struct, field
 
 from felixpy.described import Described
 from felixpy.errors import Path, Problem
@@ -34,8 +36,7 @@ ARP = "arp"
 """The table of ARP rules, which the nftables data plane has for IPv4."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where a chain comes from: in words, and the object it was read from (None for Felix's own chains).
 
     `rules` are the model's rules that the chain draws, for chains of policies and profiles.
@@ -87,8 +88,7 @@ def identities(digests: Iterable[bytes]) -> list[str]:
     return [letters[start : start + HASH_LETTERS] for start in range(0, len(letters), HASH_LETTERS)]
 
 
-@dataclass(frozen=True, eq=False)
-class Chain:
+class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
     """A chain, or Felix's part of a kernel chain. `bodies` are rules without ``-A chain`` and hash comment.
 
     `numbers` tell for each rule which rule of `origin` it draws, -1 for none. Chains are shared by tables, families
@@ -155,8 +155,7 @@ class Chain:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table of one family: Felix's rules in the kernel's chains, and its own chains sorted by name."""
 
     name: str

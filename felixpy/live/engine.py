@@ -224,7 +224,7 @@ class _Seen(NamedTuple):
     @staticmethod
     def of(resolution: Resolution, layout: Layout) -> _Seen:
         skipped = ("sets", "cluster")
-        values = [getattr(resolution, each.name) for each in fields(resolution) if each.name not in skipped]
+        values = [getattr(resolution, name) for name in resolution.__struct_fields__ if name not in skipped]
         cluster = resolution.cluster
         return _Seen(layout.name, (*values, cluster.pools, cluster.service_cidrs))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.plan import ChainPlan, Plan, Planner

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from felixpy.config import Config
@@ -39,16 +38,14 @@ class DscpSource(NamedTuple):
     dscp: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CidrBlockFacts(Facts):
+class CidrBlockFacts(Facts, frozen=True, kw_only=True, eq=False):
     """CIDRs of Services, and the target for packets to addresses in them that no Service has."""
 
     cidrs: Sequence[str]
     target: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NatOutgoingFacts(Facts):
+class NatOutgoingFacts(Facts, frozen=True, kw_only=True, eq=False):
     """`pools_set` is the set (without its prefix) of networks whose packets keep their source address."""
 
     rules: Sequence[NatRule]
@@ -56,23 +53,20 @@ class NatOutgoingFacts(Facts):
     pools_set: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FloatingFacts(Facts):
+class FloatingFacts(Facts, frozen=True, kw_only=True, eq=False):
     """Floating addresses of local pods. `snat_options` begin with a blank."""
 
     pairs: Sequence[FloatingPair]
     snat_options: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SpoofingFacts(Facts):
+class SpoofingFacts(Facts, frozen=True, kw_only=True, eq=False):
     """Interfaces of local pods, and the networks that they may send from besides their addresses."""
 
     senders: Sequence[Sender]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DscpFacts(Facts):
+class DscpFacts(Facts, frozen=True, kw_only=True, eq=False):
     """Local endpoints whose packets get a DSCP value."""
 
     endpoints: Sequence[DscpSource]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from felixpy.ipsets import family_of
 from felixpy.plan.values import ChainPlan, Facts, TablePlan
@@ -16,8 +15,7 @@ from felixpy.ruleset import ARP, FELIX_OWN, Origin
 ROOT, PREFIX = "cali-arp-dispatch", "cali-arp-"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ArpFacts(Facts):
+class ArpFacts(Facts, frozen=True, kw_only=True, eq=False):
     """A pod's interface and its IPv4 addresses."""
 
     interface: str

@@ -7,7 +7,6 @@ child chains by the whole name, so that a packet meets few rules even on a node 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from os.path import commonprefix
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -23,8 +22,7 @@ class Branch(NamedTuple):
     chain: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PodDispatchFacts(Facts):
+class PodDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
     """From pods' interfaces to their chains. `deny` is the target for all other interfaces."""
 
     branches: Sequence[Branch] = ()
@@ -32,8 +30,7 @@ class PodDispatchFacts(Facts):
     deny: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HostDispatchFacts(Facts):
+class HostDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
     """From host interfaces to their chains. `default` is the chain of all other interfaces, "" if there is none."""
 
     branches: Sequence[Branch]
@@ -42,8 +39,7 @@ class HostDispatchFacts(Facts):
     """What the names of pods' interfaces begin with."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SetEndpointMarkFacts(Facts):
+class SetEndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
     """From interfaces to the chains that set their marks; the root also handles interfaces that have none."""
 
     branches: Sequence[Branch]
@@ -60,8 +56,7 @@ class EndpointMark(NamedTuple):
     chain: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FromEndpointMarkFacts(Facts):
+class FromEndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
     """From marks of endpoints to their chains."""
 
     endpoints: Sequence[EndpointMark]
@@ -69,8 +64,7 @@ class FromEndpointMarkFacts(Facts):
     deny: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EndpointMarkFacts(Facts):
+class EndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
     """The mark of one endpoint, None if the marks did not suffice for all of them."""
 
     endpoint_mark: str | None

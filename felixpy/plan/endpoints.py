@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from itertools import count, islice
 from types import SimpleNamespace
 from typing import NamedTuple, TypedDict
+
+from msgspec import Struct
 
 from felixpy.model import Qos, Source
 from felixpy.names import comment, nflog_prefix
@@ -37,16 +38,14 @@ class TierFacts(NamedTuple):
         return self.name, len(self.chains), self.drops, self.nflog
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class UntrackedFacts(Facts):
+class UntrackedFacts(Facts, frozen=True, kw_only=True, eq=False):
     """A host endpoint before connection tracking: tiers with policies that do not track."""
 
     mark: SimpleNamespace
     tiers: Sequence[TierFacts]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrackedFacts(Facts):
+class TrackedFacts(Facts, frozen=True, kw_only=True, eq=False):
     """What chains of endpoints have in common behind connection tracking.
 
     `allow` and `deny` are targets, `denied` is the word for `deny` in comments; `nflog_options` begin with a blank.
@@ -62,28 +61,24 @@ class TrackedFacts(Facts):
     nflog_options: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PreDnatFacts(TrackedFacts):
+class PreDnatFacts(TrackedFacts, frozen=True, kw_only=True, eq=False):
     """Packets to a host endpoint before DNAT."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ForwardFacts(TrackedFacts):
+class ForwardFacts(TrackedFacts, frozen=True, kw_only=True, eq=False):
     """Packets that a host endpoint forwards; without policies for them they pass."""
 
     allow_by_default: bool
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HostFacts(TrackedFacts):
+class HostFacts(TrackedFacts, frozen=True, kw_only=True, eq=False):
     """A host's own packets. `profiles` are chains; `nflog_no_profile` is "" when flows are not logged."""
 
     profiles: Sequence[str]
     nflog_no_profile: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WorkloadFacts(HostFacts):
+class WorkloadFacts(HostFacts, frozen=True, kw_only=True, eq=False):
     """A pod's packets in one direction. None for a limit that the pod does not have.
 
     `packet_rate` is per second, `connections` the most at one time.
@@ -113,8 +108,7 @@ class _Common(TypedDict):
     nflog_options: str
 
 
-@dataclass(frozen=True)
-class EndpointChains:
+class EndpointChains(Struct, frozen=True):
     """Plans the chains of endpoints; group chains that they need are gathered in `groups`.
 
     `shared` has the facts of pods' chains by what they say besides names.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 from types import SimpleNamespace
+
+from msgspec import Struct
 
 from felixpy.calico_versions import CalicoVersion
 from felixpy.config import Config
@@ -22,8 +23,7 @@ from felixpy.resolve import Resolution
 NFLOG_GROUPS = {"ingress": 1, "egress": 2}
 
 
-@dataclass(frozen=True)
-class RuleContext:
+class RuleContext(Struct, frozen=True, dict=True):
     """What the text of policy and profile chains depends on besides the policy; equal on most nodes of a cluster."""
 
     config: Config
@@ -76,8 +76,7 @@ def _address(text: str) -> str:
         return ""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NodeFacts(Facts):
+class NodeFacts(Facts, frozen=True, kw_only=True, eq=False):
     """What Felix's own chains say about a node, in one family. Texts of options begin with a blank.
 
     `prefixes` are those of pods' interfaces; `tunnels` and `wireguard_interfaces` are interfaces. `ipip` and `vxlan`

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from felixpy.config import Config
@@ -18,8 +17,7 @@ class FailsafeRule(NamedTuple):
     net: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FailsafeFacts(Facts):
+class FailsafeFacts(Facts, frozen=True, kw_only=True, eq=False):
     """Ports in one direction, and those of the other direction whose answers need rules of their own."""
 
     ports: Sequence[FailsafeRule]

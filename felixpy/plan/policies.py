@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from types import SimpleNamespace
 from typing import NamedTuple
 from weakref import WeakValueDictionary
+
+from msgspec import Struct, field
 
 from felixpy.iptables.fields import MAX_KERNEL_COMMENT
 from felixpy.marks import spell
@@ -48,8 +49,7 @@ class RuleFacts(NamedTuple):
     nflog: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PolicyFacts(Facts):
+class PolicyFacts(Facts, frozen=True, kw_only=True, eq=False):
     """One direction of a policy or profile. `nflog_options` and `log_limit` begin with a blank."""
 
     mark: SimpleNamespace
@@ -69,8 +69,7 @@ class GroupMember(NamedTuple):
     may_be_decided: bool
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GroupFacts(Facts):
+class GroupFacts(Facts, frozen=True, kw_only=True, eq=False):
     """Policies with one selector, in their order."""
 
     mark: SimpleNamespace
@@ -84,8 +83,7 @@ class Jumps(NamedTuple):
     groups: Sequence[ChainPlan]
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
+class _Subject(Struct, frozen=True):
     """Whose rules are drawn: its chain, names for logs and comments, and where it was read."""
 
     chain: str
@@ -99,8 +97,7 @@ class _Subject:
     rules: tuple[Rule, ...]
 
 
-@dataclass(eq=False)
-class PolicyChains:
+class PolicyChains(Struct, eq=False):
     """Plans chains of policies and profiles, each only once for all nodes with the same context."""
 
     context: RuleContext

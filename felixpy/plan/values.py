@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
 from types import SimpleNamespace
+
+from msgspec import Struct, field, structs
 
 from felixpy.ipsets import IPSet
 from felixpy.ruleset import Origin
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Facts:
-    """What a template may name, besides ``chain``: the fields of a subclass. `felixpy.plan.templates` has the list.
-
-    There are no slots, so that rendering takes the fields as they are, by ``vars()``.
-    """
+class Facts(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
+    """What a template may name, besides ``chain``: the fields of a subclass. `felixpy.plan.templates` has the list."""
 
     def content(self) -> tuple[Hashable, ...]:
         """The fields, to be compared with those of other facts of the same context, which have the same marks."""
         return tuple(
             tuple(value) if isinstance(value, list) else value
-            for value in vars(self).values()
+            for value in structs.astuple(self)
             if not isinstance(value, SimpleNamespace)
         )
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
-class ChainPlan:
+class ChainPlan(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     """A chain to be drawn by a template from `facts`.
 
     A chain with a `title` is one of a policy or profile: trailing RETURN rules go, the first rule gets the title as a
@@ -45,8 +41,7 @@ class ChainPlan:
     shared: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class TablePlan:
+class TablePlan(Struct, kw_only=True):
     """The chains of one table in one family, of which only those that something jumps to will be programmed.
 
     `needed` are programmed even so (performance hint AssumeNeededOnEveryNode). `maps` are verdict maps by name: from
@@ -66,8 +61,7 @@ class TablePlan:
             self.chains[plan.name] = plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Everything that one node's text is drawn from."""
 
     node: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import defstruct
 from msgspec.structs import replace
 
 from felixpy import render
@@ -38,15 +39,8 @@ def templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Templ
     render._environment.cache_clear()
 
 
-class Anything(Facts):
-    """Facts of a template that a test made up."""
-
-    def __init__(self, **fields: Any) -> None:
-        vars(self).update(fields)
-
-
 def plan(name: str, template: str = "", title: str = "", seed: str = "", **fields: Any) -> ChainPlan:
-    facts = Anything(**fields)
+    facts: Any = defstruct("MadeUp", fields, bases=(Facts,), frozen=True, kw_only=True)(**fields)
     return ChainPlan(name=name, template=template or name, facts=facts, origin=SOMEWHERE, title=title, seed=seed)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -60,9 +59,9 @@ ALL = [*(Searched(calico_version, IPTABLES) for calico_version in CALICO_VERSION
 
 
 def fields(kind: Any) -> dict[str, Any]:
-    """The fields of a dataclass or NamedTuple with their types."""
+    """The fields of a kind of values with their types."""
     hints = get_type_hints(kind)
-    names = kind._fields if hasattr(kind, "_fields") else [field.name for field in dataclasses.fields(kind)]
+    names = kind._fields if hasattr(kind, "_fields") else kind.__struct_fields__
     return {name: hints[name] for name in names}
 
 
