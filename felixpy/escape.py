@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from html import escape as _entities
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -99,7 +98,9 @@ def xml(text: str) -> str:
     >>> xml("<b>\\x00")
     '&lt;b&gt;\\\\x00'
     """
-    return _entities(visible(text))
+    from html import escape  # with all of HTML's names of characters, which few commands need
+
+    return escape(visible(text))
 
 
 def dot(text: str) -> str:

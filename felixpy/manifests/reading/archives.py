@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -25,10 +23,6 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
 
 
-_BROKEN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
-"""What the libraries raise for archives that are damaged, encrypted or packed in a way that they do not know."""
-
-
 def members(path: str, wanted: Callable[[str], bool], *, limit: int = reading.MAX_SIZE) -> Iterator[tuple[str, bytes]]:
     """(name, content) of the regular files that are wanted by name, in the archive's order.
 
@@ -44,14 +38,20 @@ def members(path: str, wanted: Callable[[str], bool], *, limit: int = reading.MA
 
 
 def _opened(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    from tarfile import TarError
+    from zipfile import BadZipFile
+
     unpack = _zipped if path.lower().endswith(".zip") else _tarred
     try:
         yield from unpack(path, wanted, limit)
-    except _BROKEN as wrong:
+    # What is raised for archives that are damaged, encrypted or packed in a way that the libraries do not know.
+    except (OSError, EOFError, TarError, BadZipFile, zlib.error, RuntimeError, NotImplementedError) as wrong:
         raise BadArchive(f"the archive cannot be read: {reading.told(wrong)}") from None
 
 
 def _tarred(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    import tarfile
+
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
             if member.isreg() and wanted(_relative(member.name)) and (file := archive.extractfile(member)):
@@ -59,6 +59,8 @@ def _tarred(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tu
 
 
 def _zipped(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes]]:
+    import zipfile
+
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.is_dir() and wanted(_relative(member.filename)):
