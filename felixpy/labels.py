@@ -7,7 +7,7 @@ indexed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from felixpy.model import Labels
@@ -40,6 +40,7 @@ class LabelIndex:
             self._groups.setdefault(named, set()).add(number)
         self._inherited = {named: _merged(named, profiles) for named in self._groups}
         self._same: list[tuple[Labels, Labels, list[int]]] | None = None
+        self._own_keys: set[str] = set()
         self._by_key: dict[str, dict[str, set[int]]] = {}
         self._having: dict[str, set[int]] = {}
 
@@ -136,11 +137,29 @@ class LabelIndex:
         values = self._by_key.get(key)
         if values is None:
             values = self._by_key[key] = {}
-            for own, inherited, numbers in self._alike():
-                value = own.get(key, inherited.get(key))
-                if value is not None:
-                    values.setdefault(value, set()).update(numbers)
+            for value, numbers in self._having_key(key):
+                known = values.get(value)
+                if known is None:
+                    values[value] = set(numbers)
+                else:
+                    known.update(numbers)
         return values
+
+    def _having_key(self, key: str) -> Iterator[tuple[str, Iterable[int]]]:
+        """The values of a label, each with things that have it; a value may come several times."""
+        alike = self._alike()
+        if key not in self._own_keys:
+            for named, members in self._groups.items():
+                value = self._inherited[named].get(key)
+                if value is not None:
+                    yield value, members
+            return
+        for own, inherited, numbers in alike:
+            value = own.get(key)
+            if value is None:
+                value = inherited.get(key)
+            if value is not None:
+                yield value, numbers
 
     def _alike(self) -> list[tuple[Labels, Labels, list[int]]]:
         """Own and inherited labels, and the numbers of all things that share them, as pods of one template do."""
@@ -155,6 +174,7 @@ class LabelIndex:
                         known = shared[id(own), id(inherited)] = own, inherited, []
                     known[2].append(number)
             self._same = list(shared.values())
+            self._own_keys = set().union(*(own for own, _, _ in self._same))
         return self._same
 
     def _with(self, key: str) -> set[int]:

@@ -70,7 +70,7 @@ def assume(
     core = [data for data, _ in documents if data["apiVersion"] == "v1"]
     known = {data["metadata"]["name"] for data in core if data["kind"] == "Namespace"}
     known_accounts = {_key(data["metadata"]) for data in core if data["kind"] == "ServiceAccount"}
-    uses = _in_order(_uses(documents), _uses_of_pods(placed, known, known_accounts), order)
+    uses = _in_order(_uses(documents, known, known_accounts), _uses_of_pods(placed, known, known_accounts), order)
     namespaces, accounts = _missing(uses, known, known_accounts)
     added = []
     for name, users in namespaces.items():
@@ -101,11 +101,14 @@ def _missing(
     return namespaces, accounts
 
 
-def _uses(documents: Iterable[Document]) -> Iterator[_Use]:
+def _uses(
+    documents: Iterable[Document], known: Collection[str], known_accounts: Collection[tuple[str, str]]
+) -> Iterator[_Use]:
+    """What is missing of what documents use."""
     for document in documents:
         data, source = document
         needed = needs(data)
-        if needed is not None:
+        if needed is not None and not (needed[0] in known and (not needed[1] or needed in known_accounts)):
             metadata = data["metadata"]
             made_by = () if "uid" in metadata else owners(metadata)
             yield _Use(*needed, _User(_told(data["kind"], needed[0], metadata["name"], made_by), source), document)

@@ -95,7 +95,7 @@ def _policy_shape(namespaced: bool, staged: bool) -> Object:
         fields |= {"namespaceSelector": SELECTOR} | {name: flag() for name in GLOBAL_ONLY[1:]}
     if staged:
         fields["stagedAction"] = STAGED_ACTIONS
-    spec = Object(fields, relations=relations, elsewhere=elsewhere, repeat=True)
+    spec = Object(fields, relations=relations, elsewhere=elsewhere)
     checks = (_named_after_its_tier,) if namespaced else (_named_after_its_tier, _in_no_namespace)
     return document(spec, naming=policy_name, relations=checks)
 
@@ -111,7 +111,6 @@ STAGED_KUBERNETES_POLICY = document(
         {**network_policy.SPEC.fields, "stagedAction": STAGED_ACTIONS},
         relations=(_nothing_but_deletion,),
         elsewhere=network_policy.SPEC.elsewhere,
-        repeat=True,
     )
 )
 PROFILE = document(

@@ -223,6 +223,7 @@ def rules(direction: str, namespaced: bool) -> ListOf:
             services,
         ),
         elsewhere=RULE_FIELDS_OF_KUBERNETES | dict.fromkeys(conditions, "it belongs into source or destination"),
+        repeat=True,
     )  # fmt: skip
     return ListOf(rule, "rules")
 

@@ -129,7 +129,8 @@ def _rule_shape(peers: str, other: str) -> Object:
         relations=(_end_port,),
     )
     swapped = {other: f"{peers} was probably meant"}
-    return Object({peers: ListOf(peer, "peers"), "ports": ListOf(entry, "ports")}, elsewhere=CALICO | swapped)
+    fields = {peers: ListOf(peer, "peers"), "ports": ListOf(entry, "ports")}
+    return Object(fields, elsewhere=CALICO | swapped, repeat=True)
 
 
 _IN_RULES = {
@@ -145,7 +146,6 @@ SPEC = Object(
         "egress": ListOf(_rule_shape("to", "from"), "rules"),
     },
     elsewhere=CALICO | _IN_RULES,
-    repeat=True,
 )
 NETWORK_POLICY = document(SPEC)
 
@@ -174,95 +174,79 @@ class _Draft(NamedTuple):
 
 
 class _Drafts(NamedTuple):
-    """What the spec of a policy says in any namespace."""
+    """What a rule of a manifest becomes in any namespace, and the networks in it that Calico masks."""
 
-    pods: str
-    inbound: tuple[_Draft, ...]
-    outbound: tuple[_Draft, ...]
+    rules: tuple[_Draft, ...]
     rewritten: tuple[tuple[Path, str, str], ...]
 
 
 def policy(data: Data, kind: str, types: Sequence[str], source: Source) -> Policy:
     """The common part of a NetworkPolicy and of its staged form."""
-    metadata, drafts = data["metadata"], _drafted(data.get("spec", {}))
+    metadata, spec = data["metadata"], data.get("spec", {})
     name, space = metadata["name"], metadata["namespace"]
+    inbound = [_drafted(rule, "ingress", index) for index, rule in enumerate(spec.get("ingress", ()))]
+    outbound = [_drafted(rule, "egress", index) for index, rule in enumerate(spec.get("egress", ()))]
     return Policy(
         key=PolicyKey(kind, space, name),
         tier=DEFAULT_TIER,
         order=ORDER,
-        selector=namespaced(drafts.pods, space),
+        selector=namespaced(pod_selector(spec.get("podSelector")), space),
         ingress="Ingress" in types,
         egress="Egress" in types,
-        inbound=tuple([draft.of(space, inward=True) for draft in drafts.inbound]),
-        outbound=tuple([draft.of(space, inward=False) for draft in drafts.outbound]),
+        inbound=tuple([draft.of(space, inward=True) for found in inbound for draft in found.rules]),
+        outbound=tuple([draft.of(space, inward=False) for found in outbound for draft in found.rules]),
         source=source,
-        rewritten=drafts.rewritten,
+        rewritten=tuple([net for found in (*inbound, *outbound) for net in found.rewritten]),
     )
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _drafted(spec: Data) -> _Drafts:
-    """The drafts of a spec. Policies of many namespaces say the same, so those of equal texts are made once."""
+def _drafted(rule: Data, direction: str, index: int) -> _Drafts:
+    """What a rule becomes. Policies of many namespaces say the same, so rules with equal texts are looked at once."""
     try:
-        text = _encode(spec)
-    except (
-        msgspec.MsgspecError,
-        ValueError,
-        OverflowError,
-    ):  # unknown fields, dropped with a warning, may hold anything
-        return _drafts(spec)
-    return _drafts_of(text)
+        text = _encode(rule)
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        return _drafts(rule, direction, index)  # unknown fields, dropped with a warning, may hold anything
+    return _drafts_of(text, direction, index)
 
 
 @remembered(1 << 14)
-def _drafts_of(text: bytes) -> _Drafts:
-    return _drafts(msgspec.json.decode(text))
+def _drafts_of(text: bytes, direction: str, index: int) -> _Drafts:
+    return _drafts(msgspec.json.decode(text), direction, index)
 
 
-def _drafts(spec: Data) -> _Drafts:
-    return _Drafts(
-        pod_selector(spec.get("podSelector")),
-        tuple(_rules(spec.get("ingress", ()), "ingress")),
-        tuple(_rules(spec.get("egress", ()), "egress")),
-        tuple(_rewritten(spec)),
-    )
-
-
-def _rewritten(spec: Data) -> Iterator[tuple[Path, str, str]]:
-    """Networks with host bits, which Calico masks."""
-    for direction, side in (("ingress", "from"), ("egress", "to")):
-        for index, rule in enumerate(spec.get(direction, ())):
-            for number, peer in enumerate(rule.get(side, ())):
-                block = peer.get("ipBlock")
-                if block:
-                    path: Path = ("spec", direction, index, side, number, "ipBlock")
-                    given = [((*path, "cidr"), block["cidr"])]
-                    given += [((*path, "except", at), net) for at, net in enumerate(block.get("except", ()))]
-                    for where, text in given:
-                        net = network(text)
-                        if net is not None and not net.masked:
-                            yield where, text, str(net)
-
-
-def _rules(given: Sequence[Data], direction: str) -> Iterator[_Draft]:
-    """For each rule: for each protocol in alphabetical order, for each peer, one rule. Ports are the destination's."""
+def _drafts(rule: Data, direction: str, index: int) -> _Drafts:
+    """For each protocol in alphabetical order, for each peer, one rule. Ports are the destination's."""
     inward = direction == "ingress"
-    for index, rule in enumerate(given):
-        path: Path = ("spec", direction, index)
-        side = "from" if inward else "to"
-        given_peers = rule.get(side, ())
-        peers = [_peer(peer) for peer in given_peers] or [(EVERYONE, "")]
-        places: list[Path] = [(*path, side, number) for number in range(len(given_peers))] or [()]
-        for protocol, found in sorted(_ports(rule.get("ports", ())).items()):
-            ports, named = simplified(found), protocol.lower() or None
-            for (peer, own), at in zip(peers, places, strict=True):
-                source, destination = (_side(peer), _only(ports)) if inward else (ANYONE, _side(peer, ports))
-                yield _Draft(
-                    Rule(action="allow", protocol=named, source=source, destination=destination, path=path, peer=at),
-                    own,
-                )
+    side = "from" if inward else "to"
+    path: Path = ("spec", direction, index)
+    given = rule.get(side, ())
+    peers = [_peer(peer) for peer in given] or [(EVERYONE, "")]
+    places: list[Path] = [(*path, side, number) for number in range(len(given))] or [()]
+    drafts = []
+    for protocol, found in sorted(_ports(rule.get("ports", ())).items()):
+        ports, named = simplified(found), protocol.lower() or None
+        for (peer, own), at in zip(peers, places, strict=True):
+            source, destination = (_side(peer), _only(ports)) if inward else (ANYONE, _side(peer, ports))
+            drafted = Rule(action="allow", protocol=named, source=source, destination=destination, path=path, peer=at)
+            drafts.append(_Draft(drafted, own))
+    return _Drafts(tuple(drafts), tuple(_rewritten(given, (*path, side))))
+
+
+def _rewritten(peers: Sequence[Data], path: Path) -> Iterator[tuple[Path, str, str]]:
+    """Networks with host bits, which Calico masks."""
+    for number, peer in enumerate(peers):
+        block = peer.get("ipBlock")
+        if block:
+            at = (*path, number, "ipBlock")
+            given = [((*at, "cidr"), block["cidr"])]
+            given += [((*at, "except", place), net) for place, net in enumerate(block.get("except", ()))]
+            for where, text in given:
+                net = network(text)
+                if net is not None and not net.masked:
+                    yield where, text, str(net)
 
 
 @remembered(1 << 14)

@@ -47,18 +47,6 @@ def locate_items(text: str, source: Source, path: Path) -> list[tuple[int, int]]
     return found
 
 
-def _items_in_yaml(text: str, source: Source, path: Path) -> list[int]:
-    from felixpy.manifests.reading.yamltext import Reader
-
-    reader = Reader(text)
-    value, offset = reader.node(source.start, source.end)
-    for step in path:
-        found = reader.child(value, step)
-        assert found, f"there is nothing at {step}"
-        value = found[1]
-    return [offset + item.start_mark.index for item in value.value]
-
-
 def _in_json(text: str, start: int, path: Path, key: bool) -> int | None:
     """The offset in a JSON object; None if it is none, or not as far as one has to look."""
     if text[start] not in "{[":
@@ -77,17 +65,33 @@ def _in_json(text: str, start: int, path: Path, key: bool) -> int | None:
 
 
 def _in_yaml(text: str, source: Source, path: Path, key: bool) -> int:
+    try:
+        offset, nodes = _way_in_yaml(text, source, path)
+    except Unreadable:
+        return source.start
+    named, value = nodes[-1]
+    return offset + (named if key else value).start_mark.index
+
+
+def _items_in_yaml(text: str, source: Source, path: Path) -> list[int]:
+    offset, nodes = _way_in_yaml(text, source, path)
+    assert len(nodes) == len(path) + 1, f"there is nothing at {path}"
+    return [offset + item.start_mark.index for item in nodes[-1][1].value]
+
+
+def _way_in_yaml(text: str, source: Source, path: Path) -> tuple[int, list[tuple[Node, Node]]]:
+    """Where marks count from, and the keys and values on the way along a path, as far as it leads. Raises Unreadable.
+
+    The first pair is twice the object itself.
+    """
     from felixpy.manifests.reading.yamltext import Reader
 
     reader = Reader(text)
-    try:
-        value, offset = reader.node(source.start, source.end)
-    except Unreadable:
-        return source.start
-    named: Node = value
+    value, offset = reader.node(source.start, source.end)
+    nodes = [(value, value)]
     for step in path:
-        found = reader.child(value, step)
+        found = reader.child(nodes[-1][1], step)
         if found is None:
             break
-        named, value = found
-    return offset + (named if key else value).start_mark.index
+        nodes.append(found)
+    return offset, nodes

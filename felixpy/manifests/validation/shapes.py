@@ -260,7 +260,7 @@ class Object(Shape):
 
     `opened` tolerates unknown fields without a word; otherwise they are found, with the nearest known name, or with
     what `elsewhere` says of fields that people know from another place. `effect` says what follows from the object
-    when an unknown field is dropped. `relations` are checks across fields. Values that `repeat`, as the specs of
+    when an unknown field is dropped. `relations` are checks across fields. Values that `repeat`, as the rules of
     policies do from namespace to namespace, are checked once: what is clean is remembered by its text.
     """
 
