@@ -38,6 +38,7 @@ $(LOCKED): requirements.lock
 	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/felixpy.pth"
 	@printf '#!/bin/sh\nexec "%s/python" -P -m felixpy "$$@"\n' "$(CURDIR)/$(BIN)" > $(BIN)/felixpy
 	@chmod +x $(BIN)/felixpy
+	@$(BIN)/python -m compileall -q felixpy  # for those who cannot write here, or let Python write no bytecode
 	@touch $@
 
 # What tests, checks and builds it.

@@ -1,7 +1,7 @@
 """Manifests → model: the only place that knows how fields are spelt.
 
-reading     files, folders and archives → documents, each with its place; `jsonstream` and `blocks` are quick, and
-            leave to `jsontext` and `yamltext` what only they can tell
+reading     files, folders and archives → documents, each with its place; `jsonstream`, `yamlstream` and `blocks` are
+            quick, and leave to `jsontext` and `yamltext` what only they can tell
 validation  what documents may look like, and what is said of those that do not
 completion  what the input leaves out: pods of workloads, nodes of pods, namespaces that must exist
 objects     each kind: its fields, and what becomes of it in the model
