@@ -17,6 +17,7 @@ import msgspec
 
 from felixpy.errors import Path
 from felixpy.manifests.validation.findings import TEMPLATE, Complaint, Finding, is_template, kind_of, shown
+from felixpy.remembered import remembered
 
 Clean = Callable[[Any], bool]
 Complain = Callable[[Any], Complaint | None]
@@ -217,28 +218,22 @@ class MapOf(Shape):
         return {key: self.value.normal("" if item is None else item) for key, item in value.items()}
 
 
-_REMEMBERED = 1 << 14
-"""Most values that are remembered to be clean."""
-
 _encode = msgspec.json.Encoder().encode
 
 
 def _remembering(clean: Clean) -> Clean:
-    """The same test, which knows by their text the values that passed it."""
-    passed: set[bytes] = set()
+    """The same test, which remembers its answers by the texts of values."""
+
+    @remembered(1 << 14)
+    def is_clean(text: bytes) -> bool:
+        return clean(msgspec.json.decode(text))
 
     def check(value: Any) -> bool:
         try:
             text = _encode(value)
         except (msgspec.MsgspecError, ValueError, OverflowError):
             return clean(value)
-        if text in passed:
-            return True
-        if not clean(value):
-            return False
-        if len(passed) < _REMEMBERED:
-            passed.add(text)
-        return True
+        return is_clean(text)
 
     return check
 
