@@ -3,7 +3,8 @@
 Everything happens in network namespaces that are made for it. What felixpy does is set beside what the bare tools need
 for the same input: one ``ipset restore``, and one ``iptables-restore`` for each family, or ``nft -f -``. felixpy's time
 runs from compiled rules to the last command's end: finding the backend, reading what is there, planning and writing.
-"Watched" is the change alone, by an enforcer that knows what it wrote before, as in ``felixpy apply --watch``.
+"Watched" is the change alone, by an enforcer that knows what it wrote before, as in ``felixpy apply --watch``. Of a
+change that is not watched, "bare" is what the tools need to print the tables alone: nobody can compare without that.
 """
 
 from __future__ import annotations
@@ -132,6 +133,12 @@ def bare(machine: Machine, inputs: Sequence[tuple[str, str]], backend: str) -> N
             assert not done.status, done.errors
 
 
+def printed(machine: Machine, backend: str) -> None:
+    """What the bare tools need to print the tables of IPv4, the only family that is on."""
+    command = ("nft", "-s", "list", "table", "ip", "calico") if backend == NFTABLES else (f"iptables-{backend}-save",)
+    assert not machine.run(*command).status
+
+
 def enforce(machine: Machine, ruleset: felixpy.Ruleset, backend: str) -> tuple[AnyEnforcer, Program]:
     """What ``felixpy apply`` does once it has the rules."""
     with machine.locked(10):
@@ -167,18 +174,19 @@ def change(
     what: str, before: Shape, after: Callable[[], Iterator[Manifest]], backend: str, runs: int, *, watch: bool = False
 ) -> Row:
     """From one set of rules to the next."""
-    seconds, summary = [], ""
+    seconds, listing, summary = [], [], ""
     with fresh_machine() as machine:
         for _ in range(runs):
             enforcer, _ = enforce(machine, compiled(objects(before), backend), backend)
             goal = compiled(after(), backend)
+            listing.append(timed(printed, machine, backend)[0])
             if watch:
                 needed, program = timed(watched, machine, enforcer, goal)
             else:
                 needed, (_, program) = timed(enforce, machine, goal, backend)
             seconds.append(needed)
             summary = program.summary()
-    return Row(what, backend, None, min(seconds), summary)
+    return Row(what, backend, None if watch else min(listing), min(seconds), summary)
 
 
 def rows(runs: int, wanted: set[str]) -> Iterator[Row]:
