@@ -2,7 +2,7 @@
 
     packets        the smallest pieces of traffic and peers that any rule tells apart, and sets of pairs of them
     programs       chains read once, and what they do to all packets: from the point of view of an endpoint
-                   (views, perspective, alike, evaluation, crossing) or of a node (passage, node, change)
+                   (views, perspective, alike, evaluation, crossing) or of a node (passage, node, concerned, change)
     reachability   one input (sides), the numbers that inputs have in common (universe), connections (grid), names
                    (pairs), and what people ask: all of it (connectivity), or what lies between two inputs (changes)
     presentation   flows as values, lines, pictures and documents

@@ -10,16 +10,14 @@ from itertools import product as combinations
 from typing import Literal, NamedTuple, TypeAlias
 
 from felixpy.flows.packets.ground import VARIANTS, Fates, Row
-from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, minus, of_peers, of_traffic, union
+from felixpy.flows.packets.packet_sets import PacketSet, join_all, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, STATELESS, UNTRACKED
 from felixpy.flows.programs.alike import Known
-from felixpy.flows.programs.code import ChainText, NodeProgram, NodeText, OpenQuestion
+from felixpy.flows.programs.code import ChainText, NodeText, OpenQuestion
+from felixpy.flows.programs.concerned import Concerned
 from felixpy.flows.programs.evaluation import States
 from felixpy.flows.programs.passage import Passage
-from felixpy.flows.programs.views import ChainView, RuleView
-from felixpy.netfilter.actions import Rewrite
-from felixpy.netfilter.criteria import Interface
-from felixpy.netfilter.hooks import HOOK_NAMES, REWRITING, before_rewriting
+from felixpy.netfilter.hooks import HOOK_NAMES, before_rewriting
 
 MOST_QUESTIONS = 4
 """Of so many questions that no packet decides all answers are tried; of more each one by itself."""
@@ -83,13 +81,6 @@ class Verdict:
     conditions: tuple[str, ...] = ()
 
 
-class Arrivals(NamedTuple):
-    """No packets but these can come somewhere: by which interfaces (None for all), what, to whom."""
-
-    interfaces: frozenset[str] | None
-    packets: PacketSet
-
-
 class Comparer:
     """Compares two texts of one space."""
 
@@ -98,8 +89,7 @@ class Comparer:
         self._texts = before, after
         self.before, self.after = (self.space.program(text) for text in (before, after))
         self.changed = tuple(self._changed())
-        self._reaches = [reach for reach in self._find_reaches() if reach]
-        self._moves = any(_moves(program) for program in (self.before, self.after))
+        self._concerned = Concerned(passage, (self.before, self.after), self.changed)
 
     def verdict(self) -> Verdict:
         """What changes, with everything taken for granted that is; then what else could be."""
@@ -134,7 +124,7 @@ class Comparer:
 
     def _differences(self, row: Row, tags: Sequence[int]) -> list[Difference]:
         """What changes for the packets that rows of a kind send."""
-        start = self._reaching(row, self.passage.start(row))
+        start = self._concerned.of(row, self.passage.start(row))
         if not start:
             return []
         old = self.passage.known_fates(self.before, row, tags, start)
@@ -162,62 +152,10 @@ class Comparer:
                 for body in chain.bodies for name in body.sets]  # fmt: skip
         return chain.policy, [body.text for body in chain.bodies], sets
 
-    def _find_reaches(self) -> Iterator[Arrivals | None]:
-        """How packets come to the changed chains. Up to there both programs are the same."""
-        codes: dict[str, set[int]] = {}
-        for table, name in self.changed:
-            for program in (self.before, self.after):
-                code = program.chain(table, name)
-                if code:
-                    codes.setdefault(table, set()).add(id(code))
-        for stage in dict.fromkeys((*self.before.every_stage(), *self.after.every_stage())):
-            root = self.before.chain(stage.table, stage.chain)
-            if (stage.table, stage.chain) in self.changed:
-                yield Arrivals(None, self.space.perspective.all)
-            elif root and stage.table in codes:
-                yield self._reach(self.space.perspective.view(root), codes[stage.table], {})
-
-    def _reach(self, view: ChainView, codes: set[int], known: dict[int, Arrivals | None]) -> Arrivals | None:
-        if id(view.chain) in codes:
-            return Arrivals(None, self.space.perspective.all)
-        if id(view) not in known:
-            found: Arrivals | None = None
-            for line in view.every:
-                inner = self._reach(self.space.perspective.view(line.target), codes, known) if line.target else None
-                if inner:
-                    found = _either(found, self._by(line, inner))
-            known[id(view)] = found
-        return known[id(view)]
-
-    def _by(self, line: RuleView, inner: Arrivals) -> Arrivals:
-        """What can come by way of a rule."""
-        interfaces, packets = inner
-        if line.packets is not None:
-            packets = meet(packets, line.packets)
-        for factor in line.factors:
-            criterion, negated = factor.test
-            if isinstance(criterion, Interface) and not negated:
-                if criterion.incoming:
-                    fitting = frozenset(name for name in self.space.named if criterion.fits(name))
-                    interfaces = fitting if interfaces is None else interfaces & fitting
-                else:
-                    packets = of_peers(packets, self.passage.leave_by(criterion))
-        return Arrivals(interfaces, packets)
-
-    def _reaching(self, row: Row, everything: PacketSet) -> PacketSet:
-        """What of all that a row may send could come to a changed chain."""
-        packets: PacketSet = {}
-        for interfaces, some in self._reaches:
-            if interfaces is None or row.interface in interfaces or not row.interface:
-                packets = join(packets, some)
-        if not packets:
-            return {}
-        return everything if self._moves else meet(everything, packets)
-
     def _spoofed_rows(self) -> Sequence[Row]:
         """Senders of addresses that are not their own, as far as their packets may get anywhere."""
         arrivals = (
-            [(stage, program.chain(stage.table, stage.chain), program.policy(stage))
+            [(stage, program.chain(stage.table, stage.chain), program.policy(stage.table, stage.chain))
              for stage in before_rewriting(program.stages("PREROUTING"))]
             for program in (self.before, self.after)
         )  # fmt: skip
@@ -232,10 +170,12 @@ class Comparer:
     def _redirected(self, row: Row, tags: Iterable[int]) -> list[Difference]:
         """What changes for packets that came for one destination and go on to another."""
         passage, everything = self.passage, self.passage.everything(row)
+        to = everything if self._changes_early else self._concerned.of(row, everything)
+        if not to:
+            return []
         found: list[Difference] = []
         start: States = {tag | EARLY: everything for tag in tags}
         came = [passage.before(program, row, start).states for program in (self.before, self.after)]
-        to = everything if self._changes_early else self._reaching(row, everything)
         for interface, peers in passage.sent_by(row, (self.before, self.after)):
             for (old, new), every in _cells(*came).items():
                 packets = of_peers(every, peers)
@@ -317,24 +257,6 @@ def _told(question: OpenQuestion) -> str:
     return f"{question.text} (taken for granted: {question.words})"
 
 
-def _either(one: Arrivals | None, other: Arrivals) -> Arrivals | None:
-    if not other.packets:
-        return one
-    if one is None:
-        return other
-    unbound = one.interfaces is None or other.interfaces is None
-    interfaces = None if unbound else (one.interfaces or frozenset()) | (other.interfaces or frozenset())
-    return Arrivals(interfaces, join(one.packets, other.packets))
-
-
-def _moves(program: NodeProgram) -> bool:
-    """Whether rules give packets new destinations."""
-    stages = (stage for hook in REWRITING for stage in program.stages(hook) if stage.nat)
-    roots = (program.chain(stage.table, stage.chain) for stage in stages)
-    rules = (rule for root in roots if root for code in root.closure for rule in code.rules)
-    return any(isinstance(rule.action, Rewrite) and rule.action.side == "destination" for rule in rules)
-
-
 def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None], PacketSet]:
     """Packets by their tags on both sides, None where they were dropped."""
     found: dict[tuple[int | None, int | None], PacketSet] = {}
@@ -358,7 +280,7 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
 
 def _differing(before: Fates, after: Fates, came: PacketSet | None = None) -> Iterator[Difference]:
     """What differs, variant by variant."""
-    for variant in dict.fromkeys(variant for variant, _ in (*before, *after)):
+    for variant in sorted({variant for variant, _ in (*before, *after)}):
         old, new = ({sign: packets for (which, sign), packets in fates.items() if which == variant}
                     for fates in (before, after))  # fmt: skip
         passed, passes = join_all(old.values()), join_all(new.values())

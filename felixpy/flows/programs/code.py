@@ -245,8 +245,8 @@ class NodeProgram:
         found = (self.chain(stage.table, stage.chain) for stage in self.every_stage())
         return (code for code in found if code)
 
-    def policy(self, stage: Stage) -> str:
-        found = self._text.tables.get(stage.table, {}).get(stage.chain)
+    def policy(self, table: str, name: str) -> str:
+        found = self._text.tables.get(table, {}).get(name)
         return found.policy if found else ""
 
     def chain(self, table: str, name: str) -> ChainCode | None:

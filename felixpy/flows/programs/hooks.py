@@ -43,7 +43,7 @@ def through(
             states = _tracked(states)
             continue
         chain = program.chain(stage.table, stage.chain) if states else None
-        drops = program.policy(stage) == "DROP"
+        drops = program.policy(stage.table, stage.chain) == "DROP"
         if chain and (chain.rules or drops):
             states = _pass(evaluator, chain, states, log, drops=drops, nat=stage.nat)
     return states

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import NamedTuple, TypeVar
 
 from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, Row, Signature
-from felixpy.flows.packets.packet_sets import PacketSet, join, of_peers, of_traffic, product, traffic_with, union
+from felixpy.flows.packets.packet_sets import PacketSet, join, meet, of_peers, of_traffic, product, traffic_with, union
 from felixpy.flows.packets.peers import Layer
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
 from felixpy.flows.programs.alike import Known, Own
@@ -15,6 +15,7 @@ from felixpy.flows.programs.code import NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Moved, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
 from felixpy.flows.programs.node import NodeSpace
+from felixpy.flows.programs.views import Factor
 from felixpy.netfilter.criteria import Interface, Tracked
 from felixpy.netfilter.hooks import after_rewriting, before_rewriting, come_back
 from felixpy.netfilter.numbers import STATES, WITH_PORTS, Range
@@ -69,6 +70,14 @@ class Passage:
         return bool(came.states or came.moved)
 
     # --- rows that are alike
+
+    def of_sender(self, row: Row, packets: PacketSet, criteria: Iterable[Factor]) -> PacketSet:
+        """The packets of a row that meet criteria about its address."""
+        own = self._own(row)
+        for factor in criteria:
+            own.note([factor])
+            packets = meet(packets, own.value(factor) or {})
+        return packets
 
     def kind(self, row: Row) -> tuple[Hashable, ...]:
         """All that distinguishes rows but what criteria say about their addresses, and that none sends to itself."""
