@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -231,6 +232,9 @@ def _verify_nodes(given: Given) -> FleetVerification:
 
     expected = Expected(given)
     chosen = chosen_nodes(given)
+    # Commands switch off the search for cycles of values, but every node leaves some behind; the cluster is none.
+    gc.freeze()
+    gc.enable()
     nodes, unknown = {}, {name: reason for name in chosen if (reason := expected.not_compared(name))}
     for kernel in of_nodes(given, [name for name in chosen if name not in unknown]):
         name = kernel.node

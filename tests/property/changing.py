@@ -217,10 +217,11 @@ class Sequence:
                 self.items |= {key: item for key, item in self.before.items() if draw.random() < 0.5}
 
     def documents(self) -> dict[str, dict[tuple[str, ...], Document]]:
-        """By kind, as a running cluster tells them."""
+        """By resource, as a running cluster tells them: no two objects have one place."""
         found: dict[str, dict[tuple[str, ...], Document]] = {}
         for key, item in self.items.items():
-            found.setdefault(key[1], {})[key] = placed(f"test/{key[1]}", item)
+            group = f"{key[0]}/{key[1]}"
+            found.setdefault(group, {})[key] = placed(f"test/{group}", item)
         return found
 
     def run(self) -> None:
