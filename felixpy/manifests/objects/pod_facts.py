@@ -11,7 +11,16 @@ from msgspec import UNSET
 from felixpy.errors import Path
 from felixpy.manifests.completion.owners import Reference
 from felixpy.manifests.objects import pod_annotations as notes
-from felixpy.manifests.objects.pod_record import NO_SPEC, NO_STATUS, Condition, Owner, PodRecord, Spec, Status
+from felixpy.manifests.objects.pod_record import (
+    NO_SPEC,
+    NO_STATUS,
+    Condition,
+    Container,
+    Owner,
+    PodRecord,
+    Spec,
+    Status,
+)
 from felixpy.model import Labels, Source
 
 FINISHED = frozenset({"Failed", "Succeeded", "Completed"})
@@ -117,16 +126,21 @@ class SharedByPods:
         return found
 
     def ports(self, spec: Spec) -> tuple[GivenPort, ...]:
-        found = [
-            (port.name, port.protocol or "", port.number, init, port.host_port, port.host_address or "")
-            for containers, init in ((spec.containers, False), (spec.init_containers, True))
-            for container in containers or ()
-            for port in container.ports or ()
-        ]
+        found = _given_ports(spec.containers, init=False) if spec.containers else []
+        if spec.init_containers:
+            found += _given_ports(spec.init_containers, init=True)
         if not found:
             return ()
         ports = tuple(found)
         return self._tuples.setdefault(ports, ports)  # type: ignore[no-any-return]
+
+
+def _given_ports(containers: Sequence[Container], *, init: bool) -> list[GivenPort]:
+    return [
+        (port.name, port.protocol or "", port.number, init, port.host_port, port.host_address or "")
+        for container in containers
+        for port in container.ports or ()
+    ]
 
 
 def _ready(conditions: Sequence[Condition]) -> bool:

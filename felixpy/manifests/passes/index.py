@@ -62,8 +62,10 @@ def index(
             remarks.append(Remark(document.source, str(key), _given_twice(earlier.source, document.source, starts)))
         objects[key] = document
     kind = table["v1", "Pod"]
-    pods = {Key(found.pod.namespace, found.pod.name, kind): found for found in placed}
-    return {**objects, **pods}, [*remarks, *_skipped(skipped)]
+    found: dict[Key, Object] = {**objects}
+    for pod in placed:
+        found[Key(pod.pod.namespace, pod.pod.name, kind)] = pod
+    return found, [*remarks, *_skipped(skipped)]
 
 
 def _given_twice(earlier: Source, later: Source, starts: Starts) -> Finding:

@@ -46,7 +46,10 @@ def _is_placed(spec: Spec | None) -> bool:
     """Whether a pod has a node and does not install Calico there."""
     if not spec or not spec.node:
         return False
-    return not any(is_calico_node(each.name, each.image) for each in spec.containers or ())
+    for each in spec.containers or ():  # noqa: SIM110 - a generator takes twice as long, for each pod
+        if is_calico_node(each.name, each.image):
+            return False
+    return True
 
 
 _node, _namespace = or_empty(subdomain), or_empty(dns_label)
