@@ -16,7 +16,7 @@ from felixpy.manifests.objects.pod_record import (
     NO_STATUS,
     Condition,
     Container,
-    Owner,
+    OwnerReference,
     PodRecord,
     Spec,
     Status,
@@ -114,7 +114,7 @@ class SharedByPods:
         """Labels that no pod had before."""
         return {intern(name): intern(value) for name, value in given.items()}
 
-    def owners(self, listed: Sequence[Owner]) -> tuple[Reference, ...]:
+    def owners(self, listed: Sequence[OwnerReference]) -> tuple[Reference, ...]:
         found = tuple([(each.kind, each.name, each.controller is True) for each in listed])
         known = self._tuples.get(found)
         if known is None:

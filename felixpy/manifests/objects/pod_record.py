@@ -30,7 +30,7 @@ class Container(Struct, frozen=True):
     ports: list[Port] | None = None
 
 
-class Owner(Struct, frozen=True):
+class OwnerReference(Struct, frozen=True):
     """One of the ownerReferences."""
 
     kind: str | None = None
@@ -45,7 +45,7 @@ class Metadata(Struct, frozen=True):
     namespace: str | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    owners: list[Owner] | None = field(default=None, name="ownerReferences")
+    owners: list[OwnerReference] | None = field(default=None, name="ownerReferences")
     uid: Any = UNSET
     deleted: Any = field(default=None, name="deletionTimestamp")
 
@@ -61,7 +61,7 @@ class Spec(Struct, frozen=True):
     init_containers: list[Container] | None = field(default=None, name="initContainers")
 
 
-class Address(Struct, frozen=True):
+class PodAddress(Struct, frozen=True):
     """One of status.podIPs."""
 
     ip: str | None = None
@@ -79,7 +79,7 @@ class Status(Struct, frozen=True):
 
     phase: str | None = None
     address: str | None = field(default=None, name="podIP")
-    addresses: list[Address] | None = field(default=None, name="podIPs")
+    addresses: list[PodAddress] | None = field(default=None, name="podIPs")
     conditions: list[Condition] | None = None
     host_address: Any = field(default=None, name="hostIP")
 
