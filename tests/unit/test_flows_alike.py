@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felixpy.flows.packets.packet_sets import PacketSet
-from felixpy.flows.programs.alike import Known, Own
+from felixpy.flows.programs.alike import Own, SharedAnswers
 from felixpy.flows.programs.perspective import Perspective
 from felixpy.flows.programs.views import Factor
 from felixpy.netfilter import criteria
@@ -45,7 +45,7 @@ ADDRESSES = st.lists(st.integers(0, 63), min_size=1, max_size=20)
 
 @given(RULES, ADDRESSES)
 def test_every_end_gets_its_own_answer(rules: list[tuple[int, int]], addresses: list[int]) -> None:
-    known = Known()
+    known = SharedAnswers()
     for address in addresses:
         own = end(address)
         assert known.recall("what", own, lambda own=own: asked_in_turn(own, rules)) == asked_in_turn(own, rules)  # type: ignore[misc]
@@ -53,7 +53,7 @@ def test_every_end_gets_its_own_answer(rules: list[tuple[int, int]], addresses: 
 
 @given(RULES, ADDRESSES)
 def test_ends_that_are_alike_are_not_gone_through_twice(rules: list[tuple[int, int]], addresses: list[int]) -> None:
-    known, found = Known(), []
+    known, found = SharedAnswers(), []
     for address in addresses:
         own = end(address)
 
@@ -69,7 +69,7 @@ def test_ends_that_are_alike_are_not_gone_through_twice(rules: list[tuple[int, i
 def test_what_an_answer_within_another_asked_counts_for_both(
     first: list[tuple[int, int]], second: list[tuple[int, int]], addresses: list[int]
 ) -> None:
-    inner, outer = Known(), Known()
+    inner, outer = SharedAnswers(), SharedAnswers()
     for address in addresses:
         own = end(address)
 

@@ -72,7 +72,7 @@ class _Said(dict[Factor, Hashable]):
         return found
 
 
-class Known:
+class SharedAnswers:
     """Answers by question, and by what was asked about the end on the way to them."""
 
     def __init__(self) -> None:

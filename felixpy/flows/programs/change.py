@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from felixpy.flows.packets.ground import VARIANTS, Fates, Row
 from felixpy.flows.packets.packet_sets import PacketSet, join_all, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, STATELESS, UNTRACKED
-from felixpy.flows.programs.alike import Known
+from felixpy.flows.programs.alike import SharedAnswers
 from felixpy.flows.programs.code import ChainText, NodeText, OpenQuestion
 from felixpy.flows.programs.concerned import Concerned
 from felixpy.flows.programs.evaluation import States
@@ -44,7 +44,7 @@ Way = Literal["opens", "closes", "rewrites"]
 """Packets that only the later rules let through, only the earlier ones, or both with other addresses."""
 
 
-class Difference(NamedTuple):
+class ChangedTraffic(NamedTuple):
     """Packets of rows that are alike, as in `ChangedPart`."""
 
     way: Way
@@ -64,7 +64,7 @@ class TrafficChange:
     def __bool__(self) -> bool:
         return bool(self.opens or self.closes or self.rewrites)
 
-    def note(self, row: Row, differences: Iterable[Difference], itself: int = 0) -> None:
+    def note(self, row: Row, differences: Iterable[ChangedTraffic], itself: int = 0) -> None:
         """Add the differences of a row; what would be sent to `itself` is none."""
         for way, variant, packets, came in differences:
             some = of_peers(packets, ~itself) if itself else packets
@@ -111,7 +111,7 @@ class Comparer:
         if not self.changed:
             return found
         tags = [tag | mark | (self.space.assumed if answers is None else answers) for tag in self.space.variants]
-        passage, known = self.passage, Known()
+        passage, known = self.passage, SharedAnswers()
         for row in chained(self.space.rows, self._spoofed_rows()):
             differences = passage.recall(known, row, partial(self._differences, row, tags))
             found.note(row, differences, passage.itself(row))
@@ -122,7 +122,7 @@ class Comparer:
                 found.note(row, passage.recall(known, row, find, "redirected", passage.itself(row)))
         return found
 
-    def _differences(self, row: Row, tags: Sequence[int]) -> list[Difference]:
+    def _differences(self, row: Row, tags: Sequence[int]) -> list[ChangedTraffic]:
         """What changes for the packets that rows of a kind send."""
         start = self._concerned.of(row, self.passage.start(row))
         if not start:
@@ -167,13 +167,13 @@ class Comparer:
         """Whether it may matter that somebody else rewrites destinations."""
         return self.passage.tells_redirected or self._changes_early
 
-    def _redirected(self, row: Row, tags: Iterable[int]) -> list[Difference]:
+    def _redirected(self, row: Row, tags: Iterable[int]) -> list[ChangedTraffic]:
         """What changes for packets that came for one destination and go on to another."""
         passage, everything = self.passage, self.passage.everything(row)
         to = everything if self._changes_early else self._concerned.of(row, everything)
         if not to:
             return []
-        found: list[Difference] = []
+        found: list[ChangedTraffic] = []
         start: States = {tag | EARLY: everything for tag in tags}
         came = [passage.before(program, row, start).states for program in (self.before, self.after)]
         for interface, peers in passage.sent_by(row, (self.before, self.after)):
@@ -191,7 +191,7 @@ class Comparer:
 
     def _redirected_once(
         self, row: Row, tags: tuple[int, int], packets: PacketSet, to: PacketSet, sent_by: str
-    ) -> Iterator[Difference]:
+    ) -> Iterator[ChangedTraffic]:
         """Packets that are redirected on one side only: on the other one connection tracking leaves them alone."""
         old, new = tags
         if (old | new) & STATELESS:
@@ -208,7 +208,9 @@ class Comparer:
             ("rewrites", as_sent, through),
         )
         for way, came, went in ways:
-            yield Difference(way, tag & VARIANTS | DNAT, of_traffic(went, self.space.traffic.lifted(union(came))), came)
+            yield ChangedTraffic(
+                way, tag & VARIANTS | DNAT, of_traffic(went, self.space.traffic.lifted(union(came))), came
+            )
 
     @property
     def _changes_early(self) -> bool:
@@ -278,7 +280,7 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
     return found
 
 
-def _differing(before: Fates, after: Fates, came: PacketSet | None = None) -> Iterator[Difference]:
+def _differing(before: Fates, after: Fates, came: PacketSet | None = None) -> Iterator[ChangedTraffic]:
     """What differs, variant by variant."""
     for variant in sorted({variant for variant, _ in (*before, *after)}):
         old, new = ({sign: packets for (which, sign), packets in fates.items() if which == variant}
@@ -290,4 +292,4 @@ def _differing(before: Fates, after: Fates, came: PacketSet | None = None) -> It
         ways: tuple[tuple[Way, PacketSet], ...] = ("opens", opened), ("closes", closed), ("rewrites", rewritten)
         for way, packets in ways:
             if packets:
-                yield Difference(way, variant, packets, came)
+                yield ChangedTraffic(way, variant, packets, came)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
 from felixpy.flows.packets.tags import RETAGS, translated
-from felixpy.flows.programs.alike import Known, Own
+from felixpy.flows.programs.alike import Own, SharedAnswers
 from felixpy.flows.programs.code import ChainCode
 from felixpy.flows.programs.perspective import Perspective
 from felixpy.flows.programs.views import ChainView, Factor, RuleView
@@ -159,7 +159,7 @@ class Evaluator:
     receivers: Receivers | None = None
     readings: bool = False
     """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
-    known: Known = field(default_factory=Known)
+    known: SharedAnswers = field(default_factory=SharedAnswers)
     _values: dict[Factor, PacketSet | None] = field(default_factory=dict)
     _kinds: dict[int, int] = field(default_factory=dict)
     """What kind of end this is to a view."""

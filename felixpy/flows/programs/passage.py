@@ -10,7 +10,7 @@ from felixpy.flows.packets.ground import LOOPBACK, LOOPBACKS, VARIANTS, Fates, R
 from felixpy.flows.packets.packet_sets import PacketSet, join, meet, of_peers, of_traffic, product, traffic_with, union
 from felixpy.flows.packets.peers import Layer
 from felixpy.flows.packets.tags import DNAT, EARLY, ESTABLISHED, SPOOFED, STATELESS, UNTRACKED, new_source
-from felixpy.flows.programs.alike import Known, Own
+from felixpy.flows.programs.alike import Own, SharedAnswers
 from felixpy.flows.programs.code import NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Moved, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
@@ -29,7 +29,7 @@ class Passage:
     def __init__(self, space: NodeSpace) -> None:
         self.space = space
         self._memory = Memory(passes={})
-        self._known = Known()
+        self._known = SharedAnswers()
         self._addresses: dict[int, Own] = {}
         self._only: dict[str, ByInterface] = {}
         self._evaluators: dict[tuple[str, int, str, str], Evaluator] = {}
@@ -58,7 +58,7 @@ class Passage:
     def survivors(self, program: NodeProgram) -> Sequence[Row]:
         """Spoofed senders of which any packet is left when it is sent on, under one program among several."""
         if id(program) not in self._survivors:
-            known = Known()
+            known = SharedAnswers()
             self._survivors[id(program)] = [
                 row for row in self.space.spoofed if self.recall(known, row, partial(self._survives, program, row))
             ]
@@ -83,7 +83,7 @@ class Passage:
         """All that distinguishes rows but what criteria say about their addresses, and that none sends to itself."""
         return row.interface, row.spoofed, row.address == LOOPBACKS[self.space.family]
 
-    def recall(self, known: Known, row: Row, find: Callable[[], Answer], *question: Hashable) -> Answer:
+    def recall(self, known: SharedAnswers, row: Row, find: Callable[[], Answer], *question: Hashable) -> Answer:
         """The answer to a question about a row; rows that are alike have the same."""
         return known.recall((self.kind(row), *question), self._own(row), find)
 
