@@ -277,7 +277,7 @@ def agree(found: Connectivity, tracer: Tracer, draw: random.Random) -> None:
 def test_flows_are_what_walks_say(most: int, whole: Cluster, values: dict[str, str], draw: random.Random) -> None:
     """Also where chains ask for too much to be remembered, as those of large nodes do."""
     nodes = nodes_of(whole, values)
-    with patch("felixpy.flows.programs.perspective.MOST_FACTORS", most):
+    with patch("felixpy.flows.programs.views.MOST_FACTORS", most):
         agree(survey(nodes), Tracer(nodes), draw)
 
 

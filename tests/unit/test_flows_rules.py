@@ -227,7 +227,7 @@ SORTING = tuple(rule for rule in DISPATCH if "inner -i" not in rule)
 @pytest.mark.parametrize("most", [0, 1, 16])
 def test_dispatch_to_many_interfaces(rules: tuple[str, ...], most: int) -> None:
     """However chains are gone through, for each end or remembered, the answer is the same."""
-    with patch("felixpy.flows.programs.perspective.MOST_FACTORS", most):
+    with patch("felixpy.flows.programs.views.MOST_FACTORS", most):
         check(surveyed(*rules))
 
 
