@@ -52,9 +52,12 @@ __all__ = [
 MOST_JUDGED = 100
 """So many findings are judged one by one; a node with more is in another state altogether."""
 
+MOST_QUESTIONS = 30_000
+"""Once so much was asked about findings one by one, no further one is judged: some seconds, whatever the machine."""
+
 UNTRIED = Effect(
     Severity.UNKNOWN,
-    f"not judged by itself: of many findings {MOST_JUDGED} are, and then all of them together",
+    "not judged by itself, as there is too much to judge; what all findings do together is",
     certain=False,
     kind="unknown",
 )
@@ -189,7 +192,8 @@ def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
     for number, draft in enumerate(drafts):
         finding = naming.named(draft.finding)
         effect = UNTRIED
-        if number < MOST_JUDGED or not any(damage.does_something for damage in draft.damages):
+        tried = number < MOST_JUDGED and judge.questions < MOST_QUESTIONS
+        if tried or not any(damage.does_something for damage in draft.damages):
             effect = judge.effect(draft.damages)
         judged.setdefault(finding.spot, []).append(replace(finding, effect=effect))
         several[finding.spot] = draft.together

@@ -74,6 +74,11 @@ class Judge:
         seen = [self._see(damage) for damage in damages if damage.does_something]
         return self._told(seen) if seen else HARMLESS
 
+    @property
+    def questions(self) -> int:
+        """How much was asked so far, as `Passage` counts it."""
+        return sum(passage.questions for passage, _ in self._passages.values())
+
     # --- in packets
 
     def _see(self, damage: Damage) -> Seen:

@@ -238,13 +238,15 @@ def test_rules_of_others_stand_above_hooks_that_are_appended(rule: str) -> None:
     assert [finding.kind.name for finding in below.findings] == ["hook-moved"]
 
 
-def test_a_node_in_another_state_altogether_is_summed_up() -> None:
+@pytest.mark.parametrize("limit, most", [("MOST_JUDGED", 10), ("MOST_QUESTIONS", 2000)])
+def test_a_node_in_another_state_altogether_is_summed_up(limit: str, most: int) -> None:
     """Only some findings are judged one by one and told in full; JSON has all of them, and what they mean together."""
     rules = programmed().save(4).replace("-j RETURN", "-p udp -j RETURN").replace("-j DROP", "-p udp -j DROP")
     rules = rules.replace("-j ACCEPT", "-p udp -j ACCEPT")
-    with patch("felixpy.verification.MOST_JUDGED", 10):
+    with patch(f"felixpy.verification.{limit}", most):
         found = verify(observe_saved({4: rules}, None, "a file"), NODE)
     assert len(found.findings) > MOST_JUDGED // 2
+    assert any(finding.effect.kind == "opens" for finding in found.findings)
     assert found.together.kind == "opens"
     assert any(finding.effect is UNTRIED for finding in found.findings)
     assert len(document(found)["findings"]) == len(found.findings)

@@ -35,6 +35,8 @@ class Passage:
         self._evaluators: dict[tuple[str, int, str, str], Evaluator] = {}
         self._sent_by: dict[frozenset[str], Sequence[tuple[str, int]]] = {}
         self._survivors: dict[int, Sequence[Row]] = {}
+        self.questions = 0
+        """How often it was asked what of a sender's packets gets through in the end: a measure of work."""
 
     def leave_by(self, criterion: Interface) -> int:
         """Who is reached by an interface."""
@@ -194,6 +196,7 @@ class Passage:
 
     def after(self, program: NodeProgram, row: Row, states: States, sent_by: str = "") -> States:
         """What gets through in the end; `sent_by` is the interface that the node's own packets were sent by."""
+        self.questions += 1
         log, evaluator = Log(), self._evaluator(row, "on")
         others = self.space.perspective.everybody & ~self.space.own
         if not row.interface:
