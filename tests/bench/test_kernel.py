@@ -31,9 +31,9 @@ def test_every_measurement_gives_a_row(backend: str) -> None:
     loaded = fresh("rules", partial(objects, SMALL), backend, 1)
     filled = fresh("members", partial(crowd, 10), backend, 1)
     nothing = change("nothing", SMALL, partial(objects, SMALL), backend, 1)
-    assert all(row.bare and row.felixpy for row in (loaded, filled))
+    assert all(row.bare and row.felixpy for row in (loaded, filled, nothing))
     watched = change("the same, watched", SMALL, partial(objects, SMALL), backend, 1, watch=True)
-    assert nothing.bare is None
+    assert watched.bare is None
     assert (nothing.summary, watched.summary) == ("nothing", "nothing")
     assert re.fullmatch(r"\d+ sets and \d+ chains in \d tables", loaded.summary)
     assert {str(row).index(backend) for row in (loaded, filled, nothing)} == {HEAD.index("backend")}
