@@ -91,6 +91,15 @@ def test_names_stay_apart() -> None:
     assert [each["metadata"]["name"] for each in made] == ["default", "default-baseline"]
 
 
+@pytest.mark.parametrize("name", [{"a": 1}, ["a"], 7, None])
+def test_other_objects_may_have_names_that_are_none(name: object) -> None:
+    """They are not converted, so nothing is said of them."""
+    text = json.dumps({"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy"} | {
+        "metadata": {"name": name}, "spec": {}
+    })  # fmt: skip
+    assert convert(["-"], stdin=StringIO(text)).objects == ()
+
+
 def test_what_cannot_be_carried_over() -> None:
     nodes, names = {"nodes": {"matchLabels": {"a": "b"}}}, {"domainNames": ["*.example.com"]}
     (made,), losses = converted(

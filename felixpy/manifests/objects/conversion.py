@@ -39,7 +39,7 @@ def convert(
     problems = list(reading.problems)
     losses: list[Problem] = []
     objects: list[dict[str, Any]] = []
-    taken = {_name(data) for data, _ in reading.documents if data["kind"] == "ClusterNetworkPolicy"}
+    taken = {name for data, _ in reading.documents if data["kind"] == "ClusterNetworkPolicy" and (name := _name(data))}
     count = 0
     for data, source in reading.documents:
         shape = admin_policies.SHAPES.get(data["kind"]) if data["apiVersion"] == admin_policies.OLD_VERSION else None
@@ -69,12 +69,14 @@ def convert(
     return Conversion(tuple(objects), count, tuple(losses))
 
 
-def _name(data: dict[str, Any]) -> object:
+def _name(data: dict[str, Any]) -> str:
+    """The name of an object that nobody has validated, "" if it has none."""
     metadata = data.get("metadata")
-    return metadata.get("name") if isinstance(metadata, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
-def _rename(made: dict[str, Any], kind: str, taken: set[object]) -> None:
+def _rename(made: dict[str, Any], kind: str, taken: set[str]) -> None:
     """Names of two kinds become names of one: of two alike the second is told apart by what it was."""
     name = made["metadata"]["name"]
     if name in taken:
