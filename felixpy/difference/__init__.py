@@ -27,7 +27,7 @@ from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
 from felixpy.names import of_any_family
 from felixpy.topology.nodes import Nodes, SavedRules
-from felixpy.workers import Alone, Lost, Workers
+from felixpy.workers import Alone, Computed, Lost, Workers
 
 __all__ = ["Difference", "Group", "Spread", "difference"]
 
@@ -117,7 +117,7 @@ def difference(
     both = sorted(chosen.intersection(old, new))
     hands = hands or Alone()
     comparison = NodeComparison(before, after, rules, keep=flows and hands.is_here)
-    for number, found in hands.run(comparison, both, in_order=True):
+    for number, found in hands.run(Computed(comparison.compare), both, in_order=True):
         name = both[number]
         if isinstance(found, Lost):
             unknown.append(f"rules of {name}: {found.words}")
@@ -163,7 +163,7 @@ class NodeComparison:
     keep: bool
     """Whether the rules are asked for again in this process."""
 
-    def begin(self, name: str) -> NodeDifference:
+    def compare(self, name: str) -> NodeDifference:
         """A node that both states have."""
         one, other = self.before.rules(name, keep=self.keep), self.after.rules(name, keep=self.keep)
         unknown = tuple(_not_given_of(name, one, other))
@@ -177,10 +177,6 @@ class NodeComparison:
             meanings={found.name: _meaning(found.name, other) or _meaning(found.name, one) for found in sets},
             unknown=unknown,
         )
-
-    def end(self, begun: NodeDifference) -> NodeDifference:
-        """Nothing is left to be done."""
-        return begun
 
 
 def _not_given_of(name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
