@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Event, Lock, Thread
 
 DELAY_SECONDS = 1.0
@@ -150,24 +150,14 @@ def say(words: str) -> None:
         line.stages[-1].words = words
 
 
-@contextmanager
-def aside() -> Iterator[None]:
+def aside() -> AbstractContextManager[None]:
     """Write something else to the terminal."""
-    if not _line:
-        yield
-        return
-    with _line[0].aside():
-        yield
+    return _line[0].aside() if _line else nullcontext()
 
 
-@contextmanager
-def idle() -> Iterator[None]:
+def idle() -> AbstractContextManager[None]:
     """Wait for people or for something to happen."""
-    if not _line:
-        yield
-        return
-    with _line[0].idle():
-        yield
+    return _line[0].idle() if _line else nullcontext()
 
 
 os.register_at_fork(after_in_child=_line.clear)

@@ -83,7 +83,7 @@ class Comparison:
             yield f"{respelt} rules say the same in another spelling, as other releases of {self.respelling} print them"
 
     def beyond(self) -> Iterator[Finding]:
-        """Differences in what decides about other than IP packets, which nothing here evaluates."""
+        """Differences in what decides about other than IP packets, with their effects: `Judge` knows IP only."""
         return iter(())
 
     # --- tables
