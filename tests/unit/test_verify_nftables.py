@@ -117,6 +117,7 @@ ARP_DAMAGES = [
      "{reply}"),
     ("table arp calico-arp {{", "table arp calico-arp {{\n\tflags dormant", "opens", "{reply}"),
     ("counter drop", "arp htype 1 counter drop", "unknown", "not understood: "),
+    ("counter drop", "goto filter-cali-arp-{interface}", "unknown", "not understood: chains that jump in a circle"),
 ]  # fmt: skip
 
 

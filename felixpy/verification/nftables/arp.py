@@ -27,7 +27,7 @@ OPERATIONS = ("request", "reply")
 
 
 class NotEvaluated(Exception):
-    """A rule that asks or does something else than Felix's do."""
+    """Rules that ask or do something else than Felix's do."""
 
 
 class ArpPacket(NamedTuple):
@@ -131,8 +131,11 @@ class ArpTable:
         return [(name, base.policy) for name, base in placed]
 
     def passes(self, packet: ArpPacket) -> bool:
-        """Whether a packet gets out."""
-        return all((self._through(name, packet) or policy.lower()) != "drop" for name, policy in self.bases)
+        """Whether a packet gets out. Raises NotEvaluated for chains that no kernel would take."""
+        try:
+            return all((self._through(name, packet) or policy.lower()) != "drop" for name, policy in self.bases)
+        except RecursionError:
+            raise NotEvaluated("chains that jump in a circle") from None
 
     def _through(self, chain: str, packet: ArpPacket) -> str:
         """``accept`` or ``drop``, "" at the chain's end."""
