@@ -25,13 +25,13 @@ class Command(TyperCommand):
     """A command that refuses empty words: ``--netns ""`` is a variable that was not set, not a missing option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as usual. Raises UsageError for an option or argument with an empty value."""
-        if "" in args or any(word.endswith("=") for word in args):
+        """Parse as usual. Raises UsageError for an option or argument whose value is empty or blank."""
+        if any(not word.strip() or word.rstrip().endswith("=") for word in args):
             values, _, _ = self.make_parser(ctx).parse_args(args=list(args))
             for parameter in self.get_params(ctx):
                 given = values.get(parameter.name or "")
                 words = given if isinstance(given, (list, tuple)) else [given]
-                if "" in words and parameter.name not in REPEATS:
+                if any(isinstance(word, str) and not word.strip() for word in words) and parameter.name not in REPEATS:
                     raise UsageError(f"{_spelt(parameter)}: the value is empty")
         return super().parse_args(ctx, args)
 

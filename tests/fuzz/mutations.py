@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -37,6 +38,9 @@ WORDS = (
     "add", "create",
 )  # fmt: skip
 """Words that dumps have, at places where they do not belong, and some that they never have."""
+
+FROM_ROOT = re.compile(r"^(-\w|--[\w-]+=)?/+")
+"""What makes a word or the value of an option a path from the root of the machine."""
 
 Tree = Any
 
@@ -221,4 +225,4 @@ def spoil_command(random: Random, words: Sequence[str]) -> list[str]:
         made[at] = random.choice(odd)
     else:
         made[at] = spoil_text(random, made[at]).replace("\0", "")
-    return [word if ".." not in word else "x" for word in (word.lstrip("/") for word in made)]
+    return ["x" if ".." in word else FROM_ROOT.sub(r"\1", word) for word in made]

@@ -48,3 +48,12 @@ def test_empty_arguments_are_refused_too(capsys, monkeypatch) -> None:
     call = caller(capsys, monkeypatch)
     for words in (("render", ""), ("decode", ""), ("explain", "pod", "")):
         assert call(*words).status == 2
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n"])
+def test_blanks_are_no_value_either(blank, capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("--output-dir", blank), (f"--output-dir={blank}",)):
+        answer = caller(capsys, monkeypatch)("render", *words)
+        assert (answer.status, answer.err) == (2, "felixpy: --output-dir: the value is empty\n")
+    assert list(tmp_path.iterdir()) == []
