@@ -117,7 +117,7 @@ class Config:
         "ChainInsertMode",
         "oneof(insert,append)",
         "insert",
-        "whether the hooks stand before or after foreign rules",
+        "whether inserts stand before or after foreign rules",
         flags="non-zero,die-on-fail",
     )
     mark_mask: int = parameter(

@@ -85,7 +85,7 @@ def origin_json(cluster: Cluster, words: str, source: Source | None, path: Path 
 def _table(table: Table, cluster: Cluster) -> Json:
     return {
         "name": table.name,
-        "hooks": [_chain(chain, table.family, cluster) for chain in table.hooks()],
+        "hooks": [_chain(chain, table.family, cluster) for chain in table.kernel_chains()],
         "chains": [_chain(chain, table.family, cluster) for chain in table.chains],
     }
 

@@ -166,7 +166,7 @@ class Table(Struct, frozen=True):
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Verdict maps by name: from an interface to the chain for it."""
 
-    def hooks(self) -> Iterator[Chain]:
+    def kernel_chains(self) -> Iterator[Chain]:
         """Felix's parts of the kernel chains, in the order in which they stand there."""
         for name in TABLES.get(self.name, self.inserted):
             for part in (self.inserted, self.appended):
@@ -174,7 +174,7 @@ class Table(Struct, frozen=True):
                     yield part[name]
 
     def all_chains(self) -> Iterator[Chain]:
-        yield from self.hooks()
+        yield from self.kernel_chains()
         yield from self.chains
 
     def text(self, *, restore: bool, counters: bool = False) -> str:

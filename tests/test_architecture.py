@@ -21,7 +21,7 @@ LONGEST = 420
 LAYERS = [
     {"escape"},
     {"errors", "names", "ending", "described", "libnftables", "remembered"},
-    {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing", "hook"},
+    {"netfilter", "parameter_types", "marks", "reading", "revisions", "kubectl", "reports", "writing", "notify"},
     {"iptables", "parameters", "frontends"},
     {"other_parameters"},
     {"config"},
@@ -78,7 +78,7 @@ OWNERS = {
     "yaml": {"manifests"},
     "jinja2": {"render"},
     "pyroute2": {"machine", "lab"},
-    "subprocess": {"hook", "kernel", "kubectl", "revisions"},
+    "subprocess": {"notify", "kernel", "kubectl", "revisions"},
     "iptc": {"testing"},
     "distributed": {"workers"},
     "typer": {"cli"},

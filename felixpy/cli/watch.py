@@ -37,7 +37,7 @@ class Output(StrEnum):
 def watch(
     given: Given,
     flows: Annotated[bool, typer.Option("--flows", help="Also show the flows that open and close; slower.")] = False,
-    hook: Annotated[
+    execute: Annotated[
         str, typer.Option("--exec", metavar="COMMAND", help="Run a command for each change, with its JSON on stdin.")
     ] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Text, or a line of JSON for each change.")] = (
@@ -61,7 +61,7 @@ def watch(
     gc.enable()
     with stoppable() as stopping, ExitStack() as ending:
         followed = follow(given, ending, "watch")
-        follower = _Follower(replace(given, quiet=True), followed.cluster, flows=flows, hook=hook, output=output)
+        follower = _Follower(replace(given, quiet=True), followed.cluster, flows=flows, execute=execute, output=output)
         log(f"watching {followed.words} for {follower.words}; Ctrl-C ends that")
         while not stopping.is_set():
             with progress.idle():
@@ -74,9 +74,9 @@ def watch(
 class _Follower:
     """Keeps the rules of nodes in step, and tells what became of them."""
 
-    def __init__(self, given: Given, cluster: Cluster, *, flows: bool, hook: str, output: Output) -> None:
+    def __init__(self, given: Given, cluster: Cluster, *, flows: bool, execute: str, output: Output) -> None:
         given.check_node(cluster)
-        self._given, self._flows, self._hook, self._output = given, flows, hook, output
+        self._given, self._flows, self._execute, self._output = given, flows, execute, output
         self._kept = Kept(given, cluster)
         for name in self._names(cluster):
             self._live.add(name, given.host)
@@ -107,11 +107,11 @@ class _Follower:
             invocation.emit(f"{shown}\n")
         else:
             self._print(changed, before, found, remarks, flows)
-        if self._hook:
-            from felixpy.hook import run_hook
+        if self._execute:
+            from felixpy.notify import notify
 
             with progress.idle():
-                trouble = run_hook(self._hook, f"{shown}\n")
+                trouble = notify(self._execute, f"{shown}\n")
             if trouble:
                 log(f"--exec {trouble}")
 

@@ -18,7 +18,7 @@ from felixpy.ruleset import Ruleset
 
 
 def goal_of(ruleset: Ruleset, *, append: bool = False) -> WantedRules:
-    """What a compiled node asks for; with `append` hooks stand below rules of others (ChainInsertMode).
+    """What a compiled node asks for; with `append` inserts stand below rules of others (ChainInsertMode).
 
     In tables of nftables there are no rules of others.
     """

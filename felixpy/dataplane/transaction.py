@@ -1,7 +1,7 @@
 """(what is there, what shall be there) → the input of one iptables-restore that leads from the one to the other.
 
 One input changes one table of one family, in a single commit. Its lines are in Felix's phases (felix/iptables/table.go,
-applyUpdates): declare new chains and empty those that go, write the rules of our chains, put our hooks into the
+applyUpdates): declare new chains and empty those that go, write the rules of our chains, put our inserts into the
 kernel's chains, delete what is left over. Felix goes through its chains in random order, here they are sorted.
 """
 
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from felixpy.dataplane.current import CurrentTable, Rule, Spelling, read_rules
-from felixpy.dataplane.wanted import Content, Hook, WantedTable
+from felixpy.dataplane.wanted import Content, Insert, WantedTable
 from felixpy.ruleset import TABLES
 
 NO_SPELLING: Spelling = MappingProxyType({})
@@ -67,29 +67,29 @@ def transaction(
             lines.extend(content.appended(name))
         else:
             lines.extend(view.mended(name, current.rules(name), content.rules()))
-    hooked = []
-    for name in _hook_chains(current, wanted):
-        there, hooks = current.rules(name), wanted.hooks.get(name, ())
-        if rehung := list(view.rehung(name, there, hooks)):
-            hooked.append(name)
-            lines.extend(rehung)
-            suspects.extend((name, rule) for rule in view.suspects(_ours(there), [hook.rule for hook in hooks]))
+    guests = []
+    for name in _insert_chains(current, wanted):
+        there, inserts = current.rules(name), wanted.inserts.get(name, ())
+        if reinserted := list(view.reinserted(name, there, inserts)):
+            guests.append(name)
+            lines.extend(reinserted)
+            suspects.extend((name, rule) for rule in view.suspects(_ours(there), [insert.rule for insert in inserts]))
     lines.extend(f"--delete-chain {name}" for name in stale)
     if not lines:
         return None
-    return Transaction(current.family, current.name, tuple(lines), (*changed, *hooked, *stale), tuple(suspects))
+    return Transaction(current.family, current.name, tuple(lines), (*changed, *guests, *stale), tuple(suspects))
 
 
 def _ours(rules: Sequence[Rule]) -> list[Rule]:
     return [rule for rule in rules if rule.identity]
 
 
-def _hook_chains(current: CurrentTable, wanted: WantedTable) -> list[str]:
+def _insert_chains(current: CurrentTable, wanted: WantedTable) -> list[str]:
     """Chains of others that hold rules of ours or shall hold some: the kernel's in hook order, then the rest.
 
     A chain of others that is gone cannot get its rule of ours back, and needs none.
     """
-    concerned = current.guests().keys() | wanted.hooks.keys()
+    concerned = current.guests().keys() | wanted.inserts.keys()
     kernel = TABLES[current.name]
     others = sorted((concerned - set(kernel)) & current.chains.keys(), key=str.encode)
     return [*(name for name in kernel if name in concerned), *others]
@@ -126,35 +126,35 @@ class _View(NamedTuple):
             elif not self.same(rule, there):
                 yield f"-R {chain} {number} {rule.text}"
 
-    def rehung(self, chain: str, present: Sequence[Rule], hooks: Sequence[Hook]) -> Iterator[str]:
+    def reinserted(self, chain: str, present: Sequence[Rule], inserts: Sequence[Insert]) -> Iterator[str]:
         """Take out all rules of ours and put them into their places, if any of them is not in its place.
 
         Rules go by value, not by number: so a foreign rule that came or went since the table was read does no harm.
         """
         foreign = sum(not rule.identity for rule in present)
-        if self.in_place(present, hooks, foreign):
+        if self.in_place(present, inserts, foreign):
             return
         yield from (f"-D {chain} {rule.text}" for rule in _ours(present))
-        top = [hook.rule for hook in hooks if hook.below == 0]
+        top = [insert.rule for insert in inserts if insert.below == 0]
         yield from (f"-I {chain} {rule.text}" for rule in reversed(top))
-        for above, hook in enumerate(hooks):
-            if 0 < hook.below < foreign:
-                yield f"-I {chain} {above + hook.below + 1} {hook.rule.text}"
-            elif hook.below:
-                yield f"-A {chain} {hook.rule.text}"
+        for above, insert in enumerate(inserts):
+            if 0 < insert.below < foreign:
+                yield f"-I {chain} {above + insert.below + 1} {insert.rule.text}"
+            elif insert.below:
+                yield f"-A {chain} {insert.rule.text}"
 
-    def in_place(self, present: Sequence[Rule], hooks: Sequence[Hook], foreign: int) -> bool:
-        """Whether every hook stands below as many foreign rules as it shall, and nothing else of ours is there."""
-        if len(present) != len(hooks) + foreign:
+    def in_place(self, present: Sequence[Rule], inserts: Sequence[Insert], foreign: int) -> bool:
+        """Whether every insert stands below as many foreign rules as it shall, and nothing else of ours is there."""
+        if len(present) != len(inserts) + foreign:
             return False
-        wanted = iter(hooks)
-        hook = next(wanted, None)
+        wanted = iter(inserts)
+        insert = next(wanted, None)
         passed = 0
         for rule in present:
-            if hook and min(hook.below, foreign) == passed and self.same(hook.rule, rule):
-                hook = next(wanted, None)
+            if insert and min(insert.below, foreign) == passed and self.same(insert.rule, rule):
+                insert = next(wanted, None)
             elif rule.identity:
                 return False
             else:
                 passed += 1
-        return hook is None
+        return insert is None

@@ -15,7 +15,7 @@ END = 1 << 30
 """More rules than any chain has."""
 
 
-class Hook(NamedTuple):
+class Insert(NamedTuple):
     """A rule of ours in somebody else's chain, below as many of their rules as `below` says."""
 
     rule: Rule
@@ -84,7 +84,7 @@ class WantedTable:
     name: str
     family: int
     chains: Mapping[str, Content]
-    hooks: Mapping[str, tuple[Hook, ...]]
+    inserts: Mapping[str, tuple[Insert, ...]]
 
     @classmethod
     def empty(cls, name: str, family: int) -> WantedTable:
@@ -92,15 +92,15 @@ class WantedTable:
 
     @classmethod
     def of(cls, table: Table, *, append: bool) -> WantedTable:
-        """A compiled table. Hooks stand above all foreign rules or, with `append`, below them.
+        """A compiled table. Inserts stand above all foreign rules or, with `append`, below them.
 
         What Felix appends stands at the end of its chain in any case. (ChainInsertMode)
         """
-        hooks: dict[str, tuple[Hook, ...]] = {}
+        inserts: dict[str, tuple[Insert, ...]] = {}
         for part, below in ((table.inserted, END if append else 0), (table.appended, END)):
             for name, chain in part.items():
-                hooks[name] = (*hooks.get(name, ()), *(Hook(rule, below) for rule in _rules(chain)))
-        return cls(table.name, table.family, {chain.name: Drawn(chain) for chain in table.chains}, hooks)
+                inserts[name] = (*inserts.get(name, ()), *(Insert(rule, below) for rule in _rules(chain)))
+        return cls(table.name, table.family, {chain.name: Drawn(chain) for chain in table.chains}, inserts)
 
     @classmethod
     def as_it_was(cls, table: CurrentTable) -> WantedTable:
@@ -116,11 +116,11 @@ def _rules(chain: Chain) -> Iterator[Rule]:
             yield Rule(identity, f"{comment} {piece}" if piece else comment, piece)
 
 
-def _placed(rules: tuple[Rule, ...]) -> Iterator[Hook]:
+def _placed(rules: tuple[Rule, ...]) -> Iterator[Insert]:
     below = 0
     for rule in rules:
         if rule.identity:
-            yield Hook(rule, below)
+            yield Insert(rule, below)
         else:
             below += 1
 

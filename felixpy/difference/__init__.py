@@ -36,7 +36,7 @@ RANKS: Mapping[Owner | None, int] = {"policy": 0, "profile": 1, "group": 2, "pod
 
 GROUPS = "groups of policies with one selector"
 OWN_CHAINS = "Felix's own chains"
-HOOKS = "the kernel's chains"
+KERNEL_CHAINS = "the kernel's chains"
 
 
 class Group(NamedTuple):
@@ -251,7 +251,7 @@ class _Names:
         prefix = chain_prefix(chain)
         kind = CHAIN_KINDS.get(prefix)
         if kind is None:
-            return Group(RANKS[None], OWN_CHAINS if chain.startswith(OURS) or chain in STATIC else HOOKS)
+            return Group(RANKS[None], OWN_CHAINS if chain.startswith(OURS) or chain in STATIC else KERNEL_CHAINS)
         rank = RANKS[kind.owner]
         if kind.owner == "group":
             return Group(rank, GROUPS)

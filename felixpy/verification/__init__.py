@@ -4,7 +4,7 @@
     Calico version           which Felix made it
     alignment     which rule of a chain is which
     chains        chains of Felix and their rules
-    hooks         Felix's rules in the kernel's chains, and rules of others above them
+    inserts       Felix's rules in the kernel's chains, and rules of others above them
     sets          IP sets and their members
     comparison    all differences of a node
     baseline      the node with everything right, and with one thing wrong
@@ -81,7 +81,7 @@ class Node:
 
     @property
     def appends(self) -> bool:
-        """Whether hooks stand below the rules of others (chainInsertMode Append)."""
+        """Whether inserts stand below the rules of others (chainInsertMode Append)."""
         return self.compiler.config(self.name, self.settings).chain_insert_mode == "append"
 
 

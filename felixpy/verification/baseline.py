@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from felixpy.dataplane.current import OWNED_SET, Rule
-from felixpy.dataplane.wanted import Hook, Wanted
+from felixpy.dataplane.wanted import Insert, Wanted
 from felixpy.ipsets import IPSet
 from felixpy.iptables.saved import make_chain
 from felixpy.netfilter.hooks import Stage, Stages, one_after_the_other
@@ -104,7 +104,7 @@ class Baseline:
         current, wanted = self.observed.state.table(family, name), self.wanted.table(family, name)
         guests = current.guests()
         kernel = {
-            chain: self.placed(family, chain, current.rules(chain), wanted.hooks.get(chain, ()))
+            chain: self.placed(family, chain, current.rules(chain), wanted.inserts.get(chain, ()))
             for chain in dict.fromkeys((*TABLES[name], *guests))
         }
         return {
@@ -119,12 +119,12 @@ class Baseline:
             },
         }
 
-    def placed(self, family: int, chain: str, there: Sequence[Rule], hooks: Sequence[Hook]) -> list[str]:
+    def placed(self, family: int, chain: str, there: Sequence[Rule], inserts: Sequence[Insert]) -> list[str]:
         """The rules of a chain of others with ours in their places."""
         foreign = [rule_line(chain, rule, family) for rule in there if not rule.identity]
         lines = list(foreign)
-        for above, hook in enumerate(hooks):
-            lines.insert(above + min(hook.below, len(foreign)), rule_line(chain, hook.rule, family))
+        for above, insert in enumerate(inserts):
+            lines.insert(above + min(insert.below, len(foreign)), rule_line(chain, insert.rule, family))
         return lines
 
 

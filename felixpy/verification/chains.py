@@ -90,9 +90,9 @@ class TableView:
         for name, content in self.wanted.chains.items():
             if name in self.current.chains and self.current.chains[name] != content.printed(self.family):
                 yield name, content.rules()
-        for name, hooks in self.wanted.hooks.items():
+        for name, inserts in self.wanted.inserts.items():
             if name in self.current.chains:
-                yield name, [hook.rule for hook in hooks]
+                yield name, [insert.rule for insert in inserts]
 
     def align(self, wanted: Sequence[Rule], there: Sequence[Rule]) -> list[Pair]:
         return align(wanted, there, self.content)

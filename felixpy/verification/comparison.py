@@ -17,7 +17,7 @@ from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verification.baseline import Baseline, Damage
 from felixpy.verification.chains import Draft, TableView, compare_chains
 from felixpy.verification.finding import KINDS, Finding, FindingKind
-from felixpy.verification.hooks import compare_hooks
+from felixpy.verification.inserts import compare_inserts
 from felixpy.verification.observed import NFTABLES, Observed, has_felix
 from felixpy.verification.sets import compare_sets
 
@@ -116,7 +116,7 @@ class Comparison:
             chains = sum(len(table.chains) for (other, _), table in self.wanted.tables.items() if other == family)
             yield Draft(self._absent(family, chains), Damage(family, whole=True))
         for view in self._views:
-            yield from self._hooks(view)
+            yield from self._inserts(view)
             yield from compare_chains(view)
         yield from self._more()
         if self.observed.has_sets:
@@ -124,9 +124,9 @@ class Comparison:
         for backend, dump in self.observed.others.items():
             yield from self._beside(backend, dump)
 
-    def _hooks(self, view: TableView) -> Iterator[Draft]:
+    def _inserts(self, view: TableView) -> Iterator[Draft]:
         """Felix's rules in chains of others."""
-        return compare_hooks(view, self.baseline)
+        return compare_inserts(view, self.baseline)
 
     def _absent(self, family: int, chains: int) -> Finding:
         return Finding(kind=KINDS["not-programmed"], families=(family,), wanted=many(chains, "chain"))

@@ -49,9 +49,9 @@ DAMAGES: dict[str, Callable[[There], str]] = {
     "a rule changed, its hash kept": lambda there: there.same_hash(),
     "a foreign rule before ours": lambda there: f"-I FORWARD {there.verdict()}",
     "a foreign chain before ours": lambda there: f":MINE - -\n-I FORWARD -j MINE\n-A MINE {there.verdict()}",
-    "our hooks gone": lambda there: "-F FORWARD",
-    "our hooks twice": lambda there: "\n".join(f"-A FORWARD {rule}" for rule in there.rules["FORWARD"]),
-    "our hooks below a foreign rule": lambda there: (
+    "our inserts gone": lambda there: "-F FORWARD",
+    "our inserts twice": lambda there: "\n".join(f"-A FORWARD {rule}" for rule in there.rules["FORWARD"]),
+    "our inserts below a foreign rule": lambda there: (
         f"-D FORWARD 1\n-A FORWARD {there.verdict()}\n-A FORWARD {there.rules['FORWARD'][0]}"
     ),
 }

@@ -98,13 +98,13 @@ def test_the_backend_in_use_is_found(machine: Machine) -> None:
 
 # --- damage
 
-HOOK = '-m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD'
+INSERT = '-m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD'
 SET = "cali40masq-ipam-pools"
 DAMAGES: dict[str, tuple[str, str]] = {
-    "hook moved down": ("filter", f"-D FORWARD {HOOK}\n-A FORWARD {HOOK}"),
-    "hook twice": ("filter", f"-A FORWARD {HOOK}"),
-    "hook gone": ("filter", f"-D FORWARD {HOOK}"),
-    "hook below somebody's rule": ("filter", "-I FORWARD -s 10.9.9.9/32 -j ACCEPT"),
+    "insert moved down": ("filter", f"-D FORWARD {INSERT}\n-A FORWARD {INSERT}"),
+    "insert twice": ("filter", f"-A FORWARD {INSERT}"),
+    "insert gone": ("filter", f"-D FORWARD {INSERT}"),
+    "insert below somebody's rule": ("filter", "-I FORWARD -s 10.9.9.9/32 -j ACCEPT"),
     "all hooks gone": ("filter", "-F INPUT\n-F FORWARD\n-F OUTPUT"),
     "chain emptied": ("filter", ":cali-FORWARD - [0:0]"),
     "rule gone": ("filter", "-D cali-FORWARD 2"),
@@ -112,7 +112,7 @@ DAMAGES: dict[str, tuple[str, str]] = {
     "rule added": ("filter", "-A cali-FORWARD -s 10.9.9.9/32 -j ACCEPT"),
     "rule changed, hash kept": ("filter", '-R cali-FORWARD 1 -m comment --comment "cali:W_vvds1Nw3n9QE2f" -j ACCEPT'),
     "rule changed, hash gone": ("filter", "-R cali-FORWARD 1 -j ACCEPT"),
-    "hook changed, hash kept": ("filter", f"-D FORWARD {HOOK}\n-I FORWARD {HOOK.replace(' -j', ' -p udp -j')}"),
+    "insert changed, hash kept": ("filter", f"-D FORWARD {INSERT}\n-I FORWARD {INSERT.replace(' -j', ' -p udp -j')}"),
     "chain of ours that nobody knows": ("nat", ":cali-more - [0:0]\n-A cali-more -j RETURN\n-A OUTPUT -j cali-more"),
     "rules of an old Felix": ("filter", ":felix-INPUT - [0:0]\n-A felix-INPUT -j ACCEPT\n-I INPUT -j felix-INPUT"),
     "member added": ("ipset", f"add {SET} 10.9.9.0/24"),

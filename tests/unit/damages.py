@@ -29,7 +29,7 @@ def once(table: str, lines: str, found: str, severity: str, *told: str) -> Damag
     return Damage(((table, lines),), ((found, severity),), told)
 
 
-HOOK = '-m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD'
+INSERT = '-m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD'
 RPF = "-m mark --mark 0x80000/0x80000 -m rpfilter --validmark --invert -j DROP"
 FRONTEND_TW, DATABASE_TW = "cali-tw-calied01e2b247a", "cali-tw-calicc176f54bb9"
 BACKENDS = "cali40s:s0Iqn0xyuY9eVgaXbj5cuYI"
@@ -39,22 +39,22 @@ ALLOWS, DROPS, HARMLESS = "LETS_THROUGH", "DROPS", "NO_EFFECT"
 TO_DATABASE = "asked about packets to shop/database-0"
 
 DAMAGES: Mapping[str, Damage] = {
-    # hooks
-    "hook gone": once(
-        "filter", f"-D FORWARD {HOOK}", "hook-missing", ALLOWS, "packets that the node forwards", "internet → shop/"
+    # inserts
+    "insert gone": once(
+        "filter", f"-D FORWARD {INSERT}", "insert-missing", ALLOWS, "packets that the node forwards", "internet → shop/"
     ),
-    "hook below ours that stand last": once(
-        "filter", f"-D FORWARD {HOOK}\n-A FORWARD {HOOK}", "hook-moved", HARMLESS, "wanted  -j cali-FORWARD"
+    "insert below ours that stand last": once(
+        "filter", f"-D FORWARD {INSERT}\n-A FORWARD {INSERT}", "insert-moved", HARMLESS, "wanted  -j cali-FORWARD"
     ),
-    "hook twice": once("filter", f"-A FORWARD {HOOK}", "hook-duplicate", HARMLESS, "filter FORWARD rule 4"),
-    "hook changed, hash kept": once(
+    "insert twice": once("filter", f"-A FORWARD {INSERT}", "insert-duplicate", HARMLESS, "filter FORWARD rule 4"),
+    "insert changed, hash kept": once(
         "filter",
-        f"-D FORWARD {HOOK}\n-I FORWARD {HOOK.replace(' -j', ' -p udp -j')}",
+        f"-D FORWARD {INSERT}\n-I FORWARD {INSERT.replace(' -j', ' -p udp -j')}",
         "rule-tampered", ALLOWS, "there   -p udp -j cali-FORWARD", "wanted  -j cali-FORWARD", "will not repair",
     ),
-    "hook with another hash": once(
+    "insert with another hash": once(
         "filter",
-        f"-D FORWARD {HOOK}\n-I FORWARD {HOOK.replace('wUHhoiAYhphO9Mso', 'AAAAAAAAAAAAAAAA')}",
+        f"-D FORWARD {INSERT}\n-I FORWARD {INSERT.replace('wUHhoiAYhphO9Mso', 'AAAAAAAAAAAAAAAA')}",
         "hash-changed", HARMLESS, "cali:AAAAAAAAAAAAAAAA", "cali:wUHhoiAYhphO9Mso",
     ),
     "old rule of Felix that nobody wants": once(
@@ -81,11 +81,13 @@ DAMAGES: Mapping[str, Damage] = {
         "nat", "-I PREROUTING -d 10.96.0.9/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.65.1.10:8080",
         "foreign-rule-ahead", HARMLESS,
     ),
-    "foreign log ahead": once("filter", "-I FORWARD -j LOG", "hook-moved", HARMLESS, "rule 1 stands above it: -j LOG"),
-    "foreign chain that only returns ahead": once(
-        "filter", ":MINE - [0:0]\n-A MINE -p udp -j RETURN\n-I FORWARD -j MINE", "hook-moved", HARMLESS
+    "foreign log ahead": once(
+        "filter", "-I FORWARD -j LOG", "insert-moved", HARMLESS, "rule 1 stands above it: -j LOG"
     ),
-    "foreign rule below what stands last": once("filter", "-A FORWARD -j LOG", "hook-moved", HARMLESS),
+    "foreign chain that only returns ahead": once(
+        "filter", ":MINE - [0:0]\n-A MINE -p udp -j RETURN\n-I FORWARD -j MINE", "insert-moved", HARMLESS
+    ),
+    "foreign rule below what stands last": once("filter", "-A FORWARD -j LOG", "insert-moved", HARMLESS),
     "foreign jump": once(
         "filter", f"-A INPUT -j {DATABASE}", "foreign-jump", HARMLESS, f"there   -j {DATABASE}"
     ),

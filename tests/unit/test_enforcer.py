@@ -268,7 +268,7 @@ def test_killed_at_any_step_the_next_run_ends_right(backend: str, before: bool) 
             assert state(kernel) == state(kernel_with(goal, backend=backend)), (steps[number], number)
 
 
-def test_a_hook_that_vanished_since_it_was_read_is_no_reason_to_fail() -> None:
+def test_an_insert_that_vanished_since_it_was_read_is_no_reason_to_fail() -> None:
     kernel = kernel_with(OLD)
     forward = kernel.tables[4, "legacy"]["filter"]["FORWARD"]
     forward.insert(0, "-j MINE")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from felixpy.dataplane.current import CurrentTable, Rule, read_tables
 from felixpy.dataplane.transaction import Transaction, transaction
-from felixpy.dataplane.wanted import END, Drawn, Hook, WantedTable
+from felixpy.dataplane.wanted import END, Drawn, Insert, WantedTable
 from felixpy.ruleset import Chain, Origin
 from tests.unit.pretend import Pretend
 
@@ -41,12 +41,15 @@ def current(chains: dict[str, Sequence[str]]) -> CurrentTable:
 
 
 def wanted(
-    chains: dict[str, str] | None = None, top: str = "", bottom: str = "", hooked: str = "FORWARD"
+    chains: dict[str, str] | None = None, top: str = "", bottom: str = "", hosting: str = "FORWARD"
 ) -> WantedTable:
-    """Our chains and our hooks in one chain, each rule by its letter."""
+    """Our chains and our inserts in one chain, each rule by its letter."""
     drawn = {name: chain(name, *(letter * 16 for letter in letters)) for name, letters in (chains or {}).items()}
-    hooks = (*(Hook(ours(letter * 16), 0) for letter in top), *(Hook(ours(letter * 16), END) for letter in bottom))
-    return WantedTable("filter", 4, drawn, {hooked: hooks} if hooks else {})
+    inserts = (
+        *(Insert(ours(letter * 16), 0) for letter in top),
+        *(Insert(ours(letter * 16), END) for letter in bottom),
+    )
+    return WantedTable("filter", 4, drawn, {hosting: inserts} if inserts else {})
 
 
 def appends(chain: str, *identities: str) -> list[str]:
@@ -109,54 +112,54 @@ CHANGES = (
         [":cali-x - -", *appends("cali-x", A, B)],
     ),
     Change(
-        "hooks on top", {"FORWARD": [FOREIGN]}, wanted(top="ab"), [f"-I FORWARD {HOOKS[B]}", f"-I FORWARD {HOOKS[A]}"]
+        "inserts on top", {"FORWARD": [FOREIGN]}, wanted(top="ab"), [f"-I FORWARD {HOOKS[B]}", f"-I FORWARD {HOOKS[A]}"]
     ),
-    Change("hooks below", {"FORWARD": [FOREIGN]}, wanted(bottom="ab"), appends("FORWARD", A, B)),
+    Change("inserts below", {"FORWARD": [FOREIGN]}, wanted(bottom="ab"), appends("FORWARD", A, B)),
     Change(
-        "hooks above and below",
+        "inserts above and below",
         {"FORWARD": []},
         wanted(top="a", bottom="b"),
         [f"-I FORWARD {HOOKS[A]}", f"-A FORWARD {HOOKS[B]}"],
     ),
     Change(
-        "hook below a foreign rule",
+        "insert below a foreign rule",
         {"FORWARD": [FOREIGN, "a"]},
         wanted(top="a"),
         [f"-D FORWARD {OURS[A]}", f"-I FORWARD {HOOKS[A]}"],
     ),
     Change(
-        "appended hook above a foreign rule",
+        "appended insert above a foreign rule",
         {"FORWARD": ["a", FOREIGN]},
         wanted(bottom="a"),
         [f"-D FORWARD {OURS[A]}", f"-A FORWARD {HOOKS[A]}"],
     ),
     Change(
-        "hook twice",
+        "insert twice",
         {"FORWARD": ["a", "a", FOREIGN]},
         wanted(top="a"),
         [f"-D FORWARD {OURS[A]}", f"-D FORWARD {OURS[A]}", f"-I FORWARD {HOOKS[A]}"],
     ),
     Change(
-        "hook with an old hash",
+        "insert with an old hash",
         {"FORWARD": ["b"]},
         wanted(top="a"),
         [f"-D FORWARD {OURS[B]}", f"-I FORWARD {HOOKS[A]}"],
     ),
     Change(
-        "hook with its hash but other words",
+        "insert with its hash but other words",
         {"FORWARD": [OURS[A].replace("-j cali-a", "-p udp -j cali-a")]},
         wanted(top="a"),
         [f"-D FORWARD {OURS[A].replace('-j cali-a', '-p udp -j cali-a')}", f"-I FORWARD {HOOKS[A]}"],
     ),
     Change(
-        "hooks in the wrong order",
+        "inserts in the wrong order",
         {"FORWARD": ["b", "a"]},
         wanted(top="ab"),
         [f"-D FORWARD {OURS[B]}", f"-D FORWARD {OURS[A]}", f"-I FORWARD {HOOKS[B]}", f"-I FORWARD {HOOKS[A]}"],
     ),
-    Change("hook nobody wants", {"OUTPUT": ["a", FOREIGN]}, wanted(), [f"-D OUTPUT {OURS[A]}"]),
+    Change("insert nobody wants", {"OUTPUT": ["a", FOREIGN]}, wanted(), [f"-D OUTPUT {OURS[A]}"]),
     Change(
-        "old hook in a chain of somebody else",
+        "old insert in a chain of somebody else",
         {"MINE": [FOREIGN, "-j felix-FORWARD"], "felix-FORWARD": []},
         wanted(),
         [":felix-FORWARD - -", "-D MINE -j felix-FORWARD", "--delete-chain felix-FORWARD"],
@@ -255,7 +258,7 @@ TARGETS = [f"cali-{letter}" for letter in "abcd"]
 
 def with_targets(goal: WantedTable) -> WantedTable:
     """Every rule leads to a chain, so the chains have to be there."""
-    return WantedTable("filter", 4, {**goal.chains, **{name: chain(name) for name in TARGETS}}, goal.hooks)
+    return WantedTable("filter", 4, {**goal.chains, **{name: chain(name) for name in TARGETS}}, goal.inserts)
 
 
 def kernel_with(there: dict[str, Sequence[str]]) -> Pretend:
@@ -279,7 +282,7 @@ def run(kernel: Pretend, made: Transaction | None) -> None:
 @pytest.mark.property
 @given(there=THERE, goal=GOALS, rewrite=st.booleans())
 def test_any_state_becomes_the_wanted_one(there: dict[str, Sequence[str]], goal: WantedTable, rewrite: bool) -> None:
-    """Our chains and hooks are as wanted, rules of others as before; nothing is left to do."""
+    """Our chains and inserts are as wanted, rules of others as before; nothing is left to do."""
     kernel, goal = kernel_with(there), with_targets(goal)
     before = table_of(kernel)
     run(kernel, transaction(before, goal, rewrite=rewrite))
@@ -290,12 +293,12 @@ def test_any_state_becomes_the_wanted_one(there: dict[str, Sequence[str]], goal:
         if name not in before.owned():
             foreign = [rule for rule in before.rules(name) if not rule.identity]
             assert [rule for rule in after.rules(name) if not rule.identity] == foreign
-    for name, hooks in goal.hooks.items():
+    for name, inserts in goal.inserts.items():
         rules = after.rules(name)
-        top = sum(hook.below == 0 for hook in hooks)
-        assert [rule.identity for rule in rules[:top]] == [hook.rule.identity for hook in hooks[:top]]
-        assert [rule.identity for rule in rules if rule.identity] == [hook.rule.identity for hook in hooks]
-        assert all(rule.identity for rule in rules[len(rules) - len(hooks) + top :])
+        top = sum(insert.below == 0 for insert in inserts)
+        assert [rule.identity for rule in rules[:top]] == [insert.rule.identity for insert in inserts[:top]]
+        assert [rule.identity for rule in rules if rule.identity] == [insert.rule.identity for insert in inserts]
+        assert all(rule.identity for rule in rules[len(rules) - len(inserts) + top :])
 
 
 @pytest.mark.property

@@ -232,10 +232,10 @@ FIRST = '-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso"'
 
 
 @pytest.mark.parametrize("rule", ["-j ACCEPT", "-j LOG"])
-def test_rules_of_others_stand_above_hooks_that_are_appended(rule: str) -> None:
+def test_rules_of_others_stand_above_inserts_that_are_appended(rule: str) -> None:
     assert dumped((FIRST, f"-A FORWARD {rule}\n{FIRST}"), node=APPENDING).equal
     below = dumped((f"{FIRST} -j cali-FORWARD\n", f"{FIRST} -j cali-FORWARD\n-A FORWARD {rule}\n"), node=APPENDING)
-    assert [finding.kind.name for finding in below.findings] == ["hook-moved"]
+    assert [finding.kind.name for finding in below.findings] == ["insert-moved"]
 
 
 @pytest.mark.parametrize("limit, most", [("MOST_JUDGED", 10), ("MOST_QUESTIONS", 2000)])

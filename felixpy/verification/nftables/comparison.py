@@ -141,7 +141,7 @@ class ListedComparison(Comparison):
                 hooked=frozenset(name for name, chain in own.chains.items() if chain.base) if own else frozenset(),
             )  # fmt: skip
 
-    def _hooks(self, view: TableView) -> Iterator[Draft]:
+    def _inserts(self, view: TableView) -> Iterator[Draft]:
         """No chain of Felix's tables is anybody else's."""
         return iter(())
 

@@ -7,12 +7,12 @@ import subprocess
 TIMEOUT_SECONDS = 60.0
 
 
-def run_hook(command: str, document: str, *, timeout: float = TIMEOUT_SECONDS) -> str:
+def notify(command: str, document: str, *, timeout: float = TIMEOUT_SECONDS) -> str:
     """Run a command line in the shell; returns what went wrong in words, "" if nothing did.
 
     What it prints goes where felixpy's own messages go.
 
-    >>> run_hook("exit 3", "")
+    >>> notify("exit 3", "")
     'exit 3: it ended with status 3'
     """
     try:

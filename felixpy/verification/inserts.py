@@ -1,6 +1,6 @@
 """Felix's rules in the kernel's chains: whether they are there once, in their places, and what stands above them.
 
-Felix puts its hooks above all rules of others, or below them with chainInsertMode Append, and some below them in any
+Felix puts its inserts above all rules of others, or below them with chainInsertMode Append, and some below them in any
 case. (felix/iptables/table.go)
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from felixpy.dataplane.current import HISTORIC, OWNED_CHAIN, Rule
-from felixpy.dataplane.wanted import Hook
+from felixpy.dataplane.wanted import Insert
 from felixpy.errors import InputError
 from felixpy.iptables.reader import read_rule
 from felixpy.netfilter.actions import ConnectionMark, Nothing, SetMark
@@ -21,39 +21,39 @@ from felixpy.verification.chains import Draft, TableView
 from felixpy.verification.finding import Finding
 
 
-def compare_hooks(view: TableView, baseline: Baseline) -> Iterator[Draft]:
+def compare_inserts(view: TableView, baseline: Baseline) -> Iterator[Draft]:
     """Everything about rules of ours in chains of others in one table."""
-    concerned = view.current.guests().keys() | view.wanted.hooks.keys()
+    concerned = view.current.guests().keys() | view.wanted.inserts.keys()
     kernel = [name for name in TABLES[view.name] if name in concerned]
     others = sorted((concerned - set(kernel)) & view.current.chains.keys(), key=str.encode)
     for name in (*kernel, *others):
         there = view.current.rules(name)
-        yield from _Chain(view, baseline, name, there, view.wanted.hooks.get(name, ())).drafts()
+        yield from _Chain(view, baseline, name, there, view.wanted.inserts.get(name, ())).drafts()
 
 
 @dataclass
 class _Chain:
-    """One chain of others. `there` are all of its rules, `hooks` ours as they shall be."""
+    """One chain of others. `there` are all of its rules, `inserts` ours as they shall be."""
 
     view: TableView
     baseline: Baseline
     name: str
     there: Sequence[Rule]
-    hooks: Sequence[Hook]
+    inserts: Sequence[Insert]
 
     def __post_init__(self) -> None:
         self.ours = [n for n, rule in enumerate(self.there) if rule.identity]
         self.foreign = [n for n, rule in enumerate(self.there) if not rule.identity]
         self.pairs = self._pairs()
-        self.right = self.baseline.placed(self.view.family, self.name, self.there, self.hooks)
+        self.right = self.baseline.placed(self.view.family, self.name, self.there, self.inserts)
 
     def _pairs(self) -> dict[int, int]:
-        """Which hook stands where: by hash, then by what it says; a rule that lost its hash or was changed last."""
+        """Which insert stands where: by hash, then by what it says; a rule that lost its hash or was changed last."""
         found: dict[int, int] = {}
         for is_it in (self.view.is_same, _same_hash, self._says_the_same):
-            for number, hook in enumerate(self.hooks):
+            for number, insert in enumerate(self.inserts):
                 free = (n for n in self.ours if n not in found.values())
-                place = next((n for n in free if is_it(hook.rule, self.there[n])), -1)
+                place = next((n for n in free if is_it(insert.rule, self.there[n])), -1)
                 if number not in found and place >= 0:
                     found[number] = place
         return found
@@ -69,20 +69,20 @@ class _Chain:
 
     def _missing(self) -> Iterator[Draft]:
         places = self._places()
-        for number, hook in enumerate(self.hooks):
+        for number, insert in enumerate(self.inserts):
             if number not in self.pairs:
                 lines = [line for at, line in enumerate(self.right) if at != places[number]]
-                finding = self.view.finding("hook-missing", self.name, -1, hook.rule, None)
-                yield self._draft(finding, lines, hook.rule)
+                finding = self.view.finding("insert-missing", self.name, -1, insert.rule, None)
+                yield self._draft(finding, lines, insert.rule)
 
     def _places(self) -> list[int]:
-        """Where the hooks stand in the right chain."""
-        return [above + min(hook.below, len(self.foreign)) for above, hook in enumerate(self.hooks)]
+        """Where the inserts stand in the right chain."""
+        return [above + min(insert.below, len(self.foreign)) for above, insert in enumerate(self.inserts)]
 
     def _changed(self) -> Iterator[Draft]:
         places = self._places()
         for number, position in sorted(self.pairs.items()):
-            wanted, there = self.hooks[number].rule, self.there[position]
+            wanted, there = self.inserts[number].rule, self.there[position]
             if self.view.is_same(wanted, there):
                 continue
             says = self._says_the_same(wanted, there)
@@ -94,13 +94,13 @@ class _Chain:
             yield self._draft(finding, lines, wanted, there)
 
     def _surplus(self) -> Iterator[Draft]:
-        """Rules of ours, or that lead to chains of ours, which are no hook that is wanted here."""
-        known = {hook.rule.identity for hook in self.hooks}
+        """Rules of ours, or that lead to chains of ours, which are no insert that is wanted here."""
+        known = {insert.rule.identity for insert in self.inserts}
         for position in self.ours:
             if position in self.pairs.values():
                 continue
             rule = self.there[position]
-            kind = "hook-duplicate" if rule.identity in known else self._strange(rule)
+            kind = "insert-duplicate" if rule.identity in known else self._strange(rule)
             lines = list(self.right)
             lines.insert(self._amid(position), self.view.text(self.name, rule))
             yield self._draft(self.view.finding(kind, self.name, position, None, rule), lines, rule)
@@ -113,11 +113,11 @@ class _Chain:
     def _amid(self, position: int) -> int:
         """Where in the right chain a rule stands that has as many others above it."""
         above = sum(n < position for n in self.foreign)
-        hooks = sum(self.pairs.get(number, -1) < position for number in self.pairs)
-        return min(above + hooks, len(self.right))
+        inserts = sum(self.pairs.get(number, -1) < position for number in self.pairs)
+        return min(above + inserts, len(self.right))
 
     def _order(self) -> Iterator[Draft]:
-        """Rules of others above our hooks, or below what stands last; those that decide are told one by one."""
+        """Rules of others above our inserts, or below what stands last; those that decide are told one by one."""
         ahead = self._ahead()
         deciding = [n for n in ahead if self._decides(n)]
         yield from map(self._foreign, deciding)
@@ -136,26 +136,26 @@ class _Chain:
         return draft._replace(damage=replace(draft.damage, without=without))
 
     def _ahead(self) -> list[int]:
-        """Rules of others above a hook that should be above them."""
-        tops = [self.pairs[n] for n, hook in enumerate(self.hooks) if hook.below == 0 and n in self.pairs]
+        """Rules of others above a insert that should be above them."""
+        tops = [self.pairs[n] for n, insert in enumerate(self.inserts) if insert.below == 0 and n in self.pairs]
         return [n for n in self.foreign if tops and n < max(tops)]
 
     def _is_out_of_order(self) -> bool:
-        """Whether hooks stand in another order, or rules of others below those that should be last."""
+        """Whether inserts stand in another order, or rules of others below those that should be last."""
         places = [self.pairs[number] for number in sorted(self.pairs)]
-        lasts = [self.pairs[n] for n, hook in enumerate(self.hooks) if hook.below and n in self.pairs]
+        lasts = [self.pairs[n] for n, insert in enumerate(self.inserts) if insert.below and n in self.pairs]
         return places != sorted(places) or any(n > min(lasts) for n in self.foreign if lasts)
 
     def _moved(self, ahead: Sequence[int]) -> Draft:
         number = next((n for n in sorted(self.pairs) if self._is_displaced(n)), min(self.pairs, default=0))
-        position, rule = self.pairs[number], self.hooks[number].rule
-        finding = self.view.finding("hook-moved", self.name, position, rule, self.there[position])
+        position, rule = self.pairs[number], self.inserts[number].rule
+        finding = self.view.finding("insert-moved", self.name, position, rule, self.there[position])
         details = [f"rule {n + 1} stands above it: {self.there[n].text}" for n in ahead]
         lines = [self.view.text(self.name, there) for there in self.there]
         return self._draft(replace(finding, there="", details=tuple(details)), lines, rule)
 
     def _is_displaced(self, number: int) -> bool:
-        """Whether a hook stands at another number than it would among the same rules."""
+        """Whether a insert stands at another number than it would among the same rules."""
         return self.pairs[number] != self._places()[number]
 
     def _draft(self, finding: Finding, lines: Sequence[str], *rules: Rule) -> Draft:
@@ -163,7 +163,7 @@ class _Chain:
         return Draft(finding, Damage(self.view.family, self.view.name, {self.name: lines}, rules=texts))
 
     def _decides(self, position: int) -> bool:
-        """Whether a rule of others can keep packets from our hook."""
+        """Whether a rule of others can keep packets from our insert."""
         tables = self.baseline.observed.dump.tables[self.view.family]
         return decides(self.view.text(self.name, self.there[position]), tables.get(self.view.name, {}))
 
