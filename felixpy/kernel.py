@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -298,6 +299,11 @@ def _nft_generation() -> int | None:
 def _path() -> str:
     """Where commands are looked for: also where a PATH of people often has no place for them."""
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def found_tool(command: str) -> str | None:
+    """The file that is run under a command's name."""
+    return shutil.which(command, path=_path())
 
 
 def _file_in_memory(content: bytes = b"") -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("brief", max_examples=60, deadline=None, database=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None, database=None)
 hypothesis.settings.load_profile("brief")
+
+# Nothing of a test stays on the machine; tests of what is kept there name a place of their own.
+os.environ["FELIXPY_NFTABLES_MEMORY"] = ""
 
 # A shell without job control starts what it leaves in the background deaf to Ctrl-C, and so would be every process that
 # a test starts and interrupts.

@@ -4,7 +4,8 @@ Everything happens in network namespaces that are made for it. What felixpy does
 for the same input: one ``ipset restore``, and one ``iptables-restore`` for each family, or ``nft -f -``. felixpy's time
 runs from compiled rules to the last command's end: finding the backend, reading what is there, planning and writing.
 "Watched" is the change alone, by an enforcer that knows what it wrote before, as in ``felixpy apply --watch``. Of a
-change that is not watched, "bare" is what the tools need to print the tables alone: nobody can compare without that.
+change that is not watched, "bare" is what the tools need to print the tables alone. On nftables felixpy need not print
+them if nobody has changed any rule of nftables in the namespace since it last wrote them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from felixpy.config import Setting
 from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find, goal_of
 from felixpy.dataplane.enforcer import AnyEnforcer, Program
 from felixpy.dataplane.nftables.enforcer import NFTABLES
+from felixpy.dataplane.nftables.memory import FOLDER as MEMORY
 from felixpy.kernel import LOCK_FILE, Machine, open_machine
 from felixpy.nftables import NftRuleset
 from tests.bench.clusters import Manifest, Shape, objects
@@ -217,6 +219,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {LOCK_FILE: f"{folder}/felixpy.lock", "XTABLES_LOCKFILE": f"{folder}/xtables.lock"}
+        os.environ[MEMORY] = f"{folder}/nftables"
         print(HEAD, flush=True)
         for row in rows(asked.runs, set(asked.only.split(","))):
             print(row, flush=True)

@@ -24,6 +24,7 @@ def locks(kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """Locks of our own, so that nobody waits for a test, nor a test for somebody."""
     monkeypatch.setenv("FELIXPY_LOCKFILE", str(tmp_path / "felixpy.lock"))
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    monkeypatch.setenv("FELIXPY_NFTABLES_MEMORY", str(tmp_path / "nftables"))
     return tmp_path
 
 

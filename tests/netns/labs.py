@@ -44,6 +44,7 @@ def places(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FELIXPY_LAB_DIR", str(folder / "labs"))
     monkeypatch.setenv("FELIXPY_LOCKFILE", str(folder / "felixpy.lock"))
     monkeypatch.setenv("XTABLES_LOCKFILE", str(folder / "xtables.lock"))
+    monkeypatch.setenv("FELIXPY_NFTABLES_MEMORY", str(folder / "nftables"))
     # Whatever the shell of whoever runs the tests says about Felix is not meant here.
     for name in [name for name in os.environ if name.upper().startswith("FELIX_")]:
         monkeypatch.delenv(name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -18,7 +19,7 @@ from felixpy.dataplane.backends import find, goal_of
 from felixpy.dataplane.enforcer import WantedRules
 from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.errors import FelixpyError, KernelRefused
-from felixpy.kernel import Machine
+from felixpy.kernel import LIST, Done, Machine, nft_generation
 from felixpy.testing.kernels import Recorder
 from tests.conformance.recordings import WITH_NFTABLES, Case
 from tests.conformance.test_nftables import NOT_PROGRAMMED, PROGRAMMED, compiled
@@ -100,6 +101,98 @@ def test_a_watch_lists_tables_only_after_somebody_changed_some(machine: Machine)
     assert not mine.plan(wanted(MORE)).empty
     mine.apply(wanted(MORE))
     assert snapshot(machine, NFTABLES) == goal(compiled(MORE), NFTABLES)
+
+
+@contextmanager
+def asked_listings() -> Iterator[list[tuple[str, ...]]]:
+    """The listings of tables that are asked for meanwhile."""
+    asked: list[tuple[str, ...]] = []
+    together = Machine.run_together
+
+    def seen(machine: Machine, commands: Iterable[tuple[str, ...]]) -> list[Done]:
+        told = [*commands]
+        asked.extend(command for command in told if command[: len(LIST)] == LIST)
+        return together(machine, told)
+
+    with patch.object(Machine, "run_together", seen):
+        yield asked
+
+
+def test_one_run_after_another_lists_tables_only_after_somebody_changed_some(machine: Machine) -> None:
+    """What the last run left counts as long as the kernel says that nobody else wrote."""
+    with asked_listings() as asked:
+        enforcer(machine, NFTABLES).apply(wanted(SHOP))
+        assert len(asked) == 3
+    with asked_listings() as asked:
+        for case, empty in ((SHOP, True), (MORE, False), (MORE, True), (SHOP, False)):
+            assert enforcer(machine, NFTABLES).apply(wanted(case)).program.empty == empty
+            assert snapshot(machine, NFTABLES) == goal(compiled(case), NFTABLES)
+        assert asked == []
+    for change in ("flush chain ip calico filter-cali-FORWARD", "add table ip theirs", "delete table ip theirs"):
+        assert machine.run("nft", *change.split()).status == 0
+        with asked_listings() as asked:
+            enforcer(machine, NFTABLES).apply(wanted(SHOP))
+        assert len(asked) == 3
+        assert snapshot(machine, NFTABLES) == goal(compiled(SHOP), NFTABLES)
+
+
+def test_what_is_remembered_is_of_one_namespace(machine: Machine) -> None:
+    """Both have had as many transactions."""
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    with machine.scratch() as other:
+        before = enforcer(other, NFTABLES)
+        assert before.read(wanted(SHOP)) == {}
+        before.apply(before.nothing())
+        while (nft_generation(other) or 0) < (nft_generation(machine) or 0):
+            other.run("nft", "-f", "-", text="add table ip theirs\ndelete table ip theirs\n")
+        assert nft_generation(other) == nft_generation(machine)
+        assert enforcer(other, NFTABLES).read(wanted(SHOP)) == {}
+
+
+def test_what_was_remembered_comes_back_rule_by_rule(machine: Machine) -> None:
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    with asked_listings() as asked:
+        mine = enforcer(machine, NFTABLES)
+        state = mine.read(wanted(MORE))
+        mine.apply(wanted(MORE))
+        enforcer(machine, NFTABLES).revert(state)
+    assert asked == []
+    assert snapshot(machine, NFTABLES) == goal(compiled(SHOP), NFTABLES)
+
+
+def test_a_plan_remembers_nothing_for_others(machine: Machine, locks: Path) -> None:
+    """As for --dry-run and --check, which write nothing anywhere."""
+    assert not enforcer(machine, NFTABLES).plan(wanted(SHOP)).empty
+    assert not (locks / "nftables").exists()
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    [file] = (locks / "nftables").iterdir()
+    kept = file.read_bytes()
+    with asked_listings() as asked:
+        assert not enforcer(machine, NFTABLES).plan(wanted(MORE)).empty
+    assert asked == []
+    assert file.read_bytes() == kept
+
+
+@pytest.mark.parametrize("harm", ["cut off", "of somebody else", "nowhere to write"])
+def test_without_a_memory_tables_are_listed(
+    harm: str, machine: Machine, locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if harm == "nowhere to write":
+        monkeypatch.setenv("FELIXPY_NFTABLES_MEMORY", "/proc/felixpy")
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    if harm != "nowhere to write":
+        [file] = (locks / "nftables").iterdir()
+        if harm == "cut off":
+            os.truncate(file, 1000)
+        else:
+            os.chown(file, 65534, 65534)
+    with asked_listings() as asked:
+        enforcer(machine, NFTABLES).apply(wanted(MORE))
+    assert len(asked) == 3
+    assert snapshot(machine, NFTABLES) == goal(compiled(MORE), NFTABLES)
+    with asked_listings() as asked:
+        assert enforcer(machine, NFTABLES).apply(wanted(MORE)).program.empty
+    assert len(asked) == (3 if harm == "nowhere to write" else 0), "the file was written anew"
 
 
 @pytest.mark.parametrize("case", NOT_PROGRAMMED, ids=str)

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 
 from felixpy.dataplane.current import SetState
 from felixpy.dataplane.enforcer import Enforcer, Scratch, WantedRules
+from felixpy.dataplane.nftables import memory
 from felixpy.dataplane.nftables.content import TableContent
 from felixpy.dataplane.nftables.spelling import ask_for_spelling
 from felixpy.dataplane.nftables.tool import TABLES, WRITE, Nft, refusal, text_of
@@ -57,7 +58,8 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
     """Works with nft.
 
     What was read or written counts until somebody changes any rule of nftables in the namespace, which the kernel's
-    generation tells: so a watch does not list large tables for every change.
+    generation tells: so a watch does not list large tables for every change, nor does one run after another. See
+    `felixpy.dataplane.nftables.memory`.
     """
 
     name = NFTABLES
@@ -67,6 +69,10 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
         self.nft, self.scratch = Nft(kernel), scratch
         self.spelling: dict[tuple[str, str], str] = {}
         self._known: _Known | None = None
+        self._in_file: int | None = None
+        """The generation that the file of an earlier run is about."""
+        self._handed_on = False
+        """Whether the next run was told what is there: once, since a watch, which goes on, knows by itself."""
 
     def nothing(self, beside: WantedRules | None = None) -> NftWanted:
         return NftWanted({})
@@ -79,12 +85,19 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
 
     def read(self, wanted: NftWanted) -> State:
         before = nft_generation(self.nft.kernel)
+        if self._known is None and before is not None:
+            self._recall(before)
         if self._known and before == self._known.generation:
             return self._known.state
         state = self.nft.tables()
         unchanged = before is not None and nft_generation(self.nft.kernel) == before
         self._known = _Known(before, state) if unchanged and before is not None else None
         return state
+
+    def _recall(self, generation: int) -> None:
+        state = memory.recall(self.nft.kernel, generation)
+        if state is not None:
+            self._known, self._in_file = _Known(generation, state), generation
 
     def plan(self, wanted: NftWanted, state: State | None = None) -> NftProgram:
         """What is to be done now, or in some state.
@@ -137,8 +150,12 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
     def _remember(self, before: _Known | None, transactions: int, wanted: NftWanted) -> None:
         """The tables are as wanted if ours were the only transactions."""
         now = nft_generation(self.nft.kernel)
-        if before and now == before.generation + transactions:
-            self._known = _Known(now, wanted.tables)
+        if not before or now != before.generation + transactions:
+            return
+        self._known = _Known(now, wanted.tables)
+        if not self._handed_on and now != self._in_file:
+            memory.keep(self.nft.kernel, now, wanted.tables)
+        self._handed_on = True
 
     def rehearse(self, wanted: NftWanted) -> None:
         refused = self._load(self._plan(wanted, {}))

@@ -1,0 +1,233 @@
+"""What Felix's tables held when felixpy last wrote or read them, kept for the next run.
+
+nft takes a quarter of a second to list 10,000 rules. The kernel counts every transaction that changes anything of
+nftables in a network namespace; as long as that number is the same, what was there is still there, whoever else runs.
+`felixpy.dataplane.nftables.enforcer` goes by it within one run, and this module from one run to the next: one file for
+each namespace says which tables there were at which number. A namespace is known by its cookie, which the kernel gives
+to no other until it is booted again; the number starts again when the kernel's module is loaded again. All of that is
+part of what a file has to match.
+
+Nothing depends on these files. Whatever is wrong with one — missing, cut off, of another owner, open to others, reached
+by a link — means that nft is asked for its listing, and the file is written anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from felixpy.dataplane.nftables.content import Base, Content, Elements, TableContent
+from felixpy.errors import UsageError
+from felixpy.kernel import Kernel, Machine, found_tool
+from felixpy.writing import write_file
+
+FOLDER = "FELIXPY_NFTABLES_MEMORY"
+"""Environment variable with another place for the files; none are kept where it is empty."""
+
+DEFAULT_FOLDER = "/run/felixpy-nftables"
+MOST_FILES = 32
+MOST_BYTES = 64 << 20
+"""Of all files together. A node with 100,000 rules takes about half of it."""
+
+_FORMAT = 1
+_DIGEST_BYTES = 32
+_SO_NETNS_COOKIE = 71
+"""Since Linux 5.14. (asm-generic/socket.h)"""
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Source(NamedTuple):
+    """Whose tables they are, and who listed them: the boot, the kernel's module, the namespace, the file of nft."""
+
+    form: int
+    boot: str
+    module: int
+    namespace: int
+    nft: tuple[int, ...]
+
+
+class _Chain(NamedTuple):
+    """A chain as it was listed or written in an earlier run."""
+
+    base: Base | None
+    lines: tuple[str, ...]
+    given: tuple[str, ...]
+
+    def listed(self) -> tuple[str, ...]:
+        return self.lines
+
+    def written(self) -> Iterable[str]:
+        return self.given
+
+    @classmethod
+    def of(cls, chain: Content) -> _Chain:
+        return cls(chain.base, tuple(chain.listed()), tuple(chain.written()))
+
+
+class _Table(NamedTuple):
+    """`TableContent` with chains of one type, which is what a file can be read back as."""
+
+    family: str
+    name: str
+    sets: dict[str, Elements]
+    maps: dict[str, Elements]
+    chains: dict[str, _Chain]
+    options: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: TableContent) -> _Table:
+        chains = {name: _Chain.of(chain) for name, chain in table.chains.items()}
+        return cls(table.family, table.name, dict(table.sets), dict(table.maps), chains, table.options)
+
+
+class _Kept(NamedTuple):
+    """The content of a file."""
+
+    source: _Source
+    generation: int
+    tables: dict[str, _Table]
+
+
+_DECODER = msgspec.msgpack.Decoder(_Kept)
+
+
+def recall(kernel: Kernel, generation: int) -> dict[str, TableContent] | None:
+    """The tables by family as they are if the kernel's rules are of this generation; None if nobody remembers."""
+    place, source = _place(), _source(kernel)
+    if place is None or source is None:
+        return None
+    content = _read(place, _name(source))
+    if content is None or content[:_DIGEST_BYTES] != _digest(content[_DIGEST_BYTES:]):
+        return None
+    try:
+        kept = _DECODER.decode(content[_DIGEST_BYTES:])
+    except msgspec.DecodeError:
+        return None
+    if (kept.source, kept.generation) != (source, generation):
+        return None
+    return {family: TableContent(*table) for family, table in kept.tables.items()}
+
+
+def keep(kernel: Kernel, generation: int, tables: Mapping[str, TableContent]) -> None:
+    """Remember the tables of a generation. Where that is not possible, nothing is."""
+    place, source = _place(), _source(kernel)
+    if place is None or source is None or not all(map(_lasts, tables.values())) or not _made(place):
+        return
+    kept = _Kept(source, generation, {family: _Table.of(table) for family, table in tables.items()})
+    try:
+        packed = msgspec.msgpack.encode(kept)
+    except UnicodeEncodeError:
+        # Somebody's rules were put back, with a comment that is no text.
+        return
+    if len(packed) > MOST_BYTES:
+        return
+    with suppress(UsageError, OSError):
+        write_file(place / _name(source), (_digest(packed), packed), mode=0o600)
+        _forget_oldest(place)
+
+
+def _lasts(table: TableContent) -> bool:
+    """Whether a table changes by transactions only, which are counted.
+
+    Not counted are elements that packets add and that go after some time, and a table that ends with its owner. Felix
+    has none of these; rules that were put back may.
+    """
+    kinds = (one.declared for one in (*table.sets.values(), *table.maps.values()))
+    return not table.options and not any("timeout" in kind or "dynamic" in kind for kind in kinds)
+
+
+def _place() -> Path | None:
+    named = os.environ.get(FOLDER, DEFAULT_FOLDER)
+    return Path(named) if named else None
+
+
+def _name(source: _Source) -> str:
+    return f"{source.namespace:x}"
+
+
+def _digest(packed: bytes) -> bytes:
+    return hashlib.blake2b(packed, digest_size=_DIGEST_BYTES).digest()
+
+
+def _source(kernel: Kernel) -> _Source | None:
+    """None for what is no kernel of ours to look into, and for one that does not tell namespaces apart."""
+    if not isinstance(kernel, Machine):
+        return None
+    command = found_tool("nft")
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        nft = Path(command or "").stat()
+        namespace = kernel.inside(_cookie)
+    except OSError:
+        return None
+    return _Source(_FORMAT, boot, _module(), namespace, (nft.st_dev, nft.st_ino, nft.st_size, nft.st_mtime_ns))
+
+
+def _cookie() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
+        found: int = struct.unpack("=Q", asked.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0]
+    return found
+
+
+def _module() -> int:
+    """The inode of the kernel's module, which is another one when it is loaded again; 0 where it is built in."""
+    try:
+        return Path("/sys/module/nf_tables").stat().st_ino
+    except OSError:
+        return 0
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder if it is not there. Whether it belongs to us alone."""
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        return _ours(folder.lstat(), stat.S_IFDIR)
+    except OSError:
+        return False
+
+
+def _ours(found: os.stat_result, kind: int) -> bool:
+    """Whether something is of this kind and nobody but us, and root, can have written it."""
+    mine = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return mine and stat.S_IFMT(found.st_mode) == kind
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    """What is in a file of ours; None where there is none, or one of somebody else."""
+    try:
+        place = os.open(folder, _OPEN | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        if not _ours(os.fstat(place), stat.S_IFDIR):
+            return None
+        with os.fdopen(os.open(name, _OPEN | os.O_NONBLOCK, dir_fd=place), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not _ours(found, stat.S_IFREG) or found.st_size > MOST_BYTES + _DIGEST_BYTES:
+                return None
+            return file.read(MOST_BYTES + _DIGEST_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(place)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Remove the files of namespaces that nobody wrote to for longest, until the others are few enough."""
+    files = sorted(((file.lstat(), file) for file in folder.iterdir()), key=lambda each: -each[0].st_mtime_ns)
+    total = 0
+    for number, (found, file) in enumerate(files, 1):
+        total += found.st_size
+        if number > MOST_FILES or total > MOST_BYTES + _DIGEST_BYTES:
+            file.unlink()
