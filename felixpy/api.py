@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from felixpy.netfilter.numbers import State
     from felixpy.reports import Run
     from felixpy.tracing import Nodes, Trace
-    from felixpy.tracing.services import ServiceTrace
+    from felixpy.tracing.service_report import ServiceTrace
     from felixpy.verification import Verification
 
 __all__ = ["Connections", "diff", "lint", "matrix", "trace", "verify"]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from felixpy.linting import CHECKS, lint
 from felixpy.manifests import load
 from felixpy.reports import Run
-from felixpy.reports.plain import heading
+from felixpy.reports.result import heading
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "lint"
 PODS = (FOLDER / "shop.yaml").read_text()

@@ -121,8 +121,9 @@ def apply(
 
 def _to_lab(given: Given, backend: IptablesKind, wait: int, *, resync: int | None) -> None:
     """Bring the lab up or in step; with `resync`, again whenever files change and every so many seconds."""
+    from felixpy.cli.footprints import check_paths
     from felixpy.cli.lab_inputs import bring, inputs_of
-    from felixpy.cli.watching import check_paths, follow_lab
+    from felixpy.cli.watching import follow_lab
     from felixpy.lab.layout import DEFAULT_NAME
 
     def step(*, unasked: bool) -> None:

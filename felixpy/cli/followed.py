@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from felixpy.cli import invocation
+from felixpy.cli.footprints import Watcher, check_paths, footprint
 from felixpy.cli.running import Clusters, is_cluster
-from felixpy.cli.watching import Watcher, check_paths, footprint, log
+from felixpy.cli.watching import log
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:

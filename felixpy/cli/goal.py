@@ -11,8 +11,8 @@ from felixpy.cli.given import Given
 from felixpy.errors import InputError
 
 if TYPE_CHECKING:
+    from felixpy.cli.footprints import Footprint
     from felixpy.cli.kept import Kept
-    from felixpy.cli.watching import Footprint
     from felixpy.compiler import Compiler
     from felixpy.config import Config
     from felixpy.dataplane.enforcer import WantedRules as Wanted
@@ -80,7 +80,7 @@ class LiveGoal(Goal):
 
     def follow(self) -> None:
         """Take what was written since the last call, everything at the first. Raises InputError."""
-        from felixpy.cli.watching import footprint
+        from felixpy.cli.footprints import differing, footprint
 
         now = footprint(self.paths)
         known = self._standing
@@ -88,8 +88,7 @@ class LiveGoal(Goal):
             self._standing = self._begin(now)
             return
         before, known.seen = known.seen, now
-        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-        step = known.files.step(changed)
+        step = known.files.step(differing(before, now))
         invocation.warn(step.problems, quiet=self.given.quiet)
         if step.changes is None:
             self.given.tell_about(step.cluster)

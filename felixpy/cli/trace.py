@@ -131,8 +131,8 @@ def trace(
     from felixpy.topology.question import parse_snat, parse_target, question_of
     from felixpy.tracing import Tracer
     from felixpy.tracing.report import document, text
-    from felixpy.tracing.service_report import service_document, service_text
-    from felixpy.tracing.services import ServiceTrace, ServiceTracer
+    from felixpy.tracing.service_report import ServiceTrace, service_document, service_text
+    from felixpy.tracing.services import ServiceTracer
 
     if four and six:
         raise UsageError("-4 and -6 exclude each other")

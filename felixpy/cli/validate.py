@@ -76,7 +76,7 @@ def _warn(found: Run) -> None:
     """Findings that are more than information, on stderr."""
     from dataclasses import replace
 
-    from felixpy.reports.plain import heading
+    from felixpy.reports.result import heading
 
     for result in found.failures:
         if result.level != "info":

@@ -20,7 +20,8 @@ from felixpy.netfilter.numbers import Range, parse_address, protocol_number, spe
 from felixpy.services import Client, ServiceEndpoint, ServiceEndpoints, choose
 from felixpy.services.proxy import zone_of
 from felixpy.tracing import Nodes, Question, Tracer
-from felixpy.tracing.services import ServiceTrace, ServiceTracer
+from felixpy.tracing.service_report import ServiceTrace
+from felixpy.tracing.services import ServiceTracer
 
 
 class Reach(NamedTuple):

@@ -22,7 +22,8 @@ from felixpy.topology.question import question_of
 from felixpy.tracing import Nodes, Trace, Tracer
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import flow_words, not_programmed_words, verdict_word
-from felixpy.tracing.services import ServiceTrace, ServiceTracer
+from felixpy.tracing.service_report import ServiceTrace
+from felixpy.tracing.services import ServiceTracer
 
 MOST_CONNECTIONS = 1_000_000
 """Of one expectation: the number of sources times that of destinations times that of ports."""

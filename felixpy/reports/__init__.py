@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from felixpy.reports.annotations import github
 from felixpy.reports.jsonreport import json_report
 from felixpy.reports.junit import junit
-from felixpy.reports.plain import text
-from felixpy.reports.result import LEVELS, Level, Related, Result, RuleInfo, Run
+from felixpy.reports.result import LEVELS, Level, Related, Result, RuleInfo, Run, text
 from felixpy.reports.sarif import sarif
 from felixpy.reports.tap import tap
 

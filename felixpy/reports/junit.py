@@ -7,8 +7,7 @@ from xml.etree import ElementTree as ET
 
 from felixpy.errors import spell
 from felixpy.escape import visible
-from felixpy.reports.plain import heading
-from felixpy.reports.result import Result, Run
+from felixpy.reports.result import Result, Run, heading
 
 
 def junit(run: Run) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from felixpy.described import Answer
-from felixpy.errors import Path, Place, spell
+from felixpy.errors import Path, Place, many, spell
+from felixpy.escape import terminal
 
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
@@ -67,13 +68,9 @@ class Run(Answer):
     rules: Mapping[str, RuleInfo] = field(default_factory=dict)
 
     def _lines(self) -> Iterable[str]:
-        from felixpy.reports.plain import text
-
         return text(self)
 
     def _headline(self) -> str:
-        from felixpy.reports.plain import summary
-
         return summary(self)
 
     def _table(self) -> Iterable[Sequence[str]]:
@@ -99,3 +96,31 @@ class Run(Answer):
             return False
         grave = LEVELS[: LEVELS.index(threshold) + 1]
         return any(result.level in grave for result in self.failures)
+
+
+def text(run: Run) -> Iterator[str]:
+    """``file:line:column: level: FX101: object: path: message (hint)``, then a summary line."""
+    for result in run.failures:
+        yield from _lines(result)
+    yield summary(run)
+
+
+def _lines(result: Result) -> Iterator[str]:
+    yield terminal(heading(result))
+    for detail in result.details:
+        yield f"    {terminal(detail)}"
+    for related in result.related:
+        yield f"    {terminal(f'{related.place}: {related.message}')}"
+
+
+def heading(result: Result) -> str:
+    """A failed result on one line."""
+    place = str(result.place) if result.place else ""
+    parts = [place, result.level, result.name, result.subject, spell(result.path), result.message]
+    return ": ".join(part for part in parts if part) + (f" ({result.hint})" if result.hint else "")
+
+
+def summary(run: Run) -> str:
+    """How many results failed, by level."""
+    counts = [many(number, level) if level != "info" else f"{number} info" for level, number in run.counts().items()]
+    return f"{run.suite}: {', '.join(counts) if counts else 'no findings'}"

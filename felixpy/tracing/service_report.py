@@ -1,15 +1,82 @@
-"""The answer about a Service as text or JSON: the verdict, the endpoints, and the way to one of them."""
+"""The answer about a Service, also as text or JSON: the verdict, the endpoints, and the way to one of them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
+from felixpy.described import Answer
 from felixpy.errors import many
+from felixpy.frontends import Service
+from felixpy.services import ServiceEndpoint
+from felixpy.topology.endpoints import Endpoint
+from felixpy.tracing import Trace
+from felixpy.tracing.calls import Way
 from felixpy.tracing.reasons import reason
 from felixpy.tracing.report import body, document
-from felixpy.tracing.services import ServicePath, ServiceTrace, Verdict
+
+Verdict = Literal["allow", "deny", "undecided", "mixed", "no-endpoints"]
+
+
+class ServicePath(NamedTuple):
+    """One way that the connection could take: the node that redirects it, and the endpoint.
+
+    Without an endpoint `refusal` says why nobody answers, or the trace tells why the packet does not even arrive.
+    """
+
+    port: str
+    node: str
+    endpoint: ServiceEndpoint | None
+    trace: Trace | None
+    refusal: str = ""
+    name: str = ""
+    """Whom the endpoint belongs to, in words."""
+
+    lost: str = ""
+    """Why there is no connection although the packet arrives."""
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.trace is None:
+            return "no-endpoints"
+        if self.lost:
+            return "deny"
+        return self.trace.verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ServiceTrace(Answer):
+    """The answer about a Service, NodePort or hostPort. `words` say what was called, `notes` what else to know."""
+
+    source: Endpoint
+    name: str
+    called: str
+    protocol: str
+    words: str
+    rows: tuple[ServicePath, ...]
+    notes: tuple[str, ...] = ()
+    service: Service | None = None
+    via: Way = "cluster"
+
+    def _lines(self) -> Iterable[str]:
+        return service_text(self)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What all ways agree on. Where nobody answers on some ways only, that is no agreement either."""
+        found = {row.verdict for row in self.rows}
+        return found.pop() if len(found) == 1 else "mixed"
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict == "allow"
+
+    @property
+    def certain(self) -> bool:
+        return all(row.trace.certain for row in self.rows if row.trace)
+
 
 VERDICTS: Mapping[Verdict, str] = {
     "allow": "ALLOWED",

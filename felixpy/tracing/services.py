@@ -6,87 +6,25 @@ trace for each endpoint that could be chosen, and for each node that could do it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Literal, NamedTuple, cast
+from typing import cast
 
-from felixpy.described import Answer
 from felixpy.errors import UsageError, many
-from felixpy.frontends import Service, ServicePort
+from felixpy.frontends import ServicePort
 from felixpy.netfilter.numbers import PROTOCOLS, protocol_number
 from felixpy.services import Choice, Client, ServiceEndpoint, Via, choose
 from felixpy.services.proxy import zone_of
 from felixpy.topology.endpoints import Endpoint
 from felixpy.topology.question import Question
 from felixpy.tracing import Redirect, Trace, Tracer
-from felixpy.tracing.calls import PLAIN, Called, Calls, Way
-
-Verdict = Literal["allow", "deny", "undecided", "mixed", "no-endpoints"]
+from felixpy.tracing.calls import PLAIN, Called, Calls
+from felixpy.tracing.service_report import ServicePath, ServiceTrace
 
 PROXY_CHAIN = "KUBE-SERVICES"
 """Where it is in the rules of a node, they redirect by themselves."""
-
-
-class ServicePath(NamedTuple):
-    """One way that the connection could take: the node that redirects it, and the endpoint.
-
-    Without an endpoint `refusal` says why nobody answers, or the trace tells why the packet does not even arrive.
-    """
-
-    port: str
-    node: str
-    endpoint: ServiceEndpoint | None
-    trace: Trace | None
-    refusal: str = ""
-    name: str = ""
-    """Whom the endpoint belongs to, in words."""
-
-    lost: str = ""
-    """Why there is no connection although the packet arrives."""
-
-    @property
-    def verdict(self) -> Verdict:
-        if self.trace is None:
-            return "no-endpoints"
-        if self.lost:
-            return "deny"
-        return self.trace.verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class ServiceTrace(Answer):
-    """The answer about a Service, NodePort or hostPort. `words` say what was called, `notes` what else to know."""
-
-    source: Endpoint
-    name: str
-    called: str
-    protocol: str
-    words: str
-    rows: tuple[ServicePath, ...]
-    notes: tuple[str, ...] = ()
-    service: Service | None = None
-    via: Way = "cluster"
-
-    def _lines(self) -> Iterable[str]:
-        from felixpy.tracing.service_report import service_text
-
-        return service_text(self)
-
-    @property
-    def verdict(self) -> Verdict:
-        """What all ways agree on. Where nobody answers on some ways only, that is no agreement either."""
-        found = {row.verdict for row in self.rows}
-        return found.pop() if len(found) == 1 else "mixed"
-
-    @property
-    def allowed(self) -> bool:
-        return self.verdict == "allow"
-
-    @property
-    def certain(self) -> bool:
-        return all(row.trace.certain for row in self.rows if row.trace)
 
 
 class ServiceTracer:

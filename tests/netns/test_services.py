@@ -18,7 +18,8 @@ from felixpy.lab import Lab, LabOptions
 from felixpy.lab.probing import source_ports
 from felixpy.lab.serving import serve
 from felixpy.tracing import Nodes, Question, Tracer
-from felixpy.tracing.services import ServicePath, ServiceTrace, ServiceTracer
+from felixpy.tracing.service_report import ServicePath, ServiceTrace
+from felixpy.tracing.services import ServiceTracer
 from tests import kubeproxy
 from tests.manifests import loaded
 from tests.netns.labs import new_name, places

@@ -14,7 +14,8 @@ from felixpy.flows import survey
 from felixpy.services import Client, ServiceEndpoints, choose
 from felixpy.services.proxy import zone_of
 from felixpy.tracing import Nodes, Question, Tracer
-from felixpy.tracing.services import ServiceTrace, ServiceTracer
+from felixpy.tracing.service_report import ServiceTrace
+from felixpy.tracing.services import ServiceTracer
 from tests import kubeproxy
 from tests.manifests import loaded
 from tests.service_clusters import POD_CIDR, node_address, random_cluster

@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from felixpy.cli.footprints import UNREST_SECONDS, Footprint, Watcher, check_paths, footprint
 from felixpy.cli.given import Given
 from felixpy.cli.goal import Goal, LiveGoal
-from felixpy.cli.watching import (
-    RETRY_SECONDS,
-    UNREST_SECONDS,
-    Footprint,
-    Keeper,
-    Watcher,
-    check_paths,
-    footprint,
-    stoppable,
-)
+from felixpy.cli.watching import RETRY_SECONDS, Keeper, stoppable
 from felixpy.dataplane.iptables import IptablesEnforcer
 from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
