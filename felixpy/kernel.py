@@ -10,7 +10,6 @@ import ctypes
 import fcntl
 import os
 import shutil
-import socket
 import struct
 import subprocess
 import time
@@ -151,13 +150,6 @@ class Machine:
         """
         return self.inside(lambda: self._start(command, text).done())
 
-    def nft_generation(self) -> int | None:
-        """The generation of the namespace's nftables rules, which every change of any of them counts up.
-
-        None where the kernel does not tell.
-        """
-        return self.inside(_nft_generation)
-
     def run_together(self, commands: Iterable[tuple[str, ...]]) -> list[Done]:
         """Run commands side by side that only look; raises as `run`."""
 
@@ -271,31 +263,6 @@ class Machine:
         self._pool.shutdown()
 
 
-_NETLINK_NETFILTER = 12
-_GET_GENERATION = 10 << 8 | 16
-"""NFNL_SUBSYS_NFTABLES and NFT_MSG_GETGEN; the answer is NFT_MSG_NEWGEN. (linux/netfilter/nf_tables.h)"""
-
-_NEW_GENERATION = 10 << 8 | 15
-_REQUEST = 1
-_GENERATION_ATTRIBUTE = struct.pack("=HH", 8, 1)
-_ATTRIBUTE_AT = 16 + 4
-"""The first attribute stands behind the headers of netlink and of netfilter."""
-
-
-def _nft_generation() -> int | None:
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as asked:
-            asked.send(struct.pack("=IHHIIBBH", 20, _GET_GENERATION, _REQUEST, 1, 0, 0, 0, 0))
-            answer = asked.recv(4096)
-    except OSError:
-        return None
-    kind: int = struct.unpack_from("=H", answer, 4)[0]
-    if kind != _NEW_GENERATION or not answer.startswith(_GENERATION_ATTRIBUTE, _ATTRIBUTE_AT):
-        return None
-    number: int = struct.unpack_from("!I", answer, _ATTRIBUTE_AT + 4)[0]
-    return number
-
-
 def _path() -> str:
     """Where commands are looked for: also where a PATH of people often has no place for them."""
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -381,11 +348,6 @@ def open_machine(netns: str | None = None) -> Iterator[Machine]:
         except OSError as refusal:
             raise EnvironmentMissing(f"{path} cannot be entered: {refusal.strerror}") from refusal
         yield machine
-
-
-def nft_generation(kernel: Kernel) -> int | None:
-    """As `Machine.nft_generation`; None for other kernels."""
-    return kernel.nft_generation() if isinstance(kernel, Machine) else None
 
 
 def run_together(kernel: Kernel, *commands: tuple[str, ...]) -> list[Done]:

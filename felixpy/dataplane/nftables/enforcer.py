@@ -8,13 +8,13 @@ from typing import NamedTuple, Self
 
 from felixpy.dataplane.current import SetState
 from felixpy.dataplane.enforcer import Enforcer, Scratch, WantedRules
-from felixpy.dataplane.nftables import memory
+from felixpy.dataplane.nftables import memory, netlink
 from felixpy.dataplane.nftables.content import TableContent
 from felixpy.dataplane.nftables.spelling import ask_for_spelling
 from felixpy.dataplane.nftables.tool import TABLES, WRITE, Nft, refusal, text_of
 from felixpy.dataplane.nftables.transaction import NftProgram, table_change
 from felixpy.errors import EnvironmentMissing, FelixpyError
-from felixpy.kernel import Kernel, nft_generation
+from felixpy.kernel import Kernel
 from felixpy.nftables import NftRuleset
 
 NFTABLES = "nftables"
@@ -84,13 +84,13 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
         return type(self)(kernel, scratch)
 
     def read(self, wanted: NftWanted) -> State:
-        before = nft_generation(self.nft.kernel)
+        before = netlink.generation(self.nft.kernel)
         if self._known is None and before is not None:
             self._recall(before)
         if self._known and before == self._known.generation:
             return self._known.state
         state = self.nft.tables()
-        unchanged = before is not None and nft_generation(self.nft.kernel) == before
+        unchanged = before is not None and netlink.generation(self.nft.kernel) == before
         self._known = _Known(before, state) if unchanged and before is not None else None
         return state
 
@@ -149,7 +149,7 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
 
     def _remember(self, before: _Known | None, transactions: int, wanted: NftWanted) -> None:
         """The tables are as wanted if ours were the only transactions."""
-        now = nft_generation(self.nft.kernel)
+        now = netlink.generation(self.nft.kernel)
         if not before or now != before.generation + transactions:
             return
         self._known = _Known(now, wanted.tables)

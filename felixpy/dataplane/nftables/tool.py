@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from felixpy.dataplane.nftables import netlink
 from felixpy.dataplane.nftables.content import TableContent
 from felixpy.dataplane.tools import failure
 from felixpy.errors import FelixpyError, InputError, KernelRefused
@@ -30,9 +31,11 @@ class Nft:
 
     def tables(self, families: Sequence[str] = tuple(TABLES)) -> dict[str, TableContent]:
         """Felix's tables by family; those that are not there are left out. Raises what nft's answer means."""
-        commands = [("nft", "-s", "list", "table", family, TABLES[family]) for family in families]
+        there = netlink.tables(self.kernel)
+        asked = [family for family in families if there is None or (family, TABLES[family]) in there]
+        commands = [("nft", "-s", "list", "table", family, TABLES[family]) for family in asked]
         found: dict[str, TableContent] = {}
-        for family, done in zip(families, run_together(self.kernel, *commands), strict=True):
+        for family, done in zip(asked, run_together(self.kernel, *commands), strict=True):
             if not done.status:
                 found[family] = _read(done.output)
             elif done.status == NOT_FOUND or _ABSENT not in done.errors:
