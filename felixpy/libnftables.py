@@ -8,6 +8,7 @@ command: what the library cannot digest ends that process alone, and the command
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import select
 import shutil
@@ -84,10 +85,15 @@ class Printing:
 
 
 def _print(what: str, output: int) -> None:
-    """Never returns: the process ends here, with status 0 if all is written."""
+    """Never returns: the process ends here, with status 0 if all is written.
+
+    What it would say of its end is left to the command, which is asked next.
+    """
     status = 1
     try:
         os.setsid()
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         library = _library()
         assert library is not None, "somebody asked whether it is available"
         context = library.nft_ctx_new(0)

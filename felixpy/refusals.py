@@ -160,13 +160,20 @@ IPTABLES = Refuser(
 )
 
 
+class _Told(NamedTuple):
+    """What is said about something that is refused."""
+
+    reason: str
+    hint: str
+
+
 class _Blame(NamedTuple):
     """Whom a refused rule is blamed on; equal blames are reported once."""
 
     subject: str
     source: Source
     path: Path
-    reason: str
+    told: _Told
 
 
 def refusals(ruleset: Ruleset, cluster: Cluster, refuser: Refuser = IPTABLES) -> list[Problem]:
@@ -177,24 +184,26 @@ def refusals(ruleset: Ruleset, cluster: Cluster, refuser: Refuser = IPTABLES) ->
             for check, number, body in _refused_rules(table, chain, refuser):
                 find = refuser.culprits.get(check.name)
                 culprits = [*find(_read(body, table.family), cluster)] if find else []
-                blames = [_Blame(*culprit, check.reason) for culprit in culprits]
+                told = _told(refuser, check.reason, check.verdict, check.consequence)
+                blames = [_Blame(*culprit, told) for culprit in culprits]
                 if not blames:
                     names = refuser.parameters.get(check.name, ())
-                    blames.append(_blame(cluster, ruleset.node, names, check.reason, chain.origin, number))
+                    blames.append(_blame(cluster, ruleset.node, names, told, chain.origin, number))
                 for blame in blames:
                     blamed.setdefault(blame, refuser.shown_rule(table, chain, body))
     for ipset in ruleset.sets:
         for row in refuser.sets:
             if row.finds(ipset):
-                for blame in _set_blames(row, ipset, cluster, ruleset.node):
+                told = _told(refuser, row.reason(ipset))
+                for blame in _set_blames(row, ipset, cluster, ruleset.node, told):
                     blamed.setdefault(blame, refuser.shown_set(ipset))
     return [
         Problem(
             place=cluster.where(blame.source, blame.path) if blame.source.file else Place("-"),
             subject=blame.subject,
             path=blame.path,
-            reason=f"{refuser.verdict}: {blame.reason}",
-            hint=refuser.consequence,
+            reason=blame.told.reason,
+            hint=blame.told.hint,
             severity="warning",
             excerpt=example,
         )
@@ -202,21 +211,24 @@ def refusals(ruleset: Ruleset, cluster: Cluster, refuser: Refuser = IPTABLES) ->
     ]
 
 
+def _told(refuser: Refuser, reason: str, verdict: str = "", consequence: str = "") -> _Told:
+    return _Told(f"{verdict or refuser.verdict}: {reason}", consequence or refuser.consequence)
+
+
 def is_refused(ipset: IPSet, refuser: Refuser) -> bool:
     """Whether a set would be refused."""
     return any(row.finds(ipset) for row in refuser.sets)
 
 
-def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str) -> Iterator[_Blame]:
+def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str, told: _Told) -> Iterator[_Blame]:
     """Who is to blame for a set: objects that the check finds, a configuration, or who asks for the set first."""
-    reason = row.reason(ipset)
-    found = [_Blame(*culprit, reason) for culprit in row.culprits(ipset, cluster)]
+    found = [_Blame(*culprit, told) for culprit in row.culprits(ipset, cluster)]
     if found:
         yield from found
         return
     first = ipset.origin
     origin = Origin(words=first.subject, source=first.source) if first else Origin(words="")
-    yield _blame(cluster, node, row.parameters, reason, origin, -1)
+    yield _blame(cluster, node, row.parameters, told, origin, -1)
 
 
 _Refused = tuple[Refusal, int, str]
@@ -255,11 +267,11 @@ def _read(body: str, family: int) -> Body:
     return read_felix(body, family)
 
 
-def _blame(cluster: Cluster, node: str, names: tuple[str, ...], reason: str, origin: Origin, number: int) -> _Blame:
+def _blame(cluster: Cluster, node: str, names: tuple[str, ...], told: _Told, origin: Origin, number: int) -> _Blame:
     """The setting that made a rule impossible, else the policy rule that it draws."""
     lower = {name.lower() for name in names}
     for given in origins(cluster, node) if names else ():
         if given.source and given.setting.value and given.setting.name.lower() in lower:
-            return _Blame(given.by, given.source, given.path, reason)
+            return _Blame(given.by, given.source, given.path, told)
     subject = origin.words.partition(",")[0]
-    return _Blame(subject, origin.source or Source("", 0), origin.path(number), reason)
+    return _Blame(subject, origin.source or Source("", 0), origin.path(number), told)

@@ -77,6 +77,12 @@ FAILURES = (
         "XTABLES_LOCKFILE names another place for the lock",
     ),
     Failure(
+        re.compile("payload_expr_complete: Assertion"),
+        KernelRefused,
+        "a rule in the table asks for a set with ports of a protocol that nft does not know, so nft cannot list it; "
+        "nft delete table takes the table away, and all policy in it",
+    ),
+    Failure(
         re.compile("holding the xtables lock"),
         KernelRefused,
         "another program works on the tables for so long; --wait gives it more time",

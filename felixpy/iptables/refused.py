@@ -22,6 +22,7 @@ class Refusal(NamedTuple):
     """What no kernel takes: rules with `trigger` in their text of which `finds` is true; `name` is for programs.
 
     `finds` gets the rule and the table that it stands in. It is not asked about rules in which `doubt` finds nothing.
+    `verdict` and `consequence` are said in place of those that hold for most of what a data plane refuses.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Refusal(NamedTuple):
     finds: Callable[[Body, str], bool]
     reason: str
     doubt: re.Pattern[str] = re.compile("")
+    verdict: str = ""
+    consequence: str = ""
 
 
 def _long_interface(body: Body, table: str) -> bool:

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from socket import AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from felixpy.netfilter.numbers import PROTOCOLS
+from felixpy.netfilter.numbers import NUMBERS, PROTOCOLS
 from felixpy.nftables.joining import joined
 from felixpy.nftables.words import Words
 
@@ -48,8 +48,11 @@ _AT_DPORT: Mapping[str, str] = {
 }  # fmt: skip
 """What nft calls the 16 bits at the place of the destination port, by the protocol that the rule asks for.
 
-Of other protocols nft 1.0.6 knows no header, and breaks off when it lists such a rule.
+Of other protocols nft knows no header, and breaks off when it lists such a rule: see `felixpy.nftables.refused`.
 """
+
+WITH_HEADER = frozenset(NUMBERS[name] for name in _AT_DPORT)
+"""The protocols of which nft can list such a rule."""
 
 _AT_SPORT: Mapping[str, str] = {
     name: f"{name} sport" if words.endswith(" dport") and name != "esp" else "th sport"

@@ -313,6 +313,22 @@ def test_the_command_of_nft_is_asked_where_its_library_cannot_answer(
     assert listings(machine) == ["somebody\n"] * 2
 
 
+def test_a_table_that_nft_cannot_list_is_told(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    rule = "meta l4proto 200 ip daddr . meta l4proto . th dport @s counter accept"
+    text = (
+        "add table ip calico\nadd chain ip calico c\n"
+        "add set ip calico s { type ipv4_addr . inet_proto . inet_service ; }\n"
+        f"add rule ip calico c {rule}\n"
+    )
+    assert machine.run("nft", "-f", "-", text=text) == Done(0)
+    with pytest.raises(KernelRefused, match=r"nft cannot list it; nft delete table takes the table away"):
+        enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    assert capfd.readouterr() == ("", "")
+    assert machine.run("nft", "delete", "table", "ip", "calico").status == 0
+    enforcer(machine, NFTABLES).apply(wanted(SHOP))
+    assert snapshot(machine, NFTABLES) == goal(compiled(SHOP), NFTABLES)
+
+
 def test_the_kernel_names_tables_as_nft_does(machine: Machine) -> None:
     """Also more of them than one answer holds."""
     assert netlink.tables(machine) == set()

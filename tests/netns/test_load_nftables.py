@@ -7,10 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from signal import SIGABRT
 
 import pytest
 
 from felixpy.nftables import NftRuleset
+from felixpy.nftables.listing import WITH_HEADER
 from felixpy.nftables.reading import ListedTable, read_tables
 from tests.conformance.comparison import first_difference
 from tests.conformance.recordings import AREAS, REFUSED, WITH_NFTABLES, Case, cases
@@ -112,8 +114,13 @@ def judge(case: Case) -> list[str]:
     if not ruleset.refused:
         return load_twice(case)
     with fresh_namespace() as namespace:
-        done = namespace.run("nft", "-f", "-", text=ruleset.text(restore=True))
-    return [] if done.returncode else [f"loads although refused: {ruleset.refused}"]
+        return [] if fails(namespace, ruleset) else [f"loads although refused: {ruleset.refused}"]
+
+
+def fails(namespace: Namespace, ruleset: NftRuleset) -> bool:
+    """Whether the kernel does not take what is refused, or takes it and nft cannot list it."""
+    done = namespace.run("nft", "-f", "-", text=ruleset.text(restore=True))
+    return bool(done.returncode) or namespace.run("nft", "list", "ruleset").returncode == -SIGABRT
 
 
 @pytest.mark.parametrize("area", UNRECORDED)
@@ -138,6 +145,45 @@ def test_every_class_of_what_is_refused_does_not_load(case: refused.Case, kernel
     assert isinstance(ruleset, NftRuleset)
     with fresh_namespace() as namespace:
         assert namespace.run("nft", "-f", "-", text=ruleset.text(restore=True)).returncode == 1
+
+
+LISTING = ("nft", "--json", "--terse", "list", "table", "ip", "calico")
+"""As Felix reads its table."""
+
+
+@pytest.mark.parametrize("case", refused.UNLISTABLE.values(), ids=refused.UNLISTABLE)
+def test_what_nft_cannot_list_loads_nevertheless(case: refused.Case, kernel: None) -> None:
+    """As nft 1.0.6 has it: another one may list it, which is what this test would tell."""
+    ruleset = refused.compiled(case)
+    assert isinstance(ruleset, NftRuleset)
+    with fresh_namespace() as namespace:
+        assert namespace.run("nft", "-f", "-", text=ruleset.text(restore=True)).returncode == 0
+        done = namespace.run(*LISTING)
+    assert done.returncode == -SIGABRT
+    assert "payload_expr_complete: Assertion" in done.stderr
+
+
+@pytest.mark.parametrize("things", refused.LISTABLE.values(), ids=map(str, refused.LISTABLE))
+def test_what_nft_can_list_is_listed_as_printed(things: tuple[object, ...], kernel: None) -> None:
+    ruleset = refused.compiled(refused.fine(things))
+    assert isinstance(ruleset, NftRuleset)
+    with fresh_namespace() as namespace:
+        assert [*reports(ruleset.text(restore=True), ruleset.text(), namespace)] == []
+
+
+def test_of_which_protocols_nft_knows_ports(netns: Namespace) -> None:
+    """Every protocol, in the words that Felix uses."""
+    head = (
+        "add table ip calico\ndelete table ip calico\nadd table ip calico\nadd chain ip calico c\n"
+        "add set ip calico s { type ipv4_addr . inet_proto . inet_service ; }\n"
+    )
+    listed = set()
+    for number in range(256):
+        rule = f"meta l4proto {number} ip daddr . meta l4proto . th dport @s counter accept"
+        assert netns.run("nft", "-f", "-", text=f"{head}add rule ip calico c {rule}\n").returncode == 0
+        if netns.run(*LISTING).returncode == 0:
+            listed.add(number)
+    assert listed == WITH_HEADER
 
 
 @pytest.mark.parametrize("things", refused.FINE.values(), ids=refused.FINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import felixpy
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
-from felixpy.model import Icmp, Rule
+from felixpy.model import Icmp, Rule, ServiceName, Side
 from felixpy.nftables.refused import CHAINS, RULES, SETS
 from felixpy.topology.question import question_of
 from felixpy.tracing import Nodes, Trace, Tracer
@@ -17,6 +18,7 @@ from felixpy.tracing.report import document, text
 from tests.clusters import ALLOW, cluster, host_endpoint, node, pod, policy, pool
 from tests.manifests import CALICO, loaded, manifest
 
+CHECKOUT = Path(__file__).parents[2]
 HOST = felixpy.Host(interfaces={"eth0": ("192.0.2.1/24",), "meta": ()})
 
 
@@ -80,6 +82,35 @@ CASES = {
 }  # fmt: skip
 
 
+def to_service(protocol: str | int, **more: object) -> tuple[object, ...]:
+    rule = Rule(action="allow", protocol=protocol, destination=Side(service=ServiceName("shop", "api")), **more)  # type: ignore[arg-type]
+    return pod("a", "10.0.0.1"), policy("p", inbound=(rule,))
+
+
+UNLISTABLE = {
+    str(number): Case(to_service(number), "GlobalNetworkPolicy p", "a protocol of which nft knows no ports", words)
+    for number, words in (
+        (200, "meta l4proto 200 ip daddr . meta l4proto . th dport @"), (4, "meta l4proto 4 "), (47, "l4proto 47 "),
+    )
+} | {
+    "not only": Case(to_service(200, not_protocol="tcp"), "GlobalNetworkPolicy p", "nft knows no ports", "!= tcp"),
+}  # fmt: skip
+"""What loads, but cannot be listed."""
+
+LISTABLE = {
+    **{name: to_service(name) for name in ("udplite", "icmp", "icmpv6", "sctp", 2, 33, 50, 51, 108)},
+    "unsaid": (policy("p", inbound=(Rule(action="allow", destination=Side(service=ServiceName("shop", "api"))),)),),
+    "excluded": (
+        policy(
+            "p", inbound=(Rule(action="allow", not_protocol=200, destination=Side(service=ServiceName("shop", "api"))),)
+        ),
+    ),
+    "without ports": (
+        policy("p", inbound=(Rule(action="allow", protocol=200, source=Side(service=ServiceName("shop", "api"))),)),
+    ),
+}
+
+
 def compiled(case: Case) -> felixpy.Ruleset:
     made = cluster(node(), *case.things)
     return felixpy.compile(made, "node1", host=HOST, settings=case.settings, dataplane="nftables")
@@ -94,9 +125,31 @@ def test_each_class_is_blamed_on_its_cause(case: Case) -> None:
     assert "every packet passes" in problem.hint
 
 
+@pytest.mark.parametrize("case", UNLISTABLE.values(), ids=UNLISTABLE)
+def test_what_nft_cannot_list_is_blamed_on_its_cause(case: Case) -> None:
+    for problem in (found := compiled(case).refused):
+        assert (problem.subject, case.reason in problem.reason) == (case.subject, True)
+        assert case.text in problem.excerpt
+        assert problem.reason.startswith("nft cannot list the table with this rule: ")
+        assert "later changes of policies and pods do nothing" in problem.hint
+    assert len(found) == 1
+    assert not traced(case).certain
+
+
+@pytest.mark.parametrize("things", LISTABLE.values(), ids=map(str, LISTABLE))
+def test_what_nft_can_list_is_fine(things: tuple[object, ...]) -> None:
+    assert compiled(fine(things)).refused == ()
+
+
+def test_every_class_is_documented() -> None:
+    table = [line for line in (CHECKOUT / "docs/nftables.md").read_text().splitlines() if line.startswith("| ")]
+    told = {line.split("|")[1].strip(" `") for line in table[1:]}
+    assert told == {check.name for check in (*RULES, *(check.refusal for check in CHAINS))} | {"sets"}
+
+
 def test_every_class_has_a_case() -> None:
     reasons = [check.reason for check in (*RULES, *(check.refusal for check in CHAINS)) if check.name != "ports"]
-    told = {case.reason for case in CASES.values()}
+    told = {case.reason for case in (*CASES.values(), *UNLISTABLE.values())}
     assert [reason for reason in reasons if not any(words in reason for words in told)] == []
     assert len(SETS) == 1
 
