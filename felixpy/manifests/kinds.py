@@ -21,9 +21,9 @@ from felixpy.manifests.objects.cluster_policy import CLUSTER_NETWORK_POLICY
 from felixpy.manifests.objects.cluster_policy import policy as cluster_policy
 from felixpy.manifests.objects.felix_configuration import FELIX_CONFIGURATION, felix_configuration
 from felixpy.manifests.objects.host_endpoints import HOST_ENDPOINT, host_endpoint
-from felixpy.manifests.objects.network_policy import NETWORK_POLICY, network_policy
+from felixpy.manifests.objects.network_policy import NETWORK_POLICY, draft, network_policy
 from felixpy.manifests.objects.workload_endpoints import WORKLOAD_ENDPOINT, workload_endpoint
-from felixpy.manifests.validation.shapes import Clean, Shape
+from felixpy.manifests.validation.shapes import Anything, Clean, Object, Shape
 from felixpy.model import Source
 
 CALICO = "projectcalico.org/v3"
@@ -31,14 +31,28 @@ STORED = "crd.projectcalico.org/v1"
 """How Calico stores its objects as custom resources."""
 
 Data = Mapping[str, Any]
-Convert = Callable[[Data, Source], Any]
+Convert = Callable[..., Any]
+"""Makes something of an object and its source."""
 
 
 class Kind:
-    """One kind of object. `part` is the field of `Cluster` that it goes to, or "" when it has no effect on rules."""
+    """One kind of object. `part` is the field of `Cluster` that it goes to, or "" when it has no effect on rules.
 
-    def __init__(self, name: str, shape: Shape, convert: Convert | None, part: str, namespaced: bool = False) -> None:
+    Where specs repeat from object to object, `draft` says what a spec becomes whose object does not matter, and
+    `convert` is given that, too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        convert: Convert | None,
+        part: str,
+        namespaced: bool = False,
+        draft: Callable[[Data], Any] | None = None,
+    ) -> None:
         self.name, self.shape, self.convert, self.part, self.namespaced = name, shape, convert, part, namespaced
+        self.draft = draft
         self.version = CALICO
 
     def __lt__(self, other: Kind) -> bool:
@@ -47,6 +61,14 @@ class Kind:
     @cached_property
     def clean(self) -> Clean:
         return self.shape.compiled()
+
+    @cached_property
+    def clean_frame(self) -> Clean | None:
+        """The same without a look at the spec; None where that is not a matter of its own."""
+        shape = self.shape
+        if not isinstance(shape, Object) or shape.relations or "spec" not in shape.fields:
+            return None
+        return Object({**shape.fields, "spec": Anything()}, shape.required, opened=shape.opened).compiled()
 
     @cached_property
     def title(self) -> str:
@@ -93,7 +115,7 @@ KUBERNETES: Mapping[str, tuple[Kind, ...]] = {
         Kind("Endpoints", services.ENDPOINTS, services.endpoints, "endpoints", namespaced=True),
     ),
     "networking.k8s.io/v1": (
-        Kind("NetworkPolicy", NETWORK_POLICY, network_policy, "policies", namespaced=True),
+        Kind("NetworkPolicy", NETWORK_POLICY, network_policy, "policies", namespaced=True, draft=draft),
         Kind("Ingress", routes.INGRESS, routes.ingress, "routes", namespaced=True),
     ),
     **{

@@ -187,8 +187,8 @@ def staged_kubernetes_policy(data: Data, source: Source) -> Policy | None:
     spec = data.get("spec", {})
     if spec.get("stagedAction") == "Delete":
         return None
-    types = spec.get("policyTypes") or ("Ingress",)
-    return network_policy.policy(data, "StagedKubernetesNetworkPolicy", types, source)
+    drafted = network_policy.draft(spec, ("Ingress",))
+    return network_policy.policy(data, "StagedKubernetesNetworkPolicy", drafted, source)
 
 
 def profile(data: Data, source: Source) -> Profile:

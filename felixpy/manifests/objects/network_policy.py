@@ -150,13 +150,6 @@ SPEC = Object(
 NETWORK_POLICY = document(SPEC)
 
 
-def network_policy(data: Data, source: Source) -> Policy:
-    """A NetworkPolicy: Ingress only, unless policyTypes or egress rules say otherwise (the API server's default)."""
-    spec = data.get("spec", {})
-    types = spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
-    return policy(data, "KubernetesNetworkPolicy", types, source)
-
-
 class _Draft(NamedTuple):
     """A rule before the namespace of its policy is known; `own` selects the peer's pods in that namespace, if any."""
 
@@ -164,9 +157,7 @@ class _Draft(NamedTuple):
     own: str = ""
 
     def of(self, namespace: str, *, inward: bool) -> Rule:
-        """The rule in a policy of a namespace."""
-        if not self.own:
-            return self.rule
+        """The rule in a policy of a namespace whose pods it selects."""
         selector = f"({namespace_clause(None, namespace)}) && ({self.own})"
         if inward:
             return replace(self.rule, source=_side((selector, (), ())))
@@ -180,23 +171,56 @@ class _Drafts(NamedTuple):
     rewritten: tuple[tuple[Path, str, str], ...]
 
 
-def policy(data: Data, kind: str, types: Sequence[str], source: Source) -> Policy:
-    """The common part of a NetworkPolicy and of its staged form."""
-    metadata, spec = data["metadata"], data.get("spec", {})
-    name, space = metadata["name"], metadata["namespace"]
+class Draft(NamedTuple):
+    """What the spec of a policy becomes in any namespace."""
+
+    selector: str
+    ingress: bool
+    egress: bool
+    inbound: tuple[_Draft, ...]
+    outbound: tuple[_Draft, ...]
+    rewritten: tuple[tuple[Path, str, str], ...]
+
+
+def draft(spec: Data | None, types: Sequence[str] = ()) -> Draft:
+    """What a spec becomes. Without policyTypes it is about `types`.
+
+    By default that is Ingress, and Egress if there are rules for it, as the API server fills it in for NetworkPolicies.
+    """
+    spec = spec or {}
+    types = spec.get("policyTypes") or types or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
     inbound = [_drafted(rule, "ingress", index) for index, rule in enumerate(spec.get("ingress", ()))]
     outbound = [_drafted(rule, "egress", index) for index, rule in enumerate(spec.get("egress", ()))]
+    return Draft(
+        selector=pod_selector(spec.get("podSelector")),
+        ingress="Ingress" in types,
+        egress="Egress" in types,
+        inbound=tuple([rule for found in inbound for rule in found.rules]),
+        outbound=tuple([rule for found in outbound for rule in found.rules]),
+        rewritten=tuple([net for found in (*inbound, *outbound) for net in found.rewritten]),
+    )
+
+
+def network_policy(data: Data, source: Source, drafted: Draft) -> Policy:
+    """A NetworkPolicy, whose spec is drafted."""
+    return policy(data, "KubernetesNetworkPolicy", drafted, source)
+
+
+def policy(data: Data, kind: str, drafted: Draft, source: Source) -> Policy:
+    """The common part of a NetworkPolicy and of its staged form."""
+    metadata = data["metadata"]
+    name, space = metadata["name"], metadata["namespace"]
     return Policy(
         key=PolicyKey(kind, space, name),
         tier=DEFAULT_TIER,
         order=ORDER,
-        selector=namespaced(pod_selector(spec.get("podSelector")), space),
-        ingress="Ingress" in types,
-        egress="Egress" in types,
-        inbound=tuple([draft.of(space, inward=True) for found in inbound for draft in found.rules]),
-        outbound=tuple([draft.of(space, inward=False) for found in outbound for draft in found.rules]),
+        selector=namespaced(drafted.selector, space),
+        ingress=drafted.ingress,
+        egress=drafted.egress,
+        inbound=tuple([rule.of(space, inward=True) if rule.own else rule.rule for rule in drafted.inbound]),
+        outbound=tuple([rule.of(space, inward=False) if rule.own else rule.rule for rule in drafted.outbound]),
         source=source,
-        rewritten=tuple([net for found in (*inbound, *outbound) for net in found.rewritten]),
+        rewritten=drafted.rewritten,
     )
 
 

@@ -17,8 +17,9 @@ from felixpy.manifests.objects.pod_record import (
     Condition,
     Container,
     OwnerReference,
+    OwnMetadata,
+    OwnSpec,
     PodRecord,
-    Spec,
     Status,
 )
 from felixpy.model import Labels, Source
@@ -51,15 +52,20 @@ class PodFacts:
         "leaving", "name", "namespace", "node", "owners", "ports", "ready", "where",
     )  # fmt: skip
 
-    def __init__(self, pod: PodRecord, shared: SharedByPods) -> None:
-        own, spec, status = pod.metadata, pod.spec or NO_SPEC, pod.status or NO_STATUS
+    def __init__(
+        self,
+        own: OwnMetadata,
+        spec: OwnSpec,
+        status: Status,
+        labels: Labels,
+        owners: tuple[Reference, ...],
+        ports: tuple[GivenPort, ...],
+    ) -> None:
         annotations = own.annotations or EMPTY
         self.namespace, self.name = intern(own.namespace or "default"), own.name
         self.node, self.host_network = intern(spec.node or ""), spec.host_network or False
         self.account = intern(spec.account or spec.old_account or "")
-        self.labels = shared.labels(own.labels or EMPTY)
-        self.owners = shared.owners(own.owners) if own.owners else ()
-        self.ports = shared.ports(spec)
+        self.labels, self.owners, self.ports = labels, owners, ports
         self.given, self.where = _given_addresses(status, annotations)
         address = status.host_address
         self.host_address = intern(address) if type(address) is str else ""
@@ -125,14 +131,26 @@ class SharedByPods:
         """Owners that no pod had before."""
         return found
 
-    def ports(self, spec: Spec) -> tuple[GivenPort, ...]:
-        found = _given_ports(spec.containers, init=False) if spec.containers else []
-        if spec.init_containers:
-            found += _given_ports(spec.init_containers, init=True)
-        if not found:
-            return ()
-        ports = tuple(found)
+    def ports(
+        self, containers: Sequence[Container] | None, init_containers: Sequence[Container] | None
+    ) -> tuple[GivenPort, ...]:
+        found = _given_ports(containers, init=False) if containers else []
+        if init_containers:
+            found += _given_ports(init_containers, init=True)
+        return self.same(tuple(found)) if found else ()
+
+    def same(self, ports: tuple[GivenPort, ...]) -> tuple[GivenPort, ...]:
+        """The one tuple that stands for all that are equal."""
         return self._tuples.setdefault(ports, ports)  # type: ignore[no-any-return]
+
+
+def facts(pod: PodRecord, shared: SharedByPods) -> PodFacts:
+    """What counts of a pod, and what it has in common with others only once."""
+    own, spec = pod.metadata, pod.spec or NO_SPEC
+    labels = shared.labels(own.labels or EMPTY)
+    owners = shared.owners(own.owners) if own.owners else ()
+    ports = shared.ports(spec.containers, spec.init_containers)
+    return PodFacts(own, spec, pod.status or NO_STATUS, labels, owners, ports)
 
 
 def _given_ports(containers: Sequence[Container], *, init: bool) -> list[GivenPort]:

@@ -38,43 +38,53 @@ class OwnerReference(Struct, frozen=True):
     controller: Any = None
 
 
-class Metadata(Struct, frozen=True):
-    """metadata; `uid` is UNSET where there is none."""
+class OwnMetadata(Struct, frozen=True, omit_defaults=True):
+    """What metadata says of one pod only; `uid` is UNSET where there is none."""
 
     name: str
     namespace: str | None = None
-    labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    owners: list[OwnerReference] | None = field(default=None, name="ownerReferences")
     uid: Any = UNSET
     deleted: Any = field(default=None, name="deletionTimestamp")
 
 
-class Spec(Struct, frozen=True):
-    """spec."""
+class Metadata(OwnMetadata, frozen=True):
+    """metadata."""
+
+    labels: dict[str, str] | None = None
+    owners: list[OwnerReference] | None = field(default=None, name="ownerReferences")
+
+
+class OwnSpec(Struct, frozen=True, omit_defaults=True):
+    """spec, but for the containers."""
 
     node: str | None = field(default=None, name="nodeName")
     host_network: bool | None = field(default=None, name="hostNetwork")
     account: str | None = field(default=None, name="serviceAccountName")
     old_account: str | None = field(default=None, name="serviceAccount")
+
+
+class Spec(OwnSpec, frozen=True):
+    """spec."""
+
     containers: list[Container] | None = None
     init_containers: list[Container] | None = field(default=None, name="initContainers")
 
 
-class PodAddress(Struct, frozen=True):
+class PodAddress(Struct, frozen=True, omit_defaults=True):
     """One of status.podIPs."""
 
     ip: str | None = None
 
 
-class Condition(Struct, frozen=True):
+class Condition(Struct, frozen=True, omit_defaults=True):
     """One of status.conditions."""
 
     type: str | None = None
     status: str | None = None
 
 
-class Status(Struct, frozen=True):
+class Status(Struct, frozen=True, omit_defaults=True):
     """status."""
 
     phase: str | None = None

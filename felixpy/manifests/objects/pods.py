@@ -9,7 +9,7 @@ from typing import NamedTuple
 from felixpy.errors import Path
 from felixpy.manifests.completion.owners import Owners
 from felixpy.manifests.objects import pod_annotations as notes
-from felixpy.manifests.objects.pod_facts import PATH, GivenPort, Placed, PodFacts, SharedByPods
+from felixpy.manifests.objects.pod_facts import PATH, GivenPort, Placed, PodFacts, SharedByPods, facts
 from felixpy.manifests.objects.pod_record import record
 from felixpy.manifests.reading.documents import Document
 from felixpy.manifests.validation.addresses import host
@@ -139,7 +139,15 @@ class Pods:
 
     def facts(self, found: Document | Placed) -> PodFacts:
         """What counts of a pod."""
-        return found.pod if isinstance(found, Placed) else PodFacts(record(found.data), self.shared)
+        return found.pod if isinstance(found, Placed) else facts(record(found.data), self.shared)
+
+    def workload(self, placed: Placed) -> Workload | None:
+        """The same, and None as well where there is something to say about a pod."""
+        pod, source = placed
+        try:
+            return self(pod, source)
+        except Ignored:
+            return None
 
     def __call__(self, pod: PodFacts, source: Source) -> Workload | None:
         """The workload; None for pods that Calico does not know: host network, not scheduled, or without address.
@@ -154,10 +162,10 @@ class Pods:
         namespace, name, annotations = pod.namespace, pod.name, pod.annotations
         _, _, labels, profiles, (named, served, host_ports) = self._common(pod)
         owner = self.owners.find(namespace, pod.owners, pod.labels) if pod.owners else None
+        spoofable, floating, qos, dscp_value = _extras(annotations, addresses) if annotations else NO_EXTRAS
         return Workload(
             namespace, name, pod.node, interface_name(self.interface_prefix, namespace, name), addresses,
-            labels, profiles, named, source,
-            *(_extras(annotations, addresses) if annotations else NO_EXTRAS), served, owner,
+            labels, profiles, named, source, spoofable, floating, qos, dscp_value, served, owner,
             host_ports, pod.ready, pod.leaving,
         )  # fmt: skip
 

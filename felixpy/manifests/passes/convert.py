@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from felixpy.errors import Path, Place, Problem
 from felixpy.manifests.assembly import Parts
 from felixpy.manifests.kinds import Key
+from felixpy.manifests.objects.pod_facts import Placed
 from felixpy.manifests.objects.pods import Pods
 from felixpy.manifests.passes.index import Object
 from felixpy.manifests.passes.remarks import Remark
@@ -27,8 +28,12 @@ def convert(objects: Mapping[Key, Object], pods: Pods, refused: set[Key]) -> tup
     parts = Parts()
     remarks: list[Remark | Problem] = []
     absent: dict[str, list[Key]] = defaultdict(list)
+    drafts = Drafts()
     for key, document in objects.items():
-        part, converted, remark = convert_object(key, document, pods)
+        if type(document) is Placed and (workload := pods.workload(document)):
+            parts.add(key, workload, "workloads")
+            continue
+        part, converted, remark = convert_object(key, document, pods, drafts)
         if converted is not None:
             parts.add(key, converted, part)
         if remark is not None:
@@ -52,22 +57,42 @@ def convert(objects: Mapping[Key, Object], pods: Pods, refused: set[Key]) -> tup
     return parts, remarks
 
 
-def convert_object(key: Key, document: Object, pods: Pods) -> tuple[str, Any, Remark | None]:
+class Drafts:
+    """What specs become whichever objects have them. Several objects may have one spec, which is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def __call__(self, draft: Callable[[Any], Any], spec: Any) -> Any:
+        known = self._known.get(id(spec))
+        if known is None:
+            known = self._known[id(spec)] = spec, draft(spec)
+        return known[1]
+
+
+def convert_object(
+    key: Key, document: Object, pods: Pods, drafts: Drafts | None = None
+) -> tuple[str, Any, Remark | None]:
     """The field of `Cluster` that an object goes to, and what it becomes there: None if nothing.
 
     The remark tells why Calico or Felix would ignore it.
     """
-    source = document.source
+    source, kind = document.source, key.kind
     try:
-        if key.kind.name == "Pod":
+        if kind.name == "Pod":
             facts = pods.facts(document)
             converted = pods(facts, source)
             return ("workloads", converted, None) if converted else ("host_pods", pods.on_host(facts, source), None)
-        convert = key.kind.convert
-        converted = convert(document.data, source) if convert and isinstance(document, Document) else None
+        convert = kind.convert
+        if not convert or not isinstance(document, Document):
+            return kind.part, None, None
+        data = document.data
+        if kind.draft is None:
+            return kind.part, convert(data, source), None
+        draft = (drafts or Drafts())(kind.draft, data.get("spec"))
+        return kind.part, convert(data, source, draft), None
     except Ignored as why:
-        return key.kind.part, None, Remark(source, str(key), why.finding)
-    return key.kind.part, converted, None
+        return kind.part, None, Remark(source, str(key), why.finding)
 
 
 def _without_endpoints(absent: Mapping[str, Sequence[Key]], objects: Mapping[Key, Object]) -> Problem:

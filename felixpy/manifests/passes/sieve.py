@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from msgspec import ValidationError
+from msgspec import MsgspecError, ValidationError
 
 from felixpy.manifests.completion.installation import is_calico_node
 from felixpy.manifests.completion.owners import Reference
-from felixpy.manifests.objects.pod_facts import Placed, PodFacts, SharedByPods
-from felixpy.manifests.objects.pod_record import PodRecord, Spec, record
+from felixpy.manifests.objects.pod_facts import Placed, SharedByPods, facts
+from felixpy.manifests.objects.pod_record import Container, OwnMetadata, OwnSpec, record
 from felixpy.manifests.objects.pods import METADATA
 from felixpy.manifests.reading.documents import Document, Reading
+from felixpy.manifests.reading.streams import GivenUp
 from felixpy.manifests.validation.metadata import dns_label, or_empty, subdomain
 from felixpy.manifests.validation.shapes import Shape
 from felixpy.model import Labels, Source
+
+if TYPE_CHECKING:
+    from felixpy.manifests.objects.pod_text import PodTexts
+
+_TRIED = 100
+"""Pods whose texts are tried whatever they say."""
 
 
 class _Unsound(Exception):
@@ -42,27 +49,22 @@ class _SharedBySoundPods(SharedByPods):
         return super().new_owners(found)
 
 
-def _is_placed(spec: Spec | None) -> bool:
-    """Whether a pod has a node and does not install Calico there."""
-    if not spec or not spec.node:
-        return False
-    for each in spec.containers or ():  # noqa: SIM110 - a generator takes twice as long, for each pod
+def _check_containers(containers: Iterable[Container]) -> None:
+    """A pod that installs Calico on its node says more than what a pod says."""
+    for each in containers:
         if is_calico_node(each.name, each.image):
-            return False
-    return True
+            raise _Unsound
 
 
 _node, _namespace = or_empty(subdomain), or_empty(dns_label)
 
 
-def _is_sound(pod: PodRecord, fields: AbstractSet[str]) -> bool:
-    """Whether the shape of pods has nothing to say about a pod, but for its labels and owners."""
-    own, spec = pod.metadata, pod.spec
+def _is_sound(own: OwnMetadata, spec: OwnSpec) -> bool:
+    """Whether the shape of pods has nothing to say about a pod on a node, but for what pods have in common."""
     return (
-        fields <= _FIELDS.keys()
-        and subdomain(own.name) is None
+        subdomain(own.name) is None
         and _namespace(own.namespace or "") is None
-        and (spec is None or _node(spec.node or "") is None)
+        and _node(spec.node or "") is None
         and (not own.annotations or _annotations(own.annotations))
     )
 
@@ -73,6 +75,7 @@ class PlacedPods:
     def __init__(self) -> None:
         self.all: list[Placed] = []
         self._shared = _SharedBySoundPods()
+        self._left = 0
 
     def take(self, data: dict[str, Any], source: Source) -> bool:
         """Keep a pod, or leave it."""
@@ -80,23 +83,45 @@ class PlacedPods:
             return False
         try:
             pod = record(data)
-            if not _is_placed(pod.spec) or not _is_sound(pod, data["metadata"].keys()):
+            own, spec = pod.metadata, pod.spec
+            if not spec or not spec.node or data["metadata"].keys() - _FIELDS.keys() or not _is_sound(own, spec):
                 return False
-            self.all.append(Placed(PodFacts(pod, self._shared), source))
+            _check_containers(spec.containers or ())
+            self.all.append(Placed(facts(pod, self._shared), source))
         except (ValidationError, _Unsound):
             return False
         return True
+
+    def take_text(self, text: bytes, source: Source) -> bool:
+        """Keep a pod whose text says nothing but what counts, or leave it. Where most say more, no more are tried."""
+        if b'"Pod"' not in text or self._left > len(self.all) + _TRIED:
+            return False
+        try:
+            pod = self._texts.read(text)
+            if pod and pod.spec.node and _is_sound(pod.metadata, pod.spec):
+                self.all.append(Placed(self._texts.facts(pod), source))
+                return True
+        except (MsgspecError, ValueError, GivenUp, _Unsound):
+            pass
+        self._left += 1
+        return False
+
+    @cached_property
+    def _texts(self) -> PodTexts:
+        from felixpy.manifests.objects.pod_text import PodTexts
+
+        return PodTexts(self._shared, _check_containers)
 
     def without_twins(self, reading: Reading) -> list[Document]:
         """The documents, and among them pods that have the name of another one: `index` decides which counts.
 
         They are read again, whole.
         """
-        names = [(pod.namespace, pod.name) for pod, _ in self.all]
+        own = {(pod.namespace, pod.name) for pod, _ in self.all}
         others = list(_pods(reading.documents))
-        own = set(names)
-        if len(own) == len(names) and own.isdisjoint(others):
+        if len(own) == len(self.all) and own.isdisjoint(others):
             return reading.documents
+        names = [(pod.namespace, pod.name) for pod, _ in self.all]
         counts: Counter[object] = Counter([*names, *others])
         twins = [placed for placed in self.all if counts[placed.pod.namespace, placed.pod.name] > 1]
         if not twins:

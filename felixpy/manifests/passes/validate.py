@@ -58,6 +58,8 @@ class _Validation:
         self.remarks: list[Remark] = []
         self.printed: set[Source] = set()
         self.refused: set[Key] = set()
+        self._specs: dict[int, tuple[Kind, Any]] = {}
+        """Clean specs by their ids, which remain theirs as they are kept here: several objects may have one."""
 
     def sound(self, documents: Sequence[Document]) -> list[Document]:
         table, sound = known(), []
@@ -86,7 +88,7 @@ class _Validation:
                 data = storage.restored(data)
             if kind.name == "FelixConfiguration":
                 data = self._without_enterprise(kind, data, document.source)
-            if not kind.clean(data):
+            if not self._is_clean(kind, data):
                 if not self._passes(kind, data, document.source):
                     continue
                 data = kind.shape.normal(data)
@@ -94,6 +96,18 @@ class _Validation:
                 data = {**data, "metadata": {**data["metadata"], "namespace": "default"}}
             sound.append(document if data is document.data else Document(data, document.source))
         return sound
+
+    def _is_clean(self, kind: Kind, data: Data) -> bool:
+        spec, clean_frame = data.get("spec"), kind.clean_frame
+        if spec is None or clean_frame is None:
+            return kind.clean(data)
+        known = self._specs.get(id(spec))
+        if known is not None and known[0] is kind:
+            return clean_frame(data)
+        if not kind.clean(data):
+            return False
+        self._specs[id(spec)] = kind, spec
+        return True
 
     def _without_enterprise(self, kind: Kind, data: Data, source: Source) -> Data:
         """A FelixConfiguration as this release of Calico knows it."""

@@ -166,7 +166,7 @@ def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve, progres
         return False
     from felixpy.manifests.reading import jsonstream
 
-    if _taken(jsonstream.Stream(file.name, _watched(file, progress)), file, reading, sieve):
+    if _taken(jsonstream.Stream(file.name, _watched(file, progress), sieve), file, reading, sieve):
         return True
     if isinstance(file, File):
         return False
@@ -176,11 +176,14 @@ def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve, progres
 
 
 class _Stream(Protocol):
-    """Yields objects of a file, some at a time. Raises GivenUp. `starts` are the characters where documents begin."""
+    """Yields objects of a file, some at a time, to be taken before the next ones. Raises GivenUp.
+
+    `starts` are the characters where documents begin.
+    """
 
     starts: list[int]
 
-    def __iter__(self) -> Iterator[list[Object]]: ...
+    def __iter__(self) -> Iterator[Iterable[Object]]: ...
 
 
 def _taken(stream: _Stream, file: File | LargeFile, reading: Reading, sieve: Sieve) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from felixpy.manifests.reading.jsontext import is_deep
 from felixpy.manifests.reading.pieces import MAX_DEPTH, MAX_OBJECT, is_list
 from felixpy.manifests.reading.scalars import number
+from felixpy.manifests.reading.sieves import NoSieve, Sieve
 from felixpy.manifests.reading.streams import GivenUp, Object
 from felixpy.model import Source
 
@@ -23,13 +24,23 @@ _CANDIDATES = 8
 """Places at which the items of a window are cut on trial."""
 
 _SMALL = 2**11
-"""Bytes of a small object: it costs less than a look at it alone."""
+"""Characters of an object that may say nothing but what counts."""
+
+_REMEMBERED = 2**14
+"""Texts whose values are remembered."""
+
+_REPEATED = frozenset({"apiVersion", "kind", "spec"})
+"""Members that many objects have in common."""
 
 _HEADING = 2**16
 """Bytes in which a List must have come to its items."""
 
 
+_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What says that a text may not be right."""
+
 _decode = msgspec.json.Decoder(float_hook=number).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -72,32 +83,50 @@ def _may_be_deep(printed: bytes) -> bool:
     return count(b"{") - count(b"{}") + count(b"[") - count(b"[]") >= MAX_DEPTH
 
 
-def _all_vouched(array: bytes, texts: Sequence[bytes]) -> Iterable[Any]:
-    """The same for the items of an array; small ones are looked at together."""
-    if len(array) > _SMALL * len(texts):
-        return map(vouched, texts)
-    values: list[Any] = _decode(array)
-    if array.count(b":") != _encode(values).count(b":"):
-        raise GivenUp
-    for text, value in zip(texts, values, strict=True):
-        if len(text) > 2 * MAX_DEPTH and text.count(b"{") + text.count(b"[") > MAX_DEPTH and is_deep(value):
-            raise GivenUp
-    return values
+class _Repeating:
+    """Reads objects of which much repeats, as the specs of policies do from namespace to namespace, once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Any, int]] = {}
+
+    def object(self, text: bytes) -> Any:
+        """The value that a text is; see `vouched`. Objects may have one spec in common."""
+        members = _decode_members(text)
+        data, colons = {}, len(members)
+        for name, raw in members.items():
+            part = bytes(raw)
+            known = self._known.get(part)
+            if known is None:
+                if part.count(b"{") + part.count(b"[") >= MAX_DEPTH - 1:
+                    return vouched(text)
+                known = vouched(part), part.count(b":")
+                if name in _REPEATED:
+                    self._remember(part, known)
+            data[name] = known[0]
+            colons += known[1]
+        return data if text.count(b":") == colons else vouched(text)
+
+    def _remember(self, part: bytes, known: tuple[Any, int]) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[part] = known
 
 
 class Stream:
-    """The objects of one file, which comes in chunks of bytes. Iterating yields some at a time and raises GivenUp.
+    """The objects of one file, which comes in chunks of bytes, but for those that `sieve` takes by their texts.
 
-    `starts` are the characters at which documents begin.
+    Iterating yields some at a time and raises GivenUp. `starts` are the characters at which documents begin.
     """
 
-    def __init__(self, name: str, chunks: Iterator[bytes]) -> None:
+    def __init__(self, name: str, chunks: Iterator[bytes], sieve: Sieve | None = None) -> None:
         self.starts: list[int] = []
         self._name, self._chunks = name, chunks
+        self._take = (sieve or NoSieve()).take_text
+        self._repeating = _Repeating()
         self._window, self._at, self._before = b"", 0, b"\n"
         self._character, self._line = 0, 1
 
-    def __iter__(self) -> Iterator[list[Object]]:
+    def __iter__(self) -> Iterator[Iterable[Object]]:
         try:
             while self._next_document():
                 self.starts.append(self._character)
@@ -106,8 +135,8 @@ class Stream:
                     yield from self._list(head.end())
                 else:
                     text = self._one()
-                    yield self._objects([text], [vouched(text)], {}, goes_on=False)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+                    yield self._objects([text], {}, goes_on=False)
+        except _REFUSED:
             raise GivenUp from None
 
     # --- the window
@@ -163,7 +192,7 @@ class Stream:
 
     # --- lists
 
-    def _list(self, first: int) -> Iterator[list[Object]]:
+    def _list(self, first: int) -> Iterator[Iterable[Object]]:
         """The items of a List that is the rest of the file."""
         head = self._window[self._at : first - 1]
         inherited = _inherited(_decode(head + b"null}"))
@@ -172,16 +201,16 @@ class Stream:
         goes_on = True
         while goes_on:
             self._skip_blanks()
-            array, texts, goes_on = self._array(blank)
-            yield self._objects(texts, _all_vouched(array, texts), inherited, goes_on=goes_on)
+            texts, goes_on = self._array(blank)
+            yield self._objects(texts, inherited, goes_on=goes_on)
         self._skip_blanks()
         frame = vouched(head + b"null" + self._window[self._at + 1 :])
         if "items" not in frame or not is_list(frame.get("kind"), []):
             raise GivenUp
         self._advance(len(self._window))
 
-    def _array(self, blank: bytes) -> tuple[bytes, list[bytes], bool]:
-        """All items in the window: as an array, the text of each, and whether more of them follow.
+    def _array(self, blank: bytes) -> tuple[list[bytes], bool]:
+        """The texts of all items in the window, and whether more of them follow.
 
         Where the window is cut is a guess from how the first item is laid out. A wrong cut does not parse.
         """
@@ -190,7 +219,7 @@ class Stream:
             for stop in self._ends() if last else self._cuts(blank):
                 array = b"[" + self._window[self._at : stop] + b"]"
                 try:
-                    return array, list(map(bytes, _decode_array(array))), not last
+                    return list(map(bytes, _decode_array(array))), not last
                 except msgspec.MsgspecError:
                     continue
             if last or len(self._window) > 2 * MAX_OBJECT:
@@ -217,30 +246,38 @@ class Stream:
                 return
             yield at + 1
 
-    def _objects(
-        self, texts: Sequence[bytes], values: Iterable[Any], inherited: dict[str, Any], *, goes_on: bool
-    ) -> list[Object]:
+    def _objects(self, texts: Sequence[bytes], inherited: dict[str, Any], *, goes_on: bool) -> Iterator[Object]:
         """The objects that the window goes on with, with commas between them and, if it `goes_on`, behind them."""
         window, name, at, line, start = self._window, self._name, self._at, self._line, self._character
         plain, one_line = window.isascii(), b"\n" not in window
-        last, found = None if goes_on else texts[-1] if texts else None, []
-        for text, data in zip(texts, values, strict=True):
-            size = len(text) if plain else len(text.decode())
-            if type(data) is not dict or size > MAX_OBJECT or not _is_complete(data, inherited):
-                raise GivenUp
-            found.append((data, Source(name, line, start, start + size)))
-            start += size
-            at += len(text)
-            if not one_line:
-                line += text.count(b"\n")
-            if text is not last:
-                end = _comma(window, at).end()  # type: ignore[union-attr]
-                start += end - at
+        take = None if inherited else self._take
+        last = None if goes_on else texts[-1] if texts else None
+        try:
+            for text in texts:
+                size = len(text) if plain else len(text.decode())
+                source = Source(name, line, start, start + size)
+                if take is None or size > _SMALL or not take(text, source):
+                    yield self._object(text, size, inherited), source
+                start += size
+                at += len(text)
                 if not one_line:
-                    line += window.count(b"\n", at, end)
-                at = end
+                    line += text.count(b"\n")
+                if text is not last:
+                    end = _comma(window, at).end()  # type: ignore[union-attr]
+                    start += end - at
+                    if not one_line:
+                        line += window.count(b"\n", at, end)
+                    at = end
+        except _REFUSED:
+            raise GivenUp from None
         self._at, self._line, self._character = at, line, start
-        return found
+
+    def _object(self, text: bytes, size: int, inherited: dict[str, Any]) -> Any:
+        """The object that a text of so many characters is."""
+        data = self._repeating.object(text) if b'Policy"' in text and size <= _SMALL else vouched(text)
+        if type(data) is not dict or size > MAX_OBJECT or not _is_complete(data, inherited):
+            raise GivenUp
+        return data
 
 
 def _inherited(heading: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ class Sieve(Protocol):
     def take(self, data: dict[str, Any], source: Source) -> bool:
         """Keep an object whose text is beyond doubt, or leave it."""
 
+    def take_text(self, text: bytes, source: Source) -> bool:
+        """Keep an object by its JSON text if nothing of it gets lost, or leave it."""
+
     def mark(self) -> int:
         """How many objects there are."""
 
@@ -24,6 +27,9 @@ class NoSieve:
     """A sieve that takes nothing."""
 
     def take(self, data: dict[str, Any], source: Source) -> bool:
+        return False
+
+    def take_text(self, text: bytes, source: Source) -> bool:
         return False
 
     def mark(self) -> int:
