@@ -7,8 +7,11 @@ indexed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from operator import methodcaller
+from typing import NamedTuple
 
 from felixpy.model import Labels
 from felixpy.selector import COMPARE, TRUE_WHEN_ABSENT, And, Everything, LabelTest, Node, Not, Or
@@ -25,6 +28,18 @@ Thing = tuple[Labels, tuple[str, ...]]
 """A thing's own labels, and the profiles that it inherits from."""
 
 
+class _Alike(NamedTuple):
+    """Own and inherited labels, and the numbers of all things that share them: lists of one length.
+
+    `keys` are those of all own labels.
+    """
+
+    own: Sequence[Labels]
+    inherited: Sequence[Labels]
+    numbers: Sequence[list[int]]
+    keys: frozenset[str]
+
+
 class LabelIndex:
     """Things by number; each has its own labels and inherits those of its profiles.
 
@@ -39,8 +54,7 @@ class LabelIndex:
         for number, (_, named) in self._things.items():
             self._groups.setdefault(named, set()).add(number)
         self._inherited = {named: _merged(named, profiles) for named in self._groups}
-        self._same: list[tuple[Labels, Labels, list[int]]] | None = None
-        self._own_keys: set[str] = set()
+        self._same: _Alike | None = None
         self._by_key: dict[str, dict[str, set[int]]] = {}
         self._having: dict[str, set[int]] = {}
 
@@ -136,45 +150,43 @@ class LabelIndex:
         """Which things have which value of a label."""
         values = self._by_key.get(key)
         if values is None:
-            values = self._by_key[key] = {}
+            found: defaultdict[str | None, list[int]] = defaultdict(list)
             for value, numbers in self._having_key(key):
-                known = values.get(value)
-                if known is None:
-                    values[value] = set(numbers)
-                else:
-                    known.update(numbers)
+                found[value] += numbers
+            found.pop(None, None)
+            values = self._by_key[key] = {value: set(numbers) for value, numbers in found.items() if value is not None}
         return values
 
-    def _having_key(self, key: str) -> Iterator[tuple[str, Iterable[int]]]:
-        """The values of a label, each with things that have it; a value may come several times."""
-        alike = self._alike()
-        if key not in self._own_keys:
-            for named, members in self._groups.items():
-                value = self._inherited[named].get(key)
-                if value is not None:
-                    yield value, members
-            return
-        for own, inherited, numbers in alike:
-            value = own.get(key)
-            if value is None:
-                value = inherited.get(key)
-            if value is not None:
-                yield value, numbers
+    def _having_key(self, key: str) -> Iterable[tuple[str | None, Iterable[int]]]:
+        """The values of a label, None included, each with things that have it; a value may come several times."""
+        alike, value_of = self._alike, methodcaller("get", key)
+        if key not in alike.keys:
+            return ((self._inherited[named].get(key), members) for named, members in self._groups.items())
+        own = map(value_of, alike.own)
+        if not any(key in inherited for inherited in self._inherited.values()):
+            return zip(own, alike.numbers, strict=True)
+        both = zip(own, map(value_of, alike.inherited), strict=True)
+        values = (value if value is not None else other for value, other in both)
+        return zip(values, alike.numbers, strict=True)
 
-    def _alike(self) -> list[tuple[Labels, Labels, list[int]]]:
-        """Own and inherited labels, and the numbers of all things that share them, as pods of one template do."""
+    @property
+    def _alike(self) -> _Alike:
+        """Things that share their labels, as pods of one template do."""
         if self._same is None:
-            shared: dict[tuple[int, int], tuple[Labels, Labels, list[int]]] = {}
-            for named, members in self._groups.items():
-                inherited = self._inherited[named]
-                for number in members:
-                    own = self._things[number][0]
-                    known = shared.get((id(own), id(inherited)))
-                    if known is None:
-                        known = shared[id(own), id(inherited)] = own, inherited, []
+            shared: dict[tuple[int, int], tuple[Labels, tuple[str, ...], list[int]]] = {}
+            for number, (own, named) in self._things.items():
+                known = shared.get((id(own), id(named)))
+                if known is None:
+                    shared[id(own), id(named)] = own, named, [number]
+                else:
                     known[2].append(number)
-            self._same = list(shared.values())
-            self._own_keys = set().union(*(own for own, _, _ in self._same))
+            own_labels = [own for own, _, _ in shared.values()]
+            self._same = _Alike(
+                own=own_labels,
+                inherited=[self._inherited[named] for _, named, _ in shared.values()],
+                numbers=[numbers for _, _, numbers in shared.values()],
+                keys=frozenset().union(*own_labels),
+            )
         return self._same
 
     def _with(self, key: str) -> set[int]:
