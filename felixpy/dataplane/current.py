@@ -7,14 +7,16 @@ else of a rule is taken apart. (felix/iptables/table.go, felix/ipsets/ipsets.go)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from felixpy.errors import KernelRefused, UsageError
 from felixpy.ipsets import IPSet
 from felixpy.iptables.printer import saved
+from felixpy.iptables.sets import read_sets as saved_sets
 from felixpy.iptables.words import hash_comment, identity
+from felixpy.netfilter.rules import SavedSet
 from felixpy.ruleset import TABLES
 
 _CHAINS = "cali-|califw-|calitw-|califh-|calith-|calipi-|calipo-|felix-"
@@ -189,40 +191,27 @@ class SetState:
         return f"create {name} {self.type} family {'inet6' if self.family == 6 else 'inet'} maxelem {self.max_size}"
 
 
-_WITH_VALUE = {"family", "maxelem", "hashsize", "bucketsize", "initval", "timeout", "netmask", "markmask", "range"}
 CHOSEN_BY_KERNEL = {"hashsize", "bucketsize", "initval"}
 
 
 def read_sets(text: str) -> dict[str, SetState]:
-    """The sets of Felix in what ipset save printed; others are left out."""
-    headers: dict[str, str] = {}
-    members: dict[str, list[str]] = {}
-    # Members of a set, of which there may be very many, stand together.
-    add, found = "", []
-    for line in text.split("\n"):
-        if add and line.startswith(add):
-            found.append(line[len(add) :])
-            continue
-        verb, _, rest = line.partition(" ")
-        name, _, rest = rest.partition(" ")
-        if verb == "create" and OWNED_SET.match(name):
-            headers[name], members[name] = rest, []
-        if verb == "add":
-            add, found = f"add {name} ", members.get(name, [])
-            found.append(rest)
-    return {name: _read_set(name, header, members[name]) for name, header in headers.items()}
+    """The sets of Felix in what ipset save printed; others are left out. Raises InputError, UsageError."""
+    return sets_of(saved_sets(text))
 
 
-def _read_set(name: str, header: str, members: Iterable[str]) -> SetState:
-    words = iter(header.split(" "))
-    kind = next(words)
-    options = {word: next(words, "") if word in _WITH_VALUE else "" for word in words}
-    family = 6 if options.pop("family", "inet") == "inet6" else 4
+def sets_of(there: Mapping[str, SavedSet]) -> dict[str, SetState]:
+    """The sets of Felix among those that are there. Raises UsageError for one whose head is cut off."""
+    return {name: _state(found) for name, found in there.items() if OWNED_SET.match(name)}
+
+
+def _state(found: SavedSet) -> SetState:
+    options = {name: value for name, value in found.options.items() if name not in ("family", "maxelem")}
     try:
-        max_size = int(options.pop("maxelem", "0"))
+        max_size = int(found.options.get("maxelem", "0"))
     except ValueError:
-        raise UsageError(f"create {name} {header}: no number after maxelem; is the dump cut off?") from None
-    return SetState(name, kind, family, max_size, frozenset(members), plain=options.keys() <= CHOSEN_BY_KERNEL)
+        raise UsageError(f"set {found.name}: no number after maxelem; is the dump cut off?") from None
+    members = frozenset(found.members)
+    return SetState(found.name, found.type, found.family, max_size, members, plain=options.keys() <= CHOSEN_BY_KERNEL)
 
 
 class State(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from felixpy.iptables.saved import wrong
 from felixpy.netfilter.rules import SavedSet
@@ -12,10 +11,13 @@ from felixpy.reading import lines_of
 
 def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
     """The sets of an ``ipset save`` or ``ipset list`` text. Raises InputError where it is neither."""
+    blocks = _blocks(text)
+    if blocks is not None:
+        return {name: _saved(name, header, members) for name, (header, members) in blocks.items()}
     lines = lines_of(text)
-    if any(line.startswith("Name: ") for line in lines):
+    if _is_listed(text):
         return {found.name: found for found in _listed(lines)}
-    heads: dict[str, tuple[str, Mapping[str, str]]] = {}
+    heads: dict[str, str] = {}
     members: dict[str, list[str]] = {}
     for number, line in enumerate(lines, start=1):
         verb, _, rest = line.partition(" ")
@@ -23,14 +25,38 @@ def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
         if verb == "create":
             if not rest.strip():
                 raise wrong(file, number, f"{line[:40]!r}: no type of set; is the dump cut off?")
-            kind, *options = rest.split()
-            heads[name] = kind, _pairs(options)
-            members[name] = []
+            heads[name], members[name] = rest, []
         elif verb == "add" and name in members:
             members[name].append(rest)
         elif line and not line.startswith("#") and line != "COMMIT":
             raise wrong(file, number, f"{line[:40]!r} is not a line of ipset save")
-    return {name: SavedSet(name, kind, options, tuple(members[name])) for name, (kind, options) in heads.items()}
+    return {name: _saved(name, header, members[name]) for name, header in heads.items()}
+
+
+def _blocks(text: str) -> dict[str, tuple[str, list[str]]] | None:
+    """The head and the members of each set in a text of nothing but sets, as ``ipset save`` prints it; else None.
+
+    A node has hundreds of thousands of members: splitting whole blocks takes a tenth of the time of reading lines.
+    """
+    if not text.startswith("create ") or "\r" in text:
+        return None
+    found: dict[str, tuple[str, list[str]]] = {}
+    for block in f"\n{text.removesuffix(chr(10))}".split("\ncreate ")[1:]:
+        head, more, body = block.partition("\n")
+        name, _, header = head.partition(" ")
+        add = f"add {name} "
+        members = body.removeprefix(add).split(f"\n{add}") if more else []
+        if name in found or not header.strip() or not body.startswith(add if more else ""):
+            return None
+        if more and body.count("\n") != len(members) - 1:
+            return None
+        found[name] = header, members
+    return found
+
+
+def _saved(name: str, header: str, members: Sequence[str]) -> SavedSet:
+    kind, *options = header.split()
+    return SavedSet(name, kind, _pairs(options), tuple(members))
 
 
 _FLAGS = frozenset({"counters", "comment", "skbinfo", "forceadd", "wildcard"})
@@ -40,6 +66,10 @@ _FLAGS = frozenset({"counters", "comment", "skbinfo", "forceadd", "wildcard"})
 def _pairs(options: Sequence[str]) -> dict[str, str]:
     words = iter(options)
     return {word: "" if word in _FLAGS else next(words, "") for word in words}
+
+
+def _is_listed(text: str) -> bool:
+    return text.startswith("Name: ") or "\nName: " in text
 
 
 def _listed(lines: Iterable[str]) -> Iterator[SavedSet]:
@@ -65,7 +95,7 @@ def as_saved(text: str) -> str:
     >>> as_saved("Name: s\\nType: hash:ip\\nHeader: family inet\\nMembers:\\n10.0.0.1\\n")
     'create s hash:ip family inet\\nadd s 10.0.0.1\\n'
     """
-    if not re.search("^Name: ", text, re.MULTILINE):
+    if not _is_listed(text):
         return text
     lines: list[str] = []
     name = kind = ""

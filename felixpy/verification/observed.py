@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from felixpy.dataplane.current import Spelling, State, read_sets, read_tables
+from felixpy.dataplane.current import Spelling, State, read_tables, sets_of
 from felixpy.dataplane.spelling import ask_for_spelling
 from felixpy.dataplane.tools import PROGRAMS, Answers, Tools, choose, look
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
@@ -101,8 +101,9 @@ def _observed(words: str, backend: str, rules: Mapping[int, str], sets: str | No
     tables = {
         (family, name): table for family, text in texts.items() for name, table in read_tables(text, family).items()
     }
-    state = State(tables, read_sets(sets) if sets is not None else {})
-    return Observed(words=words, backend=backend, state=state, dump=read_dump(texts, sets), **more)  # type: ignore[arg-type]
+    dump = read_dump(texts, sets)
+    state = State(tables, sets_of(dump.sets or {}))
+    return Observed(words=words, backend=backend, state=state, dump=dump, **more)  # type: ignore[arg-type]
 
 
 def observe_saved(

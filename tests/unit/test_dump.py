@@ -184,6 +184,36 @@ def test_sets(text: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        SETS,
+        "create a hash:ip family inet maxelem 2\n",
+        "create a hash:ip\ncreate b hash:ip\nadd b 10.0.0.1\n",
+        'create a hash:ip comment\nadd a 10.0.0.1 comment "create"\nadd a 10.0.0.2 timeout 7',
+        "create a hash:ip\ncreate b hash:ip\nadd b 10.0.0.1\nadd a 10.0.0.2\nadd b 10.0.0.3\n",
+        "create a hash:ip\nadd a 10.0.0.1\nCOMMIT\n",
+        "create a hash:ip\nadd a 10.0.0.1\ncreate a hash:net\nadd a 10.0.0.0/8\n",
+        "create a hash:ip\n\nadd a 10.0.0.1\n",
+        "create a hash:ip\nadd a 10.0.0.1\nwhat\n",
+        "create a hash:ip\nadd b 10.0.0.1\n",
+        "create a\nadd a 10.0.0.1\n",
+        "create a hash:ip\r\nadd a 10.0.0.1\r\n",
+        "",
+    ],
+)
+def test_a_comment_above_sets_changes_nothing(text: str) -> None:
+    """A text of nothing but sets is split at once, any other is read line by line."""
+
+    def found(shown: str) -> object:
+        try:
+            return read_sets(shown)
+        except InputError as wrong:
+            return [problem.reason for problem in wrong.problems]
+
+    assert found(text) == found(f"# a comment\n{text}")
+
+
 @pytest.mark.parametrize("text", ["add nobody 10.0.0.1\n", "-A INPUT -j DROP\n"])
 def test_bad_sets(text: str) -> None:
     with pytest.raises(InputError, match="is not a line of ipset save"):
