@@ -96,6 +96,10 @@ def verify(
         raise typer.Exit(1)
 
 
+MOST_COMPARED = 256
+"""After so many nodes what pure functions remember of their rules is forgotten: most of it no other node has."""
+
+
 class Expected:
     """The nodes as the manifests have them, each in the data plane that they are compared in.
 
@@ -105,6 +109,7 @@ class Expected:
     def __init__(self, given: Given) -> None:
         self.given = given
         self._compilers: dict[str, Compiler] = {}
+        self._compared = 0
 
     def not_compared(self, name: str) -> str:
         """Why a node is not compared: felixpy does not know the rules of its data plane; "" for one that is."""
@@ -156,7 +161,11 @@ class Expected:
     def saved(self, saved: SavedNode, name: str = "") -> Verification:
         """A node with what was saved there, which tells nothing of the machine."""
         from felixpy.model import Host
+        from felixpy.remembered import forget_remembered
 
+        self._compared += 1
+        if self._compared % MOST_COMPARED == 0:
+            forget_remembered()
         return self.compared(partial(observed_in, saved), _plane_of(saved), Host(), name)
 
     def saved_of(self, nodes: Mapping[str, SavedNode], name: str) -> Verification:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import count, islice
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,8 +18,14 @@ SELECTORS = ("k8s-app=calico-node", "k8s-app=canal")
 NAMESPACES = ("calico-system", "kube-system")
 CONTAINER = "calico-node"
 AT_ONCE = 16
-AHEAD = 4 * AT_ONCE
-"""Nodes that are read or wait to be compared, each with all its rules: more of them only take memory."""
+AHEAD = 2 * AT_ONCE
+"""Nodes that are read, or have been and wait to be looked at: more of them only take memory."""
+
+FEWEST = 4
+MOST_HELD = 32 * 2**20
+"""Characters of rules and sets that nodes hold while they wait: where nodes have much, fewer than `AHEAD` are read, but
+`FEWEST` in any case, since one may not answer. Reading takes several times as much for a moment.
+"""
 
 OURS = "cali-"
 
@@ -49,6 +55,12 @@ class NodeKernel(NamedTuple):
     failure: str = ""
     others: Mapping[str, Mapping[int, str]] = NOTHING
     remarks: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Characters of all that was read."""
+        texts = [*self.rules.values(), *(text for each in self.others.values() for text in each.values())]
+        return sum(map(len, texts)) + len(self.sets or "") + len(self.ruleset)
 
 
 Run = Callable[[Sequence[str]], str]
@@ -87,14 +99,24 @@ def read_nodes(
         namespace, pod = pods[node]
         return read_kernel(node, lambda command: kubectl.execute(namespace, pod, CONTAINER, command))
 
+    todo, running, largest = iter(names), set[Future[NodeKernel]](), 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        todo, numbers, running = iter(names), count(1), set[Future[NodeKernel]]()
-        while running := running | {pool.submit(read, name) for name in islice(todo, AHEAD - len(running))}:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for kernel in done:
-                if progress:
-                    progress(next(numbers), len(names))
-                yield kernel.result()
+        for number in range(1, len(names) + 1):
+            room = max(_room(largest) - len(running), 0)
+            running.update(pool.submit(read, name) for name in islice(todo, room))
+            # One after the other leaves the set, so that nothing of a node is held once it has been looked at.
+            ready = wait(running, return_when=FIRST_COMPLETED).done.pop()
+            running.remove(ready)
+            kernel = ready.result()
+            largest = max(largest, kernel.size)
+            if progress:
+                progress(number, len(names))
+            yield kernel
+
+
+def _room(largest: int) -> int:
+    """How many nodes may be read or wait when the `largest` one so far had that many characters."""
+    return max(FEWEST, min(AHEAD, MOST_HELD // largest)) if largest else AT_ONCE
 
 
 def read_kernel(node: str, run: Run) -> NodeKernel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from felixpy.dataplane.current import OWNED_CHAIN, CurrentTable, Spelling
 from felixpy.dataplane.transaction import NO_SPELLING, Transaction
@@ -97,9 +97,9 @@ class Comparison:
         return [self._view(table, spelling) for table in tables]
 
     def _view(self, table: CurrentTable, spelling: Spelling) -> TableView:
-        def line_of(chain: str, position: int) -> int:
-            return self.observed.line(table.family, table.name, chain, position)
-
+        # Not a method of this comparison, which holds its views: everything that was read of the node would stay until
+        # somebody looks for garbage in circles.
+        line_of = partial(self.observed.line, table.family, table.name)
         return TableView(table, self.wanted.table(table.family, table.name), spelling, line_of)
 
     def _spelling(self, tables: Iterable[CurrentTable]) -> Spelling:
@@ -146,7 +146,7 @@ class Comparison:
             if self._has_sets_of(ipset.family) and (ipset.family not in self.absent or name in there)
         }
         yield from compare_sets(
-            wanted, there, self.observed.dump.sets or {}, self.baseline.dump.sets or {}, self._unsure
+            wanted, there, self.observed.dump.sets or {}, lambda: self.baseline.dump.sets or {}, self._unsure
         )
 
     def _has_sets_of(self, family: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from felixpy.dataplane.current import SetState
@@ -17,20 +17,20 @@ def compare_sets(
     wanted: Mapping[str, SetState],
     there: Mapping[str, SetState],
     saved: Mapping[str, SavedSet],
-    right: Mapping[str, SavedSet],
+    right: Callable[[], Mapping[str, SavedSet]],
     unsure: Iterable[str] = (),
 ) -> Iterator[Draft]:
     """Everything about sets of Felix. Of those in `unsure` nobody knows the members.
 
-    `saved` are the sets as walked, `right` those that shall be there.
+    `saved` are the sets as walked, `right` gives those that shall be there; it is asked only if something differs.
     """
     for name in sorted(wanted.keys() - there.keys()):
         ipset = wanted[name]
-        empty = right[name]._replace(members=())
+        empty = right()[name]._replace(members=())
         finding = replace(_finding("set-missing", ipset), wanted=_described(ipset))
         yield Draft(finding, Damage(ipset.family, sets={name: empty}))
     for name in sorted(wanted.keys() & there.keys()):
-        yield from _compare(wanted[name], there[name], saved.get(name), right[name], check=name not in unsure)
+        yield from _compare(wanted[name], there[name], saved.get(name), right, check=name not in unsure)
     for name in sorted(there.keys() - wanted.keys()):
         finding = replace(_finding("set-stale", there[name]), there=_described(there[name]))
         yield Draft(finding, Damage(there[name].family))
@@ -53,8 +53,16 @@ def _kind(ipset: SetState) -> str:
 
 
 def _compare(
-    wanted: SetState, there: SetState, saved: SavedSet | None, right: SavedSet, *, check: bool
+    wanted: SetState,
+    there: SetState,
+    saved: SavedSet | None,
+    all_right: Callable[[], Mapping[str, SavedSet]],
+    *,
+    check: bool,
 ) -> Iterator[Draft]:
+    if wanted == there:
+        return
+    right = all_right()[wanted.name]
     if (wanted.type, wanted.family) != (there.type, there.family):
         finding = replace(_finding("set-type", wanted), wanted=_kind(wanted), there=_kind(there))
         unread = right._replace(type=there.type, members=())

@@ -4,20 +4,25 @@ that does the same.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from felixpy import verification
+from felixpy.compiler import Compiler
 from felixpy.compiler import compile as compile_node
 from felixpy.kubectl import Kubectl
 from felixpy.kubectl.client import Unreachable
-from felixpy.kubectl.nodes import AHEAD, AT_ONCE, read_nodes
+from felixpy.kubectl.nodes import AHEAD, AT_ONCE, FEWEST, MOST_HELD, NodeKernel, read_nodes
+from felixpy.netfilter.rules import Dump
+from felixpy.verification import Node, Observed, Verification, verify
 from tests.cluster.standin import StandIn
 from tests.commands import Answer, caller
 from tests.manifests import CALICO, loaded, manifest, namespace, pod
@@ -75,18 +80,24 @@ class Nodes(NamedTuple):
             (place / command.replace(" ", "_")).write_text(text)
 
 
+def pod_of(name: str, address: str, node: str) -> dict:
+    found = pod(name, address)
+    found["spec"]["nodeName"] = node
+    return found
+
+
 def objects() -> list[dict]:
-    pods = []
-    for number, node in enumerate(NODES, start=1):
-        web = pod(f"web-{number}", f"10.244.{number}.10")
-        web["spec"]["nodeName"] = node
-        pods.append(web)
+    pods = [pod_of(f"web-{number}", f"10.244.{number}.10", node) for number, node in enumerate(NODES, start=1)]
     return [namespace("shop"), *(manifest("v1", "Node", node) for node in NODES), *pods, POLICY]
 
 
 def printed(node: str, backend: str = "nft", *, port: int = 80) -> dict[str, str]:
     """What the tools print on a node that Felix has programmed, perhaps with another port than the policy has."""
-    files = compile_node(loaded(*objects(), *calico_pods()), node).files()
+    return saved_texts(compile_node(loaded(*objects(), *calico_pods()), node).files(), backend, port=port)
+
+
+def saved_texts(files: Mapping[str, str], backend: str = "nft", *, port: int = 80) -> dict[str, str]:
+    """A node's files by the commands that print them."""
     texts = {name: text.replace("--dports 80", f"--dports {port}") for name, text in files.items()}
     counted = {
         name: text.replace("\n-A", "\n[3:180] -A") if name.endswith("tables.save") else text
@@ -100,15 +111,16 @@ def printed(node: str, backend: str = "nft", *, port: int = 80) -> dict[str, str
     }
 
 
+def calico_pod(node: str) -> dict:
+    item = manifest("v1", "Pod", f"calico-{node}", {"nodeName": node, "hostNetwork": True}, "kube-system")
+    item["metadata"]["labels"] = {"k8s-app": "calico-node"}
+    item["spec"]["containers"] = [{"name": "calico-node"}]
+    item["status"] = {"phase": "Running", "podIPs": [{"ip": "192.0.2.1"}]}
+    return item
+
+
 def calico_pods() -> list[dict]:
-    found = []
-    for node in NODES:
-        item = manifest("v1", "Pod", f"calico-{node}", {"nodeName": node, "hostNetwork": True}, "kube-system")
-        item["metadata"]["labels"] = {"k8s-app": "calico-node"}
-        item["spec"]["containers"] = [{"name": "calico-node"}]
-        item["status"] = {"phase": "Running", "podIPs": [{"ip": "192.0.2.1"}]}
-        found.append(item)
-    return found
+    return [*map(calico_pod, NODES)]
 
 
 @pytest.fixture
@@ -207,9 +219,10 @@ def test_nodes_with_ebpf_are_told_and_not_asked(nodes: Nodes) -> None:
 class ManyNodes(Kubectl):
     """Thousands of nodes, each of which prints an empty table; the one that hangs does so until it is let go."""
 
-    def __init__(self, count: int, hanging: str) -> None:
+    def __init__(self, count: int, hanging: str, sets: str = "") -> None:
         super().__init__(context="test")
         self.hanging, self.let_go = hanging, threading.Event()
+        self.sets = sets
         self.pods = [
             manifest("v1", "Pod", f"pod-{number}", {"nodeName": f"node{number}"}, "kube-system")
             | {"status": {"phase": "Running"}}
@@ -237,7 +250,7 @@ class ManyNodes(Kubectl):
                 raise AssertionError("nobody went on")
             if pod == self.hanging:
                 raise Unreachable(f"{pod}: no answer within 60 s")
-            return EMPTY_TABLE if command[0].endswith("-save") else ""
+            return EMPTY_TABLE if command[0].endswith("-save") else self.sets if command[0] == "ipset" else ""
         finally:
             with self._lock:
                 self.now -= 1
@@ -256,6 +269,59 @@ def test_five_thousand_nodes_one_of_which_hangs() -> None:
     assert [kernel.node for kernel in found if kernel.failure] == ["node7"]
     assert found[-1].failure == "pod-7: no answer within 60 s"
     assert kubectl.most <= AT_ONCE
+
+
+def test_of_nodes_with_large_sets_few_are_read_ahead() -> None:
+    """Some of them at the beginning, when nobody knows that, then as many as fit."""
+    kubectl, names = ManyNodes(100, "", "." * (MOST_HELD // 5)), [f"node{number}" for number in range(100)]
+    for number, _ in enumerate(read_nodes(kubectl, names), start=1):
+        assert len(kubectl.begun) <= max(number + 5, AT_ONCE)
+    assert len(kubectl.begun) == 100
+    kubectl = ManyNodes(100, "", "." * (2 * MOST_HELD))
+    for number, _ in enumerate(read_nodes(kubectl, names), start=1):
+        assert len(kubectl.begun) <= max(number + FEWEST, AT_ONCE)
+
+
+@pytest.mark.parametrize("every", [0, 4])
+def test_nothing_of_a_node_is_held_once_it_has_been_compared(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    """Of 60 nodes, none or every fourth of which differs, some are read ahead and one after the other is compared."""
+    names = [f"many{number}" for number in range(60)]
+    items = [*(manifest("v1", "Node", name) for name in names), *map(calico_pod, names)]
+    items += [pod_of(f"web-{name}", f"10.245.{number}.10", name) for number, name in enumerate(names)]
+    for item in items:
+        nodes.stand_in.put(item)
+    compiler = Compiler(loaded(*objects(), *calico_pods(), *items))
+    texts = {
+        name: saved_texts(compiler.compile(name).files(), port=81 if every and not number % every else 80)
+        for number, name in enumerate((*names, *NODES))
+    }
+
+    def execute(self: Kubectl, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
+        return texts[pod.removeprefix("calico-")].get(" ".join(command), "")
+
+    def living() -> tuple[int, int]:
+        found = gc.get_objects()
+        return sum(isinstance(each, NodeKernel) for each in found), sum(isinstance(each, Dump) for each in found)
+
+    held: list[tuple[int, int]] = []
+
+    def counting(observed: Observed, node: Node) -> Verification:
+        if every:  # what judges differences holds itself in circles
+            gc.collect()
+        held.append(living())
+        return verify(observed, node)
+
+    monkeypatch.setattr(Kubectl, "execute", execute)
+    monkeypatch.setattr(verification, "verify", counting)
+    gc.collect()
+    kernels, dumps = living()
+    answer = nodes.run("verify", "--cluster", "-q")
+    assert list(rows(answer).values()).count("equal") == (len(texts) * 3 // 4 if every else len(texts))
+    assert len(held) == len(texts)
+    assert max(each for each, _ in held) - kernels <= AHEAD + 2
+    assert max(each for _, each in held) - dumps == 1
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])

@@ -94,6 +94,14 @@ def test_a_listing_that_is_as_it_should_be(shop: Node) -> None:
     assert "EQUAL  a listing has what the manifests give node n1" in "".join(text(found))
 
 
+def test_a_finding_names_the_line_of_the_file(shop: Node) -> None:
+    lines = listing(shop).splitlines()
+    number, line = next((number, line) for number, line in enumerate(lines, start=1) if "dport 80 " in line)
+    lines[number - 1] = line.replace("dport 80 ", "dport 81 ")
+    found = verify(observe_listing("\n".join(lines) + "\n", "a listing"), shop)
+    assert {finding.line for finding in found.findings} == {number}
+
+
 REPLY = "ARP reply by {interface} with the address 10.244.1.6"
 ARP_DAMAGES = [
     # text → other text, and the effect; Felix's rule drops replies to a pod with the pod's own address

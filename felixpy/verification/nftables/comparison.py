@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from felixpy.dataplane.current import Rule
 from felixpy.dataplane.transaction import NO_SPELLING
@@ -123,10 +123,6 @@ class ListedComparison(Comparison):
 
     def _layers(self, family: int) -> Iterator[LayerView]:
         """The layers of a family, and what is there of no layer."""
-
-        def line_of(chain: str, position: int) -> int:
-            return self.observed.line(family, layer, chain, position)
-
         for layer in (*LAYERS, TITLES[family]):
             current = self.observed.state.table(family, layer) if layer in LAYERS else (
                 self.observed.state.tables.get((family, layer))
@@ -135,7 +131,8 @@ class ListedComparison(Comparison):
                 continue
             own = self.observed.own(family)
             yield LayerView(
-                current, self.wanted.table(family, layer), NO_SPELLING, line_of,
+                current, self.wanted.table(family, layer), NO_SPELLING,
+                partial(self.observed.line, family, layer),
                 maps=elements_of(self.right.get(family), layer),
                 there=elements_of(own, layer),
                 hooked=frozenset(name for name, chain in own.chains.items() if chain.base) if own else frozenset(),
