@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
@@ -14,7 +13,7 @@ import typer
 
 from felixpy.cli import progress
 from felixpy.cli.target import IptablesKind, live_place, tools_of
-from felixpy.errors import KernelRefused, UsageError
+from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
     from felixpy.cli.given import Given
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from felixpy.kernel import Machine
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
+    from felixpy.nftables.both import SavedTables
 
 LOCK_SECONDS = 10
 
@@ -59,9 +59,10 @@ def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = Fals
 
     Raises EnvironmentMissing without root, tools or namespace, KernelRefused for tables that cannot be listed.
     """
+    from felixpy.dataplane.tools import failure
     from felixpy.iptables.forms import read_dump
     from felixpy.machine import read_host
-    from felixpy.nftables.dumps import read_listing
+    from felixpy.nftables.both import read_both
     from felixpy.verification.observed import read_all
 
     place = live_place(netns)
@@ -69,22 +70,28 @@ def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = Fals
         if uses_nftables(machine, backend):
             listed = machine.run("nft", *([] if counters else ["-s"]), "list", "ruleset")
             if listed.status:
-                raise KernelRefused(f"nft list ruleset: {listed.errors.strip()}")
-            dump = read_listing(listed.output, place.words)
-            return replace(dump, open=(*dump.open, *_beside(machine))), machine.inside(read_host)
+                raise failure("nft", listed, "to list the ruleset")
+            kinds = list(_kinds_in_use(machine, counters=counters))
+            return read_both(listed.output, place.words, kinds), machine.inside(read_host)
         tools = tools_of(machine, backend, LOCK_SECONDS)
         return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
 
 
-def _beside(machine: Machine) -> Iterator[str]:
-    """What Felix's iptables data plane left in tables that nft does not list."""
-    from felixpy.dataplane.tools import choose, look
+_IN_FORCE = re.compile(r"^(?:\[\d+:\d+\] )?-A |^:\S+ DROP ", re.MULTILINE)
 
-    if "legacy" in choose(look(machine)).ours:
-        yield (
-            "iptables (legacy) has rules of Felix, too: they are in force and not walked here; felixpy verify compares "
-            "them, felixpy remove --backend legacy takes them out"
-        )
+
+def _kinds_in_use(machine: Machine, *, counters: bool) -> Iterator[SavedTables]:
+    """The tables of iptables that packets pass as well: of both kinds, as far as there are any and tools for them."""
+    from felixpy.dataplane.tools import BACKENDS, PROGRAMS, SAVE_SETS
+    from felixpy.nftables.both import SavedTables
+
+    for kind in BACKENDS:
+        commands = {family: f"{program}-{kind}-save" for family, program in PROGRAMS.items()}
+        saved = {family: machine.run(name, *(["--counters"] if counters else [])) for family, name in commands.items()}
+        rules = {family: done.output for family, done in saved.items() if not done.status}
+        if any(_IN_FORCE.search(text) for text in rules.values()):
+            sets = machine.run(*SAVE_SETS)
+            yield SavedTables(kind, rules, None if sets.status else sets.output, "".join(rules.values()))
 
 
 def uses_nftables(machine: Machine, backend: IptablesKind) -> bool:
@@ -103,7 +110,8 @@ class SavedNode(NamedTuple):
 
     `not_given` are tables, by family, that were not among those that were printed one by one. `others` are rules of the
     other kind of iptables, by kind, and of any beside a listing; `comments` are the lines in which the tools say what
-    they are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed.
+    they are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed; without a
+    table of Calico in it, it is `beside`. `kinds` are all rules of iptables by kind.
     """
 
     rules: dict[int, str]
@@ -114,6 +122,8 @@ class SavedNode(NamedTuple):
     words: str = ""
     listing: str = ""
     not_given: Mapping[int, Sequence[str]] = MappingProxyType({})
+    beside: str = ""
+    kinds: Mapping[str, dict[int, str]] = MappingProxyType({})
 
     @property
     def text(self) -> str:
@@ -123,14 +133,14 @@ class SavedNode(NamedTuple):
     def dump(self) -> Dump:
         """The rules and sets as values. Raises InputError."""
         from felixpy.iptables.forms import read_dump
-        from felixpy.nftables.dumps import read_listing
+        from felixpy.nftables.both import SavedTables, read_both
 
-        if self.listing:
-            found = read_listing(self.listing, self.words)
-            beside = [kind for kind, texts in self.others.items() if any("cali-" in text for text in texts.values())]
-            words = tuple(f"tables of Felix in {kind} are in force, too; they are not walked" for kind in beside)
-            return replace(found, open=(*found.open, *words))
-        return read_dump(self.rules, self.sets, self.leaves_open)
+        if not self.listing and not self.beside:
+            return read_dump(self.rules, self.sets, self.leaves_open)
+        kinds = [
+            SavedTables(kind, rules, self.sets, self.comments, self.leaves_open) for kind, rules in self.kinds.items()
+        ]
+        return read_both(self.listing or self.beside, self.words, kinds)
 
 
 class _Files:
@@ -245,23 +255,37 @@ def _saved_files(folder: Path, known: _Files) -> list[str]:
 def _saved(
     files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
 ) -> SavedNode:
-    """One node's files. What nft listed counts if tables of Calico are in it, or if there is nothing else."""
+    """One node's files. Without a table of Calico in it, what nft listed is beside the tables of iptables."""
     from felixpy.nftables.dumps import lists_calico
 
     listings = [name for name in names if files.is_listing(name)]
     listing = "".join(files.text(name) for name in listings)
-    other = ipsets or next((name for name in names if name not in listings), None)
-    if listings and other and not both and lists_calico(listing):
-        raise UsageError(f"{listings[0]} is what nft lists, sets included; {other} does not go with it")
     found = _of_iptables(files, names, ipsets, both=both, only_sets=only_sets or bool(listings))
-    if not listing or (found.rules and not lists_calico(listing)):
-        return found._replace(leaves_open=(*found.leaves_open, *_not_walked(listing)))
+    if not listing:
+        return found
+    if not only_sets:
+        _check_others(files, listings, names, ipsets, alone=not found.rules)
+    if found.rules and not lists_calico(listing):
+        return found._replace(beside=listing)
     beside = {**({"iptables": found.rules} if found.rules else {}), **found.others}
     words = ", ".join("stdin" if name == "-" else name for name in listings)
-    return found._replace(rules={}, others=beside, leaves_open=(), words=words, listing=listing)
+    return found._replace(rules={}, others=beside, words=words, listing=listing)
 
 
-def _not_walked(listing: str) -> Iterator[str]:
+def _check_others(
+    files: _Files, listings: Sequence[str], names: Sequence[str], ipsets: str | None, *, alone: bool
+) -> None:
+    """Raises UsageError for files beside a listing that say nothing, or only have sets that no rule asks."""
+    others = [name for name in names if name not in listings]
+    for name in others:
+        parts = files.parts(name)
+        if not parts.rules and parts.sets is None:
+            raise UsageError(f"--rules {name}: there is no table in it")
+    if alone and (ipsets or others):
+        raise UsageError(f"{listings[0]} is what nft lists, sets included; {ipsets or others[0]} does not go with it")
+
+
+def not_walked(listing: str) -> Iterator[str]:
     """What nft listed besides tables of iptables."""
     from felixpy.nftables.reading import read_tables
     from felixpy.ruleset import TABLES
@@ -308,7 +332,8 @@ def _of_iptables(files: _Files, names: Sequence[str], ipsets: str | None, *, bot
     words = ", ".join("stdin" if name == "-" else name for name in names)
     missing = not_given(tables, tables.keys() - dumped)
     notes.update((words_of_missing(family, lacking), None) for family, lacking in missing.items())
-    return SavedNode(main, "".join(sets) if sets else None, comments, others, tuple(notes), words, not_given=missing)
+    saved = SavedNode(main, "".join(sets) if sets else None, comments, others, tuple(notes), words, not_given=missing)
+    return saved._replace(kinds={kind: texts for kind, texts in kinds.items() if texts})
 
 
 def _sets(name: str) -> str:

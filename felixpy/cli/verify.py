@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from felixpy.cli import invocation
-from felixpy.cli.dumps import Dumps, SavedNode, SetDump, likely_node, one_place, read_saved, settled, uses_nftables
+from felixpy.cli.dumps import (
+    Dumps,
+    SavedNode,
+    SetDump,
+    likely_node,
+    not_walked,
+    one_place,
+    read_saved,
+    settled,
+    uses_nftables,
+)
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.kernels import Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
 from felixpy.cli.options import Jobs
@@ -201,7 +211,7 @@ def observed_in(saved: SavedNode, plane: str) -> Observed:
         saved.words,
         comments=saved.comments,
         others=others,
-        leaves_open=saved.leaves_open,
+        leaves_open=(*saved.leaves_open, *not_walked(saved.beside)),
         not_given=saved.not_given,
     )
 

@@ -25,15 +25,19 @@ REWRITING = ("PREROUTING", "OUTPUT")
 
 
 class Stage(NamedTuple):
-    """A chain that packets meet at a hook, or a place of the kernel's own. Of `nat` only new connections are asked."""
+    """A chain that packets meet at a hook, or a place of the kernel's own. Of `nat` only new connections are asked.
+
+    Stages of a hook stand in the order of `place`. Which of two in one place comes first is not said by that.
+    """
 
     table: str
     chain: str
     nat: bool = False
+    place: tuple[int, int, int] = (0, 0, 0)
 
 
-TRACKING = Stage("connection tracking", "")
-REWRITTEN = Stage("network address translation", "")
+TRACKING = Stage("connection tracking", "", place=(TRACKING_PRIORITY, 0, 0))
+REWRITTEN = Stage("network address translation", "", place=(NAT_PRIORITIES["PREROUTING"], 2, 0))
 """Behind it packets have their new destinations, whoever rewrote them."""
 
 Stages: TypeAlias = Mapping[str, tuple[Stage, ...]]
@@ -57,18 +61,21 @@ def stages_of(chains: Iterable[BaseChain]) -> Stages:
     >>> [stage.table for stage in stages_of(chains)["INPUT"]]
     ['a', 'b', 'n']
     """  # noqa: E501
-    found: dict[str, list[tuple[tuple[int, int, int], Stage]]] = {hook: [] for hook in HOOK_NAMES}
+    found: dict[str, list[Stage]] = {hook: [] for hook in HOOK_NAMES}
     for hook in REWRITING:
-        found[hook].append(((TRACKING_PRIORITY, 0, 0), TRACKING))
-        found[hook].append(((NAT_PRIORITIES[hook], 2, 0), REWRITTEN))
+        found[hook] += [TRACKING, REWRITTEN]
     for base in chains:
         if base.nat and base.hook in NAT_PRIORITIES:
             place = NAT_PRIORITIES[base.hook], 1, base.priority
         else:
             place = base.priority, 0, 0
         if base.hook in found:
-            found[base.hook].append((place, Stage(base.table, base.chain, base.nat)))
-    return {hook: tuple(stage for _, stage in sorted(placed, key=lambda one: one[0])) for hook, placed in found.items()}
+            found[base.hook].append(Stage(base.table, base.chain, base.nat, place))
+    return {hook: tuple(sorted(stages, key=_place)) for hook, stages in found.items()}
+
+
+def _place(stage: Stage) -> tuple[int, int, int]:
+    return stage.place
 
 
 _TABLES: Mapping[str, tuple[tuple[str, int], ...]] = {
@@ -104,18 +111,13 @@ def come_back(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     return tuple(stage for stage in stages if not stage.nat and stage not in (TRACKING, REWRITTEN))
 
 
-def one_after_the_other(first: Stages, second: Stages) -> Stages:
-    """Two kinds of tables that packets pass, those of the second behind the first, tracked and rewritten once."""
-    return {hook: _joined(first[hook], second[hook]) for hook in HOOK_NAMES}
+def merged(first: Stages, second: Stages) -> Stages:
+    """Two kinds of tables in which packets meet all chains, tracked and rewritten once.
 
-
-def _joined(first: tuple[Stage, ...], second: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    found: list[Stage] = []
-    rest = list(second)
-    for stage in first:
-        if stage in (TRACKING, REWRITTEN):
-            at = rest.index(stage)
-            found += rest[:at]
-            rest = rest[at + 1 :]
-        found.append(stage)
-    return (*found, *rest)
+    Of chains in one place those of the first come first.
+    """
+    own = {TRACKING, REWRITTEN}
+    return {
+        hook: tuple(sorted((*first[hook], *(stage for stage in second[hook] if stage not in own)), key=_place))
+        for hook in HOOK_NAMES
+    }

@@ -182,7 +182,8 @@ class Dump:
     """What was saved of one node: tables by family and name; `sets` is None if nobody saved the sets.
 
     `open` says what the form that it was saved in leaves open. `dataplane` is ``nftables`` where nft listed
-    the rules; `hooks` are then the base chains at each hook, by family.
+    the rules; `hooks` are then the base chains at each hook, by family. `swapped` is another order of these that is
+    as likely: tables of two kinds have chains of one priority (`felixpy.netfilter.together`).
     """
 
     tables: Mapping[int, Mapping[str, Table]]
@@ -190,6 +191,7 @@ class Dump:
     open: tuple[str, ...] = ()
     dataplane: str = "iptables"
     hooks: Mapping[int, Stages] = field(default_factory=dict)
+    swapped: Mapping[int, Stages] = field(default_factory=dict)
 
     def stages(self, family: int) -> Stages:
         """The chains that packets meet at each hook."""

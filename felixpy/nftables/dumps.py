@@ -8,7 +8,7 @@ Calico's tables are read into the tables and chains that they stand for in iptab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address, summarize_address_range
@@ -50,9 +50,9 @@ def lists_calico(listing: str) -> bool:
     return bool(_CALICO.search(listing))
 
 
-def read_listing(text: str, file: str = FILE) -> Dump:
-    """The dump behind a listing. Raises InputError where no table of Calico is in it."""
-    tables = read_tables(text, file)
+def read_listing(text: str, file: str = FILE, *, leave_out: Container[str] = ()) -> Dump:
+    """The dump behind a listing, but for tables of some titles. Raises InputError where no table of Calico is in it."""
+    tables = [table for table in read_tables(text, file) if table.title not in leave_out]
     families = [family for family, name in FAMILIES.items() if any(_is_own(table, name) for table in tables)]
     if not families:
         named = ", ".join(table.title for table in tables) or "none"

@@ -140,8 +140,14 @@ def _doubts(trace: Trace) -> Iterator[str]:
     if trace.answered:
         whose = f"{trace.answered.address}, the address of {trace.answered.name}"
         yield f"UNCERTAIN: the source is rewritten to {whose}: the answers go there, so no connection comes of it"
-    if not all(leg.walk.certain for leg in trace.legs):
+    if not all(leg.walk.certain or leg.walk.order_matters for leg in trace.legs):
         yield "UNCERTAIN: rules that are not understood could change the verdict; they are taken as not met"
+    for leg in trace.legs:
+        if leg.walk.order_matters:
+            yield (
+                f"UNCERTAIN: on {leg.node.name} chains of iptables and of nftables have the same priority, and nobody "
+                "can see which of them packets meet first; here that matters"
+            )
     yield from (f"UNCERTAIN: {words}" for words in not_programmed_words(trace))
     for leg in trace.legs:
         for step in leg.walk.unknown:

@@ -31,8 +31,10 @@ from felixpy.config import Setting
 from felixpy.described import Answer
 from felixpy.errors import Problem
 from felixpy.model import Host
+from felixpy.netfilter.rules import Dump
+from felixpy.netfilter.together import together
 from felixpy.ruleset import ARP, Ruleset
-from felixpy.verification.baseline import Damage, together
+from felixpy.verification.baseline import BESIDE, Damage
 from felixpy.verification.comparison import Comparison
 from felixpy.verification.finding import HARMLESS, KINDS, Effect, Finding, Severity
 from felixpy.verification.nftables.comparison import ListedComparison
@@ -236,7 +238,11 @@ def _together(comparison: Comparison, judge: Judge, findings: Sequence[Finding])
     return judge.effect([_whole(comparison.observed, family) for family in comparison.observed.families])
 
 
+def _both(one: Dump, other: Dump) -> Dump:
+    return together(one, other, BESIDE)
+
+
 def _whole(observed: Observed, family: int) -> Damage:
     """Everything that is there, other tables of Felix that packets pass as well included."""
     others = [dump for dump in observed.others.values() if dump and family in dump.tables]
-    return Damage(family, whole=True, beside=reduce(together, others) if others else None)
+    return Damage(family, whole=True, beside=reduce(_both, others) if others else None)

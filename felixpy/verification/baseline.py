@@ -14,8 +14,8 @@ from felixpy.dataplane.current import OWNED_SET, Rule
 from felixpy.dataplane.wanted import Insert, Wanted
 from felixpy.ipsets import IPSet
 from felixpy.iptables.saved import make_chain
-from felixpy.netfilter.hooks import Stage, Stages, one_after_the_other
 from felixpy.netfilter.rules import Dump, SavedSet, Table
+from felixpy.netfilter.together import together
 from felixpy.nftables.reading import Declared
 from felixpy.ruleset import TABLES
 from felixpy.verification.observed import Observed
@@ -132,27 +132,11 @@ def whole(there: Dump, sets: Mapping[str, SavedSet], damage: Damage) -> Dump:
     """All tables of a family that are there, and those beside them; `sets` count where none are known."""
     known = {**sets, **(there.sets or {})}
     found = replace(there, tables={damage.family: there.tables[damage.family]}, sets=known)
-    return together(found, damage.beside, damage.family) if damage.beside else found
-
-
-def together(one: Dump, other: Dump, family: int | None = None) -> Dump:
-    """Tables of two kinds that packets pass one after the other at each hook, in the families of both or in one."""
-    tables: dict[int, dict[str, Table]] = {}
-    hooks: dict[int, Stages] = {}
-    for number in [family] if family else sorted({*one.tables, *other.tables}):
-        beside = {f"{BESIDE} {name}": found for name, found in other.tables.get(number, {}).items()}
-        tables[number] = {**one.tables.get(number, {}), **beside}
-        there = {hook: tuple(_renamed(stage) for stage in stages) for hook, stages in other.stages(number).items()}
-        hooks[number] = one_after_the_other(one.stages(number), there)
-    return replace(one, tables=tables, sets={**(other.sets or {}), **(one.sets or {})}, hooks=hooks)
+    return together(found, damage.beside, BESIDE, damage.family) if damage.beside else found
 
 
 BESIDE = "beside"
 """Stands before the names of tables that packets pass as well."""
-
-
-def _renamed(stage: Stage) -> Stage:
-    return stage._replace(table=f"{BESIDE} {stage.table}") if stage.chain else stage
 
 
 def rule_line(chain: str, rule: Rule, family: int) -> str:

@@ -15,8 +15,8 @@ only if no other reading of such rules would change the verdict.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar, cast
 
 from felixpy.errors import UsageError
@@ -44,7 +44,7 @@ class Walk:
 
     `decided` is the step that ended a refused packet's way, None where a chain's policy did: `policy` is (table,
     chain) then. `unknown` are the steps that are not understood. `rewritten` tells what NAT put for source or
-    destination.
+    destination. `order_matters` where the end is another one if chains of one priority are asked in another order.
     """
 
     verdict: Verdict
@@ -60,6 +60,7 @@ class Walk:
     in_interface: str
     out_interface: str
     rewritten: Mapping[str, str]
+    order_matters: bool = False
 
 
 _Kind = TypeVar("_Kind", bound=PacketRun)
@@ -114,11 +115,27 @@ class Walker:
         verdict = self._send(run, packet)
         return self._walk(packet, run, verdict, certain=not run.asked or self._is_certain(packet, verdict, run.asked))
 
+    @cached_property
+    def _swapped(self) -> Walker | None:
+        """A walker that asks chains of one priority in the other order."""
+        if not self.dump.swapped:
+            return None
+        return Walker(replace(self.dump, hooks=self.dump.swapped, swapped={}), self.machine, like=self)
+
+    def _order_matters(self, packet: Packet, run: PacketRun, verdict: str) -> bool:
+        if self._swapped is None:
+            return False
+        other = self._swapped._start(PacketRun, packet)  # noqa: SLF001 - it is one of us
+        found = self._swapped._send(other, packet)  # noqa: SLF001
+        return _end(run, verdict) != _end(other, found)
+
     def _walk(self, packet: Packet, run: PacketRun, verdict: str, *, certain: bool, **more: Any) -> Walk:
         steps: dict[str, Any] = {"steps": (), "decided": None, "policy": None, "unknown": ()}
+        order_matters = self._order_matters(packet, run, verdict)
         return Walk(
             verdict=cast("Verdict", verdict),
-            certain=certain,
+            certain=certain and not order_matters,
+            order_matters=order_matters,
             **{**steps, **more},
             mark=run.mark,
             source=spell_address(run.source, run.family),
@@ -265,6 +282,11 @@ class Walker:
             unknown.append(str(wrong))
             act = _perhaps
         return ReadyRule(check, act, ", ".join(rule.body.assumed), ", ".join(unknown), act is nothing and not unknown)
+
+
+def _end(run: PacketRun, verdict: str) -> object:
+    """What became of a packet."""
+    return (run.source, run.destination, run.port, run.out_interface) if verdict == ACCEPT else ()
 
 
 def _traverse(run: PacketRun, code: Code) -> str | None:

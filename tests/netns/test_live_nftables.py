@@ -79,8 +79,9 @@ def test_iptables_rules_left_beside_live_tables(
     left = "*filter\n:cali-FORWARD - [0:0]\n-A FORWARD -j cali-FORWARD\n-A cali-FORWARD -j DROP\nCOMMIT\n"
     assert machine.run("iptables-legacy-restore", text=left).status == 0
     felixpy = caller(capsys, monkeypatch)
-    traced = felixpy("trace", "internet", "shop/db-0:5432", "shop.yaml", "--node", "n2", "--netns", place)
-    assert "iptables (legacy) has rules of Felix, too: they are in force and not walked here" in traced.err
+    traced = felixpy("trace", "shop/deployment/db", "shop/web:80", "shop.yaml", "--node", "n2", "--netns", place)
+    assert "tables of Felix in iptables are in force, too; packets pass them as well" in traced.err
+    assert "iptables filter cali-FORWARD 1: -j DROP" in traced.out
     answer = felixpy("verify", "shop.yaml", "--node", "n2", "--netns", place, "-o", "json", "-q")
     found = {each["class"]: each["effect"] for each in json.loads(answer.out)["findings"]}
     assert found["other-data-plane"] == "closes"

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,10 +204,56 @@ def test_counters_of_a_listing(felixpy_, saved: dict[str, Path], tmp_path: Path)
     assert '"packets": 3' in answer.out
 
 
-def test_a_listing_goes_with_no_other_form(felixpy_, saved: dict[str, Path]) -> None:
-    answer = felixpy_("trace", *PAIR, SHOP / "manifests.yaml", "--rules", saved["nft"], "--rules", saved["legacy"])
-    assert answer.status == 2
-    assert "is what nft lists, sets included" in answer.err
+ALLOWED = ("shop/backend-5b9d8c7f6-hn7rz", "shop/database-0:5432")
+DENIED = ("shop/backend-5b9d8c7f6-hn7rz", "shop/database-0:5433")
+
+
+def traced(felixpy_, *files: Path, pair: tuple[str, str] = PAIR) -> dict[str, Any]:
+    rules = [word for file in files for word in ("--rules", file)]
+    answer = felixpy_("trace", *pair, SHOP / "manifests.yaml", *rules, "--node", "node1", "-o", "json", "-q")
+    assert answer.status in (0, 1), answer.err
+    found: dict[str, Any] = json.loads(answer.out)
+    return found
+
+
+def test_rules_of_both_data_planes_are_both_in_force(felixpy_, saved: dict[str, Path], tmp_path: Path) -> None:
+    """In two files, in whatever order, or in one."""
+    one = tmp_path / "both.save"
+    one.write_text(saved["nft"].read_text() + saved["legacy"].read_text())
+    alone = traced(felixpy_, saved["nft"])
+    for files in ((saved["nft"], saved["legacy"]), (saved["legacy"], saved["nft"]), (one,)):
+        found = traced(felixpy_, *files)
+        assert (found["verdict"], found["certain"]) == (alone["verdict"], True)
+        for pair, verdict in ((ALLOWED, "allow"), (DENIED, "deny")):
+            assert traced(felixpy_, *files, pair=pair)["verdict"] == verdict
+    left = tmp_path / "left.save"
+    first = "-A cali-FORWARD "
+    left.write_text(saved["legacy"].read_text().replace(first, f"{first}-j DROP\n{first}", 1))
+    for files in ((saved["nft"], left), (left, saved["nft"])):
+        assert traced(felixpy_, *files, pair=ALLOWED)["verdict"] == "deny"
+
+
+def test_the_matrix_of_both_is_what_both_let_pass(felixpy_, saved: dict[str, Path], tmp_path: Path) -> None:
+    command = ("matrix", SHOP / "manifests.yaml", "-q", "-o", "lines", "--node", "node1")
+    alone = felixpy_(*command, "--rules", saved["nft"]).out
+    assert felixpy_(*command, "--rules", saved["nft"], "--rules", saved["legacy"]).out == alone
+    left = tmp_path / "left.save"
+    left.write_text("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp -m tcp --dport 5432 -j DROP\nCOMMIT\n")
+    less = felixpy_(*command, "--rules", saved["nft"], "--rules", left).out
+    line = "shop/backend-5b9d8c7f6-hn7rz => shop/database-0 : TCP 5432"
+    assert line in alone.splitlines()
+    assert "shop/backend-5b9d8c7f6-hn7rz => shop/database-0 " not in less
+
+
+@pytest.mark.parametrize("text, said", [("", "there is no table in it"), ("nothing\n", "there is no table in it"),
+                                        ("create x hash:net family inet\n", "does not go with it")])  # fmt: skip
+def test_what_says_nothing_beside_a_listing_is_refused(
+    felixpy_, saved: dict[str, Path], tmp_path: Path, text: str, said: str
+) -> None:
+    other = tmp_path / "other.save"
+    other.write_text(text)
+    answer = felixpy_("trace", *PAIR, SHOP / "manifests.yaml", "--rules", saved["nft"], "--rules", other)
+    assert (answer.status, said in answer.err) == (2, True), answer.err
 
 
 def test_a_listing_gets_comments_and_is_otherwise_the_same(
