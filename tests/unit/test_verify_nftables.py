@@ -148,6 +148,16 @@ def test_what_the_arp_table_does_is_decided(shop: Node, old: str, new: str, effe
     assert found.together.kind == effect
 
 
+def test_a_chain_of_a_stranger_in_the_arp_table_may_stop_what_comes(shop: Node) -> None:
+    theirs = "\n\tchain theirs {\n\t\ttype filter hook input priority 0; policy drop;\n\t}"
+    whole = listing(shop).replace("table arp calico-arp {", f"table arp calico-arp {{{theirs}")
+    (finding,) = verify(observe_listing(whole, "a listing"), shop).findings
+    assert (finding.kind.name, finding.effect.kind) == ("arp-table", "closes")
+    assert (
+        "drops what should get in: ARP reply in by another interface with the address 0.0.0.0" in finding.effect.words
+    )
+
+
 def test_without_the_arp_table_the_host_answers_for_pods(shop: Node) -> None:
     ip, _, _ = listing(shop).partition("table arp calico-arp {")
     found = verify(observe_listing(f"{ip}table inet firewalld {{\n}}\n", "a listing"), shop)

@@ -1,7 +1,8 @@
-"""The ARP table: which ARP packets of the host get out, decided for every packet that its rules can tell apart.
+"""The ARP table: which ARP packets the host sends and takes, decided for every packet that its rules can tell apart.
 
 Rules ask for the interface, the operation and the sender's address, and nothing of that has a state. So a packet of
-each kind that the rules of both sides name, and one of each that they do not, stand for all packets.
+each kind that the rules of both sides name, and one of each that they do not, stand for all packets. Felix only has a
+chain at the hook output; whoever can damage its table can also have one at input, the other hook of ARP.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
+from itertools import product
 from typing import NamedTuple
 
 from felixpy.errors import few
@@ -30,20 +32,32 @@ class NotEvaluated(Exception):
     """Rules that ask or do something else than Felix's do."""
 
 
+HOOKS = ("output", "input")
+
+
 class ArpPacket(NamedTuple):
-    """What the host sends: by which interface, what for, and whose address it claims."""
+    """What the host sends, or gets at the hook input: by which interface, what for, and whose address it claims."""
 
     interface: str
     operation: str
     sender: int
+    hook: str = "output"
 
     def __str__(self) -> str:
         interface = self.interface or "another interface"
-        return f"ARP {self.operation} by {interface} with the address {IPv4Address(self.sender)}"
+        way = "by" if self.hook == "output" else "in by"
+        return f"ARP {self.operation} {way} {interface} with the address {IPv4Address(self.sender)}"
+
+    def value(self, key: str) -> str:
+        """The name of the interface of one side, "" where the packet has none on that side."""
+        return self.interface if _SIDES[key] == self.hook else ""
+
+
+_SIDES = {"oifname": "output", "iifname": "input"}
 
 
 class ArpTest(NamedTuple):
-    """One question of a rule: `key` is ``oifname``, ``arp operation`` or ``arp saddr ip``."""
+    """One question of a rule: `key` is ``oifname``, ``iifname``, ``arp operation`` or ``arp saddr ip``."""
 
     key: str
     value: str
@@ -53,10 +67,9 @@ class ArpTest(NamedTuple):
         return self._matches(packet) is not self.negated
 
     def _matches(self, packet: ArpPacket) -> bool:
-        if self.key == "oifname":
-            if self.value.endswith("*"):
-                return packet.interface.startswith(self.value[:-1])
-            return packet.interface == self.value
+        if self.key in _SIDES:
+            name = packet.value(self.key)
+            return name.startswith(self.value[:-1]) if self.value.endswith("*") else name == self.value
         if self.key == "arp operation":
             return packet.operation == self.value
         return packet.sender in range(*self.span)
@@ -69,15 +82,19 @@ class ArpTest(NamedTuple):
 
 
 class ArpRule(NamedTuple):
-    """What a rule asks, and then does: a verdict, ``jump`` or ``goto`` with a chain, or ``vmap`` with a map."""
+    """What a rule asks, and then does: a verdict, ``jump`` or ``goto`` with a chain, or ``vmap`` with a map.
+
+    `key` is what it looks up in the map.
+    """
 
     tests: tuple[ArpTest, ...]
     verb: str
     target: str = ""
+    key: str = ""
 
 
-_TEST = re.compile(r'(oifname|arp operation|arp saddr ip) (!= |== )?(?:"([^"]*)"|([\w./*:-]+))(?: |$)')
-_LOOKUP = re.compile(r"oifname vmap @(\S+)$")
+_TEST = re.compile(r'(oifname|iifname|arp operation|arp saddr ip) (!= |== )?(?:"([^"]*)"|([\w./*:-]+))(?: |$)')
+_LOOKUP = re.compile(r"(?P<key>[io]ifname) vmap @(?P<map>\S+)$")
 _VERDICT = re.compile(r"(?:counter ?)?(?:(accept|drop|return|continue)|(jump|goto) (\S+))?$")
 
 
@@ -89,7 +106,7 @@ def _rule(text: str) -> ArpRule:
         tests.append(ArpTest(found[1], found[3] or found[4], found[2] == "!= "))
         rest = rest[found.end() :]
     if lookup := _LOOKUP.match(rest):
-        return ArpRule(tuple(tests), "vmap", lookup[1])
+        return ArpRule(tuple(tests), "vmap", lookup["map"], lookup["key"])
     verdict = _VERDICT.match(rest)
     if not verdict or any(test.key == "arp saddr ip" and not _is_net(test.value) for test in tests):
         raise NotEvaluated(text)
@@ -121,19 +138,19 @@ class ArpTable:
         return {one.name: dict(map(_element, one.elements)) for one in maps}
 
     @cached_property
-    def bases(self) -> list[tuple[str, str]]:
-        """The chains that packets come to, in order, and their policies."""
+    def bases(self) -> Mapping[str, list[tuple[str, str]]]:
+        """The chains that packets come to at each hook, in order, and their policies."""
         if self.listed is None or any("dormant" in option for option in self.listed.options):
-            return []
+            return {hook: [] for hook in HOOKS}
         found = [(chain.name, chain.base) for chain in self.listed.chains.values() if chain.base]
-        placed = [(name, base) for name, base in found if base.hook == "output"]
-        placed.sort(key=lambda each: priority_of(each[1].priority))
-        return [(name, base.policy) for name, base in placed]
+        found.sort(key=lambda each: priority_of(each[1].priority))
+        return {hook: [(name, base.policy) for name, base in found if base.hook == hook] for hook in HOOKS}
 
     def passes(self, packet: ArpPacket) -> bool:
-        """Whether a packet gets out. Raises NotEvaluated for chains that no kernel would take."""
+        """Whether a packet gets through. Raises NotEvaluated for chains that no kernel would take."""
+        bases = self.bases[packet.hook]
         try:
-            return all((self._through(name, packet) or policy.lower()) != "drop" for name, policy in self.bases)
+            return all((self._through(name, packet) or policy.lower()) != "drop" for name, policy in bases)
         except RecursionError:
             raise NotEvaluated("chains that jump in a circle") from None
 
@@ -142,7 +159,7 @@ class ArpTable:
         for rule in self.rules.get(chain, ()):
             if not all(test.holds(packet) for test in rule.tests):
                 continue
-            found = self.maps.get(rule.target, {}).get(packet.interface) if rule.verb == "vmap" else rule
+            found = self._looked_up(rule, packet) if rule.verb == "vmap" else rule
             if found is None or found.verb == "continue":
                 continue
             if found.verb == "return":
@@ -154,20 +171,23 @@ class ArpTable:
                 return verdict
         return ""
 
+    def _looked_up(self, rule: ArpRule, packet: ArpPacket) -> ArpRule | None:
+        return self.maps.get(rule.target, {}).get(packet.value(rule.key))
+
     @property
     def interfaces(self) -> Iterator[str]:
         """Those that rules and maps name; one with a wildcard stands for an interface that only it fits."""
         yield from (name for one in self.maps.values() for name in one)
         for rule in (rule for rules in self.rules.values() for rule in rules):
-            yield from (test.value.replace("*", " …") for test in rule.tests if test.key == "oifname")
+            yield from (test.value.replace("*", " …") for test in rule.tests if test.key in _SIDES)
 
-    def asked(self, interface: str) -> Iterator[ArpTest]:
-        """All that packets to an interface may be asked."""
-        chains = [name for name, _ in self.bases]
+    def asked(self, packet: ArpPacket) -> Iterator[ArpTest]:
+        """All that packets like this one may be asked, whatever they are for."""
+        chains = [name for name, _ in self.bases[packet.hook]]
         for chain in chains:
             for rule in self.rules.get(chain, ()):
                 yield from rule.tests
-                found = self.maps.get(rule.target, {}).get(interface) if rule.verb == "vmap" else rule
+                found = self._looked_up(rule, packet) if rule.verb == "vmap" else rule
                 if found and found.verb in ("jump", "goto") and found.target not in chains:
                     chains.append(found.target)
 
@@ -179,12 +199,14 @@ def _element(text: str) -> tuple[str, ArpRule]:
 
 def _packets(tables: Sequence[ArpTable]) -> Iterator[ArpPacket]:
     """One packet of every class that rules and maps tell apart."""
-    for interface in dict.fromkeys((OTHER, *(name for table in tables for name in table.interfaces))):
-        asked = [test for table in tables for test in table.asked(interface)]
+    names = dict.fromkeys((OTHER, *(name for table in tables for name in table.interfaces)))
+    for hook, interface in product(HOOKS, names):
+        like = ArpPacket(interface, "", 0, hook)
+        asked = [test for table in tables for test in table.asked(like)]
         operations = [test.value for test in asked if test.key == "arp operation"]
         edges = [edge for test in asked if test.key == "arp saddr ip" for edge in test.span if edge <= LAST_ADDRESS]
         for operation in dict.fromkeys((*OPERATIONS, *operations)):
-            yield from (ArpPacket(interface, operation, sender) for sender in sorted({0, *edges}))
+            yield from (like._replace(operation=operation, sender=sender) for sender in sorted({0, *edges}))
 
 
 def arp_effect(right: ListedTable, there: ListedTable | None) -> Effect:
@@ -200,10 +222,16 @@ def arp_effect(right: ListedTable, there: ListedTable | None) -> Effect:
         return HARMLESS
     opened = [packet for packet, passes in changed if passes]
     closed = [packet for packet, passes in changed if not passes]
-    told = [*([f"lets out what should be dropped: {_some(opened)}"] if opened else []),
-             *([f"drops what should get out: {_some(closed)}"] if closed else [])]  # fmt: skip
+    told = [*_told("lets {} what should be dropped", opened), *_told("drops what should get {}", closed)]
     kind: EffectKind = "both" if opened and closed else "opens" if opened else "closes"
     return Effect(Severity.LETS_THROUGH if opened else Severity.DROPS, "; ".join(told), kind=kind)
+
+
+def _told(words: str, packets: Iterable[ArpPacket]) -> Iterator[str]:
+    for hook, way in zip(HOOKS, ("out", "in"), strict=True):
+        found = [packet for packet in packets if packet.hook == hook]
+        if found:
+            yield f"{words.format(way)}: {_some(found)}"
 
 
 def _some(packets: Iterable[ArpPacket]) -> str:
