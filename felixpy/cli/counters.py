@@ -121,13 +121,14 @@ def _saved(paths: list[str]) -> Reader:
     def read() -> dict[str, Dump]:
         found: dict[str, Dump] = {}
         for path in paths:
-            dumps = dict(dumps_below(Path(path)))
+            dumps = dict(dumps_below(Path(path), alone=True))
             if not dumps:
                 raise UsageError(f"--rules {path}: there are no saved rules; give what iptables-save -c prints")
             if twice := found.keys() & dumps.keys():
                 name = next(iter(twice))
                 raise UsageError(f"--rules {path}: {name or 'one node'} was given already; use a folder for each node")
             found.update(dumps)
+        invocation.tell_left_open(found)
         return found
 
     return read
@@ -140,7 +141,7 @@ def _kernel(netns: str | None, backend: IptablesKind) -> Reader:
 def _remote(given: Given, ssh: str) -> Reader:
     def read() -> dict[str, Dump]:
         found = read_kernels(given, ssh=ssh, instead="its counters are missing")
-        return {name: saved.dump() for name, saved in found.items()}
+        return {name: saved.dump(alone=True) for name, saved in found.items()}
 
     return read
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
@@ -71,7 +72,8 @@ def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = Fals
             listed = machine.run("nft", *([] if counters else ["-s"]), "list", "ruleset")
             if listed.status:
                 raise failure("nft", listed, "to list the ruleset")
-            kinds = list(_kinds_in_use(machine, counters=counters))
+            # A packet that passes both is not counted twice.
+            kinds = [] if counters else list(_kinds_in_use(machine))
             return read_both(listed.output, place.words, kinds), machine.inside(read_host)
         tools = tools_of(machine, backend, LOCK_SECONDS)
         return read_dump(read_all(tools, counters=counters), tools.sets()), machine.inside(read_host)
@@ -80,14 +82,14 @@ def read_live(netns: str | None, backend: IptablesKind, *, counters: bool = Fals
 _IN_FORCE = re.compile(r"^(?:\[\d+:\d+\] )?-A |^:\S+ DROP ", re.MULTILINE)
 
 
-def _kinds_in_use(machine: Machine, *, counters: bool) -> Iterator[SavedTables]:
+def _kinds_in_use(machine: Machine) -> Iterator[SavedTables]:
     """The tables of iptables that packets pass as well: of both kinds, as far as there are any and tools for them."""
     from felixpy.dataplane.tools import BACKENDS, PROGRAMS, SAVE_SETS
     from felixpy.nftables.both import SavedTables
 
     for kind in BACKENDS:
         commands = {family: f"{program}-{kind}-save" for family, program in PROGRAMS.items()}
-        saved = {family: machine.run(name, *(["--counters"] if counters else [])) for family, name in commands.items()}
+        saved = {family: machine.run(name) for family, name in commands.items()}
         rules = {family: done.output for family, done in saved.items() if not done.status}
         if any(_IN_FORCE.search(text) for text in rules.values()):
             sets = machine.run(*SAVE_SETS)
@@ -130,13 +132,18 @@ class SavedNode(NamedTuple):
         """All of it, as the tools printed it."""
         return self.listing or "".join((*self.rules.values(), self.sets or ""))
 
-    def dump(self) -> Dump:
-        """The rules and sets as values. Raises InputError."""
+    def dump(self, *, alone: bool = False) -> Dump:
+        """The rules and sets as values, with `alone` those of one data plane only. Raises InputError."""
         from felixpy.iptables.forms import read_dump
         from felixpy.nftables.both import SavedTables, read_both
 
-        if not self.listing and not self.beside:
+        if not self.listing and (alone or not self.beside):
             return read_dump(self.rules, self.sets, self.leaves_open)
+        if alone:
+            found = read_both(self.listing, self.words, ())
+            left = [kind for kind, texts in self.others.items() if any("cali-" in text for text in texts.values())]
+            words = (f"tables of Felix in {kind} are in force, too; what they count is left out" for kind in left)
+            return replace(found, open=(*found.open, *words))
         kinds = [
             SavedTables(kind, rules, self.sets, self.comments, self.leaves_open) for kind, rules in self.kinds.items()
         ]
@@ -229,14 +236,17 @@ def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> dict[str, Found
     return {"": found[name]} if not more and name not in nodes else dict(found)
 
 
-def dumps_below(path: Path) -> Iterator[tuple[str, Dump]]:
-    """Saved rules in a file, in a folder, or in a folder or file for each node; nothing where there are none."""
+def dumps_below(path: Path, *, alone: bool = False) -> Iterator[tuple[str, Dump]]:
+    """Saved rules in a file, in a folder, or in a folder or file for each node; nothing where there are none.
+
+    With `alone` those of one data plane each.
+    """
     files = _Files()
     if path.is_dir():
         for name, names in _node_files(path, files).items():
-            yield name, _saved(files, names, None, only_sets=True).dump()
+            yield name, _saved(files, names, None, only_sets=True).dump(alone=alone)
     elif path.is_file() and files.is_saved(str(path)):
-        yield "", _saved(files, [str(path)], None, only_sets=True).dump()
+        yield "", _saved(files, [str(path)], None, only_sets=True).dump(alone=alone)
 
 
 TWINS = (".save", ".listed")

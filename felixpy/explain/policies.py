@@ -114,7 +114,7 @@ class Policies:
                 yield f"it has no {direction} rule, so it allows nothing of {direction}"
         for problem in index.ruleset.refused if index else ():
             if problem.subject == str(policy.key):
-                yield f"no kernel takes one of its rules: {problem.reason}"
+                yield f"about one of its rules: {problem.reason}"
 
     # --- tiers
 

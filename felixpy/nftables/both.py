@@ -45,7 +45,7 @@ def read_both(listing: str, words: str, kinds: Sequence[SavedTables]) -> Dump:
     listed = read_tables(listing, words)
     twice = {title for kind, dump in zip(kinds, dumps, strict=True) for title in _listed_too(kind, dump, listed)}
     names = ["iptables" if len(kinds) == 1 else f"iptables-{kind.kind}" for kind in kinds]
-    if lists_calico(listing):
+    if lists_calico(listing) or not kinds:
         found, beside = read_listing(listing, words, leave_out=twice), dict(zip(names, dumps, strict=True))
     else:
         found, *more = dumps

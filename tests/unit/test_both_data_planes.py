@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from felixpy.errors import InputError
 from felixpy.netfilter.hooks import IPTABLES, BaseChain, merged, stages_of
 from felixpy.netfilter.rules import Dump
 from felixpy.nftables.both import NFT, SavedTables, read_both
@@ -165,6 +166,11 @@ def test_tables_of_others_beside_iptables_are_walked() -> None:
     assert (walk(found).verdict, walk(found).certain) == ("drop", True)
     assert found.dataplane == "iptables"
     assert {"filter", "nftables ip kube-proxy"} <= found.tables[4].keys()
+
+
+def test_a_listing_alone_has_to_have_a_table_of_calico() -> None:
+    with pytest.raises(InputError, match="there is no table ip calico"):
+        read_both(PROXY, "a listing", [])
 
 
 def test_what_is_left_of_felix_is_told() -> None:

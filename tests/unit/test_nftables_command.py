@@ -245,6 +245,17 @@ def test_the_matrix_of_both_is_what_both_let_pass(felixpy_, saved: dict[str, Pat
     assert "shop/backend-5b9d8c7f6-hn7rz => shop/database-0 " not in less
 
 
+def test_packets_that_pass_both_are_counted_once(felixpy_, saved: dict[str, Path], tmp_path: Path) -> None:
+    text = saved["nft"].read_text().replace(" counter ", " counter packets 3 bytes 9 ")
+    (tmp_path / "alone.save").write_text(text)
+    (tmp_path / "both.save").write_text(text + saved["legacy"].read_text().replace("\n-A", "\n[5:500] -A"))
+    command = ("counters", SHOP / "manifests.yaml", "--node", "node1", "-o", "json", "--rules")
+    alone, both = (felixpy_(*command, tmp_path / f"{name}.save") for name in ("alone", "both"))
+    assert alone.out == both.out
+    assert '"packets": 3' in alone.out
+    assert "tables of Felix in iptables are in force, too; what they count is left out" in both.err
+
+
 @pytest.mark.parametrize("text, said", [("", "there is no table in it"), ("nothing\n", "there is no table in it"),
                                         ("create x hash:net family inet\n", "does not go with it")])  # fmt: skip
 def test_what_says_nothing_beside_a_listing_is_refused(
