@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from felixpy.difference import Difference
     from felixpy.flows import Doubt, Flow
     from felixpy.netfilter.numbers import State
+    from felixpy.netfilter.rules import Dump
     from felixpy.reports import Run
     from felixpy.tracing import Nodes, Trace
     from felixpy.tracing.service_report import ServiceTrace
@@ -199,8 +200,8 @@ def verify(
 
     `rules` is the text of ``iptables-save``, ``iptables -S`` or ``-L``, or several texts (IPv4, IPv6); `ipsets` that of
     ``ipset save`` or ``list``. Without sets these are not compared. What ``nft list ruleset`` prints, as text or JSON,
-    is compared with the rules of the nftables data plane, its sets included. `node` may be left out when there is just
-    one.
+    is compared with the rules of the nftables data plane, its sets included; rules of iptables given with it are what
+    Felix's other data plane left. `node` may be left out when there is just one.
 
     Raises UsageError for an unknown or ambiguous node and for texts that hold no rules, or one family twice;
     InputError for rules that cannot be read.
@@ -213,16 +214,28 @@ def verify(
     if name not in cluster.node_names():
         raise UsageError(unknown_node(name, cluster.node_names()))
     texts = [rules] if isinstance(rules, str) else rules
-    if any(looks_listed(text) for text in texts):
-        if ipsets is not None or not all(looks_listed(text) for text in texts):
-            raise UsageError("rules: what nft lists has its sets in it; no other texts go with it")
-        observed: Observed = observe_listing("".join(texts), "saved rules")
+    listed = "".join(text for text in texts if looks_listed(text))
+    if listed:
+        observed: Observed = observe_listing(listed, "saved rules", others=_beside(texts, ipsets))
         compiler = Compiler(cluster, calico_version, "nftables")
     else:
         tables, sets, leaves_open, missing = _split(texts, ipsets)
         observed = observe_saved(tables, sets, "saved rules", leaves_open=leaves_open, not_given=missing)
         compiler = Compiler(cluster, calico_version)
     return compare(observed, Node(name=name, compiler=compiler, host=host or Host(), settings=settings))
+
+
+def _beside(texts: Sequence[str], ipsets: str | None) -> Mapping[str, Dump]:
+    """The rules of iptables that were given with what nft lists, in texts of their own or in one."""
+    from felixpy.iptables.forms import read_dump, split_saved
+    from felixpy.nftables.reading import looks_listed
+
+    if all(looks_listed(text) and not split_saved(text).rules for text in texts):
+        if ipsets is not None:
+            raise UsageError("ipsets: what nft lists has its sets in it; these are of rules that were not given")
+        return {}
+    tables, sets, leaves_open, _ = _split(texts, ipsets)
+    return {"iptables": read_dump(tables, sets, leaves_open)}
 
 
 def _split(

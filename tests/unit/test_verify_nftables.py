@@ -384,5 +384,10 @@ def test_one_text_of_both_data_planes(felixpy_, shop: Node, tmp_path: Path) -> N
 def test_verification_from_python(folder: Path, shop: Node) -> None:
     cluster = felixpy.load([folder / "shop.yaml"])
     assert felixpy.verify(cluster, listing(shop), host=HOST).equal
-    with pytest.raises(felixpy.UsageError, match="no other texts go with it"):
-        felixpy.verify(cluster, [listing(shop), SAVED], host=HOST)
+    both = (listing(shop), SAVED.format("-j DROP"))
+    for texts in (both, reversed(both), ["".join(both)]):
+        assert told(felixpy.verify(cluster, [*texts], host=HOST)) == [("other-data-plane", "closes", "")]
+    with pytest.raises(felixpy.UsageError, match="there is no table in it"):
+        felixpy.verify(cluster, [listing(shop), "nothing\n"], host=HOST)
+    with pytest.raises(felixpy.UsageError, match="these are of rules that were not given"):
+        felixpy.verify(cluster, listing(shop), "create x hash:net family inet\n", host=HOST)
