@@ -171,7 +171,7 @@ class _Drafts(NamedTuple):
     rewritten: tuple[tuple[Path, str, str], ...]
 
 
-class Draft(NamedTuple):
+class PolicyDraft(NamedTuple):
     """What the spec of a policy becomes in any namespace."""
 
     selector: str
@@ -182,7 +182,7 @@ class Draft(NamedTuple):
     rewritten: tuple[tuple[Path, str, str], ...]
 
 
-def draft(spec: Data | None, types: Sequence[str] = ()) -> Draft:
+def draft(spec: Data | None, types: Sequence[str] = ()) -> PolicyDraft:
     """What a spec becomes. Without policyTypes it is about `types`.
 
     By default that is Ingress, and Egress if there are rules for it, as the API server fills it in for NetworkPolicies.
@@ -191,7 +191,7 @@ def draft(spec: Data | None, types: Sequence[str] = ()) -> Draft:
     types = spec.get("policyTypes") or types or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
     inbound = [_drafted(rule, "ingress", index) for index, rule in enumerate(spec.get("ingress", ()))]
     outbound = [_drafted(rule, "egress", index) for index, rule in enumerate(spec.get("egress", ()))]
-    return Draft(
+    return PolicyDraft(
         selector=pod_selector(spec.get("podSelector")),
         ingress="Ingress" in types,
         egress="Egress" in types,
@@ -201,12 +201,12 @@ def draft(spec: Data | None, types: Sequence[str] = ()) -> Draft:
     )
 
 
-def network_policy(data: Data, source: Source, drafted: Draft) -> Policy:
+def network_policy(data: Data, source: Source, drafted: PolicyDraft) -> Policy:
     """A NetworkPolicy, whose spec is drafted."""
     return policy(data, "KubernetesNetworkPolicy", drafted, source)
 
 
-def policy(data: Data, kind: str, drafted: Draft, source: Source) -> Policy:
+def policy(data: Data, kind: str, drafted: PolicyDraft, source: Source) -> Policy:
     """The common part of a NetworkPolicy and of its staged form."""
     metadata = data["metadata"]
     name, space = metadata["name"], metadata["namespace"]
