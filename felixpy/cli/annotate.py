@@ -15,6 +15,9 @@ from felixpy.errors import UsageError
 _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: |table |Chain )", re.MULTILINE)
 """How lines of dumps begin."""
 
+_HEAD = 1 << 16
+"""So many bytes at the start of a file tell a dump from manifests, of which there may be gigabytes."""
+
 
 @takes_manifests(*MACHINE)
 def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None:
@@ -34,7 +37,7 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
     from felixpy.nftables.reading import looks_listed
 
     for path in given.files:
-        if path != "-" and Path(path).is_file() and _SAVED.search(read(path)):
+        if path != "-" and _is_dump(Path(path)):
             others = " ".join(other for other in given.files if other != path)
             raise UsageError(
                 f"{path}: a dump is read from stdin: felixpy annotate {f'{others} ' if others else ''}< {path}"
@@ -47,6 +50,18 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
     dataplane = "nftables" if looks_listed(text) else "iptables"
     decoder = decoder_for(cluster, given.version, given.settings, names, dataplane)
     invocation.emit("".join(f"{line}\n" for line in commented(text.removesuffix("\n").split("\n"), decoder)))
+
+
+def _is_dump(path: Path) -> bool:
+    """Whether a file that was given as manifests is a dump. One that cannot be read is left to who reads manifests."""
+    if not path.is_file():  # opening a pipe would wait for who writes to it
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return bool(_SAVED.search(head.decode("utf-8", "replace")))
 
 
 def _there(given: Given, ssh: str, *, node_rules: bool) -> str:

@@ -97,7 +97,7 @@ class Decoder:
     def chain(self, name: str, table: str = "", *, full: bool = True) -> NameMeaning | None:
         """A chain of Felix, of the kernel, or one that neither knows; without `full` in words only."""
         for index in self.indices():
-            spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
+            spots = index.spots(name, table)
             if spots:
                 return self._compiled_chain(name, index, spots, full=full)
         subject = self.legend.chain(name)
@@ -111,7 +111,7 @@ class Decoder:
         if name in KERNEL:
             return NameMeaning(name=name, kind="chain", words="a chain of the kernel")
         for index in _indices(self._other, self._elsewhere):
-            spots = [spot for spot in index.chains.get(name, ()) if table in ("", spot.table)]
+            spots = index.spots(name, table)
             if spots:
                 meaning = self._compiled_chain(name, index, spots, full=full)
                 return replace(meaning, known=False, hint=_other_version(index))

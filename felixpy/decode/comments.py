@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from felixpy.decode import Decoder
 from felixpy.decode.legend import CHAIN_KINDS, SET_NAME, chain_prefix
@@ -33,6 +33,13 @@ LISTED_LABEL = re.compile(r"\t(?:chain|set|map) (?P<name>\S+) \{")
 LISTED_RULE = re.compile(r'\t\t.* comment "')
 LABELS = re.compile(r"^(?:Name: |create |swap |destroy |:|-A |-I |-D |-R |-N )")
 TABLE = re.compile(r"^\*(\w+)")
+FELIX_RULE = re.compile(
+    r'(?:\[\d+:\d+\] )?-A (?P<chain>[^ ]+) (?P<before>.*?)-m comment --comment "cali:(?P<hash>[\w-]{16})"'
+    r"(?: (?P<after>.*)|$)",
+    re.ASCII,
+)
+"""A rule of Felix, which is what most lines are."""
+
 WILDCARD = "+"
 
 
@@ -46,9 +53,14 @@ def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
     writer = _Writer(decoder)
     for line in lines:
         text = line.rstrip("\r\n")
+        comments = writer.comments(text)
+        if not text.startswith("\t"):
+            yield from comments
+            yield visible(text)
+            continue
         bare = text.lstrip("\t")
         indent = text[: len(text) - len(bare)]
-        yield from (f"{indent}{comment(words)}" for words in writer.comments(text))
+        yield from (f"{indent}{each}" for each in comments)
         yield indent + visible(bare)
 
 
@@ -60,19 +72,32 @@ def likely_nodes(text: str, cluster: Cluster) -> list[str]:
 
 
 class _Writer:
+    """Says what stands above each line. Names and rules are explained once for all lines that have them."""
+
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.table = self.chain = self.rule = ""
         self.listed = False
         self._known: dict[tuple[str, str], str] = {}
-        self._rules = {
-            identity: found for index in decoder.indices() for identity, found in index.rules.items() if found.path
-        }
+        self._named: dict[str, list[str]] = {}
+        self._rules = {identity: found for index in decoder.indices() for identity, found in index.drawn()}
         self._words: dict[tuple[str, int], str] = {}
 
-    def comments(self, line: str) -> Iterator[str]:
+    def comments(self, line: str) -> Sequence[str]:
+        """The comments above a line."""
+        rule = None if self.listed else FELIX_RULE.match(line)
+        if rule:
+            chain, before, identity, after = rule.groups("")
+            words = f"{before}{after}"
+            # What comes first in a chain is announced, and a chain that names itself is no other name in its rule.
+            if chain == self.chain and chain not in words:
+                return [*self._rule(identity), *self._names(words)]
+        return list(self._of_any(line))
+
+    def _of_any(self, line: str) -> Iterator[str]:
         if LISTED_TABLE.match(line):
             self.listed = True
+            self._named = {}
         elif line.startswith(("table ", "*")):
             self.listed = False
         if self.listed:
@@ -80,7 +105,7 @@ class _Writer:
             return
         table = TABLE.match(line)
         if table:
-            self.table, self.chain = table[1], ""
+            self.table, self.chain, self._named = table[1], "", {}
             return
         if "cali" not in line or not LABELS.match(line[line.startswith("[") and line.find("]") + 2 :]):
             return
@@ -89,34 +114,41 @@ class _Writer:
         if owner and owner != self.chain:
             self.chain, self.rule = owner, ""
             if owner in names:
-                yield self._explain(owner)
-        yield from self._rule(line)
-        for name in names:
-            if name != owner:
-                yield f"  {self._explain(name)}"
+                yield comment(self._explain(owner))
+        found = IDENTITY.search(line)
+        yield from self._rule(found[1] if found else "")
+        yield from (comment(f"  {self._explain(name)}") for name in names if name != owner)
 
     def _listed(self, line: str) -> Iterator[str]:
         """The same for a line of a table of Calico that nft listed."""
         label = LISTED_LABEL.match(line)
         if label:
             self.rule = ""
-            yield self._explain(label["name"])
+            yield comment(self._explain(label["name"]))
             return
         if not LISTED_RULE.match(line):
             return
-        yield from self._rule(line)
-        matched = LISTED_NAME.finditer(line.partition(' comment "')[0])
-        for name in dict.fromkeys(each[1] or each[0] for each in matched):
-            yield f"  {self._explain(name.replace('*', WILDCARD))}"
-
-    def _rule(self, line: str) -> Iterator[str]:
-        """What drew the rule of a line, unless the line before said so already."""
         found = IDENTITY.search(line)
-        origin = self._rules.get(found[1]) if found else None
-        words = self._drawn(origin) if origin else ""
-        if words and words != self.rule:
-            yield f"  {words}"
-        self.rule = words
+        yield from self._rule(found[1] if found else "")
+        yield from self._names(line.partition(' comment "')[0])
+
+    def _rule(self, identity: str) -> Sequence[str]:
+        """What drew the rule with a hash, unless the line before said so already."""
+        origin = self._rules.get(identity)
+        before, self.rule = self.rule, self._drawn(origin) if origin else ""
+        return [self.rule] if self.rule not in ("", before) else []
+
+    def _names(self, words: str) -> list[str]:
+        """What the names in the words of a rule are, each once."""
+        known = self._named.get(words)
+        if known is None:
+            known = self._named[words] = [comment(f"  {self._explain(name)}") for name in self._names_in(words)]
+        return known
+
+    def _names_in(self, words: str) -> Iterable[str]:
+        if not self.listed:
+            return dict.fromkeys(NAME.findall(words))
+        return dict.fromkeys((found[1] or found[0]).replace("*", WILDCARD) for found in LISTED_NAME.finditer(words))
 
     def _drawn(self, found: Found) -> str:
         """The policy rule that a rule draws: its path, and what it says."""
@@ -124,7 +156,7 @@ class _Writer:
         if key not in self._words:
             direction = CHAIN_KINDS[chain_prefix(found.chain.name)].direction
             rule = found.chain.origin.rules[found.number]
-            self._words[key] = f"{spell(found.path)}: {rule_words(rule, direction)}"
+            self._words[key] = comment(f"  {spell(found.path)}: {rule_words(rule, direction)}")
         return self._words[key]
 
     def _owner(self, line: str) -> str:

@@ -11,6 +11,7 @@ from felixpy.calico_versions import CalicoVersion
 from felixpy.ipsets import SetSpec
 from felixpy.model import Cluster, HostEndpoint, Policy, Rule, Source, Workload
 from felixpy.names import ANY_INTERFACE, limited, set_name
+from felixpy.plan import arp
 from felixpy.plan.endpoints import (
     FROM_HOST,
     FROM_HOST_FORWARD,
@@ -50,6 +51,7 @@ CHAIN_KINDS: Mapping[str, ChainKind] = {
     TO_HOST: ChainKind("host", "egress", "the node's own packets that leave by {}"),
     FROM_HOST: ChainKind("host", "ingress", "packets for the node that came in by {}"),
     SET_MARK: ChainKind("mark", "egress", "IPVS: gives packets from {} their mark"),
+    arp.PREFIX: ChainKind("pod", "ingress", "ARP replies to {}"),
 }
 """The chains that Felix makes for objects, by prefix."""
 
@@ -62,6 +64,7 @@ STATIC: Mapping[str, str] = {
     "cali-wl-to-host": "packets from local pods for the node: egress policy, then DefaultEndpointToHostAction",
     "cali-from-wl-dispatch": "finds the pod that a packet comes from, by its interface",
     "cali-to-wl-dispatch": "finds the pod that a packet goes to, by its interface",
+    arp.ROOT: "finds the pod that an ARP packet of the node goes to, by its interface",
     "cali-from-host-endpoint": "finds the host endpoint that a packet came in by",
     "cali-to-host-endpoint": "finds the host endpoint that a packet leaves by",
     "cali-from-hep-forward": "finds the host endpoint that a forwarded packet came in by",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from felixpy.errors import Path, Place
 from felixpy.ipsets import IPSet
 from felixpy.model import Cluster
-from felixpy.ruleset import Chain, Ruleset, Table
+from felixpy.ruleset import ARP, Chain, Ruleset, Table
 
 
 class Spot(NamedTuple):
@@ -59,6 +59,12 @@ class RuleIndex:
             known[key] = Spot(table.name, chain, (*before, table.family))
         return {name: tuple(found.values()) for name, found in spots.items()}
 
+    def spots(self, name: str, table: str = "") -> list[Spot]:
+        """Chains of that name, in one table only if one is given. In nft, names of ARP chains have filter's layer."""
+        found = self.chains.get(name, ())
+        chosen = [spot for spot in found if table in ("", spot.table)]
+        return chosen or [spot for spot in found if table == "filter" and spot.table == ARP]
+
     @cached_property
     def rules(self) -> Mapping[str, Found]:
         """Rules by hash; a chain that several tables or families share counts once."""
@@ -67,6 +73,15 @@ class RuleIndex:
             for position, identity in enumerate(self.ruleset.identities(table, chain)):
                 found.setdefault(identity, Found(table.name, chain, position))
         return found
+
+    def drawn(self) -> Iterator[tuple[str, Found]]:
+        """The rules that draw a rule of a policy or profile, with their hashes."""
+        for table, chain in self._chains():
+            if chain.origin.rules:
+                for position, identity in enumerate(self.ruleset.identities(table, chain)):
+                    found = Found(table.name, chain, position)
+                    if found.path:
+                        yield identity, found
 
     @cached_property
     def sets(self) -> Mapping[str, IPSet]:

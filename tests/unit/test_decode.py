@@ -12,6 +12,7 @@ from felixpy.calico_versions import V3_8, V3_32
 from felixpy.compiler import Compiler
 from felixpy.decode import Decoder
 from felixpy.decode.comments import commented, likely_nodes
+from felixpy.decode.strange import STALE
 from felixpy.ipsets import selector_set
 from felixpy.iptables.saved import read_tables
 from felixpy.iptables.sets import read_sets
@@ -286,6 +287,35 @@ def test_comments_say_which_policy_rule_is_drawn() -> None:
         f'#   {SET}: addresses of endpoints and network sets with app == "web" (cluster.yaml:1)',
     ]
     assert "#   cali+: every pod's interface on the node" in lines
+
+
+def test_a_listing_of_nft_has_no_name_that_is_not_known() -> None:
+    """Chains of the ARP table have the layer of the filter table in their names."""
+    ruleset = Compiler(SHOP, dataplane="nftables").compile("node2")
+    listing = ruleset.text(())
+    decoder = Decoder(SHOP, [ruleset])
+    lines = list(commented(listing.splitlines(), decoder))
+    assert [line for line in lines if not line.lstrip().startswith("#")] == listing.splitlines()
+    declared = re.findall(r"^\t(?:chain|set|map) (\S+) \{", listing, re.MULTILINE)
+    assert {"filter-cali-arp-dispatch", "filter-cali-arp-cali0123456789a"} <= set(declared)
+    assert [name for name in declared if not decoder.decode(name).known] == []
+    assert not [line for line in lines if STALE in line]
+    assert (
+        "\t# filter-cali-arp-cali0123456789a: ARP replies to pod default/db (cluster.yaml:1)"
+    ) in lines
+
+
+ARP = {
+    "cali0123456789a": ("ARP replies to pod default/db", "no rule leads to it on node1"),
+    "caligone": ("ARP replies to the pod behind caligone", f"no pod in the input has that interface: {STALE}"),
+}
+
+
+@pytest.mark.parametrize("interface", ARP)
+def test_a_chain_for_arp_of_a_pod_that_is_elsewhere(interface: str) -> None:
+    decoder = Decoder(SHOP, [Compiler(SHOP, dataplane="nftables").compile("node1")])
+    meaning = decoder.decode(f"filter-cali-arp-{interface}")
+    assert (meaning.words, meaning.hint) == ARP[interface]
 
 
 def test_a_foreign_dump_is_explained_as_far_as_it_goes() -> None:
