@@ -7,7 +7,7 @@ else of a rule is taken apart. (felix/iptables/table.go, felix/ipsets/ipsets.go)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,6 +40,9 @@ _HISTORIC = re.compile(
 )
 _SIGNS = ("cali", "felix-", "tunl0")
 """A text without any of these holds no rule of Felix."""
+
+_SIGNED = re.compile(r'--comment "?cali:([\w-]{16})(?:["; ]|$)', re.ASCII | re.MULTILINE)
+"""A rule's hash, found in the text of many rules faster than in each of them."""
 
 _UNREADABLE = re.compile(r"# Table `?(\w+)'? is incompatible, use 'nft' tool")
 
@@ -92,6 +95,15 @@ class CurrentTable:
     def rules(self, chain: str) -> tuple[Rule, ...]:
         """The rules of a chain."""
         return read_rules(self.chains[chain])
+
+    def hashes(self) -> Iterator[str]:
+        """Felix's hashes of all rules, chain by chain."""
+        for name, text in self.chains.items():
+            found = _SIGNED.findall(text)
+            if len(found) == text.count("\n"):  # as in chains of Felix, where every rule bears one
+                yield from found
+            else:
+                yield from (rule.identity for rule in self.rules(name) if rule.identity not in ("", HISTORIC))
 
     def owned(self) -> dict[str, str]:
         """The chains of Felix."""

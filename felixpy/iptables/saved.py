@@ -14,12 +14,20 @@ FILES = {4: "iptables-save", 6: "ip6tables-save"}
 
 _COUNTERS = re.compile(r"\[(\d+):(\d+)\] ?")
 
+_NO_LINE = "\n"
+"""What no line begins with."""
+
 
 def read_tables(text: str, file: str, family: int = 4) -> dict[str, Table]:
     """The tables of an iptables-save text. Raises InputError where it is not one, or is cut off."""
     tables: dict[str, dict[str, Chain]] = {}
     table: dict[str, Chain] | None = None
+    head, rules = _NO_LINE, list[Line]()  # how the next rule of the same chain begins, and where it belongs
     for number, written in enumerate(lines_of(text), start=1):
+        if written.startswith(head):
+            rules.append(Line(number, written))
+            continue
+        head = _NO_LINE
         line, counters = _counted(written) if written.startswith("[") else (written, None)
         start = line[:1]
         if start == "*":
@@ -37,7 +45,8 @@ def read_tables(text: str, file: str, family: int = 4) -> dict[str, Table]:
             name = line[3:].partition(" ")[0]
             if name not in table:
                 raise wrong(file, number, f"a rule for chain {name}, which is not declared above")
-            table[name].lines.append(Line(number, line, counters))
+            head, rules = f"-A {name} ", table[name].lines
+            rules.append(Line(number, line, counters))
         elif line == "COMMIT":
             table = None
         else:

@@ -99,7 +99,7 @@ def looks_listed(text: str) -> bool:
     >>> looks_listed("# a comment\ntable ip calico {\n}\n"), looks_listed("*filter\n")
     (True, False)
     """
-    return looks_like_json(text) or bool(_LISTED.search(text))
+    return looks_like_json(text) or ("table " in text and bool(_LISTED.search(text)))
 
 
 def read_tables(text: str, file: str = FILE) -> list[ListedTable]:

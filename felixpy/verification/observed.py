@@ -97,13 +97,18 @@ class Observed:
 
 def _observed(words: str, backend: str, rules: Mapping[int, str], sets: str | None, **more: object) -> Observed:
     sets = as_saved(sets) if sets is not None else None
-    texts = {family: _COUNTERS.sub("", text.replace("\r\n", "\n")) for family, text in rules.items()}
+    texts = {family: _uncounted(text.replace("\r\n", "\n")) for family, text in rules.items()}
     tables = {
         (family, name): table for family, text in texts.items() for name, table in read_tables(text, family).items()
     }
     dump = read_dump(texts, sets)
     state = State(tables, sets_of(dump.sets or {}))
     return Observed(words=words, backend=backend, state=state, dump=dump, **more)  # type: ignore[arg-type]
+
+
+def _uncounted(text: str) -> str:
+    """Tables without the counters of their rules."""
+    return _COUNTERS.sub("", text) if "\n[" in text else text
 
 
 def observe_saved(

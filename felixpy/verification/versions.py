@@ -7,11 +7,11 @@ layout differ even where policies are the same. The version that gives most of t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from felixpy.calico_versions import CALICO_VERSIONS
-from felixpy.dataplane.current import HISTORIC, State
+from felixpy.dataplane.current import State
 from felixpy.errors import FelixpyError
 from felixpy.ruleset import Ruleset
 
@@ -74,15 +74,8 @@ def rate(state: State, ruleset: Ruleset) -> VersionMatch:
         for chain in table.all_chains()
         for identity in ruleset.identities(table, chain)
     }
-    there = list(_hashes(state))
+    there = [identity for table in state.tables.values() for identity in table.hashes()]
     return VersionMatch(ruleset.calico_version, sum(identity in known for identity in there), len(there))
-
-
-def _hashes(state: State) -> Iterator[str]:
-    for table in state.tables.values():
-        for name in table.chains:
-            found = (rule.identity for rule in table.rules(name))
-            yield from (identity for identity in found if identity not in ("", HISTORIC))
 
 
 def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -> VersionMatch:
