@@ -119,9 +119,10 @@ readers: $(READY)  ## 50,000 manifests with something wrong, read quickly and re
 sweep: $(READY)  ## every deletion of a rule in the recorded clusters, and other damage, judged by walking packets (long)
 	@$(BIN)/python -m tests.sweep
 
-bench: $(READY)  ## time and memory of rendering and of connectivity; with root, also of putting rules into a kernel
+bench: $(READY)  ## time and memory of rendering, of connectivity and of reading dumps; with root, also of putting rules into a kernel
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.flows
+	@$(BIN)/python -m tests.bench.dumps
 	@$(BIN)/python -m tests.bench.fleet
 	@$(BIN)/python -m tests.bench.policytests
 	@$(SUDO) $(BIN)/python -m tests.bench.kernel

@@ -51,14 +51,20 @@ class Row(NamedTuple):
     """CPU seconds of the other checkout."""
 
 
-def run(*command: str, checkout: Path = CHECKOUT) -> Run:
-    """Run a process to its end, its output thrown away; memory is the most that it ever held."""
+def run(*command: str, checkout: Path = CHECKOUT, stdin: Path | None = None, status: int = 0) -> Run:
+    """Run a process to its end, its output thrown away; memory is the most that it ever held.
+
+    Raises CalledProcessError for any other exit status.
+    """
     start = perf_counter()
-    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    with Path(stdin or os.devnull).open() as given:
+        process = subprocess.Popen(
+            command, cwd=checkout, stdin=given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    _, ended, usage = os.wait4(process.pid, 0)
     seconds = perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    process.returncode = os.waitstatus_to_exitcode(ended)
+    if process.returncode != status:
         raise subprocess.CalledProcessError(process.returncode, command)
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 

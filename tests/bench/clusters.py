@@ -52,6 +52,12 @@ SHAPES = {
     "nodes200": Shape(1000, 20, 5, 50, nodes=200),
 }
 
+RULES = {
+    "10k rules": Shape(100, 20, 5, 20, local=210),
+    "100k rules": Shape(1000, 20, 5, 20, local=2130),
+}
+"""Nodes by the number of rules that they have in one family."""
+
 
 def objects(shape: Shape) -> Iterator[Manifest]:
     """All objects: namespace by namespace, then the global policies."""

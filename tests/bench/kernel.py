@@ -32,7 +32,7 @@ from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.dataplane.nftables.memory import FOLDER as MEMORY
 from felixpy.kernel import LOCK_FILE, Machine, open_machine
 from felixpy.nftables import NftRuleset
-from tests.bench.clusters import Manifest, Shape, objects
+from tests.bench.clusters import RULES, Manifest, Shape, objects
 from tests.netns.namespace import BACKENDS, TOOLS, fresh_namespace, obstacle
 
 P = ParamSpec("P")
@@ -40,12 +40,6 @@ R = TypeVar("R")
 
 HERE = felixpy.Host(interfaces={})
 NODE = "node1"
-RULES = {
-    "10k rules": Shape(100, 20, 5, 20, local=210),
-    "100k rules": Shape(1000, 20, 5, 20, local=2130),
-}
-"""Nodes by the number of rules they have in IPv4, the only family that is on."""
-
 MEMBERS = 100_000
 
 

@@ -300,9 +300,7 @@ def test_a_listing_of_nft_has_no_name_that_is_not_known() -> None:
     assert {"filter-cali-arp-dispatch", "filter-cali-arp-cali0123456789a"} <= set(declared)
     assert [name for name in declared if not decoder.decode(name).known] == []
     assert not [line for line in lines if STALE in line]
-    assert (
-        "\t# filter-cali-arp-cali0123456789a: ARP replies to pod default/db (cluster.yaml:1)"
-    ) in lines
+    assert ("\t# filter-cali-arp-cali0123456789a: ARP replies to pod default/db (cluster.yaml:1)") in lines
 
 
 ARP = {
