@@ -385,7 +385,7 @@ def _owner(lines: Sequence[str], group: Sequence[FormPart], family: int) -> int:
         return 6
     if family:
         return family
-    text = "\n".join(line for part in group for line in _as_saved_and_written(part, lines[part.first : part.end]))
+    text = "\n".join(line for part in group for line in _as_saved_and_written(part, list(lines[part.first : part.end])))
     return 6 if _SIX_LISTED.search(text) else family_of(text)
 
 

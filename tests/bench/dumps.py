@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,9 +57,9 @@ def saved(shape: Shape, folder: Path) -> Saved:
 
 
 def damaged(lines: Sequence[str]) -> Iterator[str]:
-    """A dump in which rules of policies are missing."""
+    """A dump in which rules of policies are missing, drawn at random."""
     rules = [number for number, line in enumerate(lines) if line.startswith("-A cali-pi-")]
-    gone = set(rules[:: max(len(rules) // DAMAGES, 1)][:DAMAGES])
+    gone = set(random.Random(1).sample(rules, DAMAGES))
     return (line for number, line in enumerate(lines) if number not in gone)
 
 
@@ -116,4 +116,4 @@ def row(node: str, task: Task, runs: int, against: Path | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,6 +19,7 @@ from felixpy.iptables.sets import read_sets
 from felixpy.marks import allocate
 from felixpy.model import Cluster, PortRange, Rule, Side
 from felixpy.names import limited, set_name
+from felixpy.nftables import NftRuleset
 from tests.clusters import ALLOW, cluster, host_endpoint, network_set, pod, policy, tier
 from tests.conformance.recordings import AREAS, ROOT, Case, cases
 
@@ -292,7 +293,8 @@ def test_comments_say_which_policy_rule_is_drawn() -> None:
 def test_a_listing_of_nft_has_no_name_that_is_not_known() -> None:
     """Chains of the ARP table have the layer of the filter table in their names."""
     ruleset = Compiler(SHOP, dataplane="nftables").compile("node2")
-    listing = ruleset.text(())
+    assert isinstance(ruleset, NftRuleset)
+    listing = ruleset.text()
     decoder = Decoder(SHOP, [ruleset])
     lines = list(commented(listing.splitlines(), decoder))
     assert [line for line in lines if not line.lstrip().startswith("#")] == listing.splitlines()
