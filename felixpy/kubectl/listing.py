@@ -18,8 +18,10 @@ from felixpy.kubectl.trim import trimmed
 PAGE = 500
 """Objects asked for at once, as kubectl does."""
 
-FEW_PAGES = 3
-"""So many pages of a list are asked for through a kubectl each, all further ones through one that stays."""
+PAGES_ALONE = 1
+"""So many pages of a list are asked for through a kubectl each, all further ones through one that stays: starting that
+one takes no longer than asking for one page.
+"""
 
 PARALLEL = 8
 RESTARTS = 3
@@ -171,7 +173,7 @@ class _Reader:
         return listed, f"{resource.plural}: only those of namespace {self._namespace} may be read"
 
     def _page_at(self, path: str, number: int) -> bytes:
-        return (self._kubectl if number < FEW_PAGES else self._proxy).get(path)
+        return (self._kubectl if number < PAGES_ALONE else self._proxy).get(path)
 
     def _list(self, key: str, version: str, path: str) -> Listed:
         for _ in range(RESTARTS):

@@ -120,7 +120,7 @@ def main() -> None:
     wanted = parser.parse_args()
     gc.disable()  # as commands do
     if wanted.pages_alone:
-        listing.FEW_PAGES = wanted.pods
+        listing.PAGES_ALONE = wanted.pods
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "cluster.json"

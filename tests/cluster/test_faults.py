@@ -14,8 +14,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from felixpy.errors import EnvironmentMissing
 from felixpy.kubectl import Kubectl, client, list_cluster
-from felixpy.kubectl.client import READING, TRIES, Expired, Unauthorized, Unreachable
+from felixpy.kubectl.client import ALL_BUT_GET, READING, TRIES, Expired, Unauthorized, Unreachable
+from felixpy.kubectl.proxy import LISTS
 from felixpy.kubectl.resources import RESOURCES
 from tests.cluster.standin import StandIn, write_kubeconfig
 from tests.commands import Answer, caller
@@ -31,6 +33,9 @@ class Direct(Kubectl):
     def __init__(self, cluster: StandIn) -> None:
         super().__init__(context="test", pause=lambda seconds: None)
         self.cluster = cluster
+
+    def proxy(self, unix_socket, accepted, options=()):
+        raise EnvironmentMissing("there are no processes")
 
     def _run(self, arguments):
         if arguments[:2] == ["config", "view"]:
@@ -199,8 +204,14 @@ def test_nothing_but_reading(shop: StandIn, kubectl_program: str, tmp_path: Path
     for command in (("render", "--node", "node1"), ("validate",), ("explain", "pod", "shop/web-0000")):
         assert felixpy(*command).status == 0
     lines = [line.split() for line in calls.read_text().splitlines()]
-    verbs = {tuple(word for word in line if not word.startswith("--kubeconfig="))[:2] for line in lines}
-    assert verbs == {("get", "--raw"), ("config", "view")}
+    called = [tuple(word for word in line if not word.startswith("--kubeconfig=")) for line in lines]
+    assert {words[:2] for words in called if words[0] != "proxy"} == {("get", "--raw"), ("config", "view")}
+    proxies = {tuple(word for word in words if "--unix-socket=" not in word) for words in called if words[0] == "proxy"}
+    accepted = f"--accept-paths={','.join(LISTS)}"
+    accepting = ("proxy", accepted, f"--reject-methods={ALL_BUT_GET}")
+    assert proxies <= {(*accepting, "--append-server-path"), accepting}
+    assert proxies
+    assert "secrets" not in accepted
     assert {method for method, _ in shop.requests} == {"GET"}
     assert not any("secrets" in path for _, path in shop.requests)
 

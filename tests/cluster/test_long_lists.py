@@ -15,7 +15,7 @@ import pytest
 
 from felixpy.kubectl import Kubectl, list_cluster
 from felixpy.kubectl.client import Expired, Forbidden, Unauthorized, Unreachable
-from felixpy.kubectl.listing import FEW_PAGES, list_resource
+from felixpy.kubectl.listing import PAGES_ALONE, list_resource
 from felixpy.kubectl.proxy import Proxy, _SocketConnection
 from tests.cluster.conftest import RunningCluster
 from tests.cluster.standin import StandIn, serving, write_certificate, write_kubeconfig
@@ -25,7 +25,7 @@ from tests.manifests import manifest, namespace
 PODS = 40
 PAGE = 5
 NAMES = {f"web-{number:02}" for number in range(PODS)}
-LATE = PAGE * (FEW_PAGES + 1)
+LATE = PAGE * (PAGES_ALONE + 1)
 """The first item of a page that comes through the proxy."""
 
 
@@ -91,7 +91,7 @@ def test_a_long_list_takes_one_kubectl_more(cluster: RunningCluster, kubectl_pro
     assert {item["metadata"]["name"] for item in found.items} >= NAMES
     assert set(calls.verbs()) == {"get", "proxy", "config"}
     assert calls.verbs().count("proxy") == (1 if release(kubectl_program) >= WITH_PATHS else 2)
-    assert calls.of_pods() == FEW_PAGES
+    assert calls.of_pods() == PAGES_ALONE
 
 
 def test_a_short_list_takes_none(shop: StandIn, kubeconfig: Path, calls: Calls) -> None:
@@ -105,7 +105,7 @@ def test_a_kubectl_that_has_no_such_command_or_option(
 ) -> None:
     calls = Calls(kubectl_program, tmp_path, refuse=refused)
     assert pods(calls.kubectl(kubeconfig)) == NAMES
-    assert calls.of_pods() == (PODS // PAGE if refused == " proxy " else FEW_PAGES)
+    assert calls.of_pods() == (PODS // PAGE if refused == " proxy " else PAGES_ALONE)
 
 
 def test_a_server_with_a_path(shop: StandIn, calls: Calls, kubectl_program: str, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_server_with_a_path(shop: StandIn, calls: Calls, kubectl_program: str,
     shop.root = "/k8s/clusters/c-1"
     kubeconfig = write_kubeconfig(tmp_path / "gateway", shop.address + shop.root)
     assert pods(calls.kubectl(kubeconfig)) == NAMES
-    assert calls.of_pods() == (FEW_PAGES if release(kubectl_program) >= WITH_PATHS else PODS // PAGE)
+    assert calls.of_pods() == (PAGES_ALONE if release(kubectl_program) >= WITH_PATHS else PODS // PAGE)
 
 
 # --- what the proxy lets through
@@ -260,7 +260,7 @@ def login(kubectl_program: str, tmp_path: Path) -> Iterator[Login]:
 def test_an_exec_plugin_logs_in(login: Login, calls: Calls) -> None:
     assert pods(calls.kubectl(login.kubeconfig)) == NAMES
     assert "proxy" in calls.verbs()
-    assert calls.of_pods() == FEW_PAGES
+    assert calls.of_pods() == PAGES_ALONE
 
 
 def test_a_token_that_expires_in_between_is_fetched_again(login: Login, calls: Calls) -> None:
