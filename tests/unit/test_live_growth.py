@@ -72,3 +72,19 @@ def test_remembered_answers_are_forgotten() -> None:
     forget_remembered()
     assert double(1) == 2
     assert asked == [1, 2, 1]
+
+
+def test_a_cluster_that_is_followed_forgets_them_every_so_often(soon: None) -> None:
+    asked = []
+
+    @remembered(2)
+    def double(number: int) -> int:
+        asked.append(number)
+        return 2 * number
+
+    churn = Churn(SHAPE, "iptables", ["node1"])
+    for _ in range(3):
+        assert double(1) == 2
+        for _ in range(PERIOD):
+            churn.step()
+    assert asked == [1, 1, 1]
