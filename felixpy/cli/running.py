@@ -60,6 +60,10 @@ class Clusters:
             invocation.warn(warnings, quiet=self.quiet)
         return self._read[path]
 
+    def forget(self) -> None:
+        """Drop what was listed: most of the memory that a large cluster takes. Who asks again reads it again."""
+        self._read.clear()
+
     def expand(self, paths: Sequence[str]) -> list[str | KindObjects]:
         """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
         found: list[str | KindObjects] = []

@@ -251,6 +251,7 @@ def _verify_nodes(given: Given) -> FleetVerification:
 
     expected = Expected(given)
     chosen = chosen_nodes(given)
+    given.clusters.forget()
     # Commands switch off the search for cycles of values, but every node leaves some behind; the cluster is none.
     gc.freeze()
     gc.enable()

@@ -9,17 +9,20 @@ import json
 import os
 import shlex
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from felixpy import verification
+from felixpy import kubectl, verification
 from felixpy.compiler import Compiler
 from felixpy.compiler import compile as compile_node
 from felixpy.kubectl import Kubectl
 from felixpy.kubectl.client import Unreachable
+from felixpy.kubectl.listing import Listing, list_cluster
 from felixpy.kubectl.nodes import AHEAD, AT_ONCE, FEWEST, MOST_HELD, NodeKernel, read_nodes
 from felixpy.netfilter.rules import Dump
 from felixpy.verification import Node, Observed, Verification, verify
@@ -282,6 +285,12 @@ def test_of_nodes_with_large_sets_few_are_read_ahead() -> None:
         assert len(kubectl.begun) <= max(number + FEWEST, AT_ONCE)
 
 
+class Noted(Listing):
+    """One that may be asked for without being held."""
+
+    __slots__ = ("__weakref__",)
+
+
 @pytest.mark.parametrize("every", [0, 4])
 def test_nothing_of_a_node_is_held_once_it_has_been_compared(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch, every: int
@@ -301,27 +310,36 @@ def test_nothing_of_a_node_is_held_once_it_has_been_compared(
     def execute(self: Kubectl, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
         return texts[pod.removeprefix("calico-")].get(" ".join(command), "")
 
-    def living() -> tuple[int, int]:
+    def living() -> list[int]:
         found = gc.get_objects()
-        return sum(isinstance(each, NodeKernel) for each in found), sum(isinstance(each, Dump) for each in found)
+        return [sum(isinstance(each, kind) for each in found) for kind in (NodeKernel, Dump)]
 
-    held: list[tuple[int, int]] = []
+    def listing(*arguments: Any, **more: Any) -> Listing:
+        found = Noted(*attrgetter("context", "listed", "missing")(list_cluster(*arguments, **more)))
+        listed.append(weakref.ref(found))
+        return found
+
+    listed: list[weakref.ref[Listing]] = []
+    held: list[list[int]] = []
 
     def counting(observed: Observed, node: Node) -> Verification:
         if every:  # what judges differences holds itself in circles
             gc.collect()
         held.append(living())
+        assert [each() for each in listed] == [None]
         return verify(observed, node)
 
     monkeypatch.setattr(Kubectl, "execute", execute)
     monkeypatch.setattr(verification, "verify", counting)
+    monkeypatch.setattr(kubectl, "list_cluster", listing)
     gc.collect()
-    kernels, dumps = living()
+    before = living()
     answer = nodes.run("verify", "--cluster", "-q")
     assert list(rows(answer).values()).count("equal") == (len(texts) * 3 // 4 if every else len(texts))
     assert len(held) == len(texts)
-    assert max(each for each, _ in held) - kernels <= AHEAD + 2
-    assert max(each for _, each in held) - dumps == 1
+    kernels, dumps = (max(each) - some for each, some in zip(zip(*held, strict=True), before, strict=True))
+    assert kernels <= AHEAD + 2
+    assert dumps == 1
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
