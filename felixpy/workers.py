@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as ready_ones
 from threading import Lock, Semaphore
@@ -42,8 +41,11 @@ FINISHING = 4
 ITEMS_OF_A_PARCEL = 8
 """What a Dask worker gets at once: few enough to keep all busy to the end, enough to make messages rare."""
 
-BETWEEN_COLLECTIONS = 64
-"""After so many items a process looks for garbage in circles; looking at all that it remembers takes long."""
+NEW_VALUES = 150_000
+"""After so many new lists, dicts and the like a process looks for garbage in circles among them.
+
+It never looks at older ones again, which would take long: it remembers what items have in common.
+"""
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -341,7 +343,7 @@ def _serve(
             room.release()
 
     with ThreadPoolExecutor(FINISHING) as threads:
-        for done in count(1):
+        while True:
             try:
                 number = pipe.recv()
             except (EOFError, OSError):
@@ -355,7 +357,7 @@ def _serve(
             except BaseException as wrong:  # noqa: BLE001 - as above
                 post.send(number, _failure(wrong))
                 room.release()
-            if done % BETWEEN_COLLECTIONS == 0:
+            if gc.get_count()[0] > NEW_VALUES:
                 gc.collect()
                 gc.freeze()
 

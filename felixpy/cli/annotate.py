@@ -7,9 +7,9 @@ from pathlib import Path
 
 from felixpy.cli import invocation
 from felixpy.cli.decode import decoder_for
-from felixpy.cli.dumps import read
 from felixpy.cli.given import MACHINE, Given, takes_manifests
 from felixpy.cli.kernels import NodeRules, Ssh, chosen_nodes, of_nodes, over_ssh, saved_of
+from felixpy.cli.saved_files import read
 from felixpy.errors import UsageError
 
 _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: |table |Chain )", re.MULTILINE)

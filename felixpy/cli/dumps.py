@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional, TypeVar
 
 import typer
 
-from felixpy.cli import progress
+from felixpy.cli.saved_files import SavedFiles, read
 from felixpy.cli.target import IptablesKind, live_place, tools_of
 from felixpy.errors import UsageError
 
 if TYPE_CHECKING:
     from felixpy.cli.given import Given
-    from felixpy.iptables.forms import Split
     from felixpy.kernel import Machine
     from felixpy.model import Cluster, Host
     from felixpy.netfilter.rules import Dump
@@ -128,6 +126,11 @@ class SavedNode(NamedTuple):
     kinds: Mapping[str, dict[int, str]] = MappingProxyType({})
 
     @property
+    def plane(self) -> str:
+        """The data plane whose rules these are."""
+        return "nftables" if self.listing else "iptables"
+
+    @property
     def text(self) -> str:
         """All of it, as the tools printed it."""
         return self.listing or "".join((*self.rules.values(), self.sets or ""))
@@ -150,58 +153,51 @@ class SavedNode(NamedTuple):
         return read_both(self.listing or self.beside, self.words, kinds)
 
 
-class _Files:
-    """Files with saved rules or sets, each read and split into its parts once."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._parts: dict[str, Split] = {}
-
-    def text(self, name: str) -> str:
-        if name not in self._texts:
-            self._texts[name] = read(name)
-        return self._texts[name]
-
-    def parts(self, name: str) -> Split:
-        """Rules by family, and sets; ``ip6…`` in a file's name decides where nothing in it does."""
-        from felixpy.iptables.forms import split_saved
-
-        if name not in self._parts:
-            self._parts[name] = split_saved(self.text(name), 6 if Path(name).name.startswith("ip6") else 0)
-        return self._parts[name]
-
-    def is_listing(self, name: str) -> bool:
-        """Whether nft listed it."""
-        from felixpy.nftables.reading import looks_listed
-
-        return looks_listed(self.text(name))
-
-    def is_saved(self, name: str) -> bool:
-        from felixpy.iptables.forms import looks_saved
-
-        return looks_saved(self.text(name)) or self.is_listing(name)
-
-    def has_rules(self, name: str) -> bool:
-        return self.is_listing(name) or bool(self.parts(name).rules)
-
-
 def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) -> Mapping[str, SavedNode]:
     """What was saved of each node; of a single node whose name no folder or file says the name is "".
 
-    A folder holds a folder or file for each node, or the files of one. Both kinds of tables are taken where `both` is
-    asked for only. Raises InputError and UsageError for files that cannot be read or say things twice.
+    A folder holds a folder or file for each node, or the files of one; they are read when somebody asks for a node.
+    Both kinds of tables are taken where `both` is asked for only. Raises InputError and UsageError for files that
+    cannot be read or say things twice.
     """
     folders = [path for path in paths if path != "-" and Path(path).is_dir()]
     if folders and len(paths) > 1:
         raise UsageError(f"--rules {folders[0]}: a folder goes with no other --rules")
-    files = _Files()
     if not folders:
-        return {"": _saved(files, paths, ipsets, both=both)}
+        return {"": _saved(SavedFiles(), paths, ipsets, both=both)}
+    files = SavedFiles(kept=False)
     nodes = _node_files(Path(folders[0]), files)
-    found = {name: _saved(files, names, ipsets, both=both) for name, names in nodes.items()}
-    if not found:
+    if not nodes:
         raise UsageError(f"--rules {folders[0]}: there are no saved rules in it")
-    return found
+    return SavedNodes(files, nodes, ipsets, both=both)
+
+
+class SavedNodes(Mapping[str, SavedNode]):
+    """What was saved of the nodes of a folder. It is read for whoever asks, and not kept: there may be thousands."""
+
+    def __init__(
+        self, files: SavedFiles, nodes: Mapping[str, Sequence[str]], ipsets: str | None, *, both: bool
+    ) -> None:
+        self._files, self._nodes, self._ipsets, self._both = files, nodes, ipsets, both
+
+    def __getitem__(self, name: str) -> SavedNode:
+        return _saved(SavedFiles(), self._nodes[name], self._ipsets, both=self._both)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._nodes
+
+    def plane(self, name: str) -> str:
+        """The data plane of a node."""
+        listings = [file for file in self._nodes[name] if self._files.is_listing(file)]
+        if not listings or any(map(self._files.lists_calico, listings)):
+            return "nftables" if listings else "iptables"
+        return self[name].plane
 
 
 _KIND = re.compile(
@@ -211,7 +207,7 @@ _KIND = re.compile(
 """Words in the names of files that say what is in them and not of which node."""
 
 
-def _node_files(folder: Path, files: _Files) -> dict[str, list[str]]:
+def _node_files(folder: Path, files: SavedFiles) -> dict[str, list[str]]:
     """The files with saved rules or sets by node: those of folders below, or those here, by name if they are several's.
 
     Of one node without a name the key is "".
@@ -230,10 +226,10 @@ def _node_files(folder: Path, files: _Files) -> dict[str, list[str]]:
     return {name: by_name[name] for name in with_rules} or {"": here}
 
 
-def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> dict[str, Found]:
+def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> Mapping[str, Found]:
     """What was saved by node; a single file that is not called like a node is of a node without a name."""
     (name, *more) = found
-    return {"": found[name]} if not more and name not in nodes else dict(found)
+    return {"": found[name]} if not more and name not in nodes else found
 
 
 def dumps_below(path: Path, *, alone: bool = False) -> Iterator[tuple[str, Dump]]:
@@ -241,7 +237,7 @@ def dumps_below(path: Path, *, alone: bool = False) -> Iterator[tuple[str, Dump]
 
     With `alone` those of one data plane each.
     """
-    files = _Files()
+    files = SavedFiles()
     if path.is_dir():
         for name, names in _node_files(path, files).items():
             yield name, _saved(files, names, None, only_sets=True).dump(alone=alone)
@@ -253,7 +249,7 @@ TWINS = (".save", ".listed")
 """How the files that ``felixpy render --output-dir`` writes for comparing end; their twins end otherwise."""
 
 
-def _saved_files(folder: Path, known: _Files) -> list[str]:
+def _saved_files(folder: Path, known: SavedFiles) -> list[str]:
     """Files with saved rules or sets."""
     from felixpy.manifests.reading.files import SUFFIXES
 
@@ -263,7 +259,7 @@ def _saved_files(folder: Path, known: _Files) -> list[str]:
 
 
 def _saved(
-    files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
+    files: SavedFiles, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
 ) -> SavedNode:
     """One node's files. Without a table of Calico in it, what nft listed is beside the tables of iptables."""
     from felixpy.nftables.dumps import lists_calico
@@ -283,7 +279,7 @@ def _saved(
 
 
 def _check_others(
-    files: _Files, listings: Sequence[str], names: Sequence[str], ipsets: str | None, *, alone: bool
+    files: SavedFiles, listings: Sequence[str], names: Sequence[str], ipsets: str | None, *, alone: bool
 ) -> None:
     """Raises UsageError for files beside a listing that say nothing, or only have sets that no rule asks."""
     others = [name for name in names if name not in listings]
@@ -305,7 +301,9 @@ def not_walked(listing: str) -> Iterator[str]:
             yield f"table {table.title} of nftables is not walked with tables of iptables"
 
 
-def _of_iptables(files: _Files, names: Sequence[str], ipsets: str | None, *, both: bool, only_sets: bool) -> SavedNode:
+def _of_iptables(
+    files: SavedFiles, names: Sequence[str], ipsets: str | None, *, both: bool, only_sets: bool
+) -> SavedNode:
     """The tables of iptables and the sets of ipset in some files."""
     from felixpy.iptables.forms import not_given, words_of_missing
     from felixpy.reading import lines_of
@@ -368,17 +366,6 @@ def _in_use(kinds: dict[str, dict[int, str]]) -> tuple[dict[int, str], dict[str,
     return main, {kind: texts for kind, texts in rest.items() if texts}
 
 
-def read(name: str) -> str:
-    """A dump. Raises UsageError, with the file's name, if it cannot be read."""
-    from felixpy import reading
-
-    try:
-        with progress.idle() if name == "-" else nullcontext():
-            return reading.read_saved(name)
-    except reading.UnreadableFile as wrong:
-        raise UsageError(f"{'stdin' if name == '-' else name}: {wrong}") from wrong
-
-
 def named_dumps(saved: Mapping[str, SavedNode | Dump], given: Given) -> dict[str, Dump]:
     """Dumps by node. One without a name is of the node that was named, of the only one, or of the likeliest.
 
@@ -390,7 +377,7 @@ def named_dumps(saved: Mapping[str, SavedNode | Dump], given: Given) -> dict[str
     cluster = given.cluster if given.files else Cluster()
     names = cluster.node_names()
     dumps = {name: found.dump() if isinstance(found, SavedNode) else found for name, found in saved.items()}
-    dumps = settled(dumps, names) if names else dumps
+    dumps = {**settled(dumps, names)} if names else dumps
     if "" in dumps:
         dump = dumps.pop("")
         given.check_node(cluster)

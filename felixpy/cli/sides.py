@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from felixpy.cli.dumps import dumps_below, likely_nodes_of, read, settled
+from felixpy.cli.dumps import dumps_below, likely_nodes_of, settled
 from felixpy.cli.given import UNNAMED, Given
+from felixpy.cli.saved_files import read
 from felixpy.errors import UsageError, few
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, g
     if cluster is None:
         cluster = given.read(given.files) if given.files else other.cluster or Cluster()
     known = cluster.node_names() or other.nodes
-    found = settled(side.dumps, known) if side.dumps and known else dict(side.dumps)
+    found = {**settled(side.dumps, known)} if side.dumps and known else {**side.dumps}
     if "" in found:
         dump = found.pop("")
         given.check_node(cluster, other.nodes)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from felixpy.cli import invocation
 from felixpy.cli.dumps import (
     Dumps,
     SavedNode,
+    SavedNodes,
     SetDump,
     likely_node,
     not_walked,
@@ -88,7 +88,7 @@ def verify(
         )
     names = given.compiler.cluster.node_names()
     saved = settled(read_saved(rules, ipsets, both=True), names) if rules else {}
-    if rules and Path(rules[0]).is_dir() and "" not in saved:
+    if isinstance(saved, SavedNodes) and "" not in saved:
         _verify_fleet(given, saved, output, verbose=verbose, jobs=jobs)
         return
     if ssh:
@@ -154,9 +154,9 @@ class Expected:
             self._compilers[plane] = Compiler(given.cluster, given.version_of(given.cluster), plane)
         return self._compilers[plane]
 
-    def compilers(self, saved: Mapping[str, SavedNode]) -> list[Compiler]:
-        """What these nodes are going to be compiled by."""
-        planes = {self.plane(name, _plane_of(node)) for name, node in saved.items()}
+    def compilers(self, saved: SavedNodes, names: Sequence[str]) -> list[Compiler]:
+        """What nodes of these names are going to be compiled by."""
+        planes = {self.plane(name, saved.plane(name)) for name in names}
         return [self.compiler(plane) for plane in sorted(planes)]
 
     def compared(self, observe: Callable[[str], Observed], there: str, seen: Host, name: str = "") -> Verification:
@@ -176,15 +176,11 @@ class Expected:
         self._compared += 1
         if self._compared % MOST_COMPARED == 0:
             forget_remembered()
-        return self.compared(partial(observed_in, saved), _plane_of(saved), Host(), name)
+        return self.compared(partial(observed_in, saved), saved.plane, Host(), name)
 
     def saved_of(self, nodes: Mapping[str, SavedNode], name: str) -> Verification:
         """One of several nodes."""
         return self.saved(nodes[name], name)
-
-
-def _plane_of(saved: SavedNode) -> str:
-    return "nftables" if saved.listing else "iptables"
 
 
 def observed_in(saved: SavedNode, plane: str) -> Observed:
@@ -216,8 +212,8 @@ def observed_in(saved: SavedNode, plane: str) -> Observed:
     )
 
 
-def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, *, verbose: bool, jobs: int) -> None:
-    """Every node of a folder; with --node one of them."""
+def _verify_fleet(given: Given, saved: SavedNodes, output: Output, *, verbose: bool, jobs: int) -> None:
+    """Every node of a folder, read by whoever compares it; with --node one of them."""
     from felixpy.cli.spreading import spread
     from felixpy.verification.fleet import FleetVerification
     from felixpy.workers import Computed, Lost
@@ -232,7 +228,7 @@ def _verify_fleet(given: Given, saved: Mapping[str, SavedNode], output: Output, 
     known = {*chosen}
     there = [name for name in sorted(saved) if name in known]
     expected = Expected(given)
-    hands = spread(jobs, *expected.compilers({name: saved[name] for name in there}), settings=given.settings)
+    hands = spread(jobs, *expected.compilers(saved, there), settings=given.settings)
     nodes: dict[str, Verification] = {}
     unknown: dict[str, str] = {}
     for number, result in hands.run(Computed(partial(expected.saved_of, saved)), there, in_order=True):

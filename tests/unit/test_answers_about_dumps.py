@@ -181,14 +181,20 @@ def test_a_node_that_nothing_names(tmp_path: Path) -> None:
             run(*words, "--rules", str(tmp_path / "rules"), "--node", "n11", "-q")
 
 
-def test_each_file_of_a_folder_is_read_and_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from felixpy.cli import dumps
+def test_files_of_a_folder_are_read_for_the_node_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder may hold those of thousands of nodes: once it is known which files are whose, none is kept."""
+    from felixpy.cli import dumps, saved_files
     from felixpy.iptables import forms
 
-    for name in ("n1.rules", "n2.rules"):
-        (tmp_path / name).write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+    for node in ("n1", "n2"):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "rules").write_text(f"*filter\n:{node} - [0:0]\nCOMMIT\n")
+    (tmp_path / "n3").mkdir()
+    (tmp_path / "n3" / "rules").write_text("table ip calico {\n}\n")
     taken: list[str] = []
-    for module, function in ((dumps, "read"), (forms, "split_saved")):
+    for module, function in ((saved_files, "read"), (forms, "split_saved")):
         real = getattr(module, function)
 
         def counted(*given: Any, real: Any = real, function: str = function) -> Any:
@@ -196,8 +202,31 @@ def test_each_file_of_a_folder_is_read_and_split_once(tmp_path: Path, monkeypatc
             return real(*given)
 
         monkeypatch.setattr(module, function, counted)
-    assert sorted(dumps.read_saved([str(tmp_path)], None)) == ["n1", "n2"]
-    assert sorted(taken) == ["read", "read", "split_saved", "split_saved"]
+    saved = dumps.read_saved([str(tmp_path)], None, both=True)
+    assert isinstance(saved, dumps.SavedNodes)
+    assert sorted(saved) == ["n1", "n2", "n3"]
+    assert [saved.plane(node) for node in sorted(saved)] == ["iptables", "iptables", "nftables"]
+    assert taken == ["read"] * 3
+    taken.clear()
+    assert (":n2 - [0:0]" in saved["n2"].rules[4], saved["n2"].plane, saved["n3"].plane) == (
+        True,
+        "iptables",
+        "nftables",
+    )
+    assert taken == ["read", "split_saved"] * 3
+
+
+def test_a_listing_without_tables_of_calico_beside_rules_is_not_the_data_plane(tmp_path: Path) -> None:
+    from felixpy.cli.dumps import SavedNodes, read_saved
+
+    for node, table in (("n1", "ip filter"), ("n2", "ip calico")):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "rules").write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+        (tmp_path / node / "nft").write_text(f"table {table} {{\n}}\n")
+    saved = read_saved([str(tmp_path)], None, both=True)
+    assert isinstance(saved, SavedNodes)
+    assert {node: saved.plane(node) for node in saved} == {"n1": "iptables", "n2": "nftables"}
+    assert {node: saved[node].plane for node in saved} == {"n1": "iptables", "n2": "nftables"}
 
 
 SHOP = Path(__file__).parents[2] / "fixtures" / "conformance" / "k8s" / "shop-three-tiers"

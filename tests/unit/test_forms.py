@@ -213,4 +213,4 @@ def test_a_family_may_be_saved_in_a_file_for_each_table(tmp_path: Path) -> None:
         assert saved.not_given == {}
     (folder / "again").write_text(whole[at:])
     with pytest.raises(UsageError, match="a dump of IPv4 was given already"):
-        read_saved([str(tmp_path)], None)
+        [*read_saved([str(tmp_path)], None).values()]
