@@ -117,10 +117,9 @@ def render(
     )
     if all_nodes:
         from felixpy.cli.fleet import print_all, write_all
-        from felixpy.cli.spreading import Counted
-        from felixpy.workers import workers
+        from felixpy.cli.spreading import for_nodes
 
-        hands = Counted(workers(len(given.cluster.node_names()), jobs, dask))
+        hands = for_nodes(len(given.cluster.node_names()), jobs, dask)
         if output_dir:
             write_all(compiler, output_dir, hands, settings=given.settings, quiet=given.quiet)
         else:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from felixpy.errors import UsageError
-from felixpy.workers import AHEAD, FINISHING, Alone, Computed, Forked, Lost, WorkFault, workers
+from felixpy.workers import Alone, Computed, Forked, Lost, WorkFault, workers
+from felixpy.workers.processes import AHEAD, FINISHING
 
 ITEMS = [f"n{number}" for number in range(100)]
 
@@ -122,3 +123,15 @@ def test_how_many() -> None:
     assert workers(10, 1) == Alone()
     assert workers(10, 3) == Forked(3)
     assert workers(2, 5) == Forked(2)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_workers_tell_how_many_items_are_done(jobs: int) -> None:
+    told: list[tuple[int, int]] = []
+    hands = workers(5, jobs, told=lambda done, total: told.append((done, total)))
+    found = hands.run(Computed(str), range(5), in_order=True)
+    assert told == []
+    assert next(found).result == "0"
+    assert told == [(0, 5), (1, 5)]
+    assert [each.result for each in found] == ["1", "2", "3", "4"]
+    assert told == [(done, 5) for done in range(6)]

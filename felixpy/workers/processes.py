@@ -1,45 +1,31 @@
-"""Work on many items at once, by processes of this machine or the workers of a Dask cluster, behind one interface.
-
-`Alone`, `Forked` and `Dask` hand out results one by one as they become ready, or in the order of the items. Forked
-processes find the work, and everything that it knows, in their memory: nothing is read, sent or copied again, and they
-are told numbers only. Dask workers, which may run elsewhere, get the work once, pickled.
-"""
+"""Processes forked from this one. They find the work, and everything that it knows, in their memory."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as ready_ones
 from threading import Lock, Semaphore
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from felixpy.errors import EnvironmentMissing
+from felixpy.workers.work import Item, Lost, Numbered, Result, Work, Workers
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Item_contra = TypeVar("Item_contra", contravariant=True)
-Result_co = TypeVar("Result_co", covariant=True)
 
 AHEAD = 4
 """Results in order are held back until their turn; so many items for each process are worked on ahead of it."""
 
 FINISHING = 4
 """Threads of a process that finish items: several files are synchronised with a disk in the time of one."""
-
-ITEMS_OF_A_PARCEL = 8
-"""What a Dask worker gets at once: few enough to keep all busy to the end, enough to make messages rare."""
 
 NEW_VALUES = 150_000
 """After so many new lists, dicts and the like a process looks for garbage in circles among them.
@@ -48,93 +34,6 @@ It never looks at older ones again, which would take long: it remembers what ite
 """
 
 _FORK = multiprocessing.get_context("fork")
-
-
-class Work(Protocol[Item_contra, Result_co]):
-    """What is done to an item: `begin` computes, and `end` waits for disks and networks with what came of it."""
-
-    def begin(self, item: Item_contra, /) -> Any:
-        """The part that keeps a core busy."""
-
-    def end(self, begun: Any, /) -> Result_co:
-        """The rest, while the next item is begun."""
-
-
-@dataclass(frozen=True)
-class Computed(Generic[Item, Result]):
-    """Work that has nothing to wait for."""
-
-    compute: Callable[[Item], Result]
-
-    def begin(self, item: Item) -> Result:
-        """All of it."""
-        return self.compute(item)
-
-    def end(self, begun: Result) -> Result:
-        """Nothing is left."""
-        return begun
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Stands for the result of an item whose process ended: `words` say how."""
-
-    words: str
-
-
-class Numbered(NamedTuple, Generic[Result]):
-    """The result of the item with a number."""
-
-    number: int
-    result: Result | Lost
-
-
-class Workers(Protocol):
-    """Those who do the work."""
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it is done in this process, which then knows what was found out."""
-
-    @property
-    def reaches_files(self) -> bool:
-        """Whether it is done on this machine."""
-
-    def run(
-        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
-    ) -> Iterator[Numbered[Result]]:
-        """The result of each item. Raises what the work raises; whoever stops asking ends the work."""
-
-
-FEW = 8
-"""So few items are done sooner without other processes, unless somebody says how many there shall be."""
-
-
-def workers(items: int, jobs: int = 0, scheduler: str | None = None) -> Workers:
-    """Those for so many items: the Dask cluster of a `scheduler`, or `jobs` processes, 0 for one a core if it helps."""
-    if scheduler:
-        return Dask(scheduler)
-    if not jobs:
-        jobs = len(os.sched_getaffinity(0)) if items > FEW else 1
-    jobs = min(jobs, items)
-    return Forked(jobs) if jobs > 1 else Alone()
-
-
-@dataclass(frozen=True)
-class Alone:
-    """This process."""
-
-    is_here = reaches_files = True
-
-    def run(
-        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
-    ) -> Iterator[Numbered[Result]]:
-        """One after the other, in order."""
-        for number, item in enumerate(items):
-            yield Numbered(number, work.end(work.begin(item)))
-
-
-# --- processes
 
 
 class _Begun(NamedTuple):
@@ -169,15 +68,15 @@ class _Process:
 
 
 @dataclass(frozen=True)
-class Forked:
+class Forked(Workers):
     """Processes forked from this one. Each begins with items that are neighbours, then helps the others."""
 
     jobs: int
     is_here = False
     reaches_files = True
 
-    def run(
-        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
+    def _results(
+        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
     ) -> Iterator[Numbered[Result]]:
         """In order, or as they become ready."""
         gc.collect()
@@ -369,46 +268,3 @@ def _failure(wrong: BaseException) -> _Failed:
     except Exception:  # noqa: BLE001 - an exception whose class cannot be made from its arguments, or holds anything
         return _Failed(None, trace)
     return _Failed(wrong, trace)
-
-
-# --- Dask
-
-
-_one_at_a_time = Lock()
-"""Threads of one Dask worker have the work in common, and it remembers what it has found out."""
-
-
-def _on_dask(work: Work[Any, Any], items: Sequence[Any]) -> list[Any]:
-    results = []
-    for item in items:
-        with _one_at_a_time:
-            begun = work.begin(item)
-        results.append(work.end(begun))
-    return results
-
-
-@dataclass(frozen=True)
-class Dask:
-    """The workers of a Dask cluster, by the address of its scheduler."""
-
-    address: str
-    is_here = reaches_files = False
-
-    def run(
-        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
-    ) -> Iterator[Numbered[Result]]:
-        """In order. Raises EnvironmentMissing where no cluster answers."""
-        try:
-            from distributed import Client
-        except ImportError as missing:
-            raise EnvironmentMissing("--scheduler needs Dask: pip install 'felixpy[dask]'") from missing
-        try:
-            client = Client(self.address, timeout="10s")
-        except (OSError, ValueError) as wrong:
-            raise EnvironmentMissing(f"no Dask cluster answers at {self.address}: {wrong}") from wrong
-        with client:
-            sent = client.scatter(work, broadcast=True)
-            starts = range(0, len(items), ITEMS_OF_A_PARCEL)
-            futures = [client.submit(_on_dask, sent, items[start : start + ITEMS_OF_A_PARCEL]) for start in starts]
-            for start, future in zip(starts, futures, strict=True):
-                yield from (Numbered(start + at, result) for at, result in enumerate(future.result()))

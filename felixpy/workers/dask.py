@@ -1,0 +1,53 @@
+"""The workers of a Dask cluster, which may run elsewhere. They get the work once, pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from felixpy.errors import EnvironmentMissing
+from felixpy.workers.work import Item, Numbered, Result, Work, Workers
+
+ITEMS_OF_A_PARCEL = 8
+"""What a Dask worker gets at once: few enough to keep all busy to the end, enough to make messages rare."""
+
+_one_at_a_time = Lock()
+"""Threads of one Dask worker have the work in common, and it remembers what it has found out."""
+
+
+def _on_dask(work: Work[Any, Any], items: Sequence[Any]) -> list[Any]:
+    results = []
+    for item in items:
+        with _one_at_a_time:
+            begun = work.begin(item)
+        results.append(work.end(begun))
+    return results
+
+
+@dataclass(frozen=True)
+class Dask(Workers):
+    """The workers of a Dask cluster, by the address of its scheduler."""
+
+    address: str
+    is_here = reaches_files = False
+
+    def _results(
+        self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
+    ) -> Iterator[Numbered[Result]]:
+        """In order. Raises EnvironmentMissing where no cluster answers."""
+        try:
+            from distributed import Client
+        except ImportError as missing:
+            raise EnvironmentMissing("--scheduler needs Dask: pip install 'felixpy[dask]'") from missing
+        try:
+            client = Client(self.address, timeout="10s")
+        except (OSError, ValueError) as wrong:
+            raise EnvironmentMissing(f"no Dask cluster answers at {self.address}: {wrong}") from wrong
+        with client:
+            sent = client.scatter(work, broadcast=True)
+            starts = range(0, len(items), ITEMS_OF_A_PARCEL)
+            futures = [client.submit(_on_dask, sent, items[start : start + ITEMS_OF_A_PARCEL]) for start in starts]
+            for start, future in zip(starts, futures, strict=True):
+                yield from (Numbered(start + at, result) for at, result in enumerate(future.result()))
