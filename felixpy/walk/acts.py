@@ -84,7 +84,9 @@ def _connection_mark(action: ConnectionMark, family: int) -> Act:
 
 def _no_track(action: NoTrack, family: int) -> Act:
     def act(run: PacketRun) -> None:
-        run.tracked = False
+        # What has a connection keeps it; before tracking nothing has one. (net/netfilter/nft_ct.c: nft_notrack_eval)
+        if run.ct == STATES["INVALID"]:
+            run.tracked, run.ct = False, STATES["UNTRACKED"]
 
     return act
 

@@ -240,6 +240,9 @@ def test_packets_that_are_not_tracked() -> None:
     untracked = ("PREROUTING -p tcp -m tcp --dport 80 -j NOTRACK", "PREROUTING -p udp -j CT --notrack")
     check(surveyed("FORWARD -m conntrack --ctstate UNTRACKED -j ACCEPT", raw=untracked))
     check(surveyed("FORWARD ! -p tcp -m conntrack ! --ctstate UNTRACKED -j ACCEPT", raw=untracked))
+    for state in ("UNTRACKED", "INVALID"):
+        asked = f"PREROUTING -m conntrack --ctstate {state} -j DROP"
+        check(surveyed("FORWARD -j ACCEPT", raw=(*untracked, asked)))
 
 
 def test_a_new_source_given_at_the_end_keeps_nobody_from_getting_there() -> None:

@@ -6,14 +6,17 @@ A sample of the recordings; ``make sweep`` goes over all of them.
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 
 import pytest
 
 from felixpy.compiler import Compiler
+from felixpy.model import Cluster, Host, Rule
 from felixpy.verification import Node, Verification, observe_listing, observe_saved, verify
+from tests.clusters import cluster, host_endpoint, policy
 from tests.conformance.recordings import AREAS, Case, cases
 from tests.sweep.damage import Damage, deletions
-from tests.sweep.judge import NODES, RecordedNode
+from tests.sweep.judge import NODES, RecordedNode, RecordedTables
 
 SHOTS = 300
 EVERY = 53
@@ -110,3 +113,37 @@ def test_packets_that_are_redirected_on_one_side_only(name: str, family: int, wo
     verdict = node.verdict(damage)
     assert any(part.came for part in (*verdict.change.opens, *verdict.change.closes, *verdict.change.rewrites))
     assert list(node.judge(damage)) == []
+
+
+@dataclass(frozen=True)
+class Given:
+    """A cluster in the place of a recording."""
+
+    cluster: Cluster
+    host: Host
+    node: str = "node1"
+
+    def load(self) -> Cluster:
+        return self.cluster
+
+
+def test_what_has_a_connection_keeps_it() -> None:
+    """Felix's raw chain at a later priority: ``notrack`` leaves packets with a connection alone, as in the kernel."""
+    allow = Rule(action="allow", protocol="udp")
+    things = (
+        host_endpoint("a", "eth0"),
+        host_endpoint("b", "eth1"),
+        policy("untracked", ingress=[allow], do_not_track=True, apply_on_forward=True),
+        policy("forward", ingress=[], egress=[], apply_on_forward=True),
+    )
+    given = Given(cluster(*things), Host(interfaces={"eth0": ("192.0.2.1",), "eth1": ("192.0.2.2",)}))
+    node = NODES["nftables"](given, 4, SHOTS, random.Random(1))  # type: ignore[arg-type]
+    assert isinstance(node, RecordedTables)
+    own = node.listing.own
+    raw = own.chains["raw-PREROUTING"]
+    assert raw.base
+    for priority in ("-310", "-160", "60"):
+        late = replace(raw, base=raw.base._replace(priority=priority))
+        damage = node.listing.damaged(priority, replace(own, chains={**own.chains, "raw-PREROUTING": late}))
+        assert list(node.judge(damage)) == []
+        assert bool(node.verdict(damage).change.closes) is (priority != "-310")

@@ -204,6 +204,8 @@ def test_no_packet_has_a_connection_in_raw() -> None:
         "mangle: -A PREROUTING -m conntrack --ctstate NEW -j MARK --set-mark 2/2",
     )
     assert walk(TO_HOST, *rules).mark == 3
+    untracked = ("raw: -A PREROUTING -j CT --notrack", *(rule.replace("INVALID", "UNTRACKED") for rule in rules))
+    assert walk(TO_HOST, *untracked).mark == 1
 
 
 def test_untracked_packets_have_no_nat() -> None:

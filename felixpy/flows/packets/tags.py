@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from felixpy.netfilter.actions import FULL_MARK, Action, ConnectionMark, NoTrack, SetMark
+from felixpy.netfilter.actions import FULL_MARK, Action, ConnectionMark, SetMark
 from felixpy.netfilter.criteria import Marked
 
 CONNECTION = 32
 """Where in a tag the mark of the connection begins; the packet's own has the bits below."""
 
 EARLY, UNTRACKED = 1 << 64, 1 << 65
-"""Tags of packets before connection tracking, and of those that it leaves alone."""
+"""Tags of packets before connection tracking, and of those that a rule keeps from it."""
 
 ESTABLISHED, RELATED, INVALID = 1 << 66, 1 << 67, 1 << 68
 """Tags of packets that are not the first of their connection."""
@@ -71,13 +71,8 @@ def _connection_mark(action: ConnectionMark) -> Retag:
     return retag
 
 
-def _untrack(action: NoTrack) -> Retag:
-    return lambda tag: tag | UNTRACKED
-
-
 RETAGS: Mapping[type[Action], Callable[[Any], Retag]] = {
     SetMark: _mark,
     ConnectionMark: _connection_mark,
-    NoTrack: _untrack,
 }
-"""How actions change tags."""
+"""How actions change tags, of whatever packets."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from felixpy.flows.packets.packet_sets import PacketSet, by_sender, join, meet, minus, of_peers, of_traffic, union
-from felixpy.flows.packets.tags import RETAGS, translated
+from felixpy.flows.packets.tags import RETAGS, UNTRACKED, translated
 from felixpy.flows.programs.alike import Own, SharedAnswers
 from felixpy.flows.programs.code import ChainCode
 from felixpy.flows.programs.perspective import Perspective
@@ -308,8 +308,12 @@ class Evaluator:
                     outcome.dropped = join(outcome.dropped, hit)
             case Final():
                 add(outcome.returned, tag, hit)
-            case SetMark() | ConnectionMark() | NoTrack() as change:
+            case SetMark() | ConnectionMark() as change:
                 add(later, RETAGS[type(change)](change)(tag), hit)
+            case NoTrack():
+                alone = self.perspective.without_connection(tag)
+                add(later, tag | UNTRACKED, of_traffic(hit, alone))
+                add(later, tag, of_traffic(hit, self.perspective.space.all & ~alone))
             case Rewrite("source", address):
                 add(outcome.accepted, tag | translated(address), hit)
             case Rewrite(_, address, port):

@@ -304,10 +304,10 @@ class Perspective:
         return self.space.all & ~found if test.negated else found
 
     def _tracked(self, tag: int, states: int) -> int:
-        """The traffic in one of some states; before tracking all of it is INVALID."""
+        """The traffic in one of some states; before tracking all of it is INVALID, but for what rules keep from it."""
         everything = self.space.all
         found = everything if tag & DNAT and states & STATES["DNAT"] else 0
-        if tag & EARLY:
+        if tag & EARLY and not tag & UNTRACKED:
             return found | (everything if states & STATES["INVALID"] else 0)
         if tag & (UNTRACKED | STATELESS):
             return found | (everything if states & STATES["UNTRACKED"] else 0)
@@ -319,6 +319,12 @@ class Perspective:
     def opening(self, tag: int) -> int:
         """The traffic that opens a connection."""
         return 0 if tag & (EARLY | UNTRACKED | STATELESS) else self._states(tag).get("NEW", 0)
+
+    def without_connection(self, tag: int) -> int:
+        """The traffic that rules can keep from tracking: what has a connection keeps it. (net/netfilter/nft_ct.c)"""
+        if tag & EARLY:
+            return self.space.all
+        return 0 if tag & (UNTRACKED | STATELESS) else self._states(tag).get("INVALID", 0)
 
     def _states(self, tag: int) -> Mapping[str, int]:
         tracked = self.space.all & ~self.space.untracked
