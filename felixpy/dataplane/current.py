@@ -80,7 +80,7 @@ class Rule(NamedTuple):
 class CurrentTable:
     """One table of one family: every chain with its lines, each with its end, as they were printed.
 
-    `chains` holds the kernel's own chains in any case. Most chains are as they shall be, which their text shows at
+    `chains` holds the kernel's own chains in any case. Most chains are as they should be, which their text shows at
     once; only of the others are the rules looked at one by one.
     """
 

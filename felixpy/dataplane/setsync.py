@@ -1,4 +1,4 @@
-"""(sets that are there, sets that shall be there) → the inputs of ipset restore that lead from the one to the other.
+"""(sets that are there, sets that should be there) → the inputs of ipset restore that lead from the one to the other.
 
 ipset carries out its input line by line and stops at the first that fails, so the order within an input matters. A set
 gets its new members before it loses old ones: what is a member before and after is one all the time. (Felix removes

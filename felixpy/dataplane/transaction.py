@@ -1,4 +1,4 @@
-"""(what is there, what shall be there) → the input of one iptables-restore that leads from the one to the other.
+"""(what is there, what should be there) → the input of one iptables-restore that leads from the one to the other.
 
 One input changes one table of one family, in a single commit. Its lines are in Felix's phases (felix/iptables/table.go,
 applyUpdates): declare new chains and empty those that go, write the rules of our chains, put our inserts into the
@@ -42,7 +42,7 @@ class Transaction:
 def transaction(
     current: CurrentTable, wanted: WantedTable, *, rewrite: bool, spelling: Spelling = NO_SPELLING
 ) -> Transaction | None:
-    """How to change a table, None if it is as it shall be.
+    """How to change a table, None if it is as it should be.
 
     A chain that differs is mended rule by rule, so that rules above the first difference keep their counters; with
     `rewrite` it is emptied and written anew. Felix does the first with legacy tables and the second with nft, where a
@@ -105,7 +105,7 @@ class _View(NamedTuple):
         return rule.is_like(there, self.family, self.spelling)
 
     def alike(self, present: str, wanted: Content) -> bool:
-        """Whether a chain is as it shall be; word for word, or else rule by rule in the spelling of the tools."""
+        """Whether a chain is as it should be; word for word, or else rule by rule in the spelling of the tools."""
         if present == wanted.printed(self.family):
             return True
         there, goal = read_rules(present), wanted.rules()

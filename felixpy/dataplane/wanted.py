@@ -126,7 +126,7 @@ def _placed(rules: tuple[Rule, ...]) -> Iterator[Insert]:
 
 
 class Wanted(NamedTuple):
-    """Everything that shall be there, and nothing else of ours."""
+    """Everything that should be there, and nothing else of ours."""
 
     tables: Mapping[tuple[int, str], WantedTable]
     sets: Mapping[str, SetState]

@@ -117,7 +117,7 @@ class Asked:
     table: str
     hits: list[Hit] = field(default_factory=list)
     decided: bool = False
-    """Whether somebody allowed or denied; otherwise the packet went on, or was of a known connection."""
+    """Whether the packet was allowed or denied here; otherwise it went on, or was of a known connection."""
 
 
 def asked(steps: Iterable[Step], node: NodeRules, family: int, legend: Legend) -> list[Asked]:

@@ -1,4 +1,4 @@
-"""Which rule of a chain is which: the rules that shall be there beside those that are.
+"""Which rule of a chain is which: the rules that should be there beside those that are.
 
 Felix's hash says that exactly as long as nobody changed the rules above, for it covers these, too. So rules are paired
 by hash first, what is left between two such pairs by what the rules say, and the rest in order.
@@ -17,7 +17,7 @@ Way = Literal["same", "tampered", "replaced", "missing", "extra", "renamed"]
 
 
 class Pair(NamedTuple):
-    """A rule that shall be there and one that is; -1 where there is none. Positions count from 0."""
+    """A rule that should be there and one that is; -1 where there is none. Positions count from 0."""
 
     way: Way
     wanted: int
@@ -29,7 +29,7 @@ Content = Callable[[Rule], Hashable]
 
 
 def align(wanted: Sequence[Rule], there: Sequence[Rule], content: Content) -> list[Pair]:
-    """Pair the rules of a chain, in order. Rules that are as they shall be are among the pairs."""
+    """Pair the rules of a chain, in order. Rules that are as they should be are among the pairs."""
     if len(wanted) == len(there) and all(a.identity == b.identity for a, b in zip(wanted, there, strict=True)):
         return [_known(n, n, wanted, there, content) for n in range(len(wanted))]
     pairs: list[Pair] = []

@@ -1,4 +1,4 @@
-"""Chains of Felix: which are missing or stale, and which rules in them are not what they shall be."""
+"""Chains of Felix: which are missing or stale, and which rules in them are not what they should be."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KIND_OF_WAY: Mapping[str, str] = {
 
 @dataclass(eq=False)
 class TableView:
-    """One table of one family: what is there, what shall be, and how the tools spell rules."""
+    """One table of one family: what is there, what should be, and how the tools spell rules."""
 
     current: CurrentTable
     wanted: WantedTable
@@ -86,7 +86,7 @@ class TableView:
                     yield name, rule, there[rule.identity]
 
     def _both(self) -> Iterator[tuple[str, Sequence[Rule]]]:
-        """Our rules in chains that are there and do not read as they shall: our own chains, and those of others."""
+        """Our rules in chains that are there and do not read as they should: our own chains, and those of others."""
         for name, content in self.wanted.chains.items():
             if name in self.current.chains and self.current.chains[name] != content.printed(self.family):
                 yield name, content.rules()
@@ -126,7 +126,7 @@ class TableView:
         return any(self.target(rule) == name for rule in rules)
 
     def has_hook(self, chain: str) -> bool:
-        """Whether packets come to a chain that nobody wants without any rule that leads there."""
+        """Whether packets come to a chain that is not wanted without any rule that leads there."""
         return False
 
     def without(self, chain: str) -> Mapping[str, Sequence[str]]:
@@ -134,7 +134,7 @@ class TableView:
         return {}
 
     def leading(self, chain: str) -> Mapping[str, Sequence[str]]:
-        """What leads to a chain that nobody wants, besides rules."""
+        """What leads to a chain that is not wanted, besides rules."""
         return {}
 
     def text(self, chain: str, rule: Rule) -> str:
@@ -178,7 +178,7 @@ def _emptied(view: TableView, name: str) -> Draft:
 
 
 def _stale(view: TableView, name: str) -> Draft:
-    """A chain that nobody wants, and with it the rules that lead to it."""
+    """A chain that is not wanted, and with it the rules that lead to it."""
     there = view.current.rules(name)
     callers: dict[str, list[str]] = {}
     for caller, text in view.current.owned().items():

@@ -114,7 +114,7 @@ HARMLESS = Effect(Severity.NO_EFFECT, "no effect on traffic")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One difference between what is there and what shall be.
+    """One difference between what is there and what should be.
 
     `number` is the rule's in its chain as it is there, or would be; `line` is that of a saved file, 0 for a live
     kernel. `subject` says whom chain or set belongs to, `place` where the object behind it stands. `wanted` and

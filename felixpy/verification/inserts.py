@@ -33,7 +33,7 @@ def compare_inserts(view: TableView, baseline: Baseline) -> Iterator[Draft]:
 
 @dataclass
 class _Chain:
-    """One chain of others. `there` are all of its rules, `inserts` ours as they shall be."""
+    """One chain of others. `there` are all of its rules, `inserts` ours as they should be."""
 
     view: TableView
     baseline: Baseline

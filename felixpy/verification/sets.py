@@ -22,7 +22,7 @@ def compare_sets(
 ) -> Iterator[Draft]:
     """Everything about sets of Felix. Of those in `unsure` nobody knows the members.
 
-    `saved` are the sets as walked, `right` gives those that shall be there; it is asked only if something differs.
+    `saved` are the sets as walked, `right` gives those that should be there; it is asked only if something differs.
     """
     for name in sorted(wanted.keys() - there.keys()):
         ipset = wanted[name]

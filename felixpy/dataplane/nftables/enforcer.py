@@ -29,7 +29,7 @@ State = Mapping[str, TableContent]
 
 
 class NftWanted(NamedTuple):
-    """The tables that shall be there, by family, and no others of Felix's."""
+    """The tables that should be there, by family, and no others of Felix's."""
 
     tables: Mapping[str, TableContent]
 

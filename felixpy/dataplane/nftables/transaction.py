@@ -1,4 +1,4 @@
-"""(what is there, what shall be there) → the inputs of ``nft -f -`` that lead from the one to the other.
+"""(what is there, what should be there) → the inputs of ``nft -f -`` that lead from the one to the other.
 
 All tables are changed together or not at all, in one transaction. Only what differs is written: a chain that differs is
 emptied and written anew, of sets and maps the elements that come and go. Lines are in Felix's order
@@ -108,7 +108,7 @@ class NftProgram:
 def table_change(
     present: TableContent | None, wanted: TableContent | None, spelling: Spelling = NO_SPELLING
 ) -> TableChange | None:
-    """How to change a table, None if it is as it shall be. A table that is not wanted goes."""
+    """How to change a table, None if it is as it should be. A table that is not wanted goes."""
     if wanted is None:
         return _removed(present) if present else None
     if present is None:

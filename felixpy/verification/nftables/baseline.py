@@ -52,7 +52,7 @@ class ListedBaseline:
     # --- tables
 
     def _with_leftovers(self, family: int) -> ListedTable:
-        """The right table; chains that nobody wants stay unless they are at a hook, for no rule leads to them."""
+        """The right table; chains that are not wanted stay unless they are at a hook, for no rule leads to them."""
         right, there = self.right[family], self.observed.own(family)
         if there is None:
             return right

@@ -35,7 +35,7 @@ Elements = Mapping[str, str]
 class LayerView(TableView):
     """One layer of one family: rules are compared as nft lists them, and lead to chains of their layer.
 
-    `maps` are the verdict maps that shall be there, `there` those that are, `hooked` the chains at hooks.
+    `maps` are the verdict maps that should be there, `there` those that are, `hooked` the chains at hooks.
     """
 
     maps: Mapping[str, Elements]
@@ -65,7 +65,7 @@ class LayerView(TableView):
         }
 
     def leading(self, chain: str) -> Mapping[str, Sequence[str]]:
-        """The right maps with the elements beside that are there and lead to a chain which nobody wants."""
+        """The right maps with the elements beside that are there and lead to a chain that is not wanted."""
         listed = listed_name(self.name, chain)
         found: dict[str, Sequence[str]] = {}
         for name, there in self.there.items():

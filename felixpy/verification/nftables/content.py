@@ -31,7 +31,7 @@ class ListedContent(NamedTuple):
 
 
 def wanted_of(ruleset: NftRuleset) -> Wanted:
-    """Everything that shall be in Felix's tables, by layer; base chains are chains like the others."""
+    """Everything that should be in Felix's tables, by layer; base chains are chains like the others."""
     tables: dict[tuple[int, str], WantedTable] = {}
     sets: dict[str, SetState] = {}
     for table in _ip_tables(ruleset):
