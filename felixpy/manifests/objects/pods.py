@@ -128,7 +128,6 @@ class Pods:
         self.owners = owners or Owners()
         self.shared = SharedByPods()
         self.common: dict[tuple[str, str, int, int], _Common] = {}
-        self.labels: dict[tuple[str, str, int], Labels] = {}
         self.profiles: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ports: dict[tuple[GivenPort, ...], Ports] = {(): ((), (), ())}
         self.named: dict[tuple[str, str, int, bool], NamedPort] = {}
@@ -192,18 +191,14 @@ class Pods:
             self.owners.find(pod.namespace, pod.owners, pod.labels), pod.ready, pod.leaving,
         )  # fmt: skip
 
-    def _labels(self, pod: PodFacts) -> Labels:
+    @staticmethod
+    def _labels(pod: PodFacts) -> Labels:
         """The pod's own labels, less those that look inherited, and Calico's three."""
-        key = (pod.namespace, pod.account, id(pod.labels))
-        known = self.labels.get(key)
-        if known is not None:
-            return known
         labels = {key: value for key, value in pod.labels.items() if not key.startswith(INHERITED)}
         labels[NAMESPACE_LABEL] = pod.namespace
         labels[ORCHESTRATOR_LABEL] = "k8s"
         if pod.account:
             labels[SERVICE_ACCOUNT_LABEL] = pod.account
-        self.labels[key] = labels
         return labels
 
     def _profiles(self, namespace: str, account: str) -> tuple[str, ...]:
