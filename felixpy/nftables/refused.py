@@ -125,7 +125,7 @@ RULES = (
         "--match-set ",
         _unlistable,
         "a set with ports, such as that of a Service, together with a protocol of which nft knows no ports",
-        re.compile(r"(?:src,src|dst,dst)\b"),
+        re.compile(r"^(?=.*(?<!! )-p (?!(?:tcp|udp|sctp) )).*(?:src,src|dst,dst)\b"),
         "nft cannot list the table with this rule",
         "Felix would crash again and again when it reads its table: what it wrote before stays in force, later changes "
         "of policies and pods do nothing, and nft list fails on the node",
@@ -181,7 +181,9 @@ def _overlaps(ipset: IPSet) -> bool:
         return False
     findings = ipset.members.findings
     if "overlap" not in findings:
-        findings["overlap"] = len(uncovered(ipset.members, ipset.family)) < len(set(ipset.members))
+        nets = set(ipset.members)
+        # Most sets hold single addresses only, which is sooner seen.
+        findings["overlap"] = any("/" in net for net in nets) and len(uncovered(nets, ipset.family)) < len(nets)
     return bool(findings["overlap"])
 
 

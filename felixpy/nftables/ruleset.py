@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from felixpy.annotate import Notes
-from felixpy.netfilter.rules import Dump
-from felixpy.nftables.dumps import read_listing
 from felixpy.nftables.tables import FAMILIES, NftTable, chain_rules, nft_table, rule_hashes
 from felixpy.nftables.text import listed, listed_sets, written
-from felixpy.nftables.tojson import nft_objects
 from felixpy.ruleset import ARP, Chain, Ruleset, Table
+
+if TYPE_CHECKING:
+    from felixpy.annotate import Notes
+    from felixpy.netfilter.rules import Dump
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,14 @@ class NftRuleset(Ruleset):
     @cached_property
     def dump(self) -> Dump:
         """The rules and sets as if they had been listed on the node."""
+        from felixpy.nftables.dumps import read_listing
+
         return read_listing(self.text(self.families))
 
     def json_text(self, families: Sequence[int] = ()) -> str:
         """Tables as ``nft -j list ruleset`` prints them; see `chosen`."""
+        from felixpy.nftables.tojson import nft_objects
+
         return json.dumps(nft_objects(self.chosen(families))) + "\n"
 
     def set_text(self, families: Sequence[int] = (), notes: Notes | None = None) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from felixpy.annotate import Notes
 from felixpy.nftables.tables import NftChain, NftRule, NftSet, NftTable
+
+if TYPE_CHECKING:
+    from felixpy.annotate import Notes
 
 
 def written(table: NftTable, notes: Notes | None = None) -> str:
