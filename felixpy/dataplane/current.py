@@ -15,7 +15,7 @@ from felixpy.errors import KernelRefused, UsageError
 from felixpy.ipsets import IPSet
 from felixpy.iptables.printer import saved
 from felixpy.iptables.sets import read_sets as saved_sets
-from felixpy.iptables.words import hash_comment, identity
+from felixpy.iptables.words import hash_comment, hashes_in, identity
 from felixpy.netfilter.rules import SavedSet
 from felixpy.ruleset import TABLES
 
@@ -40,9 +40,6 @@ _HISTORIC = re.compile(
 )
 _SIGNS = ("cali", "felix-", "tunl0")
 """A text without any of these holds no rule of Felix."""
-
-_SIGNED = re.compile(r'--comment "?cali:([\w-]{16})(?:["; ]|$)', re.ASCII | re.MULTILINE)
-"""A rule's hash, found in the text of many rules faster than in each of them."""
 
 _UNREADABLE = re.compile(r"# Table `?(\w+)'? is incompatible, use 'nft' tool")
 
@@ -99,7 +96,7 @@ class CurrentTable:
     def hashes(self) -> Iterator[str]:
         """Felix's hashes of all rules, chain by chain."""
         for name, text in self.chains.items():
-            found = _SIGNED.findall(text)
+            found = hashes_in(text)
             if len(found) == text.count("\n"):  # as in chains of Felix, where every rule bears one
                 yield from found
             else:
