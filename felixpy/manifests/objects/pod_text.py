@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
-from msgspec import UNSET, MsgspecError, Raw, Struct, convert, field
+from msgspec import UNSET, Raw, Struct, convert, field
 from msgspec.json import Decoder, Encoder
 
 from felixpy.manifests.objects.pod_facts import EMPTY, GivenPort, PodFacts, SharedByPods
@@ -91,16 +91,13 @@ class PodTexts:
         self._init_ports = _Parts(list[Container] | None, lambda given: shared.ports(None, given))
 
     def read(self, text: bytes) -> PodText | None:
-        """A pod of whose text nothing is lost; None if it says more than what counts, or is not a sound pod at all.
+        """A pod of whose text nothing is lost; None if it says more than what counts.
 
         Every member has a colon, so a text with more of them than what is printed of its fields has other members, or a
-        key twice; see `vouched`.
+        key twice; see `vouched`. Raises MsgspecError, ValueError, RecursionError for what is no such pod.
         """
-        try:
-            pod = _decode(text)
-            if text.count(b":") != _encode(pod).count(b":"):
-                return None
-        except (MsgspecError, ValueError, RecursionError):
+        pod = _decode(text)
+        if text.count(b":") != _encode(pod).count(b":"):
             return None
         own = pod.metadata
         if own.deleted is not None or not (own.uid is UNSET or type(own.uid) is str):

@@ -101,7 +101,7 @@ class PlacedPods:
             if pod and pod.spec.node and _is_sound(pod.metadata, pod.spec):
                 self.all.append(Placed(self._texts.facts(pod), source))
                 return True
-        except (MsgspecError, ValueError, GivenUp, _Unsound):
+        except (MsgspecError, ValueError, RecursionError, GivenUp, _Unsound):
             pass
         self._left += 1
         return False
