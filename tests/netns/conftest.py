@@ -10,6 +10,7 @@ import pytest
 from felixpy.kernel import Machine
 from tests.netns.enforcing import fresh_machine
 from tests.netns.namespace import Namespace, fresh_namespace, in_ci, obstacle
+from tests.netns.packets import Topology, Traffic, two_workloads
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,12 @@ def netns(kernel: None) -> Iterator[Namespace]:
     """The test runs inside a fresh network namespace; every process it starts does too."""
     with fresh_namespace() as namespace:
         yield namespace
+
+
+@pytest.fixture(scope="module")
+def talk(kernel: None) -> Iterator[tuple[Topology, Traffic]]:
+    """Two workloads that talk to each other for all tests of a file."""
+    with two_workloads() as topology:
+        traffic = Traffic(topology)
+        yield topology, traffic
+        traffic.close()

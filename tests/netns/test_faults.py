@@ -27,7 +27,7 @@ from tests.netns.damages import DAMAGES, NFT_DAMAGES, SET_DAMAGES, damaged, list
 from tests.netns.enforcing import EMPTY, EVERY_BACKEND, goal, snapshot
 from tests.netns.mortal import MOMENTS
 from tests.netns.namespace import BACKENDS, TOOLS
-from tests.netns.packets import Topology, Traffic, two_workloads, watched
+from tests.netns.packets import Topology, Traffic, watched
 from tests.netns.policies import Drawn, draw, pairs
 
 pytestmark = pytest.mark.netns
@@ -93,14 +93,6 @@ class Scene(NamedTuple):
         """How many commands write when this is applied now."""
         enforcer = self.enforcer(instead_of=instead_of)
         return len(list(enforcer.inputs(enforcer.plan(drawn.wanted(self.backend)))))
-
-
-@pytest.fixture(scope="module")
-def talk(kernel: None) -> Iterator[tuple[Topology, Traffic]]:
-    with two_workloads() as topology:
-        traffic = Traffic(topology)
-        yield topology, traffic
-        traffic.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
@@ -13,18 +12,10 @@ from felixpy.dataplane.backends import enforcer_of
 from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.walk import Machine, Packet, Walker
 from tests.netns.namespace import BACKENDS
-from tests.netns.packets import CLIENT, FLOWS, SERVER, Flow, Topology, Traffic, two_workloads
+from tests.netns.packets import CLIENT, FLOWS, SERVER, Flow, Topology, Traffic
 from tests.netns.policies import draw, pairs
 
 pytestmark = pytest.mark.netns
-
-
-@pytest.fixture(scope="module")
-def talk(kernel: None) -> Iterator[tuple[Topology, Traffic]]:
-    with two_workloads() as topology:
-        traffic = Traffic(topology)
-        yield topology, traffic
-        traffic.close()
 
 
 def packet(flow: Flow) -> Packet:
