@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from msgspec import Struct
 
-from felixpy.ruleset import Chain, Origin, hashes
+from felixpy.ruleset import Chain, Origin
 
 MARK = "\x1a"
 """Around the number of a hole; no name of an object, chain or set has it."""
@@ -72,8 +72,7 @@ class Pattern:
 
     def __init__(self, template: str, names: int, bodies: Sequence[str], numbers: Sequence[int]) -> None:
         self.numbers = tuple(numbers)
-        rules = range(names + 1, names + 1 + len(bodies))
-        self.chain = Chain(hole(0), tuple(bodies), tuple(map(hole, rules)), self.numbers, Origin(words=""), template)
+        self.chain = _Nameless(hole(0), tuple(bodies), self.numbers, Origin(words=""), template, names=names)
         """What all of the chains are, with holes for names and hashes."""
         self._bodies = Splice("\n".join(bodies))
         self._texts: dict[tuple[int, bool], Splice] = {}
@@ -82,9 +81,8 @@ class Pattern:
     def draw(self, name: str, names: Sequence[str], origin: Origin, seed: str = "") -> DrawnChain:
         """The chain of that name."""
         bodies = tuple(self._bodies.fill((name, *names)).split("\n")) if self.numbers else ()
-        identities = tuple(hashes(seed or name, bodies))
         return DrawnChain(
-            name, bodies, identities, self.numbers, origin, self.chain.template, self, (name, *names, *identities)
+            name, bodies, self.numbers, origin, self.chain.template, seed, pattern=self, names=(name, *names)
         )
 
     def text(self, family: int, *, restore: bool) -> Splice:
@@ -102,11 +100,22 @@ class Pattern:
         return self._targets
 
 
-class DrawnChain(Chain, frozen=True, eq=False):
-    """A chain drawn from a pattern. `values` are what is in the holes of its texts."""
+class _Nameless(Chain, frozen=True, eq=False, kw_only=True):
+    """What the chains of a pattern have in common. `names` is how many names each has besides its own."""
+
+    names: int
+
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """Holes that follow those of the names."""
+        return tuple(hole(self.names + number) for number in range(1, len(self.bodies) + 1))
+
+
+class DrawnChain(Chain, frozen=True, eq=False, kw_only=True):
+    """A chain drawn from a pattern. `names` are its own name and the others, which fill the holes in its rules."""
 
     pattern: Pattern
-    values: tuple[str, ...]
+    names: tuple[str, ...]
 
     @cached_property
     def rejects(self) -> bool:
@@ -114,9 +123,9 @@ class DrawnChain(Chain, frozen=True, eq=False):
         return self.pattern.chain.rejects
 
     def _spelt(self, family: int, *, restore: bool) -> str:
-        return self.pattern.text(family, restore=restore).fill(self.values)
+        return self.pattern.text(family, restore=restore).fill((*self.names, *self.hashes))
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
         """Felix's chains that rules of this one lead to."""
-        return tuple(self.pattern.targets.fill(self.values).split())
+        return tuple(self.pattern.targets.fill(self.names).split())

@@ -1,4 +1,4 @@
-"""Plan + templates → text. One template call for each chain; hashes and titles are a pass over the lines."""
+"""Plan + templates → text. One template call for each chain; titles are a pass over the lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from felixpy.calico_versions import CalicoVersion
 from felixpy.layouts import IPTABLES, Layout
 from felixpy.patterns import Pattern, hole
 from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
-from felixpy.ruleset import Chain, Ruleset, Table, hashes
+from felixpy.ruleset import Chain, Ruleset, Table
 
 NATIVE_RULE = "add rule"
 """Begins a template line that is spelt as for nft; all others are spelt as for iptables-restore."""
@@ -184,8 +184,7 @@ class Renderer:
                 drawn = self._pattern(plan).draw(plan.name, (*plan.names, plan.title), plan.origin, plan.seed)
             else:
                 bodies, numbers = _rules(plan, self._text(plan))
-                identities = tuple(hashes(plan.seed or plan.name, bodies))
-                drawn = Chain(plan.name, tuple(bodies), identities, tuple(numbers), plan.origin, plan.template)
+                drawn = Chain(plan.name, tuple(bodies), tuple(numbers), plan.origin, plan.template, plan.seed)
             self._drawn[plan] = drawn
         return drawn
 

@@ -91,16 +91,21 @@ def identities(digests: Iterable[bytes]) -> list[str]:
 class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
     """A chain, or Felix's part of a kernel chain. `bodies` are rules without ``-A chain`` and hash comment.
 
-    `numbers` tell for each rule which rule of `origin` it draws, -1 for none. Chains are shared by tables, families
-    and nodes, so each keeps the texts that it was asked for.
+    `numbers` tell for each rule which rule of `origin` it draws, -1 for none. `seed` replaces the name in hashes.
+    Chains are shared by tables, families and nodes, so each keeps the texts that it was asked for.
     """
 
     name: str
     bodies: tuple[str, ...]
-    hashes: tuple[str, ...]
     numbers: tuple[int, ...]
     origin: Origin
     template: str
+    seed: str = ""
+
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """Felix's hash of each rule on the iptables data plane."""
+        return tuple(hashes(self.seed or self.name, self.bodies))
 
     def rules(self) -> Iterator[tuple[str, str, int]]:
         """(body, hash, number of the policy rule or -1) of each rule."""

@@ -6,7 +6,7 @@ import jinja2
 import pytest
 
 from felixpy.patterns import Pattern, Splice, hole
-from felixpy.ruleset import Chain, Origin, hashes
+from felixpy.ruleset import Chain, Origin
 
 HERE = Origin(words="here")
 BODIES = (
@@ -46,7 +46,7 @@ def test_a_chain_of_a_pattern_is_the_chain_drawn_alone(names: tuple[str, ...], f
     with_holes = (text % tuple(map(hole, range(1, 5)))).split("\n")
     numbers = (0, 0, 1, -1)
     drawn = Pattern("cali-x", len(names), with_holes, numbers).draw("cali-own", names, HERE)
-    alone = Chain("cali-own", bodies, tuple(hashes("cali-own", bodies)), numbers, HERE, "cali-x")
+    alone = Chain("cali-own", bodies, numbers, HERE, "cali-x")
     assert (drawn.bodies, drawn.hashes, drawn.numbers) == (alone.bodies, alone.hashes, alone.numbers)
     assert drawn.text(family, restore=restore) == alone.text(family, restore=restore)
     assert drawn.targets == alone.targets
@@ -55,4 +55,4 @@ def test_a_chain_of_a_pattern_is_the_chain_drawn_alone(names: tuple[str, ...], f
 def test_a_pattern_without_rules() -> None:
     drawn = Pattern("cali-x", 0, (), ()).draw("cali-own", (), HERE)
     assert (drawn.bodies, drawn.hashes, drawn.targets) == ((), (), ())
-    assert drawn.text(4, restore=False) == Chain("cali-own", (), (), (), HERE, "cali-x").text(4, restore=False)
+    assert drawn.text(4, restore=False) == Chain("cali-own", (), (), HERE, "cali-x").text(4, restore=False)

@@ -12,7 +12,7 @@ from felixpy.errors import Path, Place, Problem
 from felixpy.ipsets import IPSet, SetMembers, SetOrigin, SetType
 from felixpy.model import Icmp, PortRange, Rule, Side, Source
 from felixpy.refusals import REFUSALS, SET_CHECKS, refusals
-from felixpy.ruleset import Chain, Origin, Ruleset, Table, hashes
+from felixpy.ruleset import Chain, Origin, Ruleset, Table
 from tests.clusters import LOG, cluster, compiled, configuration, host_endpoint, node, pod, policy, pool
 
 RULE = ("spec", "ingress", 0)
@@ -178,7 +178,7 @@ def test_without_a_resource_the_chain_is_named() -> None:
 
 
 def chain(*bodies: str, name: str = "cali-x") -> Chain:
-    return Chain(name, bodies, tuple(hashes(name, bodies)), (-1,) * len(bodies), Origin(words="somewhere"), "cali-x")
+    return Chain(name, bodies, (-1,) * len(bodies), Origin(words="somewhere"), "cali-x")
 
 
 def ruleset(table: str, family: int, *chains: Chain, sets: tuple[IPSet, ...] = ()) -> Ruleset:
