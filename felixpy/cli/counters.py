@@ -19,6 +19,7 @@ from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, say
 from felixpy.errors import InputError, UsageError, many
 
 if TYPE_CHECKING:
+    from felixpy.compiler import Compiler
     from felixpy.counters import Count, Names
     from felixpy.netfilter.rules import Dump
 
@@ -34,7 +35,7 @@ class Format(StrEnum):
 
 Saved = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-    typer.Option("--rules", metavar="PATH", help="What iptables-save -c printed: a file, or a folder of many nodes'."),
+    typer.Option("--rules", metavar="PATH", help="Saved rules with counters: a file, or a folder of many nodes'."),
 ]
 Before = Annotated[
     str, typer.Option("--before", metavar="PATH", help="Earlier counters; only the difference is shown.")
@@ -61,9 +62,10 @@ def counters(
 ) -> None:
     """Show packets and bytes for each policy and rule, each end of a tier and each endpoint.
 
-    Counters come from iptables-save -c, from this machine or from a network namespace; without any of these from the
-    nodes of the lab. Those of several nodes are added up. Manifests are optional: with them, rules have their places.
-    Felix writes a chain anew when one of its rules changes, and its counters then begin at zero.
+    Counters come from what iptables-save -c or nft list ruleset printed, from this machine or from a network namespace;
+    without any of these from the nodes of the lab. Those of several nodes are added up. Manifests are optional: with
+    them, rules have their places. Felix writes a chain anew when one of its rules changes, and its counters then begin
+    at zero.
 
     \b
     Examples:
@@ -123,7 +125,9 @@ def _saved(paths: list[str]) -> Reader:
         for path in paths:
             dumps = dict(dumps_below(Path(path), alone=True))
             if not dumps:
-                raise UsageError(f"--rules {path}: there are no saved rules; give what iptables-save -c prints")
+                raise UsageError(
+                    f"--rules {path}: there are no saved rules; give what iptables-save -c or nft list ruleset prints"
+                )
             if twice := found.keys() & dumps.keys():
                 name = next(iter(twice))
                 raise UsageError(f"--rules {path}: {name or 'one node'} was given already; use a folder for each node")
@@ -152,8 +156,8 @@ def _lab(name: str, backend: IptablesKind) -> Reader:
     state = read(name)
     if state is None:
         raise UsageError(
-            "say whose counters to read: --rules PATH is what iptables-save -c printed, --host this machine, "
-            f"--netns NAME a network namespace; there is no lab {name}"
+            "say whose counters to read: --rules PATH is what iptables-save -c or nft list ruleset printed, "
+            f"--host this machine, --netns NAME a network namespace; there is no lab {name}"
         )
     nodes = {node.name: node.netns for node in state.layout.built_nodes}
     return lambda: {name: read_live(netns, backend, counters=True)[0] for name, netns in nodes.items()}
@@ -163,7 +167,9 @@ class _Naming:
     """Gives rules the names that the manifests know."""
 
     def __init__(self, given: Given) -> None:
-        self._given, self._known = given, dict[str, "Names | None"]()
+        self._given = given
+        self._compilers: dict[str, Compiler] = {}
+        self._known: dict[tuple[str, str], Names | None] = {}
 
     def counted(self, dumps: Mapping[str, Dump]) -> list[Count]:
         from felixpy.counters import counted
@@ -189,11 +195,20 @@ class _Naming:
             return None
         self._given.check_node(cluster)
         node = name or self._given.node or likely_node(dump, cluster)
-        if node not in self._known:
+        key = (node, dump.dataplane)
+        if key not in self._known:
             known = node in cluster.node_names()
             if not known:
                 say(f"warning: the manifests have no node {node}; its rules have no places")
-            compiler = self._given.compiler
-            ruleset = compiler.compile(node, settings=self._given.settings) if known else None
-            self._known[node] = Names(ruleset, Legend(cluster, self._given.version)) if ruleset else None
-        return self._known[node]
+            ruleset = self._compiler(dump.dataplane).compile(node, settings=self._given.settings) if known else None
+            self._known[key] = Names(ruleset, Legend(cluster, self._given.version)) if ruleset else None
+        return self._known[key]
+
+    def _compiler(self, dataplane: str) -> Compiler:
+        """Compiles nodes for the data plane whose hashes are in a dump."""
+        from felixpy.compiler import Compiler
+
+        if dataplane not in self._compilers:
+            cluster = self._given.cluster
+            self._compilers[dataplane] = Compiler(cluster, self._given.version_of(cluster), dataplane)
+        return self._compilers[dataplane]

@@ -57,6 +57,13 @@ class Count:
         return self.node, self.family, self.table, self.chain, self.number, self.identity
 
 
+WITH_COUNTERS: Mapping[str, str] = {
+    "iptables": "save the rules with iptables-save -c",
+    "nftables": "list the rules with nft list ruleset, without -s",
+}
+"""How rules are saved with their counters, by data plane."""
+
+
 class Names:
     """What manifests know about the names in a node's rules; `ruleset` is the node compiled."""
 
@@ -67,7 +74,7 @@ class Names:
             (family, identity): Found(name, chain, position)
             for (family, name), table in ruleset.tables.items()
             for chain in table.all_chains()
-            for position, identity in enumerate(chain.hashes)
+            for position, identity in enumerate(ruleset.identities(table, chain))
         }
 
     def endpoint(self, chain: str) -> str:
@@ -91,7 +98,7 @@ def counted(dump: Dump, node: str = "", names: Names | None = None) -> list[Coun
     ):
         file = chains[0][2].file
         reason = "there are no counters in it"
-        raise InputError([Problem(place=Place(file), reason=reason, hint="save the rules with iptables-save -c")])
+        raise InputError([Problem(place=Place(file), reason=reason, hint=WITH_COUNTERS[dump.dataplane])])
     marks = _marks(chain for _, _, chain in chains)
     return [
         replace(count, node=node, family=family, table=table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from io import StringIO
@@ -20,6 +21,7 @@ from felixpy.decode.legend import Legend
 from felixpy.errors import InputError, spell
 from felixpy.iptables.forms import read_dump
 from felixpy.netfilter.rules import Dump
+from felixpy.nftables.dumps import read_listing
 from tests.commands import caller
 from tests.conformance.recordings import Case, cases
 
@@ -35,21 +37,27 @@ def numbered(text: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def dump(case: Case) -> Dump:
-    return read_dump({family: numbered(case.expected(family)) for family in case.families})
+def dump(case: Case, ruleset: felixpy.Ruleset) -> Dump:
+    """What was recorded on the iptables data plane, or what nft lists of the compiled rules."""
+    if ruleset.dataplane == "iptables":
+        return read_dump({family: numbered(case.expected(family)) for family in case.families})
+    numbers = count(1)
+    text = "".join(ruleset.save(family, counters=True) for family in ruleset.families)
+    return read_listing(re.sub("packets 0 bytes 0", lambda _: f"packets {(n := next(numbers))} bytes {100 * n}", text))
 
 
+@pytest.mark.parametrize("dataplane", ["iptables", "nftables"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_policy_rule_is_counted_once(case: Case) -> None:
+def test_every_policy_rule_is_counted_once(case: Case, dataplane: str) -> None:
     """What is drawn for a policy rule is known from compiling it: the counts find each rule, and nothing else."""
     cluster = felixpy.load([case.folder / "manifests.yaml"], strict=False)
-    ruleset = case.compile()
+    ruleset = case.compile(dataplane)
     expected = Counter[tuple[int, str, str, str]]()
     for (family, name), content in ruleset.tables.items():
         for chain in content.all_chains():
             for number in {number for number in chain.numbers if chain.origin.path(number)}:
                 expected[family, name, chain.name, spell(chain.origin.path(number))] += 1
-    found = counted(dump(case), case.node, Names(ruleset, Legend(cluster, V3_32)))
+    found = counted(dump(case, ruleset), case.node, Names(ruleset, Legend(cluster, V3_32)))
     rules = [each for each in found if each.kind == "rule" and each.place]
     assert Counter((each.family, each.table, each.chain, each.detail) for each in rules) == expected
     model = {
@@ -62,11 +70,14 @@ def test_every_policy_rule_is_counted_once(case: Case) -> None:
         assert each.action == {"next-tier": "pass"}.get(action := model[each.chain, each.detail], action)
 
 
+@pytest.mark.parametrize("dataplane", ["iptables", "nftables"])
 @pytest.mark.parametrize("case", CASES[::10], ids=str)
-def test_names_are_known_without_manifests(case: Case) -> None:
+def test_names_are_known_without_manifests(case: Case, dataplane: str) -> None:
     cluster = felixpy.load([case.folder / "manifests.yaml"], strict=False)
-    named = counted(dump(case), case.node, Names(case.compile(), Legend(cluster, V3_32)))
-    bare = counted(dump(case), case.node)
+    ruleset = case.compile(dataplane)
+    there = dump(case, ruleset)
+    named = counted(there, case.node, Names(ruleset, Legend(cluster, V3_32)))
+    bare = counted(there, case.node)
     assert [each.rule for each in bare] == [each.rule for each in named]
     for one, other in zip(bare, named, strict=True):
         assert (one.packets, one.bytes, one.action, one.kind) == (other.packets, other.bytes, other.action, other.kind)

@@ -194,14 +194,26 @@ def test_no_flow_opens_or_closes_between_the_data_planes(felixpy_, saved: dict[s
     assert "flows opened" in changed.out
 
 
+def test_a_listing_without_counters_says_how_to_get_them(felixpy_, saved: dict[str, Path]) -> None:
+    answer = felixpy_("counters", SHOP / "manifests.yaml", "--rules", saved["nft"], "--node", "node1", "-q")
+    assert answer.status == 2
+    assert "list the rules with nft list ruleset, without -s" in answer.err
+
+
 def test_counters_of_a_listing(felixpy_, saved: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "nft-c.save"
     path.write_text(
         felixpy_(*ARGUMENTS, "-q", "--counters").out.replace("packets 0 bytes 0 drop", "packets 3 bytes 9 drop")
     )
-    answer = felixpy_("counters", SHOP / "manifests.yaml", "--rules", path, "--node", "node1", "-o", "json", "-q")
+    command = ("counters", SHOP / "manifests.yaml", "--rules", path, "--node", "node1", "-q")
+    answer = felixpy_(*command, "-o", "json")
     assert answer.status == 0
     assert '"packets": 3' in answer.out
+    table = felixpy_(*command).out
+    assert "spec.ingress[0]" in table
+    policies = [part for part in re.split(r"\n(?=\S)", table) if part.startswith("KubernetesNetworkPolicy")]
+    assert policies
+    assert not any("  rule 1 " in part for part in policies), "the manifests know every rule of a policy"
 
 
 ALLOWED = ("shop/backend-5b9d8c7f6-hn7rz", "shop/database-0:5432")
