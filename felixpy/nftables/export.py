@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from felixpy.export import Json, head_json, origin_json, problem_json, set_json
-from felixpy.iptables.words import HASH_PREFIX
 from felixpy.model import Cluster
+from felixpy.nftables.chains import NftChain
 from felixpy.nftables.ruleset import NftRuleset
-from felixpy.nftables.tables import FAMILIES, NftChain, NftTable
+from felixpy.nftables.tables import FAMILIES, NftTable
 
 NUMBERS = {name: number for number, name in FAMILIES.items()}
 
@@ -48,9 +48,8 @@ def _chain(chain: NftChain, cluster: Cluster) -> Json:
         shown |= {"type": chain.hook.type, "hook": chain.hook.name, "priority": chain.hook.priority}
     shown["origin"] = origin_json(cluster, chain.origin.words, chain.origin.source)
     rules: list[Json] = []
-    for rule in chain.rules:
-        identity = rule.comment.removeprefix(HASH_PREFIX).partition(";")[0]
-        drawn: Json = {"text": rule.written, "saved": [rule.listed], "hash": identity, "comment": rule.comment}
+    for rule in chain.rules():
+        drawn: Json = {"text": rule.written, "saved": [rule.listed], "hash": rule.hash, "comment": rule.comment}
         path = chain.origin.path(rule.number)
         if path:
             drawn["origin"] = origin_json(cluster, chain.origin.words, chain.origin.source, path)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from felixpy.nftables.tables import FAMILIES, NftTable, chain_rules, nft_table, rule_hashes
+from felixpy.nftables.chains import NftChain
+from felixpy.nftables.tables import FAMILIES, NftTable, nft_part, nft_table
 from felixpy.nftables.text import listed, listed_sets, written
 from felixpy.ruleset import ARP, Chain, Ruleset, Table
 
@@ -66,18 +67,18 @@ class NftRuleset(Ruleset):
 
     def identities(self, table: Table, chain: Chain) -> Sequence[str]:
         """Felix's hashes of the rules of a chain, which differ from layer to layer."""
-        family = ARP if table.name == ARP else FAMILIES[table.family]
-        return rule_hashes(table, chain, family)
+        return self._part(table, chain).hashes
 
     def written_rules(self, table: Table, chain: Chain) -> Sequence[str]:
         """The rules of a chain as Felix writes them to nft."""
-        family = ARP if table.name == ARP else FAMILIES[table.family]
-        return [rule.written for rule in chain_rules(table, chain, family)]
+        return self._part(table, chain).written
 
     def rule_lines(self, table: Table, chain: Chain) -> Iterator[list[str]]:
         """The line of each rule of a chain, as nft lists it."""
-        family = ARP if table.name == ARP else FAMILIES[table.family]
-        return ([f'{rule.listed} comment "{rule.comment}"'] for rule in chain_rules(table, chain, family))
+        return ([line] for line in self._part(table, chain).listed_lines)
+
+    def _part(self, table: Table, chain: Chain) -> NftChain:
+        return nft_part(table, chain, ARP if table.name == ARP else FAMILIES[table.family])
 
     @cached_property
     def dump(self) -> Dump:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha224
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from felixpy.ipsets import IPSet
-from felixpy.iptables.words import HASH_PREFIX
-from felixpy.nftables.spelling import Spelt, set_name, spelt
-from felixpy.ruleset import ARP, TABLES, Chain, Origin, Table, identities
+from felixpy.nftables.chains import Hook, NftChain, base_chain, nft_chain
+from felixpy.nftables.spelling import set_name
+from felixpy.ruleset import ARP, TABLES, Chain, Table
 
 FAMILIES: Mapping[int, str] = {4: "ip", 6: "ip6"}
-
-MAX_COMMENT = 128
-"""Bytes of a rule's comment. (NFTNL_UDATA_COMMENT_MAXLEN)"""
-
-HASH_COMMENT_LENGTH = 22
-"""Bytes of ``cali:``, the hash and ``;``."""
-
-
-class Hook(NamedTuple):
-    """Where a base chain is attached. `listed` is how nft prints the priority."""
-
-    type: str
-    name: str
-    priority: int
-    listed: str
 
 
 def _filter(name: str, priority: int, listed: str) -> Hook:
@@ -51,61 +35,6 @@ ARP_HOOKS: Mapping[str, Hook] = {"filter-OUTPUT": HOOKS["filter-OUTPUT"]}
 
 APPENDED = "*appends*"
 """Follows the name of a base chain in hashes of the rules at its end."""
-
-
-def hashes(seed: str, rules: Iterable[str]) -> list[str]:
-    """A rule's identity: a hash over its text, without comment, and that of every rule above it in the chain.
-
-    `seed` is the chain's name with its layer; for rules at the end of a base chain Felix appends ``*appends*``.
-
-    >>> hashes("filter-FORWARD", ["counter jump filter-cali-FORWARD"])
-    ['dpfqBgJrpRwlrqw1']
-    """
-    digest = sha224(seed.encode()).digest()
-    digests = []
-    for rule in rules:
-        digest = sha224(digest + rule.encode()).digest()
-        digests.append(digest)
-    return identities(digests)
-
-
-def comment(identity: str, comments: tuple[str, ...]) -> str:
-    """The comment of a rule: its hash, then Felix's own comments, each cut so that all of them fit.
-
-    >>> comment("dpfqBgJrpRwlrqw1", ("why",))
-    'cali:dpfqBgJrpRwlrqw1; why'
-    """
-    head = f"{HASH_PREFIX}{identity};"
-    if not comments:
-        return head
-    room = (MAX_COMMENT - HASH_COMMENT_LENGTH) // len(comments)
-    text = " ".join([head, *(text[:room] for text in comments)])
-    return text[:MAX_COMMENT]
-
-
-class NftRule(NamedTuple):
-    """A rule as Felix writes it and as nft lists it; `number` is the policy rule that it draws, -1 for none."""
-
-    written: str
-    listed: str
-    comment: str
-    number: int
-
-
-@dataclass(frozen=True, eq=False)
-class NftChain:
-    """A chain of a table, `hook` for a base chain only."""
-
-    name: str
-    rules: tuple[NftRule, ...]
-    origin: Origin
-    template: str
-    hook: Hook | None = None
-
-    @cached_property
-    def texts(self) -> dict[str, str]:
-        """Its text in each spelling, kept by those who print it: nodes share chains."""
-        return {}
 
 
 class VerdictMap(NamedTuple):
@@ -162,8 +91,7 @@ def _with_port(member: str) -> str:
     return f"{address} . {protocol} . {port}"
 
 
-@dataclass(frozen=True, eq=False)
-class NftTable:
+class NftTable(Struct, frozen=True, eq=False):
     """One table: its sets, verdict maps, base chains in the order of the layers, and chains by name."""
 
     family: str
@@ -177,67 +105,22 @@ class NftTable:
         return f"{self.family} {self.name}"
 
 
-class _Part(NamedTuple):
-    """Rules of a chain that are hashed together."""
-
-    chain: Chain
-    seed: str
-
-
 def _layer(table: Table) -> str:
     """What names in a table begin with; the table of ARP has one layer only."""
     return "filter" if table.name == ARP else table.name
 
 
-def rule_hashes(table: Table, chain: Chain, family: str) -> list[str]:
-    """The hashes of a chain's rules in a table of ``ip``, ``ip6`` or ``arp``."""
-    layer = _layer(table)
-    seed = f"{layer}-{chain.name}"
-    if table.appended.get(chain.name) is chain:
-        seed += APPENDED
-    return hashes(seed, (spelt(body, layer, family).written for body in chain.bodies))
+def nft_part(table: Table, chain: Chain, family: str) -> NftChain:
+    """A chain, or Felix's part of a base chain, in a table of ``ip``, ``ip6`` or ``arp``."""
+    ending = APPENDED if table.appended.get(chain.name) is chain else ""
+    return nft_chain(chain, _layer(table), family, ending)
 
 
-def chain_rules(table: Table, chain: Chain, family: str) -> Iterator[NftRule]:
-    """The rules of a chain in a table of ``ip``, ``ip6`` or ``arp``."""
-    layer = _layer(table)
-    texts = [spelt(body, layer, family) for body in chain.bodies]
-    for text, identity, number in zip(texts, rule_hashes(table, chain, family), chain.numbers, strict=True):
-        yield NftRule(text.written, text.listed, comment(identity, text.comments), number)
-
-
-def _chain(name: str, layer: str, family: str, parts: Iterable[_Part], hook: Hook | None = None) -> NftChain:
-    rules: list[NftRule] = []
-    origin, template = Origin(words=""), ""
-    for part in parts:
-        texts: list[Spelt] = [spelt(body, layer, family) for body in part.chain.bodies]
-        found = hashes(part.seed, (text.written for text in texts))
-        for text, identity, number in zip(texts, found, part.chain.numbers, strict=True):
-            rules.append(NftRule(text.written, text.listed, comment(identity, text.comments), number))
-        origin, template = part.chain.origin, template or part.chain.template
-    return NftChain(name, tuple(rules), origin, template, hook)
-
-
-def _base_chain(name: str, hook: Hook, tables: Mapping[str, Table], family: str) -> NftChain:
+def _base_chain(name: str, hook: Hook, layers: Mapping[str, Table], family: str) -> NftChain:
     layer, _, kernel_chain = name.partition("-")
-    table = tables.get(layer)
-    parts = []
-    if table:
-        if kernel_chain in table.inserted:
-            parts.append(_Part(table.inserted[kernel_chain], name))
-        if kernel_chain in table.appended:
-            parts.append(_Part(table.appended[kernel_chain], f"{name}{APPENDED}"))
-    return _chain(name, layer, family, parts, hook)
-
-
-def _own_chain(chain: Chain, layer: str, family: str) -> NftChain:
-    """A chain of Felix's own, spelt once for all nodes that have it."""
-    key = ("nftables", layer, family)
-    known: NftChain | None = chain.findings.get(key)
-    if known is None:
-        name = f"{layer}-{chain.name}"
-        known = chain.findings[key] = _chain(name, layer, family, [_Part(chain, name)])
-    return known
+    table = layers.get(layer)
+    parts = [part[kernel_chain] for part in (table.inserted, table.appended) if kernel_chain in part] if table else []
+    return base_chain(name, hook, [nft_part(table, part, family) for part in parts] if table else [])
 
 
 def nft_table(family: str, tables: Iterable[Table], sets: Iterable[IPSet]) -> NftTable:
@@ -245,7 +128,7 @@ def nft_table(family: str, tables: Iterable[Table], sets: Iterable[IPSet]) -> Nf
     layers = {_layer(table): table for table in tables}
     hooks = ARP_HOOKS if family == ARP else HOOKS
     base = [_base_chain(name, hook, layers, family) for name, hook in hooks.items()]
-    own = [_own_chain(chain, layer, family) for layer, table in layers.items() for chain in table.chains]
+    own = [nft_chain(chain, layer, family) for layer, table in layers.items() for chain in table.chains]
     maps = [
         VerdictMap(f"{layer}-{name}", {key: f"{layer}-{chain}" for key, chain in chains.items()})
         for layer, table in layers.items()

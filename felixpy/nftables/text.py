@@ -7,11 +7,12 @@ in the order in which they were made, several elements to a line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from felixpy.nftables.tables import NftChain, NftRule, NftSet, NftTable
+from felixpy.nftables.chains import NftChain, commented
+from felixpy.nftables.tables import NftSet, NftTable
 
 if TYPE_CHECKING:
     from felixpy.annotate import Notes
@@ -32,18 +33,19 @@ def _written(table: NftTable, notes: Notes | None) -> Iterator[str]:
             yield _once(one.source.members.findings, f"added to {at} {one.name}", partial(_added, at, one))
     yield from (f"add map {at} {one.name} {{ type ifname : verdict ; }}" for one in table.maps)
     for chain in table.chains:
-        if not chain.rules:
+        if not chain.numbers:
             yield from _chain_notes(chain, notes)
         hook = chain.hook
         place = f" {{ type {hook.type} hook {hook.name} priority {hook.priority} ; }}" if hook else ""
         yield f"add chain {at} {chain.name}{place}"
     for chain in table.chains:
-        if chain.rules and not notes:
+        if chain.numbers and not notes:
             yield _once(chain.texts, f"added to {at}", partial(_added_rules, at, chain))
-        elif chain.rules:
+        elif chain.numbers:
             yield from _chain_notes(chain, notes)
             head = f"add rule {at} {chain.name} "
-            yield from (f"{head}{line}" if line[0] != "#" else line for line in _rules(chain, notes, _written_rule))
+            lines = _noted(chain, chain.written_lines, notes)
+            yield from (f"{head}{line}" if line[0] != "#" else line for line in lines)
     for one_map in table.maps:
         head = f"add element {at} {one_map.name}"
         yield from (f"{head} {{ {key} : goto {chain} }}" for key, chain in one_map.chains.items())
@@ -62,7 +64,7 @@ def _added(at: str, one: NftSet) -> str:
 
 def _added_rules(at: str, chain: NftChain) -> str:
     head = f"add rule {at} {chain.name} "
-    return "\n".join([f"{head}{line}" for line in _rules(chain, None, _written_rule)])
+    return "\n".join([f"{head}{line}" for line in chain.written_lines])
 
 
 def listed(table: NftTable, notes: Notes | None = None, *, counters: bool = False) -> str:
@@ -85,12 +87,11 @@ def _listed(table: NftTable, notes: Notes | None, *, counters: bool) -> Iterator
         yield "\t\ttype ifname : verdict"
         yield from _elements(f'"{key}" : goto {chain}' for key, chain in one_map.chains.items())
         yield "\t}"
-    spell = _counting if counters else _plain
     for chain in table.chains:
         if notes:
-            yield from _listed_chain(chain, notes, spell)
+            yield from _listed_chain(chain, notes, counters=counters)
         else:
-            yield _once(chain.texts, f"listed {counters}", partial(_listed_chain_alone, chain, spell))
+            yield _once(chain.texts, f"listed {counters}", partial(_listed_chain_alone, chain, counters=counters))
     yield "}"
 
 
@@ -98,17 +99,18 @@ def _listed_alone(one: NftSet) -> str:
     return "\n".join([f"\t{line}" for line in _listed_set(one, None)])
 
 
-def _listed_chain_alone(chain: NftChain, spell: Callable[[NftRule], str]) -> str:
-    return "\n".join(_listed_chain(chain, None, spell))
+def _listed_chain_alone(chain: NftChain, *, counters: bool) -> str:
+    return "\n".join(_listed_chain(chain, None, counters=counters))
 
 
-def _listed_chain(chain: NftChain, notes: Notes | None, spell: Callable[[NftRule], str]) -> Iterator[str]:
+def _listed_chain(chain: NftChain, notes: Notes | None, *, counters: bool) -> Iterator[str]:
     yield from (f"\t{line}" for line in _chain_notes(chain, notes))
     yield f"\tchain {chain.name} {{"
     if chain.hook:
         hook = chain.hook
         yield f"\t\ttype {hook.type} hook {hook.name} priority {hook.listed}; policy accept;"
-    yield from (f"\t\t{line}" for line in _rules(chain, notes, spell))
+    lines = commented([*map(_counting, chain.listed)], chain.comments) if counters else chain.listed_lines
+    yield from [f"\t\t{line}" for line in _noted(chain, lines, notes)]
     yield "\t}"
 
 
@@ -144,30 +146,21 @@ def _chain_notes(chain: NftChain, notes: Notes | None) -> Iterator[str]:
         yield from notes.chain(chain.name, chain.origin, chain.template)
 
 
-def _written_rule(rule: NftRule) -> str:
-    return rule.written
-
-
-def _plain(rule: NftRule) -> str:
-    return rule.listed
-
-
 _COUNTER = re.compile(r"(?<!\S)counter(?!\S)")
 
 
-def _counting(rule: NftRule) -> str:
-    return _COUNTER.sub("counter packets 0 bytes 0", rule.listed, count=1)
+def _counting(rule: str) -> str:
+    return _COUNTER.sub("counter packets 0 bytes 0", rule, count=1)
 
 
-def _rules(chain: NftChain, notes: Notes | None, spell: Callable[[NftRule], str]) -> Iterable[str]:
-    lines = [f'{spell(rule)} comment "{rule.comment}"' for rule in chain.rules]
-    return _noted(chain, lines, notes) if notes else lines
+def _noted(chain: NftChain, lines: Sequence[str], notes: Notes | None) -> Iterable[str]:
+    """The rules; with notes, each of a policy's rules is announced in its chain."""
+    return _announced(chain, lines, notes) if notes else lines
 
 
-def _noted(chain: NftChain, lines: Iterable[str], notes: Notes) -> Iterator[str]:
-    """The rules; in a policy's chain each of the policy's rules is announced."""
+def _announced(chain: NftChain, lines: Sequence[str], notes: Notes) -> Iterator[str]:
     drawn = -1
-    for rule, line in zip(chain.rules, lines, strict=True):
-        yield from notes.rule(chain.origin, rule.number, drawn)
-        drawn = rule.number
+    for number, line in zip(chain.numbers, lines, strict=True):
+        yield from notes.rule(chain.origin, number, drawn)
+        drawn = number
         yield line

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from felixpy.nftables.tables import NftChain, NftSet, NftTable
+from felixpy.nftables.chains import NftChain
+from felixpy.nftables.tables import NftSet, NftTable
 
 Json = dict[str, Any]
 
@@ -29,7 +30,7 @@ def _table(table: NftTable) -> Iterator[Json]:
         shown = {**at, "name": one_map.name, "type": "ifname", "map": "verdict"}
         yield {"map": {**shown, **({"elem": elements} if elements else {})}}
     for chain in table.chains:
-        for rule in chain.rules:
+        for rule in chain.rules():
             yield {
                 "rule": {
                     **at,

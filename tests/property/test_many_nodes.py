@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from msgspec import structs
 
 from felixpy.calico_versions import CALICO_VERSIONS, CalicoVersion
 from felixpy.compiler import Compiler
 from felixpy.config import Setting
 from felixpy.errors import InputError
 from felixpy.model import Cluster
+from felixpy.nftables.chains import nft_chain
 from felixpy.patterns import DrawnChain
 from felixpy.ruleset import Chain
 from tests.property.strategies import clusters, fewer, settings
@@ -45,7 +47,20 @@ def test_a_chain_from_a_pattern_is_printed_like_any_other(version: CalicoVersion
         for table in compiler.compile(node).tables.values():
             for chain in table.all_chains():
                 if isinstance(chain, DrawnChain):
-                    plain = Chain(chain.name, chain.bodies, chain.hashes, chain.numbers, chain.origin, chain.template)
-                    assert chain.targets == plain.targets
+                    plain = Chain(chain.name, chain.bodies, chain.numbers, chain.origin, chain.template, chain.seed)
+                    assert (chain.targets, chain.hashes) == (plain.targets, plain.hashes)
                     for restore in (False, True):
                         assert chain.text(table.family, restore=restore) == plain.text(table.family, restore=restore)
+
+
+@fewer
+@given(clusters)
+def test_a_chain_from_a_pattern_is_spelt_for_nft_like_any_other(cluster: Cluster) -> None:
+    compiler = Compiler(cluster, dataplane="nftables")
+    for node in cluster.node_names():
+        for table in compiler.compile(node).tables.values():
+            for chain in table.chains:
+                plain = Chain(chain.name, chain.bodies, chain.numbers, chain.origin, chain.template, chain.seed)
+                for family in ("ip", "ip6"):
+                    found, expected = (structs.astuple(nft_chain(one, table.name, family)) for one in (chain, plain))
+                    assert [*map(list, found[1:6])] == [*map(list, expected[1:6])]

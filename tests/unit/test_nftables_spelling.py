@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from felixpy.nftables.chains import MAX_COMMENT, comment, hashes
 from felixpy.nftables.listing import listed
 from felixpy.nftables.spelling import Spelt, spelt
-from felixpy.nftables.tables import MAX_COMMENT, comment, hashes
 
 WRITTEN = [
     # matches

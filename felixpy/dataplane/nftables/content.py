@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from felixpy.nftables.chains import NftChain
 from felixpy.nftables.reading import ListedChain, ListedSet, ListedTable, priority_of
-from felixpy.nftables.tables import NftChain, NftSet, NftTable, VerdictMap
+from felixpy.nftables.tables import NftSet, NftTable, VerdictMap
 
 
 class Base(NamedTuple):
@@ -38,10 +39,6 @@ class Content(Protocol):
         ...
 
 
-def _with_comment(text: str, comment: str) -> str:
-    return f'{text} comment "{comment}"'
-
-
 class Drawn(NamedTuple):
     """A chain as it was compiled."""
 
@@ -53,10 +50,10 @@ class Drawn(NamedTuple):
         return Base(hook.type, hook.name, hook.priority, "accept") if hook else None
 
     def listed(self) -> tuple[str, ...]:
-        return tuple([_with_comment(rule.listed, rule.comment) for rule in self.chain.rules])
+        return tuple(self.chain.listed_lines)
 
     def written(self) -> Iterable[str]:
-        return [_with_comment(rule.written, rule.comment) for rule in self.chain.rules]
+        return self.chain.written_lines
 
 
 _PREFIX_OF_MARK = re.compile(r"meta mark (!= )?(0x[0-9a-f]{8})/(\d+)(?!\S)")

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from felixpy.dataplane.current import Rule, SetState
 from felixpy.dataplane.wanted import Wanted, WantedTable
 from felixpy.names import LAYERS, plain_set_name, split_layer
+from felixpy.nftables.chains import NftChain
 from felixpy.nftables.dumps import NUMBERS, set_members
 from felixpy.nftables.reading import Declared, ListedChain, ListedSet, ListedTable
 from felixpy.nftables.ruleset import NftRuleset
-from felixpy.nftables.tables import NftChain, NftSet, NftTable
+from felixpy.nftables.tables import NftSet, NftTable
 from felixpy.verification.nftables.observed import declared, read_lines
 
 
@@ -39,7 +40,7 @@ def wanted_of(ruleset: NftRuleset) -> Wanted:
         chains: dict[str, dict[str, ListedContent]] = {layer: {} for layer in LAYERS}
         for chain in table.chains:
             layer, name = split_layer(chain.name)
-            chains[layer][name] = ListedContent("".join(f"-A {name} {line}\n" for line in rule_lines(chain)))
+            chains[layer][name] = ListedContent("".join(f"-A {name} {line}\n" for line in chain.listed_lines))
         tables.update({(family, layer): WantedTable(layer, family, found, {}) for layer, found in chains.items()})
         sets.update({plain_set_name(one.name): _set_state(one) for one in table.sets})
     return Wanted(tables, sets)
@@ -47,11 +48,6 @@ def wanted_of(ruleset: NftRuleset) -> Wanted:
 
 def _ip_tables(ruleset: NftRuleset) -> Iterator[NftTable]:
     return (table for name, table in ruleset.nft_tables.items() if name in NUMBERS)
-
-
-def rule_lines(chain: NftChain) -> Iterator[str]:
-    """The rules of a chain as nft lists them, comments included."""
-    return (f'{rule.listed} comment "{rule.comment}"' for rule in chain.rules)
 
 
 def _set_state(one: NftSet) -> SetState:
@@ -77,7 +73,7 @@ def listed_tables(ruleset: NftRuleset) -> Mapping[int, ListedTable]:
 def listed_table(table: NftTable) -> ListedTable:
     """A compiled table as if it had been listed."""
     chains = {
-        chain.name: ListedChain(chain.name, base_of(chain), [(0, line) for line in rule_lines(chain)])
+        chain.name: ListedChain(chain.name, base_of(chain), [(0, line) for line in chain.listed_lines])
         for chain in table.chains
     }
     maps = {
