@@ -181,10 +181,14 @@ def _overlaps(ipset: IPSet) -> bool:
         return False
     findings = ipset.members.findings
     if "overlap" not in findings:
-        nets = set(ipset.members)
         # Most sets hold single addresses only, which is sooner seen.
-        findings["overlap"] = any("/" in net for net in nets) and len(uncovered(nets, ipset.family)) < len(nets)
+        findings["overlap"] = "/" in "".join(ipset.members) and _covers(set(ipset.members), ipset.family)
     return bool(findings["overlap"])
+
+
+def _covers(nets: set[str], family: int) -> bool:
+    """Whether one of them covers another one."""
+    return len(uncovered(nets, family)) < len(nets)
 
 
 def _overlap(ipset: IPSet) -> str:

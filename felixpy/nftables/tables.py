@@ -76,8 +76,10 @@ def _nft_set(ipset: IPSet) -> NftSet:
     if ipset.type == "hash:ip":
         return NftSet(name, address, False, ipset.members, ipset.members, ipset)
     length = _LENGTHS[ipset.family]
-    written = tuple(sorted(member if "/" in member else f"{member}{length}" for member in ipset.members))
-    return NftSet(name, address, True, written, tuple(member.removesuffix(length) for member in written), ipset)
+    whole = [member if "/" in member else member + length for member in ipset.members]
+    written = sorted(whole)
+    listed = ipset.members if written == whole else tuple([member.removesuffix(length) for member in written])
+    return NftSet(name, address, True, tuple(written), listed, ipset)
 
 
 def _with_port(member: str) -> str:

@@ -79,7 +79,7 @@ def _listed(table: NftTable, notes: Notes | None, *, counters: bool) -> Iterator
     yield f"table {table.title} {{"
     for one in table.sets:
         if notes:
-            yield from (f"\t{line}" for line in _listed_set(one, notes))
+            yield from _listed_set(one, notes)
         else:
             yield _once(one.source.members.findings, f"listed {one.name}", partial(_listed_alone, one))
     for one_map in table.maps:
@@ -96,7 +96,7 @@ def _listed(table: NftTable, notes: Notes | None, *, counters: bool) -> Iterator
 
 
 def _listed_alone(one: NftSet) -> str:
-    return "\n".join([f"\t{line}" for line in _listed_set(one, None)])
+    return "\n".join(_listed_set(one, None))
 
 
 def _listed_chain_alone(chain: NftChain, *, counters: bool) -> str:
@@ -116,24 +116,24 @@ def _listed_chain(chain: NftChain, notes: Notes | None, *, counters: bool) -> It
 
 def listed_sets(table: NftTable, notes: Notes | None = None) -> str:
     """The sets alone, as a table that ``nft -f`` takes."""
-    lines = (f"\t{line}" for one in table.sets for line in _listed_set(one, notes))
+    lines = (line for one in table.sets for line in _listed_set(one, notes))
     return "".join(f"{line}\n" for line in (f"table {table.title} {{", *lines, "}"))
 
 
 def _listed_set(one: NftSet, notes: Notes | None) -> Iterator[str]:
-    yield from _set_notes(one, notes)
-    yield f"set {one.name} {{"
-    yield f"\ttype {one.type}"
+    yield from (f"\t{line}" for line in _set_notes(one, notes))
+    yield f"\tset {one.name} {{"
+    yield f"\t\ttype {one.type}"
     if one.interval:
-        yield "\tflags interval"
-    yield from (line.removeprefix("\t") for line in _elements(one.listed))
-    yield "}"
+        yield "\t\tflags interval"
+    yield from _elements(one.listed)
+    yield "\t}"
 
 
 def _elements(members: Iterable[str]) -> Iterator[str]:
-    listed_members = [f"\t\t\t{member}," for member in members]
-    if listed_members:
-        yield from ("\t\telements = {", *listed_members, "\t\t}")
+    lines = ",\n\t\t\t".join(members)
+    if lines:
+        yield f"\t\telements = {{\n\t\t\t{lines},\n\t\t}}"
 
 
 def _set_notes(one: NftSet, notes: Notes | None) -> Iterator[str]:
