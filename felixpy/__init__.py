@@ -1,6 +1,6 @@
 """felixpy compiles Kubernetes and Calico policies into the iptables or nftables rules that Calico's Felix programs.
 
-The whole story is one line of data flow, and the import graph follows it:
+Data flows in one line, and the import graph follows it:
 
     manifests → model → resolution → chain plans → text → kernel
 
@@ -97,7 +97,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``felixpy --help`` pays for none of them."""
+    """Import a public name when it is first used, which keeps ``felixpy --help`` fast."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -10,7 +10,7 @@ from felixpy.ending import ended, leave, open_streams
 
 
 def main() -> NoReturn:
-    """Answer ``--version`` at once; hand everything else to the commands."""
+    """Print the version for ``--version`` without loading the commands; otherwise run a command."""
     open_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
         leave(print_version())

@@ -1,4 +1,4 @@
-"""Compiled rules with comments: above each chain and set, which object it came from, in plain words.
+"""Compiled rules with comments: above each chain and set, the object that it was made from.
 
 The lines begin with "#", which iptables-restore, ipset restore and nft skip.
 """
@@ -15,10 +15,10 @@ from felixpy.model import Cluster, Source
 from felixpy.ruleset import FELIX_OWN, TABLES, Chain, Origin, Ruleset, Table
 
 Purpose = Callable[[str], str]
-"""What a template says about itself, by the template's name."""
+"""Returns the first line of a template, which says what its chains are for, by the template's name."""
 
 POLICY_TEMPLATE = "cali-pi"
-"""Chains drawn by it need no words about such chains in general: their rules are announced one by one."""
+"""The template of policy chains: each of their rules has a comment, so that the template's line is left out."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Notes:
     purpose: Purpose
 
     def chain(self, name: str, origin: Origin, template: str) -> Iterator[str]:
-        """What a chain stands for."""
+        """Comment lines: the object that a chain was made from, and what its template is for."""
         if origin is FELIX_OWN:
             yield comment(f"{name}: {self.purpose(template)}")
             return
@@ -38,13 +38,13 @@ class Notes:
             yield comment(f"  {self.purpose(template)}")
 
     def rule(self, origin: Origin, number: int, drawn: int) -> Iterator[str]:
-        """Where a policy's rule stands, above the first rule that draws it; `drawn` is the number of the one before."""
+        """A comment line with path and place of policy rule `number`, unless the rule above (`drawn`) is part of it."""
         path = origin.path(number)
         if number != drawn and path:
             yield comment(f"  {spell(path)}{self._where(origin.source, path)}")
 
     def set(self, ipset: IPSet) -> Iterator[str]:
-        """What a set holds, and who asks for it first."""
+        """Comment lines: what a set holds, and the first policy rule that uses it."""
         yield comment(ipset.words)
         if ipset.origin:
             place = self._where(ipset.origin.source, ipset.origin.path)

@@ -3,8 +3,8 @@
 Words: a name is cut at its ``-``, ``.`` and ``/``; each part is replaced by the same pseudonym everywhere, so that
 selectors select what they selected, names that begin alike still do, and the order of names (which decides between
 policies of one order) is kept. Addresses: two that share their first n bits share the first n bits afterwards, so that
-each stays inside and outside of the same networks. What has a meaning of its own (``kubernetes.io`` label names, tier
-``default``, loopback addresses) stays as it is. Fields that no table here knows are dropped.
+each stays inside and outside of the same networks. Names with a predefined meaning (``kubernetes.io`` label names, tier
+``default``, loopback addresses) are kept. Fields that no table here knows are dropped.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Items = list[dict[str, Any]]
 
 
 class Anonymised(NamedTuple):
-    """The objects, and what a reader of them should know: which values stayed, which fields are gone."""
+    """The objects, and remarks on them: which values were kept, which fields were dropped."""
 
     items: Items
     remarks: list[Problem]
 
 
 def anonymised(items: Sequence[Mapping[str, Any]], *, key: bytes = b"") -> Anonymised:
-    """The objects under pseudonyms. `key` makes the addresses; without one they differ from run to run."""
+    """The objects under pseudonyms. `key` seeds the addresses; without one they differ from run to run."""
     kept = _values_in_parts(items)
     collecting = _Rewriter(_Collected(), lambda text: text, kept)
     for item in items:
@@ -77,7 +77,7 @@ PARTIAL = frozenset({"contains", "starts with", "ends with"})
 
 
 class _Collected:
-    """The first pass: which words there are."""
+    """The first pass: collects the words."""
 
     def __init__(self) -> None:
         self.words: set[str] = set()
@@ -88,7 +88,7 @@ class _Collected:
 
 
 class _Pseudonyms:
-    """The second pass. Pseudonyms have one length and the order of the words."""
+    """The second pass: replaces the words. Pseudonyms have one length and sort as the words do."""
 
     def __init__(self, words: Iterable[str]) -> None:
         ordered = sorted(words)
@@ -110,7 +110,7 @@ def _base36(number: int) -> str:
 
 
 def _values_in_parts(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Labels at whose values selectors look in parts: such values cannot be replaced."""
+    """Labels of which a selector compares only a part of the value: such values cannot be replaced."""
     found: set[str] = set()
 
     def look(text: str) -> str:
@@ -141,7 +141,7 @@ class _Addresses:
         self._flip = lru_cache(maxsize=1 << 16)(self._flipped)
 
     def text(self, text: str) -> str:
-        """An address or a network in the spelling that it had. Raises ValueError for what is neither."""
+        """The replaced address or network, spelt as the original. Raises ValueError for text that is neither."""
         if "/" not in text:
             return str(type(ip_address(text))(self._moved(ip_interface(text).network)))
         found = ip_interface(text)

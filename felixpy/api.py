@@ -76,7 +76,7 @@ def trace(
     unless `services` is false.
 
     Raises UsageError for ends that are not in the cluster and questions without an answer, InputError for policies
-    that the Calico version cannot say.
+    that the Calico version cannot express.
     """
     from felixpy.topology.question import question_of
     from felixpy.tracing import Tracer
@@ -90,9 +90,9 @@ def trace(
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Connections(Answer):
-    """Who reaches whom on what: `flows`, which iterating goes over.
+    """Which endpoints reach which others on what traffic: `flows`; iterating yields them.
 
-    `uncertain` flows depend on rules that are not understood; those are `not_understood`. `remarks` are further words.
+    `uncertain` flows depend on rules that are not understood, which are `not_understood`. `remarks` are further notes.
     """
 
     flows: tuple[Flow, ...]
@@ -133,12 +133,12 @@ def matrix(
     calico_version: CalicoVersion = V3_32,
     dataplane: str | None = None,
 ) -> Connections:
-    """Say who reaches whom on what, exactly, through the rules of all nodes; Ingresses and routes among it.
+    """Compute which endpoints reach which others through the rules of all nodes, with Ingresses and routes.
 
-    A row stands for a workload or a pod. `external` are addresses that are no pod's, `hosts` the nodes themselves
-    (by default if there are host endpoints), `machines` what is known of their interfaces, by node.
+    Each row is a workload or a pod, as `by` says. `external` adds addresses that belong to no pod, `hosts` the nodes
+    themselves (by default if there are host endpoints); `machines` are the nodes' interfaces, by node.
 
-    Raises InputError for policies that the Calico version cannot say.
+    Raises InputError for policies that the Calico version cannot express.
     """
     from felixpy.exposure import route_flows
     from felixpy.flows import survey
@@ -226,7 +226,7 @@ def verify(
 
 
 def _beside(texts: Sequence[str], ipsets: str | None) -> Mapping[str, Dump]:
-    """The rules of iptables that were given with what nft lists, in texts of their own or in one."""
+    """The iptables rules that were given together with an nft listing, in the same text or in others."""
     from felixpy.iptables.forms import read_dump, split_saved
     from felixpy.nftables.reading import looks_listed
 
@@ -241,7 +241,7 @@ def _beside(texts: Sequence[str], ipsets: str | None) -> Mapping[str, Dump]:
 def _split(
     texts: Sequence[str], ipsets: str | None
 ) -> tuple[dict[int, str], str | None, tuple[str, ...], Mapping[int, Sequence[str]]]:
-    """Rules by family, sets, what their forms do not say, and tables that were not given."""
+    """Rules by family, sets, what the input forms leave out, and tables that were not given."""
     from felixpy.iptables.forms import not_given, split_saved, words_of_missing
 
     tables: dict[int, str] = {}
@@ -283,7 +283,7 @@ def lint(
     `select`, `extend_select` and `ignore` are codes of checks or their beginnings, `public_ports` the TCP ports that
     the internet may reach, which switches FX113 on.
 
-    Raises UsageError for what is no code.
+    Raises UsageError for an unknown code.
     """
     from felixpy.linting import LintOptions, choose
     from felixpy.linting import lint as find
@@ -305,7 +305,7 @@ def _nodes(
     settings: Sequence[Setting],
     hosts: Mapping[str, Host] | None = None,
 ) -> Nodes:
-    """The nodes of a cluster. Raises UsageError for machines of nodes that the cluster does not have."""
+    """The nodes of a cluster. Raises UsageError if `hosts` names a node that the cluster does not have."""
     from felixpy.tracing import Nodes
 
     for name in hosts or ():

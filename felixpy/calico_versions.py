@@ -18,7 +18,7 @@ from felixpy.model import DEFAULT_TIER, SHORT_KINDS, Cluster, Policy, PolicyKey,
 
 
 class Lack(NamedTuple):
-    """Something that a release cannot express: the policies that need it, and what is told about them."""
+    """A feature that a release lacks: the policies that need it, and the reason given for refusing them."""
 
     finds: Callable[[Cluster], Iterable[Policy]]
     reason: str
@@ -68,11 +68,11 @@ class CalicoVersion(Struct, frozen=True, kw_only=True):
     lacks: tuple[Lack, ...] = ()
 
     def mark_names(self, *, wireguard: bool) -> tuple[str, ...]:
-        """The bits of the packet mark in the order in which they are given out."""
+        """The names of the mark bits in the order in which bits are allocated."""
         return (*self.marks, "wireguard") if wireguard else self.marks
 
     def refusals(self, cluster: Cluster) -> Iterator[tuple[Policy, str]]:
-        """The policies that this Calico version cannot say, each with the first reason."""
+        """The policies that this Calico version cannot express, each with the first reason."""
         told: set[PolicyKey] = set()
         for lack in self.lacks:
             for policy in lack.finds(cluster):
@@ -105,7 +105,7 @@ def group_line(policy: Policy) -> str:
 
 
 def tie_break(policy: Policy) -> str:
-    """One text for all three parts, so ``a-b`` comes before ``a`` ("-" sorts before "/")."""
+    """The sort key: kind, namespace and name as one text, so ``a-b`` comes before ``a`` ("-" sorts before "/")."""
     key = policy.key
     return f"{key.name}/{key.namespace}/{key.kind}"
 
@@ -154,7 +154,7 @@ def _each(test: Callable[[Policy], bool]) -> Callable[[Cluster], Iterable[Policy
 
 
 def _sides(policy: Policy, *, without_protocol: bool = False) -> Iterator[Side]:
-    """Both sides of the rules, of all or just of those without a protocol."""
+    """Source and destination of each rule, of all rules or only of those without a protocol."""
     for rule in (*policy.inbound, *policy.outbound):
         if rule.protocol is None or not without_protocol:
             yield from (rule.source, rule.destination)
@@ -171,7 +171,7 @@ def _in_passing_tiers(cluster: Cluster) -> Iterable[Policy]:
 
 
 def _renamed_onto_others(cluster: Cluster) -> Iterable[Policy]:
-    """Of two policies ``web`` and ``default.web`` the first one."""
+    """Policies whose name older releases give to another one: of ``web`` and ``default.web`` the first."""
     times = Counter((policy.key.kind, encoded_name(policy)) for policy in cluster.policies)
     for policy in cluster.policies:
         if times[policy.key.kind, encoded_name(policy)] > 1 and not policy.key.name.startswith(f"{policy.tier}."):

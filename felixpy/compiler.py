@@ -23,7 +23,7 @@ from felixpy.startup import obstacles
 
 
 def refuser(layout: Layout) -> Refuser:
-    """What the tools of a data plane refuse."""
+    """The function that finds rules that the tools of a data plane refuse."""
     if layout is not NFTABLES:
         return IPTABLES_REFUSER
     from felixpy.nftables.refused import NFTABLES as NFTABLES_REFUSER
@@ -92,7 +92,7 @@ class Compiler:
         self._planners: dict[tuple[Config, str], Planner] = {}
 
     def __reduce__(self) -> tuple[Callable[..., Compiler], tuple[object, ...]]:
-        """Elsewhere it works out again what it has worked out."""
+        """Pickle the arguments only: cached results are computed again in the other process."""
         return _again, (self.cluster, self.calico_version.name, self.dataplane)
 
     def compile(self, node: str, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
@@ -100,7 +100,7 @@ class Compiler:
         return self.program(self.resolve(node, host, settings), host, settings)
 
     def program(self, resolution: Resolution, host: Host | None = None, settings: Sequence[Setting] = ()) -> Ruleset:
-        """The rules for what a node depends on, of which `host` and `settings` are part."""
+        """Compile a resolution that was made with the same `host` and `settings`."""
         layout = self.layout(resolution.node.name, settings)
         plan = self._planner(resolution.config, layout).plan(resolution, self.calico_version)
         ruleset = self._renderer(layout).render(plan)
@@ -114,7 +114,7 @@ class Compiler:
     def resolve(
         self, node: str, host: Host | None = None, settings: Sequence[Setting] = (), others: Sequence[str] = ()
     ) -> Resolution:
-        """What a node's rules depend on; see `felixpy.resolve`. It has the endpoints of `others` as well."""
+        """What a node's rules depend on; see `felixpy.resolve`. The endpoints of `others` (nodes) are included."""
         config = self.config(node, settings)
         given = (*self.calico_version.parameters, *settings)
         in_the_way = [*obstacles(self.cluster, node, given, config, self.calico_version)]
@@ -123,12 +123,12 @@ class Compiler:
         return resolve(self._shared_for(config), node, config, host or Host(), others)
 
     def prepare(self, settings: Sequence[Setting] = ()) -> None:
-        """Do once what all nodes have in common; for compiling many of them with these settings."""
+        """Compute what all nodes have in common, before compiling many of them with these settings."""
         for config in {self.config(node, settings) for node in self.cluster.node_names()}:
             self._shared_for(config).prepare()
 
     def purpose(self, template: str, dataplane: str = IPTABLES.name) -> str:
-        """What a template of a data plane says about itself."""
+        """The first line of a template: what its chains are for."""
         return self._renderer(LAYOUTS[dataplane]).purpose(template)
 
     def config(self, node: str, settings: Sequence[Setting] = ()) -> Config:
@@ -139,7 +139,7 @@ class Compiler:
         return self.layout(node, settings).configured(config)
 
     def layout(self, node: str, settings: Sequence[Setting] = ()) -> Layout:
-        """How the chains of a node are laid out; iptables' where it has none, as with eBPF and on Windows."""
+        """The layout of a node's chains; that of iptables for data planes without chains (eBPF, Windows)."""
         if self._asked:
             return self._asked
         kind = self.data_plane(node, settings).kind
@@ -195,7 +195,7 @@ def refuse(cluster: Cluster, calico_version: CalicoVersion) -> None:
 
 
 def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
-    """A warning for each host endpoint whose interface nobody has seen, or which is not there."""
+    """A warning for each host endpoint whose interface is unknown or absent."""
     for endpoint in resolution.all_hosts:
         if endpoint.interface in (ALL_INTERFACES, LOOPBACK):
             continue
@@ -221,7 +221,7 @@ def assumed_interfaces(resolution: Resolution, host: Host) -> Iterator[Problem]:
 def _absent_interface(
     resolution: Resolution, endpoint: HostEndpoint, interfaces: Mapping[str, Sequence[str]]
 ) -> Iterator[Problem]:
-    """A warning for a host endpoint that none of the machine's interfaces can be, so that no rule of it is in force."""
+    """A warning for a host endpoint that matches none of the machine's interfaces, so that it has no rules."""
     if endpoint.interface:
         if endpoint.interface in interfaces:
             return

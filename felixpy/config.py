@@ -1,4 +1,4 @@
-"""Felix's parameters: what each is called, how its value is written, its default, and what it changes in the rules.
+"""Felix's parameters: name, type, default, and what each changes in the rules.
 
 `Config` is the table: one field a parameter; those that change no rule are rows of `other_parameters`. Values come, for
 each parameter on its own, from the first of: a ``--set`` option, an environment variable ``FELIX_<NAME>``, the
@@ -29,7 +29,7 @@ def parameter(
     """A field of `Config`: Felix's name, the type and the default as Felix's own table has them, and what it changes.
 
     `field` is the FelixConfiguration field where it is not the name with a small first letter, "" where a resource
-    cannot set it. `flags` are those of `Parameter`. `api` is a type that the API server demands of the field.
+    cannot set it. `flags` are those of `Parameter`. `api` is the type that the API server requires of the field.
     """
     spec_field = name[0].lower() + name[1:] if field is None else field
     row = Parameter(name, spec_field, kind, default, effect, frozenset(flags.split(",")), api)
@@ -304,7 +304,7 @@ class Config:
 
     @property
     def families(self) -> tuple[int, ...]:
-        """The IP families that are on."""
+        """The IP families that are enabled: 4, 6 or both."""
         return (4, 6) if self.ipv6 else (4,)
 
     @property
@@ -313,7 +313,7 @@ class Config:
 
     @property
     def openstack(self) -> bool:
-        """Whether Felix believes to run under OpenStack (felix/config: OpenstackActive)."""
+        """Whether Felix assumes that it runs under OpenStack (felix/config: OpenstackActive)."""
         return (
             "openstack" in self.cluster_type.lower()
             or self.metadata_address not in ("", "127.0.0.1")
@@ -326,11 +326,11 @@ class Config:
         return self.nftables_mode != "Disabled"
 
     def feature(self, name: str) -> bool:
-        """A feature of the kernel and its tools; present unless overridden, as on any current system."""
+        """Whether the kernel and its tools have a feature; true unless overridden, as on any current system."""
         return dict(self.feature_override).get(name, "true").lower() in ("true", "1", "t")
 
     def excludes(self, interface: str) -> bool:
-        """Whether a host interface is none of Felix's business: a pod's, or named by InterfaceExclude."""
+        """Whether Felix ignores a host interface: a pod's, or one that InterfaceExclude names."""
         if interface.startswith(self.interface_prefixes):
             return True
         return any(
@@ -340,7 +340,7 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """One value on its way into a `Config`, by parameter name (as Felix spells it, in any case)."""
+    """The value of one parameter and its source; the name is Felix's, in upper or lower case."""
 
     name: str
     value: str
@@ -372,14 +372,14 @@ def _attributes() -> Mapping[str, str]:
 
 
 def find(setting: Setting) -> str | None:
-    """The field of `Config` that a setting means, None where it changes no rule or is unknown."""
+    """The field of `Config` that a setting sets, None if it changes no rule or is unknown."""
     return _attributes().get(setting.name.lower())
 
 
 def build(settings: Iterable[Setting]) -> Config:
     """A Config from settings, the strongest first; an empty value means "not set".
 
-    A value that Felix cannot read gives the default, and hides those of weaker sources all the same.
+    A value that Felix cannot parse gives the default, and still overrides those of weaker sources.
     """
     values: dict[str, Any] = {}
     for setting in settings:

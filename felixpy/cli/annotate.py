@@ -21,7 +21,7 @@ _HEAD = 1 << 16
 
 @takes_manifests(*MACHINE)
 def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None:
-    """Add comments to a dump from stdin or from a node that explain the names of Felix in it.
+    """Add comments that explain Felix's names to a dump from stdin or from a node.
 
     The comments begin with "#", so the result can still be restored. Without --node the node whose pods appear in the
     dump is taken.
@@ -53,7 +53,7 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
 
 
 def _is_dump(path: Path) -> bool:
-    """Whether a file that was given as manifests is a dump. One that cannot be read is left to who reads manifests."""
+    """Whether a file that was given as manifests is a dump. False for one that cannot be read: loading reports it."""
     if not path.is_file():  # opening a pipe would wait for who writes to it
         return False
     try:
@@ -65,7 +65,7 @@ def _is_dump(path: Path) -> bool:
 
 
 def _there(given: Given, ssh: str, *, node_rules: bool) -> str:
-    """The dump. Raises Refused where a node cannot be read."""
+    """The dump as text, from a node or from stdin. Raises Refused where a node cannot be read."""
     from felixpy.kubectl.client import RequestRefused
 
     if ssh and node_rules:

@@ -148,7 +148,7 @@ def _carry_out(
     seconds: int,
     wait: int,
 ) -> None:
-    """Do to a namespace what the options ask for, and say what was done."""
+    """Apply, check or print the rules as the options say, and report the result on stderr."""
     with nullcontext() if dry_run or check else machine.locked(wait):
         enforcer = enforcer_for(machine, wanted, backend, wait)
         if dry_run:
@@ -168,7 +168,7 @@ def _carry_out(
 
 
 def _try_out(machine: Machine, enforcer: AnyEnforcer, wanted: Wanted, words: str, seconds: int) -> None:
-    """Write, and ask whether it may stay; a process of its own brings the old rules back otherwise."""
+    """Write the rules and ask for confirmation; without it a separate process restores the old rules."""
     from felixpy.dataplane.watchdog import watched
 
     with interruptible(), watched(machine, enforcer, enforcer.read(wanted), seconds) as watchdog:
@@ -186,7 +186,7 @@ def _try_out(machine: Machine, enforcer: AnyEnforcer, wanted: Wanted, words: str
 
 
 def _apply(enforcer: AnyEnforcer, wanted: Wanted, words: str) -> None:
-    """Write."""
+    """Write the rules and report what changed."""
     with interruptible():
         applied = enforce(enforcer, wanted)
     if applied.program.empty:

@@ -1,4 +1,4 @@
-"""Commands that tell what felixpy knows: versions, parameters, templates, completion."""
+"""Commands that list what is built in: versions, parameters, templates, completion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shell(StrEnum):
 
 
 class ListingFormat(StrEnum):
-    """Table for eyes or JSON for programs."""
+    """A table for people or JSON for programs."""
 
     text = "text"
     json = "json"

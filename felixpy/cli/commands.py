@@ -1,4 +1,4 @@
-"""The classes of commands and of groups of them: what holds for the options of all, and when they are built."""
+"""The classes of commands and command groups: checks for the options of all commands, and building them lazily."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses empty words: ``--netns ""`` is a variable that was not set, not a missing option."""
+    """A command that refuses empty values: ``--netns ""`` is an unset shell variable, not a missing option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as usual. Raises UsageError for an option or argument whose value is empty or blank."""
@@ -36,7 +36,7 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. With ``--quiet`` errors of the input are told without the warnings beside them."""
+        """Run the command. With ``--quiet``, input errors are printed without warnings."""
         try:
             return super().invoke(ctx)
         except InputError as wrong:
@@ -47,7 +47,7 @@ class Command(TyperCommand):
 
 
 class Built(Mapping[str, Any]):
-    """Commands by name, each built when it is first asked for: a call needs one of them."""
+    """Commands by name, each built on first access: a call needs one of them."""
 
     def __init__(self, builders: Mapping[str, Callable[[], Any]]) -> None:
         self._builders = builders
@@ -78,7 +78,7 @@ class CommandGroup(TyperGroup):
 
 
 class Commands(typer.Typer):
-    """A group of commands, all of them of that class.
+    """A group whose commands are of class `Command` and are imported on demand.
 
     ``typer.main.get_command`` builds a whole group. A call of one whose commands are declared by their modules
     (`declare`) builds the one command that it needs, once in a process.
@@ -109,7 +109,7 @@ class Commands(typer.Typer):
         return getattr(import_module(f"felixpy.cli.{module}"), attribute)
 
     def complete(self) -> typer.Typer:
-        """The same with all modules imported, for those who want to know every option."""
+        """The same group with all modules imported, for listing every option."""
         whole = typer.Typer()
         whole.info = self.info
         for name in self._elsewhere:

@@ -1,4 +1,4 @@
-"""What shells complete: names of the manifests that a call means, and words that felixpy knows.
+"""Shell completion: names in the manifests of a command line, and built-in words.
 
 A shell waits for the answer, so manifests are not parsed: names are read off their lines, where they stand in block
 style, for as long as there is time. Names that are missed can still be typed.
@@ -95,7 +95,7 @@ def kinds() -> list[str]:
 
 
 def explained(ctx: typer.Context) -> list[str]:
-    """Names of objects of the kind that is to be explained."""
+    """Names of objects of the kind given as first argument."""
     wanted = EXPLAINED.get(ctx.params.get("kind") or "", ())
     found = (one for text in _texts(ctx) for one in objects(text) if one.kind in wanted)
     return sorted({one.name if one.kind in WITHOUT_NAMESPACE else one.full for one in found})
@@ -109,21 +109,23 @@ def calico_versions() -> list[str]:
 
 
 def settings() -> list[str]:
-    """Felix parameters, each as it goes on."""
+    """Felix parameters, each with the ``=`` that follows."""
     from felixpy.settings import described
 
     return [f"{row.name}=" for row in described()]
 
 
 def checks() -> list[tuple[str, str]]:
-    """Codes of checks, with what they find."""
+    """Codes of lint checks, each with its description."""
     from felixpy.linting import CHECKS
 
     return [(code, one.summary) for code, one in CHECKS.items()]
 
 
 def data_planes() -> list[str]:
-    return ["iptables", "nftables"]
+    from felixpy.cli.invocation import DATA_PLANES
+
+    return [*DATA_PLANES]
 
 
 # --- names in manifests
@@ -192,7 +194,7 @@ def _from_json(text: str) -> Iterator[Named]:
 
 
 def _texts(ctx: typer.Context) -> Iterator[str]:
-    """The texts of the manifests that are named so far, of those of this folder if none are."""
+    """The texts of the manifests named so far on the command line; if none, those of the current folder."""
     end = monotonic() + SECONDS
     named = [Path(path) for key in ("paths", "filename") for path in ctx.params.get(key) or ()]
     for file in _files([path for path in named if path.exists()] or [Path()]):

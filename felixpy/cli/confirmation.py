@@ -1,6 +1,6 @@
-"""``--confirm 30s``: whoever changed the policy shows in time that they can still reach the machine.
+"""``--confirm 30s``: the user confirms within a time limit that the machine can still be reached.
 
-The deadline is kept by a process of its own, which `felixpy.dataplane.watchdog` starts before anything is written.
+A separate process keeps the deadline; `felixpy.dataplane.watchdog` starts it before anything is written.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def duration(text: str, option: str = "--confirm") -> int:
 
 
 def check_answerable() -> None:
-    """Raise UsageError if nobody could say yes, since standard input is closed.
+    """Raise UsageError if standard input is closed, so that no confirmation could be read.
 
     A process that is started without one has /dev/null in its place.
     """
@@ -70,7 +70,7 @@ def confirmed(seconds: float) -> bool:
 
 
 def _line(source: int, deadline: float) -> bytes:
-    """The first line, b"" unless it is finished before the deadline."""
+    """The first line of a file descriptor, b"" unless it is complete before the deadline."""
     said = b""
     while (left := deadline - time.monotonic()) > 0 and len(said) < _ENOUGH:
         ready, _, _ = select.select([source], [], [], left)
@@ -84,7 +84,7 @@ def _line(source: int, deadline: float) -> bytes:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A terminal that goes away, and a polite kill, end a command as Ctrl-C does: with everything put back."""
+    """Treat SIGHUP and SIGTERM as Ctrl-C: the command ends with everything restored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

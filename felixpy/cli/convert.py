@@ -18,10 +18,10 @@ def convert(
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write AdminNetworkPolicies and BaselineAdminNetworkPolicies as the ClusterNetworkPolicies that mean the same.
+    """Convert AdminNetworkPolicies and BaselineAdminNetworkPolicies to equivalent ClusterNetworkPolicies.
 
-    Calico v3.32 reads ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) only. What cannot be carried over is
-    named on stderr and left out of the result; the exit status is 1 then.
+    Calico v3.32 reads ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) only. What cannot be converted is
+    reported on stderr and left out of the result; the exit status is then 1.
 
     \b
     Examples:

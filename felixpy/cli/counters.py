@@ -164,7 +164,7 @@ def _lab(name: str, backend: IptablesKind) -> Reader:
 
 
 class _Naming:
-    """Gives rules the names that the manifests know."""
+    """Names the counted rules after the objects in the manifests."""
 
     def __init__(self, given: Given) -> None:
         self._given = given
@@ -186,7 +186,7 @@ class _Naming:
         return counts
 
     def _names(self, name: str, dump: Dump) -> Names | None:
-        """What the manifests know of a node; None without manifests, or where they do not have the node."""
+        """The names that the manifests give on a node; None without manifests, or if they do not have the node."""
         from felixpy.counters import Names
         from felixpy.decode.legend import Legend
 

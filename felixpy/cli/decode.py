@@ -30,7 +30,7 @@ def decode(
     ],
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
-    """Explain names in rules and sets: the policy, endpoint or selector that each stands for.
+    """Explain names in rules and sets: the policy, endpoint or selector that each belongs to.
 
     Exit status 1 if nothing in the manifests has one of the names.
 
@@ -68,7 +68,7 @@ def decoder_for(
     names: list[str],
     dataplane: str | None = "iptables",
 ) -> Decoder:
-    """A decoder that compiles nodes, in this and in other Calico versions, as far as names ask for it."""
+    """A decoder that compiles nodes, for this and other Calico versions, as far as the names require it."""
     from felixpy.calico_versions import CALICO_VERSIONS
     from felixpy.compiler import Compiler
     from felixpy.decode import Decoder

@@ -1,4 +1,4 @@
-"""Rules that somebody else made: saved on a node, or in a kernel now. The options, and what they lead to."""
+"""Existing rules, saved on a node or live in a kernel: the options that choose them, and reading them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def one_place(
     netns: str | None, *, host: bool, rules: Sequence[str] | None, ipsets: str | None, ssh: str = "",
     node_rules: bool = False,
 ) -> bool:  # fmt: skip
-    """Whether rules of somebody else are meant. Raises UsageError for more than one place."""
+    """Whether an option chooses existing rules. Raises UsageError for more than one place."""
     places = {"--netns": netns, "--host": host, "--rules": rules, "--ssh": ssh, "--node-rules": node_rules}
     given = [option for option, used in places.items() if used]
     if len(given) > 1:
@@ -81,7 +81,7 @@ _IN_FORCE = re.compile(r"^(?:\[\d+:\d+\] )?-A |^:\S+ DROP ", re.MULTILINE)
 
 
 def _kinds_in_use(machine: Machine) -> Iterator[SavedTables]:
-    """The tables of iptables that packets pass as well: of both kinds, as far as there are any and tools for them."""
+    """The tables of legacy and nft iptables, of each kind that has rules and tools; packets pass both."""
     from felixpy.dataplane.tools import BACKENDS, PROGRAMS, SAVE_SETS
     from felixpy.nftables.both import SavedTables
 
@@ -95,7 +95,7 @@ def _kinds_in_use(machine: Machine) -> Iterator[SavedTables]:
 
 
 def uses_nftables(machine: Machine, backend: IptablesKind) -> bool:
-    """Whether the tables of Felix's nftables data plane are there, and no kind of iptables is asked for by name."""
+    """Whether Felix's nftables tables exist, and --backend names no kind of iptables."""
     from felixpy.kubectl.nodes import TABLES
     from felixpy.names import has_felix_tables
 
@@ -108,10 +108,13 @@ Found = TypeVar("Found")
 class SavedNode(NamedTuple):
     """What was saved of one node: rules by family, and sets if there are any.
 
-    `not_given` are tables, by family, that were not among those that were printed one by one. `others` are rules of the
-    other kind of iptables, by kind, and of any beside a listing; `comments` are the lines in which the tools say what
-    they are, `leaves_open` what the forms do not say. `words` are the files, `listing` is what nft listed; without a
-    table of Calico in it, it is `beside`. `kinds` are all rules of iptables by kind.
+    `not_given`: tables, by family, that are missing where tables were printed one by one.
+    `others`: by kind, rules of the other kind of iptables; with a listing, of every kind.
+    `comments`: the lines in which the tools give their names and versions.
+    `leaves_open`: what the input forms leave out.
+    `words`: the names of the files.
+    `listing`: what nft listed, if Calico's tables are in it; `beside` otherwise.
+    `kinds`: all iptables rules by kind.
     """
 
     rules: dict[int, str]
@@ -132,11 +135,11 @@ class SavedNode(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All of it, as the tools printed it."""
+        """The rules and sets as the tools printed them."""
         return self.listing or "".join((*self.rules.values(), self.sets or ""))
 
     def dump(self, *, alone: bool = False) -> Dump:
-        """The rules and sets as values, with `alone` those of one data plane only. Raises InputError."""
+        """The rules and sets, parsed; with `alone` those of one data plane only. Raises InputError."""
         from felixpy.iptables.forms import read_dump
         from felixpy.nftables.both import SavedTables, read_both
 
@@ -154,11 +157,11 @@ class SavedNode(NamedTuple):
 
 
 def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) -> Mapping[str, SavedNode]:
-    """What was saved of each node; of a single node whose name no folder or file says the name is "".
+    """Saved rules and sets by node; the key is "" for a single node that no folder or file names.
 
-    A folder holds a folder or file for each node, or the files of one; they are read when somebody asks for a node.
-    Both kinds of tables are taken where `both` is asked for only. Raises InputError and UsageError for files that
-    cannot be read or say things twice.
+    A folder holds a folder or file for each node, or the files of one; a node's files are read on access. With `both`
+    legacy and nft tables are kept. Raises InputError and UsageError for files that cannot be read or that give the
+    same family or table twice.
     """
     folders = [path for path in paths if path != "-" and Path(path).is_dir()]
     if folders and len(paths) > 1:
@@ -173,7 +176,7 @@ def read_saved(paths: Sequence[str], ipsets: str | None, *, both: bool = False) 
 
 
 class SavedNodes(Mapping[str, SavedNode]):
-    """What was saved of the nodes of a folder. It is read for whoever asks, and not kept: there may be thousands."""
+    """Saved nodes of a folder. Each access reads the files again: nothing is kept, as there may be thousands."""
 
     def __init__(
         self, files: SavedFiles, nodes: Mapping[str, Sequence[str]], ipsets: str | None, *, both: bool
@@ -204,13 +207,13 @@ _KIND = re.compile(
     r"(?:^|[._-])(?:ip6?tables|ipsets?|nft|rules|ruleset|sets|save[d]?|list|dump|log|txt|xml|"
     r"raw|mangle|nat|filter|security|a|c|t|[nvxLS]{1,4}|line-numbers)(?=[._-]|$)"
 )
-"""Words in the names of files that say what is in them and not of which node."""
+"""Parts of file names that name the contents, not the node."""
 
 
 def _node_files(folder: Path, files: SavedFiles) -> dict[str, list[str]]:
-    """The files with saved rules or sets by node: those of folders below, or those here, by name if they are several's.
+    """Files with saved rules or sets by node: one subfolder for each node, or files here, one node each or all of one.
 
-    Of one node without a name the key is "".
+    The key of a single unnamed node is "".
     """
     here = _saved_files(folder, files)
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -227,15 +230,15 @@ def _node_files(folder: Path, files: SavedFiles) -> dict[str, list[str]]:
 
 
 def settled(found: Mapping[str, Found], nodes: Sequence[str]) -> Mapping[str, Found]:
-    """What was saved by node; a single file that is not called like a node is of a node without a name."""
+    """Rename the key to "" if there is a single file whose name is not that of a node."""
     (name, *more) = found
     return {"": found[name]} if not more and name not in nodes else found
 
 
 def dumps_below(path: Path, *, alone: bool = False) -> Iterator[tuple[str, Dump]]:
-    """Saved rules in a file, in a folder, or in a folder or file for each node; nothing where there are none.
+    """Yield (node, dump) for saved rules in a file, in a folder, or in a folder or file for each node.
 
-    With `alone` those of one data plane each.
+    With `alone` each dump has the rules of one data plane only.
     """
     files = SavedFiles()
     if path.is_dir():
@@ -261,7 +264,7 @@ def _saved_files(folder: Path, known: SavedFiles) -> list[str]:
 def _saved(
     files: SavedFiles, names: Sequence[str], ipsets: str | None, *, both: bool = False, only_sets: bool = False
 ) -> SavedNode:
-    """One node's files. Without a table of Calico in it, what nft listed is beside the tables of iptables."""
+    """The contents of one node's files. An nft listing without Calico's tables becomes `SavedNode.beside`."""
     from felixpy.nftables.dumps import lists_calico
 
     listings = [name for name in names if files.is_listing(name)]
@@ -281,7 +284,7 @@ def _saved(
 def _check_others(
     files: SavedFiles, listings: Sequence[str], names: Sequence[str], ipsets: str | None, *, alone: bool
 ) -> None:
-    """Raises UsageError for files beside a listing that say nothing, or only have sets that no rule asks."""
+    """Raise UsageError for files given with a listing that hold no rules or sets, or sets that no rule uses."""
     others = [name for name in names if name not in listings]
     for name in others:
         parts = files.parts(name)
@@ -292,7 +295,7 @@ def _check_others(
 
 
 def not_walked(listing: str) -> Iterator[str]:
-    """What nft listed besides tables of iptables."""
+    """Remarks on the tables in an nft listing that are not iptables' own."""
     from felixpy.nftables.reading import read_tables
     from felixpy.ruleset import TABLES
 
@@ -345,13 +348,13 @@ def _of_iptables(
 
 
 def _sets(name: str) -> str:
-    """The sets of a file, whatever else is in it; a file without any set says that there is none."""
+    """The sets in a file, ignoring everything else; "" for a file without sets."""
     from felixpy.iptables.forms import split_saved
 
     text = read(name)
     found = split_saved(text)
     if found.sets is None and text.strip() and not found.rules:
-        return text  # what is wrong with it is said when it is read
+        return text  # reading the sets reports it
     return found.sets or ""
 
 
@@ -359,7 +362,10 @@ _NFT = re.compile(r"^# Generated by ip6?tables-nft-save|^# Generated by .*\(nf_t
 
 
 def _in_use(kinds: dict[str, dict[int, str]]) -> tuple[dict[int, str], dict[str, dict[int, str]]]:
-    """The kind with more rules, and what is left of the other; a family that only one kind has is taken from there."""
+    """The rules of the kind in use (the one with more rules) by family, and those left by kind.
+
+    A family that only one kind has is taken from that kind.
+    """
     by_size = sorted(kinds, key=lambda kind: (-sum(text.count("\n-") for text in kinds[kind].values()), kind))
     main = {family: text for kind in reversed(by_size) for family, text in kinds[kind].items()}
     rest = {kind: {f: text for f, text in kinds[kind].items() if main[f] is not text} for kind in by_size[1:]}
@@ -367,9 +373,9 @@ def _in_use(kinds: dict[str, dict[int, str]]) -> tuple[dict[int, str], dict[str,
 
 
 def named_dumps(saved: Mapping[str, SavedNode | Dump], given: Given) -> dict[str, Dump]:
-    """Dumps by node. One without a name is of the node that was named, of the only one, or of the likeliest.
+    """Dumps by node. An unnamed one is assigned to --node, else the only node, else the likeliest node.
 
-    Raises UsageError where that is not clear.
+    Raises UsageError if that is ambiguous.
     """
     from felixpy.cli.given import UNNAMED
     from felixpy.model import Cluster
@@ -386,7 +392,7 @@ def named_dumps(saved: Mapping[str, SavedNode | Dump], given: Given) -> dict[str
 
 
 def likely_nodes_of(dump: Dump, cluster: Cluster) -> list[str]:
-    """The node most of whose pods have chains; all nodes if the dump has chains of none."""
+    """The nodes with the most pods that have chains in the dump; all nodes if no pod has one."""
     from felixpy.decode.comments import likely_nodes
 
     chains = (chain for tables in dump.tables.values() for table in tables.values() for chain in table)
@@ -394,7 +400,7 @@ def likely_nodes_of(dump: Dump, cluster: Cluster) -> list[str]:
 
 
 def likely_node(dump: Dump, cluster: Cluster) -> str:
-    """The only node of the cluster, or the one whose pods have chains. Raises UsageError where that is not clear."""
+    """The only node of the cluster, or the one whose pods have chains. Raises UsageError if that is ambiguous."""
     from felixpy.compiler import only_node
 
     if len(cluster.node_names()) > 1:

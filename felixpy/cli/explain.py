@@ -51,8 +51,8 @@ def explain(
 ) -> None:
     """Describe what applies to a pod or host endpoint, or what a policy or tier does.
 
-    For a pod: tiers, policies and profiles in order, both ways, and which policies name it. For a policy: whom it
-    selects, its rules, whom these mean now, its chains and sets, and what is odd about it.
+    For a pod: tiers, policies and profiles in order, for ingress and egress, and the policies whose rules match it.
+    For a policy: the endpoints it selects, its rules and the endpoints these match now, its chains and sets, remarks.
 
     \b
     Examples:

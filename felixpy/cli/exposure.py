@@ -1,4 +1,4 @@
-"""``felixpy exposure``: what nothing protects, and what others may do."""
+"""``felixpy exposure``: unprotected workloads, and what each accepts from endpoints that are not in the input."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def exposure(
 ) -> None:
     """Show which workloads no policy protects, and what they accept from unknown pods and from outside.
 
-    Each workload's own policies are asked, through the rules of its node: what any pod may do, whatever its labels
-    and namespace; what pods with certain labels may do besides, for each selector of the policies; and addresses
-    outside. What the policies of the other end say is not known.
+    Only the workload's own policies are evaluated, through the rules of its node: what is open to any pod, whatever its
+    labels and namespace; what is open in addition to pods that a selector of the policies matches; and what is open to
+    addresses outside. The policies of the other end are not known.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``felixpy render --all-nodes``: nodes as they are ready, progress while it runs, a summary at its end."""
+"""``felixpy render --all-nodes``: output as each node completes, progress while it runs, a summary at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command follows: files and folders, or a running cluster, as a cluster that is kept in step."""
+"""Following files and folders, or a running cluster: a `Cluster` that is updated with each change."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ BURST_SECONDS = 2.0
 
 
 class Followed(Protocol):
-    """Where a cluster comes from. `changes` waits for so many seconds at most; `step` takes what it told.
+    """A source of a cluster. `changes` waits up to so many seconds and returns events; `step` applies them.
 
-    `step` raises InputError for what is wrong, and then tries again with the next changes.
+    `step` raises InputError for bad input, which is read again with the next changes.
     """
 
     words: str
@@ -46,9 +46,9 @@ class Followed(Protocol):
 
 
 def follow(given: Given, ending: ExitStack, by: str) -> Followed:
-    """Begin to follow what a command was given, and say what is odd about it; `ending` ends that.
+    """Start following the input of a command and print its warnings; closing `ending` stops it.
 
-    Raises InputError, UsageError for what cannot be followed `by` the command, Refused.
+    Raises InputError, Refused, and UsageError for input that cannot be followed (`by`: the option, for the message).
     """
     given.check_options()
     files, options = given.files, given.options(given.files)
@@ -68,7 +68,7 @@ def follow(given: Given, ending: ExitStack, by: str) -> Followed:
 
 
 class FilesFollowed:
-    """Files and folders."""
+    """Follows files and folders."""
 
     def __init__(self, paths: Sequence[str], options: Options) -> None:
         from felixpy.manifests.followed_files import FollowedFiles
@@ -117,7 +117,7 @@ def _key(item: dict[str, object]) -> Key:
 
 
 class ClusterFollowed:
-    """A running cluster."""
+    """Follows a running cluster."""
 
     def __init__(self, words: str, mirror: Mirror, following: Following) -> None:
         self.words, self._mirror, self._following = words, mirror, following

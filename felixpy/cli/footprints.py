@@ -1,4 +1,4 @@
-"""When files were last written, and whether whoever writes them is done."""
+"""When files were last written, and whether they have stopped changing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from felixpy.errors import UsageError
 from felixpy.revisions import is_revision
 
 UNREST_SECONDS = 3.0
-"""Files that do not come to rest are read after so long all the same."""
+"""Files that keep changing are read after this time anyway."""
 
 Footprint = Mapping[str, tuple[int, int, int]]
 """File → what changes when it is written: time, size, inode."""
 
 
 def check_paths(paths: Sequence[str], by: str = "--watch") -> None:
-    """Raise UsageError for what can be read only once, or never changes."""
+    """Raise UsageError for paths that can be read only once, or never change."""
     for name in paths:
         path = Path(name)
         if is_cluster(name):
@@ -32,7 +32,7 @@ def check_paths(paths: Sequence[str], by: str = "--watch") -> None:
 
 
 def footprint(paths: Sequence[str]) -> Footprint:
-    """Look at the files that reading these paths reads; those that are not there leave no trace."""
+    """The state of the files that reading these paths would read; missing files are left out."""
     found = {}
     for name in paths or ["."]:
         path = Path(name)
@@ -63,7 +63,7 @@ def _below(folder: str | Path) -> Iterator[tuple[str, Callable[[], os.stat_resul
 
 @dataclass(slots=True)
 class Watcher:
-    """Tells that files changed, once whoever writes them seems to be done.
+    """Reports files that changed, once they have stopped changing.
 
     `seen` are the files as they were when they were last read, `latest` as they were when last looked at.
     """
@@ -77,7 +77,7 @@ class Watcher:
         self.seen = self.latest = self.look()
 
     def changed(self, now: float) -> list[str]:
-        """The files that are no longer as they were, if they are at rest; they count as read from then on."""
+        """The files that changed since they were last reported, if none changed since the last call; else []."""
         before, self.latest = self.latest, self.look()
         if self.latest == self.seen:
             self.restless_since = None

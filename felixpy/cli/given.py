@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 Rest = ParamSpec("Rest")
 
 UNNAMED = "this node"
-"""What a node is called of which there is only a dump."""
+"""The name of a node that is known only from a dump."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a command was given: which manifests, and how they are to be read and compiled."""
+    """The values of the shared options: which manifests, and how they are read and compiled."""
 
     paths: Sequence[str] | None = None
     filename: Sequence[str] | None = None
@@ -70,7 +70,7 @@ class Given:
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """Felix parameters. Raises UsageError for bad ones."""
+        """Felix parameters from --set and the environment, strongest first. Raises UsageError for bad ones."""
         return invocation.gather_settings(self.set_ or (), invocation.felix_environment())
 
     @cached_property
@@ -80,30 +80,30 @@ class Given:
 
     @cached_property
     def named_version(self) -> CalicoVersion | None:
-        """The Calico version that was asked for, None if none was. Raises UsageError for an unknown one."""
+        """The Calico version of --calico-version, None without it. Raises UsageError for an unknown one."""
         return invocation.find_calico_version(self.calico_version) if self.calico_version else None
 
     @cached_property
     def version(self) -> CalicoVersion:
-        """The Calico version that was asked for, else that of the manifests that were given."""
+        """The Calico version of --calico-version, else that of the manifests."""
         return self.named_version or self.version_of(self.cluster_if_any)
 
     def version_of(self, *clusters: Cluster | None) -> CalicoVersion:
-        """The Calico version that was asked for, else that of the first cluster that states its version of Calico."""
+        """The Calico version of --calico-version, else that of the first cluster that states its version."""
         stated = (invocation.stated_version(cluster) for cluster in clusters if cluster)
         return self.named_version or next(filter(None, stated), invocation.default_version())
 
     def read(self, paths: Sequence[str]) -> Cluster:
-        """What manifests mean; what is odd about them is said. Raises InputError with all problems."""
+        """Load manifests and print their warnings. Raises InputError with all problems."""
         cluster = invocation.load_cluster(self.clusters.expand(paths), self.options(paths), quiet=self.quiet)
         self.tell_about(cluster)
         return cluster
 
     def options(self, paths: Sequence[str]) -> Options:
-        """How paths are read.
+        """The options for loading paths.
 
-        What a running cluster has went through its API server, so nothing of it is refused unless that is asked for,
-        and nothing has to be assumed: what is missing there is missing.
+        Objects of a running cluster have passed its API server, so none are refused without --strict, and no pods are
+        made up for workloads.
         """
         from felixpy.compiler import interface_prefix
         from felixpy.manifests.loading import Options
@@ -117,7 +117,7 @@ class Given:
         )
 
     def tell_about(self, cluster: Cluster) -> None:
-        """Say which release of Calico and which data planes the cluster has."""
+        """Print which release of Calico and which data planes the cluster has, where that is not the default."""
         version = self.version_of(cluster)
         if not self.quiet:
             invocation.tell_version(cluster, version, asked=self.named_version is not None)
@@ -129,19 +129,19 @@ class Given:
             invocation.tell_data_planes(cluster, nodes, settings, quiet=self.quiet)
 
     def check_options(self) -> None:
-        """Raises UsageError. Bad options are told before bad manifests: that is the quicker answer."""
+        """Raise UsageError for bad options, before manifests are read: that is the quicker answer."""
         _ = self.settings, self.host, self.named_version
         invocation.check_data_plane(self.dataplane)
 
     @cached_property
     def cluster(self) -> Cluster:
-        """The manifests that were given, those of this folder if none were."""
+        """The cluster of the given manifests; if none were given, of those in the current folder."""
         self.check_options()
         return self.read(self.files)
 
     @cached_property
     def cluster_if_any(self) -> Cluster:
-        """The same; where nothing is given and this folder holds no manifests, a cluster without objects."""
+        """As `cluster`; an empty cluster if none were given and the current folder holds no manifests."""
         from felixpy.model import Cluster
 
         try:
@@ -153,23 +153,23 @@ class Given:
 
     @cached_property
     def compiler(self) -> Compiler:
-        """Compiles nodes of `cluster`. Raises InputError for policies that the Calico version cannot say."""
+        """Compiles nodes of `cluster`. Raises InputError for policies that the Calico version cannot express."""
         from felixpy.compiler import Compiler
 
         return Compiler(self.cluster, self.version_of(self.cluster), self.chosen_data_plane())
 
     def chosen_data_plane(self, dumps: Mapping[str, Dump] | None = None) -> str | None:
-        """The data plane of all nodes, which is that of their dumps; None where the input decides on each."""
+        """The data plane of all nodes: that of their dumps, else --dataplane; None if the input decides for each."""
         there = {dump.dataplane for dump in (dumps or {}).values()}
         if len(there) == 1:
             return there.pop()
         return self.dataplane
 
     def nodes(self, dumps: Mapping[str, Dump] | None = None, seen: Host | None = None) -> Nodes:
-        """The nodes of the manifests. Where `dumps` are given these count, and manifests need not be.
+        """The nodes of the manifests. With `dumps` their rules are used, and manifests are optional.
 
-        The machine, as described or else as `seen`, is that of the node that was named, or of the only one. Raises
-        UsageError where it is not clear which node is meant.
+        Interfaces, from the options or else from `seen`, belong to --node or to the only node. Raises UsageError if
+        that is ambiguous.
         """
         from felixpy.compiler import Compiler, only_node
         from felixpy.model import Cluster
@@ -189,14 +189,14 @@ class Given:
         return Nodes(compiler, hosts=hosts, settings=self.settings, dumps=dumps)
 
     def check_node(self, cluster: Cluster, others: Iterable[str] = ()) -> None:
-        """Raises UsageError if --node names a node that neither the manifests nor `others` know."""
+        """Raise UsageError if --node names a node that is neither in the manifests nor in `others`."""
         known = [*dict.fromkeys((*cluster.node_names(), *others))]
         if self.node and known and self.node not in known:
             raise UsageError(unknown_node(self.node, known))
 
     @cached_property
     def home(self) -> str:
-        """The node that was named, or the only one. Raises UsageError if there is a choice."""
+        """The node of --node, or the only one. Raises UsageError if there are several."""
         from felixpy.compiler import only_node
 
         return self.node or only_node(self.cluster)
@@ -229,7 +229,7 @@ MACHINE = ("interface", "host_file", "live")
 def takes_manifests(
     *without: str, **instead: Any
 ) -> Callable[[Callable[Concatenate[Given, Rest], None]], Callable[Rest, None]]:
-    """Give a command all the options but those named; `instead` declares some in another way."""
+    """Decorator: add all shared options but those in `without` to a command; `instead` declares some differently."""
     kept = {name: instead.get(name, declared) for name, declared in DECLARED.items() if name not in without}
 
     def decorate(command: Callable[Concatenate[Given, Rest], None]) -> Callable[Rest, None]:

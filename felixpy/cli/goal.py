@@ -1,4 +1,4 @@
-"""What a kernel shall hold: the rules of one node, as often as the manifests are read."""
+"""The wanted state of a kernel: the rules of one node, compiled again whenever the manifests change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Goal:
-    """A node's rules. Its interfaces are those of the namespace that the rules are for, unless they were given."""
+    """The wanted rules of a node. Its interfaces are those of the target namespace unless options give them."""
 
     def __init__(self, given: Given) -> None:
         self.given = given
@@ -33,11 +33,11 @@ class Goal:
         return self.given.files
 
     def read(self) -> Compiler:
-        """Read the manifests, anew each time. Raises InputError with all that is wrong in them."""
+        """Read the manifests, again on each call. Raises InputError with all problems."""
         return replace(self.given).compiler
 
     def compiled(self, compiler: Compiler, host: Host) -> Wanted:
-        """The rules. Raises InputError for those that no kernel takes, UsageError where the node is not clear."""
+        """Compile the node. Raises InputError for rules that no kernel accepts, UsageError if the node is ambiguous."""
         from felixpy.compiler import only_node
 
         name = self.given.node or only_node(compiler.cluster)
@@ -46,7 +46,7 @@ class Goal:
         )
 
     def wanted(self, ruleset: Ruleset, config: Config) -> Wanted:
-        """What a kernel shall hold of a node's rules. Raises InputError for those that no kernel takes."""
+        """The wanted state for a node's rules. Raises InputError for rules that no kernel accepts."""
         from felixpy.dataplane.backends import goal_of
 
         if ruleset.refused:
@@ -63,7 +63,7 @@ class Goal:
 
 @dataclass(slots=True)
 class _Standing:
-    """What is known of the manifests of a `LiveGoal`."""
+    """The state of a `LiveGoal` once its manifests have been read."""
 
     files: FollowedFiles
     kept: Kept
@@ -72,14 +72,14 @@ class _Standing:
 
 
 class LiveGoal(Goal):
-    """A node's rules that are kept in step with files: only files that were written are read again."""
+    """The wanted rules of a node, updated as files change: only changed files are read again."""
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
         self._standing: _Standing | None = None
 
     def follow(self) -> None:
-        """Take what was written since the last call, everything at the first. Raises InputError."""
+        """Read the files that changed since the last call, all of them at the first. Raises InputError."""
         from felixpy.cli.footprints import differing, footprint
 
         now = footprint(self.paths)
@@ -105,7 +105,7 @@ class LiveGoal(Goal):
         return _Standing(files, Kept(self.given, files.cluster), seen)
 
     def now(self, host: Host) -> Wanted:
-        """The rules on a machine. Raises what `compiled` raises."""
+        """The wanted state for a machine's interfaces. Raises what `compiled` raises."""
         from felixpy.compiler import only_node
 
         assert self._standing

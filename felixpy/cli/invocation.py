@@ -1,4 +1,4 @@
-"""What commands do before and after the real work: gather the input, speak on stderr, write files."""
+"""What commands do before and after the main work: gather the input, write messages and output."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ENVIRONMENT_PREFIX = "FELIX_"
 
 
 def warn(problems: Iterable[Problem], *, quiet: bool) -> None:
-    """Warnings go to stderr, one line each."""
+    """Print warnings to stderr."""
     if not quiet:
         for problem in problems:
             tell(str(problem))
 
 
 def load_cluster(given: Sequence[str | KindObjects], options: Options, *, quiet: bool) -> Cluster:
-    """Read the manifests and speak about what was odd. Raises InputError with all problems."""
+    """Read the manifests and print their warnings. Raises InputError with all problems."""
     from felixpy.manifests.loading import load_cluster as load
 
     def step(name: str, number: int) -> None:
@@ -45,14 +45,14 @@ def load_cluster(given: Sequence[str | KindObjects], options: Options, *, quiet:
 
 
 def default_version() -> CalicoVersion:
-    """The Calico version of input that says nothing about its version of Calico."""
+    """The Calico version of input that does not state one."""
     from felixpy.calico_versions import V3_32
 
     return V3_32
 
 
 def stated_version(cluster: Cluster) -> CalicoVersion | None:
-    """The Calico version that the input says runs there; None if it says none, or an unknown one."""
+    """The Calico version that the input states; None if it states none, or an unknown one."""
     from felixpy.calico_versions import CALICO_VERSIONS
 
     stated = cluster.calico_version
@@ -61,9 +61,9 @@ def stated_version(cluster: Cluster) -> CalicoVersion | None:
 
 
 def tell_version(cluster: Cluster, calico_version: CalicoVersion, *, asked: bool) -> None:
-    """Say which release's rules are shown where the input says that one runs; a warning where it is another one.
+    """Print which release's rules are shown if the input states a release; a warning if the two differ.
 
-    `asked` tells that an option chose the Calico version.
+    `asked`: whether an option chose the Calico version.
     """
     stated = cluster.calico_version
     if stated is None or not re.match(r"v?\d+\.\d+", stated.value):
@@ -93,26 +93,26 @@ def check_data_plane(name: str | None) -> None:
 
 
 def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:
-    """Say that an option chose another data plane than the default one."""
+    """Print that an option chose a data plane other than the default."""
     if name != DEFAULT_DATA_PLANE and not quiet:
         tell(f"felixpy: {NAMES[name]} data plane: --dataplane {name}")
 
 
 def tell_left_open(dumps: Mapping[str, Dump]) -> None:
-    """What the rules of nodes hold or do not say that no answer takes into account."""
+    """Print what dumps leave out, or hold that no answer takes into account."""
     for node, dump in dumps.items():
         for words in dump.open:
             tell(f"felixpy: {f'{node}: ' if node else ''}{words}")
 
 
 def tell_data_planes(cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting], *, quiet: bool) -> None:
-    """Say which data plane Felix uses, and why, where that is not iptables; a warning where its rules are not known."""
+    """Print which data plane Felix uses, and why, if not iptables; a warning if its rules are not supported."""
     from felixpy.effective import data_plane
 
     found: dict[DataPlane | str, tuple[DataPlane, list[str]]] = {}
     for node in nodes or [""]:
         plane = data_plane(cluster, node, settings)
-        # Every Windows node says so itself; one place is enough.
+        # Every Windows node has its own place for this; one is enough.
         found.setdefault(plane.kind if plane.kind == "windows" else plane, (plane, []))[1].append(node)
     for plane, names in found.values():
         where = (
@@ -143,7 +143,7 @@ NAMES = {"bpf": "eBPF", "nftables": "nftables", "windows": "Windows"}
 
 
 def tell(text: str) -> None:
-    """Talk goes to stderr; whatever is quoted in it, only its lines that are indented go on with the one above."""
+    """Write a message to stderr. Text that it quotes is escaped, so that it cannot start a line of its own."""
     first, *more = text.split("\n")
     lines = [first, *(line if line.startswith(" ") or not line else f"    {line}" for line in more)]
     with progress.aside():
@@ -151,31 +151,31 @@ def tell(text: str) -> None:
 
 
 def emit_lines(lines: Iterable[str]) -> None:
-    """Lines for people go to stdout, each of them on one line whatever it quotes."""
+    """Write lines for people to stdout; quoted text is escaped, so that each stays on one line."""
     emit("".join(f"{terminal(line)}\n" for line in lines))
 
 
 def emit(text: str) -> None:
-    """Data goes to stdout, all at once and flushed, so that a closed pipe shows here."""
+    """Write data to stdout in one piece and flush it, so that a closed pipe raises here."""
     with progress.aside():
         sys.stdout.write(text)
         sys.stdout.flush()
 
 
 def emit_json(document: object) -> None:
-    """A document for programs goes to stdout."""
+    """Write a document to stdout as JSON."""
     emit(spelt_json(document))
 
 
 def spelt_json(document: object, *, one_line: bool = False) -> str:
-    """A document for programs, with the end of its last line."""
+    """A document as JSON, with a newline at its end."""
     import json
 
     return json_text(json.dumps(document, indent=None if one_line else 2, ensure_ascii=False)) + "\n"
 
 
 def find_calico_version(name: str) -> CalicoVersion:
-    """The Calico version of that name, with or without a patch number (v3.32.1 is v3.32)."""
+    """The Calico version of that name, with or without a patch number (v3.32.1 is v3.32). Raises UsageError."""
     from felixpy.calico_versions import CALICO_VERSIONS
 
     for calico_version in CALICO_VERSIONS.values():
@@ -185,7 +185,7 @@ def find_calico_version(name: str) -> CalicoVersion:
 
 
 def gather_settings(options: Sequence[str], environment: dict[str, str]) -> list[Setting]:
-    """``--set`` options, then FELIX_* variables: the order of their strength. Raises UsageError for bad ones."""
+    """``--set`` options, then FELIX_* variables, strongest first. Raises UsageError for bad ones."""
     from felixpy.config import Setting
 
     settings = []
@@ -216,7 +216,7 @@ def _checked(setting: Setting, spelt: str) -> Setting:
 
 
 def gather_host(interfaces: Sequence[str], host_file: Path | None, *, live: bool) -> Host:
-    """The machine from whichever option describes it. Raises UsageError for more than one, or a bad one."""
+    """The interfaces of the machine, from the option that describes it. Raises UsageError for several, or a bad one."""
     from felixpy.model import Host
 
     given = [name for name, used in (("--interface", interfaces), ("--host-file", host_file), ("--live", live)) if used]
@@ -249,5 +249,5 @@ def _cidr(text: str, option: str) -> str:
 
 
 def felix_environment() -> dict[str, str]:
-    """The variables that a Felix started here would see."""
+    """The FELIX_* variables of this process, which a Felix started here would read."""
     return dict(os.environ)

@@ -1,4 +1,4 @@
-"""The rules of nodes, kept in step with what a command follows."""
+"""The rules of nodes, updated with each change of what a command follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """The rules of nodes as `live` has them, for the release of Calico that the input states now."""
+    """Keeps a `LiveCluster` current, and replaces it when the input states another release of Calico."""
 
     def __init__(self, given: Given, cluster: Cluster) -> None:
         self._given = given
@@ -24,7 +24,7 @@ class Kept:
         self._missed = False
 
     def take(self, step: Step) -> dict[str, RulesetChange]:
-        """What became of each node's rules. Raises FelixpyError where no node has rules of the release any more."""
+        """Apply a step and return the change of each node's rules. Raises FelixpyError if no node can be compiled."""
         version = self._given.version_of(step.cluster)
         try:
             found = self._changed(step) if version is self.version else self._anew(step.cluster, version)
@@ -50,7 +50,7 @@ class Kept:
         return self.live.apply([Change(*pair) for pair in step.changes], step.cluster)
 
     def _anew(self, cluster: Cluster, version: CalicoVersion) -> dict[str, RulesetChange]:
-        """The rules of another release of Calico."""
+        """Compile all nodes for another release of Calico and return the changes."""
         from felixpy.live import difference
 
         before, live = self.live, self._begin(cluster, version)

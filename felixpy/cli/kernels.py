@@ -28,7 +28,7 @@ Ssh = Annotated[str, typer.Option("--ssh", metavar="HOST", help="The current rul
 
 
 def saved_of(kernel: NodeKernel, words: str = "") -> SavedNode:
-    """What was read of a node, as if it had been saved there."""
+    """The rules read from a node, as a `SavedNode`."""
     return SavedNode(
         rules=dict(kernel.rules),
         sets=kernel.sets,
@@ -51,7 +51,7 @@ def over_ssh(host: str, given: Given) -> SavedNode:
 
 
 def of_nodes(given: Given, names: Sequence[str]) -> Iterator[NodeKernel]:
-    """The kernels of nodes, those that could not be read included."""
+    """The kernels of nodes, including those that could not be read, which have a `failure`."""
     from felixpy.kubectl.nodes import read_nodes
 
     def count(number: int, of: int) -> None:
@@ -62,7 +62,7 @@ def of_nodes(given: Given, names: Sequence[str]) -> Iterator[NodeKernel]:
 
 
 def chosen_nodes(given: Given) -> list[str]:
-    """The node that was named, else all. Raises UsageError without a running cluster, or where it has no such node."""
+    """The node of --node, else all. Raises UsageError without a running cluster, or if it has no such node."""
     if not given.running:
         raise UsageError(
             "--node-rules reads the nodes of a running cluster; say which one: --cluster or --context NAME"
@@ -74,9 +74,10 @@ def chosen_nodes(given: Given) -> list[str]:
 
 
 def read_kernels(given: Given, *, ssh: str, instead: str) -> dict[str, SavedNode]:
-    """The rules of `ssh`, else of the node that was named or of all nodes; of a machine without a name it is "".
+    """The rules by node: of the machine `ssh` (key ""), else of --node, else of all nodes.
 
-    Nodes that could not be read are named on stderr, with what counts `instead`. Raises Refused if none could be read.
+    Nodes that cannot be read are reported on stderr; `instead` says what is used for them. Raises Refused if none can
+    be read.
     """
     from felixpy.kubectl.client import RequestRefused
 

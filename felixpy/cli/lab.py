@@ -56,7 +56,7 @@ policy = Commands(
 )
 lab.add_typer(policy)
 
-# As felixpy.lab.layout.DEFAULT_NAME, which is too far away for the help.
+# The same as felixpy.lab.layout.DEFAULT_NAME, whose import would slow down --help.
 DEFAULT_NAME = "felixpy"
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The name of the lab.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")]
@@ -186,7 +186,7 @@ def exec_(
     name: Name = DEFAULT_NAME,
     namespace: Namespace = "",
 ) -> None:
-    """Run a command of this machine in the network of a pod. Its exit status is felixpy's.
+    """Run a command of this machine in the network of a pod. The exit status is that of the command.
 
     \b
     Examples:
@@ -385,7 +385,7 @@ def remove(
 
 
 def _turn(found: Lab, inputs: Inputs, wait: int, *, no_probe: bool, quiet: bool) -> None:
-    """Bring a lab in step with other inputs, and look at connections before and after."""
+    """Update a lab to other inputs, and compare connections before and after."""
     from felixpy.cli.lab_inputs import bring, given_of
     from felixpy.lab.report import turned
     from felixpy.lab.tables import declared, turns

@@ -1,4 +1,4 @@
-"""What a lab is made of, between commands: manifests that are read again, and policies that come and go."""
+"""The input of a lab, kept between commands: manifests that are read again, policies that were added or removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def inputs_of(given: Given) -> Inputs:
-    """What is to be remembered of what a command was given."""
+    """The options of a command that the lab keeps for later commands."""
     from felixpy.lab.state import Inputs
 
     return Inputs(
@@ -37,7 +37,7 @@ def inputs_of(given: Given) -> Inputs:
 
 
 def given_of(inputs: Inputs, *, quiet: bool) -> Given:
-    """The way back. Raises UsageError for what can be read only once, such as standard input."""
+    """The reverse of `inputs_of`. Raises UsageError for input that can be read only once, such as standard input."""
     for path in inputs.paths:
         if not is_revision(path) and not Path(path).is_file() and not Path(path).is_dir():
             what = "standard input" if path == "-" else path
@@ -57,14 +57,14 @@ def given_of(inputs: Inputs, *, quiet: bool) -> Given:
 
 
 def absolute(path: str) -> str:
-    """A path that means the same wherever the next command is called."""
+    """A path made absolute, so that later commands find it from any folder; other inputs unchanged."""
     return path if path == "-" or is_revision(path) else str(Path(path).absolute())
 
 
 def bring(name: str, given: Given, inputs: Inputs, backend: str, wait: int, *, unasked: bool = False) -> Lab:
-    """Bring a lab up or in step, and say what that took; `unasked` nothing is said if it took nothing.
+    """Start or update a lab and print what was done; with `unasked` nothing is printed if nothing was done.
 
-    `given` is what `inputs` remember.
+    `given` are the options that `inputs` were made from.
     """
     from felixpy.lab import Lab, LabOptions
     from felixpy.lab.report import brought
@@ -97,7 +97,7 @@ def without(cluster: Cluster, keys: Collection[PolicyKey]) -> Cluster:
 
 
 def policies_in(files: Sequence[str], others: Sequence[str]) -> list[PolicyKey]:
-    """The policies that files hold, read together with `others`, where their tiers may be. Raises InputError."""
+    """The policies in files; they are read together with `others`, which may define their tiers. Raises InputError."""
     from felixpy.manifests import load
     from felixpy.manifests.reading.files import gather
 
@@ -106,14 +106,14 @@ def policies_in(files: Sequence[str], others: Sequence[str]) -> list[PolicyKey]:
 
 
 def with_more(inputs: Inputs, files: Sequence[str]) -> Inputs:
-    """The same and some files more; what was removed and is in them comes back."""
+    """The inputs with more files; removed policies that these files hold are restored."""
     paths = tuple(dict.fromkeys([*inputs.paths, *map(absolute, files)]))
     back = policies_in(files, inputs.paths) if inputs.removed else []
     return replace(inputs, paths=paths, removed=tuple(key for key in inputs.removed if key not in back))
 
 
 def with_less(inputs: Inputs, files: Sequence[str], in_force: Collection[str]) -> Inputs:
-    """The same without some files. What they say in a folder that is still read stays out policy by policy."""
+    """The inputs without some files. Policies of files inside a folder that is still read are removed one by one."""
     gone = set(map(absolute, files))
     paths = tuple(path for path in inputs.paths if path not in gone)
     if not paths:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Threshold(StrEnum):
-    """The level from which on the exit status is 1."""
+    """The lowest level of a finding that makes the exit status 1."""
 
     error = "error"
     warning = "warning"
@@ -126,7 +126,7 @@ def lint(
 
 
 def _ports(text: str) -> tuple[int, ...]:
-    """Raises UsageError for what is no list of ports."""
+    """Parse a comma-separated list of ports. Raises UsageError for anything else."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 65535 for word in words):
         raise UsageError(f"--public-ports {text}: ports from 1 to 65535, with commas, are expected")
@@ -134,7 +134,7 @@ def _ports(text: str) -> tuple[int, ...]:
 
 
 def refused(wrong: InputError) -> Run:
-    """A report of input that could not be read: its problems, warnings included."""
+    """A report of unreadable input: its problems, warnings included."""
     from felixpy import __version__
     from felixpy.reports import Run
 

@@ -1,4 +1,4 @@
-"""``felixpy matrix --by``: what rows of a matrix stand for besides workloads and pods."""
+"""``felixpy matrix --by``: rows for namespaces or label values instead of workloads and pods."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GROUPED = ("class", "namespace", f"{LABEL}KEY")
 
 
 def checked(by: str) -> str:
-    """What rows stand for. Raises UsageError for anything else."""
+    """The value of --by. Raises UsageError for an unknown one."""
     if by in (*SINGLE, "class", "namespace") or (by.startswith(LABEL) and by != LABEL):
         return by
     raise UsageError(f"--by {by}: say {', '.join(SINGLE)}, {', '.join(GROUPED[:-1])} or {GROUPED[-1]}")
 
 
 def group_names(by: str, endpoints: Mapping[int, SideEndpoint], cluster: Cluster) -> dict[int, str]:
-    """The group of each endpoint by its position: a namespace, or a label with its value; nodes are one together."""
+    """The group of each endpoint by its position: a namespace, or a label with its value; all nodes are one group."""
     key = by.removeprefix(LABEL)
     labels = {(pod.namespace, pod.name): pod.labels for pod in cluster.workloads}
     found: dict[int, str] = {}
@@ -55,9 +55,9 @@ def shown(
     ports: Sequence[PortChoice],
     tell: Callable[[str], None],
 ) -> Iterator[str]:
-    """The lines of the output; `tell` gets what else is worth knowing.
+    """The lines of the output; remarks are passed to `tell`.
 
-    Raises UsageError for formats in which groups cannot be shown.
+    Raises UsageError for formats that cannot show groups.
     """
     from felixpy.flows.presentation import grouped, report
     from felixpy.flows.reachability.groups import Groups

@@ -1,7 +1,7 @@
-"""Progress of long work: a line at the bottom of a terminal from its second second on, gone with the last output.
+"""Progress of long work: a line at the bottom of a terminal, shown after one second and removed at the end.
 
-In a pipe nothing is shown. The line is drawn by a thread, so that work that takes long in one piece shows it as well.
-Whatever else writes to the terminal does so `aside`, which takes the line away for as long.
+In a pipe nothing is shown. A thread draws the line, so that it also moves during work that reports no progress.
+Other output to the terminal is written inside `aside`, which hides the line meanwhile.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STDERR = 2
 
 
 class ShownStage:
-    """What is being done, for how long, and how far it is where that is known."""
+    """A stage of the work: its name, when it began, and how much of it is done, if that is counted."""
 
     def __init__(self, words: str) -> None:
         self.words = words
@@ -34,7 +34,7 @@ class ShownStage:
         self._what = ""
 
     def count(self, done: int, total: int, what: str) -> None:
-        """So many of all are done."""
+        """Set how many items are done, out of how many."""
         if self._what != what:
             self._counted = time.monotonic()
         self._done, self._total, self._what = done, total, what
@@ -63,13 +63,13 @@ class StatusLine:
         Thread(target=self._draw_on, daemon=True).start()
 
     def stop(self) -> None:
-        """Take the line away for good."""
+        """Stop the thread and remove the line."""
         with self.aside():
             self._stopped.set()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Leave the terminal to something else for the moment."""
+        """Hide the line while something else writes to the terminal."""
         with self._lock:
             self._take_away()
             try:
@@ -79,7 +79,7 @@ class StatusLine:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Show nothing for as long as nothing is worked on."""
+        """Hide the line, and stop the clock, while waiting."""
         with self._lock:
             self._take_away()
             self._idle += 1
@@ -109,7 +109,7 @@ _line: list[StatusLine] = []
 
 @contextmanager
 def shown(words: str) -> Iterator[None]:
-    """Show that something runs, if stderr is a terminal; as a part of other work it is shown instead of that."""
+    """Show a stage of work while the block runs, if stderr is a terminal; nested stages replace the outer one."""
     if _line:
         stage = ShownStage(words)
         _line[0].stages.append(stage)
@@ -134,29 +134,29 @@ def shown(words: str) -> Iterator[None]:
 
 
 def is_shown() -> bool:
-    """Whether anybody sees it."""
+    """Whether progress is shown."""
     return bool(_line)
 
 
 def count(done: int, total: int, what: str) -> None:
-    """How far the work is that is shown."""
+    """Set how many items of the current stage are done."""
     for line in _line:
         line.stages[-1].count(done, total, what)
 
 
 def say(words: str) -> None:
-    """What the work is that is shown."""
+    """Rename the current stage."""
     for line in _line:
         line.stages[-1].words = words
 
 
 def aside() -> AbstractContextManager[None]:
-    """Write something else to the terminal."""
+    """Hide the progress line while the block writes to the terminal."""
     return _line[0].aside() if _line else nullcontext()
 
 
 def idle() -> AbstractContextManager[None]:
-    """Wait for people or for something to happen."""
+    """Hide the progress line while the block waits for the user or for an event."""
     return _line[0].idle() if _line else nullcontext()
 
 

@@ -54,7 +54,7 @@ def remove(
             return
         with progress.shown("working"), interruptible(), machine.locked(wait):
             done = [(each.name, each.apply(each.nothing())) for each in enforcers]
-    # Sets that rules of the other kind of iptables still used are in the way until that one has been cleared as well.
+    # Sets cannot be destroyed while the other kind of iptables uses them; the last remarks are those still true.
     for remark in done[-1][1].remarks:
         say(remark)
     for name, applied in done:
@@ -63,9 +63,9 @@ def remove(
 
 
 def _backends(found: BackendsInUse, dataplane: str | None, backend: IptablesKind) -> Sequence[str]:
-    """Those to be cleared: as asked for, else all that hold anything, else the kind of iptables in use.
+    """The backends to clear: those that the options name, else all that hold rules, else the iptables kind in use.
 
-    nftables comes first: of what it has to say nothing depends on iptables.
+    nftables comes first, as nothing of it depends on iptables.
     """
     from felixpy.dataplane.nftables.enforcer import NFTABLES
 

@@ -31,7 +31,7 @@ REFUSED, DOUBTFUL = "FX001", "FX002"
 
 
 def input_rules() -> dict[str, RuleInfo]:
-    """What the codes of `input_results` stand for."""
+    """The descriptions of the codes in `input_results`."""
     from felixpy.reports import RuleInfo
 
     refused = "The input cannot be read, or the API server, Felix or the kernel would refuse it."

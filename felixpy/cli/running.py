@@ -27,7 +27,7 @@ def is_cluster(path: str) -> bool:
 
 @dataclass
 class Clusters:
-    """Reads running clusters, each once in a run. `kubeconfig` and `timeout` (seconds for one answer) are kubectl's."""
+    """Reads running clusters, each once. `kubeconfig` and `timeout` (seconds for a request) are passed to kubectl."""
 
     kubeconfig: str = ""
     timeout: float = 60.0
@@ -42,14 +42,14 @@ class Clusters:
         return Kubectl(context=path.removeprefix(PREFIX), kubeconfig=self.kubeconfig, timeout=self.timeout)
 
     def listing(self, path: str) -> Listing:
-        """All that felixpy needs of the cluster; what is missing of it is said. Raises Refused."""
+        """The objects of the cluster that felixpy reads; prints what could not be listed. Raises Refused."""
         from felixpy.kubectl import list_cluster
 
         if path not in self._read:
             counts: dict[str, int] = {}
 
             def count(resource: str, number: int) -> None:
-                """Told after each page, from several threads; a page more or less on the screen does not matter."""
+                """Called after each page, from several threads; a display that is one page off does not matter."""
                 counts[resource] = number
                 progress.say(f"reading the cluster, {sum(counts.copy().values())} objects")
 
@@ -61,11 +61,11 @@ class Clusters:
         return self._read[path]
 
     def forget(self) -> None:
-        """Drop what was listed: most of the memory that a large cluster takes. Who asks again reads it again."""
+        """Drop the listings, which take most of the memory for a large cluster. Later calls read the cluster again."""
         self._read.clear()
 
     def expand(self, paths: Sequence[str]) -> list[str | KindObjects]:
-        """The same paths, with what was read of a running cluster in the place of its path. Raises Refused."""
+        """The paths, each running cluster replaced by its objects. Raises Refused."""
         found: list[str | KindObjects] = []
         for path in paths:
             if is_cluster(path):

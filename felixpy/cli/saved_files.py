@@ -25,7 +25,7 @@ def read(name: str) -> str:
 
 
 class Look(NamedTuple):
-    """What a file holds: saved rules or sets, or what nft listed, tables of Calico among it."""
+    """What a file holds: saved rules or sets, an nft listing, and whether Calico's tables are in it."""
 
     saved: bool
     listed: bool
@@ -33,7 +33,7 @@ class Look(NamedTuple):
 
 
 class SavedFiles:
-    """Files with saved rules or sets. If they are `kept`, each is read and split into its parts once."""
+    """Reads files with saved rules or sets. With `kept`, each is read and split into its parts once."""
 
     def __init__(self, *, kept: bool = True) -> None:
         self._kept = kept
@@ -50,7 +50,7 @@ class SavedFiles:
         return text
 
     def parts(self, name: str) -> Split:
-        """Rules by family, and sets; ``ip6…`` in a file's name decides where nothing in it does."""
+        """Rules by family, and sets; ``ip6…`` in a file's name decides the family if the contents do not."""
         from felixpy.iptables.forms import split_saved
 
         parts = self._parts.get(name)
@@ -73,11 +73,11 @@ class SavedFiles:
         return look
 
     def is_listing(self, name: str) -> bool:
-        """Whether nft listed it."""
+        """Whether the file is an nft listing."""
         return self.look(name).listed
 
     def lists_calico(self, name: str) -> bool:
-        """Whether nft listed tables of Calico in it."""
+        """Whether the file is an nft listing with Calico's tables."""
         return self.look(name).calico
 
     def is_saved(self, name: str) -> bool:

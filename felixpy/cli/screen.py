@@ -1,4 +1,4 @@
-"""Lines for a terminal: folded or cut to its width, the verdict in colour. In a pipe they stay as they are."""
+"""Lines for a terminal: wrapped or cut to its width, verdicts in colour. In a pipe lines are unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS: Mapping[str, str] = {
     "MAYBE DROPS": YELLOW,
     "REWRITES": YELLOW,
 }
-"""First words of lines, which two blanks end, and their colours; the words say it as well."""
+"""Colours of the words before the first two blanks of a line. Colour only repeats what the words say."""
 
 
 RULE = "-A "
@@ -32,11 +32,11 @@ RULE = "-A "
 
 _GLUE = "\0"
 _UNIT = re.compile(r"\[\w+ [^][ ]+(?: \d+)?\]")
-"""A rule's or chain's place, such as ``[filter cali-FORWARD 3]``, which is not torn apart."""
+"""A rule's or chain's place, such as ``[filter cali-FORWARD 3]``, which is not broken across lines."""
 
 
 def fitted(line: str, *, cut: bool = False) -> str:
-    """A line for whatever stdout is: on a terminal it is folded, or cut, and a verdict has its colour."""
+    """A line for stdout: on a terminal it is wrapped, or cut, and verdicts are coloured; otherwise unchanged."""
     line = terminal(line)
     if not sys.stdout.isatty():
         return line
@@ -53,7 +53,7 @@ def fitted(line: str, *, cut: bool = False) -> str:
 
 
 def talk(text: str) -> str:
-    """What is said on stderr; on a terminal its first line is folded, and lines below keep their columns."""
+    """A message for stderr; on a terminal its first line is wrapped, and the lines below are kept as they are."""
     line, feed, below = text.partition("\n")
     if not sys.stderr.isatty():
         return text
@@ -62,7 +62,7 @@ def talk(text: str) -> str:
 
 
 def _folded(text: str, indent: str, width: int) -> str:
-    """A line of several; long words such as paths are not torn apart either."""
+    """A line wrapped to a width; long words such as paths are not broken."""
     whole = _UNIT.sub(lambda unit: unit[0].replace(" ", _GLUE), text)
     lines = textwrap.wrap(
         whole,
@@ -76,11 +76,11 @@ def _folded(text: str, indent: str, width: int) -> str:
 
 
 def painted(text: str, colour: str) -> str:
-    """A text in a colour if stdout is a terminal, unless that or somebody declined it (no-color.org)."""
+    """A text in a colour if stdout is a terminal, unless TERM is dumb or NO_COLOR is set (no-color.org)."""
     declined = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if declined or not sys.stdout.isatty() else f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def page(lines: Iterable[str], *, cut: bool = False) -> str:
-    """Many lines as one text."""
+    """Lines, fitted and joined to one text."""
     return "".join(f"{fitted(line, cut=cut)}\n" for line in lines)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class GivenSide(NamedTuple):
-    """What a path led to: dumps by folder ("" where it is just one node), or manifests."""
+    """The contents of a path: dumps by folder ("" for a single node), or manifests."""
 
     path: str
     dumps: Mapping[str, Dump]
@@ -51,7 +51,7 @@ _MANIFEST = re.compile(r"""^[\s{["'-]*(?:apiVersion|kind)["']?\s*:|["'](?:apiVer
 
 
 def _check_form(path: str) -> None:
-    """Raises UsageError for a file with text of neither form. What is empty or no text is told by who reads it."""
+    """Raise UsageError for text that is neither manifests nor a dump. Reading reports empty and binary files."""
     if path == "-" or not Path(path).is_file():
         return
     text = read(path)
@@ -63,9 +63,9 @@ def _check_form(path: str) -> None:
 
 
 def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, given: Given) -> Nodes:
-    """The nodes of a side, ready to be compared. A dump without a node's name is that of the only node there is.
+    """The nodes of a side. A dump without a node's name is assigned to the likeliest node.
 
-    Endpoints of dumps are named by the manifests that were given for that, else by those of the other side.
+    The endpoints of dumps are named after the manifests of ``-f``, else after those of the other side.
     """
     from felixpy.compiler import Compiler
     from felixpy.model import Cluster

@@ -1,4 +1,4 @@
-"""``felixpy snapshot``: what felixpy reads of a cluster, in one file."""
+"""``felixpy snapshot``: the objects that felixpy reads from a cluster, in one file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def snapshot(
     """Save the objects that felixpy reads from a cluster or from files into one file.
 
     Fields that say nothing about packets are left out, and so are Secrets, environment variables and images.
-    With --anonymise the file can be shared: names, labels and addresses are replaced, but the same names stay the
-    same, selectors select the same pods, and addresses stay in the same networks.
+    With --anonymise the file can be shared: names, labels and addresses are replaced consistently, so that selectors
+    select the same pods, and addresses stay in the same networks.
 
     \b
     Examples:

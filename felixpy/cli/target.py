@@ -1,4 +1,4 @@
-"""Which network namespace and which backend a command works on: the options, what they lead to, and writing there."""
+"""The network namespace and backend that a command works on: the options, choosing from them, and writing rules."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LockWait = Annotated[
 
 
 class ChosenNamespace(NamedTuple):
-    """A namespace as chosen on the command line, and its name for people; `fresh` is one made for the occasion."""
+    """A namespace as chosen on the command line, and its name in messages; a `fresh` one is made and removed again."""
 
     netns: str | None
     words: str
@@ -62,7 +62,7 @@ class ChosenNamespace(NamedTuple):
 
 
 def choose_place(netns: str | None, *, host: bool, command: str) -> ChosenNamespace:
-    """The namespace that is meant. Raises UsageError when none or two are: nothing is written by default."""
+    """The namespace that options choose. Raises UsageError for none or two: there is no default."""
     if netns and host:
         raise UsageError("--netns and --host exclude each other")
     if not netns and not host:
@@ -74,12 +74,12 @@ def choose_place(netns: str | None, *, host: bool, command: str) -> ChosenNamesp
 
 
 def live_place(netns: str | None) -> ChosenNamespace:
-    """A namespace, or this machine."""
+    """The namespace of that name, or this machine for None."""
     return ChosenNamespace(netns, f"network namespace {netns}" if netns else "this machine")
 
 
 def lab_or_nothing() -> ChosenNamespace:
-    """The home node of the lab if that is up, else an empty namespace: what the lab would begin with."""
+    """The home node of the default lab if it is up, else a fresh namespace, which a new lab would start with."""
     from felixpy.lab.layout import DEFAULT_NAME
     from felixpy.lab.state import exists
 
@@ -89,9 +89,9 @@ def lab_or_nothing() -> ChosenNamespace:
 
 
 def enforcer_for(machine: Machine, wanted: Wanted, backend: IptablesKind, wait: int) -> AnyEnforcer:
-    """What puts these rules into a namespace. Rules of the other data plane go when they are in force.
+    """The enforcer that writes these rules into a namespace, and then removes those of the other data plane.
 
-    Raises UsageError where --backend names a kind of iptables for rules of nftables.
+    Raises UsageError if --backend names a kind of iptables and the rules are for nftables.
     """
     from felixpy.dataplane.backends import EnforcerOptions, enforcer_of, find
     from felixpy.dataplane.nftables.enforcer import NFTABLES
@@ -116,7 +116,7 @@ def enforcer_for(machine: Machine, wanted: Wanted, backend: IptablesKind, wait: 
 
 
 def tools_of(machine: Machine, backend: IptablesKind, wait: int) -> Tools:
-    """The tools to use."""
+    """The iptables and ipset commands for a backend on a machine."""
     from felixpy.dataplane.tools import Tools, choose, look
 
     answers = look(machine)
@@ -124,7 +124,7 @@ def tools_of(machine: Machine, backend: IptablesKind, wait: int) -> Tools:
 
 
 def settle(backend: IptablesKind, found: BackendChoice) -> str:
-    """The backend to use; says so on stderr when that differs from what the namespace seems to use."""
+    """The backend to use; warns on stderr if the namespace uses another one."""
     chosen = found.backend if backend is IptablesKind.auto else backend.value
     if chosen != found.backend and not found.guessed:
         say(f"warning: --backend {chosen}, but {found.backend} is what is in use here")
@@ -138,7 +138,7 @@ def settle(backend: IptablesKind, found: BackendChoice) -> str:
 
 
 def enforce(enforcer: AnyEnforcer, wanted: Wanted, tell: Callable[[str], None] | None = None) -> Applied[Any, Any]:
-    """Write; tell what was remarkable, and how an interruption left things."""
+    """Write the rules; pass remarks to `tell`, and on Ctrl-C the state in which it left the rules."""
     tell = tell or say
     try:
         applied = enforcer.apply(wanted)
@@ -151,5 +151,5 @@ def enforce(enforcer: AnyEnforcer, wanted: Wanted, tell: Callable[[str], None] |
 
 
 def say(text: str) -> None:
-    """Talk goes to stderr."""
+    """Write a message to stderr."""
     invocation.tell(f"felixpy: {text}")

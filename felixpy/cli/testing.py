@@ -1,4 +1,4 @@
-"""``felixpy test``: do policies let through what they should, and nothing else?"""
+"""``felixpy test``: expectations about connections, compared with the policies."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class _Session:
             yield self.runner(test).unchanged(test, before)
 
     def runner(self, test: PolicyTest) -> Runner:
-        """What runs a test. Raises InputError for manifests that cannot be read."""
+        """The runner for a test's manifests. Raises InputError for manifests that cannot be read."""
         from felixpy.cli.invocation import find_calico_version, gather_settings
         from felixpy.policytests import Runner
 
@@ -149,7 +149,7 @@ class _Session:
         return self._runners[key]
 
     def manifests(self, test: PolicyTest) -> list[str]:
-        """The paths of a test's manifests, from here: those that it names, those of -f, or its repository's."""
+        """The paths of a test's manifests: those that it names, else those of -f, else its repository."""
         folder = Path(test.file).parent
         if test.manifests:
             return [path for written in test.manifests for path in _expanded(folder, written)]
@@ -158,7 +158,7 @@ class _Session:
         return [str(_repository(folder))]
 
     def _before(self, test: PolicyTest) -> list[str]:
-        """The same manifests as they were in a revision."""
+        """The paths of a test's manifests in the git revision that it compares with."""
         top = _repository(Path(test.file).parent).resolve()
         found = []
         for path in self.manifests(test):
@@ -172,7 +172,7 @@ class _Session:
 
 
 def _expanded(folder: Path, written: str) -> list[str]:
-    """A path of a test file as it is written from here; patterns as the shell has them."""
+    """The files that a path or shell pattern in a test file names, relative to the test file's folder."""
     if is_revision(written) or is_cluster(written):
         return [written]
     if not glob.has_magic(written) or os.path.lexists(folder / written):
@@ -248,7 +248,7 @@ def _word(term: str) -> _Word:
 
 
 def _print_coverage(session: _Session) -> None:
-    """Rules that nothing reached, then how many were."""
+    """Print the rules that no expectation reached, then the number of those reached."""
     from felixpy.policytests.coverage import coverage
 
     reached: dict[tuple[str, str, object], bool] = {}

@@ -1,4 +1,4 @@
-"""``felixpy trace``: does a packet get there, and what decides about it?"""
+"""``felixpy trace``: the verdict on a packet and the rules that decide it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ConntrackState(StrEnum):
 
 
 def _check_port(destination: str, given: Given) -> None:
-    """Raises UsageError for a port that stands where manifests are named, as in ``trace a b 9000``."""
+    """Raise UsageError for a port in the place of manifests, as in ``trace a b 9000``."""
     path = next(iter(given.paths or ()), "")
     if _PORT.fullmatch(path) and not os.path.lexists(path):
         endpoint = f"[{destination}]" if destination.count(":") > 1 else destination

@@ -56,7 +56,7 @@ def validate(
 
 
 def _checked(given: Given) -> list[str]:
-    """The nodes whose rules a kernel takes. Raises InputError with what none would."""
+    """Compile the nodes and return their names. Raises InputError with all rules that no kernel accepts."""
     names = [given.node] if given.node else given.cluster.node_names()
     refused = dict.fromkeys(
         problem for name in names for problem in given.compiler.compile(name, settings=given.settings).errors
@@ -73,7 +73,7 @@ def _findings(given: Given, cluster: Cluster) -> Run:
 
 
 def _warn(found: Run) -> None:
-    """Findings that are more than information, on stderr."""
+    """Print the findings above level info on stderr."""
     from dataclasses import replace
 
     from felixpy.reports.result import heading
@@ -84,7 +84,7 @@ def _warn(found: Run) -> None:
 
 
 def _report(results: list[Result], findings: Run | None = None) -> Run:
-    """What reading found, and what lint did: as warnings at most."""
+    """A report of problems of the input and of lint findings, the latter as warnings at most."""
     from dataclasses import replace
 
     from felixpy import __version__

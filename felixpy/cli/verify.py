@@ -1,4 +1,4 @@
-"""``felixpy verify``: has a node what the manifests give?"""
+"""``felixpy verify``: the rules on nodes compared with the manifests."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def verify(
 ) -> None:
     """Compare a live kernel or a dump with the manifests: every difference and its effect on traffic.
 
-    Exit status 0 if all is equal, 1 if not, 2 if some node could not be compared and no other one differs. Findings
-    that let traffic through come first. Rules of others are reported only if they come before Felix's. Counters do not
-    matter. Of a running cluster the rules of its nodes are read through kubectl exec into their calico-node pods.
-    The data plane is the one that --dataplane or the manifests name, else the one whose rules are there.
+    Exit status 0 if all is equal, 1 if not, 2 if a node could not be compared and no other one differs. Findings that
+    let traffic through come first. Rules of others are reported only if they come before Felix's. Counters are ignored.
+    For a running cluster the rules are read with kubectl exec in the calico-node pods.
+    The data plane is that of --dataplane or the manifests, else the one whose rules are found.
 
     \b
     Examples:
@@ -107,13 +107,13 @@ def verify(
 
 
 MOST_COMPARED = 256
-"""After so many nodes what pure functions remember of their rules is forgotten: most of it no other node has."""
+"""After so many nodes the caches of pure functions are cleared: most of their entries are of use to one node only."""
 
 
 class Expected:
-    """The nodes as the manifests have them, each in the data plane that they are compared in.
+    """Compiles nodes from the manifests and compares them, each for one data plane.
 
-    That is the one that an option or the manifests name, else the one whose rules are there.
+    That is the one of --dataplane or the manifests, else the one whose rules were found on the node.
     """
 
     def __init__(self, given: Given) -> None:
@@ -130,7 +130,7 @@ class Expected:
         return f"{found.reason}: rules of the {invocation.NAMES[found.kind]} data plane are not compared"
 
     def plane(self, name: str, there: str) -> str:
-        """The data plane of a node where rules of one are `there`."""
+        """The data plane in which a node is compared; `there` is the one whose rules were found."""
         given = self.given
         if given.dataplane:
             return given.dataplane
@@ -138,7 +138,7 @@ class Expected:
         return chosen.kind if chosen.by and chosen.kind != "bpf" else there
 
     def node(self, name: str, plane: str, seen: Host) -> Node:
-        """A node; of its machine what was `seen` counts if nobody described it."""
+        """A node to compare, with the interfaces of the options, else those that were `seen`."""
         from felixpy.verification import Node
 
         given = self.given
@@ -155,12 +155,12 @@ class Expected:
         return self._compilers[plane]
 
     def compilers(self, saved: SavedNodes, names: Sequence[str]) -> list[Compiler]:
-        """What nodes of these names are going to be compiled by."""
+        """The compilers that comparing these nodes needs, one for each data plane."""
         planes = {self.plane(name, saved.plane(name)) for name in names}
         return [self.compiler(plane) for plane in sorted(planes)]
 
     def compared(self, observe: Callable[[str], Observed], there: str, seen: Host, name: str = "") -> Verification:
-        """A node with what is `there`, which `observe` reads for a data plane."""
+        """Compare a node with what `observe` reads for a data plane; `there` is the one found on the node."""
         from felixpy.verification import verify as compare
 
         observed = observe(there)
@@ -169,7 +169,7 @@ class Expected:
         return compare(observed if plane == there else observe(plane), self.node(name, plane, seen))
 
     def saved(self, saved: SavedNode, name: str = "") -> Verification:
-        """A node with what was saved there, which tells nothing of the machine."""
+        """Compare a node with saved rules, which do not include its interfaces."""
         from felixpy.model import Host
         from felixpy.remembered import forget_remembered
 
@@ -179,12 +179,12 @@ class Expected:
         return self.compared(partial(observed_in, saved), saved.plane, Host(), name)
 
     def saved_of(self, nodes: Mapping[str, SavedNode], name: str) -> Verification:
-        """One of several nodes."""
+        """Compare one of several saved nodes."""
         return self.saved(nodes[name], name)
 
 
 def observed_in(saved: SavedNode, plane: str) -> Observed:
-    """What was saved of one data plane, with rules of Felix in the other one beside it. Raises InputError."""
+    """The saved rules of one data plane; Felix's rules in the other one are its `others`. Raises InputError."""
     from felixpy.iptables.forms import read_dump
     from felixpy.iptables.sets import as_saved
     from felixpy.nftables.dumps import read_listing
@@ -213,7 +213,7 @@ def observed_in(saved: SavedNode, plane: str) -> Observed:
 
 
 def _verify_fleet(given: Given, saved: SavedNodes, output: Output, *, verbose: bool, jobs: int) -> None:
-    """Every node of a folder, read by whoever compares it; with --node one of them."""
+    """Verify every node of a folder, or --node; workers read the files of the nodes that they compare."""
     from felixpy.cli.spreading import spread
     from felixpy.verification.fleet import FleetVerification
     from felixpy.workers import Computed, Lost
@@ -242,7 +242,7 @@ def _verify_fleet(given: Given, saved: SavedNodes, output: Output, *, verbose: b
 
 
 def _verify_nodes(given: Given) -> FleetVerification:
-    """The nodes of a running cluster, each as soon as it has been read."""
+    """Verify the nodes of a running cluster, each as soon as it has been read."""
     from felixpy.verification.fleet import FleetVerification
 
     expected = Expected(given)
@@ -280,7 +280,7 @@ def _show_fleet(found: FleetVerification, output: Output, given: Given, *, verbo
 
 
 def _live(expected: Expected, netns: str | None, backend: IptablesKind) -> Verification:
-    """The namespace, and its interfaces."""
+    """Verify a network namespace or this machine, with its interfaces."""
     from felixpy.machine import read_host
     from felixpy.verification.live import observe_namespace
 

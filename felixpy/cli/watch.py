@@ -1,4 +1,4 @@
-"""``felixpy watch``: what changes of files or of a running cluster do to the rules of nodes, as they happen."""
+"""``felixpy watch``: changes of files or of a running cluster, and the changes of rules that result."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def watch(
 ) -> None:
     """Print changes of files or of a cluster as they happen, and the rules and sets that they change.
 
-    With --node the rules of that node, otherwise those of every node. Files are looked at several times a second; a
-    running cluster is watched, and nothing is missed when the connection is lost. Changes that come together are told
+    With --node the rules of that node, otherwise those of every node. Files are checked several times a second; a
+    running cluster is watched, and no change is missed when the connection is lost. Changes made together are printed
     together. Ctrl-C ends it.
 
     \b
@@ -72,7 +72,7 @@ def watch(
 
 
 class _Follower:
-    """Keeps the rules of nodes in step, and tells what became of them."""
+    """Updates the rules of nodes with each change, and prints what changed."""
 
     def __init__(self, given: Given, cluster: Cluster, *, flows: bool, execute: str, output: Output) -> None:
         given.check_node(cluster)
@@ -93,7 +93,7 @@ class _Follower:
         return [self._given.node] if self._given.node else cluster.node_names()
 
     def take(self, changed: Sequence[WatchEvent], followed: Followed) -> None:
-        """Take a change; what cannot be read leaves everything as it was."""
+        """Apply a change and print its effects; input that cannot be read changes nothing."""
         before = self._live.cluster
         try:
             step = followed.step()
@@ -116,7 +116,7 @@ class _Follower:
                 log(f"--exec {trouble}")
 
     def _advance(self, step: Step) -> tuple[dict[str, RulesetChange], list[str]]:
-        """What became of each node's rules, and what else there is to say."""
+        """Apply a step; return the change of each node's rules, and remarks."""
         names, version = self._names(step.cluster), self._kept.version
         remarks = [str(problem) for problem in step.problems if step.changes is not None]
         for name in [name for name in self._live.nodes if name not in names]:
@@ -186,6 +186,6 @@ class _Follower:
         self._say(told)
 
     def _say(self, told: Sequence[str]) -> None:
-        """The first line with the time of day, the others below it."""
+        """Print lines, the first with the time of day."""
         first, *more = told
         invocation.emit_lines([f"{time.strftime('%H:%M:%S')} {first}", *(f"  {line}" for line in more)])

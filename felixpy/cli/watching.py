@@ -1,4 +1,4 @@
-"""``felixpy apply --watch``: a namespace kept in step with files, and the kernel with what was made of them."""
+"""``felixpy apply --watch``: update a namespace when files change, and undo changes that others make in the kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RETRY_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Keeper:
-    """Keeps one namespace at what is wanted. `host` are the interfaces that was compiled for."""
+    """Keeps one namespace at the wanted rules. `host` are the interfaces that these were compiled for."""
 
     goal: LiveGoal
     machine: Machine
@@ -59,18 +59,18 @@ class Keeper:
     """What did not work and is due to be tried again; the same words are said once only."""
 
     def tick(self, now: float) -> None:
-        """Do what is due. Whatever goes wrong is said, and the policy in force stays in force."""
+        """Do what is due. Errors are printed, and the policy in force stays in force."""
         if changed := self.watcher.changed(now):
             self._reload(_shortened(changed), now)
         elif now >= self.due:
             self._resync(now)
 
     def rest(self, now: float) -> None:
-        """All is well for the time being."""
+        """Record a success: schedule the next resync."""
         self.failed, self.due = "", now + (self.resync or inf)
 
     def _reload(self, reason: str, now: float) -> None:
-        """Read the files again and do what they say."""
+        """Read the files again and apply the rules."""
         try:
             host = self.goal.interfaces(self.machine)
             self.goal.follow()
@@ -89,9 +89,9 @@ class Keeper:
             log(f"{reason}: {'nothing to write' if program.empty else f'changed {program.summary()}'}")
 
     def _resync(self, now: float) -> None:
-        """Look at the kernel, without keeping anybody waiting; what somebody changed there is put right.
+        """Compare the kernel with the wanted rules and undo foreign changes, without waiting for locks.
 
-        What could not be written before is written now.
+        Rules that could not be written before are written now.
         """
         reason = "done at last" if self.failed else "put right what others had changed"
         try:
@@ -125,10 +125,10 @@ class Keeper:
 
 
 def follow(goal: LiveGoal, place: ChosenNamespace, backend: IptablesKind, *, wait: int, resync: float) -> None:
-    """Keep a namespace in step with files until a signal says stop.
+    """Keep a namespace up to date with files until a signal stops it.
 
-    Wrong input ends it only at the start. A namespace that is made anew under the same name is taken for the same;
-    raises EnvironmentMissing when there is none any more.
+    Bad input ends it only at the start. A namespace that is deleted and made again under the same name is used again;
+    raises EnvironmentMissing if it is not made again.
     """
     check_paths(goal.paths)
     # Commands switch off the search for cycles of values, but this one may run for days.
@@ -152,15 +152,15 @@ def follow(goal: LiveGoal, place: ChosenNamespace, backend: IptablesKind, *, wai
 
 
 class SyncStep(Protocol):
-    """Brings something in step; what is done `unasked` is worth words only if there was something to do."""
+    """Updates a lab. With `unasked` it prints something only if there was something to do."""
 
     def __call__(self, *, unasked: bool) -> None: ...
 
 
 def follow_lab(bring: SyncStep, paths: Sequence[str], resync: float) -> None:
-    """Bring a lab up, and in step again whenever files change, until a signal says stop.
+    """Start a lab, and update it whenever files change, until a signal stops it.
 
-    Every `resync` seconds (0: never) it is looked after as well. Wrong input ends it only at the start.
+    It is also checked every `resync` seconds (0: never). Bad input ends it only at the start.
     """
     gc.enable()
     watcher = Watcher(partial(footprint, paths))
@@ -184,7 +184,7 @@ def follow_lab(bring: SyncStep, paths: Sequence[str], resync: float) -> None:
 
 
 def _begin(machine: Machine, wanted: Wanted, words: str, backend: IptablesKind, wait: int) -> AnyEnforcer:
-    """Bring a namespace in step for the first time."""
+    """Write the rules into a namespace for the first time and return the enforcer for updates."""
     with machine.locked(wait):
         enforcer = enforcer_for(machine, wanted, backend, wait)
         program = enforce(enforcer, wanted, log).program
@@ -194,13 +194,13 @@ def _begin(machine: Machine, wanted: Wanted, words: str, backend: IptablesKind, 
 
 
 def _waited(stopping: Event) -> bool:
-    """Wait a moment; whether a signal came."""
+    """Wait for one interval; return whether a signal came."""
     with progress.idle():
         return stopping.wait(POLL_SECONDS)
 
 
 def _keep(keeper: Keeper, stopping: Event) -> None:
-    """Go on until a signal comes, or the namespace goes."""
+    """Call `Keeper.tick` until a signal comes, or the namespace is deleted."""
     while not _waited(stopping):
         if keeper.machine.vanished():
             log("the network namespace went away")
@@ -210,7 +210,7 @@ def _keep(keeper: Keeper, stopping: Event) -> None:
 
 @contextmanager
 def farewell() -> Iterator[None]:
-    """Ctrl-C ends a watch with a word about what stays."""
+    """On Ctrl-C print that the rules stay in force, then end."""
     try:
         yield
     except KeyboardInterrupt:
@@ -220,7 +220,7 @@ def farewell() -> Iterator[None]:
 
 @contextmanager
 def stoppable() -> Iterator[Event]:
-    """A polite kill, or a terminal that goes away, ends a watch as soon as what it is doing is done."""
+    """SIGTERM and SIGHUP set the event that is yielded: the watch ends after the step in progress."""
     stopping = Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -235,7 +235,7 @@ def stoppable() -> Iterator[Event]:
 
 
 def log(text: str) -> None:
-    """Say something with the time of day: it may be read much later."""
+    """Print a message with the time of day."""
     say(f"{time.strftime('%H:%M:%S')} {text}")
 
 

@@ -1,6 +1,6 @@
 """How often the rules of policies were hit: the packet and byte counters of a kernel or of ``iptables-save -c``.
 
-counts   counters as values, each with the policy rule, tier end or endpoint that it counts for
+counts   counters as values, each with the policy rule, tier end or endpoint that it belongs to
 report   these as a table, JSON, CSV and Prometheus' text exposition
 """
 

@@ -1,10 +1,10 @@
-"""Counters of a dump, each with what it counts for.
+"""Counters of a dump, each with the policy rule, tier end or endpoint that it belongs to.
 
 A policy rule becomes several iptables rules: some that mark what matches, one that sets the mark of the verdict, one
-that acts on that mark. The one that sets the mark of the verdict is met by exactly those packets that the policy rule
-matches, so its counter is the rule's. Which mark means what is read from the dump itself: the bits that ``Return if
-policy accepted`` and ``Start of tier`` name. So names of policies are known without manifests (Felix writes them into
-comments); with them, every rule has its place.
+that acts on that mark. Exactly the packets that the policy rule matches hit the one that sets the mark of the verdict,
+so its counter is the policy rule's. The meaning of marks is read from the dump: from the rules with the comments
+``Return if policy accepted`` and ``Start of tier``. The names of policies are known without manifests, as Felix writes
+them into comments; with manifests, every rule has its place.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ KINDS: tuple[Kind, ...] = ("rule", "tier-end", "endpoint")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Packets and bytes that one rule of a kernel met.
+    """Packets and bytes that hit one rule of a kernel.
 
     `subject` is the policy, profile or endpoint; `detail` which of its rules (``spec.ingress[0]``, or ``rule 2`` of
-    those that are drawn where the manifests are not known), the tier that ends, or what was decided for an endpoint;
-    `action` what then happens. `chain`, `number` (from 1) and `identity` (Felix's hash) are the rule.
+    those in the chain where there are no manifests), the tier that ends, or what was decided for an endpoint;
+    `action` what then happens. `chain`, `number` (from 1) and `identity` (Felix's hash) identify the rule.
     """
 
     kind: Kind
@@ -65,7 +65,7 @@ WITH_COUNTERS: Mapping[str, str] = {
 
 
 class Names:
-    """What manifests know about the names in a node's rules; `ruleset` is the node compiled."""
+    """Objects of the manifests by the names in a node's rules; `ruleset` is the compiled node."""
 
     def __init__(self, ruleset: Ruleset, legend: Legend) -> None:
         self._node, self._legend = ruleset.node, legend
@@ -83,7 +83,7 @@ class Names:
         return subject.name if subject else ""
 
     def rule(self, family: int, identity: str) -> tuple[str, Place | None]:
-        """Path and place of the policy rule that a rule draws, ("", None) for none."""
+        """Path and place of the policy rule that a rule was made from, ("", None) for none."""
         found = self._rules.get((family, identity))
         if found is None or not found.path:
             return "", None
@@ -118,7 +118,7 @@ def _chain(chain: Chain, kind: ChainKind, marks: _Marks, names: Names | None) ->
 
 
 class _Marks(NamedTuple):
-    """Bits that say that a packet is accepted, or passed to the next tier."""
+    """The mark bits for accepted packets and for packets passed to the next tier."""
 
     accept: frozenset[int]
     pass_: frozenset[int]
@@ -162,7 +162,7 @@ def _pairs(rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, Rule | None]]:
 
 
 def _action(rule: Rule, following: Rule | None, marks: _Marks) -> str:
-    """What a policy rule does whose verdict this rule draws, "" for rules that only prepare or act on a verdict."""
+    """The action of the policy rule whose verdict mark this rule sets, "" for a rule that sets none."""
     action = rule.body.action
     if isinstance(action, SetMark):
         if not action.value:
@@ -232,7 +232,7 @@ def _count(rule: Rule, chain: str, **what: Any) -> Count:
 
 
 def since(before: Iterable[Count], after: Iterable[Count]) -> tuple[list[Count], list[Count]]:
-    """What was counted between two readings, and the counts that had begun anew: those are given as they are."""
+    """The counts between two readings, and those that were reset in between, which are given as they are now."""
     earlier = {count.rule: count for count in before}
     found, restarted = [], []
     for count in after:

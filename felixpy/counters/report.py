@@ -1,4 +1,4 @@
-"""Counts for eyes and for programs."""
+"""Counts as a table, JSON, CSV and Prometheus text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADINGS: dict[Kind, tuple[str, str]] = {
 
 
 def table(counts: Iterable[Count]) -> str:
-    """A section for each kind; the rules of a policy stand below it, and its line has their sum."""
+    """A section for each kind; each policy is followed by its rules, and its line has their sum."""
     sections = []
     for kind, found in groupby(summed(counts), key=lambda count: count.kind):
         rows = [(HEADINGS[kind][0], HEADINGS[kind][1], "PACKETS", "BYTES", ""), *_rows(found)]
@@ -57,14 +57,14 @@ def _values(count: Count) -> dict[str, object]:
 
 
 def document(counts: Iterable[Count], restarted: Sequence[Count] = ()) -> dict[str, object]:
-    """JSON: every rule of every node on its own; what is not known is left out."""
+    """A CounterList: one item for each rule of each node; empty fields are left out."""
     items = [{name: value for name, value in _values(count).items() if value != ""} for count in counts]
     anew = [f"{count.chain} {count.number}" for count in restarted]
     return {"apiVersion": "felixpy/v1", "kind": "CounterList", "items": items, "restarted": anew}
 
 
 def comma_separated(counts: Iterable[Count]) -> str:
-    """CSV with a heading: every rule of every node on its own."""
+    """CSV with a header line: one line for each rule of each node."""
     output = StringIO()
     writer = csv.DictWriter(output, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -94,7 +94,7 @@ METRICS: dict[Kind, _Metric] = {
 
 
 def exposition(counts: Sequence[Count]) -> str:
-    """Prometheus' text exposition, version 0.0.4. Rules of one policy rule in one table are one sample."""
+    """Prometheus' text exposition, version 0.0.4. The counts of one policy rule in one table add up to one sample."""
     lines = []
     for kind, metric in METRICS.items():
         for unit in ("packets", "bytes"):

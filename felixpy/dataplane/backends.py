@@ -1,4 +1,4 @@
-"""The backends by name, and which of them hold rules of Felix in a namespace."""
+"""The backends by name, and finding those that hold rules of Felix in a namespace."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from felixpy.ruleset import Ruleset
 
 
 def goal_of(ruleset: Ruleset, *, append: bool = False) -> WantedRules:
-    """What a compiled node asks for; with `append` inserts stand below rules of others (ChainInsertMode).
+    """The wanted state for a compiled node; with `append` inserts come after rules of others (ChainInsertMode).
 
-    In tables of nftables there are no rules of others.
+    Felix's nftables tables hold no rules of others.
     """
     return NftWanted.of(ruleset) if isinstance(ruleset, NftRuleset) else Wanted.of(ruleset, append=append)
 
 
 class EnforcerOptions(NamedTuple):
-    """How an enforcer is made: what to wait for, and what the tools answered a moment ago."""
+    """How an enforcer is made: seconds to wait for a lock, and answers of the tools that are still current."""
 
     lock_seconds: int = LOCK_SECONDS
     known: Answers = NOTHING
@@ -54,15 +54,15 @@ def enforcer_of(
     kernel: Kernel, name: str, scratch: Scratch | None = None, *, instead_of: Iterable[str] = (),
     options: EnforcerOptions = DEFAULT,
 ) -> AnyEnforcer:  # fmt: skip
-    """Works with a backend, and takes what is Felix's out of those that it comes `instead_of`."""
+    """The enforcer for a backend, which also removes Felix's rules from the backends that it comes `instead_of`."""
     new, *old = (MAKERS[each](kernel, each, scratch, options) for each in (name, *instead_of))
     return Migration(new, old) if old else new
 
 
 class BackendsInUse(NamedTuple):
-    """The kind of iptables that a namespace uses, and whether nftables tables of Felix are there; `answers` say so.
+    """The kind of iptables that a namespace uses, and whether it has nftables tables of Felix, found from `answers`.
 
-    `arp` is the one that Felix has in both data planes.
+    `arp`: whether the ARP table is there, which Felix writes in both data planes.
     """
 
     iptables: BackendChoice
@@ -77,7 +77,7 @@ class BackendsInUse(NamedTuple):
 
 
 def find(kernel: Kernel) -> BackendsInUse:
-    """Look which backends are in use."""
+    """Find the backends in use in a namespace."""
     answers = look(kernel)
     tables = answers[LIST_TABLES].output
     return BackendsInUse(choose(answers), has_felix_tables(tables), has_arp_table(tables), answers)

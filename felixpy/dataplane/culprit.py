@@ -1,8 +1,8 @@
-"""Which line of a refused restore input is to blame.
+"""Find the line for which a restore input is refused.
 
-iptables-legacy hands a whole table to the kernel at COMMIT, and if the kernel does not like one rule, COMMIT is all
-that iptables names. The kernel judges each rule by itself, so the rule is found by halving the input in a namespace
-of its own, where nothing can break.
+iptables-legacy passes a whole table to the kernel at COMMIT, and if the kernel refuses one rule, iptables names only
+the line of COMMIT. The kernel checks each rule by itself, so a binary search over the input finds the rule; it runs in
+a separate namespace, where it does no harm.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _TARGET = re.compile(r"--(?:jump|goto) (cali-\S+)|-[jg] (cali-\S+)")
 
 
 def offending(lines: Sequence[str], table: str, refused: Callable[[str], bool]) -> int:
-    """The index of the first line whose rule is refused when loaded into an empty table, -1 if all are taken.
+    """The index of the first line whose rule is refused when loaded into an empty table, -1 if all are accepted.
 
-    `refused` loads a restore input somewhere harmless and tells whether that failed.
+    `refused` loads a restore input into an unused namespace and returns whether that failed.
     """
     written = ((index, _WRITES_RULE.match(line)) for index, line in enumerate(lines))
     rules = [(index, f"-A {found[1]} {found[2]}") for index, found in written if found]
@@ -36,7 +36,7 @@ def offending(lines: Sequence[str], table: str, refused: Callable[[str], bool]) 
 
 
 def alone(rules: Sequence[str], table: str) -> str:
-    """An input of nothing but these rules, and the chains that they stand in or lead to."""
+    """A restore input of these rules only, with the chains that they are in or jump to."""
     chains = {rule.split(" ", 2)[1] for rule in rules}
     chains |= {found[1] or found[2] for rule in rules if (found := _TARGET.search(rule))}
     declared = (f":{chain} - -" for chain in sorted(chains - set(TABLES[table])))

@@ -1,7 +1,7 @@
-"""What is in the kernel now: chains, rules and sets as ``iptables-save`` and ``ipset save`` print them.
+"""The current state of a kernel: chains, rules and sets as ``iptables-save`` and ``ipset save`` print them.
 
-Felix recognises its own by name: chains by prefix, rules by the hash in their first comment, sets by prefix. Nothing
-else of a rule is taken apart. (felix/iptables/table.go, felix/ipsets/ipsets.go)
+As in Felix, names tell what is Felix's: chains by prefix, rules by the hash in their first comment, sets by prefix.
+Nothing else of a rule is parsed. (felix/iptables/table.go, felix/ipsets/ipsets.go)
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _UNREADABLE = re.compile(r"# Table `?(\w+)'? is incompatible, use 'nft' tool")
 
 
 class Rule(NamedTuple):
-    """A rule of one chain. `identity` is Felix's hash, "" for somebody else's rule.
+    """A rule of one chain. `identity` is Felix's hash, "" for a rule that is not Felix's.
 
-    `text` is what stands behind ``-A <chain> ``. `body` is Felix's wording of what follows the hash, None for a rule
-    that was read from the kernel.
+    `text` is what follows ``-A <chain> ``. `body` is what follows the hash in Felix's spelling, None for a rule that
+    was read from the kernel.
     """
 
     identity: str
@@ -63,9 +63,9 @@ class Rule(NamedTuple):
         return f"{core}{hash_comment(self.identity)}" + (f" {rest}" if rest else "")
 
     def is_like(self, current: Rule, family: int, spelling: Spelling) -> bool:
-        """Whether a rule of the kernel is this one: the same hash and the same words.
+        """Whether a rule of the kernel has the same hash and the same text.
 
-        Felix stops at the hash, and so overlooks a rule that somebody changed and left the hash in.
+        Felix compares hashes only, and so misses a rule that was changed without changing its hash.
         """
         if self.identity != current.identity:
             return False
@@ -75,10 +75,10 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CurrentTable:
-    """One table of one family: every chain with its lines, each with its end, as they were printed.
+    """One table of one family: each chain with its lines, line ends included, as they were printed.
 
-    `chains` holds the kernel's own chains in any case. Most chains are as they should be, which their text shows at
-    once; only of the others are the rules looked at one by one.
+    `chains` always holds the kernel chains. Most chains are as wanted, for which comparing their text is enough; rules
+    are parsed only for the others.
     """
 
     name: str
@@ -97,7 +97,7 @@ class CurrentTable:
         """Felix's hashes of all rules, chain by chain."""
         for name, text in self.chains.items():
             found = hashes_in(text)
-            if len(found) == text.count("\n"):  # as in chains of Felix, where every rule bears one
+            if len(found) == text.count("\n"):  # as in chains of Felix, where every rule has one
                 yield from found
             else:
                 yield from (rule.identity for rule in self.rules(name) if rule.identity not in ("", HISTORIC))
@@ -107,7 +107,7 @@ class CurrentTable:
         return {name: text for name, text in self.chains.items() if OWNED_CHAIN.match(name)}
 
     def guests(self) -> dict[str, tuple[Rule, ...]]:
-        """Chains of others in which rules of Felix stand, with all their rules."""
+        """Foreign chains with rules of Felix in them, with all their rules."""
         signed = [
             name
             for name, text in self.chains.items()
@@ -118,15 +118,15 @@ class CurrentTable:
 
 
 def read_tables(text: str, family: int) -> dict[str, CurrentTable]:
-    """The tables in what iptables-save printed; those that Felix does not use are left out.
+    """The tables in the output of iptables-save, without those that Felix does not use.
 
-    Raises KernelRefused for a table that iptables-nft could not read, for it then prints nothing of it and no error,
-    and for one that breaks off.
+    Raises KernelRefused for a table that iptables-nft could not read (it then prints neither rules nor an error), and
+    for one that is cut off.
     """
     tables: dict[str, dict[str, list[str]]] = {}
     chains: dict[str, list[str]] = {}
     open_table, head, lines = "", "\n", [""]
-    # Not splitlines: a comment may hold characters that only Python takes for the end of a line.
+    # Not splitlines: a comment may hold characters that only Python treats as line ends.
     for line in text.split("\n"):
         if line.startswith(head):
             lines.append(line)
@@ -177,9 +177,9 @@ def _read_rule(text: str) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class SetState:
-    """A set of Felix, wanted or present. `plain` is false for one with options that Felix never gives.
+    """A set of Felix, wanted or present. `plain` is false for one with options that Felix never uses.
 
-    `listed` are the members once more, in the order in which to write them; () for any order.
+    `listed` are the members in the order in which to write them, () for any order.
     """
 
     name: str
@@ -196,7 +196,7 @@ class SetState:
         return cls(ipset.name, ipset.type, ipset.family, ipset.max_size, members, listed=ipset.members)
 
     def header(self, name: str) -> str:
-        """The line that creates this set under some name."""
+        """The line of ipset restore that creates this set under a name."""
         return f"create {name} {self.type} family {'inet6' if self.family == 6 else 'inet'} maxelem {self.max_size}"
 
 
@@ -204,12 +204,12 @@ CHOSEN_BY_KERNEL = {"hashsize", "bucketsize", "initval"}
 
 
 def read_sets(text: str) -> dict[str, SetState]:
-    """The sets of Felix in what ipset save printed; others are left out. Raises InputError, UsageError."""
+    """The sets of Felix in the output of ipset save. Raises InputError, UsageError."""
     return sets_of(saved_sets(text))
 
 
 def sets_of(there: Mapping[str, SavedSet]) -> dict[str, SetState]:
-    """The sets of Felix among those that are there. Raises UsageError for one whose head is cut off."""
+    """The sets of Felix among saved sets. Raises UsageError for one whose header is missing."""
     return {name: _state(found) for name, found in there.items() if OWNED_SET.match(name)}
 
 
@@ -224,13 +224,13 @@ def _state(found: SavedSet) -> SetState:
 
 
 class State(NamedTuple):
-    """Everything of interest in a network namespace at one time."""
+    """The tables and sets of a network namespace at one time."""
 
     tables: Mapping[tuple[int, str], CurrentTable]
     sets: Mapping[str, SetState]
 
     def table(self, family: int, name: str) -> CurrentTable:
-        """A table; one that the kernel has not made yet is empty."""
+        """A table; an empty one if the kernel does not have it."""
         return self.tables.get((family, name)) or CurrentTable.empty(name, family)
 
 

@@ -1,8 +1,8 @@
-"""Bringing a namespace to what is wanted, or leaving it as it was: what the data planes have in common.
+"""The base of enforcers: bring a namespace to the wanted state, or leave it as it was.
 
-The state is read, a program is made from it, and the program is run. If that fails for good, everything written so far
-is put back, so what was in force before stays in force. Killed at any point, the next run reads what is there and goes
-on from that.
+The state is read, a program is made from it, and the program is run. If that fails after retries, everything written
+so far is reverted, so that the earlier rules stay in force. After a kill at any point, the next run reads the current
+state and continues from there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Scratch = Callable[[], AbstractContextManager[Kernel]]
 
 
 class WantedRules(Protocol):
-    """What the kernel shall hold of Felix's."""
+    """The wanted state of Felix's rules and sets in a kernel."""
 
     @property
     def dataplane(self) -> str:
@@ -38,21 +38,21 @@ class WantedRules(Protocol):
 
 
 class Program(Protocol):
-    """What is to be done. An empty one means that nothing is."""
+    """The changes to make; it is `empty` if there are none."""
 
     @property
     def empty(self) -> bool: ...
 
     def summary(self) -> str:
-        """What it changes, in numbers."""
+        """The number of changes, in words."""
         ...
 
     def places(self) -> Iterator[str]:
-        """What it changes, by name."""
+        """The names of the chains and sets that it changes."""
         ...
 
     def repairs(self) -> Iterator[str]:
-        """What was found damaged, although it bears our signs."""
+        """What was changed by others although it has Felix's names and hashes, in words."""
         ...
 
 
@@ -62,7 +62,7 @@ Planned = TypeVar("Planned", bound=Program)
 
 
 class Applied(NamedTuple, Generic[State, Planned]):
-    """What was done: the state before, the program that was run, and remarks."""
+    """The result of applying: the state before, the program that was run, and remarks."""
 
     before: State
     program: Planned
@@ -72,8 +72,8 @@ class Applied(NamedTuple, Generic[State, Planned]):
 class Enforcer(ABC, Generic[State, Wanted, Planned]):
     """Works on one namespace with one backend: a kind of iptables, or nftables.
 
-    `name` is what options call it, `title` what people are told. `scratch` gives namespaces that nobody uses, in which
-    the tools are asked about things. `replaces` are the titles of backends out of which it takes what is Felix's.
+    `name` is the backend's name in options, `title` in messages. `scratch` makes unused namespaces for trying things
+    out. `replaces` are the titles of backends from which it removes Felix's rules.
     """
 
     name: str
@@ -83,38 +83,41 @@ class Enforcer(ABC, Generic[State, Wanted, Planned]):
 
     @abstractmethod
     def nothing(self, beside: WantedRules | None = None) -> Wanted:
-        """Nothing of Felix's, but for the IP sets of what another backend shall hold."""
+        """The wanted state with nothing of Felix's except the IP sets that another backend needs."""
 
     @abstractmethod
     def as_it_was(self, state: State) -> Wanted:
-        """What was ours in some state."""
+        """The wanted state that restores Felix's part of an earlier state."""
 
     @abstractmethod
     def read(self, wanted: Wanted) -> State:
-        """What is there. What nothing wanted is about need not be readable."""
+        """Read the current state. Tables that the wanted state does not concern need not be readable."""
 
     @abstractmethod
     def plan(self, wanted: Wanted, state: State | None = None) -> Planned:
-        """What is to be done now, or in some state."""
+        """The program that leads from the current state, or from `state`, to the wanted one."""
 
     @abstractmethod
     def inputs(self, program: Planned) -> Iterator[tuple[str, str]]:
-        """(command, its input) of everything that writes, in order."""
+        """(command, its input) for each command that writes, in order."""
 
     @abstractmethod
     def run(self, program: Planned, wanted: Wanted) -> list[str]:
-        """Do it; returns remarks about what did not matter enough to fail. Raises what the tools' answers mean."""
+        """Run a program; return remarks on failures that were tolerated. Raises FelixpyError for all others."""
 
     @abstractmethod
     def rehearse(self, wanted: Wanted) -> None:
-        """Load everything into this namespace, which is empty. Raises KernelRefused with the line that is to blame."""
+        """Load everything into this namespace, which is empty. Raises KernelRefused with the refused line."""
 
     @abstractmethod
     def in_another(self, kernel: Kernel, scratch: Scratch | None = None) -> Self:
         """The same backend in another namespace."""
 
     def apply(self, wanted: Wanted) -> Applied[State, Planned]:
-        """Do it, or raise and leave the namespace as it was. What was raised says so, an interruption in a note."""
+        """Apply the wanted state, or revert to the earlier one and raise.
+
+        The exception, or a note on KeyboardInterrupt, says that the rules were reverted.
+        """
         before = self.read(wanted)
         program = self.plan(wanted, before)
         try:
@@ -128,12 +131,12 @@ class Enforcer(ABC, Generic[State, Wanted, Planned]):
         return Applied(before, program, (*program.repairs(), *remarks))
 
     def revert(self, before: State) -> None:
-        """Bring back what was ours in an earlier state."""
+        """Restore Felix's part of an earlier state."""
         wanted = self.as_it_was(before)
         self.run(self.plan(wanted), wanted)
 
     def _put_back(self, before: State) -> str:
-        """Undo what was written; returns what to say about it."""
+        """Revert to an earlier state; return the sentence that reports it."""
         for _ in range(PATIENT_INTERRUPTIONS):
             try:
                 self.revert(before)

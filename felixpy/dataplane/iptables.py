@@ -1,6 +1,6 @@
-"""Bringing a namespace to what is wanted with iptables and ipset, of either backend.
+"""The enforcer for iptables and ipset, with the legacy or the nft backend.
 
-Every step of a program is run in order. A table that somebody else changed in the meantime is read again.
+The steps of a program are run in order. A table that others change at the same time is read and planned again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAUSE_SECONDS = 0.02
 
 
 class IptablesEnforcer(Enforcer[State, Wanted, Program]):
-    """Works with the tools of one backend. `scratch` serves to find the rule a table failed for, too."""
+    """Works with the tools of one backend. `scratch` is also used to find the rule for which a table was refused."""
 
     def __init__(self, tools: Tools, scratch: Scratch | None = None) -> None:
         self.tools, self.scratch = tools, scratch
@@ -49,7 +49,7 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
         return program.inputs(self.tools)
 
     def read(self, wanted: Wanted) -> State:
-        """What is there. Of a family that is not needed and could never be read, nothing is."""
+        """Read the current state. A family that is not needed and cannot be read counts as empty."""
         with self.tools.one_look():
             tables: dict[tuple[int, str], CurrentTable] = {}
             for family in FAMILIES:
@@ -67,9 +67,9 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
         return {(family, name): table for name, table in read_tables(text, family).items()}
 
     def plan(self, wanted: Wanted, state: State | None = None) -> Program:
-        """What is to be done now, or in some state.
+        """The program that leads from the current state, or from `state`, to the wanted one.
 
-        Rules that seem to have been changed are looked at twice: perhaps the tools only spell them in their own way.
+        Rules that seem to have been changed are compared again in the spelling of the installed tools.
         """
         state = state or self.read(wanted)
         program = plan(state, wanted, self.tools.backend, self.spelling)
@@ -79,7 +79,7 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
             with self.scratch() as kernel:
                 self.spelling |= ask_for_spelling(self.tools.in_another(kernel), program.tables, wanted)
         except EnvironmentMissing:
-            # Nowhere to ask, as in a container: what looks changed is written once more, which is right in any case.
+            # No scratch namespace, as in a container: what looks changed is written again, which is always correct.
             return program
         return plan(state, wanted, self.tools.backend, self.spelling)
 
@@ -93,9 +93,9 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
         return list(self._destroy(program.stale_sets))
 
     def _restore_all(self, step: Step, wanted: Wanted) -> None:
-        """Change the tables of a family. Raises what the tool's answer means.
+        """Change the tables of a family. Raises FelixpyError.
 
-        The tool works table by table and stops at the first that fails: what is above that one has been written.
+        iptables-restore commits table by table and stops at the first that fails: those before it have been written.
         """
         done = self.tools.restore(step.family, step.text)
         if not done.status:
@@ -111,7 +111,7 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
             above += len(change.lines) + 2
 
     def _restore(self, change: Transaction, wanted: Wanted) -> None:
-        """Change a table that others are changing, too. Raises what the tool's answer means."""
+        """Change a table, with retries while others change it too. Raises FelixpyError."""
         done = self.tools.restore(change.family, change.text)
         for _ in range(ATTEMPTS - 1):
             if not done.status:
@@ -128,12 +128,12 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
             raise self.refusal(change, done)
 
     def _replan(self, change: Transaction, wanted: Wanted) -> Transaction | None:
-        """The same table, as it has to change by now."""
+        """The change of the same table, planned again from its current state; None if none is left."""
         state = State(self._tables(change.family, {change.family}), {})
         return plan_table(state.table(change.family, change.table), wanted, self.tools.backend, self.spelling)
 
     def refusal(self, change: Transaction, done: Done, above: int = 0) -> FelixpyError:
-        """What the tool said, with the line that it is about; so many lines of the input are above this table."""
+        """The exception for a failed restore, with the refused line; `above` lines of the input precede this table."""
         lines = ["", f"*{change.table}", *change.lines, "COMMIT"]
         number = line_number(done) - above
         line = lines[number] if 0 < number < len(lines) else ""
@@ -144,7 +144,7 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
         return failure(self.tools.restore_command(change.family)[0], done, where)
 
     def _culprit(self, change: Transaction) -> int:
-        """The index of the line that the kernel does not take, -1 if that cannot be found out."""
+        """The index of the line that the kernel refuses, -1 if that cannot be determined."""
         if self.scratch is None:
             return -1
         try:
@@ -156,11 +156,11 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
                     change.lines, change.table, lambda text: bool(tools.restore(change.family, text).status)
                 )
         except FelixpyError:
-            # What failed in the first place is what has to be told.
+            # The first failure is the one to report.
             return -1
 
     def _destroy(self, stale: tuple[str, ...]) -> Iterator[str]:
-        """Destroy sets that no rule uses any more; one that is in use somewhere else stays."""
+        """Destroy unused sets; yield a remark for each that is still in use and therefore stays."""
         if not stale:
             return
         in_use = self.tools.sets_in_use()
@@ -174,7 +174,7 @@ class IptablesEnforcer(Enforcer[State, Wanted, Program]):
                 yield f"stale sets stay: {refusal}"
 
     def rehearse(self, wanted: Wanted) -> None:
-        """Load everything: each table first with --test, which reads only, then for the kernel to judge."""
+        """Load everything: each table first with --test, which only parses it, then into the kernel."""
         program = plan(EMPTY, wanted, self.tools.backend)
         for fill in program.fills:
             self.tools.restore_sets(fill.text)

@@ -1,8 +1,8 @@
-"""From one data plane to another, in place.
+"""Changing the data plane of a node in place.
 
-The new rules are written while the old ones are still in force, and these go when that is done. In between both are in
-force, and a packet passes only if both let it pass: never is there a moment without policy. On the way back, after a
-failure, it is the other way round.
+The new rules are written while the old ones are still in force, and the old ones are removed afterwards. In between a
+packet passes only if both sets of rules allow it: there is no moment without policy. A revert after a failure works in
+the opposite order.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from felixpy.kernel import Kernel
 
 
 class Migrated(NamedTuple):
-    """What the new backend and those before it hold, or what each shall hold."""
+    """Current states, or wanted states, of the new backend and of those that it replaces."""
 
     new: Any
     old: tuple[Any, ...]
 
 
 class MigratedGoal(NamedTuple):
-    """What each backend held at some time."""
+    """The wanted state that restores what each backend held at an earlier time."""
 
     new: Any
     old: tuple[Any, ...]
@@ -38,7 +38,7 @@ class MigratedGoal(NamedTuple):
 
 
 class MigrationProgram(NamedTuple):
-    """What is to be done with the new backend, and what to be taken out of the others, with their titles."""
+    """The program for the new backend, and those that clear the others, with their titles."""
 
     new: Program
     old: tuple[tuple[str, Program], ...]
@@ -61,7 +61,7 @@ class MigrationProgram(NamedTuple):
 
 
 class Migration(Enforcer[Migrated, Any, MigrationProgram]):
-    """Works with the new backend, and takes what is Felix's out of the old ones."""
+    """Enforces with the new backend, and removes Felix's rules from the old ones."""
 
     def __init__(self, new: AnyEnforcer, old: Sequence[AnyEnforcer]) -> None:
         self.new, self.old = new, tuple(old)
@@ -84,7 +84,7 @@ class Migration(Enforcer[Migrated, Any, MigrationProgram]):
         return Migrated(self.new.read(new), tuple(each.read(goal) for each, goal in pairs))
 
     def _goals(self, wanted: Any) -> Migrated:
-        """What each shall hold."""
+        """The wanted state of each backend."""
         if isinstance(wanted, MigratedGoal):
             return Migrated(*wanted)
         return Migrated(wanted, tuple(each.nothing(wanted) for each in self.old))
@@ -102,7 +102,7 @@ class Migration(Enforcer[Migrated, Any, MigrationProgram]):
             yield from each.inputs(gone)
 
     def run(self, program: MigrationProgram, wanted: Any) -> list[str]:
-        """The new rules first; on the way back the old ones, which come back before the new ones go."""
+        """Write the new rules first; in a revert the old ones first, before the new ones are removed."""
         new, old = self._goals(wanted)
         if isinstance(wanted, MigratedGoal):
             self._run_old(old)
@@ -112,9 +112,9 @@ class Migration(Enforcer[Migrated, Any, MigrationProgram]):
         return [*remarks, *self._run_old(old)]
 
     def _run_old(self, goals: Sequence[Any]) -> list[str]:
-        """Both kinds of iptables use the same sets, so each is planned when the one before it is done.
+        """Run the old backends one after the other, each planned when the one before is done: they share IP sets.
 
-        What the first has to say about sets that the other still uses is no longer true then.
+        Only the remarks of the last are returned: sets that an earlier one left in use may be gone by then.
         """
         remarks: list[str] = []
         for each, goal in zip(self.old, goals, strict=True):

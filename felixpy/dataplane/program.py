@@ -1,8 +1,8 @@
-"""Everything that leads from one state of a namespace to another, as inputs of the tools, in the order that is safe.
+"""All inputs of the tools that lead from one state of a namespace to another, in a safe order.
 
-Sets are filled before rules that use them are written, and destroyed when no rule can use them any more. In between
-stand the tables, one transaction for each; stale chains go in the one that takes the last jump to them away. The tables
-of a family share an input: what is left between sets and rules is the time that one command needs.
+Sets are filled before the rules that use them are written, and destroyed when no rule uses them any more. In between
+come the tables, one transaction for each; a stale chain is deleted in the transaction that removes the last jump to it.
+The tables of a family share an input, so that only the time of one command lies between sets and rules.
 (felix/dataplane/linux/int_dataplane.go, apply)
 """
 
@@ -24,7 +24,7 @@ FAMILIES = (4, 6)
 
 
 class Step(NamedTuple):
-    """What brings one family up to date: first its sets, then its tables."""
+    """The changes of one family: first its sets, then its tables."""
 
     family: int
     fill: SetChange | None
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What is to be done: sets to fill, tables to change, sets to destroy. Nothing in it means that nothing is."""
+    """The changes to make: sets to fill, tables to change, sets to destroy."""
 
     fills: tuple[SetChange, ...]
     tables: tuple[Transaction, ...]
@@ -48,14 +48,14 @@ class Program(NamedTuple):
         return not (self.fills or self.tables or self.stale_sets)
 
     def steps(self) -> Iterator[Step]:
-        """Family by family, which have nothing to do with each other."""
+        """The changes by family; families are independent of each other."""
         for family in FAMILIES:
             fill = next((fill for fill in self.fills if fill.family == family), None)
             tables = tuple(change for change in self.tables if change.family == family)
             yield Step(family, fill, tables)
 
     def summary(self) -> str:
-        """What it changes, in numbers."""
+        """The number of changes, in words."""
         sets = sum(len(change.sets) for change in self.fills) + len(self.stale_sets)
         chains = sum(len(change.chains) for change in self.tables)
         parts = [many(sets, "set")] if sets else []
@@ -64,7 +64,7 @@ class Program(NamedTuple):
         return " and ".join(parts) or "nothing"
 
     def places(self, most: int = 4) -> Iterator[str]:
-        """What it changes, by name: sets, then chains by table; no more than so many of each."""
+        """The names of what it changes: sets, then chains by table, at most `most` of each."""
         sets = sorted({name for change in self.fills for name in change.sets} | {*self.stale_sets})
         if sets:
             yield f"sets {shortened(sets, most)}"
@@ -72,7 +72,7 @@ class Program(NamedTuple):
             yield f"table {change.table} (IPv{change.family}) {shortened(change.chains, most)}"
 
     def repairs(self) -> Iterator[str]:
-        """What was found damaged, although it bears our signs."""
+        """What was changed by others although it has Felix's names and hashes, in words."""
         for change in self.tables:
             for chain in dict.fromkeys(chain for chain, _ in change.suspects):
                 yield f"table {change.table} (IPv{change.family}): a rule of {chain} had been changed and is put right"
@@ -89,7 +89,7 @@ class Program(NamedTuple):
 
 
 def shortened(names: Sequence[str], most: int) -> str:
-    """A list for people, no longer than they care to read.
+    """The first `most` names, and how many more there are.
 
     >>> shortened(["a", "b"], 3), shortened(["a", "b", "c", "d", "e"], 3)
     ('a, b', 'a, b, c and 2 more')
@@ -99,7 +99,7 @@ def shortened(names: Sequence[str], most: int) -> str:
 
 
 def plan(state: State, wanted: Wanted, backend: str, spelling: Spelling = NO_SPELLING) -> Program:
-    """The program for a namespace in some state."""
+    """The program that leads from a state of a namespace to the wanted one."""
     fills = (setsync.fill(state.sets, wanted.sets, family) for family in FAMILIES)
     changes = (
         plan_table(state.table(family, name), wanted, backend, spelling) for family in FAMILIES for name in TABLES
@@ -112,6 +112,6 @@ def plan(state: State, wanted: Wanted, backend: str, spelling: Spelling = NO_SPE
 
 
 def plan_table(current: CurrentTable, wanted: Wanted, backend: str, spelling: Spelling) -> Transaction | None:
-    """How one table has to change."""
+    """The change of one table, None if it is as wanted."""
     goal = wanted.table(current.family, current.name)
     return transaction(current, goal, rewrite=backend == "nft", spelling=spelling)

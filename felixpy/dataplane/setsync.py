@@ -1,9 +1,9 @@
-"""(sets that are there, sets that should be there) → the inputs of ipset restore that lead from the one to the other.
+"""(present sets, wanted sets) → the inputs of ipset restore that lead from one to the other.
 
-ipset carries out its input line by line and stops at the first that fails, so the order within an input matters. A set
-gets its new members before it loses old ones: what is a member before and after is one all the time. (Felix removes
-first; nobody can tell from the result.) A set that has to be made anew is made under a temporary name and swapped in,
-which the kernel does in one step, rules that use it included. (felix/ipsets/ipsets.go)
+ipset runs its input line by line and stops at the first failure, so the order of lines matters. New members are added
+before old ones are deleted (Felix deletes first; the result is the same). A set that has to be replaced is made under a
+temporary name and swapped in, which the kernel does in one step also for the rules that use it.
+(felix/ipsets/ipsets.go)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from felixpy.dataplane.current import SetState
 
 
 class SetChange(NamedTuple):
-    """Input of one ipset restore that brings the sets of one family up to date; `sets` are those it changes."""
+    """The input of one ipset restore that updates the sets of one family; `sets` are the names that it changes."""
 
     family: int
     sets: tuple[str, ...]
@@ -27,10 +27,10 @@ class SetChange(NamedTuple):
 
 
 def fill(current: Mapping[str, SetState], wanted: Mapping[str, SetState], family: int) -> SetChange | None:
-    """How to create and fill the sets of a family, None if there is nothing to do. Runs before rules use them.
+    """The input that creates and fills the sets of a family, None if there is nothing to do; runs before the tables.
 
-    What no rule uses yet comes first, which may take long, and then the sets that rules use: these see new members
-    shortly before the tables change.
+    Sets that no rule uses yet come first, as they may take long, then those in use: they get new members shortly before
+    the tables change.
     """
     names = TemporaryNames(family, {*current, *wanted})
     changed: list[str] = []
@@ -44,7 +44,7 @@ def fill(current: Mapping[str, SetState], wanted: Mapping[str, SetState], family
         if present is None:
             unused.extend(_created(ipset, name))
         elif (present.type, present.family) != (ipset.type, ipset.family):
-            # The kernel swaps only sets of one type. A set of ours with another type was made by somebody else's hand.
+            # The kernel swaps only sets of one type. A present set of another type was not made by Felix.
             used.extend((f"destroy {name}", *_created(ipset, name)))
         elif not present.plain or present.max_size != ipset.max_size or _overflows(present, ipset):
             temporary = names.next()
@@ -57,7 +57,7 @@ def fill(current: Mapping[str, SetState], wanted: Mapping[str, SetState], family
 
 
 def stale(current: Mapping[str, SetState], wanted: Mapping[str, SetState]) -> tuple[str, ...]:
-    """The sets that nobody wants any more, leftovers of interrupted runs included. They go when no rule uses them."""
+    """The sets to destroy, leftovers of interrupted runs included, once no rule uses them."""
     return tuple(sorted(current.keys() - wanted.keys()))
 
 
@@ -72,7 +72,7 @@ def headers(sets: Iterable[SetState]) -> str:
 
 
 class TemporaryNames:
-    """Names for sets that live for the length of one input: ``cali4t0``, ``cali4t1``, … as far as they are free."""
+    """Unused names for sets that exist during one input only: ``cali4t0``, ``cali4t1``, …."""
 
     def __init__(self, family: int, taken: Container[str]) -> None:
         self.family, self.taken, self.number = family, taken, 0
@@ -90,5 +90,5 @@ def _created(ipset: SetState, name: str) -> list[str]:
 
 
 def _overflows(present: SetState, wanted: SetState) -> bool:
-    """Whether old and new members together are more than the set holds."""
+    """Whether old and new members together exceed the maximum size of the set."""
     return len(present.members | wanted.members) > wanted.max_size

@@ -1,8 +1,8 @@
-"""How the tools at hand print a rule.
+"""How the installed tools print a rule.
 
-Releases and backends of iptables differ in a few spellings: nft, for one, drops ``--nflog-range``. A rule in the kernel
-that does not read as we expect has therefore not always been changed by somebody. The tools themselves can tell: they
-load the rule into an empty namespace and print it.
+Releases and backends of iptables differ in a few spellings: nft, for one, drops ``--nflog-range``. So a rule in the
+kernel that differs in text from the wanted one has not always been changed. To find out, the tools load the wanted rule
+into an empty namespace and print it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def ask_for_spelling(tools: Tools, changes: Iterable[Transaction], wanted: Wante
                 table = read_tables(tools.tables(change.family), change.family)[change.table]
                 found.update(_pairs(change, table))
     except FelixpyError:
-        # What cannot be asked stays a suspect; then it is written once more, which is right in any case.
+        # A rule that cannot be tried stays a suspect and is written again, which is always correct.
         return found
     return found
 

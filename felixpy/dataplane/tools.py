@@ -1,4 +1,4 @@
-"""iptables and ipset as commands: what they are called, how they are called, and what they mean when they fail."""
+"""iptables and ipset as commands: their names and arguments, and the meaning of their failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACKAGES = {"ipset": "ipset", "nft": "nftables"}
 
 
 class Failure(NamedTuple):
-    """What a tool's words mean: an exception, and what to do about it."""
+    """A known failure of a tool: the exception to raise, and the hint for the user."""
 
     words: re.Pattern[str]
     error: type[FelixpyError]
@@ -92,13 +92,13 @@ FAILURES = (
 
 
 def is_about_a_line(done: Done) -> bool:
-    """Whether a restore failed for what is in its input, rather than for want of a lock, a right or a program."""
+    """Whether a restore failed because of its input, not because of a lock, a missing permission or program."""
     known = any(row.words.search(done.errors) for row in FAILURES)
     return done.status > 0 and done.status != NOT_FOUND and not known
 
 
 def failure(command: str, done: Done, where: str = "") -> FelixpyError:
-    """The exception for a command that failed. `where` says what it was about."""
+    """The exception for a command that failed. `where` names the table or set, for the message."""
     if done.status == NOT_FOUND:
         package = PACKAGES.get(command, "iptables")
         return EnvironmentMissing(f"{command} is missing; install {package} (Debian: apt-get install {package})")
@@ -118,7 +118,7 @@ _LINE = re.compile(r"\bline:? (\d+)\b")
 
 
 def line_number(done: Done) -> int:
-    """The line that a tool complains about, 0 if it names none."""
+    """The number of the line that a tool's error message names, 0 if it names none."""
     found = _LINE.search(done.errors)
     return int(found[1]) if found else 0
 
@@ -132,7 +132,7 @@ NOTHING: Answers = MappingProxyType({})
 class Tools:
     """The tools of one backend, in one namespace.
 
-    `known` is what some of them answered a moment ago: the first who asks need not wait for it again.
+    `known` are recent answers of commands; each is used once, in place of running the command again.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Tools:
         return Tools(kernel, self.backend, self.lock_seconds)
 
     def restore_command(self, family: int, *, test: bool = False) -> tuple[str, ...]:
-        """As Felix calls it, but quietly, and without the interval that newer releases of iptables ignore."""
+        """The iptables-restore command as Felix calls it, but without --verbose and --wait-interval (now ignored)."""
         options = ("--noflush", "--wait", str(self.lock_seconds), *(["--test"] if test else []))
         return f"{self._prefix(family)}-restore", *options
 
@@ -156,9 +156,9 @@ class Tools:
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """What is asked inside is asked all at once, which takes as long as the longest answer; no answer outlives it.
+        """Run the listings of both families' tables and of the sets in parallel; they are used inside the block only.
 
-        The tables of both families and the sets are what is expected to be asked.
+        It takes as long as the slowest of them.
         """
         commands = [*((f"{self._prefix(family)}-save",) for family in PROGRAMS), SAVE_SETS]
         asked = [command for command in commands if command not in self._known]
@@ -172,9 +172,9 @@ class Tools:
         return self._known.pop(command, None) or self.kernel.run(*command)
 
     def tables(self, family: int, *, counters: bool = False) -> str:
-        """What iptables-save prints of all tables that exist, with `counters` if asked for; none is made by looking.
+        """The output of iptables-save for all existing tables, with `counters` if set; no table is created.
 
-        Where there are no tools with the backend in their name, the plain ones are used from then on.
+        If there are no tools with the backend in their name, the plain ones are used from then on.
         """
         for prefix in (f"{PROGRAMS[family]}-{self.backend}", PROGRAMS[family]):
             done = self._ask(f"{prefix}-save", *(["--counters"] if counters else []))
@@ -186,14 +186,14 @@ class Tools:
         return done.output
 
     def restore(self, family: int, text: str, *, test: bool = False) -> Done:
-        """Run one input of iptables-restore; the caller looks at the status."""
+        """Run one input of iptables-restore; the caller checks the status."""
         return self.kernel.run(*self.restore_command(family, test=test), text=text)
 
     def sets(self) -> str:
-        """What ipset save prints of our sets.
+        """The output of ipset save for Felix's sets.
 
-        A set of others in a revision that ipset does not know makes it fail as a whole; then they are asked for one by
-        one, as Felix always does.
+        A foreign set of a revision that this ipset does not know makes ipset save fail as a whole; then sets are saved
+        one by one, as Felix always does.
         """
         done = self._ask(*SAVE_SETS)
         if not done.status:
@@ -210,7 +210,7 @@ class Tools:
         return "".join(texts)
 
     def restore_sets(self, text: str) -> None:
-        """Run one input of ipset restore. Raises KernelRefused with the line that it stopped at."""
+        """Run one input of ipset restore. Raises KernelRefused with the line at which it stopped."""
         done = self.kernel.run("ipset", "restore", text=text)
         if done.status:
             number = line_number(done)
@@ -237,7 +237,7 @@ _KUBELET = re.compile("KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY")
 
 
 class BackendChoice(NamedTuple):
-    """The backend that this host uses, and those that hold rules of Felix; `guessed` if there are no rules at all."""
+    """The backend in use, and those that hold rules of Felix; `guessed` if there are no rules at all."""
 
     backend: str
     ours: tuple[str, ...] = ()
@@ -245,7 +245,7 @@ class BackendChoice(NamedTuple):
 
 
 def look(kernel: Kernel) -> Answers:
-    """Print the tables of both kinds of iptables, the sets, and the names of the tables of nftables."""
+    """List the tables of both kinds of iptables, the sets, and the names of nftables tables."""
     saves = [(f"{program}-{backend}-save",) for backend in BACKENDS for program in PROGRAMS.values()]
     commands = [*saves, SAVE_SETS, LIST_TABLES]
     return dict(zip(commands, run_together(kernel, *commands), strict=True))
@@ -254,8 +254,8 @@ def look(kernel: Kernel) -> Answers:
 def choose(answers: Answers) -> BackendChoice:
     """Find the backend as Felix does (felix/environment/feature_detect_linux.go).
 
-    Where kubelet left its mark in table mangle, that backend, nft asked first; otherwise the one with more rules,
-    legacy if both have as many. A backend without tools does not count, what fails counts as empty.
+    It is the one with kubelet's chain in table mangle, nft checked first; otherwise the one with more rules, legacy if
+    both have as many. A backend without tools is not considered, one whose tools fail counts as empty.
     """
     saves = {name: [answers[f"{program}-{name}-save",] for program in PROGRAMS.values()] for name in BACKENDS}
     there = [name for name in BACKENDS if any(done.status != NOT_FOUND for done in saves[name])]

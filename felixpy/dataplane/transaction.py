@@ -1,8 +1,8 @@
-"""(what is there, what should be there) → the input of one iptables-restore that leads from the one to the other.
+"""(present table, wanted table) → the input of one iptables-restore that leads from one to the other.
 
-One input changes one table of one family, in a single commit. Its lines are in Felix's phases (felix/iptables/table.go,
-applyUpdates): declare new chains and empty those that go, write the rules of our chains, put our inserts into the
-kernel's chains, delete what is left over. Felix goes through its chains in random order, here they are sorted.
+One input changes one table of one family, in a single commit. Its lines follow Felix's phases (felix/iptables/table.go,
+applyUpdates): declare new chains and flush those to be deleted, write the rules of Felix's chains, write inserts into
+kernel chains, delete stale chains. Felix visits its chains in random order; here they are sorted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ NO_SPELLING: Spelling = MappingProxyType({})
 class Transaction:
     """One restore input, without the lines that open and close it.
 
-    `chains` are those it changes. `suspects` are rules, with their chains, that are there with the right hash and other
-    words: somebody changed them, or the tools spell them in a way of their own.
+    `chains` are those it changes. `suspects` are present rules, with their chains, that have the wanted hash but
+    another text: they were changed by others, or the tools spell them differently.
     """
 
     family: int
@@ -42,11 +42,11 @@ class Transaction:
 def transaction(
     current: CurrentTable, wanted: WantedTable, *, rewrite: bool, spelling: Spelling = NO_SPELLING
 ) -> Transaction | None:
-    """How to change a table, None if it is as it should be.
+    """The change of a table, None if it is as wanted.
 
-    A chain that differs is mended rule by rule, so that rules above the first difference keep their counters; with
-    `rewrite` it is emptied and written anew. Felix does the first with legacy tables and the second with nft, where a
-    change costs the same whatever its size.
+    A chain that differs is changed rule by rule, so that rules above the first difference keep their counters; with
+    `rewrite` it is flushed and written again. Felix does the former with legacy tables and the latter with nft, where
+    the cost of a change does not depend on its size.
     """
     view = _View(current.family, spelling)
     present = current.owned()
@@ -85,9 +85,9 @@ def _ours(rules: Sequence[Rule]) -> list[Rule]:
 
 
 def _insert_chains(current: CurrentTable, wanted: WantedTable) -> list[str]:
-    """Chains of others that hold rules of ours or shall hold some: the kernel's in hook order, then the rest.
+    """Foreign chains with present or wanted inserts: kernel chains in hook order, then the rest.
 
-    A chain of others that is gone cannot get its rule of ours back, and needs none.
+    Chains that do not exist any more are left out.
     """
     concerned = current.guests().keys() | wanted.inserts.keys()
     kernel = TABLES[current.name]
@@ -96,7 +96,7 @@ def _insert_chains(current: CurrentTable, wanted: WantedTable) -> list[str]:
 
 
 class _View(NamedTuple):
-    """How rules of a family compare, and the lines that make one list of rules into another."""
+    """Compares rules of a family, and writes the lines that turn one list of rules into another."""
 
     family: int
     spelling: Spelling
@@ -105,7 +105,7 @@ class _View(NamedTuple):
         return rule.is_like(there, self.family, self.spelling)
 
     def alike(self, present: str, wanted: Content) -> bool:
-        """Whether a chain is as it should be; word for word, or else rule by rule in the spelling of the tools."""
+        """Whether a chain is as wanted: its text is equal, or its rules are in the spelling of the tools."""
         if present == wanted.printed(self.family):
             return True
         there, goal = read_rules(present), wanted.rules()
@@ -117,7 +117,10 @@ class _View(NamedTuple):
                 yield rule
 
     def mended(self, chain: str, present: Sequence[Rule], wanted: Sequence[Rule]) -> Iterator[str]:
-        """Replace what differs, then cut the tail off or append to it; a cut rule's successor moves to its number."""
+        """Lines that replace rules that differ, then delete or append rules at the end.
+
+        Each deletion has the same number, as the rules below move up.
+        """
         for number, (rule, there) in enumerate(zip_longest(wanted, present), start=1):
             if rule is None:
                 yield f"-D {chain} {len(wanted) + 1}"
@@ -127,9 +130,9 @@ class _View(NamedTuple):
                 yield f"-R {chain} {number} {rule.text}"
 
     def reinserted(self, chain: str, present: Sequence[Rule], inserts: Sequence[Insert]) -> Iterator[str]:
-        """Take out all rules of ours and put them into their places, if any of them is not in its place.
+        """Lines that delete all inserts and write them again, if any of them is not in its place.
 
-        Rules go by value, not by number: so a foreign rule that came or went since the table was read does no harm.
+        Rules are deleted by value, not by number, in case foreign rules were added or deleted since the table was read.
         """
         foreign = sum(not rule.identity for rule in present)
         if self.in_place(present, inserts, foreign):
@@ -144,7 +147,7 @@ class _View(NamedTuple):
                 yield f"-A {chain} {insert.rule.text}"
 
     def in_place(self, present: Sequence[Rule], inserts: Sequence[Insert], foreign: int) -> bool:
-        """Whether every insert stands below as many foreign rules as it shall, and nothing else of ours is there."""
+        """Whether every insert follows the right number of foreign rules, and there are no other inserts."""
         if len(present) != len(inserts) + foreign:
             return False
         wanted = iter(inserts)

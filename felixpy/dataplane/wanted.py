@@ -1,4 +1,4 @@
-"""What the kernel shall hold: the rules and sets of a compiled node, of an earlier time, or none at all."""
+"""The wanted state of a kernel: the rules and sets of a compiled node, of an earlier state, or none."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ END = 1 << 30
 
 
 class Insert(NamedTuple):
-    """A rule of ours in somebody else's chain, below as many of their rules as `below` says."""
+    """A rule of Felix in a foreign chain, after the first `below` foreign rules."""
 
     rule: Rule
     below: int
 
 
 class Content(Protocol):
-    """What a chain shall hold."""
+    """The wanted rules of a chain."""
 
     def printed(self, family: int) -> str:
-        """Its lines as iptables-save prints them, each with its end."""
+        """Its lines as iptables-save prints them, with line ends."""
         ...
 
     def rules(self) -> tuple[Rule, ...]:
@@ -39,7 +39,7 @@ class Content(Protocol):
 
 
 class Drawn(NamedTuple):
-    """A chain as it was compiled."""
+    """A compiled chain."""
 
     chain: Chain
 
@@ -47,9 +47,9 @@ class Drawn(NamedTuple):
         return self.chain.text(family, restore=False)
 
     def rules(self) -> tuple[Rule, ...]:
-        """A rule with a list of addresses stands once for each, as in the kernel.
+        """The rules, one for each address of a rule with a list of addresses, as in the kernel.
 
-        Felix hands the list over as it is and then takes the rules that the kernel makes of it for strangers.
+        Felix passes the list to iptables and then treats the resulting rules as foreign.
         """
         return tuple(_rules(self.chain))
 
@@ -63,7 +63,7 @@ class Drawn(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """A chain as it was printed at some time."""
+    """A chain as it was listed in an earlier state."""
 
     text: str
 
@@ -79,7 +79,7 @@ class Remembered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WantedTable:
-    """Our part of one table: chains of our own, and rules in chains of others."""
+    """Felix's part of one table: its own chains, and inserts in foreign chains."""
 
     name: str
     family: int
@@ -92,9 +92,9 @@ class WantedTable:
 
     @classmethod
     def of(cls, table: Table, *, append: bool) -> WantedTable:
-        """A compiled table. Inserts stand above all foreign rules or, with `append`, below them.
+        """A compiled table. Inserts come before all foreign rules or, with `append`, after them (ChainInsertMode).
 
-        What Felix appends stands at the end of its chain in any case. (ChainInsertMode)
+        Rules that Felix always appends come at the end of their chain in either mode.
         """
         inserts: dict[str, tuple[Insert, ...]] = {}
         for part, below in ((table.inserted, END if append else 0), (table.appended, END)):
@@ -104,7 +104,7 @@ class WantedTable:
 
     @classmethod
     def as_it_was(cls, table: CurrentTable) -> WantedTable:
-        """What was ours in a table at some time, in the same places."""
+        """Felix's part of a table in an earlier state, with inserts in the same places."""
         chains = {name: Remembered(text) for name, text in table.owned().items()}
         return cls(table.name, table.family, chains, {name: tuple(_placed(r)) for name, r in table.guests().items()})
 
@@ -126,7 +126,7 @@ def _placed(rules: tuple[Rule, ...]) -> Iterator[Insert]:
 
 
 class Wanted(NamedTuple):
-    """Everything that should be there, and nothing else of ours."""
+    """All wanted tables and sets; everything else of Felix is removed."""
 
     tables: Mapping[tuple[int, str], WantedTable]
     sets: Mapping[str, SetState]
@@ -151,7 +151,7 @@ class Wanted(NamedTuple):
 
     @property
     def ipsets(self) -> Mapping[str, SetState]:
-        """The sets, which belong to no table."""
+        """The wanted IP sets by name."""
         return self.sets
 
     @property
@@ -159,5 +159,5 @@ class Wanted(NamedTuple):
         return {family for family, _ in self.tables}
 
     def table(self, family: int, name: str) -> WantedTable:
-        """A table; of one that is not mentioned we want to have nothing."""
+        """A wanted table; an empty one if nothing of Felix is wanted in it."""
         return self.tables.get((family, name)) or WantedTable.empty(name, family)

@@ -1,7 +1,7 @@
-"""A process that brings the old rules back unless it is told in time to keep the new ones.
+"""A process that restores the old rules unless it is told in time to keep the new ones.
 
-It is started before anything is written, in a session of its own, and remembers what was there. From then on felixpy
-holds one end of a pair of sockets: if that end closes without a "keep", however felixpy ended, the old rules come back.
+It is started before anything is written, in its own session, and holds the earlier state. felixpy holds one end of a
+socket pair: if that end is closed without a "keep", however felixpy ended, the old rules are restored.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ LATE, GONE = b"l", b"g"
 
 
 class Watchdog:
-    """The felixpy side: says when the new rules are in force and whether they may stay."""
+    """felixpy's end: reports when the new rules are in force and whether to keep them."""
 
     def __init__(self, connection: socket.socket, process: int) -> None:
         self._connection, self._process = connection, process
         self.decided = False
 
     def start(self) -> None:
-        """The new rules are in force: the time runs."""
+        """Start the countdown: the new rules are in force."""
         self._say(START)
 
     def keep(self) -> bool:
-        """Keep the new rules; False if it was too late and the old ones are back. Raises KernelRefused."""
+        """Keep the new rules; return False if the old ones had been restored already. Raises KernelRefused."""
         return self._ask(KEEP) == KEPT
 
     def revert(self) -> None:
-        """Bring the old rules back at once. Raises KernelRefused if that failed."""
+        """Restore the old rules now. Raises KernelRefused if that failed."""
         if not self.decided:
             self._ask(REVERT)
 
@@ -60,7 +60,7 @@ class Watchdog:
             self._connection.sendall(word)
 
     def _ask(self, word: bytes) -> bytes:
-        """Say something and wait for the last word."""
+        """Send a word and wait for the answer, which is the last message."""
         self.decided = True
         self._say(word)
         try:
@@ -79,14 +79,14 @@ class Watchdog:
 
 @contextmanager
 def watched(machine: Machine, enforcer: AnyEnforcer, before: Any, seconds: float) -> Iterator[Watchdog]:
-    """Have `before` brought back `seconds` after the start, unless the watchdog is told to keep what came after it.
+    """Run a watchdog that restores `before` after `seconds`, counted from `start`, unless `keep` is called.
 
-    `machine` is locked already; the watchdog shares the lock. It reverts at the end if nothing was decided.
+    `machine` is locked already; the watchdog shares the lock. At the end of the block it reverts if neither was called.
     """
     ours, its = socket.socketpair()
     try:
         with warnings.catch_warnings():
-            # The other thread, that of `machine`, waits for work meanwhile and holds nothing the child needs.
+            # The other thread, that of `machine`, waits for work meanwhile and holds no lock that the child needs.
             warnings.simplefilter("ignore", DeprecationWarning)
             process = os.fork()
     except OSError as wrong:
@@ -106,7 +106,7 @@ def watched(machine: Machine, enforcer: AnyEnforcer, before: Any, seconds: float
 
 
 def _serve(connection: socket.socket, machine: Machine, enforcer: AnyEnforcer, before: Any, seconds: float) -> None:
-    """The process: wait for the word or the end of the time, act, and end without coming back."""
+    """The body of the watchdog process: wait for a word or the deadline, act, and exit."""
     status = 1
     try:
         _leave()
@@ -126,7 +126,7 @@ def _serve(connection: socket.socket, machine: Machine, enforcer: AnyEnforcer, b
 
 
 def _leave() -> None:
-    """Belong to no terminal, obey no polite signal, hold no file of felixpy but stderr."""
+    """Detach from terminal and felixpy: new session, signals that end a run ignored, stdin and stdout on /dev/null."""
     os.setsid()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -136,7 +136,7 @@ def _leave() -> None:
 
 
 def _word(connection: socket.socket, seconds: float) -> bytes:
-    """What felixpy says, LATE if it says nothing in time after the start, GONE if it ended before."""
+    """The word that felixpy sends; LATE at the deadline, GONE if felixpy ended without one."""
     deadline: float | None = None
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -156,7 +156,7 @@ def _word(connection: socket.socket, seconds: float) -> bytes:
 
 
 def _bring_back(machine: Machine, enforcer: AnyEnforcer, before: Any, *, share: bool) -> bytes:
-    """Put back what was there. Without sharing felixpy's lock, first wait for it."""
+    """Restore the earlier state; unless felixpy's lock is shared, wait for it first."""
     with machine.after_fork(share_lock=share) as own, nullcontext() if share else own.locked(LOCK_SECONDS):
         again = enforcer.in_another(own, own.scratch)
         for attempt in range(ATTEMPTS):

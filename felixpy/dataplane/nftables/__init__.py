@@ -1,10 +1,9 @@
-"""The nftables data plane in a kernel: Felix's tables are listed, compared, and changed in a transaction that the
-kernel takes or leaves as a whole.
+"""The nftables data plane in a kernel: Felix's tables are listed, compared, and changed in one atomic transaction.
 
-content has what tables hold, present or wanted; transaction, which is pure, turns the two into lines for ``nft -f -``;
-tool runs nft, spelling asks it how it lists a rule, netlink asks the kernel what need not be listed, memory keeps
-for the next run what tables hold, and enforcer reads, writes and tries again.
+content is what tables hold, present or wanted; transaction, which is pure, turns the two into lines for ``nft -f -``;
+tool runs nft, spelling finds out how nft lists a rule, netlink reads from the kernel what need not be listed, memory
+caches the contents of tables for the next run, and enforcer reads, writes and retries.
 
-What changes tables is handed to the command nft, as by Felix: a transaction that has begun ends even if felixpy is
-killed. Listings are printed by nft's library in half the time; see `felixpy.libnftables`.
+Changes go through the nft command, as in Felix: a transaction that has begun completes even if felixpy is killed.
+Listings come from nft's library, which takes half the time; see `felixpy.libnftables`.
 """

@@ -12,7 +12,7 @@ from felixpy.nftables.tables import NftSet, NftTable, VerdictMap
 
 
 class Base(NamedTuple):
-    """Where a base chain is attached, and what happens to packets that come to its end."""
+    """The hook of a base chain, and its policy: what happens to packets that reach its end."""
 
     type: str
     hook: str
@@ -31,16 +31,16 @@ class Content(Protocol):
     def base(self) -> Base | None: ...
 
     def listed(self) -> tuple[str, ...]:
-        """The rules as nft lists them, without counts."""
+        """The rules as nft lists them, without counters."""
         ...
 
     def written(self) -> Iterable[str]:
-        """The rules as nft is given them."""
+        """The rules as they are passed to nft."""
         ...
 
 
 class Drawn(NamedTuple):
-    """A chain as it was compiled."""
+    """A compiled chain."""
 
     chain: NftChain
 
@@ -65,7 +65,7 @@ def _as_mask(found: re.Match[str]) -> str:
 
 
 class ListedLines(NamedTuple):
-    """A chain as nft listed it at some time."""
+    """A chain as nft listed it."""
 
     base: Base | None
     lines: tuple[str, ...]
@@ -74,19 +74,19 @@ class ListedLines(NamedTuple):
         return self.lines
 
     def written(self) -> Iterable[str]:
-        """What nft lists it takes, but for one spelling of 1.0.6, which it reads as another rule: a mark's prefix."""
+        """The listed rules; only masks of marks are respelt, as nft 1.0.6 lists them in a form that it misreads."""
         return [_PREFIX_OF_MARK.sub(_as_mask, line) for line in self.lines]
 
 
 class Elements(NamedTuple):
-    """A set or verdict map: how it is declared, and its elements as listed → as nft is given them."""
+    """A set or verdict map: its declaration, and its elements as nft lists them → as they are passed to nft."""
 
     declared: str
     members: Mapping[str, str]
 
 
 class TableContent(NamedTuple):
-    """A table. `options` are words such as ``flags dormant``, of which Felix writes none."""
+    """A table. `options` are statements such as ``flags dormant``; Felix writes none."""
 
     family: str
     name: str
@@ -105,7 +105,7 @@ class TableContent(NamedTuple):
 
     @classmethod
     def compiled(cls, table: NftTable) -> TableContent:
-        """What a node's rules ask for."""
+        """The content of a compiled table."""
         return cls(
             table.family,
             table.name,
@@ -116,7 +116,7 @@ class TableContent(NamedTuple):
 
     @classmethod
     def listed(cls, table: ListedTable) -> TableContent:
-        """What was found, or was there at some time."""
+        """The content of a listed table."""
         return cls(
             table.family,
             table.name,

@@ -1,4 +1,4 @@
-"""Bringing Felix's nftables tables to what is wanted, in a transaction that the kernel takes or leaves as a whole."""
+"""The enforcer for nftables: all of Felix's tables change in one atomic transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ State = Mapping[str, TableContent]
 
 
 class NftWanted(NamedTuple):
-    """The tables that should be there, by family, and no others of Felix's."""
+    """The wanted tables by family; Felix's other tables are removed."""
 
     tables: Mapping[str, TableContent]
 
@@ -43,12 +43,12 @@ class NftWanted(NamedTuple):
 
     @property
     def ipsets(self) -> Mapping[str, SetState]:
-        """None: sets are part of tables."""
+        """Empty: nftables sets are part of tables."""
         return {}
 
 
 class _Known(NamedTuple):
-    """What the tables held when the kernel's rules were of some generation."""
+    """The contents of the tables at a generation of the kernel's rules."""
 
     generation: int
     state: State
@@ -57,8 +57,8 @@ class _Known(NamedTuple):
 class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
     """Works with nft.
 
-    What was read or written counts until somebody changes any rule of nftables in the namespace, which the kernel's
-    generation tells: so a watch does not list large tables for every change, nor does one run after another. See
+    What was read or written stays valid until anything changes the nftables rules of the namespace, which the kernel's
+    generation number shows. So large tables are not listed again for every change or run; see
     `felixpy.dataplane.nftables.memory`.
     """
 
@@ -100,9 +100,9 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
             self._known, self._in_file = _Known(generation, state), generation
 
     def plan(self, wanted: NftWanted, state: State | None = None) -> NftProgram:
-        """What is to be done now, or in some state.
+        """The program that leads from the current state, or from `state`, to the wanted one.
 
-        Rules that seem to have been changed are looked at twice: perhaps nft only spells them in its own way.
+        Rules that seem to have been changed are compared again in the spelling of the installed nft.
         """
         state = self.read(wanted) if state is None else state
         program = self._plan(wanted, state)
@@ -112,7 +112,7 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
             with self.scratch() as kernel:
                 self.spelling |= ask_for_spelling(Nft(kernel), program.tables, wanted.tables)
         except EnvironmentMissing:
-            # Nowhere to ask, as in a container: what looks changed is written once more, which is right in any case.
+            # No scratch namespace, as in a container: what looks changed is written again, which is always correct.
             return program
         return self._plan(wanted, state)
 
@@ -125,7 +125,7 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
             yield " ".join(WRITE), text_of(lines)
 
     def run(self, program: NftProgram, wanted: NftWanted) -> list[str]:
-        """Hand the transactions to nft. What others came in between is made anew from what is there then."""
+        """Run the transactions. If others changed tables in between, plan again from the current state."""
         for attempt in range(ATTEMPTS):
             known, self._known = self._known, None
             refused = self._load(program)
@@ -140,7 +140,7 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
         return []
 
     def _load(self, program: NftProgram) -> FelixpyError | None:
-        """Write; returns what nft refused. Sets that were new by then are there, and no rule uses them."""
+        """Run the transactions; return the exception for one that nft refused. Earlier ones added only unused sets."""
         for lines in program.inputs:
             done = self.nft.load(text_of(lines))
             if done.status:
@@ -148,7 +148,7 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
         return None
 
     def _remember(self, before: _Known | None, transactions: int, wanted: NftWanted) -> None:
-        """The tables are as wanted if ours were the only transactions."""
+        """Record the tables as wanted, if the generation shows that no other transactions came in between."""
         now = netlink.generation(self.nft.kernel)
         if not before or now != before.generation + transactions:
             return

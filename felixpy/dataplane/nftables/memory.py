@@ -1,14 +1,13 @@
-"""What Felix's tables held when felixpy last wrote or read them, kept for the next run.
+"""A cache on disk of Felix's nftables tables as felixpy last wrote or read them.
 
-nft takes a quarter of a second to list 10,000 rules. The kernel counts every transaction that changes anything of
-nftables in a network namespace; as long as that number is the same, what was there is still there, whoever else runs.
-`felixpy.dataplane.nftables.enforcer` goes by it within one run, and this module from one run to the next: one file for
-each namespace says which tables there were at which number. A namespace is known by its cookie, which the kernel gives
-to no other until it is booted again; the number starts again when the kernel's module is loaded again. All of that is
-part of what a file has to match.
+nft takes a quarter of a second to list 10,000 rules. The kernel numbers the transactions that change nftables in a
+network namespace; while that number stays the same, the tables are unchanged. `felixpy.dataplane.nftables.enforcer`
+uses it within one run, and this module from one run to the next: one file for each namespace records the tables and
+the number. A namespace is identified by its cookie, which is unique until the next boot; the number starts again when
+the kernel module is reloaded. All of that is part of what a file has to match.
 
-Nothing depends on these files. Whatever is wrong with one — missing, cut off, of another owner, open to others, reached
-by a link — means that nft is asked for its listing, and the file is written anew.
+Nothing depends on these files. If one is missing, cut off, owned or accessible by others, or reached through a link,
+the tables are listed with nft and the file is written again.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _Source(NamedTuple):
-    """Whose tables they are, and who listed them: the boot, the kernel's module, the namespace, the file of nft."""
+    """What a cache entry is valid for: the boot, the kernel module, the namespace, the nft executable."""
 
     form: int
     boot: str
@@ -53,7 +52,7 @@ class _Source(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """A table as nft lists it; sets and maps by name with how they are declared, and their elements."""
+    """A table as nft lists it; sets and maps by name: (declaration, elements)."""
 
     family: str
     name: str
@@ -75,7 +74,7 @@ def _declared(sets: Mapping[str, Elements]) -> dict[str, tuple[str, tuple[str, .
 
 
 def _elements(sets: Mapping[str, tuple[str, tuple[str, ...]]]) -> dict[str, Elements]:
-    """What nft lists of an element it takes as well."""
+    """Sets or maps from their stored form; elements are passed to nft as it lists them."""
     return {name: Elements(declared, dict(zip(kept, kept, strict=True))) for name, (declared, kept) in sets.items()}
 
 
@@ -91,7 +90,7 @@ _DECODER = msgspec.msgpack.Decoder(_Kept)
 
 
 def recall(kernel: Kernel, generation: int) -> dict[str, TableContent] | None:
-    """The tables by family as they are if the kernel's rules are of this generation; None if nobody remembers."""
+    """The tables by family as cached for a generation of the kernel's rules; None if they are not cached."""
     place, source = _place(), _source(kernel)
     if place is None or source is None:
         return None
@@ -108,7 +107,7 @@ def recall(kernel: Kernel, generation: int) -> dict[str, TableContent] | None:
 
 
 def keep(kernel: Kernel, generation: int, tables: Mapping[str, TableContent]) -> None:
-    """Remember the tables of a generation. Where that is not possible, nothing is."""
+    """Cache the tables of a generation; does nothing if they cannot be cached."""
     place, source = _place(), _source(kernel)
     if place is None or source is None or not all(map(_lasts, tables.values())) or not _made(place):
         return
@@ -116,7 +115,7 @@ def keep(kernel: Kernel, generation: int, tables: Mapping[str, TableContent]) ->
     try:
         packed = msgspec.msgpack.encode(kept)
     except UnicodeEncodeError:
-        # Somebody's rules were put back, with a comment that is no text.
+        # Foreign rules were restored with a comment that is not valid UTF-8.
         return
     if len(packed) > MOST_BYTES:
         return
@@ -126,10 +125,10 @@ def keep(kernel: Kernel, generation: int, tables: Mapping[str, TableContent]) ->
 
 
 def _lasts(table: TableContent) -> bool:
-    """Whether a table changes by transactions only, which are counted.
+    """Whether a table changes only by transactions, which the kernel numbers.
 
-    Not counted are elements that packets add and that go after some time, and a table that ends with its owner. Felix
-    has none of these; rules that were put back may.
+    Elements that packets add or that time out, and tables that are removed with their owner, change without one. Felix
+    has none of these; restored foreign tables may.
     """
     kinds = (one.declared for one in (*table.sets.values(), *table.maps.values()))
     return not table.options and not any("timeout" in kind or "dynamic" in kind for kind in kinds)
@@ -145,12 +144,12 @@ def _name(source: _Source) -> str:
 
 
 def _sum(packed: bytes) -> bytes:
-    """Tells a damaged file. Against forgers there are owners and modes."""
+    """A checksum that detects damaged files; owner and mode protect against forged ones."""
     return zlib.crc32(packed).to_bytes(_SUM_BYTES)
 
 
 def _source(kernel: Kernel) -> _Source | None:
-    """None for what is no kernel of ours to look into, and for one that does not tell namespaces apart."""
+    """The identity of a kernel's tables; None for a kernel that is not this machine's, or without namespace cookies."""
     if not isinstance(kernel, Machine):
         return None
     command = found_tool("nft")
@@ -164,7 +163,7 @@ def _source(kernel: Kernel) -> _Source | None:
 
 
 def _module() -> int:
-    """The inode of the kernel's module, which is another one when it is loaded again; 0 where it is built in."""
+    """The inode of the kernel module in sysfs, which changes when the module is reloaded; 0 if it is built in."""
     try:
         return Path("/sys/module/nf_tables").stat().st_ino
     except OSError:
@@ -172,7 +171,7 @@ def _module() -> int:
 
 
 def _made(folder: Path) -> bool:
-    """Make the folder if it is not there. Whether it belongs to us alone."""
+    """Make the folder if it is missing; return whether only this user can access it."""
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
@@ -182,13 +181,13 @@ def _made(folder: Path) -> bool:
 
 
 def _ours(found: os.stat_result, kind: int) -> bool:
-    """Whether something is of this kind and nobody but us, and root, can have written it."""
+    """Whether a file is of this kind, owned by this user, and inaccessible to others."""
     mine = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     return mine and stat.S_IFMT(found.st_mode) == kind
 
 
 def _read(folder: Path, name: str) -> bytes | None:
-    """What is in a file of ours; None where there is none, or one of somebody else."""
+    """The content of a cache file; None if it is missing, too large, or accessible to others."""
     try:
         place = os.open(folder, _OPEN | os.O_DIRECTORY)
     except OSError:
@@ -208,7 +207,7 @@ def _read(folder: Path, name: str) -> bytes | None:
 
 
 def _forget_oldest(folder: Path) -> None:
-    """Remove the files of namespaces that nobody wrote to for longest, until the others are few enough."""
+    """Remove the files that were written longest ago, until number and size are within the limits."""
     files = sorted(((file.lstat(), file) for file in folder.iterdir()), key=lambda each: -each[0].st_mtime_ns)
     total = 0
     for number, (found, file) in enumerate(files, 1):

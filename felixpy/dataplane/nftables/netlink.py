@@ -1,4 +1,4 @@
-"""What the kernel tells of nftables without nft: which transaction was the last, and which tables there are."""
+"""nftables over netlink, without nft: the generation number, and the names of tables."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _SO_NETNS_COOKIE = 71
 
 
 def generation(kernel: Kernel) -> int | None:
-    """The number of the last transaction of nftables in the namespace. None where the kernel does not tell."""
+    """The number of the last nftables transaction in the namespace; None if the kernel does not answer."""
     answers = _asked(kernel, _GET_GENERATION, _REQUEST, _NEW_GENERATION)
     number = next((value for _, value in answers), b"") if answers is not None else b""
     return int.from_bytes(number) if len(number) == 4 else None
 
 
 def tables(kernel: Kernel) -> set[tuple[str, str]] | None:
-    """(family, name) of the tables in the namespace. None where the kernel does not tell."""
+    """(family, name) of the tables in the namespace; None if the kernel does not answer."""
     answers = _asked(kernel, _GET_TABLE, _REQUEST | _DUMP, _NEW_TABLE)
     if answers is None:
         return None
@@ -49,7 +49,7 @@ def tables(kernel: Kernel) -> set[tuple[str, str]] | None:
 
 
 def cookie(kernel: Machine) -> int:
-    """The number of the namespace, which no other one gets until the next boot. Raises OSError if there is none."""
+    """The namespace's cookie, a number that is unique until the next boot. Raises OSError if there is none."""
 
     def asked() -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as place:
@@ -59,7 +59,7 @@ def cookie(kernel: Machine) -> int:
 
 
 def _asked(kernel: Kernel, question: int, flags: int, answer: int) -> list[tuple[int, bytes]] | None:
-    """(family, first attribute) of each answer; None where there is no answer, or no kernel of ours to ask."""
+    """(family, first attribute) of each answer; None without an answer, or if `kernel` is not this machine's."""
     if not isinstance(kernel, Machine):
         return None
 
@@ -77,7 +77,7 @@ def _asked(kernel: Kernel, question: int, flags: int, answer: int) -> list[tuple
 
 
 def _answers(place: socket.socket, wanted: int, *, to_the_end: bool) -> Iterator[tuple[int, bytes]]:
-    """Raises OSError for an error that the kernel sends instead."""
+    """(family, first attribute) of each message. Raises OSError for an error message of the kernel."""
     while True:
         received = place.recv(_RECEIVED)
         at = 0

@@ -1,8 +1,8 @@
-"""How the nft at hand lists a rule.
+"""How the installed nft lists a rule.
 
-Releases differ in a few spellings: nft 1.1 prints the burst of a limit that 1.0 leaves out. A rule in the kernel that
-does not read as we expect has therefore not always been changed by somebody. nft itself can tell: it loads the rule in
-an empty namespace and lists it.
+Releases differ in a few spellings: nft 1.1 prints the burst of a limit that 1.0 leaves out. So a rule in the kernel
+that differs in text from the wanted one has not always been changed. To find out, nft loads the wanted rule into an
+empty namespace and lists it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def ask_for_spelling(
                 continue
             there = nft.tables([change.family])[change.family].chains[CHAIN].listed()
         except FelixpyError:
-            # What cannot be asked stays a suspect; then it is written once more, which is right in any case.
+            # A rule that cannot be tried stays a suspect and is written again, which is always correct.
             continue
         if len(there) == len(change.suspects):
             pairs = zip(change.suspects, there, strict=True)
@@ -40,7 +40,7 @@ def ask_for_spelling(
 
 
 def _input(change: TableChange, wanted: TableContent) -> Iterator[str]:
-    """The suspects in a chain of their own, and everything that they may name."""
+    """The suspects in a separate chain, with all sets, maps and chains that they may refer to."""
     at = wanted.title
     yield f"add table {at}"
     yield from (f"add set {at} {name} {{ {one.declared} }}" for name, one in wanted.sets.items())

@@ -1,4 +1,4 @@
-"""nft as a command: listing Felix's tables, and carrying out a transaction."""
+"""nft as a command: listing Felix's tables, and running a transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Nft:
         self.kernel = kernel
 
     def tables(self, families: Sequence[str] = tuple(TABLES)) -> dict[str, TableContent]:
-        """Felix's tables by family; those that are not there are left out. Raises what nft's answer means."""
+        """Felix's tables by family, without absent ones. Raises FelixpyError if nft fails."""
         there = netlink.tables(self.kernel)
         asked = [family for family in families if there is None or (family, TABLES[family]) in there]
         commands = [("nft", "-s", "list", "table", family, TABLES[family]) for family in asked]
@@ -43,7 +43,7 @@ class Nft:
         return found
 
     def load(self, text: str) -> Done:
-        """Carry out a transaction; the caller looks at the status."""
+        """Run a transaction; the caller checks the status."""
         return self.kernel.run(*WRITE, text=text)
 
 
@@ -56,12 +56,12 @@ def _read(listing: str) -> TableContent:
 
 
 def text_of(lines: Iterable[str]) -> str:
-    """An input of nft."""
+    """Lines joined to an input of nft."""
     return "".join(f"{line}\n" for line in lines)
 
 
 def refusal(done: Done, lines: Sequence[str]) -> FelixpyError:
-    """What nft said about an input, with the line that it is about."""
+    """The exception for an input that nft refused, with the refused line."""
     found = _LINE.search(done.errors)
     number = int(found[1]) if found else 0
     if not found or not 0 < number <= len(lines):

@@ -1,13 +1,12 @@
-"""(what is there, what should be there) → the inputs of ``nft -f -`` that lead from the one to the other.
+"""(present tables, wanted tables) → the inputs of ``nft -f -`` that lead from one to the other.
 
 All tables are changed together or not at all, in one transaction. Only what differs is written: a chain that differs is
-emptied and written anew, of sets and maps the elements that come and go. Lines are in Felix's order
-(felix/nftables/table.go, felix/nftables/ipsets.go): sets, maps, chains, rules, elements of maps, and what nobody wants
-any more.
+flushed and written again; of sets and maps, elements are added and deleted. Lines are in Felix's order
+(felix/nftables/table.go, felix/nftables/ipsets.go): sets, maps, chains, rules, elements of maps, then deletions.
 
-Sets that are new are filled in a transaction before that, as Felix does with all sets: the kernel (measured with 6.18)
-shows the elements of an interval set a moment after the rules that came with them, so a packet could miss them. What is
-an element before and after is one all the time.
+New sets are filled in an earlier transaction, as Felix does with all sets: the kernel (measured with 6.18) activates
+elements of an interval set a moment after the rules of the same transaction, so a packet could miss them. An element
+that is both present and wanted is never missing in between.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ DORMANT = "flags dormant"
 
 
 class Suspect(NamedTuple):
-    """A rule with Felix's comment and other words than wanted: as listed, and as nft is given it."""
+    """A rule with the wanted hash but another text: as nft lists it, and the wanted rule as it is passed to nft."""
 
     chain: str
     listed: str
@@ -44,10 +43,9 @@ class Suspect(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TableChange:
-    """The lines that change one table; `chains` and `sets` (maps included) are those they change.
+    """The lines that change one table; `chains` and `sets` (maps included) are the names that they change.
 
-    `first` are those that go in a transaction before the others. `anew` says why the whole table is made anew, "" if it
-    is not.
+    `first` are lines for an earlier transaction. `anew` is the reason why the whole table is replaced, "" if it is not.
     """
 
     title: str
@@ -65,7 +63,7 @@ class TableChange:
 
 @dataclass(frozen=True, slots=True)
 class NftProgram:
-    """What is to be done: what has to come first, and everything else at once."""
+    """The changes of all tables, for one transaction and, if needed, one before it."""
 
     tables: tuple[TableChange, ...]
 
@@ -81,7 +79,7 @@ class NftProgram:
         return [lines for lines in (first, rest) if lines]
 
     def summary(self) -> str:
-        """What it changes, in numbers."""
+        """The number of changes, in words."""
         sets = sum(len(change.sets) for change in self.tables)
         chains = sum(len(change.chains) for change in self.tables)
         parts = [many(sets, "set")] if sets else []
@@ -90,14 +88,14 @@ class NftProgram:
         return " and ".join(parts) or ("nothing" if self.empty else many(len(self.tables), "table"))
 
     def places(self, most: int = 4) -> Iterator[str]:
-        """What it changes, by name; no more than so many chains and sets of each table."""
+        """The names of what it changes, at most `most` chains and sets of each table."""
         for change in self.tables:
             named = [*(["sets " + shortened(change.sets, most)] if change.sets else [])]
             named += [shortened(change.chains, most)] if change.chains else []
             yield f"table {change.title} {', '.join(named)}".rstrip()
 
     def repairs(self) -> Iterator[str]:
-        """What was found damaged, although it bears our signs."""
+        """What was changed by others although it has Felix's names and hashes, in words."""
         for change in self.tables:
             if change.anew:
                 yield f"table {change.title}: {change.anew}; the table is made anew"
@@ -108,7 +106,7 @@ class NftProgram:
 def table_change(
     present: TableContent | None, wanted: TableContent | None, spelling: Spelling = NO_SPELLING
 ) -> TableChange | None:
-    """How to change a table, None if it is as it should be. A table that is not wanted goes."""
+    """The change of a table, None if it is as wanted. A table that is not wanted is deleted."""
     if wanted is None:
         return _removed(present) if present else None
     if present is None:
@@ -122,14 +120,14 @@ def table_change(
 
 
 def _removed(present: TableContent) -> TableChange:
-    """Packets are led past a table before it goes: while the kernel takes it apart, maps are empty before rules go."""
+    """Delete a table. It is made dormant first: while the kernel deletes it, maps are empty before rules are gone."""
     first = tuple(f"flush chain {present.title} {name}" for name, chain in present.chains.items() if chain.base)
     lines = (f"delete table {present.title}",)
     return TableChange(present.title, first, lines, tuple(present.chains), (*present.sets, *present.maps))
 
 
 def _unchangeable(present: TableContent, wanted: TableContent) -> str:
-    """Why a table cannot be mended, "" if it can: sets that rules use cannot be declared in another way."""
+    """Why a table has to be replaced as a whole, "" if it need not: sets in use cannot be declared differently."""
     for name, chain in wanted.chains.items():
         there = present.chains.get(name)
         if there is not None and (there.base is None) != (chain.base is None):
@@ -145,7 +143,7 @@ def _unchangeable(present: TableContent, wanted: TableContent) -> str:
 
 
 class _Change:
-    """Finds what differs, and says how to change it."""
+    """Compares a present table with the wanted one and writes the lines that change it."""
 
     def __init__(self, present: TableContent, wanted: TableContent, spelling: Spelling) -> None:
         self.present, self.wanted, self.spelling = present, wanted, spelling
@@ -175,7 +173,7 @@ class _Change:
                 yield name
 
     def _first(self, sets: Sequence[str]) -> Iterator[str]:
-        """Sets that no rule can use yet."""
+        """Lines that make and fill new sets, which no rule uses yet."""
         new = [name for name in sets if name not in self.present.sets]
         if new:
             yield f"add table {self.at}"
@@ -184,7 +182,7 @@ class _Change:
             yield from self._come(name, self.present.sets, self.wanted.sets)
 
     def _lines(self, sets: Sequence[str], maps: Sequence[str]) -> Iterator[str]:
-        """Everything else. A table that sleeps is woken up by the first line."""
+        """All other lines. The first one also makes a dormant table active."""
         present, wanted = self.present, self.wanted
         yield f"add table {self.at}"
         for name in sets:
@@ -203,7 +201,7 @@ class _Change:
         yield from (f"delete set {self.at} {name}" for name in sets if name not in wanted.sets)
 
     def _chains(self) -> Iterator[str]:
-        """Empty what changes and what goes, make what is new, and write the rules."""
+        """Lines that flush changed and deleted chains, add new ones, and write the rules."""
         at, present = self.at, self.present.chains
         yield from (f"flush chain {at} {name}" for name in (*self.changed, *self.stale) if name in present)
         for name in self.changed:
@@ -223,7 +221,7 @@ class _Change:
             yield f"add {kind} {self.at} {name} {{ {wanted[name].declared} }}"
 
     def _gone(self, name: str, present: Mapping[str, Elements], wanted: Mapping[str, Elements]) -> Iterator[str]:
-        """Elements go before others come: intervals of a set must not overlap."""
+        """Lines that delete elements, before others are added: intervals of a set must not overlap."""
         there = present[name].members if name in present else {}
         keys = [member.partition(" : ")[0] for member in there if member not in wanted[name].members]
         yield from self._bundled("delete", name, keys)
