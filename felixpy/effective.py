@@ -18,7 +18,7 @@ OS_LABEL = "kubernetes.io/os"
 
 
 class SettingOrigin(NamedTuple):
-    """A setting and where it comes from; no source: the command line or the environment of felixpy itself."""
+    """A setting and its source; without one it is from the command line or felixpy's environment."""
 
     setting: Setting
     by: str = ""
@@ -32,7 +32,7 @@ def configure(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> 
 
 
 def origins(cluster: Cluster, node: str) -> Iterator[SettingOrigin]:
-    """The settings of the input that count on a node, the strongest first.
+    """The settings of the input that apply to a node, strongest first.
 
     The environment of calico-node beats the FelixConfigurations ``node.<node>``, the oldest one whose nodeSelector
     matches, and ``default``, into which the operator writes what an Installation asks for.
@@ -64,7 +64,7 @@ def _written(layer: Configuration) -> Iterator[SettingOrigin]:
 
 
 def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) -> DataPlane:
-    """The data plane that Felix chooses on a node; on Windows there is no choice.
+    """The data plane that Felix chooses on a node, with the reason; always ``windows`` on Windows.
 
     `bpfEnabled` comes first; then ``nftablesMode``, of which Auto follows kube-proxy: nftables if it runs in that
     mode. Felix looks for kube-proxy's table in the kernel, felixpy for its configuration in the input.
@@ -91,7 +91,7 @@ def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) ->
 
 
 def _decisive(given: Sequence[SettingOrigin], field: str) -> SettingOrigin:
-    """Where the value of a parameter comes from."""
+    """The setting that decides the value of a parameter, and its source."""
     for origin in given:
         if find(origin.setting) == field and origin.setting.value:
             return origin

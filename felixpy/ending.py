@@ -1,8 +1,8 @@
-"""How a run of felixpy ends when something other than its input is at fault, for people and for exit statuses.
+"""How a run of felixpy ends for reasons other than its input: message and exit status.
 
-A reader that went away ends it quietly with 141, as a shell counts SIGPIPE. Output that cannot be written is 74
-(EX_IOERR of sysexits.h), too little memory 3. Anything else that nobody foresaw is a fault of felixpy: one line, and 70
-(EX_SOFTWARE). The status is never Python's own 1, because to scripts that is a negative answer.
+If the reader of the output is gone, it ends without a message with 141, the shell's status for SIGPIPE. Output that
+cannot be written gives 74 (EX_IOERR of sysexits.h), too little memory 3. Any other exception is a fault of felixpy: one
+line, and 70 (EX_SOFTWARE). The status is never Python's own 1, which is felixpy's negative answer.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ P = ParamSpec("P")
 
 
 def open_streams() -> None:
-    """Give a process that was started without stdin, stdout or stderr (``>&-``) stand-ins for them.
+    """Replace stdin, stdout and stderr where they are closed (``>&-``).
 
-    Otherwise the next file that is opened takes the free number, and a message goes into it. Nothing can be written
-    to the stand-in for stdout: what is printed there is lost, and the exit status has to say so. `sys.stdin`
-    stays None, so that whoever has a question knows that nobody can answer.
+    Otherwise the next file that is opened takes the free descriptor, and messages go into it. The replacement for
+    stdout is read-only: output is lost, and writing fails, which sets the exit status. `sys.stdin` stays None, so that
+    prompts can tell that there is no answer.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -59,7 +59,7 @@ def open_streams() -> None:
 
 
 def ended(run: Callable[P, int]) -> Callable[P, int]:
-    """Run a command to its end, up to the last byte of its output, and return the exit status whatever happens."""
+    """Decorator: run a command, flush its output, and return an exit status for every exception."""
 
     @functools.wraps(run)
     def to_the_end(*arguments: P.args, **named: P.kwargs) -> int:
@@ -84,10 +84,10 @@ def ended(run: Callable[P, int]) -> Callable[P, int]:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process with an exit status, its output being written.
+    """End the process with an exit status; its output must have been written.
 
-    Python would first take all values and modules apart, one by one: a fifth of the time of a small cluster, half a
-    second with 250,000 pods. With other threads it waits for them, as ever.
+    A normal exit would deallocate all values and modules first: a fifth of the time of a small cluster, half a second
+    with 250,000 pods. If other threads run, it exits normally and waits for them.
     """
     if threading.active_count() > 1:
         sys.exit(status)
@@ -104,7 +104,7 @@ def _io_error(wrong: OSError) -> str:
 
 
 def _unforeseen(wrong: Exception) -> int:
-    """Say in one line what happened and where, and how to report it."""
+    """Print one line with the exception, its place in the code, and how to report it; return the exit status."""
     if os.environ.get(DETAILS):
         _say("".join(traceback.format_exception(wrong)).rstrip())
     last = traceback.extract_tb(wrong.__traceback__)[-1]
@@ -122,7 +122,7 @@ def _say(text: str) -> None:
 
 
 def _forget_output() -> None:
-    """Let what is still buffered go nowhere: Python writes it once more at exit, and would complain."""
+    """Discard buffered output: Python tries to write it again at exit, and would print an error."""
     out = sys.__stdout__
     if out is None or out is not sys.stdout:
         return

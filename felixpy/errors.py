@@ -1,4 +1,4 @@
-"""Everything that can go wrong, told for people.
+"""Exceptions and problems, with messages for people.
 
 FelixpyError            root of all; `exit_code` is what the command line ends with
 ├── InputError          manifests or settings are wrong; carries every `Problem` of the run (2)
@@ -6,7 +6,7 @@ FelixpyError            root of all; `exit_code` is what the command line ends w
 ├── EnvironmentMissing  no root, a tool or a namespace is missing (3)
 └── KernelRefused       iptables-restore or ipset refused the text (4)
 
-What is none of these is told by `felixpy.ending`: output that cannot be written (74), faults of felixpy itself (70).
+`felixpy.ending` reports all others: output that cannot be written (74), faults of felixpy itself (70).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where an object was read: its file, first line and the characters it takes in that file."""
+    """Where an object was read: its file, first line, and the range of characters in that file."""
 
     file: str
     line: int
@@ -43,12 +43,12 @@ class Source(NamedTuple):
     end: int = 0
 
     def beginning(self, path: Path) -> Place:
-        """Where the object begins, whatever is asked for inside of it."""
+        """The place where the object begins, whatever the path inside it."""
         return Place(self.file, self.line)
 
 
 def spell(path: Path) -> str:
-    """Write a path as people do.
+    """A path in an object as text.
 
     >>> spell(("spec", "ingress", 2, "ports", 0))
     'spec.ingress[2].ports[0]'
@@ -65,7 +65,7 @@ def spell(path: Path) -> str:
 
 
 def many(number: int, noun: str) -> str:
-    """A number of things.
+    """A number with its noun in singular or plural.
 
     >>> many(1, "rule"), many(0, "rule"), many(2, "policy")
     ('1 rule', '0 rules', '2 policies')
@@ -94,7 +94,7 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """One line, to be quoted: without the excerpt, and without saying whether it is an error."""
+        """The problem as one line, without its severity and the excerpt of the file."""
         return self._told("")
 
     def _told(self, severity: str) -> str:
@@ -104,7 +104,7 @@ class Problem:
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """By file and line, as a reader walks through the files; the order of findings is kept."""
+    """Sort problems by file and line; those of one line keep their order."""
     return sorted(problems, key=lambda problem: problem.place)
 
 
@@ -144,7 +144,7 @@ class KernelRefused(FelixpyError):
 
 
 def natural(name: str) -> list[tuple[bool, str]]:
-    """A key by which names sort as people count.
+    """A sort key that compares numbers in names by value.
 
     >>> sorted(["node10", "node2", "edge"], key=natural)
     ['edge', 'node2', 'node10']
@@ -168,7 +168,7 @@ def few(names: Iterable[str], most: int = MOST_NODES) -> str:
 
 
 def unknown_node(node: str, known: Sequence[str]) -> str:
-    """What to say about a node that nothing names, with the nearest names.
+    """The message for a node that is not in the input, with the nearest names.
 
     >>> unknown_node("node3", ["node1", "edge"])
     "there is no node 'node3' in the input; did you mean node1? Known are edge, node1"

@@ -1,9 +1,9 @@
-"""Text from outside, made safe for the place where it is printed. One function for each kind of output.
+"""Escaping of untrusted text for the place where it is printed. One function for each kind of output.
 
-Names, labels, paths of files, lines of dumps and excerpts of manifests are written by others. Printed as they are, a
-control character in them moves a terminal's cursor, a newline begins a rule of its own in a text for iptables-restore,
-and a backtick ends a code span in the comment on a pull request. Every function here returns text of a single line,
-whatever it was given, and leaves harmless text unchanged.
+Names, labels, paths of files, lines of dumps and excerpts of manifests come from others. Unescaped, a control character
+in them moves a terminal's cursor, a newline starts another rule in a text for iptables-restore, and a backtick ends a
+code span in a comment on a pull request. Every function here returns a single line, whatever the input, and leaves
+harmless text unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~@&:-])")
 
 
 def visible(text: str) -> str:
-    """Control characters, line ends, and characters that reorder or hide text, each as a Python escape.
+    """Text with control characters, line ends, and characters that reorder or hide text written as Python escapes.
 
     >>> visible("a\\nb\\x1b[31m"), visible("größer")
     ('a\\\\nb\\\\x1b[31m', 'größer')
@@ -63,7 +63,7 @@ def terminal(line: str) -> str:
 
 
 def comment(text: str) -> str:
-    """One line of a text for iptables-restore, ipset restore or nft that begins with "#".
+    """A comment line, beginning with "#", for iptables-restore, ipset restore or nft.
 
     >>> comment("x\\n-I INPUT -j ACCEPT")
     '# x\\\\n-I INPUT -j ACCEPT'
@@ -72,7 +72,7 @@ def comment(text: str) -> str:
 
 
 def json_text(text: str) -> str:
-    """A JSON document: what `visible` escapes, as JSON escapes it. C0 characters are taken for layout and stay.
+    """A JSON document with the characters that `visible` escapes as JSON escapes; C0 characters are layout and stay.
 
     >>> json_text('"a\\x9b"')
     '"a\\\\u009b"'
@@ -93,7 +93,7 @@ def _json_character(one: str) -> str:
 
 
 def xml(text: str) -> str:
-    """Text or the value of an attribute in XML, SVG and HTML.
+    """Text for content or an attribute value in XML, SVG and HTML.
 
     >>> xml("<b>\\x00")
     '&lt;b&gt;\\\\x00'
@@ -104,7 +104,7 @@ def xml(text: str) -> str:
 
 
 def dot(text: str) -> str:
-    """A string of Graphviz' language, quoted; ``\\n`` in it is shown, not a line break.
+    """A quoted string for Graphviz; ``\\n`` in it is shown literally, not as a line break.
 
     >>> dot("a") == '"a"'
     True
@@ -114,7 +114,7 @@ def dot(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """One cell of CSV (RFC 4180), which no spreadsheet takes for a formula.
+    """A cell of CSV (RFC 4180) that no spreadsheet treats as a formula.
 
     >>> print(cell('a, "b".'), cell("=1+1"))
     "a, ""b""." '=1+1
@@ -129,31 +129,31 @@ def cell(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Plain words in Markdown: no emphasis, link, image, HTML, table cell or mention comes of them.
+    """Markdown text in which nothing becomes emphasis, a link, an image, HTML, a table cell or a mention.
 
     >>> markdown("[x](http://e) @team")
     '\\\\[x\\\\]\\\\(http\\\\:\\u200b//e\\\\) \\\\@\\u200bteam'
     """
     shown = _MARKDOWN.sub(r"\\\1", visible(text))
-    # GitHub finds mentions and bare addresses in what Markdown has become; a space of no width keeps them apart.
+    # GitHub finds mentions and bare URLs in the rendered text; a zero-width space breaks them.
     return shown.replace("\\@", "\\@\u200b").replace("\\://", "\\:\u200b//").replace("www.", "www\u200b.")
 
 
 def code(text: str) -> str:
-    """A code span in Markdown, also inside of a table: nothing in it is markup or a mention.
+    """A code span in Markdown, valid inside a table, too: nothing in it is markup or a mention.
 
     >>> code("shop/web"), code("a|b `c`")
     ('`shop/web`', '`` a\\\\|b `c` ``')
     """
     shown = visible(text).replace("|", "\\|") or " "
     fence = "`" * (_longest(shown, "`") + 1)
-    # A backtick at either end needs a blank beside the fence, which Markdown takes away again on both sides.
+    # A backtick at either end needs a space next to the fence; Markdown removes it on both sides.
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
 def fenced(lines: Iterable[str], language: str = "") -> Iterator[str]:
-    """A block of code in Markdown, with a fence that no line in it can close."""
+    """The lines of a Markdown code block, with a fence that no line in it can close."""
     shown = [visible(line) for line in lines]
     fence = "`" * max(3, 1 + max((_longest(line, "`") for line in shown), default=0))
     yield f"{fence}{language}"
@@ -166,7 +166,7 @@ def _longest(text: str, sign: str) -> int:
 
 
 def command_data(text: str) -> str:
-    """The message of a GitHub workflow command such as ``::error::``. Line ends stay: they are shown as such.
+    """The message of a GitHub workflow command such as ``::error::``. Line ends are kept and shown as such.
 
     >>> command_data("100%\\nsure")
     '100%25%0Asure'
@@ -185,7 +185,7 @@ def command_property(text: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """A word of a command that somebody may copy into a shell.
+    """A word of a command, quoted for copying into a shell.
 
     >>> print(shell_word("a $(here)"))
     'a $(here)'

@@ -20,10 +20,10 @@ Json = dict[str, Any]
 
 
 def ruleset_json(ruleset: Ruleset, cluster: Cluster, families: Iterable[int]) -> Json:
-    """A ruleset: per family its tables with chains and rules, and its sets.
+    """A ruleset: for each family its tables with chains and rules, and its sets.
 
-    A rule has its ``text`` in Felix's spelling (what its ``hash`` is made of), ``saved`` as the kernel prints it, and
-    an ``origin`` when it draws a rule of a policy or profile.
+    A rule has its ``text`` in Felix's spelling (from which its ``hash`` is computed), ``saved`` as the kernel prints
+    it, and an ``origin`` if it was made from a rule of a policy or profile.
     """
     return {
         **head_json(ruleset),
@@ -46,7 +46,7 @@ def ruleset_json(ruleset: Ruleset, cluster: Cluster, families: Iterable[int]) ->
 
 
 def head_json(ruleset: Ruleset) -> Json:
-    """What every document about a ruleset begins with."""
+    """The first keys of every document about a ruleset."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Ruleset",
@@ -75,7 +75,7 @@ def _known(**values: object) -> Json:
 
 
 def origin_json(cluster: Cluster, words: str, source: Source | None, path: Path = ()) -> Json:
-    """Where something comes from: in words, and the place in a file if it has one."""
+    """An origin: in words, with the place in a file if there is one."""
     if source is None or not source.file:
         return {"object": words}
     place = cluster.where(source, path)
@@ -107,7 +107,7 @@ def _chain(chain: Chain, family: int, cluster: Cluster) -> Json:
 
 
 def set_json(ipset: IPSet, cluster: Cluster) -> Json:
-    """A set with its meaning and members."""
+    """A set with its description and members."""
     shown: Json = {
         "name": ipset.name,
         "type": ipset.type,

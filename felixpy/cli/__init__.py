@@ -1,8 +1,8 @@
-"""The command line: parse, call, print. Imports nothing heavy, so that ``--help`` is quick.
+"""The command line: parse, call, print. It imports nothing large, so that ``--help`` is fast.
 
 Exit status: 0 done, 1 a negative answer, 2 wrong usage or bad input, 3 the environment lacks something,
 4 the kernel refused, 70 a fault of felixpy, 74 output that cannot be written, 130 interrupted,
-141 the reader of the output went away.
+141 the reader of the output is gone.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ COMMANDS = (
     (
         "decode",
         "decode:decode",
-        "Explain names in rules and sets: the policy, endpoint or selector that each stands for.",
+        "Explain names in rules and sets: the policy, endpoint or selector that each belongs to.",
     ),
     (
         "annotate",
         "annotate:annotate",
-        "Add comments to a dump from stdin or from a node that explain the names of Felix in it.",
+        "Add comments that explain Felix's names to a dump from stdin or from a node.",
     ),
     ("test", "testing:run_tests", "Compare what policies do with what test files expect."),
     (
@@ -70,7 +70,7 @@ COMMANDS = (
     (
         "convert",
         "convert:convert",
-        "Write AdminNetworkPolicies and BaselineAdminNetworkPolicies as the ClusterNetworkPolicies that mean the same.",
+        "Convert AdminNetworkPolicies and BaselineAdminNetworkPolicies to equivalent ClusterNetworkPolicies.",
     ),
     (
         "verify",
@@ -109,7 +109,7 @@ def run(arguments: list[str] | None = None) -> int:
     from typer.completion import completion_init  # type: ignore[attr-defined]  # as typer's manual does
 
     completion_init()
-    # A command builds one big tree of values, uses it and ends: looking for cycles in it would be a third of its time.
+    # A command builds one large tree of values, uses it and ends: looking for cycles would take a third of its time.
     gc.disable()
     try:
         app(arguments, standalone_mode=True, prog_name="felixpy")
@@ -124,7 +124,7 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as done:
-        if isinstance(done.__context__, BrokenPipeError):  # typer takes a closed pipe for a negative answer
+        if isinstance(done.__context__, BrokenPipeError):  # typer would exit with 1, the negative answer
             return BROKEN_PIPE
         return done.code if isinstance(done.code, int) else 0
     return 0

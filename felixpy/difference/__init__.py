@@ -1,11 +1,11 @@
-"""What lies between two states of a cluster: objects, rules and sets, and what that means for traffic.
+"""The differences between two states of a cluster: objects, rules and sets, and their effect on traffic.
 
     objects   policies, pods and the like
     chains    the rules of one node
     sets      the IP sets of one node
     report    all of it as text, Markdown and JSON
 
-Either state is manifests or saved dumps. Changes that are the same on several nodes, or in both families, are told
+Either state is manifests or saved dumps. Changes that are the same on several nodes, or in both families, are reported
 once; chains are grouped by the object that they belong to.
 """
 
@@ -40,7 +40,7 @@ KERNEL_CHAINS = "the kernel's chains"
 
 
 class Group(NamedTuple):
-    """Whom changed chains belong to."""
+    """The object that changed chains belong to."""
 
     rank: int
     title: str
@@ -48,7 +48,7 @@ class Group(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Where a change is the same: nodes and families, both sorted."""
+    """The nodes and families in which a change is the same, both sorted."""
 
     nodes: tuple[str, ...]
     families: tuple[int, ...]
@@ -56,9 +56,9 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Difference(Answer):
-    """Everything that differs. `flows` is None where nobody asked; `meanings` tell in words what changed sets are.
+    """Everything that differs. `flows` is None if flows were not compared; `meanings` describe the changed sets.
 
-    `appeared` and `vanished` are nodes that only one of the states has; their rules are not told one by one.
+    `appeared` and `vanished` are nodes that only one of the states has; their rules are not listed.
     """
 
     objects: tuple[ObjectChange, ...]
@@ -104,9 +104,9 @@ def difference(
     flows: bool = True,
     hands: Workers | None = None,
 ) -> Difference:
-    """Compare two states. `nodes` are those whose rules are compared, all of them by default; flows are of all nodes.
+    """Compare two states. `nodes` are those whose rules are compared, by default all; flows are those of all nodes.
 
-    `hands` compare the nodes, this process if there are none. Raises what compiling raises.
+    `hands` are the workers that compare nodes, by default this process. Raises what compiling raises.
     """
     old, new = ({*state.dumps, *state.cluster.node_names()} for state in (before, after))
     chosen = {*nodes} if nodes is not None else {*old, *new}
@@ -145,7 +145,7 @@ def difference(
 
 
 class NodeDifference(NamedTuple):
-    """What differs on one node: chains with their families, sets and what they are in words, and what is not known."""
+    """The differences on one node: chains with their families, sets with their descriptions, and unknowns."""
 
     chains: tuple[tuple[int, ChainChange], ...]
     sets: tuple[SetDifference, ...]
@@ -155,7 +155,7 @@ class NodeDifference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeComparison:
-    """Compares the rules of nodes in two states, if `rules` are asked for, and says what was not given of them."""
+    """Compares the rules of nodes in two states, if `rules`, and reports what was not given of them."""
 
     before: Nodes
     after: Nodes
@@ -164,7 +164,7 @@ class NodeComparison:
     """Whether the rules are asked for again in this process."""
 
     def compare(self, name: str) -> NodeDifference:
-        """A node that both states have."""
+        """The differences of a node that both states have."""
         one, other = self.before.rules(name, keep=self.keep), self.after.rules(name, keep=self.keep)
         unknown = tuple(_not_given_of(name, one, other))
         if not self.rules:
@@ -187,7 +187,7 @@ def _not_given_of(name: str, one: SavedRules, other: SavedRules) -> Iterator[str
 
 
 def _not_given(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[str]:
-    """Nodes that were not given where all others were saved."""
+    """A remark for each chosen node without a dump in a state that is otherwise made of dumps."""
     for state, others in ((before, after), (after, before)):
         for name in state.cluster.node_names() if state.dumps else ():
             if name not in state.dumps and name in chosen and name in {*others.dumps, *others.cluster.node_names()}:
@@ -195,7 +195,7 @@ def _not_given(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[s
 
 
 def _unsure(changes: Changes | None) -> Iterator[str]:
-    """What is not understood about rules that differ."""
+    """Remarks on flows that differ and depend on rules that are not understood."""
     if changes and (changes.perhaps_opened or changes.perhaps_closed):
         flows = len(changes.perhaps_opened) + len(changes.perhaps_closed)
         words = dict.fromkeys(doubt.words for doubt in changes.uncertain)
@@ -203,14 +203,14 @@ def _unsure(changes: Changes | None) -> Iterator[str]:
 
 
 def _flow_changes(before: Nodes, after: Nodes) -> Changes:
-    """Flows that differ, those of ingress controllers that are not in the input among them."""
+    """The flows that differ, including those of ingress controllers that are not in the input."""
     found, routes = compare(before, after), route_changes(before, after)
     return replace(found, opened=(*found.opened, *routes.opened), closed=(*found.closed, *routes.closed))
 
 
 def _chain_changes(one: SavedRules, other: SavedRules, *, foreign: bool) -> Iterator[tuple[int, ChainChange]]:
     for family in sorted({*one.dump.tables, *other.dump.tables}):
-        # A family that nobody saved is unknown rather than empty.
+        # A family that was not saved is unknown, not empty.
         if family in one.dump.tables and family in other.dump.tables:
             for change in compare_tables(one.dump.tables[family], other.dump.tables[family], foreign=foreign):
                 yield family, change
@@ -222,7 +222,7 @@ def _meaning(name: str, node: SavedRules) -> str:
 
 
 def _folded(changes: Mapping[ChainChange, set[tuple[str, int]]]) -> Iterator[tuple[ChainChange, Spread]]:
-    """Changes; what is the same on the same nodes in both families, but for the names of sets, is one."""
+    """The changes; one that is the same in both families on the same nodes, except names of sets, is given once."""
     twins: dict[ChainChange, dict[int, tuple[ChainChange, tuple[str, ...]]]] = {}
     for change, places in changes.items():
         for family in sorted({family for _, family in places}):
@@ -242,7 +242,7 @@ def _as_ipv6(change: ChainChange) -> ChainChange:
 
 
 class _Names:
-    """Whom chains belong to, in either state."""
+    """Finds the object that a chain belongs to, in either state."""
 
     def __init__(self, before: Nodes, after: Nodes) -> None:
         self._states = [(nodes, Legend(nodes.cluster, nodes.compiler.calico_version)) for nodes in (after, before)]

@@ -1,4 +1,4 @@
-"""How the chains of a node differ between two states: rule by rule, whatever their hashes."""
+"""How the chains of a node differ between two states: rule by rule, hashes ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OURS = "cali-"
 
 
 class RuleChange(NamedTuple):
-    """A rule that came ("+") or went ("-"), and its number in the chain that it is or was in."""
+    """A rule that was added ("+") or removed ("-"), and its number in the new or the old chain."""
 
     sign: Literal["+", "-"]
     number: int
@@ -24,10 +24,10 @@ class RuleChange(NamedTuple):
 
 
 class ChainChange(NamedTuple):
-    """What happened to a chain, or to Felix's part of a kernel chain.
+    """The change of a chain, or of Felix's part of a kernel chain.
 
-    `rehashed` rules kept their text but got another hash, which seals all the text above them. `size` is the number of
-    rules now, of a chain that is gone the number that it had.
+    `rehashed` rules have the same text but another hash, as a hash covers all rules above it. `size` is the number of
+    rules now, for a removed chain the number before.
     """
 
     table: str
@@ -41,7 +41,7 @@ class ChainChange(NamedTuple):
 def compare_tables(
     before: Mapping[str, Table], after: Mapping[str, Table], *, foreign: bool = False
 ) -> Iterator[ChainChange]:
-    """The differences of one family. Rules and chains of others count with `foreign` only."""
+    """The differences of one family. Foreign rules and chains are compared with `foreign` only."""
     for table in dict.fromkeys((*before, *after)):
         old, new = before.get(table, {}), after.get(table, {})
         for name in dict.fromkeys((*old, *new)):
@@ -70,7 +70,7 @@ def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, for
 
 
 def _counted(name: str, chain: Chain | None, *, foreign: bool) -> list[str]:
-    """The rules that count, without the ``-A chain`` in front."""
+    """The rules to compare, without the ``-A chain`` in front."""
     if chain is None:
         return []
     start = len(f"-A {name} ")
@@ -79,7 +79,7 @@ def _counted(name: str, chain: Chain | None, *, foreign: bool) -> list[str]:
 
 
 def _compare_texts(old: Sequence[str], new: Sequence[str]) -> tuple[tuple[RuleChange, ...], list[tuple[int, int]]]:
-    """The changes in the order of the chain, and the pairs of positions that stayed."""
+    """The changes in the order of the chain, and the (old, new) positions of unchanged rules."""
     changes: list[RuleChange] = []
     kept: list[tuple[int, int]] = []
     for tag, i, i_end, j, j_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

@@ -1,4 +1,4 @@
-"""Which objects differ between two clusters, wherever in which file they stand."""
+"""Which objects differ between two clusters, regardless of file and line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOWHERE = Source("", 0)
 
 
 class ObjectChange(NamedTuple):
-    """An object that came, went or means something else now; the place is where it stands, or stood."""
+    """An object that was added, removed or changed; its place is the new one, or the old one if it was removed."""
 
     kind: Kind
     name: str
@@ -24,9 +24,9 @@ class ObjectChange(NamedTuple):
 
 
 def compare_objects(before: Cluster, after: Cluster) -> Iterator[ObjectChange]:
-    """Policies, profiles, tiers, sets of networks, pods and host endpoints, in this order and by name.
+    """The changes of policies, profiles, tiers, network sets, pods and host endpoints, in this order and by name.
 
-    Only what means anything to Felix counts: a comment or a reordered manifest is no difference.
+    Only what Felix uses is compared: a comment or another order of documents is not a difference.
     """
     for old, new in zip(_named(before), _named(after), strict=True):
         for name in sorted({*old, *new}):
@@ -60,7 +60,7 @@ def _place(cluster: Cluster, found: Any) -> Place | None:
 
 
 def _meaning(found: Any) -> Any:
-    """The object without the places that it and its rules were read at."""
+    """The object without its place and those of its rules, for comparing."""
     changes: dict[str, Any] = {"source": NOWHERE} if hasattr(found, "source") else {}
     if hasattr(found, "rewritten"):
         changes["rewritten"] = ()

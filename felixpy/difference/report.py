@@ -26,7 +26,7 @@ FLOWS_ARE_EQUAL = "no flow opens or closes"
 
 
 def summary(found: Difference, name: Callable[[str], str] = str) -> str:
-    """One line: how much of what differs. `name` prints the name of a node."""
+    """One line with the numbers of differences. `name` formats the name of a node."""
     parts = [*_rule_counts(found, name), *_flow_counts(found)]
     if found.unknown:
         parts = parts or ["no difference as far as is known"]
@@ -69,7 +69,7 @@ def _flow_counts(found: Difference) -> Iterator[str]:
 
 
 def text(found: Difference, *, verbose: bool) -> Iterator[str]:
-    """For eyes: the summary, then objects, rules, sets and flows."""
+    """Text for a terminal: the summary, then objects, rules, sets and flows."""
     yield summary(found)
     for heading, lines in (
         ("objects", object_lines(found)),
@@ -90,7 +90,7 @@ def service_lines(found: Difference) -> Iterator[str]:
 
 
 def object_lines(found: Difference) -> Iterator[str]:
-    """Each object that differs with its place; of many of a kind only the first."""
+    """A line for each object that differs, with its place; of many of one kind only the first ones."""
     for change in found.objects[:MOST_OBJECTS]:
         yield f"{SIGNS[change.kind]} {change.name}{f'  {change.place}' if change.place else ''}"
     if len(found.objects) > MOST_OBJECTS:
@@ -98,7 +98,7 @@ def object_lines(found: Difference) -> Iterator[str]:
 
 
 def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
-    """The rules, grouped by whom they belong to, then the sets."""
+    """The rules, grouped by the object that they belong to, then the sets."""
     spread = _common(found)
     for groups, changes in _twins(found):
         group = groups[0]
@@ -117,12 +117,12 @@ def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
 
 
 def _twin_order(name: str) -> tuple[str, str]:
-    """The set of IPv6 comes right after that of IPv4 with the same meaning."""
+    """A sort key that puts an IPv6 set right after the IPv4 set with the same meaning."""
     return name.removeprefix("cali4").removeprefix("cali6"), name
 
 
 def _twins(found: Difference) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
-    """Groups, those of several pods together if the same happened to each of them."""
+    """Groups with their changes; pods whose chains changed in the same way are joined."""
     together: dict[object, tuple[list[Group], Mapping[ChainChange, Spread]]] = {}
     for group, changes in found.groups.items():
         if group.rank != RANKS["pod"]:
@@ -154,7 +154,7 @@ def _titles(groups: Sequence[Group]) -> str:
 
 
 def _common(found: Difference) -> tuple[str, ...]:
-    """Nodes that need not be named with each change, because all changes are there."""
+    """The nodes on which all changes are, which need not be named with each of them."""
     nodes = {spread.nodes for changes in found.groups.values() for spread in changes.values()}
     nodes |= {spread.nodes for spread in found.sets.values()}
     return nodes.pop() if len(nodes) == 1 else ()
@@ -186,7 +186,7 @@ def _set(change: SetDifference, meaning: str, where: Spread, common: Sequence[st
 
 
 def _where(spread: Spread, common: Sequence[str]) -> str:
-    """Families if it is one only, and nodes unless they are the usual ones."""
+    """The family if it is only one, and the nodes unless they are the common ones."""
     family = f"IPv{spread.families[0]}" if len(spread.families) == 1 else ""
     nodes = "" if spread.nodes == common else _listed(spread.nodes)
     words = ", ".join(part for part in (family, nodes) if part)
@@ -201,7 +201,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
-    """A comment for a pull request: what it means first, the rules folded away."""
+    """Markdown for a comment on a pull request: flows first, then the rules, collapsed."""
     yield f"**felixpy:** {summary(found, name=code)}"
     objects = list(object_lines(found))
     if objects:
@@ -221,7 +221,7 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
 
 
 def _as_diff(line: str) -> str:
-    """Lines of a diff have their sign in front, which is what colours them."""
+    """A line with its sign in the first column, as syntax highlighting of diffs needs it."""
     stripped = line.lstrip()
     if stripped[:2] in ("+ ", "- "):
         return f"{stripped[0]}{line.replace(stripped[0], ' ', 1)}"
@@ -232,7 +232,7 @@ def _as_diff(line: str) -> str:
 
 
 def document(found: Difference) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``): always all keys; `flows` is null where nobody asked for them."""
+    """The JSON document (``apiVersion: felixpy/v1``), always with all keys; `flows` is null if not compared."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "Difference",

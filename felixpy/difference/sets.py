@@ -1,4 +1,4 @@
-"""How the IP sets of a node differ between two states: sets that came and went, and their members."""
+"""How the IP sets of a node differ between two states: added and removed sets and members."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ OURS = ("cali4", "cali6")
 
 
 class SetDifference(NamedTuple):
-    """What happened to a set. `type` and `size` are those now, of a set that is gone those it had.
+    """The change of a set. `type` and `size` are the new ones, for a removed set the old ones.
 
-    `head` tells what became of type or options, "" if they stayed; sizes that the kernel chooses do not count.
+    `head` describes a change of type or options, "" if there is none; sizes that the kernel chooses are ignored.
     """
 
     name: str
@@ -34,7 +34,7 @@ class SetDifference(NamedTuple):
 def compare_sets(
     before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None
 ) -> Iterator[SetDifference]:
-    """The differences between Felix's sets, by name; none can be told where nobody saved the sets of one state."""
+    """The differences between Felix's sets, by name; none if the sets of one state are unknown (None)."""
     if before is None or after is None:
         return
     for name in sorted({*before, *after}):

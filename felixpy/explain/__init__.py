@@ -1,15 +1,14 @@
-"""What a pod, host endpoint, policy or tier is to Felix, in words: what applies to it, whom it selects, who names it.
+"""Explanations of a pod, host endpoint, policy or tier: what applies to it, what it selects, which rules match it.
 
-    kernel_names  chains and sets as the data plane has them
-    naming     policies and tiers as people name them
-    phrases    selectors and rules in words
-    lines      rules as lines, with those whom they mean today
-    endpoints  pods and host endpoints
-    policies   policies and tiers
-    values     what explanations are made of
-    report     all of it as text and JSON
+    kernel_names  names of chains and sets in the data plane
+    naming        policies and tiers by the names that users give
+    lines         rules as lines, with the endpoints that they match now
+    endpoints     pods and host endpoints
+    policies      policies and tiers
+    values        the values that explanations consist of
+    report        explanations as text and JSON
 
-Which policies apply where is what the compiler resolved; nothing is worked out a second time.
+Which policies apply where comes from the compiler's resolution.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ class Explainer:
         self._policies = Policies(self._lines, nodes)
 
     def _lines(self, node: str) -> RuleLines:
-        """Rules with the names that chains and sets have in the data plane of a node; "" stands for any."""
+        """Makes rule lines with the names of chains and sets in the data plane of a node; "" for any node."""
         known = self.cluster.node_names()
         name = node if node in known else next(iter(known), "")
         layout = self.nodes.compiler.layout(name, self.nodes.settings) if name else IPTABLES
         return RuleLines(self._population, KernelNames(layout))
 
     def pod(self, name: str) -> EndpointExplanation:
-        """A pod, or the first of a workload's. Raises UsageError for names that mean none."""
+        """Explain a pod, or the first pod of a workload. Raises UsageError for an unknown name."""
         endpoint = self._pod(name)
         pod = endpoint.workload
         assert pod
@@ -71,7 +70,7 @@ class Explainer:
         raise wrong
 
     def host(self, name: str) -> EndpointExplanation:
-        """A host endpoint. Raises UsageError for none of that name."""
+        """Explain a host endpoint. Raises UsageError for an unknown name."""
         found = hosts_of(self.cluster, name)
         if not found:
             known = ", ".join(sorted({host.name for host in self.cluster.host_endpoints})) or "none"
@@ -83,11 +82,11 @@ class Explainer:
         return explanations.host(endpoint, local_host(resolution.hosts, endpoint), resolution.config)
 
     def policy(self, name: str, kinds: Sequence[str]) -> PolicyExplanation:
-        """A policy of one of these kinds. Raises UsageError for none and for several."""
+        """Explain a policy of one of these kinds. Raises UsageError for an unknown or ambiguous name."""
         return self._policies.policy(find_policy(self.cluster, name, kinds, self.namespace))
 
     def tier(self, name: str) -> TierExplanation:
-        """A tier. Raises UsageError for none of that name."""
+        """Explain a tier. Raises UsageError for an unknown name."""
         names = {*self.cluster.tiers, *(policy.tier for policy in self.cluster.policies)}
         if name not in names:
             raise UsageError(f"{name}: no such tier{meant_tier(name, names)}")

@@ -1,4 +1,4 @@
-"""What applies to a pod or host endpoint: tiers, policies and profiles in order, both ways, and who else names it."""
+"""What applies to a pod or host endpoint: tiers, policies and profiles in order, and rules that match it as a peer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_FORWARD = "let everything pass, as no policy with applyOnForward applies"
 
 
 class _Way(NamedTuple):
-    """One way through an endpoint, as Felix lays it out. (felix/rules/endpoints.go)"""
+    """A kind of traffic to or from an endpoint, which has its own chain. (felix/rules/endpoints.go)"""
 
     title: str
     direction: Direction
@@ -67,13 +67,13 @@ HOST_WAYS = (
 
 
 class EndpointExplanations:
-    """Explains endpoints of a cluster."""
+    """Makes explanations of a cluster's endpoints."""
 
     def __init__(self, lines: RuleLines) -> None:
         self.lines, self.cluster = lines, lines.cluster
 
     def workload(self, pod: Workload, local: LocalWorkload | None) -> EndpointExplanation:
-        """A pod; without `local` Felix knows nothing of it."""
+        """Explain a pod; `local` is None if Felix does not program it."""
         stages = [self._stage(way, pod.interface, local.policies, pod.profiles) for way in WORKLOAD_WAYS if local]
         remarks = [MAPS] if local and self.lines.names.in_one_table else [] if local else [REFUSED]
         return EndpointExplanation(
@@ -92,7 +92,7 @@ class EndpointExplanations:
         )
 
     def host(self, endpoint: HostEndpoint, local: LocalHost | None, config: Config) -> EndpointExplanation:
-        """A host endpoint; without `local` no interface of the machine is its own."""
+        """Explain a host endpoint; `local` is None if it matches no interface of the machine."""
         stages = [
             self._stage(way, local.interface, local.policies, endpoint.profiles)
             for way in HOST_WAYS
@@ -171,7 +171,7 @@ class EndpointExplanations:
         )
 
     def _profiles(self, names: Sequence[str], direction: Direction) -> tuple[tuple[ProfileLine, ...], bool]:
-        """The profiles in order, and whether they leave anything undecided."""
+        """The profiles in order, and whether packets can pass all of them undecided."""
         lines: list[ProfileLine] = []
         undecided = True
         for name in names:
@@ -189,10 +189,10 @@ class EndpointExplanations:
             undecided = undecided and profile is not None and not any(map(decides_everything, rules))
         return tuple(lines), undecided
 
-    # --- who else names it
+    # --- rules that match it as a peer
 
     def mentions(self, thing: Workload | HostEndpoint) -> Iterator[Mention]:
-        """Rules of policies that mean the endpoint as the other side of a connection, its own namespace's first."""
+        """Policy rules that match the endpoint as the other side of a connection; those of its own namespace first."""
         families = sorted({6 if ":" in address else 4 for address in thing.addresses})
         space = getattr(thing, "namespace", "")
         near_first = sorted(self.cluster.policies, key=lambda one: (one.key.namespace != space, _by_name(one)))
@@ -242,7 +242,7 @@ def _own(thing: Workload | HostEndpoint) -> dict[str, str]:
 
 
 def _passes(tier: AppliedTier, direction: Direction) -> bool:
-    """Whether a rule of the tier can pass packets on to what comes after it."""
+    """Whether a rule of the tier can pass packets to the next tier."""
     policies = [active.policy for active in (tier.ingress if direction == "ingress" else tier.egress)]
     rules = (rule for policy in policies if not policy.staged for rule in _rules(policy, direction))
     return any(rule.action in ("pass", "next-tier") for rule in rules)
@@ -257,7 +257,7 @@ def _by_name(policy: Policy) -> tuple[str, str, str]:
 
 
 def _directions(policy: Policy) -> Iterator[tuple[Direction, tuple[Rule, ...]]]:
-    """The directions that a policy is for."""
+    """The directions in which a policy applies, each with its rules."""
     if policy.ingress:
         yield "ingress", policy.inbound
     if policy.egress:

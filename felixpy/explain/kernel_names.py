@@ -1,4 +1,4 @@
-"""What chains and sets are called in the kernel, in the data plane that Felix programs."""
+"""The names of chains and sets in the kernel, for the data plane in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TABLE = "calico"
 
 @dataclass(frozen=True, slots=True)
 class KernelNames:
-    """Names in one data plane."""
+    """The names of chains and sets in one data plane."""
 
     layout: Layout
 
@@ -24,11 +24,11 @@ class KernelNames:
         return self.layout is NFTABLES
 
     def chain(self, prefix: str, suffix: str) -> str:
-        """A chain's name without a layer."""
+        """The name of a chain, without its layer."""
         return limited(prefix, suffix, self.layout.max_chain)
 
     def place(self, table: str, chain: str) -> tuple[str, str]:
-        """Table and chain as the tools show them."""
+        """Table and chain, named as the tools print them."""
         return (TABLE, f"{table}-{chain}") if self.in_one_table else (table, chain)
 
     def set(self, family: int, set_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Rules as lines: in words, with their place, with those whom they mean today."""
+"""Rules as lines: in words, with their place and the endpoints that they match now."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILIES = (4, 6)
 
 
 class Population:
-    """Everything in a cluster that a selector can mean."""
+    """Everything in a cluster that a selector can match."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -36,7 +36,7 @@ class Population:
         return LabelIndex({n: (thing.labels, thing.profiles) for n, thing in enumerate(self.things)}, labels)
 
     def select(self, selector: str, *, sets: bool = True) -> tuple[Thing, ...]:
-        """Whom a selector means; network sets only where rules ask."""
+        """The endpoints that a selector matches, and with `sets` the network sets, which only rules match."""
         key = selector, sets
         if key not in self._known:
             found = [self.things[number] for number in sorted(self._index.select(parse(selector)))]
@@ -44,7 +44,7 @@ class Population:
         return self._known[key]
 
     def selects(self, selector: str, thing: Workload | HostEndpoint) -> bool:
-        """Whether a selector means an endpoint."""
+        """Whether a selector matches an endpoint."""
         if id(thing) not in self._labels:
             self._labels[id(thing)] = self._index.labels(next(n for n, t in enumerate(self.things) if t is thing))
         return matches(parse(selector), self._labels[id(thing)])
@@ -53,7 +53,7 @@ class Population:
         return named(self.select(selector, sets=sets))
 
     def has_port(self, spec: SetSpec) -> bool:
-        """Whether somebody whom the set means has the port that it is about."""
+        """Whether an endpoint that the set selects has the set's named port."""
         return any(
             port.name == spec.port
             for thing in self.select(spec.selector)
@@ -85,7 +85,7 @@ def named(things: Sequence[Thing]) -> Who:
 
 
 class RuleLines:
-    """Makes lines of rules; `population` are those whom they may mean, `names` those of the data plane."""
+    """Makes lines of rules; `population` is what they can match, `names` are those of the data plane."""
 
     def __init__(self, population: Population, names: KernelNames) -> None:
         self.population, self.cluster, self.names = population, population.cluster, names
@@ -125,7 +125,7 @@ class RuleLines:
         return FAMILIES[:1] if spec.service else self.population.families(spec)
 
     def _peers(self, specs: Sequence[SetSpec]) -> Who | None:
-        """Those whom all selectors of a side mean; services and addresses are no selectors."""
+        """What all selectors of a side match together; None if the side has no selector."""
         selectors = [spec.selector for spec in specs if not spec.service]
         if not selectors:
             return None
@@ -145,7 +145,7 @@ class RuleLines:
 
 
 def decides_everything(rule: Rule) -> bool:
-    """Whether no packet gets past a rule."""
+    """Whether a rule matches every packet and decides it."""
     criteria = (rule.protocol, rule.not_protocol, rule.icmp, rule.not_icmp, rule.ip_version)
     undemanding = all(value is None for value in criteria)
     return undemanding and rule.source == rule.destination == ANYONE and rule.action != "log"

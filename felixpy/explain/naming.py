@@ -1,4 +1,4 @@
-"""Policies and tiers as people name them, with what was perhaps meant where there is none of that name."""
+"""Find policies and tiers by the names that users give, and suggest similar names for unknown ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ POLICY_KINDS: Mapping[str, tuple[str, ...]] = {
 
 
 def singular(kind: str) -> str:
-    """A kind without case, group and plural.
+    """A kind in lower case and singular, without its API group.
 
     >>> singular("NetworkPolicies"), singular("networkpolicies.projectcalico.org"), singular("gnps")
     ('networkpolicy', 'networkpolicy', 'gnp')
@@ -51,9 +51,9 @@ def singular(kind: str) -> str:
 
 
 def find_policy(cluster: Cluster, text: str, kinds: Sequence[str], namespace: str = "") -> Policy:
-    """The policy that ``[KIND/][NAMESPACE/]NAME`` means; a name may leave out the tier that it begins with.
+    """The policy with the name ``[KIND/][NAMESPACE/]NAME``; the tier at the beginning of a name may be left out.
 
-    Raises UsageError for none and for several.
+    Raises UsageError for an unknown or ambiguous name.
     """
     parts = text.split("/")
     readings = [(kinds, parts)]
@@ -75,7 +75,7 @@ def full_name(policy: Policy) -> str:
 
 
 def _named(candidates: Sequence[Policy], parts: Sequence[str], namespace: str) -> list[Policy]:
-    """Policies of a name, those that bear it in full first; a bare name is looked up in a namespace, then outside."""
+    """Policies with a name: by its full form, else without tier; a bare name in the namespace first, then elsewhere."""
     *head, name = parts
     spaces = head or ([namespace, ""] if namespace else [])
     if len(head) > 1:
@@ -91,7 +91,7 @@ def _named(candidates: Sequence[Policy], parts: Sequence[str], namespace: str) -
 
 
 def meant_kind(kind: str, others: Iterable[str]) -> str:
-    """What to say about a kind that is none; `others` are those besides policies."""
+    """The message for an unknown kind; `others` are the valid kinds besides policies."""
     common = [*others, "policy", "netpol", "gnp", "cnp"]
     close = get_close_matches(singular(kind), [*common, *POLICY_KINDS], n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(common)} and more"
@@ -108,5 +108,5 @@ def _meant(text: str, names: Iterable[str]) -> str:
 
 
 def meant_tier(text: str, names: Iterable[str]) -> str:
-    """What to say about a tier that is none."""
+    """The message for an unknown tier."""
     return _meant(text, names)

@@ -1,4 +1,4 @@
-"""What a policy or tier is: whom it selects, where it is enforced, what its rules say, and what is odd about it."""
+"""Explanations of policies and tiers: what they select, where they are enforced, their rules, and remarks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _hashes(spot: Spot, ruleset: Ruleset) -> Sequence[str]:
 
 
 class Policies:
-    """Explains policies and tiers of a cluster. `lines_of` a node has the names of that node's data plane."""
+    """Explains policies and tiers of a cluster. `lines_of` returns rule lines with the names of a node's data plane."""
 
     def __init__(self, lines_of: Callable[[str], RuleLines], nodes: Nodes) -> None:
         self.lines_of, self.cluster, self.nodes = lines_of, nodes.cluster, nodes
@@ -60,7 +60,7 @@ class Policies:
         )
 
     def _index(self, nodes: Sequence[str]) -> RuleIndex | None:
-        """The first node that enforces the policy; on the others its chains are the same or nearly so."""
+        """The compiled rules of the first node that enforces the policy, on which its chains are shown."""
         node = self.nodes.get(nodes[0]) if nodes else None
         return node.index if node else None
 
@@ -85,7 +85,7 @@ class Policies:
         )
 
     def _elsewhere(self, policy: Policy, nodes: Sequence[str]) -> Iterator[str]:
-        """The chains on nodes that have another data plane than the first, which is the one that is shown."""
+        """The chains on nodes with a data plane other than that of the first node, whose chains are shown."""
         planes: dict[str, list[str]] = {}
         for node in nodes:
             planes.setdefault(self.nodes.compiler.layout(node, self.nodes.settings).name, []).append(node)
@@ -119,7 +119,7 @@ class Policies:
     # --- tiers
 
     def tier(self, name: str) -> TierExplanation:
-        """A tier that exists, or that a policy names."""
+        """Explain a tier that is defined, or that a policy names."""
         ordered = Shared(self.cluster, self.calico_version, spoofing=True, suppress_overlaps=False).tiers
         names = [tier.name for tier, _ in ordered]
         here = next(((tier, policies) for tier, policies in ordered if tier.name == name), None)
@@ -149,7 +149,7 @@ class Policies:
 
 
 def _kinds(policy: Policy) -> Iterator[str]:
-    """What is special about where a policy is enforced."""
+    """Remarks on where a policy is enforced: before DNAT, on forwarded traffic, untracked."""
     if policy.do_not_track:
         yield "doNotTrack: before connection tracking"
     if policy.pre_dnat:
@@ -161,7 +161,7 @@ def _kinds(policy: Policy) -> Iterator[str]:
 
 
 def _end(policy: Policy, tier: Tier | None) -> str:
-    """What becomes of packets that the tier's policies leave undecided."""
+    """What happens to packets that no policy of the tier decides."""
     if policy.staged or policy.do_not_track or policy.pre_dnat:
         return ""
     return PASSES if tier and tier.passes else DROPS

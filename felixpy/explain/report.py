@@ -1,4 +1,4 @@
-"""Explanations for eyes and for programs."""
+"""Explanations as text and JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS: Mapping[type, str] = {
 
 
 def text(found: Explanation, *, verbose: bool = False) -> Iterator[str]:
-    """For eyes; with `verbose` whole lists."""
+    """Text for a terminal; with `verbose` whole lists."""
     writer = _Writer(None if verbose else MOST_NAMED)
     if isinstance(found, EndpointExplanation):
         yield from writer.endpoint(found)
@@ -46,7 +46,7 @@ def text(found: Explanation, *, verbose: bool = False) -> Iterator[str]:
 
 
 def order_words(order: float | None) -> str:
-    """An order as it was written.
+    """The order of a policy or tier in words.
 
     >>> order_words(1e6), order_words(2.5), order_words(None)
     ('order 1000000', 'order 2.5', 'no order, so last')
@@ -55,13 +55,13 @@ def order_words(order: float | None) -> str:
 
 
 class _Writer:
-    """Writes explanations; of lists `most` are named, None for all."""
+    """Writes explanations as lines; lists are cut after `most` names, None for all."""
 
     def __init__(self, most: int | None) -> None:
         self.most = most
 
     def who(self, who: Who) -> str:
-        """How many, and the first ones by name."""
+        """How many things there are, and the first names."""
         kinds = (("pod", who.pods), ("host endpoint", who.host_endpoints), ("network set", who.network_sets))
         counted = ((f"{len(names)} {noun}{'s' if len(names) > 1 else ''}", names) for noun, names in kinds if names)
         return "; ".join(f"{count}: {self.list(names)}" for count, names in counted) or "nobody"
@@ -210,7 +210,7 @@ def _at(place: Place | None) -> str:
 
 
 def _line(place: Place | None) -> str:
-    """A rule stands in the file of its policy, so its line is enough."""
+    """The line of a rule's place; its file is that of its policy."""
     return f"  :{place.line}" if place else ""
 
 
@@ -218,7 +218,7 @@ def _line(place: Place | None) -> str:
 
 
 def document(found: Explanation) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``); unknown and empty things are left out."""
+    """The JSON document (``apiVersion: felixpy/v1``), without unknown and empty values."""
     return {"apiVersion": "felixpy/v1", "kind": KINDS[type(found)], **_json(found)}
 
 

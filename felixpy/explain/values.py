@@ -1,4 +1,4 @@
-"""What explanations are made of."""
+"""The values that explanations consist of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from felixpy.errors import Path, Place
 
 
 class Who(NamedTuple):
-    """Whom a selector means today, by name."""
+    """The names of what a selector matches now."""
 
     pods: tuple[str, ...] = ()
     host_endpoints: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Who(NamedTuple):
 class RuleLine:
     """One rule of a policy or profile. `number` counts from 1, as traces and flow logs do (these from 0).
 
-    `peers` are those whom the selectors of the other side mean today, None where it has no selector; `sets` hold them.
+    `peers` are what the selectors of the other side match now, None if it has no selector; `sets` are its IP sets.
     """
 
     number: int
@@ -39,7 +39,7 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyLine:
-    """A policy as an endpoint meets it, in one direction."""
+    """A policy that applies to an endpoint, in one direction."""
 
     name: str
     place: Place | None
@@ -50,9 +50,9 @@ class PolicyLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierLine:
-    """A tier as an endpoint meets it. `end` says what becomes of packets that none of its policies decided.
+    """A tier that applies to an endpoint. `end` says what happens to packets that none of its policies decide.
 
-    It is `reached` unless the tier before leaves nothing undecided.
+    `reached` is false if the tiers before decide all packets.
     """
 
     name: str
@@ -63,7 +63,7 @@ class TierLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileLine:
-    """A profile as an endpoint meets it."""
+    """A profile that applies to an endpoint."""
 
     name: str
     place: Place | None
@@ -74,7 +74,7 @@ class ProfileLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointStage:
-    """One way through an endpoint: which packets, in which chain, who is asked in which order, and what comes last."""
+    """A kind of traffic of an endpoint: its chain, its tiers and profiles in order, and what happens at the end."""
 
     title: str
     direction: Direction
@@ -88,7 +88,7 @@ class EndpointStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mention:
-    """A rule of some policy that means an endpoint by a set: as the other side of the connection."""
+    """A policy rule that matches an endpoint, through an IP set, as the other side of a connection."""
 
     policy: str
     staged: bool
@@ -102,7 +102,7 @@ class Mention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointExplanation:
-    """A pod or host endpoint: what it is, and what applies to it."""
+    """The explanation of a pod or host endpoint: its facts, and what applies to it."""
 
     endpoint_type: str
     name: str
@@ -124,7 +124,7 @@ class EndpointExplanation:
 class PolicySide:
     """One direction of a policy: its chain, the hash of the chain's last rule, the nodes that have it, and its rules.
 
-    Without `applies` the direction is none of the policy's types.
+    `applies` is false if the direction is not among the policy's types.
     """
 
     direction: Direction
@@ -138,7 +138,7 @@ class PolicySide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyExplanation:
-    """A policy: whom it selects, where it is enforced, what its rules say."""
+    """The explanation of a policy: what it selects, where it is enforced, its rules."""
 
     name: str
     place: Place | None
@@ -157,7 +157,7 @@ class PolicyExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierPolicy:
-    """A policy in its tier."""
+    """A policy in the list of its tier."""
 
     name: str
     place: Place | None
@@ -170,7 +170,7 @@ class TierPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierExplanation:
-    """A tier: its place among the others, its policies in order, and its end."""
+    """The explanation of a tier: its position, its policies in order, and its end."""
 
     name: str
     exists: bool

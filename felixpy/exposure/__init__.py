@@ -1,10 +1,12 @@
-"""Answers that stand on flows: what Ingresses and routes open, who reaches which Service, what is exposed.
+"""Answers computed from flows: what Ingresses and routes open, which clients reach Services, what is exposed.
 
-controllers   the pods that serve Ingresses and routes, where the input has them
-routes        from ingress controllers to the pods behind Services
+controllers   the pods that serve Ingresses and routes, if the input has them
+routes        connections from ingress controllers to the pods behind Services
 clients       which clients reach which port of a Service
-analysis      workloads that nothing protects, and what others that are not in the input may do
-report        all of it as text and JSON
+decisions     which rules decide about connections
+strangers     pods that are not in the input, one for each selector
+analysis      unprotected workloads, and what is open to pods that are not in the input
+report        text and JSON
 """
 
 from __future__ import annotations

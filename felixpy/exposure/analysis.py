@@ -1,8 +1,8 @@
-"""What is exposed: workloads that no policy protects, and what pods that are not in the input, or others, may do.
+"""Exposure: workloads that no policy protects, and what is open to pods and addresses that are not in the input.
 
-Only the workload's own side is asked: whether its node lets a connection in, or out. What the other end's policies
-would say is nobody's to know. Strangers have exactly the labels that are named: one that has the labels of several may
-do what any of them may, or less where rules deny.
+Only the workload's own policies are evaluated: whether its node lets a connection in, or out. The policies of the other
+end are unknown. Strangers (pods that are not in the input) have exactly the labels that are named: one with the labels
+of several may do what any of these may, or less where rules deny.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FIRST = {4: int(ip_address("198.19.128.1")), 6: int(ip_address("2001:db8:198:19:
 
 
 class Open(NamedTuple):
-    """What a stranger, or somebody outside (an external `Peer`), may do to a workload, or it to them."""
+    """The traffic that is open between a workload and a stranger or an address outside (an external `Peer`)."""
 
     workload: Peer
     direction: Direction
@@ -49,9 +49,9 @@ MOST_TRIED = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """`unprotected` are workloads by the directions in which no policy applies to them; `opened` all that is open.
+    """`unprotected`: workloads with the directions in which no policy applies to them; `opened`: all that is open.
 
-    Of strangers with labels only those are named that may do something else than any pod may.
+    Strangers with labels are listed only if what is open to them differs from what is open to any pod.
     """
 
     workloads: tuple[Peer, ...]
@@ -60,7 +60,7 @@ class Exposure:
 
 
 def exposure(nodes: Nodes, pairs: Pairs) -> Exposure:
-    """The exposure of the workloads among `pairs`, the connections of the same input. Raises what compiling raises."""
+    """The exposure of the workloads in `pairs`, the connections of the same input. Raises what compiling raises."""
     return _Analysis(nodes, pairs).found()
 
 
@@ -95,7 +95,7 @@ class _Analysis:
         )
 
     def _of_peer(self, peer: Peer, direction: Direction, family: int) -> Iterator[Open]:
-        """Pods that are one peer to each other may differ in what strangers may do."""
+        """What is open to a peer. Its pods are analysed one by one, as they may differ in what strangers may do."""
         told = {name: self._of_pod(peer.space, name, direction, family) for name in peer.pods}
         if len({tuple(each) for each in told.values()}) == 1:
             told = {"": next(iter(told.values()))}
@@ -109,7 +109,7 @@ class _Analysis:
             return []
         half = grid.accepts if direction == "ingress" else grid.sends
         whole = [half(position, stranger) if stranger in grid.positions else 0 for stranger in self.strange]
-        # What every stranger may do, whatever its labels, is what any pod may do.
+        # What is open to every stranger, whatever its labels, is what is open to any pod.
         anybody = reduce(and_, whole)
         never = grid.never(position) if direction == "egress" else 0
         tell, filled = grid.space.traffic.tell, grid.space.traffic.filled
@@ -118,7 +118,7 @@ class _Analysis:
         return [(guest, tell(filled(traffic, never))) for guest, traffic in found]
 
     def _outside(self, peers: set[Peer]) -> Iterator[Open]:
-        """What addresses that are nobody's may do, and what workloads may do to them."""
+        """What is open between workloads and addresses outside, in both directions."""
         for flow in self.pairs.flows():
             if flow.source.kind == "external" and flow.destination in peers:
                 yield Open(flow.destination, "ingress", flow.source, flow.traffic, flow.source.lowest[0])
@@ -127,7 +127,7 @@ class _Analysis:
 
 
 def _addresses(cluster: Cluster, number: int) -> Iterator[Mapping[int, str]]:
-    """Addresses for strangers: the last ones of a pool that nobody has, or of a net that no rule is about."""
+    """Addresses for strangers: the last unused ones of a pool, or of a network that no rule mentions."""
     used = {text for pod in cluster.workloads for text in pod.addresses}
     families = sorted({6 if ":" in text else 4 for text in used} or {4})
     columns = [islice(_free(cluster, family, used), number) for family in families]
@@ -146,7 +146,7 @@ def _free(cluster: Cluster, family: int, used: AbstractSet[str]) -> Iterator[str
 
 
 def _selectors(policies: Iterable[Policy]) -> Iterator[str]:
-    """All that rules say about peers."""
+    """The selectors with which rules match peers."""
     for policy in policies:
         if policy.staged:
             continue
@@ -157,7 +157,7 @@ def _selectors(policies: Iterable[Policy]) -> Iterator[str]:
 
 
 def _unprotected(cluster: Cluster, peers: Sequence[Peer]) -> Iterator[tuple[Peer, tuple[Direction, ...]]]:
-    """Workloads of which a pod has no policy in some direction."""
+    """Workloads with a pod to which no policy applies in some direction, and these directions."""
     labels = {name: profile.labels for name, profile in cluster.profiles.items()}
     index = LabelIndex(dict(enumerate((pod.labels, pod.profiles) for pod in cluster.workloads)), labels)
     numbers = {(pod.namespace, pod.name): number for number, pod in enumerate(cluster.workloads)}

@@ -1,4 +1,4 @@
-"""Which clients reach which port of a Service: all of the endpoints that their nodes would choose, or only some."""
+"""Which clients reach which port of a Service: all of the endpoints that their nodes may choose, or only some."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from felixpy.exposure.routes import ports_of_traffic, traffic_of
+from felixpy.exposure.routes import beyond, traffic_of
 from felixpy.flows import Connectivity, PortChoice, survey
 from felixpy.flows.packets.packet_sets import PacketSet, bits, traffic_with
 from felixpy.flows.packets.peers import Layer
@@ -25,7 +25,7 @@ from felixpy.tracing.services import ServiceTracer
 
 
 class Reach(NamedTuple):
-    """How many of the endpoints that a client may be given at a port of a Service it reaches."""
+    """The endpoints that a client may be given at a port of a Service: how many there are, and how many it reaches."""
 
     client: Peer
     service: Peer
@@ -52,7 +52,7 @@ class Reach(NamedTuple):
 
 
 def target_ports(cluster: Cluster) -> list[PortChoice]:
-    """The ports of all endpoints of Services, which a survey has to tell apart."""
+    """The ports of all endpoints of Services, which a survey has to distinguish."""
     endpoints = ServiceEndpoints(cluster)
     found = {
         (port.protocol, each.port)
@@ -97,7 +97,7 @@ class _Clients:
                         yield Reach(Peer("pod", unit.peer.space, name, pods=(name,)), to, port, *count)
 
     def _count(self, position: int, service: Service, port: ServicePort) -> tuple[int, int]:
-        """How many endpoints a pod reaches, and of how many; in the first family that has any."""
+        """(endpoints that a pod reaches, all endpoints), in the first family that has any."""
         endpoint = self.found.endpoints[position]
         node = self.cluster.nodes.get(endpoint.node)
         zone = zone_of(node.labels) if node else ""
@@ -128,7 +128,7 @@ class _Clients:
         return mask & ~traffic_with(row, peer) == 0
 
     def _reaches_itself(self, own: str, service: Service, port: ServicePort, family: int) -> bool:
-        """A pod that a Service leads back to itself goes out and in again, past its policies."""
+        """Whether a pod reaches itself through a Service: the packet goes out and in again, through its policies."""
         name = service.name
         question = Question(
             source=own, destination=f"{name.namespace}/svc/{name.name}", port=port.name or port.port,
@@ -145,7 +145,7 @@ class _Clients:
 
     @cached_property
     def _owners(self) -> Mapping[int, Mapping[int, int]]:
-        """Endpoints of the survey as bits, by family and address."""
+        """Bits of the survey's endpoints by family and address."""
         found: dict[int, dict[int, int]] = {4: {}, 6: {}}
         for position, endpoint in self.found.endpoints.items():
             for family, address in endpoint.addresses.items():
@@ -154,7 +154,7 @@ class _Clients:
 
 
 def as_flows(found: Iterable[Reach]) -> Iterator[Flow]:
-    """Services that clients reach whatever endpoint they are given."""
+    """A flow for each Service that a client reaches at every endpoint that it may be given."""
     ports: dict[tuple[Peer, Peer], set[tuple[str, int]]] = defaultdict(set)
     for each in found:
         if each.reached == each.total:
@@ -176,11 +176,11 @@ NO_CHANGES = ServiceChanges()
 
 
 def service_changes(before: Nodes, after: Nodes) -> ServiceChanges:
-    """What lies between two inputs for the clients of Services; nothing where rules were saved."""
+    """The Services that clients reach in only one of two inputs; none if rules come from dumps."""
     if before.dumps or after.dumps or not (before.cluster.services or after.cluster.services):
         return NO_CHANGES
     old, new = (list(as_flows(_surveyed(nodes))) for nodes in (before, after))
-    return ServiceChanges(tuple(_more(new, old)), tuple(_more(old, new)))
+    return ServiceChanges(tuple(beyond(new, old)), tuple(beyond(old, new)))
 
 
 def _surveyed(nodes: Nodes) -> list[Reach]:
@@ -188,12 +188,3 @@ def _surveyed(nodes: Nodes) -> list[Reach]:
         return []
     found = survey(nodes, ports=target_ports(nodes.cluster))
     return reaches(found, found.pairs(external=False))
-
-
-def _more(flows: Iterable[Flow], others: Iterable[Flow]) -> Iterator[Flow]:
-    """What some flows have more than others."""
-    known = {(str(flow.source), str(flow.destination)): ports_of_traffic(flow.traffic) for flow in others}
-    for flow in flows:
-        left = ports_of_traffic(flow.traffic) - known.get((str(flow.source), str(flow.destination)), set())
-        if left:
-            yield flow._replace(traffic=traffic_of(left))

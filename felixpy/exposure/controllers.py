@@ -31,7 +31,7 @@ INGRESS, GATEWAY, OPENSHIFT = "Ingress", "Gateway", "Route"
 
 
 class Known(NamedTuple):
-    """A controller by the labels that its usual manifests give its pods, and the kinds of objects that it serves."""
+    """A known ingress controller: the labels of its pods in its published manifests, and the kinds that it serves."""
 
     name: str
     labels: Labels
@@ -66,7 +66,7 @@ KNOWN: tuple[Known, ...] = (
 
 
 def serving(cluster: Cluster, route: Route) -> list[Workload | HostPod]:
-    """The pods of the input that serve a route, none if the input has none."""
+    """The pods of the input that serve a route; empty if the input has no such pods."""
     pods: tuple[Workload | HostPod, ...] = (*cluster.workloads, *cluster.host_pods)
     kind = route.kind if route.kind in (INGRESS, OPENSHIFT) else GATEWAY
     if kind == GATEWAY:
@@ -82,9 +82,9 @@ def _has(labels: Labels, wanted: Mapping[str, str]) -> bool:
 
 
 def with_controller(cluster: Cluster, addresses: Mapping[int, str]) -> tuple[Cluster, Workload]:
-    """The cluster with a pod in it that stands for a controller that is not in the input.
+    """The cluster with an added pod in place of a controller that is not in the input, and that pod.
 
-    It is in a namespace of its own, has no labels, and is on no node of the input: what lets it in lets in any pod.
+    It is in a separate namespace, has no labels, and is on no node of the input: what admits it admits any pod.
     """
     source = Source("", 0)
     pod = Workload(

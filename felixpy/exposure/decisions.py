@@ -1,4 +1,4 @@
-"""Which rules decide about connections: every piece of traffic between two peers is traced, and alike ones joined."""
+"""Which rules decide about connections: every class of traffic between two peers is traced, equal results joined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST = 200_000
 
 
 class Decision(NamedTuple):
-    """Some traffic, what becomes of it, why in words, and the rules that decided at each end that was asked."""
+    """Some traffic, its verdict, the reason in words, and the deciding rules at each end."""
 
     allowed: bool
     traffic: Traffic
@@ -44,7 +44,7 @@ class Decision(NamedTuple):
 
 
 class Decisions:
-    """Explains connections. Of pods that are one peer, the first speaks for all."""
+    """Explains connections. For a peer of several pods, the first pod is traced."""
 
     def __init__(self, found: Connectivity, pairs: Pairs, ports: Sequence[PortChoice], focus: Focus | None) -> None:
         self.found, self.pairs, self.ports, self.focus = found, pairs, ports, focus
@@ -53,7 +53,7 @@ class Decisions:
         self._known: dict[tuple[Peer, Peer], list[Decision]] = {}
 
     def of(self, flow: Flow) -> dict[str, Any]:
-        """What decides about a connection that is allowed; nothing for those of ingress controllers."""
+        """The JSON keys for what decides about an allowed connection; none for those of ingress controllers."""
         if not self._has(flow.source) or not self._has(flow.destination):
             return {}
         found = self.between(flow.source, flow.destination)
@@ -61,9 +61,9 @@ class Decisions:
         return {"decisions": [each.json() for each in wanted]}
 
     def denied(self) -> Iterator[dict[str, Any]]:
-        """Everything that does not get through between peers that are shown, with what decides about it.
+        """All denied traffic between the peers that are shown, with what decides about it.
 
-        Raises UsageError where that would take too long.
+        Raises UsageError if that would take too long.
         """
         outside = dict.fromkeys(
             peer for flow in self.pairs.flows(self.focus, apart=True) for peer in flow[:2] if peer.kind == "external"
@@ -79,7 +79,7 @@ class Decisions:
                     yield {"source": source.json(), "destination": destination.json(), **decision.json()}
 
     def between(self, source: Peer, destination: Peer) -> list[Decision]:
-        """All traffic from one peer to another, by what decides about it."""
+        """All traffic from one peer to another, grouped by what decides about it."""
         key = source, destination
         if key not in self._known:
             self._known[key] = [
@@ -129,7 +129,7 @@ class Decisions:
         return self.tracer.trace(question)
 
     def _address(self, peer: Peer, family: int, grid: Grid, *, second: bool) -> str:
-        """An address of a peer; of one that sends to itself, that of another pod."""
+        """An address of a peer; with `second` that of another pod, for a peer that sends to itself."""
         if peer.kind == "external":
             addresses = (address for span in _spans(peer, family) for address in grid.space.externals.free(span))
             return next((spell_address(address, family) for address in addresses), "")
@@ -139,7 +139,7 @@ class Decisions:
         return "" if number is None else spell_address(number, family)
 
     def _rules(self, found: Trace) -> Iterator[dict[str, Any]]:
-        """The last word of each end."""
+        """The deciding rule at each end."""
         for report in found.reports:
             for index, hit in [*enumerate(report.enforced)][-1:]:
                 place = {"file": hit.place.file, "line": hit.place.line} if hit.place else {}

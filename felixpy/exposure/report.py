@@ -1,4 +1,4 @@
-"""What stands on flows, as text and JSON."""
+"""Exposure and routes as text and JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from felixpy.flows.presentation.flow import Peer
 
 
 def route_json(reached: Reached) -> dict[str, Any]:
-    """A connection that a route asks for; without `source` it comes from a controller that is not in the input."""
+    """A connection that a route needs; without `source` it comes from a controller that is not in the input."""
     route = reached.route
     found: dict[str, Any] = {
         "route": {"kind": route.kind, "namespace": route.namespace, "name": route.name},
@@ -34,7 +34,7 @@ HEADINGS = {"ingress": "may be reached by", "egress": "may reach"}
 
 
 def exposure_lines(found: Exposure) -> Iterator[str]:
-    """Who is not protected, then for each direction ``shop/web <= pods with app=x in namespace shop : TCP 80``."""
+    """Unprotected workloads, then for each direction ``shop/web <= pods with app=x in namespace shop : TCP 80``."""
     yield "not protected by any policy:"
     for peer, directions in found.unprotected:
         yield f"  {peer} : {' and '.join(directions)}"

@@ -1,6 +1,6 @@
 """What Ingresses and routes open: connections from ingress controllers to the pods behind Services.
 
-A controller that is not in the input is taken to be any pod: in a namespace of its own, without labels.
+A controller that is not in the input is assumed to be a pod without labels in a separate namespace.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TCP = frozenset({"tcp"})
 
 
 class Reached(NamedTuple):
-    """A connection that a route asks for: to one endpoint. `source` is "" for a controller that is not in the input."""
+    """A connection that a route needs, to one endpoint. `source` is "" for a controller that is not in the input."""
 
     route: Route
     service: str
@@ -44,7 +44,7 @@ class Reached(NamedTuple):
 class RouteFlows:
     """What all routes open together. `flows` are those of a controller that is not in the input.
 
-    `remarks` name routes that lead nowhere, and endpoints that policies close to them.
+    `remarks` name routes without endpoints, and endpoints that policies do not let them reach.
     """
 
     reached: tuple[Reached, ...] = ()
@@ -53,10 +53,10 @@ class RouteFlows:
 
 
 def route_flows(nodes: Nodes, peers: Iterable[Peer], ports: Sequence[PortChoice] = ()) -> RouteFlows:
-    """The connections that the routes of a cluster ask for.
+    """The connections that the routes of a cluster need, and which of them policies allow.
 
-    `peers` are the endpoints as they are to be named, `ports` those that are asked for: all if none is. Rules that
-    were saved say nothing about pods that are not there, so routes are no part of their answer.
+    `peers` are the endpoints as the result names them, `ports` those to look at, by default all. Nothing is returned
+    for dumps: saved rules cannot decide about a controller that is not on the node.
     """
     if not nodes.cluster.routes or nodes.dumps:
         return RouteFlows()
@@ -71,24 +71,28 @@ class RouteChanges(NamedTuple):
 
 
 def route_changes(before: Nodes, after: Nodes) -> RouteChanges:
-    """What routes open in one input and not in the other; nothing where rules were saved."""
+    """What routes open in only one of two inputs; nothing if rules come from dumps."""
     if before.dumps or after.dumps:
         return RouteChanges((), ())
     old, new = (route_flows(nodes, folded(nodes.cluster)).flows for nodes in (before, after))
-    return RouteChanges(tuple(_more(new, old)), tuple(_more(old, new)))
+    return RouteChanges(tuple(beyond(new, old)), tuple(beyond(old, new)))
 
 
-def _more(flows: Iterable[Flow], others: Iterable[Flow]) -> Iterator[Flow]:
-    """What some flows have more than others."""
-    known = {str(flow.destination): ports_of_traffic(flow.traffic) for flow in others}
+def beyond(flows: Iterable[Flow], others: Iterable[Flow]) -> Iterator[Flow]:
+    """The flows reduced to the ports that no flow between the same two ends in `others` has."""
+    known = {_ends(flow): ports_of_traffic(flow.traffic) for flow in others}
     for flow in flows:
-        left = ports_of_traffic(flow.traffic) - known.get(str(flow.destination), set())
+        left = ports_of_traffic(flow.traffic) - known.get(_ends(flow), set())
         if left:
             yield flow._replace(traffic=traffic_of(left))
 
 
+def _ends(flow: Flow) -> tuple[str, str]:
+    return str(flow.source), str(flow.destination)
+
+
 def ports_of_traffic(traffic: Traffic) -> set[tuple[str, int]]:
-    """(protocol, port) of traffic that `traffic_of` made."""
+    """The (protocol, port) pairs of traffic that `traffic_of` made."""
     return {
         (part.protocol.lower(), number)
         for part in traffic.parts
@@ -98,7 +102,7 @@ def ports_of_traffic(traffic: Traffic) -> set[tuple[str, int]]:
 
 
 def folded(cluster: Cluster) -> list[Peer]:
-    """The endpoints of a cluster: workloads with all of their pods, and pods of their own."""
+    """The endpoints of a cluster as peers: each workload with its pods, and pods without a workload."""
     members: dict[tuple[str, Owner], list[str]] = defaultdict(list)
     for pod in cluster.workloads:
         if pod.owner:
@@ -188,7 +192,7 @@ class _Routes:
 
     @cached_property
     def _augmented(self) -> Tracer:
-        """The cluster with a pod that stands for the controller. Its address is one that no rule mentions."""
+        """A tracer for the cluster with an added controller pod, whose address no rule mentions."""
         directory = Directory(self.cluster, self.nodes.book)
         used = {6 if ":" in address else 4 for pod in self.cluster.workloads for address in pod.addresses} or {4}
         addresses = {family: directory.find("internet", family).address for family in sorted(used)}
@@ -199,7 +203,7 @@ class _Routes:
     # --- as flows between peers
 
     def _flows(self, reached: Iterable[Reached]) -> Iterator[Flow]:
-        """Pods of one workload are one peer where all of them are reached on the same ports."""
+        """Flows to peers; the pods of a workload are one peer if all are reached on the same ports."""
         by_peer: dict[Peer, dict[str, set[tuple[str, int]]]] = defaultdict(lambda: defaultdict(set))
         for each in reached:
             peer, member = self._peer(each.endpoint)
@@ -222,7 +226,7 @@ class _Routes:
         return {text: (pod.namespace, pod.name) for pod in self.cluster.workloads for text in pod.addresses}
 
     def _peer(self, endpoint: ServiceEndpoint) -> tuple[Peer, str]:
-        """Whom an endpoint belongs to, and which of its pods it is."""
+        """The peer that an endpoint belongs to, and the name of the pod."""
         owner = self._owners.get(endpoint.address)
         if owner:
             return self._homes.get(owner) or Peer("pod", *owner, pods=(owner[1],)), owner[1]
@@ -235,7 +239,7 @@ class _Routes:
 
 
 def _ports(route: Route, backend: Backend, service: Service) -> Iterator[ServicePort]:
-    """The ports of a Service that a backend means: by number or name; a Route may also name the target port."""
+    """The ports of a Service that a backend refers to by number or name; a Route may also name the target port."""
     for port in service.ports:
         same = backend.port in (port.port, port.name) or (route.kind == "Route" and backend.port == port.target)
         if port.protocol in PROTOCOLS.get(route.kind, TCP) and (backend.port is None or same):
@@ -250,7 +254,7 @@ def _closed(reached: Iterable[Reached]) -> Iterator[str]:
 
 
 def traffic_of(ports: Iterable[tuple[str, int]]) -> Traffic:
-    """Ports by protocol, neighbours as ranges."""
+    """Traffic of (protocol, port) pairs; adjacent ports become ranges."""
     by_protocol: dict[str, set[int]] = defaultdict(set)
     for protocol, port in ports:
         by_protocol[protocol].add(port)

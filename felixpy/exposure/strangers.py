@@ -1,4 +1,4 @@
-"""Pods that are not in the input: for each selector of a rule one that it selects, with no label more than needed."""
+"""Strangers: pods that are not in the input, one for each selector of a rule, with the fewest labels that match it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Wanted = Mapping[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A pod that is not in the input. `namespace` is "" for any; labels are those that it has, and no others."""
+    """A pod that is not in the input. `namespace` is "" for any; it has exactly the labels given."""
 
     namespace: str = ""
     namespace_labels: tuple[tuple[str, str], ...] = ()
@@ -89,7 +89,7 @@ def _spelled(labels: Iterable[tuple[str, str]]) -> str:
 
 
 def strangers(cluster: Cluster, selectors: Iterable[str]) -> list[Stranger]:
-    """One stranger for each selector that a pod can satisfy, each once, and first the one without any label."""
+    """The distinct strangers for selectors that a pod can match, preceded by the one without labels."""
     found: dict[Stranger, None] = {BARE: None}
     for text in dict.fromkeys(selectors):
         node = parse(text)
@@ -105,7 +105,7 @@ def strangers(cluster: Cluster, selectors: Iterable[str]) -> list[Stranger]:
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether a selector is nothing but labels with their values."""
+    """Whether a selector is a conjunction of ``label == value``."""
     if isinstance(node, And):
         return all(map(_is_plain, node.operands))
     return isinstance(node, Everything) or (isinstance(node, LabelTest) and node.operator == "==")
@@ -115,7 +115,7 @@ INHERITED = ((NAMESPACE_PREFIX, "namespace "), (SERVICE_ACCOUNT_PREFIX, "service
 
 
 def _condition(node: Node) -> str:
-    """A selector without what every pod of Kubernetes satisfies, and labels of namespaces as such."""
+    """A selector in words, without conditions that every Kubernetes pod meets; namespace labels are marked as such."""
     parts = node.operands if isinstance(node, And) else (node,)
     flat = [each for part in parts for each in (part.operands if isinstance(part, And) else (part,))]
     told = [str(each) for each in flat if not (isinstance(each, LabelTest) and each.label in OF_EVERY_POD)]
@@ -126,7 +126,7 @@ def _condition(node: Node) -> str:
 
 
 def _stranger(wanted: Wanted) -> Stranger | None:
-    """The pod with these labels; None for what is not a pod of Kubernetes."""
+    """The stranger with these labels; None if no Kubernetes pod can have them."""
     given = {key: value for key, value in wanted.items() if value is not None}
     if given.pop(ORCHESTRATOR_LABEL, "k8s") != "k8s":
         return None
@@ -148,12 +148,12 @@ def _stranger(wanted: Wanted) -> Stranger | None:
 
 
 def _name(stranger: Stranger) -> str:
-    """A namespace that has the labels; nothing in the input is called so."""
+    """A name for the stranger's namespace that the input does not use."""
     return stranger.namespace or "felixpy-stranger"
 
 
 def all_labels(cluster: Cluster, stranger: Stranger) -> dict[str, str]:
-    """What selectors see of it. Labels of a namespace that the input has are those of the input."""
+    """The labels that selectors see, inherited ones included; for a namespace of the input these are its labels."""
     return {**_profile(cluster, stranger).labels, **_own(stranger)}
 
 
@@ -175,7 +175,7 @@ def _profile(cluster: Cluster, stranger: Stranger) -> Profile:
 
 
 def invited(cluster: Cluster, guests: Iterable[Stranger], addresses: Iterable[Mapping[int, str]]) -> Cluster:
-    """The cluster with strangers in it, on a node of their own, in namespaces that are told apart by their labels."""
+    """The cluster with strangers added, on a separate node, in one namespace for each set of namespace labels."""
     profiles = dict(cluster.profiles)
     pods = []
     for number, (guest, own) in enumerate(zip(guests, addresses, strict=False)):
@@ -201,7 +201,7 @@ def invited(cluster: Cluster, guests: Iterable[Stranger], addresses: Iterable[Ma
 
 
 def pod_name(number: int) -> str:
-    """How the stranger of that number is called as a pod."""
+    """The pod name of the stranger with a number."""
     return f"stranger-{number}"
 
 
@@ -209,7 +209,7 @@ def pod_name(number: int) -> str:
 
 
 def _ways(node: Node, wanted: bool) -> Iterator[Wanted]:
-    """Labels that make a selector true (or false), the simplest first; what contradicts itself is left out."""
+    """Sets of labels that make a selector true (or false), simplest first, without contradictory ones."""
     if isinstance(node, Everything):
         if wanted:
             yield {}
@@ -231,7 +231,7 @@ def _ways(node: Node, wanted: bool) -> Iterator[Wanted]:
 
 
 def _merged(ways: Iterable[Wanted]) -> Wanted | None:
-    """All labels together; a wish for absence or for some value gives way to none that is firmer."""
+    """The union of sets of labels, None if they contradict each other."""
     found: dict[str, str | None] = {}
     for way in ways:
         for key, value in way.items():
@@ -244,7 +244,7 @@ SOME = "x"
 
 
 def _values(test: LabelTest, wanted: bool) -> Iterator[Wanted]:
-    """Values of one label that make a condition true or false; what every pod has needs none."""
+    """Values of one label that make a condition true or false; labels that every pod has need none."""
     if test.operator == "has" and test.label in OF_EVERY_POD:
         if wanted:
             yield {}
