@@ -142,13 +142,15 @@ def comment(text: str) -> str:
     return _UNSAFE.sub("_", text)[:MAX_COMMENT]
 
 
-_FAMILY = re.compile(r"\bcali[46]0(?=[a-z])")
+_FAMILY = re.compile(r"\b(?:cali[46]0(?=[a-z])|ip6?(?= (?:[sd]addr|dscp)\b))")
 
 
 def of_any_family(text: str) -> str:
-    """A text with the names of sets as they are in both families, but for the family's number.
+    """A rule with the names of sets, and nft's words for addresses, as they are in both families.
 
     >>> of_any_family("-m set --match-set cali60s:abc src") == of_any_family("-m set --match-set cali40s:abc src")
+    True
+    >>> of_any_family("ip6 saddr @cali60s-abc") == of_any_family("ip saddr @cali40s-abc")
     True
     """
     return _FAMILY.sub("cali0", text)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
-from felixpy.iptables.words import identity, without_hash
 from felixpy.netfilter.rules import Chain, Table
+from felixpy.nftables.wording import identity, said, with_words
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -51,9 +51,9 @@ def compare_tables(
 
 
 def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, foreign: bool) -> ChainChange | None:
-    if old and new and [line.text for line in old.lines] == [line.text for line in new.lines]:
+    if old and new and [line.text for line in old.lines] == [line.text for line in new.lines] and not _has_maps(old):
         return None
-    before, after = (_counted(name, chain, foreign=foreign) for chain in (old, new))
+    before, after = (_rules(name, chain, foreign=foreign) for chain in (old, new))
     own = name.startswith(OURS)
     kind: Kind = "changed"
     if own and old is None:
@@ -62,20 +62,41 @@ def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, for
         kind = "removed"
     elif before == after:
         return None
-    old_texts, new_texts = (list(map(without_hash, texts)) for texts in (before, after))
-    rules, kept = _compare_texts(old_texts, new_texts)
-    rehashed = sum(identity(before[i]) != identity(after[j]) for i, j in kept)
+    rules, kept = _compare_texts([rule.text for rule in before], [rule.text for rule in after])
+    rehashed = sum(before[i].identity != after[j].identity for i, j in kept)
     size = len(before if kind == "removed" else after)
     return ChainChange(table, name, kind, rules, rehashed, size)
 
 
-def _counted(name: str, chain: Chain | None, *, foreign: bool) -> list[str]:
-    """The rules to compare, without the ``-A chain`` in front."""
+class _Rule(NamedTuple):
+    """What a rule says, and Felix's hash of it, "" for rules of others."""
+
+    text: str
+    identity: str
+
+
+def _rules(name: str, chain: Chain | None, *, foreign: bool) -> list[_Rule]:
+    """The rules to compare."""
     if chain is None:
         return []
-    start = len(f"-A {name} ")
     everything = foreign or name.startswith(OURS)
-    return [text[start:] for _, text, _ in chain.lines if everything or identity(text)]
+    found = (
+        _with_elements(chain) if _has_maps(chain) else [_Rule(said(text), identity(text)) for _, text, _ in chain.lines]
+    )
+    return [rule for rule in found if everything or rule.identity]
+
+
+def _has_maps(chain: Chain) -> bool:
+    """Whether a rule looks its verdict up in a map, whose elements are in no rule."""
+    return any("vmap @" in text for _, text, _ in chain.lines)
+
+
+def _with_elements(chain: Chain) -> list[_Rule]:
+    """The rules, one for each element where a map is looked up."""
+    found = (
+        (rule.number, _Rule(with_words(rule.body.text, " ".join(rule.comments)), rule.identity)) for rule in chain.rules
+    )
+    return [rule for _, rule in dict.fromkeys(found)]
 
 
 def _compare_texts(old: Sequence[str], new: Sequence[str]) -> tuple[tuple[RuleChange, ...], list[tuple[int, int]]]:

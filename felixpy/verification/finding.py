@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from felixpy.errors import Path, Place
-from felixpy.verification.wording import identity
+from felixpy.nftables.wording import identity
 
 if TYPE_CHECKING:
     from felixpy.verification.changed import Changed

@@ -12,9 +12,9 @@ from felixpy.decode.rules import RuleIndex
 from felixpy.errors import spell
 from felixpy.model import Cluster, HostEndpoint, Workload
 from felixpy.names import split_layer
+from felixpy.nftables.wording import identity
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.verification.finding import Finding
-from felixpy.verification.wording import identity
 
 MOST_NAMED = 3
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from felixpy.errors import many, spell
+from felixpy.nftables.wording import without_hash
 from felixpy.verification import Verification
 from felixpy.verification.finding import Effect, Finding, Severity
-from felixpy.verification.wording import without_hash
 
 EQUAL, DIFFERENT = "EQUAL", "DIFFERENT"
 

@@ -13,6 +13,7 @@ from felixpy.iptables.forms import read_dump
 from felixpy.iptables.saved import read_tables
 from felixpy.iptables.sets import read_sets
 from felixpy.model import Cluster, Icmp, PortRange, Rule, Side, Source
+from felixpy.nftables.dumps import read_listing
 from felixpy.topology.nodes import Nodes
 from tests.clusters import ALLOW, DENY, cluster, node, pod, policy, tier
 
@@ -29,6 +30,22 @@ def tables(text: str):
 
 
 ONE, TWO, THREE = (A, "-p tcp -j DROP"), (B, "-p udp -j DROP"), (C, "-j RETURN")
+LISTED = {
+    "-p tcp -j DROP": 'meta l4proto tcp counter drop comment "why"',
+    "-p udp -j DROP": "meta l4proto udp counter drop",
+    "-j RETURN": "counter return",
+}
+"""The rules as nft lists them; one has a comment."""
+
+
+def listed(*rules: tuple[str, str], counted: str = ""):
+    """The same chain as nft lists it."""
+    lines = ""
+    for identity, text in rules:
+        rule, _, words = LISTED[text].partition(' comment "')
+        lines += f'\t\t{rule.replace("counter", f"counter{counted}")} comment "cali:{identity};'
+        lines += f" {words}\n" if words else '"\n'
+    return read_listing(f"table ip calico {{\n\tchain filter-cali-x {{\n{lines}\t}}\n}}\n").tables[4]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +65,39 @@ def test_rules_are_compared_by_text_and_new_hashes_only_counted(before, after, r
     else:
         (change,) = changes
         assert (change.kind, list(change.rules), change.rehashed) == ("changed", rules, rehashed)
+    nft_changes = list(compare_tables(listed(*before), listed(*after, counted=" packets 7 bytes 420")))
+    assert len(nft_changes) == len(changes)
+    for change in nft_changes:
+        shown = [rule._replace(text=LISTED[rule.text]) for rule in rules]
+        assert (change.kind, list(change.rules), change.rehashed) == ("changed", shown, rehashed)
+
+
+DISPATCH = """\
+table ip calico {{
+	map filter-cali-from-wl-dispatch {{
+		type ifname : verdict
+		elements = {{ {elements} }}
+	}}
+	chain filter-cali-from-wl-dispatch {{
+		iifname vmap @filter-cali-from-wl-dispatch comment "cali:AAAAAAAAAAAAAAAA;"
+		counter drop comment "cali:BBBBBBBBBBBBBBBB; Unknown interface"
+	}}
+}}
+"""
+
+
+def test_an_element_of_a_verdict_map_is_a_rule_that_came_or_went() -> None:
+    def dispatch(**chains: str):
+        elements = ", ".join(f'"{name}" : goto filter-cali-fw-{chain}' for name, chain in chains.items())
+        return read_listing(DISPATCH.format(elements=elements)).tables[4]
+
+    assert list(compare_tables(dispatch(a="a", b="b"), dispatch(a="a", b="b"))) == []
+    (change,) = compare_tables(dispatch(a="a", b="b"), dispatch(a="b", c="c", b="b"))
+    assert [(rule.sign, rule.text) for rule in change.rules] == [
+        ("-", 'iifname "a" goto filter-cali-fw-a'),
+        ("+", 'iifname "a" goto filter-cali-fw-b'),
+        ("+", 'iifname "c" goto filter-cali-fw-c'),
+    ]
 
 
 def test_a_chain_that_comes_or_goes_has_all_its_rules() -> None:
