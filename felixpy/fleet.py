@@ -20,7 +20,7 @@ __all__ = ["NodeOutcome", "nodes_of", "print_nodes", "render_nodes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOutcome:
-    """What became of one node. `error` is "" when all went well; `lost` tells that its process ended."""
+    """The result for one node. `error` is "" on success; `lost`: the process that compiled it ended."""
 
     node: str
     rules: int = 0
@@ -34,7 +34,7 @@ class NodeOutcome:
 
 
 class _Compiled(NamedTuple):
-    """A node on its way."""
+    """A compiled node whose files are not written yet."""
 
     outcome: NodeOutcome
     contents: Mapping[str, Iterable[bytes]]
@@ -42,7 +42,7 @@ class _Compiled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeWork:
-    """Compiles nodes. Their files go below `folder`; without one they are handed back, or the `text` to print."""
+    """Compiles nodes and writes their files below `folder`; without one returns the files, or the `text` to print."""
 
     compiler: Compiler
     settings: Sequence[Setting]
@@ -75,7 +75,7 @@ class NodeWork:
 
 
 def nodes_of(cluster: Cluster) -> list[str]:
-    """All nodes in the order in which people count them. Neighbours tend to run the same workloads."""
+    """All nodes in natural order, in which neighbours tend to run the same workloads."""
     return sorted(cluster.node_names(), key=natural)
 
 
@@ -86,7 +86,7 @@ def render_nodes(
 
     A node that fails does not stop the others: its outcome has the error.
     """
-    # Whoever works elsewhere has no access to the folder.
+    # Workers on other machines have no access to the folder.
     work = NodeWork(compiler, settings, folder if hands.reaches_files else None)
     for outcome in _outcomes(work, hands, in_order=False):
         if outcome.files is not None:
@@ -97,7 +97,7 @@ def render_nodes(
 def print_nodes(
     compiler: Compiler, text: Callable[[Ruleset], str], hands: Workers, *, settings: Sequence[Setting] = ()
 ) -> Iterator[NodeOutcome]:
-    """The `text` of every node in the order of their names, each as soon as it and all before it are ready."""
+    """The `text` of every node in natural order, each as soon as it and all before it are ready."""
     return _outcomes(NodeWork(compiler, settings, text=text), hands, in_order=True)
 
 

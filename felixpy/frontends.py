@@ -1,6 +1,6 @@
-"""What clients call instead of pods: Services, and the Ingresses and routes that lead to Services, as frozen values.
+"""Services, and the Ingresses and routes that lead to Services, as frozen values.
 
-Nothing here decides anything: `felixpy.services` says which endpoints a client of a Service reaches.
+`felixpy.services` decides which endpoints a client of a Service reaches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from felixpy.errors import Source
 
 
 class ServiceName(NamedTuple):
-    """A Service by namespace and name. Felix looks up the EndpointSlices of those that rules refer to."""
+    """The namespace and name of a Service. Felix looks up the EndpointSlices of those that rules refer to."""
 
     namespace: str
     name: str
@@ -72,8 +72,8 @@ ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]
 class Service(Struct, frozen=True, kw_only=True):
     """A Service as it is stored. Addresses are in canonical spelling, `source_ranges` masked CIDRs.
 
-    `selector` is None where somebody else writes the endpoints. `balancers` are addresses of load balancers that
-    kube-proxy answers for, `proxies` those of balancers that forward connections themselves (ipMode Proxy).
+    `selector` is None if endpoints are written by hand or by a controller. `balancers` are load balancer addresses that
+    kube-proxy handles, `proxies` those of balancers that forward connections themselves (ipMode Proxy).
     """
 
     name: ServiceName

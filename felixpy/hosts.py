@@ -16,10 +16,10 @@ LOOPBACK_ADDRESSES = ("127.0.0.0", "127.0.0.1", "::1")
 
 
 def interfaces_of(host: Host, endpoints: Iterable[HostEndpoint], config: Config) -> Mapping[str, tuple[str, ...]]:
-    """The interfaces that count, with their addresses (without length).
+    """The interfaces that can have host endpoints, with their addresses (without prefix length).
 
-    Where nobody said what the machine has, the interfaces that host endpoints name are taken as present. The loopback
-    interface always is.
+    If the machine's interfaces are unknown, those that host endpoints name are assumed to exist. The loopback interface
+    always exists.
     """
     given = host.interfaces
     if given is None:
@@ -35,10 +35,10 @@ def interfaces_of(host: Host, endpoints: Iterable[HostEndpoint], config: Config)
 def owners(
     endpoints: Iterable[HostEndpoint], interfaces: Mapping[str, tuple[str, ...]]
 ) -> Iterator[tuple[str, HostEndpoint]]:
-    """(interface, its host endpoint), the one for all interfaces first.
+    """(interface, its host endpoint) pairs, the host endpoint for all interfaces first.
 
-    A host endpoint with a name matches by name only, one without by its addresses. Among several candidates the
-    smallest name wins, whatever it matched by.
+    A host endpoint with interfaceName matches by name only, one without by its addresses. Of several that match, the
+    one with the smallest name wins.
     """
     by_name = sorted(endpoints, key=lambda endpoint: endpoint.name)
     everywhere = next((endpoint for endpoint in by_name if endpoint.interface == ALL_INTERFACES), None)

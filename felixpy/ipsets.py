@@ -1,4 +1,4 @@
-"""IP sets: what a rule's selector, named port or service becomes, and who is in it.
+"""IP sets, made from the selectors, named ports and services of rules, and their members.
 
 Members come from the endpoints, network sets and slices of the whole cluster, whatever node is compiled, so a
 `Membership` is made once and shared by all nodes. (felix/labelindex, felix/serviceindex)
@@ -30,7 +30,7 @@ Labelled = Workload | HostEndpoint | NetworkSet
 
 
 class SetOrigin(NamedTuple):
-    """In which policy or profile, and where in it, a set is first needed."""
+    """The policy or profile, and the path in it, where a set is first used."""
 
     subject: str
     source: Source
@@ -40,7 +40,7 @@ class SetOrigin(NamedTuple):
 class SetSpec(NamedTuple):
     """What a set holds: a selector's endpoints, those of a named port, or a service's backends.
 
-    `id` is Felix's identity of the set, the same for every rule that means the same.
+    `id` is Felix's identifier of the set, the same for every rule with an equivalent selector.
     """
 
     id: str
@@ -54,7 +54,7 @@ class SetSpec(NamedTuple):
         return "hash:ip,port" if self.id.startswith(("n:", "svc:")) else "hash:net"
 
     def words(self) -> str:
-        """What the set is, in plain words."""
+        """A description of the set, as used in comments."""
         if self.service:
             with_ports = "addresses and ports" if self.type == "hash:ip,port" else "addresses"
             return f"{with_ports} behind service {self.service.namespace}/{self.service.name}"
@@ -69,7 +69,7 @@ def selector_set(selector: str) -> SetSpec:
 
 
 def named_port_set(selector: str, protocol: str | int | None, port: str) -> SetSpec:
-    """Endpoints' ports of that name; any protocol that has no ports of its own counts as TCP, as in Felix."""
+    """The set for a named port of endpoints; protocols without named ports are treated as TCP, as in Felix."""
     text = canonical(selector)
     wanted = ANY_PROTOCOL if protocol is None else PORT_PROTOCOLS.get(protocol, "tcp")
     return SetSpec(make_id("n", f"{make_id('s', text)},{wanted},{port}"), text, wanted, port)
@@ -83,16 +83,16 @@ def service_set(service: ServiceName, *, with_ports: bool) -> SetSpec:
 class SetMembers(tuple[str, ...]):  # noqa: SLOT001 - a tuple with slots has no place for what it remembers
     """The sorted members of a set, spelt as ``ipset save`` prints them.
 
-    Many nodes have the same members in a set, so what is found out about them is kept.
+    Sets on many nodes share one value, so results that are computed from the members are cached in it.
     """
 
     @property
     def findings(self) -> dict[str, Any]:
-        """What was found out about them, by whatever asks."""
+        """A cache for results computed from the members, by the name of the computation."""
         return self.__dict__
 
     def lines(self, name: str) -> bytes:
-        """The lines that add them to the set of that name."""
+        """The ipset restore lines that add the members to the set of that name."""
         key = f"lines of {name}"
         known: bytes | None = self.findings.get(key)
         if known is None:
@@ -117,16 +117,16 @@ class IPSet(Struct, frozen=True, kw_only=True):
         )
 
     def save(self) -> str:
-        """The lines of ``ipset save``, without the options that differ from kernel to kernel."""
+        """The set as ``ipset save`` prints it, without the options that differ from kernel to kernel."""
         return b"".join(self.pieces()).decode()
 
     def pieces(self) -> tuple[bytes, bytes]:
-        """The same in pieces, of which the large one is shared by all sets with these members."""
+        """The bytes of `save` in two parts; the second, large one is shared by all sets with these members."""
         return f"{self.create()}\n".encode(), self.members.lines(self.name)
 
 
 def family_of(address: str) -> int:
-    """6 for anything with a colon in its address part.
+    """The family of a set member: 6 if its address contains a colon.
 
     >>> family_of("10.0.0.5,tcp:8080"), family_of("fd00::1/128")
     (4, 6)
@@ -148,8 +148,8 @@ def _as_range(net: str, family: int) -> tuple[int, int]:
 def uncovered(nets: Iterable[str], family: int) -> list[str]:
     """The networks that no other one contains.
 
-    Felix keeps just these in a selector set when nftables could be in use; which ones it keeps after *removing*
-    a network depends on history there, the full suppression is what it starts from.
+    Felix keeps only these in a selector set if nftables may be in use. After a network is *removed*, Felix's result
+    depends on history; this is the result after a start.
 
     >>> uncovered(["10.0.0.5", "10.0.0.0/24", "10.0.0.128/25", "10.1.0.0/16"], 4)
     ['10.0.0.0/24', '10.1.0.0/16']
@@ -165,13 +165,13 @@ def uncovered(nets: Iterable[str], family: int) -> list[str]:
 
 
 def shown(net: str) -> str:
-    """A host network as the kernel prints it: without its length."""
+    """A network as the kernel prints it: a single address without prefix length."""
     return net.removesuffix("/32") if ":" not in net else net.removesuffix("/128")
 
 
 @dataclass(eq=False)
 class Membership:
-    """Who is in which set, for one cluster. `labelled` has the endpoints and network sets that Felix sees by number."""
+    """Computes the members of sets for one cluster. `labelled`: the endpoints and network sets of Felix, by number."""
 
     cluster: Cluster
     labelled: Mapping[int, Labelled]
@@ -183,14 +183,14 @@ class Membership:
 
     @cached_property
     def index(self) -> LabelIndex:
-        """The labelled things by label."""
+        """The index of endpoints and network sets by label."""
         labels = {name: profile.labels for name, profile in self.cluster.profiles.items()}
         things = {number: (thing.labels, thing.profiles) for number, thing in self.labelled.items()}
         return LabelIndex(things, labels)
 
     @cached_property
     def _addresses(self) -> dict[int, dict[int, tuple[str, ...]]]:
-        """What every labelled thing adds to sets, by family and number; nothing for a family that no thing has."""
+        """The addresses that each thing adds to sets, by family and number; empty for a family without addresses."""
         four: dict[int, tuple[str, ...]] = {}
         six: dict[int, tuple[str, ...]] = {}
         for number, thing in self.labelled.items():
@@ -268,7 +268,7 @@ class Membership:
         return members
 
     def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:
-        """The set as the kernel gets it; on another node `origin` may be another one."""
+        """The set with its members in one family; `origin` may differ between nodes."""
         key = (spec.id, family, max_size, origin)
         if key not in self._built:
             self._built[key] = IPSet(

@@ -1,7 +1,7 @@
-"""The tools of the kernel, run inside a network namespace. No other module starts a process.
+"""Run the kernel's tools (iptables, ipset, nft) inside a network namespace.
 
-All who program a kernel talk to a `Kernel`, which is one method wide: run a command, with a text as its input.
-`Machine` is the real one; `felixpy.testing.kernels` has others for tests.
+Code that programs a kernel uses a `Kernel`, which has one method: run a command, with a text as its input. `Machine` is
+the real one; `felixpy.testing.kernels` has others for tests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Done(NamedTuple):
-    """How a command ended, and what it said."""
+    """The exit status of a command, and its output."""
 
     status: int
     output: str = ""
@@ -61,14 +61,14 @@ class Kernel(Protocol):
 
 
 class _Started(NamedTuple):
-    """A command on its way, with the file that takes its output; no process if there is no such command."""
+    """A running command and the file for its output; the process is None if there is no such command."""
 
     command: tuple[str, ...]
     process: subprocess.Popen[bytes] | None
     output: IO[bytes]
 
     def done(self) -> Done:
-        """Wait for its end. Raises KernelRefused if that does not come."""
+        """Wait until it ends. Raises KernelRefused after a time limit."""
         with self.output:
             if self.process is None:
                 return Done(NOT_FOUND, errors=f"{self.command[0]}: command not found")
@@ -89,14 +89,14 @@ LIST = ("nft", "-s", "list")
 
 
 class _Printed(NamedTuple):
-    """A listing on its way, printed by nft's library. What that cannot do, the command itself is asked."""
+    """A running listing by nft's library; if that fails, the nft command is run instead."""
 
     listing: libnftables.Printing
     output: IO[bytes]
     instead: Callable[[], _Started]
 
     def done(self) -> Done:
-        """Wait for its end; raises as a command does."""
+        """Wait until it ends; raises what `_Started.done` raises."""
         with self.output:
             if self.listing.succeeded(PATIENCE_SECONDS):
                 self.output.seek(0)
@@ -107,17 +107,16 @@ class _Printed(NamedTuple):
 class Machine:
     """The kernel of this machine, as seen from one network namespace.
 
-    A thread of its own enters the namespace and starts every command, so the rest of the process stays where it is.
-    Commands run one after another, unless they are handed over together. Each gets its whole input before it starts,
-    through a file in memory rather than a pipe: if felixpy is killed, the command it had started still reads all of it
-    and not half a line. Commands are in a session of their own, so Ctrl-C reaches felixpy alone, which can then decide
-    what to do.
+    A separate thread enters the namespace and starts every command, so that the rest of the process stays outside.
+    Commands run one after another, except in `run_together`. Each gets its whole input before it starts, in a file in
+    memory, not through a pipe: if felixpy is killed, a command that was started still reads all of it. Commands run in
+    their own session, so that Ctrl-C reaches felixpy only.
     """
 
     def __init__(self, namespace: int, path: Path | None = None) -> None:
-        """`namespace` is an open file of /proc/…/ns/net; it is not closed here. Raises OSError if it is none.
+        """`namespace` is an open file of /proc/…/ns/net, which is not closed here; `path` is the path of that file.
 
-        `path` is where that file was found.
+        Raises OSError if the file is not a network namespace.
         """
         self._namespace, self._path = namespace, path
         self._lock = -1
@@ -133,7 +132,7 @@ class Machine:
         return self._pool.submit(function).result()
 
     def vanished(self) -> bool:
-        """Whether the namespace is no longer where it was found; then nobody but us sees what is done to it."""
+        """Whether the path no longer leads to the namespace: it was deleted, and only this process still holds it."""
         if self._path is None:
             return False
         ours = os.fstat(self._namespace)
@@ -146,12 +145,12 @@ class Machine:
     def run(self, *command: str, text: str = "") -> Done:
         """Run a command in the namespace.
 
-        Raises KernelRefused if it does not come to an end, EnvironmentMissing if it cannot be started.
+        Raises KernelRefused if it does not end in time, EnvironmentMissing if it cannot be started.
         """
         return self.inside(lambda: self._start(command, text).done())
 
     def run_together(self, commands: Iterable[tuple[str, ...]]) -> list[Done]:
-        """Run commands side by side that only look; raises as `run`."""
+        """Run read-only commands in parallel; raises what `run` raises."""
 
         def run_all() -> list[Done]:
             started: list[_Started | _Printed] = []
@@ -201,7 +200,7 @@ class Machine:
 
     @contextmanager
     def locked(self, seconds: float) -> Iterator[None]:
-        """Keep other runs of felixpy away from this namespace. Raises KernelRefused if one stays too long.
+        """Lock this namespace against other runs of felixpy. Raises KernelRefused if one holds it too long.
 
         The lock is one byte of a file, at the offset of the namespace's inode number. It belongs to the open file, so
         it ends with the last process that holds it, however that process ends.
@@ -229,9 +228,9 @@ class Machine:
 
     @contextmanager
     def after_fork(self, *, share_lock: bool) -> Iterator[Machine]:
-        """The same namespace for a process that was just forked, where the thread of this one does not exist.
+        """A machine for the same namespace in a forked process, where the thread of this one does not exist.
 
-        The lock that was held when it was forked is shared with it, or given back.
+        The lock that was held at the fork is shared, or released in the child.
         """
         with _running(self._namespace, self._path) as machine:
             if share_lock:
@@ -242,9 +241,9 @@ class Machine:
 
     @contextmanager
     def scratch(self) -> Iterator[Machine]:
-        """A fresh network namespace of the same kernel, to try things in; it vanishes afterwards.
+        """A temporary network namespace of the same kernel, for trying things out.
 
-        Raises EnvironmentMissing where none can be made.
+        Raises EnvironmentMissing if none can be made.
         """
         with ThreadPoolExecutor(1) as pool:
             try:
@@ -264,17 +263,17 @@ class Machine:
 
 
 def _path() -> str:
-    """Where commands are looked for: also where a PATH of people often has no place for them."""
+    """The PATH for commands, with the sbin folders that a user's PATH often lacks."""
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def found_tool(command: str) -> str | None:
-    """The file that is run under a command's name."""
+    """The executable for a command's name, None if there is none."""
     return shutil.which(command, path=_path())
 
 
 def _file_in_memory(content: bytes = b"") -> IO[bytes]:
-    """A file without a place on any disk, at its beginning."""
+    """An open file in memory with this content, positioned at its beginning."""
     file = os.fdopen(os.memfd_create("felixpy"), "wb+", buffering=0)
     try:
         left = memoryview(content)
@@ -294,13 +293,13 @@ def _succeed(status: int) -> None:
 
 
 def _fresh_namespace() -> int:
-    """Move the calling thread to a new namespace and open that."""
+    """Move the calling thread to a new network namespace; return an open file of it."""
     _succeed(_LIBC.unshare(_CLONE_NEWNET))
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _take(lock: int, offset: int) -> bool:
-    """Lock one byte of an open file; False if somebody else has it."""
+    """Lock one byte of an open file; return False if another process has locked it."""
     wanted = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
     try:
         fcntl.fcntl(lock, fcntl.F_OFD_SETLK, wanted)
@@ -321,7 +320,7 @@ def _running(namespace: int, path: Path | None = None) -> Iterator[Machine]:
 def namespace_path(name: str) -> Path:
     """The file of a network namespace given by name, or by path as in /proc/4711/ns/net.
 
-    Raises EnvironmentMissing for one that is not there.
+    Raises EnvironmentMissing if it does not exist.
     """
     path = NAMESPACES / name
     if not path.exists():
@@ -333,7 +332,7 @@ def namespace_path(name: str) -> Path:
 
 @contextmanager
 def open_machine(netns: str | None = None) -> Iterator[Machine]:
-    """The kernel of this machine, seen from a network namespace; None is our own.
+    """The kernel of this machine, seen from a network namespace; None is that of this process.
 
     Raises EnvironmentMissing without root, and for a namespace that does not exist.
     """
@@ -351,17 +350,17 @@ def open_machine(netns: str | None = None) -> Iterator[Machine]:
 
 
 def run_together(kernel: Kernel, *commands: tuple[str, ...]) -> list[Done]:
-    """Run commands that only look, side by side where that is possible: then it takes as long as the longest."""
+    """Run read-only commands, in parallel if the kernel is a `Machine`."""
     if isinstance(kernel, Machine):
         return kernel.run_together(commands)
     return [kernel.run(*command) for command in commands]
 
 
 def start_in_background(*command: str, holding: int) -> Done:
-    """Run a command that leaves a process behind and ends as soon as that is ready to work.
+    """Run a command that starts a background process and ends as soon as that is ready.
 
     Both inherit the open file `holding`: a lock on it lasts at least until then, even if felixpy is killed meanwhile.
-    Raises KernelRefused if the command in front does not end.
+    Raises KernelRefused if the foreground command does not end in time.
     """
     try:
         done = subprocess.run(  # noqa: S603 - commands come from felixpy, never from manifests

@@ -1,8 +1,8 @@
-"""An index of labelled things, and selectors evaluated over all of them at once.
+"""An index of labelled things, which evaluates selectors over all of them at once.
 
-Evaluation hands a set of candidates down the selector's tree and keeps what fits, smallest condition first, so that a
-cluster of 100,000 endpoints costs microseconds for a narrow selector. Only labels that some selector names are
-indexed.
+Evaluation passes a set of candidates down the selector's tree and keeps those that match, most selective condition
+first, so that a narrow selector takes microseconds in a cluster of 100,000 endpoints. Only labels that a selector names
+are indexed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Thing = tuple[Labels, tuple[str, ...]]
 
 
 class _Alike(NamedTuple):
-    """Own and inherited labels, and the numbers of all things that share them: lists of one length.
+    """Own and inherited labels, and the numbers of all things that share them: lists of equal length.
 
     `keys` are those of all own labels.
     """
@@ -64,7 +64,7 @@ class LabelIndex:
         return {**self._inherited[named], **own}
 
     def put(self, number: int, thing: Thing) -> None:
-        """Add a thing under a number, in the place of whatever had it before."""
+        """Add a thing under a number, replacing the one that had it."""
         self.drop(number)
         own, named = thing
         self._things[number] = thing
@@ -82,7 +82,7 @@ class LabelIndex:
                     self._having[key].add(number)
 
     def drop(self, number: int) -> None:
-        """Forget the thing with a number, if there is one."""
+        """Remove the thing with a number, if there is one."""
         if number not in self._things:
             return
         labels = self.labels(number)
@@ -106,7 +106,7 @@ class LabelIndex:
         return [number for named, members in self._groups.items() if profile in named for number in members]
 
     def inherit(self, profiles: Mapping[str, Labels]) -> None:
-        """Take other profiles; things that inherit other labels from them now have to be put again."""
+        """Set the labels of profiles; things whose inherited labels change must be `put` again."""
         self._profiles = profiles
 
     def select(self, node: Node, candidates: AbstractSet[int] | None = None) -> AbstractSet[int]:
@@ -130,7 +130,7 @@ class LabelIndex:
         return found
 
     def demands(self, node: Node) -> frozenset[Pair] | None:
-        """Pairs of a label and a value of which all that a selector matches have at least one; None if there are none.
+        """(label, value) pairs of which every match of a selector has at least one; None if there are none.
 
         Of several such sets it is one that few things have.
         """
@@ -147,7 +147,7 @@ class LabelIndex:
         return None
 
     def _values(self, key: str) -> dict[str, set[int]]:
-        """Which things have which value of a label."""
+        """The things by their value of a label."""
         values = self._by_key.get(key)
         if values is None:
             found: defaultdict[str | None, list[int]] = defaultdict(list)
@@ -158,7 +158,7 @@ class LabelIndex:
         return values
 
     def _having_key(self, key: str) -> Iterable[tuple[str | None, Iterable[int]]]:
-        """The values of a label, None included, each with things that have it; a value may come several times."""
+        """The values of a label (None: absent), each with things that have it; values may be repeated."""
         alike, value_of = self._alike, methodcaller("get", key)
         if key not in alike.keys:
             return ((self._inherited[named].get(key), members) for named, members in self._groups.items())
@@ -171,7 +171,7 @@ class LabelIndex:
 
     @property
     def _alike(self) -> _Alike:
-        """Things that share their labels, as pods of one template do."""
+        """The groups of things with equal labels, such as pods of one template."""
         if self._same is None:
             shared: dict[tuple[int, int], tuple[Labels, tuple[str, ...], list[int]]] = {}
             for number, (own, named) in self._things.items():
@@ -214,7 +214,7 @@ class LabelIndex:
         return candidates - found if operator in TRUE_WHEN_ABSENT else found
 
     def _estimate(self, node: Node) -> int:
-        """About how many things a condition leaves; only the order of evaluation depends on it."""
+        """A rough number of things that match a condition; only the order of evaluation depends on it."""
         total = len(self.everything)
         if isinstance(node, LabelTest):
             if node.operator == "==":

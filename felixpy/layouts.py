@@ -1,6 +1,6 @@
-"""Layouts: what of the chains depends on whether Felix programs iptables or nftables.
+"""Layouts: the differences between the chains that Felix programs in iptables and in nftables.
 
-Rules themselves are the same in both; `felixpy.nftables` spells them for nft.
+Rules themselves are the same in both; `felixpy.nftables` writes them for nft.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Layout(Struct, frozen=True, kw_only=True):
     settings: Mapping[str, str]
 
     def configured(self, config: Config) -> Config:
-        """The parameters as this data plane reads them: in nftablesMode Auto nftables follows those of iptables."""
+        """The parameters with those replaced that this data plane reads under another name (see `settings`)."""
         if config.nftables_mode != "Enabled":
             return config
         return replace(config, **{name: getattr(config, other) for name, other in self.settings.items()})

@@ -1,8 +1,8 @@
-"""What ``nft -s list …`` prints, printed by nft's library in a process of its own.
+"""The output of ``nft -s list …``, printed by nft's library in a separate process.
 
-The command hands every single word of a listing to the kernel: for 10,000 rules that is 137,000 calls of write(), which
-take longer than all the rest (nft 1.0.6). The library collects them in memory. The process of its own is as safe as the
-command: what the library cannot digest ends that process alone, and the command is asked instead.
+The command writes each word of a listing with its own system call: 137,000 of write() for 10,000 rules, which take
+longer than all the rest (nft 1.0.6). The library buffers its output. A crash of the library ends only the separate
+process, and the command is used instead.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def _library() -> ctypes.CDLL | None:
 
 
 def available(path: str) -> bool:
-    """Whether the library can take the place of the nft that is found on a `PATH`.
+    """Whether the library can replace the nft command that is found on a `PATH`.
 
-    An nft that is a script is somebody's own way of calling it, and remains that.
+    It does not replace an nft that is a script, as the user may have reasons for wrapping the command.
     """
     command = shutil.which("nft", path=path)
     if command is None or _library() is None:
@@ -60,19 +60,19 @@ def available(path: str) -> bool:
 
 
 class Printing:
-    """A listing on its way into a file."""
+    """A running listing that writes into a file."""
 
     def __init__(self, what: str, output: IO[bytes]) -> None:
         """`what` is a command of nft, such as ``list table ip calico``. Raises OSError if no process can be made."""
         with warnings.catch_warnings():
-            # The other threads wait meanwhile, or hold nothing that the child needs.
+            # The other threads wait meanwhile, or hold no lock that the child needs.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process = os.fork()
         if not self._process:
             _print(what, output.fileno())
 
     def succeeded(self, seconds: float) -> bool:
-        """Wait for its end; False if there is nothing to read, be it that `seconds` are over."""
+        """Wait until it ends; False if it failed or did not end within `seconds`."""
         watched = os.pidfd_open(self._process)
         try:
             ended, _, _ = select.select([watched], [], [], seconds)
@@ -85,9 +85,9 @@ class Printing:
 
 
 def _print(what: str, output: int) -> None:
-    """Never returns: the process ends here, with status 0 if all is written.
+    """Write the listing and exit the process, with status 0 if all is written.
 
-    What it would say of its end is left to the command, which is asked next.
+    It prints no error: the command, which runs next in that case, does.
     """
     status = 1
     try:

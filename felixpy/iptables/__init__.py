@@ -1,13 +1,14 @@
-"""iptables as a spelling of `felixpy.netfilter`: one table of matches and targets, and everything that is read with it.
+"""Reading and printing iptables rules, as values of `felixpy.netfilter`, with one table of matches and targets.
 
-words     the words of a line, and how values are quoted
-fields    one option: how it is written, printed, compared
+words     splitting a line into words, quoting values
+fields    one option: how it is parsed, printed, compared
 matches   a row for each match
 targets   a row for each target
-reader    a line as a rule
-printer   a rule as iptables-save prints it
-saved     what iptables-save and iptables -S print
-listing   what iptables -L prints
-sets      what ipset prints
-forms     which of these forms a text has, and several in one file
+refused   rules that no kernel accepts
+reader    from a line to a rule
+printer   from a rule to the line that iptables-save prints
+saved     output of iptables-save
+listing   output of iptables -L
+sets      output of ipset
+forms     recognising these forms, also several in one file
 """

@@ -1,4 +1,4 @@
-"""One option of a match or target: how it is written, how iptables-save prints it, when two of them say the same."""
+"""One option of a match or target: how it is written, how iptables-save prints it, and how two are compared."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ def _plain(values: Values, family: int) -> object:
 
 
 class OptionField(NamedTuple):
-    """An option. `others` are further names of it, `words` the number of its values.
+    """An option. `others` are its further names, `words` the number of its values.
 
-    `shown` is what is printed after the name, `value` what counts when rules are compared, `criterion` what it asks of
-    a packet in a family. Values in `hidden` are the default, which some releases print and others do not. `order` moves
-    the option among those of its match when it is printed, `more` is printed behind it. An `idle` option is one that
-    the kernel never heeded.
+    `shown` returns the text printed after the name, `value` the value by which rules are compared, `criterion` what it
+    asks of a packet in a family. Values in `hidden` are the default, which some releases do not print. `order` is the
+    position among the printed options of its match, `more` is printed after it. The kernel ignores an `idle` option.
     """
 
     name: str
@@ -50,7 +49,7 @@ class OptionField(NamedTuple):
 
 
 def by_name(fields: tuple[OptionField, ...]) -> Mapping[str, OptionField]:
-    """Options by every name that they have."""
+    """Options by each of their names."""
     return {name: field for field in fields for name in (field.name, *field.others)}
 
 
@@ -61,7 +60,7 @@ ALIASES: Mapping[str, str | int] = {"ipv4": 4, "ospfigp": 89, "icmp6": 58, "ip":
 
 
 def shown_network(values: Values, family: int) -> str:
-    """Masked, and spelt by the C library: ``::ffff:10.0.0.1`` keeps its dots."""
+    """A network, masked, as the C library spells it: ``::ffff:10.0.0.1`` keeps its dots."""
     net = ip_network(values[0], strict=False)
     if net.version == 4:
         return str(net)
@@ -69,7 +68,7 @@ def shown_network(values: Values, family: int) -> str:
 
 
 def shown_ports(values: Values, family: int) -> str:
-    """A range of one port, after an address or alone, is printed as the port."""
+    """Ports, alone or after an address; a range of one port is printed as that port."""
     rest, dash, last = values[0].rpartition("-")
     return rest if dash and rest.rpartition(":")[2] == last else values[0]
 
@@ -79,7 +78,7 @@ def network(values: Values, family: int) -> object:
 
 
 def protocol(values: Values, family: int) -> int:
-    """The number of a protocol as any release names it. Raises UsageError."""
+    """The number of a protocol, given by number or by a name of any release. Raises UsageError."""
     name = values[0].lower()
     return protocol_number(ALIASES.get(name, name))
 
@@ -123,7 +122,7 @@ def shown_xmark(values: Values, family: int) -> str:
 
 
 def listed(values: Values, family: int) -> object:
-    """A list whose order means nothing."""
+    """A comma-separated list to compare without regard to order."""
     return frozenset(values[0].split(","))
 
 
@@ -141,13 +140,13 @@ _UNIT_NAMES = {
 
 
 def rate(values: Values, family: int) -> object:
-    """The period of a rate: ``60/minute`` and ``1/sec`` are the same."""
+    """The period of a rate, equal for ``60/minute`` and ``1/sec``."""
     count, _, unit = values[0].partition("/")
     return _LIMIT_UNITS[_UNIT_NAMES[unit]] // int(count)
 
 
 def shown_rate(values: Values, family: int) -> str:
-    """The kernel keeps a period; the tool turns it back into a rate in the largest unit that divides well."""
+    """A rate as iptables prints it: from the period that the kernel stores, in the unit that iptables chooses."""
     count, _, unit = values[0].partition("/")
     period = _LIMIT_UNITS[_UNIT_NAMES[unit]] // int(count)
     reached = "day"

@@ -1,7 +1,7 @@
-"""What ``iptables -L`` prints, in the words of iptables-save.
+"""Convert the output of ``iptables -L`` to that of iptables-save.
 
-The listing describes rules in words of each match's own, rounds counters and leaves out what some options say, so a
-rule of which something is not known keeps those words, and is not understood as far as they go.
+The listing describes each match in free words, rounds counters and leaves out some options. Words that are not known
+stay in the rule as a match that is not understood.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OPTIONS = frozenset({"--", "-f", "!f", "----"})
 
 
 class Columns(NamedTuple):
-    """What the header says: whether rules are numbered, counted, and told with their interfaces."""
+    """The columns in the header: rule numbers, counters, interfaces."""
 
     numbered: bool
     counted: bool
@@ -98,7 +98,7 @@ def _core(option: str, value: str, everything: set[str] | frozenset[str]) -> Ite
 
 
 class Phrase(NamedTuple):
-    """How a match or target describes itself, and the options that say the same."""
+    """The words with which a match or target is listed, and the equivalent options."""
 
     pattern: re.Pattern[str]
     options: Callable[[re.Match[str]], str]
@@ -216,7 +216,7 @@ _TO = {"DNAT": "--to-destination", "SNAT": "--to-source"}
 
 
 def _described(extras: str, target: str) -> tuple[list[str], str]:
-    """Matches and the jump behind the columns; words that nobody knows become a match of their own."""
+    """The matches and the jump after the columns; unknown words become a match that is not understood."""
     matches: list[str] = []
     arguments: list[str] = []
     goto = "[goto]" in extras.split()
@@ -240,7 +240,7 @@ def _described(extras: str, target: str) -> tuple[list[str], str]:
 
 
 def _joined(matches: Sequence[str]) -> list[str]:
-    """Unknown words in one match, and ports of one protocol as well."""
+    """The matches with unknown words joined to one match, and ports of one protocol likewise."""
     found: list[str] = []
     for match in matches:
         head = " ".join(match.split(" ", 2)[:2])

@@ -1,7 +1,7 @@
 """The matches of iptables: how each is spelt, what it asks of packets, and what the kernel refuses about it.
 
-A new match is one row of `MATCHES`. Where the answer takes more than the packet, something is taken for granted, and
-the row says what. The options that every rule has without a module are rows named after themselves.
+A new match is one row of `MATCHES`. If a match depends on more than the packet, the row states what is assumed. Options
+that need no module are rows named after the option.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Special = Callable[[Match, int], list[Test]]
 
 
 class MatchRow(Struct, frozen=True, eq=False, dict=True):
-    """One match. `tests` reads all options at once where they only make sense together.
+    """One match. `tests` reads all options at once, for matches whose options only have a meaning together.
 
     `others` are further names of the module.
     """
@@ -145,7 +145,7 @@ def _icmp_type(values: Values, family: int) -> str:
 
 
 def _icmp(values: Values, family: int) -> Criterion:
-    """``8``, ``8/0``, ``any`` or a name."""
+    """The criterion of an ICMP type: ``8``, ``8/0``, ``any`` or a name."""
     kind, _, code = _icmp_type(values, family).partition("/")
     if kind == "any":
         return ALWAYS
@@ -178,7 +178,7 @@ _LOCAL_SIDES: Mapping[str, Side] = {"--src-type": "source", "--dst-type": "desti
 
 
 def _address_type(match: Match, family: int) -> list[Test]:
-    """LOCAL is the machine's own addresses, with a limit those of the interface alone; others are not understood."""
+    """Tests of ``-m addrtype``: LOCAL, for all addresses of the node or one interface; others are not understood."""
     limits = [_LIMITS[option.name] for option in match.options if option.name in _LIMITS]
     tests = []
     for option in match.options:
@@ -209,7 +209,7 @@ def _within(match: Match, family: int) -> list[Test]:
 
 
 def _counted(words: str) -> Special:
-    """Criteria that hold up to a limit hold, those that begin above it do not."""
+    """Tests of a limit, assumed not to be reached: matches up to the limit hold, those above it do not."""
 
     def tests(match: Match, family: int) -> list[Test]:
         above = any(option.name.endswith("-above") != option.negated for option in match.options if option.values)
@@ -219,13 +219,13 @@ def _counted(words: str) -> Special:
 
 
 def _recent(match: Match, family: int) -> list[Test]:
-    """``--set`` notes an address and always holds."""
+    """Tests of ``-m recent``; ``--set`` records an address and always matches."""
     noted = any(option.name == "--set" for option in match.options)
     return [Test(Constant(True) if noted else Assumed(_spelt(match), "not seen lately", holds=False))]
 
 
 def _chance(match: Match, family: int) -> list[Test]:
-    """Neither a packet nor anything else says beforehand which way a random choice goes."""
+    """A test that is not understood: a random match cannot be predicted."""
     return [Test(NotUnderstood(_spelt(match), "chosen at random"))]
 
 
@@ -236,7 +236,7 @@ def _ipvs(match: Match, family: int) -> list[Test]:
 
 
 def _fragments(match: Match, family: int) -> list[Test]:
-    """Packets are taken to be whole, and ``-f`` means later fragments."""
+    """Tests of ``-f`` (second and later fragments); packets are assumed not to be fragmented."""
     negated = match.options[0].negated
     return [Test(Assumed("! -f" if negated else "-f", "no fragments", holds=negated))]
 

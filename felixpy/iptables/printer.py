@@ -44,8 +44,8 @@ def saved(body: str, family: int) -> PrintedRule:
     >>> saved("--in-interface cali+ -m mark --mark 0/0x30000 --jump cali-tgt", 4)
     PrintedRule(core='-i cali+ ', rest='-m mark --mark 0x0/0x30000 -j cali-tgt')
 
-    A rule that no kernel takes, such as one with a rate of 0 or with a quote in its log prefix, is never printed; where
-    it cannot even be read it stays as it is.
+    A rule that no kernel accepts, such as one with a rate of 0 or a quote in its log prefix, is never printed by
+    iptables-save; one that cannot be parsed is returned unchanged.
     """
     lead = _COMMENTS.match(body)
     if not lead:
@@ -59,7 +59,7 @@ def saved(body: str, family: int) -> PrintedRule:
 
 def _bare(body: str, family: int) -> PrintedRule | None:
     """A rule without the comments at its beginning, None if it cannot be printed."""
-    # Chains, sets and interfaces have many names, but few matches lead to them.
+    # Chains, sets and interfaces have many names, but they occur in few different rules.
     matches, way, chain = _parted(body)
     sets = () if '"' in matches else _SET_NAME.findall(matches)
     interfaces = () if '"' in matches else _INTERFACE_NAME.findall(matches)
@@ -80,10 +80,10 @@ def _bare(body: str, family: int) -> PrintedRule | None:
 
 
 def _parted(body: str) -> tuple[str, str, str]:
-    """What stands before a jump to one of Felix's chains, the jump as printed and the rest of the chain's name."""
+    """The text before a jump to a chain of Felix, the jump as printed, and the rest of the chain's name."""
     for words, way in _WAYS:
         matches, found, chain = body.rpartition(words)
-        if found and " " not in chain and '"' not in chain:  # such words may stand in a comment, too
+        if found and " " not in chain and '"' not in chain:  # such words may occur in a comment, too
             return matches, way, chain
     return body, "", ""
 
@@ -98,13 +98,13 @@ def _printed(body: str, family: int) -> PrintedRule | None:
 
 
 def _has_stray_words(body: Body) -> bool:
-    """Whether words stand where an option should, as behind a log prefix with a quote in it."""
+    """Whether there are words that belong to no option, as after a log prefix with a quote in it."""
     matched = (option for match in body.matches for option in match.options)
     return any(not option.name.startswith("-") for option in (*matched, *body.arguments))
 
 
 def printed(body: Body) -> PrintedRule:
-    """A rule as iptables-save prints it. Raises ValueError or ZeroDivisionError for values that no kernel takes."""
+    """A rule as iptables-save prints it. Raises ValueError or ZeroDivisionError for values that no kernel accepts."""
     parts: list[str] = []
     for match in body.matches:
         if match.module not in CORE:
@@ -121,9 +121,9 @@ def printed(body: Body) -> PrintedRule:
 
 
 def _core(matches: Sequence[Match], family: int) -> Iterator[str]:
-    """Core options in the order of the tools, those left out that hold for every packet.
+    """Core options in the order of the tools, without those that match every packet.
 
-    Two of one option is what no kernel takes, but nothing is left out of what it was asked for.
+    A repeated option, which no kernel accepts, is printed each time.
     """
     for name in _CORE_ORDER:
         for match in matches:
@@ -162,7 +162,7 @@ def _written(option: Option) -> str:
 
 
 def quoted_if_needed(value: str) -> str:
-    """A value of an option that nobody knows: in quotes if it has a blank."""
+    """A value of an unknown option: in quotes if it contains a space."""
     return quoted(value) if " " in value or not value else value
 
 
@@ -170,7 +170,7 @@ _ADDRESS_LIST = re.compile(r"(--source|--destination) (\S+,\S+)")
 
 
 def kernel_rules(body: str) -> tuple[str, ...]:
-    """The rules that the kernel makes of one that begins with a list of addresses: a rule for each of them.
+    """The rules that iptables makes of one that begins with a list of addresses: one for each address.
 
     >>> kernel_rules("--source 10.0.0.1,10.0.0.2 --jump ACCEPT")
     ('--source 10.0.0.1 --jump ACCEPT', '--source 10.0.0.2 --jump ACCEPT')

@@ -1,4 +1,4 @@
-"""A rule from its words: sorted into matches, target and arguments, then given its meaning by the tables."""
+"""Parse a rule: sort its words into matches, target and arguments, and look up their meaning in the tables."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ WRONG = (ValueError, IndexError, KeyError, UsageError)
 
 
 class RuleContent(NamedTuple):
-    """What a rule says apart from how it is spelt, each option as (name, value, negated).
+    """The content of a rule regardless of spelling, each option as (name, value, negated).
 
-    Releases of iptables print protocols by name or number (an image without /etc/protocols prints numbers), units and
-    lists in another order, defaults or none.
+    Releases of iptables differ in printing protocols by name or number (by number without /etc/protocols), units, the
+    order of lists, and defaults.
     """
 
     core: frozenset[tuple[object, ...]]
@@ -38,7 +38,7 @@ class RuleContent(NamedTuple):
 
 @remembered(MOST_KNOWN)
 def read_body(text: str, family: int) -> Body:
-    """What a rule says; `text` is what follows ``-A chain``, without Felix's hash. Raises IndexError if it breaks off.
+    """Parse the text after ``-A chain``, without Felix's hash. Raises IndexError if it is incomplete.
 
     >>> read_body("! -i lo -p tcp -m tcp --dport 22 -j DROP", 4).matches[2]
     Match(module='tcp', options=(Option(name='--dport', values=('22',), negated=False),))
@@ -47,7 +47,7 @@ def read_body(text: str, family: int) -> Body:
 
 
 def read_felix(text: str, family: int) -> Body:
-    """The same for Felix's wording. Raises IndexError."""
+    """As `read_body`, for a rule in Felix's spelling. Raises IndexError."""
     return _body(text, felix_words(text), family)
 
 
@@ -66,7 +66,7 @@ def read_rule(
     file: str = "",
     counters: tuple[int, int] | None = None,
 ) -> Rule:
-    """A rule from its ``-A chain …`` line. Raises InputError.
+    """Parse a rule from its ``-A chain …`` line. Raises InputError.
 
     >>> read_rule('-A INPUT -m comment --comment "cali:wUHhoiAYhphO9Mso" -j DROP').identity
     'wUHhoiAYhphO9Mso'
@@ -81,7 +81,7 @@ def read_rule(
 
 
 def read_chain(chain: Chain) -> tuple[Rule, ...]:
-    """The rules of a chain, every line read once. Raises InputError."""
+    """Parse the rules of a chain. Raises InputError."""
     return tuple(
         read_rule(text, chain.family, number=number, line=line, file=chain.file, counters=counters)
         for number, (line, text, counters) in enumerate(chain.lines, start=1)
@@ -94,7 +94,7 @@ def _broken(text: str, line: int, file: str) -> InputError:
 
 
 class _Reader:
-    """Sorts the words of one rule."""
+    """Sorts the words of one rule into matches, target and arguments."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words, self.position = words, 0
@@ -127,7 +127,7 @@ class _Reader:
     def _option(self, word: str, *, negated: bool) -> None:
         field = self._field(word)
         core = CORE.get(word)
-        # A module that nobody knows may have long options that are called like the rule's own.
+        # An unknown module may have long options with the names of core options.
         if core and field is None and not (word.startswith("--") and self._is_strange()):
             self._close()
             values, negated = self._values(core, negated=negated)
@@ -154,9 +154,9 @@ class _Reader:
         return word
 
     def _values(self, field: OptionField | None, *, negated: bool) -> tuple[tuple[str, ...], bool]:
-        """The values of an option; one that nobody knows has those up to the next option.
+        """The values of an option, and whether it is negated; an unknown option has all words up to the next one.
 
-        Old releases print the ``!`` behind the name.
+        Old releases print the ``!`` after the name.
         """
         if field and field.words and self.words[self.position : self.position + 1] == ["!"]:
             self.position, negated = self.position + 1, True
@@ -172,14 +172,14 @@ class _Reader:
             yield self._next()
 
     def _protocol(self) -> str:
-        """The module that the protocol of the rule loads by itself."""
+        """The module that the rule's protocol loads implicitly."""
         names = [match.options[0].values[0] for match in self.matches if match.module == "-p"]
         return (
             PROTOCOLS.get(int(names[-1]), names[-1]) if names and names[-1].isdecimal() else names[-1] if names else ""
         )
 
     def _add(self, option: Option) -> None:
-        """An option belongs to the module or target before it; right after ``-p`` it loads the protocol's module."""
+        """Add an option to the module or target before it; right after ``-p`` it loads the protocol's module."""
         if not self.module and self.target:
             self.arguments.append(option)
             return
@@ -245,7 +245,7 @@ def _action(body: Body) -> Action:
 
 
 def _content(body: Body) -> object:
-    """A text that no value can be made of stands for itself."""
+    """The value by which a rule is compared; for one that cannot be parsed, its text."""
     try:
         rows = [(MATCHES.get(match.module), match) for match in body.matches]
         core = frozenset(
@@ -259,7 +259,7 @@ def _content(body: Body) -> object:
 def _modules(
     rows: Sequence[tuple[MatchRow | None, Match]], body: Body
 ) -> Iterator[tuple[str, frozenset[tuple[object, ...]]]]:
-    """Modules in their order. ``-m tcp`` without options says nothing that ``-p tcp`` does not."""
+    """Modules in their order, with their options to compare; ``-m tcp`` without options adds nothing to ``-p tcp``."""
     protocols = {protocol(match.options[0].values, body.family) for _, match in rows if match.module == "-p"}
     implied = {PROTOCOLS.get(number, "") for number in protocols}
     for row, match in rows:
@@ -295,7 +295,7 @@ def _argument_values(body: Body) -> Iterator[tuple[object, ...]]:
 
 
 def _compare(field: OptionField | None, option: Option, family: int) -> Iterator[tuple[object, ...]]:
-    """An option as a value to compare; nothing for one that changes nothing."""
+    """The value by which an option is compared; nothing for one that has no effect."""
     if field is None:
         yield option.name, option.values, option.negated
         return

@@ -1,4 +1,4 @@
-"""What no kernel takes about a rule, whatever it is for; tried with iptables 1.8.9, both backends."""
+"""Rules that no kernel accepts, tried with iptables 1.8.9 and both backends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WORD = (1 << 32) - 1
 
 
 class Refusal(NamedTuple):
-    """What no kernel takes: rules with `trigger` in their text of which `finds` is true; `name` is for programs.
+    """Rules that no kernel accepts: those with `trigger` in their text for which `finds` is true; `name` is for JSON.
 
-    `finds` gets the rule and the table that it stands in. It is not asked about rules in which `doubt` finds nothing.
-    `verdict` and `consequence` are said in place of those that hold for most of what a data plane refuses.
+    `finds` gets the rule and its table; it is called only if `doubt` matches the rule's text. `verdict` and
+    `consequence` replace the data plane's usual sentences.
     """
 
     name: str
@@ -56,7 +56,7 @@ TWO_PROTOCOLS = Refusal(
 
 
 def _positive_protocol(body: Body) -> int:
-    """The protocol that a rule asks for, 0 for none or any."""
+    """The number of the protocol that a rule matches, 0 for none, any or a negated one."""
     criteria = (test.criterion for test in body.tests if not test.negated)
     return next((criterion.number for criterion in criteria if isinstance(criterion, Protocol)), 0)
 
@@ -141,7 +141,7 @@ def _reject_elsewhere(body: Body, table: str) -> bool:
 
 
 def _broken_log_prefix(body: Body, table: str) -> bool:
-    """A quote ends the prefix for the tools, and what follows is another word."""
+    """Whether a log prefix contains a quote: it ends the prefix, and what follows is another word."""
     start, end = body.text.find('--log-prefix "'), body.text.rfind('" --log-level')
     return body.target == "LOG" and '"' in body.text[start + len('--log-prefix "') : end]
 

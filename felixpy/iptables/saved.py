@@ -1,4 +1,4 @@
-"""What ``iptables-save`` and ``iptables -S`` print, as values. Nothing here knows who made the rules."""
+"""Parse the output of ``iptables-save``, whether or not the rules are Felix's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_LINE = "\n"
 
 
 def read_tables(text: str, file: str, family: int = 4) -> dict[str, Table]:
-    """The tables of an iptables-save text. Raises InputError where it is not one, or is cut off."""
+    """The tables of an iptables-save text. Raises InputError if it is not one, or is cut off."""
     tables: dict[str, dict[str, Chain]] = {}
     table: dict[str, Chain] | None = None
     head, rules = _NO_LINE, list[Line]()  # how the next rule of the same chain begins, and where it belongs
@@ -57,16 +57,16 @@ def read_tables(text: str, file: str, family: int = 4) -> dict[str, Table]:
 
 
 def _counted(text: str) -> tuple[str, tuple[int, int] | None]:
-    """A line without the counters that it begins with, and these."""
+    """A line without the counters at its beginning, and the counters (packets, bytes) or None."""
     found = _COUNTERS.match(text)
     return (text[found.end() :], (int(found[1]), int(found[2]))) if found else (text, None)
 
 
 def make_chain(name: str, policy: str, family: int, lines: Sequence[str] = (), file: str = "") -> Chain:
-    """A chain of rules that stand in no file."""
+    """A chain from lines of rules; `file` is "" for rules that are not from a file."""
     return Chain(name, policy, file, family, read_chain, [Line(0, text) for text in lines])
 
 
 def wrong(file: str, line: int, reason: str, hint: str = "") -> InputError:
-    """A problem with one line."""
+    """The exception for a problem with one line."""
     return InputError([Problem(place=Place(file, line), reason=reason, hint=hint)])

@@ -1,4 +1,4 @@
-"""What ``ipset save`` and ``ipset list`` print, as values."""
+"""Parse the output of ``ipset save`` and ``ipset list``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from felixpy.reading import lines_of
 
 
 def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
-    """The sets of an ``ipset save`` or ``ipset list`` text. Raises InputError where it is neither."""
+    """The sets of an ``ipset save`` or ``ipset list`` text, by name. Raises InputError if it is neither."""
     blocks = _blocks(text)
     if blocks is not None:
         return {name: _saved(name, header, members) for name, (header, members) in blocks.items()}
@@ -34,7 +34,7 @@ def read_sets(text: str, file: str = "ipset save") -> dict[str, SavedSet]:
 
 
 def _blocks(text: str) -> dict[str, tuple[str, list[str]]] | None:
-    """The head and the members of each set in a text of nothing but sets, as ``ipset save`` prints it; else None.
+    """(header, members) by set for a text that has only sets in the form of ``ipset save``; None for any other.
 
     A node has hundreds of thousands of members: splitting whole blocks takes a tenth of the time of reading lines.
     """
@@ -73,7 +73,7 @@ def _is_listed(text: str) -> bool:
 
 
 def _listed(lines: Iterable[str]) -> Iterator[SavedSet]:
-    """Sets as ``ipset list`` prints them: headings with a colon, then the members up to an empty line."""
+    """Parse the output of ``ipset list``: headings with a colon, then the members up to an empty line."""
     head: dict[str, str] = {}
     members: list[str] | None = None
     for line in (*lines, ""):
@@ -90,7 +90,7 @@ def _listed(lines: Iterable[str]) -> Iterator[SavedSet]:
 
 
 def as_saved(text: str) -> str:
-    """What ``ipset save`` would have printed, from what ``ipset list`` did; other texts as they are.
+    """The output of ``ipset list`` converted to that of ``ipset save``; other texts unchanged.
 
     >>> as_saved("Name: s\\nType: hash:ip\\nHeader: family inet\\nMembers:\\n10.0.0.1\\n")
     'create s hash:ip family inet\\nadd s 10.0.0.1\\n'

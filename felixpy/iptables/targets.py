@@ -55,7 +55,7 @@ def _idle(arguments: Arguments, family: int) -> Action:
 
 
 def _mark(arguments: Arguments, family: int) -> Action:
-    """``--set-xmark V/M`` clears M and flips V; ``--set-mark V/M`` clears M and sets V."""
+    """The action of MARK: ``--set-xmark V/M`` clears M and flips V; ``--set-mark V/M`` clears M and sets V."""
     for name in ("--set-xmark", "--set-mark"):
         if name in arguments:
             value, mask = parse_mark(arguments[name])
@@ -99,7 +99,7 @@ def _connection_tracking(arguments: Arguments, family: int) -> Action:
 
 
 def _end(text: str, family: int) -> tuple[int | None, int | None]:
-    """Address and port of ``10.0.0.1-10.0.0.9:80-90`` or ``[fd00::1]:80``: of a range the first, None for none."""
+    """Address and port of ``10.0.0.1-10.0.0.9:80-90`` or ``[fd00::1]:80``: of a range the first; None if absent."""
     if text.startswith("["):
         address, _, port = text[1:].partition("]")
         port = port.removeprefix(":")
@@ -122,7 +122,7 @@ def _source(arguments: Arguments, family: int) -> Action:
 
 
 def _redirect(arguments: Arguments, family: int) -> Action:
-    """To the machine itself: the address of the interface, for its own packets loopback."""
+    """The action of REDIRECT: to the address of the incoming interface, for the node's own packets to loopback."""
     port = parse_ranges(arguments["--to-ports"].replace("-", ":"))[0].first if "--to-ports" in arguments else None
     return Rewrite("destination", port=port, to_self=True)
 

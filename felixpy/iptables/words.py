@@ -1,4 +1,4 @@
-"""The words of a line: where they end, how quotes and escapes are read and written."""
+"""Split a line into words, with quotes and escapes, and quote values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HASH_COMMENT = re.compile(rf'-m comment --comment "?{HASH_PREFIX}([\w-]{{16}})"
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a rule as the tools print it, those in quotes without them.
+    """The words of a rule as the tools print it, without quotes.
 
     >>> split_words('-j LOG --log-prefix "a b: "')
     ['-j', 'LOG', '--log-prefix', 'a b: ']
@@ -42,12 +42,12 @@ def split_words(text: str) -> list[str]:
 
 
 def felix_words(text: str) -> list[str]:
-    """The words of a rule as Felix hands it to iptables-restore, where a backslash is a letter like any other."""
+    """The words of a rule as Felix passes it to iptables-restore, where a backslash has no special meaning."""
     return [found["plain"] or found["quoted"] or "" for found in _PLAIN.finditer(text)]
 
 
 def quoted(text: str) -> str:
-    """A value as the tools print it: bare where every character is safe, else in quotes.
+    """A value as the tools print it: in quotes unless every character is safe.
 
     >>> quoted("word"), quoted("two words"), quoted("a.b")
     ('word', '"two words"', '"a.b"')
@@ -68,12 +68,12 @@ def identity(text: str) -> str:
 
 
 def hashes_in(text: str) -> list[str]:
-    """The hashes in the text of many rules, found faster than in each of them; rules that have none give none."""
+    """All hashes in the text of many rules, faster than calling `identity` for each."""
     return _HASHES.findall(text)
 
 
 def hash_comment(found: str) -> str:
-    """The match that carries a hash.
+    """The comment match with a hash.
 
     >>> hash_comment("wUHhoiAYhphO9Mso")
     '-m comment --comment "cali:wUHhoiAYhphO9Mso"'
@@ -82,7 +82,7 @@ def hash_comment(found: str) -> str:
 
 
 def without_hash(text: str) -> str:
-    """A rule's text without the comment that bears Felix's hash.
+    """A rule's text without the comment with Felix's hash.
 
     >>> without_hash('-p tcp -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD')
     '-p tcp -j cali-FORWARD'

@@ -1,12 +1,12 @@
-"""A running cluster as manifests: what ``kubectl get --raw`` answers, and what ``kubectl exec`` shows of its nodes.
+"""Reading a running cluster: objects with ``kubectl get --raw``, the rules of its nodes with ``kubectl exec``.
 
-client      runs kubectl, with read-only verbs only; its answers as values, its failures as exceptions
-answers     what the API server sends as values, and in words what is none
-proxy       one kubectl that stays, for lists of many pages
-resources   which resources felixpy asks for, and what an answer lacks without them
-trim        which fields of an object felixpy keeps; the rest is never written down
-listing     all resources of a cluster, in pages, side by side
-watch       what changes in a cluster, as it happens
+client      runs kubectl, with read-only verbs; its failures as exceptions
+answers     parsing responses of the API server, and describing unexpected ones
+proxy       a long-running kubectl, for lists of many pages
+resources   the resources that felixpy lists, and what is unknown without each
+trim        the fields of an object that felixpy keeps; the rest is never stored
+listing     all resources of a cluster, in pages, in parallel
+watch       changes in a cluster, as they happen
 nodes       the rules and sets in the kernels of nodes, read through their calico-node pods or ssh
 """
 

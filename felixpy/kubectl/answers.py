@@ -1,4 +1,4 @@
-"""Answers of an API server as values, and in words what came instead of one."""
+"""Parsing responses of an API server, and describing unexpected ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Metadata(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """Of a list all but its items, which are read over."""
+    """A list without its items, which are skipped in parsing."""
 
     metadata: _Metadata
 
@@ -38,7 +38,7 @@ def decoded(answer: bytes, path: str, kind: str) -> dict[str, Any]:
 
 
 def continuation(answer: bytes, path: str) -> str:
-    """What the next page of a list is asked for with, "" after the last one. Raises Unreachable as `decoded` does."""
+    """The continue token of a page of a list, "" on the last page. Raises Unreachable as `decoded` does."""
     return _decoded(answer, path, _Head).metadata.following
 
 
@@ -51,7 +51,7 @@ def _decoded(answer: bytes, path: str, kind: type[Found]) -> Found:
 
 
 def _strange(answer: bytes) -> str:
-    """What an answer is that is no JSON, as far as it is one of the usual things."""
+    """A description of a response that is not JSON, if it is empty or a web page; else ""."""
     if not answer.strip():
         return "the answer is empty"
     if not _WEB_PAGE.match(answer):

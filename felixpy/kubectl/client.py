@@ -1,7 +1,7 @@
-"""``kubectl`` as the one way to a cluster, so that every way of logging in works: exec plugins, OIDC, proxies.
+"""All access to a cluster goes through ``kubectl``, so that every way of logging in works: exec plugins, OIDC, proxies.
 
-Only verbs that read are ever run: `get --raw`, `proxy` of GET requests for the lists that felixpy reads, `exec` of a
-command in `READING`, `config view`.
+Only read-only verbs are run: `get --raw`, `proxy` of GET requests for the lists that felixpy reads, `exec` of a command
+in `READING`, `config view`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FIRST_PAUSE_SECONDS = 0.2
 
 
 class RequestRefused(FelixpyError):
-    """The API server answered, but not with what was asked for."""
+    """The API server did not fulfil the request."""
 
     exit_code = 3
 
@@ -47,7 +47,7 @@ class Absent(RequestRefused):
 
 
 class Expired(RequestRefused):
-    """A page or a watch cannot go on, because the API server no longer has that revision (410)."""
+    """A list or a watch cannot be continued, because the API server no longer has that revision (410)."""
 
 
 class Unauthorized(RequestRefused):
@@ -55,11 +55,11 @@ class Unauthorized(RequestRefused):
 
 
 class Unreachable(RequestRefused):
-    """No answer, or only a part of one."""
+    """No response, or an incomplete one."""
 
 
 class Overloaded(Unreachable):
-    """The API server asks to be left alone for a moment (429, 500, 503, 504)."""
+    """The API server is overloaded or failing; the request can be retried (429, 500, 503, 504)."""
 
 
 class _Meaning(NamedTuple):
@@ -87,13 +87,13 @@ _TERMINATED = re.compile(r"command terminated with (?:non-zero )?exit code")
 
 
 def failure(said: str, what: str) -> RequestRefused:
-    """The exception for what kubectl printed about `what`.
+    """The exception for an error message of kubectl about `what`.
 
     >>> failure("Error from server (Forbidden): pods is forbidden: User \\"dev\\" cannot list …", "/api/v1/pods")
     Forbidden('/api/v1/pods: pods is forbidden: User "dev" cannot list …')
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    # What `exec` adds below the words of the command says less than they do.
+    # `exec` adds a line after the command's own output that says less.
     line = next((line for line in reversed(lines) if not _TERMINATED.match(line)), "")
     line = line or (lines[-1] if lines else "kubectl said nothing")
     kind = next((meaning.kind for meaning in _MEANINGS if meaning.pattern.search(said)), RequestRefused)
@@ -102,7 +102,7 @@ def failure(said: str, what: str) -> RequestRefused:
 
 
 class Kubectl:
-    """The user's own kubectl, with the context, the kubeconfig file and the patience (seconds) for one answer."""
+    """Runs the user's kubectl with a context, a kubeconfig file and a timeout (seconds) for each request."""
 
     def __init__(
         self, *, context: str = "", kubeconfig: str = "", timeout: float = 60.0, program: str = "kubectl",
@@ -116,12 +116,12 @@ class Kubectl:
 
     @property
     def context(self) -> str:
-        """The name of the context in use, "cluster" if the configuration names none (as inside a pod)."""
+        """The name of the current context, "cluster" if the configuration has none (as inside a pod)."""
         return self._context or self._view.get("current-context") or "cluster"
 
     @cached_property
     def _view(self) -> dict[str, Any]:
-        """The part of the configuration that is in use, without credentials; empty where there is none."""
+        """The part of the configuration that is in use, without credentials; empty without a configuration."""
         done = self._run(["config", "view", "--minify", "--output=json"])
         try:
             found = json.loads(done.stdout)
@@ -131,15 +131,15 @@ class Kubectl:
 
     @cached_property
     def _root(self) -> str:
-        """The path of the server's URL, which a gateway of several clusters has, and which ``get --raw`` leaves out."""
+        """The path of the server's URL, which a gateway for several clusters has, and which ``get --raw`` drops."""
         for named in self._view.get("clusters") or ():
             return urlsplit(named["cluster"].get("server") or "").path.rstrip("/")
         return ""
 
     def get(self, path: str) -> bytes:
-        """What the API server answers to a GET of `path`. Overloaded servers and lost connections are tried again.
+        """The API server's response to a GET of `path`; retried if the server is overloaded or the connection is lost.
 
-        Raises Refused, by the kind of failure.
+        Raises Refused, as the subclass for the failure.
         """
         for attempt in range(TRIES):
             done = self._run(["get", "--raw", self._root + path])
@@ -152,7 +152,7 @@ class Kubectl:
         raise AssertionError("the last attempt raises")
 
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
-        """What one of the `READING` commands prints inside a container. Raises Refused."""
+        """The output of one of the `READING` commands inside a container. Raises Refused."""
         if tuple(command) not in READING:
             raise ValueError(f"{' '.join(command)} is not among the commands that may run on a node")
         done = self._run(["exec", "--namespace", namespace, pod, "--container", container, "--", *command])
@@ -161,15 +161,15 @@ class Kubectl:
         return done.stdout.decode(errors="surrogateescape")
 
     def proxy(self, unix_socket: Path, accepted: Iterable[str], options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """A kubectl that answers GET of the `accepted` paths (regular expressions) on a socket, and nothing else.
+        """Start a kubectl proxy that accepts only GET of the `accepted` paths (regular expressions) on a socket.
 
-        It prints a line as soon as it listens, or ends. Raises EnvironmentMissing without kubectl.
+        It prints a line as soon as it listens, or exits. Raises EnvironmentMissing without kubectl.
         """
         rules = [f"--accept-paths={','.join(accepted)}", f"--reject-methods={ALL_BUT_GET}", *options]
         return self._started(["proxy", f"--unix-socket={unix_socket}", *rules], stderr=subprocess.DEVNULL)
 
     def follow(self, path: str) -> Iterator[bytes]:
-        """The lines of an answer that does not end, such as a watch, as they come; `close` ends it from elsewhere.
+        """The lines of a streamed response, such as a watch, as they arrive; `close` ends it from another thread.
 
         Raises Refused if it ends with an error.
         """
@@ -190,7 +190,7 @@ class Kubectl:
             process.stderr.close()
 
     def close(self) -> None:
-        """End all answers that are being followed."""
+        """End all streamed responses."""
         for process in [*self._following]:
             process.kill()
 

@@ -1,4 +1,4 @@
-"""All that felixpy needs of a cluster, listed in pages, several resources at once."""
+"""List the objects of a cluster that felixpy needs, in pages, several resources in parallel."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ Progress = Callable[[str, int], None]
 
 
 class Listed(NamedTuple):
-    """The objects of one resource: its key in `RESOURCES`, the API version that served them, the objects, each with
-    apiVersion and kind, and the resource version of the list, from which a watch goes on ("" for objects that were
-    asked for by name).
+    """The objects of one resource.
+
+    `resource` is its key in `RESOURCES`, `version` the API version that served them, `items` have apiVersion and kind.
+    `revision` is the resource version of the list, from which a watch continues, "" for objects read by name.
     """
 
     resource: str
@@ -45,7 +46,7 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A cluster's answer: what was listed by resource, and a sentence for each resource that is missing."""
+    """The objects of a cluster by resource, and a sentence for each resource that could not be listed."""
 
     context: str
     listed: Mapping[str, Listed]
@@ -57,7 +58,7 @@ def list_cluster(
 ) -> Listing:
     """List all resources of the table.
 
-    Where the user may not list a resource in all namespaces, that of `namespace` is listed, and the listing says so.
+    If the user may not list a resource in all namespaces, only `namespace` is listed, and the listing says so.
     Raises Unauthorized and Unreachable, and EnvironmentMissing without kubectl.
     """
     offered = _offered(kubectl)
@@ -89,7 +90,7 @@ def list_resource(kubectl: Kubectl, resource: str, version: str, *, page: int = 
 
 
 def list_named(kubectl: Kubectl, resource: str, version: str) -> Listed:
-    """The objects of a resource that are asked for by name, as far as they are there. Raises Refused."""
+    """The existing ones of the objects that the resource's row names. Raises Refused."""
     items = []
     for namespace, name in RESOURCES[resource].objects:
         path = RESOURCES[resource].path(version, namespace, name)
@@ -106,7 +107,7 @@ def _silent(resource: str, number: int) -> None:
 
 
 class _Offered(NamedTuple):
-    """(API version, plural name) of what the cluster serves, and why some API versions could not be asked."""
+    """(API version, plural name) of the served resources, and reasons for API versions that could not be discovered."""
 
     names: frozenset[tuple[str, str]]
     forbidden: Mapping[str, str]
@@ -117,7 +118,7 @@ def _asked(kubectl: Kubectl, path: str, kind: str) -> dict[str, Any]:
 
 
 def _offered(kubectl: Kubectl) -> _Offered:
-    """Discovery. An aggregated API whose server is down is left out, with the reason."""
+    """Run discovery. An aggregated API whose server is down is left out, with the reason."""
     versions = sorted({version for resource in RESOURCES.values() for version in resource.versions})
     groups = _asked(kubectl, "/apis", "APIGroupList")
     known = {version["groupVersion"] for group in groups.get("groups", ()) for version in group.get("versions", ())}
@@ -139,14 +140,14 @@ def _offered(kubectl: Kubectl) -> _Offered:
 
 
 class _Reader:
-    """Reads one resource after another, whatever becomes of it."""
+    """Reads resources; failures become sentences of the listing."""
 
     def __init__(self, kubectl: Kubectl, proxy: Proxy, namespace: str, page: int, progress: Progress) -> None:
         self._kubectl, self._proxy, self._namespace = kubectl, proxy, namespace
         self._page, self._progress = page, progress
 
     def read(self, key: str, version: str) -> tuple[Listed | None, str]:
-        """What was listed, and what is missing of it, "" for nothing."""
+        """The listed objects, and a sentence on what is missing, "" if nothing is."""
         resource = RESOURCES[key]
         try:
             if resource.objects:
@@ -162,7 +163,7 @@ class _Reader:
         return self._list(key, version, RESOURCES[key].path(version))
 
     def _within(self, key: str, version: str, wrong: RequestRefused) -> tuple[Listed | None, str]:
-        """A user of one namespace may read that."""
+        """As `read`, for a user who may list the resource in one namespace only."""
         resource = RESOURCES[key]
         if not (self._namespace and resource.namespaced) or resource.objects:
             return None, f"{wrong}; {resource.lacking}"
@@ -184,7 +185,7 @@ class _Reader:
         return self._pages(key, version, path, 0)
 
     def _pages(self, key: str, version: str, path: str, size: int) -> Listed:
-        """Every page of a list; a `size` of 0 asks for all at once. Raises Expired where pages were too slow."""
+        """All pages of a list; with `size` 0 it is one page. Raises Expired if the list expires between pages."""
         items: list[dict[str, Any]] = []
         revision = ""
         for found in pages(self._page_at, path, size):
@@ -195,9 +196,9 @@ class _Reader:
 
 
 def pages(ask: Callable[[str, int], bytes], path: str, size: int = PAGE) -> Iterator[dict[str, Any]]:
-    """The pages of a list, each asked for while the one before is looked at; a `size` of 0 asks for all at once.
+    """The pages of a list, each requested while the one before is processed; with `size` 0 it is one page.
 
-    `ask` gets the path of a page, and how many came before it.
+    `ask` gets the path of a page, and the number of pages before it.
     """
 
     def query(following: str) -> str:
@@ -217,7 +218,7 @@ def pages(ask: Callable[[str, int], bytes], path: str, size: int = PAGE) -> Iter
 
 
 def kept(item: dict[str, Any], resource: str, version: str) -> dict[str, Any]:
-    """What felixpy keeps of an object, with the apiVersion and kind that items of lists lack.
+    """An object with the fields that felixpy keeps, and the apiVersion and kind that items of lists lack.
 
     >>> kept({"metadata": {"name": "shop", "managedFields": []}}, "namespaces", "v1")
     {'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': {'name': 'shop'}}
@@ -232,7 +233,7 @@ def groups(listing: Listing) -> Sequence[tuple[str, Sequence[dict[str, Any]]]]:
 
 
 def group(listing: Listing, resource: str) -> str:
-    """What a resource is called in messages. Calico's and Kubernetes' policies have one plural name.
+    """The name of a resource in messages. Calico's and Kubernetes' policies have the same plural.
 
     >>> group(Listing("production", {}, ()), "calico/networkpolicies")
     'production/calico/networkpolicies'

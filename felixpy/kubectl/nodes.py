@@ -1,4 +1,4 @@
-"""What the kernels of nodes hold: rules and sets, read through each node's calico-node pod, or through ssh."""
+"""Read the rules and sets in the kernels of nodes, through each node's calico-node pod or through ssh."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class NodeKernel(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Characters of all that was read."""
+        """The number of characters read."""
         texts = [*self.rules.values(), *(text for each in self.others.values() for text in each.values())]
         return sum(map(len, texts)) + len(self.sets or "") + len(self.ruleset)
 
@@ -68,7 +68,7 @@ Run = Callable[[Sequence[str]], str]
 
 
 def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
-    """(namespace, name) of the running calico-node pod of each node. Raises Refused where they cannot be listed."""
+    """(namespace, name) of the running calico-node pod of each node. Raises Refused if pods cannot be listed."""
     found: dict[str, tuple[str, str]] = {}
     for namespace in NAMESPACES:
         for selector in SELECTORS:
@@ -85,10 +85,10 @@ def pods_of_nodes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
 def read_nodes(
     kubectl: Kubectl, nodes: Sequence[str] | None = None, *, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[NodeKernel]:
-    """The kernels of some nodes, or of all that run calico-node, in the order in which they were read.
+    """The kernels of the given nodes, or of all that run calico-node, in the order in which reading them completes.
 
-    Each is read on its own: one that does not answer has its failure in its value. `progress` is told how many of how
-    many have been read. Raises Refused where the pods of calico-node cannot be listed.
+    Failures are independent: a node that cannot be read has a `failure`. `progress` is called with the number of nodes
+    read and the total. Raises Refused if the pods of calico-node cannot be listed.
     """
     pods = pods_of_nodes(kubectl)
     names = sorted(pods) if nodes is None else list(nodes)
@@ -104,7 +104,7 @@ def read_nodes(
         for number in range(1, len(names) + 1):
             room = max(_room(largest) - len(running), 0)
             running.update(pool.submit(read, name) for name in islice(todo, room))
-            # One after the other leaves the set, so that nothing of a node is held once it has been looked at.
+            # Each leaves the set, so that nothing of a node is kept in memory once it has been processed.
             ready = wait(running, return_when=FIRST_COMPLETED).done.pop()
             running.remove(ready)
             kernel = ready.result()
@@ -115,15 +115,15 @@ def read_nodes(
 
 
 def _room(largest: int) -> int:
-    """How many nodes may be read or wait when the `largest` one so far had that many characters."""
+    """How many nodes may be in progress or wait to be processed; `largest` is the size of the largest one so far."""
     return max(FEWEST, min(AHEAD, MOST_HELD // largest)) if largest else AT_ONCE
 
 
 def read_kernel(node: str, run: Run) -> NodeKernel:
-    """Rules of the iptables backend that has Calico's chains, and sets; failures become part of the value.
+    """Read the rules of the iptables backend with Calico's chains, and the sets; failures become part of the value.
 
-    Where the kernel has tables of Felix's nftables data plane these are read, and rules of iptables that were left
-    beside them.
+    If the kernel has the tables of Felix's nftables data plane, these are read, and Calico's iptables rules that were
+    left.
     """
     try:
         if has_felix_tables(_attempt(run, TABLES)[0]):
@@ -146,16 +146,16 @@ def read_kernel(node: str, run: Run) -> NodeKernel:
 
 
 def _saved(run: Run) -> tuple[dict[str, str], list[str]]:
-    """What each backend has for IPv4, and why one has nothing; images may bring the tools of one backend only."""
+    """The IPv4 rules by backend, and why a backend has none; images may contain the tools of one backend only."""
     answers = {backend: _attempt(run, commands[4]) for backend, commands in BACKENDS.items()}
     reasons = [reason for _, reason in answers.values() if reason]
     return {backend: text for backend, (text, reason) in answers.items() if not reason}, reasons
 
 
 def _attempt(run: Run, command: Sequence[str]) -> tuple[str, str]:
-    """What a command prints, or why it does not: the tool may be missing.
+    """(output of a command, ""), or ("", the reason) if it fails, for example because the tool is missing.
 
-    Raises Refused for what is wrong with every command: no answer, no rights.
+    Raises Refused for failures that would be the same for every command: no connection, no permission.
     """
     try:
         return run(command), ""
@@ -166,7 +166,7 @@ def _attempt(run: Run, command: Sequence[str]) -> tuple[str, str]:
 
 
 def over_ssh(destination: str, *, timeout: float = 60.0, program: str = "ssh") -> Run:
-    """Runs the same commands on a machine outside of Kubernetes, as root or through sudo that asks nothing."""
+    """A function that runs the same commands on a machine through ssh, as root or with passwordless sudo."""
 
     def run(command: Sequence[str]) -> str:
         if tuple(command) not in READING:

@@ -1,7 +1,7 @@
-"""One ``kubectl proxy`` for lists of many pages, because starting a kubectl takes longer than most pages do.
+"""A ``kubectl proxy`` for lists of many pages, because starting kubectl takes longer than reading most pages.
 
-It listens on a Unix socket in a folder that only this user may open, passes on GET of the listed paths and nothing
-else, and ends with the lists that are read through it.
+It listens on a Unix socket in a folder that only this user may open, accepts only GET of the listed paths, and ends
+when the lists have been read.
 (kubernetes.io/docs/reference/kubectl/generated/kubectl_proxy)
 """
 
@@ -35,10 +35,10 @@ OK = 200
 
 
 class Proxy:
-    """GET through a kubectl that stays, started when something is first asked for; it ends with the block.
+    """Sends GET requests through a kubectl proxy that is started at the first request and ends with the block.
 
-    Whatever it does not answer well is asked for through a kubectl of its own, which says what is wrong. So a
-    kubectl that cannot do this, or may not, makes lists slower and nothing else.
+    Requests that fail are sent again with `Kubectl.get`, which reports the reason. So lists also work, more slowly, if
+    kubectl cannot run a proxy.
     """
 
     def __init__(self, kubectl: Kubectl) -> None:
@@ -64,12 +64,12 @@ class Proxy:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def get(self, path: str) -> bytes:
-        """What the API server answers to a GET of `path`. Raises Refused, as `Kubectl.get` does."""
+        """The API server's response to a GET of `path`. Raises Refused, as `Kubectl.get` does."""
         answer = self._answer(path) if self._listens() else None
         return self._kubectl.get(path) if answer is None else answer
 
     def _answer(self, path: str) -> bytes | None:
-        """A good answer, None for any other."""
+        """The body of a complete response with status 200, None for any other."""
         connection = self._connection()
         try:
             # Without a header about encodings kubectl asks for gzip and unpacks it, as it does for itself.
@@ -99,7 +99,7 @@ class Proxy:
         return self._folder / "socket"
 
     def _listens(self) -> bool:
-        """Whether there is a proxy to ask, which is started when this is first called."""
+        """Whether the proxy listens; the first call starts it."""
         with self._starting:
             if not self._folder:
                 self._folder = Path(tempfile.mkdtemp(prefix="felixpy-"))  # of mode 0700
@@ -107,7 +107,7 @@ class Proxy:
             return self._process is not None and self._failures < MOST_FAILURES
 
     def _started(self) -> subprocess.Popen[bytes] | None:
-        """A kubectl that listens; None where none does, for whatever reason."""
+        """Start kubectl and wait until it listens; None if it does not."""
         if not hasattr(socket, "AF_UNIX"):
             return None
         for options in (("--append-server-path",), ()):  # kubectl before v1.23 has no such option

@@ -1,6 +1,6 @@
-"""What felixpy asks a cluster for: a row for each resource, and what an answer lacks without it.
+"""The resources that felixpy lists in a cluster: a row for each, with what is unknown without it.
 
-Secrets are never asked for. Of ConfigMaps, DaemonSets and Installations only the named objects are.
+Secrets are never requested. Of ConfigMaps, DaemonSets and Installations only the named objects are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Resource(NamedTuple):
 
     @property
     def everywhere(self) -> bool:
-        """Whether every cluster should have it."""
+        """Whether every cluster has the resource."""
         return not BUILT_IN.isdisjoint(self.versions)
 
     def path(self, version: str, namespace: str = "", name: str = "") -> str:
@@ -103,7 +103,7 @@ RESOURCES: dict[str, Resource] = {
 
 
 def of_lists(version: str) -> str:
-    """A regular expression for the paths of all lists that felixpy asks an API version for.
+    """A regular expression for the paths of all lists that felixpy requests from an API version.
 
     >>> of_lists("apps/v1"), of_lists("discovery.k8s.io/v1")
     ('', '^/apis/discovery[.]k8s[.]io/v1/(namespaces/[^/]+/)?(endpointslices)$')

@@ -1,7 +1,7 @@
-"""Which fields of an object felixpy keeps; everything else is dropped as soon as a page has arrived.
+"""The fields of an object that felixpy keeps; everything else is dropped as soon as a page has arrived.
 
-Environment variables, annotations with a copy of the object, images, volumes and status messages say nothing about
-packets, may hold secrets, and are nine tenths of what an API server sends.
+Environment variables, annotations with a copy of the object, images, volumes and status messages do not affect packets,
+may contain secrets, and are nine tenths of the data.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def _node(item: Object) -> Any:
 
 
 def _account(item: Object) -> Object:
-    """The names of its secrets are not needed."""
+    """A service account without the names of its secrets."""
     return {key: item[key] for key in ("apiVersion", "kind", "metadata") if key in item}
 
 
 def _daemon_set(item: Object) -> Any:
-    """Of the pods' template only the images and Felix's variables of containers are kept."""
+    """A DaemonSet; of the pod template only images and Felix's environment variables are kept."""
 
     def variables(environment: Any) -> Any:
         named = [one for one in environment if isinstance(one, dict)] if isinstance(environment, list) else []

@@ -1,7 +1,7 @@
-"""What changes in a cluster, as it happens: a watch for each resource, and the objects as they are after each change.
+"""Follow the changes in a cluster: a watch for each resource, and the current objects.
 
-A watch goes on from the last revision that it has seen, bookmarks included, when the connection is lost, and is begun
-anew with a list when the API server no longer has that revision (410 Gone).
+When the connection is lost, a watch continues from the last revision that it has seen, bookmarks included; if the API
+server no longer has that revision (410 Gone), the resource is listed again.
 (kubernetes.io/docs/reference/using-api/api-concepts, efficient detection of changes)
 """
 
@@ -35,7 +35,7 @@ Key = tuple[str, str]
 
 
 class WatchEvent(NamedTuple):
-    """An object that was added, changed or deleted (`action`), and by whom, as far as its managed fields tell."""
+    """An object that was added, changed or deleted (`action`), and `by` which manager, if managed fields name one."""
 
     action: str
     kind: str
@@ -49,7 +49,7 @@ class WatchEvent(NamedTuple):
 
 
 class _News(NamedTuple):
-    """One event of a watch, or the whole list of a resource that was listed again; `said` is a trouble in words."""
+    """One event of a watch, or the whole list of a resource that was listed again; `said` is an error message."""
 
     resource: str
     verb: str = ""
@@ -59,7 +59,7 @@ class _News(NamedTuple):
 
 
 class Mirror:
-    """The objects of a cluster, kept by watches from a listing on. `tell` hears of troubles, in words."""
+    """The objects of a cluster, kept current by watches that start from a listing. Error messages go to `tell`."""
 
     def __init__(self, kubectl: Kubectl, listing: Listing, tell: Callable[[str], None]) -> None:
         self._kubectl, self._tell = kubectl, tell
@@ -75,7 +75,7 @@ class Mirror:
             self._note_revisions(key, objects)
 
     def start(self) -> None:
-        """Begin to watch; objects that are read by name only are read again and again."""
+        """Start the watches; objects that are read by name are polled."""
         for key, listed in self._listing.listed.items():
             follow = self._read_named if RESOURCES[key].objects else self._watch
             thread = Thread(target=follow, args=(key, listed), name=f"watch {key}", daemon=True)
@@ -92,7 +92,7 @@ class Mirror:
                 thread.join(timeout=0.1)
 
     def changes(self, wait: float) -> list[WatchEvent]:
-        """What has changed, after waiting for the first change for so many seconds at most."""
+        """The changes since the last call; waits at most `wait` seconds for the first one."""
         found: list[WatchEvent] = []
         try:
             news = self._news.get(timeout=wait)
@@ -103,7 +103,7 @@ class Mirror:
             return found
 
     def taken(self) -> dict[str, dict[Key, dict[str, Any] | None]]:
-        """The objects that changed since the last call, None for those that are gone, by `group`."""
+        """The objects that changed since the last call, None for deleted ones, by `group` and key."""
         changed, self._changed = self._changed, {}
         return {group(self._listing, resource): objects for resource, objects in changed.items()}
 
@@ -118,7 +118,7 @@ class Mirror:
             yield from self._one(news.resource, news.verb, news.item)
 
     def _replace(self, resource: str, after: dict[Key, dict[str, Any]]) -> Iterator[WatchEvent]:
-        """A list, which counts as it is: the difference to what was known before."""
+        """Replace the known objects of a resource by a new list; yield the differences."""
         before = self._objects[resource]
         for key in sorted(before.keys() | after.keys()):
             old, new = before.get(key), after.get(key)
@@ -129,7 +129,7 @@ class Mirror:
         self._note_revisions(resource, after)
 
     def _one(self, resource: str, verb: str, item: dict[str, Any]) -> Iterator[WatchEvent]:
-        """An event. What is older than what is known comes from a watch that began again, and is left out."""
+        """Apply an event. One that is older than the known object comes from a restarted watch, and is ignored."""
         metadata = item.get("metadata", {})
         key = (metadata.get("namespace", ""), metadata.get("name", ""))
         revision, known = _number(metadata.get("resourceVersion")), self._revisions.get((resource, key), 0)
@@ -149,7 +149,7 @@ class Mirror:
                                _manager(metadata))  # fmt: skip
 
     def _bury(self) -> None:
-        """Forget revisions of objects that are gone when there are many."""
+        """Drop the revisions of deleted objects when there are many."""
         living = sum(len(objects) for objects in self._objects.values())
         if len(self._revisions) > living + MOST_TOMBSTONES:
             self._revisions = {
@@ -187,7 +187,7 @@ class Mirror:
                 pause = LONGEST_PAUSE_SECONDS
             except FelixpyError as wrong:
                 said = self._trouble(said, f"{wrong}; watching {resource} goes on when the server answers")
-            # Also after a watch that ended in peace: a proxy may end each of them at once.
+            # Also after a watch that ended normally: a proxy may end each of them at once.
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -201,7 +201,7 @@ class Mirror:
                 said = self._trouble(said, f"{wrong}; changes of {resource} are seen when the server answers")
 
     def _trouble(self, before: str, now: str) -> str:
-        """Say what is wrong, once."""
+        """Report an error message unless it is the same as the one before; return it."""
         if not before and not self._stopping.is_set():
             self._news.put(_News("", said=now))
         return now
@@ -219,7 +219,7 @@ class Mirror:
             yield event
 
     def _list_again(self, resource: str, listed: Listed) -> str:
-        """The revision of a new list, "" where the server gives none now."""
+        """List a resource again and return its revision, "" if that fails."""
         try:
             found = list_resource(self._kubectl, resource, listed.version)
         except FelixpyError:  # said by the watch that follows
@@ -233,7 +233,7 @@ def _keyed(listed: Listed) -> dict[Key, dict[str, Any]]:
 
 
 def _meaning(item: dict[str, Any] | None) -> Any:
-    """An object without what changes whenever it is written; a status without a word about packets is none."""
+    """An object without the fields that change with every write, and without an empty status, for comparing."""
     if item is None:
         return None
     kept = {key: value for key, value in item.items() if key != "status" or value}
@@ -241,12 +241,12 @@ def _meaning(item: dict[str, Any] | None) -> Any:
 
 
 def _number(revision: Any) -> int:
-    """A revision to compare with others of the same resource; 0 for one that is no number, which is never older."""
+    """A revision as a number, to compare with others of the same resource; 0 if it is not a number."""
     return int(revision) if isinstance(revision, str) and revision.isdigit() else 0
 
 
 def _manager(metadata: dict[str, Any]) -> str:
-    """Who wrote an object last: kubectl-edit, argocd-controller …"""
+    """The manager that wrote an object last, such as kubectl-edit or argocd-controller."""
     fields = [each for each in metadata.get("managedFields") or () if isinstance(each, dict)]
     last = max(fields, key=lambda each: str(each.get("time") or ""), default={})
     return str(last.get("manager") or "")

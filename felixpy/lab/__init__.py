@@ -1,16 +1,16 @@
-"""A cluster-shaped lab on one machine: nodes and pods as network namespaces, with their policy enforced for real.
+"""A lab: a cluster on one machine, with nodes and pods as network namespaces and their policies in force.
 
-    layout      which nodes and pods there are, and what they are called
-    topology    the same as namespaces, veth pairs and routes, and the way from one lab to another
-    wiring      what makes and removes them
-    enforcing   the policy of the nodes
-    responder   the process that answers for all pods; serving talks to it; sctp is what little it knows of that
-    flows       what is asked, from names to addresses
-    probing     connections tried, all at once
-    state       what is remembered from one command to the next
-    lab         all of it together
-    tables      who reaches whom, as a table
-    report      what people are told
+    layout      the nodes and pods, and their names
+    topology    the layout as namespaces, veth pairs and routes, and the changes from one lab to another
+    wiring      makes and removes them
+    enforcing   compiles and applies the policies of the nodes
+    responder   the process that answers for all pods; serving talks to it; sctp reads and writes SCTP's first packets
+    flows       connections to try, from names to addresses
+    probing     tries connections, all at once
+    state       the state of labs, kept between commands
+    lab         starts, updates, probes and removes labs
+    tables      tables of allowed connections between all pods
+    report      output for people and programs
 
 From Python, as root:
 
@@ -40,7 +40,7 @@ __all__ = ["Lab", "LabFlow", "LabOptions", "LabReport", "ProbeOutcome", "take_do
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the responder, which starts with each lab, needs none of them."""
+    """Import a public name when it is first used, so that the responder process starts fast: it uses none of them."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

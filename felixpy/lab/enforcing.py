@@ -1,4 +1,4 @@
-"""The policy of a lab: compiled for each of its nodes, and put into their namespaces."""
+"""The policies of a lab: compiled for each of its nodes, and applied in their namespaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class EnforcedRules:
-    """What a node shall hold."""
+    """The wanted rules of a node."""
 
     node: LabNode
     ruleset: Ruleset
@@ -36,7 +36,7 @@ class EnforcedRules:
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """What was done to a node, and with which backend: `summary` is "" if nothing had to be."""
+    """What was changed on a node, and the backend used; `summary` is "" if nothing was changed."""
 
     rules: EnforcedRules
     backend: str
@@ -45,7 +45,7 @@ class Enforced:
 
 
 def compile_nodes(compiler: Compiler, layout: LabLayout, settings: Sequence[Setting]) -> list[EnforcedRules]:
-    """The rules of each node that is built. Raises InputError for rules that no kernel takes."""
+    """Compile the rules of each node that is built. Raises InputError for rules that no kernel accepts."""
     found, refused = [], list[Problem]()
     for node in layout.built_nodes:
         ruleset = compiler.compile(node.name, _host(node), settings)
@@ -58,7 +58,7 @@ def compile_nodes(compiler: Compiler, layout: LabLayout, settings: Sequence[Sett
 
 
 def _host(node: LabNode) -> Host:
-    """The machine as rules know it. Pods' interfaces have no addresses that would matter."""
+    """The interfaces of a node, for compiling; the interfaces of pods have no addresses."""
     return Host(
         interfaces={
             name: tuple(f"{text}/{ip_address(text).max_prefixlen}" for text in addresses)
@@ -76,10 +76,10 @@ def choose_backend(layout: LabLayout) -> str:
 def enforce(
     nodes: Iterable[EnforcedRules], iptables: str, before: Mapping[str, str], wait: int = LOCK_SECONDS
 ) -> list[Enforced]:
-    """Bring every node in step, one after another; raises as `Enforcer.apply` does.
+    """Apply the rules of every node, one after another; raises what `Enforcer.apply` raises.
 
-    `iptables` is the kind of iptables to use, `before` the backend that each node had so far: if it changes, the rules
-    in the old one go when the new ones are in force.
+    `iptables` is the kind of iptables to use, `before` the backend of each node so far: if it changes, the rules in the
+    old one are removed when the new ones are in force.
     """
     done = []
     for rules in nodes:
@@ -94,5 +94,5 @@ def enforce(
 
 
 def summaries(done: Iterable[Enforced]) -> Mapping[str, str]:
-    """What was changed, by node; nodes that were in step are left out."""
+    """What was changed, by node, without unchanged nodes."""
     return {one.rules.node.name: one.summary for one in done if one.summary}

@@ -1,4 +1,4 @@
-"""What is asked of a lab: who sends what to whom, from names as people write them to addresses and namespaces."""
+"""Connections to try in a lab: from the names that users give to addresses and namespaces."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LabFlow(NamedTuple):
 
 
 def service_words(protocol: str, port: int) -> str:
-    """A service for people, who may write it the same way.
+    """Protocol and port as text, which `parse_service` reads.
 
     >>> service_words("tcp", 80), service_words("icmp", 0)
     ('tcp/80', 'icmp')
@@ -45,10 +45,10 @@ def service_words(protocol: str, port: int) -> str:
 def flow_of(
     layout: LabLayout, source: str, target: str | Target, *, family: int | None = None, namespace: str = ""
 ) -> LabFlow:
-    """A question in people's words. A target without port is sent an echo request.
+    """The flow between two endpoints given by name. A target without port is sent an ICMP echo request.
 
     Without `family` it is IPv4 if both ends have that; bare names are looked up in `namespace`. Raises UsageError for
-    names that mean nothing.
+    unknown names.
     """
     target = parse_target(target) if isinstance(target, str) else target
     directory = layout.directory_in(namespace)
@@ -77,7 +77,7 @@ Answer = TypeVar("Answer")
 
 
 def _in_some_family(ask: Callable[[int], Answer], family: int | None) -> Answer:
-    """What is found in that family, or in the first that has it."""
+    """The result of `ask` for a family; without one, for the first family that has a result."""
     if family:
         return ask(family)
     try:
@@ -92,7 +92,7 @@ def _in_some_family(ask: Callable[[int], Answer], family: int | None) -> Answer:
 def _pair(
     layout: LabLayout, directory: Directory, source: str, destination: str, family: int
 ) -> tuple[Endpoint, Endpoint]:
-    """Both ends; the internet's address was chosen when the lab was laid out."""
+    """Both ends; the address of ``internet`` is fixed by the lab's layout."""
     known = [_internet(layout, text, family) for text in (source, destination)]
     names = [
         endpoint.address if endpoint else text for endpoint, text in zip(known, (source, destination), strict=True)
@@ -108,7 +108,7 @@ def _internet(layout: LabLayout, text: str, family: int) -> Endpoint | None:
 
 
 def _service(target: Target, destination: Endpoint) -> tuple[str, int]:
-    """Protocol and port; the name of a port, which the destination gives it, brings its protocol along."""
+    """Protocol and port; a named port of the destination also determines the protocol."""
     if isinstance(target.port, str):
         named = {port.name: port for port in destination.workload.ports} if destination.workload else {}
         if target.port not in named:

@@ -1,6 +1,6 @@
-"""A lab: brought up for a cluster and kept in step with it, asked who reaches whom, and taken down.
+"""A lab: started for a cluster, updated with it, probed, and removed.
 
-In every step a pod is wired only when its node's rules are in force, and a file tells that something is unfinished.
+A pod is connected only when its node's rules are in force, and a file records that a change is unfinished.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from felixpy.topology.question import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabReport:
-    """What bringing a lab in step took. `changed` has what was written, by node."""
+    """What starting or updating a lab changed; `changed` is what was written, by node."""
 
     fresh: bool
     recovered: bool
@@ -56,17 +56,17 @@ class LabReport:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing had to be done, and nothing else is known by now."""
+        """Whether nothing was changed, neither in namespaces nor in the list of policies."""
         told = (self.pods_added, self.pods_removed, self.policies_added, self.policies_removed)
         return not (self.fresh or self.rewired or self.changed or self.restarted or any(told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
-    """How a lab is made: one node or all, tools, Calico version and parameters of Felix, and what machines look like.
+    """How a lab is made: one node or all, tools, Calico version and parameters of Felix, interfaces of nodes.
 
-    `backend` is the kind of iptables, `dataplane` that of all nodes, None if the cluster decides on each. `inputs` is
-    what is to be remembered of where the cluster came from.
+    `backend` is the kind of iptables, `dataplane` that of all nodes, None if the cluster decides for each. `inputs` are
+    the options from which later commands read the cluster again.
     """
 
     node: str = ""
@@ -80,15 +80,15 @@ class LabOptions:
 
 
 def require_root() -> None:
-    """Raises EnvironmentMissing for everybody else."""
+    """Raise EnvironmentMissing unless this process is root."""
     if os.geteuid():
         raise EnvironmentMissing("a lab is made of network namespaces, which only root may handle; try sudo")
 
 
 class Lab:
-    """A lab that is up. `report` tells what that took; a lab that was found has none.
+    """A running lab. `report` is what `up` changed; a lab that was found has none.
 
-    As a context manager it goes down at the end. It holds nothing open: any number of these may speak of one lab.
+    As a context manager it removes the lab at the end. It holds no resources: several instances may refer to one lab.
     """
 
     def __init__(self, found: LabState, options: LabOptions, report: LabReport | None = None) -> None:
@@ -97,22 +97,22 @@ class Lab:
 
     @classmethod
     def up(cls, cluster: Cluster, name: str = DEFAULT_NAME, options: LabOptions | None = None) -> Self:
-        """Bring a lab up, or in step if it is there: its pods, its wires, and the policy of all of its nodes.
+        """Start a lab, or update a running one: its pods, its connections, and the policies of all of its nodes.
 
-        Raises InputError and UsageError for a cluster that cannot be a lab, EnvironmentMissing and KernelRefused for a
-        machine that cannot have one. A new lab is then gone again; one that was there keeps the policy it had.
+        Raises InputError and UsageError for a cluster that cannot be built, EnvironmentMissing and KernelRefused for
+        failures of this machine. After a failure a new lab is removed again; a running one keeps its policies.
         """
         options = options or LabOptions()
         return cls(*_bring(cluster, name, options))
 
     @classmethod
     def find(cls, name: str = DEFAULT_NAME) -> Self:
-        """The lab of that name, to ask it things; `up` changes it. Raises EnvironmentMissing if it is not up."""
+        """The running lab of that name. Raises EnvironmentMissing if it is not running."""
         require_root()
         check_name(name)
         found = state.read(name)
         if state.exists(name) and not (found and found.finished):
-            # Perhaps somebody is just about to finish it.
+            # Another process may be about to finish it.
             with state.locked():
                 found = state.read(name)
         if found and found.finished:
@@ -142,24 +142,24 @@ class Lab:
         return self.state.layout
 
     def update(self, cluster: Cluster) -> LabReport:
-        """Bring the lab in step with another cluster; raises as `up` does."""
+        """Update the lab to another cluster; raises what `up` raises."""
         self.state, _, report = _bring(cluster, self.name, self.options)
         self.report = report
         self._served.clear()
         return report
 
     def down(self) -> None:
-        """Take the lab down; nothing of it stays."""
+        """Remove the lab."""
         take_down(self.name)
 
     # --- questions
 
     def flow(self, source: str, target: str | Target, *, family: int | None = None, namespace: str = "") -> LabFlow:
-        """What `probe_many` takes, from names as `felixpy trace` takes them. Raises UsageError for unknown ones."""
+        """A flow for `probe_many`, from names as in `felixpy trace`. Raises UsageError for unknown ones."""
         return flow_of(self.layout, source, target, family=family, namespace=namespace)
 
     def space(self, endpoint: str, *, namespace: str = "") -> str:
-        """The network namespace in which a endpoint is. Raises UsageError as `flow`."""
+        """The network namespace of an endpoint. Raises UsageError as `flow`."""
         return self.layout.space(endpoint_of(self.layout, endpoint, namespace=namespace))
 
     def probe(
@@ -171,13 +171,13 @@ class Lab:
         *,
         family: int | None = None,
     ) -> ProbeOutcome:
-        """Try one connection; without a port an echo request."""
+        """Try one connection; without a port an ICMP echo request."""
         return self.probe_many([self.flow(source, Target(destination, port, protocol), family=family)])[0]
 
     def probe_many(self, flows: Iterable[LabFlow]) -> list[ProbeOutcome]:
-        """Try connections at the same time; outcomes in their order.
+        """Try connections in parallel; returns the outcomes in the same order.
 
-        Raises EnvironmentMissing for a lab whose responder is gone, and for protocols that this kernel does not know.
+        Raises EnvironmentMissing for a lab without a running responder, and for protocols that this kernel lacks.
         """
         flows = list(flows)
         probing.check({flow.protocol for flow in flows}, {flow.family for flow in flows})
@@ -194,7 +194,7 @@ class Lab:
 
 
 def take_down(name: str) -> bool:
-    """Remove a lab, whatever state it is in; False if there is none."""
+    """Remove a lab in any state; return False if there is none."""
     require_root()
     check_name(name)
     with state.locked():
@@ -228,7 +228,7 @@ def _bring(cluster: Cluster, name: str, options: LabOptions) -> tuple[LabState, 
 
 
 def _found(name: str) -> tuple[LabState | None, bool]:
-    """The lab as it is. One that was left unfinished is cleared away first; the second value tells that."""
+    """The state of a lab, and whether an unfinished one was removed first (its state is then None)."""
     old = state.read(name)
     if old and old.finished:
         return old, False
@@ -251,7 +251,7 @@ def _in_step(
     options: LabOptions,
     lock: int,
 ) -> tuple[LabState, LabReport]:
-    """Do whatever it takes, in the order that never lets a packet past the policy."""
+    """Change a lab to a layout, in an order in which no packet bypasses the policies."""
     change = _change(old, layout)
     backend = options.backend if options.backend != AUTO else old.backend if old else ""
     policies = tuple(sorted(str(policy.key) for policy in cluster.policies))
@@ -283,7 +283,7 @@ def _in_step(
 
 
 def _have_responder(name: str, lock: int) -> bool:
-    """Whether it had to be started."""
+    """Start the responder if it is not running; return whether it was started."""
     if serving.is_running(name):
         return False
     serving.start(name, lock)
@@ -291,7 +291,7 @@ def _have_responder(name: str, lock: int) -> bool:
 
 
 def _change(old: LabState | None, layout: LabLayout) -> TopologyChange:
-    """From what is really there to what shall be. Halves of pairs that somebody took apart have to go as well."""
+    """The change from what actually exists to the layout; broken veth pairs are removed, too."""
     after = topology_of(layout)
     if old is None:
         return difference(Topology(), after)
@@ -305,7 +305,7 @@ def _change(old: LabState | None, layout: LabLayout) -> TopologyChange:
 
 
 def _in_force(old: LabState | None, done: Iterable[Enforced]) -> tuple[InForce, ...]:
-    """The policy of each node; one in which nothing was written is as old as it was."""
+    """The policies in force on each node; unchanged nodes keep their time."""
     known = {row.node: row.since for row in old.enforced} if old else {}
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return tuple(

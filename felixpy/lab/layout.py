@@ -1,11 +1,11 @@
-"""What a lab consists of: which nodes, which pods, in which network namespaces, with which addresses.
+"""The layout of a lab: its nodes and pods, their network namespaces and addresses.
 
-Every node of the manifests is built, or only one of them; nodes that are not built, and their pods, have their
-addresses outside, as all the rest of the world. Names of namespaces tell what they hold, those of one lab begin alike:
+Every node of the manifests is built, or only one of them. The addresses of nodes that are not built, of their pods, and
+of the rest of the world are in the namespace "outside". The names of a lab's namespaces begin with its name:
 
-    felixpy                 the home node: the one that was asked for, or the one with most pods
+    felixpy                 the home node: the one of --node, or the one with most pods
     felixpy@node2           another node
-    felixpy.outside         whatever is neither pod nor node
+    felixpy.outside         everything that is neither pod nor node
     felixpy.shop.web-1      pod web-1 of namespace shop
 """
 
@@ -45,9 +45,9 @@ _TUNNEL_DEVICES = frozenset(device for tunnels in TUNNELS.values() for _, device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabPod:
-    """A pod. `netns` is the outside's if its node is not built.
+    """A pod. `netns` is that of "outside" if its node is not built.
 
-    `serves` are (protocol, port) pairs that something answers at, `floating` further addresses that lead to it.
+    `serves` are the (protocol, port) pairs that are answered, `floating` further addresses that are routed to it.
     """
 
     namespace: str
@@ -67,9 +67,9 @@ class LabPod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabNode:
-    """A node: (interface, its addresses) pairs, of which `uplink` leads to everything that is not on the node.
+    """A node: (interface, its addresses) pairs; `uplink` is the interface to everything that is not on the node.
 
-    `netns` is the outside's if it is not built.
+    `netns` is that of "outside" if it is not built.
     """
 
     name: str
@@ -78,13 +78,13 @@ class LabNode:
     interfaces: tuple[tuple[str, tuple[str, ...]], ...]
 
     def address(self, family: int) -> str:
-        """How the node is reached, the uplink's first address of a family; "" if it has none."""
+        """The node's address, which is the uplink's first of a family; "" if it has none."""
         return next((text for text in dict(self.interfaces)[self.uplink] if family_of(text) == family), "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabLayout:
-    """A whole lab. `internet` has an address for each family; nobody answers for addresses in the nets of `nobody`."""
+    """A whole lab. `internet` has an address for each family; addresses in the nets of `nobody` are not answered."""
 
     name: str
     nodes: tuple[LabNode, ...]
@@ -94,7 +94,7 @@ class LabLayout:
 
     @property
     def outside(self) -> str:
-        """The namespace of all that is neither node nor pod."""
+        """The namespace for everything that is neither node nor pod."""
         return f"{self.name}.{OUTSIDE}"
 
     @property
@@ -116,12 +116,12 @@ class LabLayout:
         return nodes | {("pod", pod.key): pod.netns for pod in self.pods}
 
     def space(self, endpoint: Endpoint) -> str:
-        """Where a endpoint is."""
+        """The network namespace of an endpoint."""
         return self.spaces.get((endpoint.kind, endpoint.name), self.outside)
 
     @cached_property
     def directory(self) -> Directory:
-        """Finds pods, nodes and addresses by what people call them."""
+        """Finds pods, nodes and addresses by the names that users give."""
         nowhere = Source("", 0)
         pods = tuple(
             Workload(pod.namespace, pod.name, pod.node, pod.interface, pod.addresses, {}, (), pod.ports, nowhere)
@@ -132,12 +132,12 @@ class LabLayout:
         return Directory(cluster, AddressBook(cluster, hosts, hosts))
 
     def directory_in(self, namespace: str) -> Directory:
-        """The same for people who leave out a namespace."""
+        """The directory with a default namespace for bare names."""
         known = self.directory
         return Directory(known.cluster, known.book, namespace=namespace) if namespace else known
 
     def document(self) -> dict[str, Any]:
-        """As plain values for JSON; `parsed` is the way back."""
+        """The layout as plain values for JSON; `parsed` reads it."""
         return asdict(self)
 
     @classmethod
@@ -173,19 +173,19 @@ def family_of(address: str) -> int:
 
 
 def _by_uplink(node: LabNode) -> dict[str, tuple[str, ...]]:
-    """A node's interfaces, the uplink first: its first address is the one that the node is known by."""
+    """A node's interfaces, the uplink first: its first address is the node's."""
     interfaces = dict(node.interfaces)
     return {node.uplink: interfaces.pop(node.uplink), **interfaces}
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError for a name that no lab can have."""
+    """Raise UsageError for a name that no lab can have."""
     if not NAME.fullmatch(name):
         raise UsageError(f"--name {name}: a lab's name has 1 to 32 of a-z, 0-9 and - (neither first nor last)")
 
 
 def belongs(netns: str, lab: str) -> bool:
-    """Whether a network namespace is called as those of a lab are.
+    """Whether the name of a network namespace is one of a lab's.
 
     >>> [belongs(netns, "a") for netns in ("a", "a@node1", "a.shop.web", "a-b", "a-b.outside")]
     [True, True, True, False, False]
@@ -203,8 +203,8 @@ def layout_of(
 ) -> LabLayout:
     """Lay out a lab for a cluster: for `node` alone or for all of them.
 
-    `home` is the node that had been at home before, `hosts` say what machines look like. Raises UsageError for names
-    that mean nothing and for clusters that are too big.
+    `home` is the home node of the lab so far, `hosts` are the interfaces of nodes. Raises UsageError for unknown nodes
+    and for clusters that are too large.
     """
     check_name(name)
     known = cluster.node_names()
@@ -234,7 +234,7 @@ def layout_of(
 
 
 def _node(cluster: Cluster, name: str, netns: str, book: AddressBook, host: Host | None) -> LabNode:
-    """A node's interfaces as rules see them. Tunnels are not built: what they have is the uplink's."""
+    """A node and its interfaces. Tunnels are not built: their addresses are on the uplink."""
     machine = machine_of(cluster, name, host, book)
     found: dict[str, list[str]] = {}
     for interface, addresses in machine.interfaces.items():
@@ -273,13 +273,13 @@ def _pods(cluster: Cluster, lab: str, built: Collection[str]) -> Iterator[LabPod
 
 
 def _nobody(cluster: Cluster) -> Iterable[str]:
-    """Nets of pods and services: an address there that no pod has is nobody's, rather than somebody's outside."""
+    """The networks of pods and services: unused addresses in them are not answered by "outside"."""
     nets = [pool.cidr for pool in cluster.pools if pool.workloads] + list(cluster.service_cidrs)
     return sorted({str(net) for net in map(ip_network, nets) if net.prefixlen >= 8})
 
 
 def _limited(text: str) -> str:
-    """A name that fits a file, told apart by a hash where something had to go."""
+    """A name short enough for a file; a name that is cut ends with a hash."""
     clean = re.sub(r"[^A-Za-z0-9.@_-]", "_", text)
     if clean == text and len(text) <= LONGEST_NAMESPACE:
         return text

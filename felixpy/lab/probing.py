@@ -1,10 +1,9 @@
-"""Trying connections: all at once, from sockets in the namespaces of their senders, without waiting for one another.
+"""Try connections, all at once, from sockets in the namespaces of their senders.
 
-Something listens wherever a connection is tried (`serving` sees to that), so a connection that is answered passed the
-rules both ways, one that is refused was refused by a rule, and one that stays without answer was dropped. The kernel
-answers for TCP and ICMP at once. For UDP and SCTP the responder has to get its turn: before a connection counts as
-dropped, it has said that it is through with everything that has arrived. Then whatever stays silent is tried once more,
-for the one packet that a busy machine may lose.
+A port listens wherever a connection is tried (see `serving`), so a connection that is answered passed the rules in both
+directions, one that is rejected was rejected by a rule, and one without an answer was dropped. The kernel answers TCP
+and ICMP. For UDP and SCTP a connection counts as dropped only after the responder has confirmed that it has handled
+all packets that arrived. Connections without an answer are tried a second time, as a busy machine may lose a packet.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ IPV6 = Path("/proc/sys/net/ipv6")
 
 
 class ProbeOutcome(NamedTuple):
-    """Whether a connection came about, and how that showed: answered, rejected, unreachable or timed out."""
+    """Whether a connection is allowed, and the sign of it: answered, rejected, unreachable or timed out."""
 
     allowed: bool
     how: str
@@ -70,9 +69,9 @@ _ports: dict[str, Iterator[int]] = {}
 
 
 def source_ports(netns: str) -> Iterator[int]:
-    """Ports to send from, none again for a long time.
+    """Source ports; a port is not repeated for a long time.
 
-    Connection tracking remembers a flow for minutes, and what it remembers passes whatever the policy says by then.
+    Connection tracking keeps a flow for minutes, and packets of a tracked flow pass whatever the current policies.
     """
     if netns not in _ports:
         span = LARGEST_PORT - LOWEST_PORT + 1
@@ -82,7 +81,7 @@ def source_ports(netns: str) -> Iterator[int]:
 
 
 class Attempt:
-    """One connection being tried. `outcome` is None as long as nothing is known."""
+    """One connection being tried. `outcome` is None until it is known."""
 
     def __init__(self, flow: LabFlow, sock: socket.socket, port: int) -> None:
         self.flow, self.sock, self.port = flow, sock, port
@@ -100,7 +99,7 @@ class Attempt:
             self._fail(wrong)
 
     def look(self) -> None:
-        """Take notice of whatever has come by now."""
+        """Read what has arrived and set `outcome` if it decides."""
         if self.outcome is None:
             try:
                 self.kind.wait(self)
@@ -123,9 +122,9 @@ def _tcp_connected(attempt: Attempt) -> None:
 
 
 def _reported(sock: socket.socket) -> int:
-    """The error that an ICMP message told of, EALREADY if there was none.
+    """The error number in a received ICMP message, EALREADY if there is none.
 
-    In a lab it arrives while connect() is still at work, and then the kernel keeps it from all who do not ask.
+    In a lab it arrives during connect(), and then the kernel reports it only through the socket's error queue.
     (net/ipv4/tcp_ipv4.c, tcp_v4_err: the socket is owned by its user)
     """
     try:
@@ -137,12 +136,12 @@ def _reported(sock: socket.socket) -> int:
 
 
 def _anything(attempt: Attempt) -> None:
-    """A connected socket gets nothing but answers."""
+    """Receive an answer: a connected socket receives nothing else."""
     attempt.sock.recv(64)
 
 
 def _sctp_answered(attempt: Attempt) -> None:
-    """Raw sockets get everything from the other end. Whatever it says to our port, INIT had arrived."""
+    """Receive a packet to the source port: any reply shows that INIT arrived. Raw sockets receive all packets."""
     found = None
     while not found or (found.source_port, found.port) != (attempt.flow.port, attempt.port):
         packet = attempt.sock.recv(2048)
@@ -152,9 +151,8 @@ def _sctp_answered(attempt: Attempt) -> None:
 class ProbeKind(NamedTuple):
     """How a protocol is tried.
 
-    The type of socket and, for families 4 and 6, its protocol; whether its addresses have ports; `wait` returns once
-    there is an answer, and raises OSError as long as there is none; `opening` is the first packet, where the kernel
-    does not send it by itself.
+    The type of socket and, for families 4 and 6, its protocol; whether its addresses have ports; `wait` returns if
+    there is an answer and raises OSError if not; `opening` is the first packet, unless the kernel sends it.
     """
 
     type: socket.SocketKind
@@ -185,7 +183,7 @@ KINDS: Mapping[str, ProbeKind] = {
 
 
 def check(protocols: Collection[str], families: Collection[int]) -> None:
-    """Raises EnvironmentMissing for what this kernel cannot tell apart or does not speak."""
+    """Raise EnvironmentMissing for protocols and families that this kernel cannot probe."""
     if "sctp" in protocols and not SCTP_TRACKED.exists():
         raise EnvironmentMissing("this kernel tracks no SCTP connections (CONFIG_NF_CT_PROTO_SCTP)")
     if 6 in families and not IPV6.exists():
@@ -193,7 +191,7 @@ def check(protocols: Collection[str], families: Collection[int]) -> None:
 
 
 def probe(flows: Sequence[LabFlow], settle: Callable[[], None]) -> list[ProbeOutcome]:
-    """Try all flows; outcomes in their order. `settle` returns when the responder is through with what has arrived."""
+    """Try all flows; returns outcomes in their order. `settle` waits until the responder has handled all packets."""
     found: dict[int, ProbeOutcome] = {}
     with _many_files() as most:
         for _ in range(ATTEMPTS):
@@ -241,9 +239,9 @@ def _begin(netns: str, flows: Sequence[LabFlow], numbers: Sequence[int], attempt
 
 
 def _bind(sock: socket.socket, address: str, ports: Iterator[int]) -> int:
-    """Send from that address and the next free port; returns the port."""
+    """Bind a socket to an address and the next free port; return the port."""
     if sock.type == socket.SOCK_STREAM:
-        # Ends with a reset, so that neither end nor the connection tracking keeps a memory of it.
+        # Close with a reset, so that neither end nor connection tracking keeps the connection.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.setsockopt(*_RECEIVE_ERRORS[sock.family], 1)
     for port in ports:
@@ -274,7 +272,7 @@ def _listen(attempts: Sequence[Attempt]) -> None:
 
 @contextmanager
 def _many_files() -> Iterator[int]:
-    """As many sockets as there are connections; yields how many that may be."""
+    """Raise the limit of open files meanwhile; yields how many sockets may be open."""
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_SOCKETS + SPARE_FILES
     if most != resource.RLIM_INFINITY:

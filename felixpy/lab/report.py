@@ -1,4 +1,4 @@
-"""What people and programs are told about a lab."""
+"""Output about labs, for people and programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_NAMED = 5
 
 
 def brought(lab: Lab, report: LabReport) -> Iterator[str]:
-    """What `up` did, in sentences."""
+    """What `up` changed, in sentences."""
     name = lab.name
     if report.recovered:
         yield f"lab {name} had been left unfinished; what there was of it is cleared away"
@@ -73,7 +73,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def status(lab: Lab) -> Iterator[str]:
-    """A lab in lines."""
+    """The status of a lab as lines of text."""
     state, layout = lab.state, lab.layout
     yield f"lab {lab.name}: up, {_backends(state)}"
     if state.inputs.paths:
@@ -97,7 +97,7 @@ def status(lab: Lab) -> Iterator[str]:
 
 
 def _backends(state: LabState) -> str:
-    """What holds the rules of its nodes, for people."""
+    """The backends of the lab's nodes, in words."""
     return " and ".join(name if name == NFTABLES else f"iptables {name}" for name in _names(state))
 
 
@@ -116,7 +116,7 @@ def policies(state: LabState, most: int | None = None) -> Iterator[str]:
 
 
 def policy_document(state: LabState) -> dict[str, Any]:
-    """The policies of a lab for programs."""
+    """The policies of a lab as a JSON document."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "LabPolicyList",
@@ -141,14 +141,14 @@ def _answers(lab: Lab) -> str:
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as they must be, the last one without blanks behind it."""
+    """Lines of aligned columns, without trailing spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def status_document(lab: Lab) -> dict[str, Any]:
-    """A lab for programs."""
+    """The status of a lab as a JSON document."""
     state, layout = lab.state, lab.layout
     since = {row.node: row for row in state.enforced}
     return {
@@ -194,12 +194,12 @@ def status_document(lab: Lab) -> dict[str, Any]:
 
 
 def verdict(flow: LabFlow, outcome: ProbeOutcome) -> str:
-    """One line, in the manner of `felixpy trace`."""
+    """The result of a probe as one line, as in `felixpy trace`."""
     return f"{WORDS[outcome.allowed]}  {_told(flow.source)} → {_told(flow.destination)} {flow.service}  {outcome.how}"
 
 
 def turned(turn: Turn) -> str:
-    """A line about a connection that is decided otherwise by now."""
+    """A line about a connection whose verdict changed."""
     return f"{WORDS[turn.allowed]}  {turn.source} → {turn.destination} {turn.service}"
 
 

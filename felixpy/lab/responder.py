@@ -2,16 +2,15 @@
 
     python -m felixpy.lab.responder SOCKET LOCK
 
-It goes to the background as soon as it listens on the unix socket, and does what it is told there until it is killed;
-there is nothing that it would have to clear away. A request is one connection: JSON until its end, then a JSON answer:
+It goes to the background as soon as it listens on the unix socket, and serves requests until it is killed; it needs no
+cleanup. A request is one connection: JSON until its end, then a JSON answer:
 
-    {"serve": [[NETNS, TITLE, PROTOCOL, PORT], ...]}   answer there from now on; {"failed": [[NETNS, REASON], ...]}
-    {"leave": [NETNS, ...]}                            close everything there
+    {"serve": [[NETNS, TITLE, PROTOCOL, PORT], ...]}   listen there from now on; {"failed": [[NETNS, REASON], ...]}
+    {"leave": [NETNS, ...]}                            close all sockets there
     {"served": true}                                   {"served": [[NETNS, PROTOCOL, PORT], ...]}
-    {}                                                 {} once everything is answered that came before
+    {}                                                 {} once all packets that arrived before are answered
 
-Whoever speaks HTTP gets an HTTP answer, everybody else on TCP and UDP gets back what they said. SCTP is answered as
-far as its first packet goes.
+HTTP requests get an HTTP response, other data on TCP and UDP is echoed. Of SCTP only the first packet is answered.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _HTTP = (b"GET ", b"HEAD ", b"POST ", b"PUT ")
 
 
 class Duty(NamedTuple):
-    """What to do when a socket is ready. Requests come last: their answer means that all else was done."""
+    """What to do when a socket is ready. Requests come last, as an answer means that all packets were handled."""
 
     handle: Callable[[Any], None]
     last: bool = False
@@ -119,7 +118,7 @@ class Responder:
         return answer
 
     def _serve(self, wanted: list[list[Any]]) -> Iterator[tuple[str, str]]:
-        """Make the sockets that are missing; yields namespaces where that failed, and why."""
+        """Open missing sockets; yield (namespace, reason) for failures."""
         by_place: dict[str, list[tuple[str, str, int]]] = {}
         for netns, title, protocol, port in wanted:
             if (netns, protocol, port) not in self.served:
@@ -196,7 +195,7 @@ class Responder:
             self._say(title, said, connection)
 
     def _say(self, title: str, text: bytes, connection: socket.socket) -> None:
-        """Send, and listen again once all is sent."""
+        """Send, and wait for data again once all is sent."""
         try:
             rest = text[connection.send(text) :]
         except BlockingIOError:
@@ -210,9 +209,9 @@ class Responder:
             self.selector.modify(connection, selectors.EVENT_READ, Duty(partial(self._talk, title)))
 
     def echo(self, netns: str, title: str, sock: socket.socket) -> None:
-        """Send datagrams back from the address that they were for.
+        """Send datagrams back, from the address that they were sent to.
 
-        Those from a port that is served somewhere are left alone: two responders would go on forever.
+        Datagrams from a served port are ignored: two responders would echo each other forever.
         """
         for data, sender, where in _received(sock):
             if sender[1] not in self.own_ports:
@@ -238,7 +237,7 @@ _KINDS: dict[str, tuple[socket.SocketKind, int, Callable[[Responder, str, str, s
 
 @contextmanager
 def _unless_served_or_unknown() -> Iterator[None]:
-    """Somebody else may serve the port, and a kernel may lack a family."""
+    """Ignore errors for ports that another process uses and for families that the kernel lacks."""
     try:
         yield
     except OSError as wrong:
@@ -247,7 +246,7 @@ def _unless_served_or_unknown() -> Iterator[None]:
 
 
 def _received(sock: socket.socket) -> Iterator[tuple[bytes, Any, list[tuple[int, int, bytes]]]]:
-    """All waiting packets with their sender, and what makes an answer come from where they were sent to."""
+    """All waiting packets, each with its sender and the control data with which an answer has the right source."""
     level, _, kind = _ARRIVED[sock.family]
     while True:
         try:
@@ -260,7 +259,7 @@ def _received(sock: socket.socket) -> Iterator[tuple[bytes, Any, list[tuple[int,
 
 
 def _to_send(family: int, arrived: bytes) -> bytes:
-    """The address that a packet was for, as the one that its answer comes from, by any interface. (ip(7), ipv6(7))"""
+    """Control data that sets the source of an answer to the packet's destination, on any interface. (ip(7), ipv6(7))"""
     if family == socket.AF_INET6:
         return arrived[:16] + bytes(4)
     return bytes(4) + arrived[8:12] + bytes(4)
@@ -274,7 +273,7 @@ def _page(title: str, connection: socket.socket) -> bytes:
 
 @contextmanager
 def short(path: Path) -> Iterator[str]:
-    """A path of at most 107 characters, as unix sockets need it: by way of its open folder."""
+    """A path of at most 107 characters, the limit of unix sockets: through the descriptor of its folder."""
     folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -283,7 +282,7 @@ def short(path: Path) -> Iterator[str]:
 
 
 def main(path: Path, lock: int) -> None:
-    """Go to the background, listen on a unix socket, and answer until killed; the process in front ends meanwhile.
+    """Listen on a unix socket, go to the background, and serve requests until killed; the foreground process exits.
 
     `lock` is an open file that is held until it listens.
     """

@@ -1,7 +1,7 @@
-"""As much of SCTP as it takes to knock and to answer: INIT and INIT ACK in raw packets. (RFC 9260)
+"""INIT and INIT ACK of SCTP in raw packets. (RFC 9260)
 
-The kernel's own SCTP is a module that many machines do without, but rules and connection tracking know the protocol
-everywhere. So a lab says INIT itself, and its responder answers.
+Many machines lack the kernel's SCTP module, but rules and connection tracking support the protocol everywhere. So a lab
+sends INIT itself, and its responder answers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def init_ack(request: Segment) -> bytes:
 
 
 def parsed(packet: bytes) -> Segment | None:
-    """A packet without its IP header; None for what is no SCTP or has no chunk."""
+    """Parse a packet without its IP header; None if it is not SCTP or has no chunk."""
     if len(packet) < _COMMON.size + 4:
         return None
     source_port, port, tag, _ = _COMMON.unpack_from(packet)
@@ -52,7 +52,7 @@ def parsed(packet: bytes) -> Segment | None:
 
 
 def payload(packet: bytes) -> bytes:
-    """What is behind the IPv4 header, which raw sockets of that family hand over as well."""
+    """A packet without its IPv4 header, which raw IPv4 sockets include."""
     return packet[(packet[0] & 15) * 4 :] if packet else b""
 
 
@@ -74,7 +74,7 @@ _TABLE = tuple(map(_row, range(256)))
 
 
 def crc32c(data: bytes) -> int:
-    """The checksum of Castagnoli.
+    """The CRC32C checksum (Castagnoli).
 
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'

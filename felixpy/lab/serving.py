@@ -1,4 +1,4 @@
-"""The responder as seen from outside: started, asked, and ended."""
+"""The client side of the responder: start it, send requests, stop it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def is_running(lab: str) -> bool:
 def start(lab: str, lock: int) -> None:
     """Start the responder of a lab; it listens when this returns. Raises EnvironmentMissing if it cannot.
 
-    `lock` is held by whoever changes the lab. The responder holds it as well until it listens, so nobody can take the
-    lab down and leave one behind that was just about to come to life.
+    `lock` is held by the process that changes the lab. The responder also holds it until it listens, so that the lab
+    cannot be removed while a responder is starting.
     """
     path = socket_of(lab)
     path.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def start(lab: str, lock: int) -> None:
 
 
 def ask(lab: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Hand a request to the responder. Raises OSError if it does not answer."""
+    """Send a request to the responder and return its answer. Raises OSError if it does not answer."""
     with _connected(lab) as connection:
         connection.sendall(json.dumps(request).encode())
         connection.shutdown(socket.SHUT_WR)
@@ -60,7 +60,7 @@ def ask(lab: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(lab: str, wanted: Iterable[tuple[str, str, str, int]]) -> None:
-    """Have something answer at (namespace, title, protocol, port). Raises KernelRefused where nothing can."""
+    """Make the responder listen at each (namespace, title, protocol, port). Raises KernelRefused if it cannot."""
     try:
         failed = ask(lab, {"serve": list(wanted)})["failed"]
     except OSError as wrong:
@@ -71,26 +71,26 @@ def serve(lab: str, wanted: Iterable[tuple[str, str, str, int]]) -> None:
 
 
 def served(lab: str) -> set[Item]:
-    """Where something answers. Raises OSError without a responder."""
+    """Where the responder listens. Raises OSError without a responder."""
     return {(netns, protocol, port) for netns, protocol, port in ask(lab, {"served": True})["served"]}
 
 
 def leave(lab: str, names: Iterable[str]) -> None:
-    """Close what is open in these namespaces, so that they can go."""
+    """Close the responder's sockets in these namespaces, so that the namespaces can be removed."""
     with suppress(OSError):
         ask(lab, {"leave": list(names)})
 
 
 def settle(lab: str) -> None:
-    """Wait until everything is answered that has arrived by now. Raises EnvironmentMissing without a responder."""
+    """Wait until all packets that have arrived are answered. Raises EnvironmentMissing without a responder."""
     serve(lab, ())
 
 
 def stop(lab: str) -> None:
-    """End the responder. Without one this does nothing."""
+    """Stop the responder, if it is running."""
     try:
         with _connected(lab) as connection:
-            # The kernel knows who listens there; a number in a file may be another process by now.
+            # The kernel knows which process listens there; a PID in a file may belong to another process by now.
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             process = os.pidfd_open(_CREDENTIALS.unpack(credentials)[0])
     except OSError:

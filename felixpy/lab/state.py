@@ -1,7 +1,7 @@
-"""What is remembered of labs from one command to the next: one JSON file for each, in a folder of root's.
+"""The state of labs, kept between commands: a JSON file for each, in a folder owned by root.
 
-The file is there before the first namespace is and goes after the last one. So namespaces that are called like those
-of a lab without a file are somebody else's, and a file that says "unfinished" tells of a crash.
+The file is written before the first namespace is made and removed after the last one. So namespaces named like those of
+a lab without a file are not felixpy's, and a file that says "unfinished" is the sign of a crash.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a lab was made of and how that was read, so that it can be made of the same and one file more.
+    """The manifests and options that a lab was made from, so that later commands can read them again.
 
     `paths` are absolute; settings are ``NAME=VALUE``, interfaces ``NAME=ADDRESS,…``. `removed` are policies to be left
     out although a path has them.
@@ -68,7 +68,7 @@ class InForce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabState:
-    """A lab. It is not `finished` while its namespaces are being changed.
+    """The state of a lab. It is not `finished` while its namespaces are being changed.
 
     `backend` is the kind of iptables of nodes that use iptables. `policies` are all that the cluster has, `enforced`
     has a row for each node that is built.
@@ -86,7 +86,7 @@ class LabState:
         return self.layout.name
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """The state as plain values for JSON; `parsed` reads it."""
         return {
             "apiVersion": "felixpy/v1",
             "kind": "LabState",
@@ -115,12 +115,12 @@ def folder() -> Path:
 
 
 def socket_of(lab: str) -> Path:
-    """Where the responder of a lab listens."""
+    """The path of the unix socket of a lab's responder."""
     return folder() / f"{lab}.socket"
 
 
 def known() -> list[str]:
-    """The labs that there are, sorted."""
+    """The names of all labs, sorted."""
     return sorted(path.stem for path in folder().glob("*.json"))
 
 
@@ -129,7 +129,7 @@ def exists(lab: str) -> bool:
 
 
 def read(lab: str) -> LabState | None:
-    """What is remembered of a lab; None if there is none, or if nobody can make sense of it any more."""
+    """The state of a lab; None if there is no file, or if it cannot be read."""
     try:
         return LabState.parsed(json.loads(read_bytes(_file(lab))))
     except (UnreadableFile, ValueError, KeyError, TypeError):
@@ -137,7 +137,7 @@ def read(lab: str) -> LabState | None:
 
 
 def write(state: LabState) -> None:
-    """Remember, as a whole or not at all."""
+    """Write the state atomically."""
     path = _file(state.name)
     write_file(path, json.dumps(state.document()), mode=0o600)
 
@@ -154,11 +154,11 @@ def _file(lab: str) -> Path:
 
 @contextmanager
 def locked(seconds: float = LOCK_SECONDS) -> Iterator[int]:
-    """Only one process changes labs at a time; others wait. The folder is made for it, and goes if it stays empty.
+    """Lock all labs against other processes. The folder is made if needed, and removed if it stays empty.
 
-    Yields the open file that the lock belongs to: it lasts as long as any process has that open.
+    Yields the open file with the lock, which lasts as long as any process has that file open.
 
-    Raises KernelRefused if another one stays too long, EnvironmentMissing if the folder cannot be.
+    Raises KernelRefused if another process holds it too long, EnvironmentMissing if the folder cannot be made.
     """
     path, deadline = folder(), time.monotonic() + seconds
     while True:
@@ -190,7 +190,7 @@ def _taken(lock: int) -> bool:
 
 
 def _is(path: Path, lock: int) -> bool:
-    """Whether the folder is still that one: the last owner of the lock may have removed it."""
+    """Whether the path still leads to the locked folder: the last owner of the lock may have removed it."""
     try:
         return os.path.samestat(path.stat(), os.fstat(lock))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Who reaches whom: one table for each port, rows send and columns receive."""
+"""Tables of allowed connections: one for each port, rows are senders and columns receivers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALLOWED, DENIED = ".", "X"
 
 @dataclass(frozen=True, slots=True)
 class ProbeTable:
-    """All pairs of the same endpoints, for one service and family."""
+    """The results for all pairs of some endpoints, for one service and family."""
 
     protocol: str
     port: int
@@ -49,7 +49,7 @@ def declared(layout: LabLayout) -> list[Service]:
 def ask(
     lab: Lab, services: Sequence[Service] = (), *, family: int | None = None, more: Iterable[str] = ()
 ) -> list[ProbeTable]:
-    """Try every pair of pods, and of the endpoints in `more`, at each service: by default at all that are declared.
+    """Try every pair of pods, and of the endpoints in `more`, at each service, by default at all that pods declare.
 
     Pods without an address of the family are left out; without `family` it is IPv4 unless no pod has that.
     """
@@ -82,7 +82,7 @@ def _pairs(layout: LabLayout, endpoints: Sequence[Endpoint], service: Service) -
 
 
 class Turn(NamedTuple):
-    """A connection that is decided otherwise than before."""
+    """A connection whose verdict changed."""
 
     source: str
     destination: str
@@ -91,7 +91,7 @@ class Turn(NamedTuple):
 
 
 def turns(before: Iterable[ProbeTable], after: Iterable[ProbeTable]) -> list[Turn]:
-    """What changed between two rounds. What was asked in one of them only does not count."""
+    """The changes between two rounds, of connections that were tried in both."""
     known = {(table.service, pair): outcome.allowed for table in before for pair, outcome in table.cells.items()}
     return [
         Turn(*pair, table.service, outcome.allowed)
@@ -102,7 +102,7 @@ def turns(before: Iterable[ProbeTable], after: Iterable[ProbeTable]) -> list[Tur
 
 
 def text(table: ProbeTable, width: int = 0) -> Iterator[str]:
-    """Lines for people; with a width the columns go into as many blocks as it takes."""
+    """A table as lines of text; with a width the columns are split into several blocks."""
     names = table.names
     digits = len(str(len(names)))
     label = digits + 2 + max(map(len, names))
@@ -119,7 +119,7 @@ def text(table: ProbeTable, width: int = 0) -> Iterator[str]:
 
 
 def document(found: Iterable[ProbeTable]) -> dict[str, Any]:
-    """For programs."""
+    """The tables as a JSON document."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "LabTables",

@@ -1,11 +1,11 @@
-"""A lab as the kernel sees it: namespaces, veth pairs and routes, and what has to change from one lab to another.
+"""The network of a lab: namespaces, veth pairs and routes, and the changes from one lab to another.
 
     pod  eth0 ══ cali…  node  eth0 ══ node1-eth0  outside  (any other address in the world)
 
-A pod has /32 and /128 addresses and a gateway that nobody owns: its node answers for that by proxy ARP, which needs a
-default route of the node's; the IPv6 gateway is the link-local address of the cali interface. Nodes are routed to each
-other through the outside without encapsulation. There every address that no route knows is local, so whoever a pod
-calls in the rest of the world can answer, and anybody there can call.
+A pod has /32 and /128 addresses and a gateway that no interface has: its node answers for it with proxy ARP, for which
+the node needs a default route; the IPv6 gateway is the link-local address of the cali interface. Nodes are routed to
+each other through "outside", without encapsulation. There every address without a route is local, so that any address
+in the rest of the world can answer pods and connect to them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SPACE_SYSCTLS: Sysctls = (
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_ra", "0"),
-    # IPv4 settings of the machine itself are inherited; with this one nobody would answer to neighbours of other nets.
+    # IPv4 settings of the machine are inherited; arp_ignore would leave neighbours in other networks without an answer.
     ("net/ipv4/conf/all/arp_ignore", "0"),
     ("net/ipv4/conf/default/arp_ignore", "0"),
     # Echo requests without raw sockets, as container engines allow them.
@@ -60,7 +60,7 @@ ROUTER_SYSCTLS: Sysctls = (
 )
 NODE_SYSCTLS: Sysctls = (
     ("net/netfilter/nf_conntrack_acct", "1"),
-    # A rule that rejects shall be seen to reject, however many packets it meets.
+    # No rate limit for ICMP errors: every packet that a rule rejects gets one.
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "1000000"),
     ("net/ipv6/icmp/ratelimit", "0"),
@@ -99,14 +99,14 @@ class VethEnd:
 
 
 class Veth(NamedTuple):
-    """A pair; the namespace of `far` is there before that of `near`."""
+    """A veth pair; the namespace of `far` is made before that of `near`."""
 
     near: VethEnd
     far: VethEnd
 
 
 class LinkRoute(NamedTuple):
-    """A route; without a gateway its scope is the link. `onlink` ones have a gateway that no other route leads to."""
+    """A route; without a gateway its scope is the link. `onlink`: no other route leads to the gateway."""
 
     netns: str
     destination: str
@@ -119,7 +119,7 @@ class LinkRoute(NamedTuple):
 
 
 class Topology(NamedTuple):
-    """Namespaces in the order in which they can be built; pairs and routes in any."""
+    """Namespaces in the order in which they can be made; pairs and routes in any order."""
 
     spaces: tuple[Space, ...] = ()
     veths: frozenset[Veth] = frozenset()
@@ -130,13 +130,13 @@ class Topology(NamedTuple):
         return not any(self)
 
     def without(self, other: Topology) -> Topology:
-        """What is not part of another one."""
+        """The parts that another topology does not have."""
         spaces = tuple(space for space in self.spaces if space not in other.spaces)
         return Topology(spaces, self.veths - other.veths, self.routes - other.routes)
 
 
 def topology_of(layout: LabLayout) -> Topology:
-    """Everything that a lab consists of."""
+    """The topology of a layout."""
     wires = _wires(layout)
     outside = Space(layout.outside, (*SPACE_SYSCTLS, *ROUTER_SYSCTLS, *OUTSIDE_SYSCTLS))
     nodes = [Space(node.netns, (*SPACE_SYSCTLS, *ROUTER_SYSCTLS, *NODE_SYSCTLS)) for node in layout.built_nodes]
@@ -153,7 +153,7 @@ def topology_of(layout: LabLayout) -> Topology:
 
 
 def without_pods(topology: Topology, layout: LabLayout) -> Topology:
-    """The part with nodes and outside, and no pod."""
+    """The topology without pods: nodes and "outside" only."""
     pods = {pod.netns for pod in layout.built_pods}
     devices = {(veth.far.netns, veth.far.name) for veth in topology.veths if veth.near.netns in pods}
     return Topology(
@@ -166,7 +166,7 @@ def without_pods(topology: Topology, layout: LabLayout) -> Topology:
 
 
 def present(topology: Topology, links: Mapping[str, Collection[str]]) -> Topology:
-    """What is left of a lab: `links` are the interfaces of the namespaces that are still there.
+    """The parts of a topology that still exist: `links` are the interfaces of existing namespaces.
 
     Those of pods' namespaces need not be given: an end of a pair never outlives the other.
     """
@@ -186,14 +186,14 @@ def present(topology: Topology, links: Mapping[str, Collection[str]]) -> Topolog
 
 
 class TopologyChange(NamedTuple):
-    """What has to go and what has to come."""
+    """What has to be removed and what has to be made."""
 
     gone: Topology
     new: Topology
 
 
 def difference(before: Topology, after: Topology) -> TopologyChange:
-    """How to come from one lab to another. What went with its namespace or its interface counts as gone already."""
+    """The change from one topology to another, without what is removed together with its namespace or interface."""
     spaces = {space.netns for space in before.spaces if space in after.spaces}
     kept = frozenset(veth for veth in before.veths & after.veths if {veth.near.netns, veth.far.netns} <= spaces)
     lost = {(end.netns, end.name) for veth in before.veths - kept for end in veth}
@@ -215,7 +215,7 @@ def difference(before: Topology, after: Topology) -> TopologyChange:
 
 
 def _wires(layout: LabLayout) -> dict[tuple[str, str], str]:
-    """What the outside calls its end of a node's interface."""
+    """The names of the ends in "outside" of nodes' interfaces, by (node, interface)."""
     names: dict[tuple[str, str], str] = {}
     for node in layout.built_nodes:
         for interface, _ in node.interfaces:
@@ -246,7 +246,7 @@ def _pod_veth(pod: LabPod, node: LabNode) -> Veth:
 
 
 def _pod_routes(pod: LabPod, node: LabNode) -> Iterator[LinkRoute]:
-    """Of the pod itself, and of its node to the pod, as Felix writes the latter."""
+    """The routes of a pod, and the node's routes to it, which are those that Felix writes."""
     for family in sorted({family_of(address) for address in pod.addresses}):
         if family == 4:
             yield LinkRoute(pod.netns, _host(POD_GATEWAY[4]), LINK_IN_POD)
@@ -263,12 +263,12 @@ def _node_routes(node: LabNode) -> Iterator[LinkRoute]:
 def _outside_routes(
     layout: LabLayout, wires: Mapping[tuple[str, str], str], homes: Mapping[str, LabNode]
 ) -> Iterator[LinkRoute]:
-    """All in the table of local addresses, which is asked first and where the whole world is one of them."""
+    """The routes of "outside", all in table local, which is looked up first and has a route for all addresses."""
     found = [LinkRoute(layout.outside, net, "", kind="unreachable") for net in layout.nobody]
     found += [LinkRoute(layout.outside, destination, "lo", kind="local") for destination in EVERYWHERE.values()]
     for node in layout.nodes:
         for interface, addresses in node.interfaces:
-            # Without a wire the node is not built, so it is part of the outside.
+            # Without an interface here the node is not built, so it is part of "outside".
             wire = wires.get((node.name, interface), "lo")
             kind = "local" if wire == "lo" else "unicast"
             found += [LinkRoute(layout.outside, _host(address), wire, kind=kind) for address in addresses]

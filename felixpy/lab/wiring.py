@@ -1,7 +1,6 @@
-"""The effects: network namespaces, veth pairs, addresses, routes and sysctls, made and taken away.
+"""Make and remove network namespaces, veth pairs, addresses, routes and sysctls.
 
-Nothing here decides what a lab looks like. A thread that is in a namespace does what there is to do there, so no
-process is started for any of it.
+What to make is decided in `topology`. A thread that enters a namespace does the work there, so no process is started.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _ADVICE = {
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """What the kernel says no to, in words."""
+    """Turn errors of the kernel into felixpy's exceptions; `doing` names the operation in the message."""
     try:
         yield
     except (NetlinkError, OSError) as wrong:
@@ -62,13 +61,13 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def existing(lab: str) -> list[str]:
-    """Network namespaces that are called as those of a lab are, sorted."""
+    """Existing network namespaces with a name of a lab's, sorted."""
     names = (path.name for path in NAMESPACES.iterdir()) if NAMESPACES.is_dir() else ()
     return sorted(name for name in names if belongs(name, lab))
 
 
 def links(names: Collection[str], lookup: Collection[str]) -> dict[str, set[str]]:
-    """The interfaces of namespaces; only those in `lookup` are looked into."""
+    """The interfaces of namespaces by name; only those in `lookup` are entered, the others have an empty set."""
     found: dict[str, set[str]] = {}
     for name in names:
         found[name] = set()
@@ -79,10 +78,10 @@ def links(names: Collection[str], lookup: Collection[str]) -> dict[str, set[str]
 
 
 def build(new: Topology) -> None:
-    """Make what is not there yet.
+    """Make everything in a topology.
 
     First the namespaces, each with the near ends of its pairs and their routes, then everything else. Raises
-    EnvironmentMissing where the kernel or its owner lacks something, KernelRefused for all else.
+    EnvironmentMissing if the kernel lacks a feature or the user a permission, KernelRefused for all else.
     """
     if new.empty:
         return
@@ -105,7 +104,7 @@ def build(new: Topology) -> None:
 
 
 def demolish(gone: Topology) -> None:
-    """Take away what shall not be there. What is gone already does not matter."""
+    """Remove everything in a topology; parts that do not exist are ignored."""
     ends, routes = _by_place(), _by_place()
     for veth in gone.veths:
         ends[veth.far.netns].append(veth.far.name)
@@ -117,18 +116,18 @@ def demolish(gone: Topology) -> None:
 
 
 def remove(names: Iterable[str]) -> None:
-    """Remove namespaces by name; the kernel clears them away as soon as no process is in them."""
+    """Remove namespaces by name; the kernel frees them as soon as no process is in them."""
     for name in names:
         with explained(f"network namespace {name}"), suppress(FileNotFoundError):
             netns.remove(name)
 
 
 def become(name: str, words: Sequence[str]) -> NoReturn:
-    """Turn this process into a command in a namespace. Raises EnvironmentMissing if there is no such command."""
+    """Replace this process by a command in a namespace. Raises EnvironmentMissing if the command is not found."""
     with explained(f"network namespace {name}"):
         netns.setns(name, flags=0)
     sys.stdout.flush()
-    # Python ignores this one, and what it ignores stays ignored in the command.
+    # Python ignores SIGPIPE, and the command would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         os.execvp(words[0], list(words))  # noqa: S606 - which command it is, is the caller's affair
@@ -149,7 +148,7 @@ def _visit(name: str, task: Callable[[], None]) -> None:
 
 
 def _found(space: Space) -> None:
-    """Give the namespace of this thread its name and sysctls."""
+    """Set the name and the sysctls of this thread's namespace."""
     netns.attach(space.netns, "thread-self")
     _write(space.sysctls)
     with IPRoute() as netlink:
@@ -165,7 +164,7 @@ there until then. (net/core/link_watch.c, linkwatch_urgent_event)
 
 
 def _connect(pairs: Iterable[Veth], routes: Iterable[LinkRoute]) -> None:
-    """Make pairs whose near end is here. What has its name already has lost its other end, or is about to."""
+    """Make pairs whose near end is here; an existing interface of that name, left from a broken pair, is replaced."""
     if not pairs and not routes:
         return
     there = {name: index for index, name in socket.if_nameindex()}
@@ -182,7 +181,7 @@ def _connect(pairs: Iterable[Veth], routes: Iterable[LinkRoute]) -> None:
 
 
 def _settle(ends: Iterable[VethEnd], routes: Iterable[LinkRoute]) -> None:
-    """Bring up ends that came from elsewhere."""
+    """Bring up ends that were made in another namespace, and add routes."""
     with IPRoute() as netlink:
         for end in ends:
             _raise(netlink, end)
@@ -213,7 +212,7 @@ def _unless_gone() -> Iterator[None]:
 
 
 def _raise(netlink: Any, end: VethEnd) -> None:
-    """Give an interface what it needs and bring it up."""
+    """Set the sysctls and addresses of an interface and bring it up."""
     index = socket.if_nametoindex(end.name)
     _write(end.sysctls)
     for text in filter(_usable, end.addresses):
@@ -224,14 +223,14 @@ def _raise(netlink: Any, end: VethEnd) -> None:
 
 
 def _route(netlink: Any, routes: Iterable[LinkRoute]) -> None:
-    """Add routes; those to gateways come last, for some of them the others are the way."""
+    """Add routes; those with gateways last, as gateways are reached through the others."""
     for route in sorted(routes, key=lambda route: bool(route.gateway)):
         if _usable(route.destination):
             netlink.route("replace", **_spelt(route))
 
 
 def _spelt(route: LinkRoute) -> dict[str, Any]:
-    """As pyroute2 wants it."""
+    """The arguments of pyroute2 for a route."""
     four = family_of(route.destination) == 4
     spelt: dict[str, Any] = {
         "family": socket.AF_INET if four else socket.AF_INET6,
@@ -252,12 +251,12 @@ def _spelt(route: LinkRoute) -> dict[str, Any]:
 
 
 def _usable(destination: str) -> bool:
-    """Whether this kernel speaks the family at all."""
+    """Whether this kernel supports the family of a destination."""
     return family_of(destination) == 4 or IPV6.exists()
 
 
 def _write(sysctls: Sysctls) -> None:
-    """Write what there is to write; a kernel without a family or a feature has no file for it."""
+    """Write sysctls, without those that the kernel has no file for."""
     for path, value in sysctls:
         with suppress(FileNotFoundError):
             (SYSCTLS / path).write_text(value)
