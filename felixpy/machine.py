@@ -11,9 +11,9 @@ LOOPBACK = "lo"
 
 
 def read_host() -> Host:
-    """Interfaces and addresses of the current network namespace, loopback left out.
+    """Interfaces and addresses of the current network namespace, without loopback.
 
-    Raises EnvironmentMissing where there is no netlink.
+    Raises EnvironmentMissing without netlink.
     """
     from pyroute2 import IPRoute
 

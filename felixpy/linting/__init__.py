@@ -46,9 +46,9 @@ def lint(
 ) -> Run:
     """Run checks (by default all that are not optional) on a cluster.
 
-    Findings come by file and line; checks without any are results that passed. `settings`, `calico_version` and
-    `dataplane` are those of `felixpy.compile`. `timed` is told how many seconds of processor time each check took, the
-    first one that needs something shared paying for it.
+    Findings are sorted by file and line; checks without findings are results that passed. `settings`, `calico_version`
+    and `dataplane` are those of `felixpy.compile`. `timed` is called with the code of each check and its seconds of CPU
+    time; shared results count for the first check that needs them.
     """
     from felixpy import __version__
 

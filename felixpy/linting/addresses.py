@@ -1,7 +1,7 @@
 """All addresses of one IP family as numbered ranges, so that a set of addresses is an integer with a bit per range.
 
-Every endpoint's address is a range of its own; all others are cut where a network that some rule mentions begins or
-ends. So a network is a run of neighbouring bits, and what holds for one address of a range holds for all of them.
+Every endpoint's address is a separate range; all others are cut where a network that a rule mentions begins or ends. So
+a network is a run of adjacent bits, and all addresses of a range are treated alike by every rule.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SOCKET_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def family_of(text: str) -> int:
-    """4 or 6, of an address or network."""
+    """The family of an address or network: 4 or 6."""
     return 6 if ":" in text else 4
 
 
@@ -34,7 +34,7 @@ def span(net: str) -> tuple[int, int]:
 
 
 class AddressSpace:
-    """The ranges of one family; `mentioned` are the addresses and networks that have to be told apart."""
+    """The ranges of one family; `mentioned` are the addresses and networks to distinguish."""
 
     def __init__(self, family: int, mentioned: Iterable[str]) -> None:
         cuts = {0}
@@ -48,13 +48,13 @@ class AddressSpace:
         self.all = (1 << len(self._starts)) - 1
 
     def net(self, net: str) -> int:
-        """The addresses of a network or a single address that was mentioned."""
+        """The set for a network or address, which must be among those `mentioned`."""
         first, last = span(net)
         low, high = bisect_left(self._starts, first), bisect_right(self._starts, last)
         return (1 << high) - (1 << low)
 
     def nets(self, nets: Iterable[str]) -> int:
-        """The addresses of several networks together, those of the other family left out."""
+        """The union of several networks, without those of the other family."""
         positions = bytearray((self.all.bit_length() + 7) // 8)
         found = 0
         for net in nets:
@@ -69,7 +69,7 @@ class AddressSpace:
 
 
 def partition(universe: int, masks: Iterable[int]) -> tuple[int, dict[int, int]]:
-    """Cut a set into the pieces that some sets tell apart: how many there are, and which of them each set holds.
+    """Cut a set into the pieces that `masks` distinguish: the number of pieces, and the pieces in each mask as bits.
 
     >>> partition(0b1111, [0b0011, 0b0001])
     (3, {3: 5, 1: 1})

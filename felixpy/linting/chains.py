@@ -1,6 +1,6 @@
-"""What becomes of packets in the policies of one endpoint and direction, with sets of packets as integers.
+"""What policies of one endpoint and direction do to packets, with sets of packets as integers.
 
-A `TierChain` holds small integers only, so endpoints whose policies mean the same share one, and it is analysed once.
+A `TierChain` contains small integers only, so that endpoints with equivalent policies share one, analysed once.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 
 class PolicyStep(NamedTuple):
-    """One rule: what it does with which packets. Actions are those of the model: allow, deny, log, next-tier."""
+    """One rule: its action and the packets it matches. Actions are those of the model: allow, deny, log, next-tier."""
 
     action: str
     packets: int
 
 
 class TierPolicies(NamedTuple):
-    """The policies of a tier in order, each with its rules; `passes` tells what becomes of packets at its end."""
+    """The policies of a tier in order, each with its rules; `passes`: whether packets pass at its end."""
 
     passes: bool
     policies: tuple[tuple[PolicyStep, ...], ...]
@@ -60,7 +60,7 @@ class TierChain:
 
     @cached_property
     def _fates(self) -> list[list[int]]:
-        """For each tier: before each of its rules, in one list, and at its end."""
+        """For each tier: what is allowed of packets before each of its rules, in one list, and at its end."""
         found: list[list[int]] = []
         after = self.rest
         for tier in reversed(self.tiers):
@@ -76,7 +76,7 @@ class TierChain:
         return found
 
     def _after(self, tier: int) -> int:
-        """What is allowed of the packets that go on to the next tier."""
+        """The packets that are allowed if they pass to the next tier."""
         return self._fates[tier + 1][0] if tier + 1 < len(self.tiers) else self.rest
 
     # --- going forward: the packets that reach a rule undecided
@@ -110,7 +110,7 @@ class TierChain:
         return self.tiers[at.tier].policies[at.policy][at.rule].packets
 
     def reaching(self, at: At) -> int:
-        """The packets that a rule, or the first rule of a policy, is asked about."""
+        """The packets that reach a rule, or the first rule of a policy, undecided."""
         return self._reaching[at.tier][self._offsets[at.tier][at.policy] + max(at.rule, 0)]
 
     def decided(self, at: At) -> int:
@@ -129,7 +129,7 @@ class TierChain:
         return not self._reaching[at.tier][offset + first] & (fate ^ fates[offset + first])
 
     def without_policy(self, at: At) -> bool:
-        """Whether the same packets are allowed without the policy; the tier vanishes with its only policy."""
+        """Whether the same packets are allowed without the policy; a tier without policies is skipped."""
         offsets, fates = self._offsets[at.tier], self._fates[at.tier]
         first, following = offsets[at.policy], offsets[at.policy + 1]
         fate = fates[following] if len(self.tiers[at.tier].policies) > 1 else self._after(at.tier)
@@ -140,7 +140,7 @@ class TierChain:
         return [place for place in self._deciding(self.start & self.packets(at), At(0, 0)) if place < at]
 
     def following(self, at: At, rules: Sequence[int]) -> list[At]:
-        """The later rules that decide about what some rules of a policy decide now, if those are not there."""
+        """The later rules that would decide, without some rules of a policy, the packets that those decide now."""
         places = [At(at.tier, at.policy, number) for number in rules]
         packets = 0
         for place in places:
@@ -148,7 +148,7 @@ class TierChain:
         return list(self._deciding(packets, places[0], without=places))
 
     def _deciding(self, packets: int, start: At, *, without: Sequence[At] = ()) -> Iterator[At]:
-        """The rules from `start` on that decide about packets, which skip the rest of a tier that they pass."""
+        """The rules from `start` on that decide packets; packets that are passed skip the rest of the tier."""
         left = packets
         for number, tier in enumerate(self.tiers[start.tier :], start.tier):
             passed = 0
@@ -176,7 +176,7 @@ class TierChain:
         return TierChain(tuple(tiers), self.start, self.rest).allowed
 
     def exchanged(self, tier: int, one: int, other: int) -> int:
-        """The packets that are allowed if two policies of a tier change places."""
+        """The packets that are allowed if two policies of a tier are exchanged."""
         changed = list(self.tiers[tier].policies)
         changed[one], changed[other] = changed[other], changed[one]
         tiers = list(self.tiers)
@@ -185,7 +185,7 @@ class TierChain:
 
 
 def _before(action: str, packets: int, fate: int, after: int) -> int:
-    """What is allowed before a rule, given what is allowed behind it and in the next tier."""
+    """The packets that are allowed before a rule, given those allowed after it and in the next tier."""
     if action == "allow":
         return fate | packets
     if action == "deny":
@@ -196,7 +196,7 @@ def _before(action: str, packets: int, fate: int, after: int) -> int:
 
 
 def profile_rest(profiles: Sequence[Sequence[PolicyStep]], everything: int) -> int:
-    """What profiles allow, asked one after the other; passing goes on to the next, and the end denies."""
+    """The packets that profiles allow, in order; passing leads to the next profile, and the end denies."""
     allowed = 0
     for steps in reversed(profiles):
         after = allowed

@@ -97,7 +97,7 @@ EVERYTHING = "ALL"
 def choose(select: Iterable[str] = (), extend: Iterable[str] = (), ignore: Iterable[str] = ()) -> list[Check]:
     """The checks to run: by default all that are not optional. Codes may be cut (``FX12``); `ignore` wins.
 
-    Raises UsageError for what is no code, nor the beginning of one.
+    Raises UsageError for a text that is not a code or the beginning of one.
     """
     wanted = set(_codes("--select", select)) if select else {code for code, one in CHECKS.items() if not one.optional}
     wanted |= set(_codes("--extend-select", extend))

@@ -1,7 +1,7 @@
 """Comments in manifests that switch checks off: ``# felixpy: ignore[FX101]``.
 
-A comment behind a value is about what begins on its line, one on a line of its own about what begins on the next line.
-Whatever stands inside that value is meant, too; so a comment ahead of an object is about the whole object.
+A comment after a value applies to what begins on its line, one on a separate line to what begins on the next line. It
+also applies to everything inside that value; so a comment above an object applies to the whole object.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALL = frozenset(CHECKS)
 
 @dataclass(slots=True)
 class Comment:
-    """What a comment says, and the line (from 1) of what it is about."""
+    """The codes in a comment, and the line (from 1) that it applies to."""
 
     file: str
     line: int
@@ -94,7 +94,7 @@ def _read(name: str, text: str) -> Iterator[Comment]:
 
 
 def _codes(given: str | None) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The codes of a comment, all of them if it names none, and what is none."""
+    """The valid codes of a comment (all codes if it names none), and the invalid ones."""
     if given is None:
         return ALL, ()
     words = [word.strip() for word in given.split(",") if word.strip()]
@@ -103,7 +103,7 @@ def _codes(given: str | None) -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def complaints(comments: Iterable[Comment], ran: Mapping[str, object]) -> Iterator[tuple[Comment, str]]:
-    """Comments that name what is no check, or that switch off nothing although their checks ran."""
+    """Complaints on comments with unknown codes, and on comments without effect although their checks ran."""
     for comment in comments:
         if comment.unknown:
             yield comment, f"there is no check {', '.join(comment.unknown)}"

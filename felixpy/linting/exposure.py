@@ -1,4 +1,4 @@
-"""Checks of what is open or closed by mistake."""
+"""Checks for traffic that is open or closed by mistake."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVERY_PORT = Rule(action="allow")
 
 
 def open_to_everyone(subject: Subject) -> Iterator[Finding]:
-    """FX110. ``- {}`` and a rule of ports alone say plainly that everyone is meant; an empty list does not."""
+    """FX110. ``- {}`` and a rule with ports only are intended for everyone; an empty list may be a mistake."""
     for policy in subject.policies:
         seen: set[Path] = set()
         for rules, field in ((policy.inbound, "from"), (policy.outbound, "to")):
@@ -120,7 +120,7 @@ def egress_without_dns(subject: Subject) -> Iterator[Finding]:
 
 
 def _resolves(subject: Subject, view: View) -> bool:
-    """Whether UDP port 53 is open to addresses that may be a resolver's: private ones that no endpoint has."""
+    """Whether UDP port 53 is open to possible resolvers: private addresses that no endpoint has."""
     pieces = view.pieces
     dns = pieces.port(NUMBERS["udp"], 53) | pieces.port(NUMBERS["udp"], 5353)
     return bool(view.chain.allowed & dns & pieces.with_peers(subject.views.landscapes[view.family].private))
@@ -131,7 +131,7 @@ def _may_be_for_dns(subject: Subject, policy: Policy) -> bool:
 
 
 def _is_for_dns(subject: Subject, rule: Rule) -> bool:
-    """A rule of named or numbered ports that has 53 among them, or one of all ports whose peers may be resolvers."""
+    """Whether a rule's ports include 53, by number or name, or it has no ports and its peers may be resolvers."""
     side = rule.destination
     if rule.protocol not in (None, "udp", NUMBERS["udp"]) or side.service:
         return side.service is not None
@@ -159,7 +159,7 @@ def _serves_dns(thing: object) -> bool:
 
 
 def unprotected(subject: Subject) -> Iterator[Finding]:
-    """FX112, on request. A namespace is told as a whole if no pod in it is isolated."""
+    """FX112, optional. A namespace is reported as a whole if no pod in it is isolated."""
     ordinary = (policy for policy in subject.enforced if not policy.do_not_track and not policy.pre_dnat)
     isolated = frozenset().union(*(subject.selected(policy) for policy in ordinary))
     for space, numbers in sorted(subject.by_namespace.items()):
@@ -181,7 +181,7 @@ def unprotected(subject: Subject) -> Iterator[Finding]:
 
 
 def public_ports(subject: Subject) -> Iterator[Finding]:
-    """FX113, on request: rules that let the internet in on other ports than those that may be public."""
+    """FX113, optional: rules that open ports other than the public ones to the internet."""
     told: dict[tuple[object, Path], tuple[Policy, str, set[int]]] = {}
     for view in subject.views.all:
         if view.direction != "ingress" or view.section != "normal":

@@ -1,4 +1,4 @@
-"""What a check says, and the row of the table that describes a check."""
+"""Findings, and the rows that describe checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NotedPlace(NamedTuple):
-    """A place inside an object of the input, and what there is to say about it."""
+    """A place inside an object of the input, with a note."""
 
     source: Source
     path: Path
@@ -24,7 +24,7 @@ class NotedPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that a check found. `level` is given where it differs from that of the check."""
+    """One result of a check. `level` is set if it differs from that of the check."""
 
     subject: str
     source: Source

@@ -18,7 +18,7 @@ CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.
 
 
 def unknown_nodes(subject: Subject) -> Iterator[Finding]:
-    """FX141. A node is known as an object, or because a pod runs on it."""
+    """FX141. Nodes are known from Node objects and from pods that run on them."""
     known = set(subject.cluster.nodes) | {pod.node for pod in subject.cluster.workloads}
     if not known:
         return
@@ -54,7 +54,7 @@ def not_applied_on_forward(subject: Subject) -> Iterator[Finding]:
 
 
 def _means_pods(subject: Subject, side: Side, host_addresses: list[str]) -> bool:
-    """Whether the host's own side of a rule is about pods and no host."""
+    """Whether a rule's side for the host itself can match pods but no host."""
     if side.selector:
         chosen = subject.select(side.selector, subject.endpoints)
         return bool(chosen) and chosen <= subject.pods
@@ -72,7 +72,7 @@ def _means_pods(subject: Subject, side: Side, host_addresses: list[str]) -> bool
 
 
 def denied_failsafe_ports(subject: Subject) -> Iterator[Finding]:
-    """FX144. Failsafe ports are accepted before the policies of a host endpoint are asked."""
+    """FX144. Failsafe ports are accepted before the policies of a host endpoint are evaluated."""
     for policy in subject.enforced:
         hosts = [
             host for host in map(subject.thing, sorted(subject.selected(policy))) if isinstance(host, HostEndpoint)
@@ -92,7 +92,7 @@ def denied_failsafe_ports(subject: Subject) -> Iterator[Finding]:
 
 
 def _kept_open(subject: Subject, rule: Rule, hosts: list[HostEndpoint], *, inward: bool) -> dict[int, list[str]]:
-    """The ports that a rule lists and that are failsafe ports for any address, with the nodes where they are."""
+    """The ports of a rule that are failsafe ports for all addresses, with the nodes on which they are."""
     kept: dict[int, list[str]] = {}
     listed_ports = {
         port.first for port in rule.destination.ports if not isinstance(port, str) and port.first == port.last
@@ -107,7 +107,7 @@ def _kept_open(subject: Subject, rule: Rule, hosts: list[HostEndpoint], *, inwar
 
 
 def locked_out(subject: Subject) -> Iterator[Finding]:
-    """FX143. A service is lost if no address at all may use it, in any family, beyond the failsafe ports."""
+    """FX143. A service counts as lost if no address of any family may use it, failsafe ports excepted."""
     allowed: dict[tuple[int, Direction], set[int]] = {}
     policies: dict[int, dict[str, Policy]] = {}
     for view in subject.views.all:

@@ -1,4 +1,4 @@
-"""Checks of logging, and of what exceeds a limit of Felix or of the kernel."""
+"""Checks of logging, and of limits of Felix and the kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY_CHAINS = 10_000
 
 
 def hot_logs(subject: Subject) -> Iterator[Finding]:
-    """FX131. Logging what is then denied is what the action is for; logging all that is allowed floods the log."""
+    """FX131. Logging packets that are then denied is useful; logging all that are allowed floods the log."""
     if all(config.log_rate for config in subject.configs.values()) and subject.configs:
         return
     for policy in subject.enforced:
@@ -83,7 +83,7 @@ def _expanded(prefix: str, policy: Policy) -> str:
 
 
 def large_sets(subject: Subject) -> Iterator[Finding]:
-    """FX161. No set has more members than there are addresses and networks in all."""
+    """FX161. A set cannot have more members than the cluster has addresses and networks."""
     membership = subject.shared.membership
     configs = [*subject.configs.values()] or [subject.default_config]
     most = min(config.max_ipset_size for config in configs)

@@ -34,7 +34,7 @@ def overlaps(subject: Subject) -> Iterator[Finding]:
 
 
 def _messages(side: Side) -> Iterator[tuple[str, bool]]:
-    """What is wrong with the lists of one side, and whether it is the list of exceptions."""
+    """(message, whether it is about the list of exceptions) for the network lists of one side."""
     nets, exceptions = [ip_network(net) for net in side.nets], [ip_network(net) for net in side.not_nets]
     for listed, is_exception in ((nets, False), (exceptions, True)):
         for inner, outer in _inside(listed):

@@ -1,4 +1,4 @@
-"""The page about each check: docs/lint in the checkout, beside this module once installed."""
+"""The page about each check: in docs/lint of a checkout, next to this module if installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of ports that rules name and that pods declare."""
+"""Checks of the ports in rules against those that pods declare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from felixpy.services.endpoints import ServiceEndpoints
 
 
 def undeclared_port_names(subject: Subject) -> Iterator[Finding]:
-    """FX103. A port's name means the ports that the selected pods call so; nobody's means none."""
+    """FX103. A named port matches the ports of that name of the selected pods; if no pod has one, it matches none."""
     for policy in subject.policies:
         seen: set[tuple[Path, str]] = set()
         for rule, inward in _directed(policy):
@@ -45,7 +45,7 @@ def _known_names(declared: AbstractSet[str]) -> str:
 
 
 def unserved_ports(subject: Subject) -> Iterator[Finding]:
-    """FX104. Told only where every selected pod declares ports, as ports need not be declared."""
+    """FX104. Reported only if every selected pod declares ports, as declaring them is optional."""
     for policy in subject.policies:
         seen: set[tuple[Path, PortRange]] = set()
         for rule, inward in _directed(policy):
@@ -76,7 +76,7 @@ NAMES: Mapping[str | int | None, str] = {NUMBERS[name]: name for name in ("tcp",
 
 
 def _translated(subject: Subject, port: PortRange, protocol: str | int | None, selector: str) -> str:
-    """The port of a Service in front of these pods that was taken for theirs: policies see packets behind it."""
+    """A hint if a port is that of a Service for these pods: policies see the target port."""
     if port.first != port.last or not subject.cluster.services:
         return ""
     pods = [subject.thing(number) for number in subject.select(selector, subject.endpoints)]

@@ -1,8 +1,8 @@
 """Rules that are never reached, and rules and policies without which the same packets are allowed.
 
-All of it is proven for the endpoints of the input and for every address outside. A set of packets here is larger than
-what `felixpy matrix` shows (an endpoint counts as a peer of itself, failsafe ports as decided by policies), so a
-finding never depends on packets that were left out.
+Findings are proven for the endpoints of the input and for every address outside. The packets considered are more than
+`felixpy matrix` shows (an endpoint is also a peer of itself, failsafe ports are decided by policies), so a finding
+never depends on packets that were left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from felixpy.model import Policy, PolicyKey, Rule
 
 @dataclass(slots=True)
 class Usage:
-    """One direction of a policy: where it stands in which views, and what was found out about its rules."""
+    """One direction of a policy: its positions in views, and facts about its rules."""
 
     policy: Policy
     direction: Direction
@@ -39,7 +39,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class RulePart:
-    """Some rules of a policy that stem from one place of its manifest."""
+    """The rules of a policy that were made from one place in its manifest."""
 
     usage: Usage
     path: Path
@@ -52,7 +52,7 @@ class RulePart:
 
 @dataclass(frozen=True, slots=True)
 class DecidingRule:
-    """A rule of a policy that decides about the packets in question."""
+    """A policy rule that decides the packets in question."""
 
     policy: Policy
     rule: Rule
@@ -74,7 +74,7 @@ class Redundant(RulePart):
 
 
 class RuleReach:
-    """What follows from the views of a cluster, found out once."""
+    """Unreached and redundant rules of a cluster, computed from its views."""
 
     def __init__(self, views: Views) -> None:
         self.views = views
@@ -112,7 +112,7 @@ class RuleReach:
         return self.usages[key]
 
     def _known(self) -> Iterator[Usage]:
-        """Those of which every view was analysed."""
+        """The usages whose views could all be analysed."""
         return (usage for key, usage in sorted(self.usages.items()) if key[0] not in self.views.unknown)
 
     # --- never reached
@@ -128,7 +128,7 @@ class RuleReach:
         return found
 
     def _covering(self, part: RulePart) -> tuple[tuple[DecidingRule, ...], bool]:
-        """The rules that come first, and whether all of them deny in the same tier."""
+        """The earlier rules that decide a part's packets, and whether all of them deny in the same tier."""
         usage = part.usage
         reasons: dict[tuple[PolicyKey, Path], DecidingRule] = {}
         denied = part.action == "allow"
@@ -151,9 +151,9 @@ class RuleReach:
 
     @cached_property
     def redundant(self) -> tuple[list[Redundant], list[tuple[Policy, tuple[DecidingRule, ...]]]]:
-        """Rules, and whole policies, that can all go at once. Of two that say the same the later one is named."""
+        """Rules, and whole policies, that can be removed together. Of two equivalent ones the later is reported."""
         joint = _Joint(self)
-        # What is never reached decides nothing: it can go first, and must not stand in for what is reached.
+        # Unreached rules decide nothing: they are removed first, so that none counts as a replacement.
         for dead in self.unreached:
             joint.takes([(dead.usage, dead.rules)])
         policies = [
@@ -168,13 +168,13 @@ class RuleReach:
                 continue
             for part in reversed(list(self._spare_parts(usage))):
                 by = self._following(part)
-                # A denial of what nothing else would allow says on purpose what the end of the tier does anyway.
+                # A rule that denies what nothing else allows states intentionally what the end of the tier does.
                 if (by or part.action != "deny") and joint.takes([(usage, part.rules)]):
                     rules.append(Redundant(usage, part.path, part.rules, by))
         return rules, policies
 
     def _spare_policies(self) -> Iterator[tuple[Policy, list[Usage]]]:
-        """Policies without which nothing changes, the last one in order first; those without rules isolate only."""
+        """Policies that can be removed without effect, last in order first; those without rules are for isolation."""
         for _, policies in reversed(self.views.shared.tiers):
             for policy in reversed(policies):
                 keys = [(policy.key, direction) for direction in DIRECTIONS]
@@ -206,7 +206,7 @@ class RuleReach:
         return tuple(reasons.values())
 
     def _instead_of(self, usages: Iterable[Usage]) -> tuple[DecidingRule, ...]:
-        """The rules of other policies that decide without a policy."""
+        """The rules of other policies that would decide without a policy."""
         reasons: dict[tuple[PolicyKey, Path], DecidingRule] = {}
         for usage in usages:
             if usage.rules:
@@ -222,7 +222,7 @@ def _is_unreached(part: RulePart) -> bool:
 
 
 def _speaks(usages: Sequence[Usage]) -> bool:
-    """Whether a policy has rules besides denying all the rest, and all of them match something in the input."""
+    """Whether a policy has rules besides a final one that denies all, and each matches something in the input."""
     speaks = False
     for usage in usages:
         for number, rule in enumerate(usage.rules):
@@ -235,7 +235,7 @@ def _speaks(usages: Sequence[Usage]) -> bool:
 
 
 def _catches_all(rule: Rule) -> bool:
-    """A rule at the end that says what would happen anyway is written on purpose."""
+    """Whether a rule matches everything: at the end of a policy, such a rule states the default intentionally."""
     return rule.action in ("deny", "next-tier") and replace(rule, action="", annotations=(), path=(), peer=()) == _BARE
 
 
@@ -243,7 +243,7 @@ _BARE = Rule(action="")
 
 
 def _largest(usage: Usage, holds: Callable[[RulePart], bool]) -> Iterator[RulePart]:
-    """The rules of the manifest for which something holds, or else those of their peers for which it does."""
+    """The rules of a manifest for which a condition holds, or else their peers for which it does."""
     by_path: dict[Path, dict[Path, list[int]]] = {}
     for number, rule in enumerate(usage.rules):
         by_path.setdefault(rule.path or (number,), {}).setdefault(rule.peer, []).append(number)
@@ -281,7 +281,7 @@ def _facts(chain: TierChain) -> list[list[_Facts]]:
 
 
 class _Joint:
-    """What was taken away so far in each view, so that findings hold together and not only one by one."""
+    """The rules and policies removed so far in each view, so that findings also hold together."""
 
     def __init__(self, reach: RuleReach) -> None:
         self._views: dict[tuple[PolicyKey, Direction], list[tuple[View, At]]] = {}
@@ -293,7 +293,7 @@ class _Joint:
         self._known: dict[tuple[int, frozenset[At]], bool] = {}
 
     def takes(self, parts: Iterable[tuple[Usage, Sequence[int] | None]]) -> bool:
-        """Take some rules, or (None) a whole policy, if the same packets are allowed without all that is gone."""
+        """Remove rules, or (None) a whole policy, if after all removals the same packets are allowed."""
         changes: dict[int, frozenset[At]] = {}
         for usage, rules in parts:
             for view, at in self._views[usage.policy.key, usage.direction]:

@@ -1,4 +1,4 @@
-"""Checks of what selectors, port names and references point to."""
+"""Checks of selectors, and of references to namespaces, accounts and Services."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def selector_path(policy: Policy) -> Path:
 
 
 def is_about_namespaces(node: Node) -> bool:
-    """Whether a condition speaks about namespaces only."""
+    """Whether a condition uses labels of namespaces only."""
     labels = [test.label for test in tests_of(node)]
     return bool(labels) and all(label == NAMESPACE_LABEL or label.startswith(NAMESPACE_PREFIX) for label in labels)
 
 
 def policies_without_endpoints(subject: Subject) -> Iterator[Finding]:
-    """FX101. Nothing is said where the input lacks the pods of the namespaces that are meant."""
+    """FX101. Not reported if the input has no pods in the namespaces that the policy is for."""
     for policy in subject.policies:
         if subject.selected(policy) or not subject.pods:
             continue
@@ -69,7 +69,7 @@ def policies_without_endpoints(subject: Subject) -> Iterator[Finding]:
 
 
 def peers_without_endpoints(subject: Subject) -> Iterator[Finding]:
-    """FX102. Peers that may exist outside of the input are not told, unless their name looks like a typo."""
+    """FX102. Peers that may exist outside the input are reported only if a name looks like a typo."""
     for policy in subject.policies:
         for _, _, _, side, path in subject.sides(policy):
             if not side.selector or not subject.pods or subject.select(side.selector):
@@ -132,7 +132,7 @@ DEFAULT_ACCOUNT = "default"
 
 
 def _needs_namespace(selector: str) -> bool:
-    """Whether only pods can be meant, as host endpoints are in no namespace."""
+    """Whether a selector can match pods only, as host endpoints are in no namespace."""
     tests = [node for node in conjuncts(selector) if isinstance(node, LabelTest)]
     return any(
         test.operator in ("==", "in", "has")
@@ -142,7 +142,7 @@ def _needs_namespace(selector: str) -> bool:
 
 
 def _meant(subject: Subject, selector: str, pods: Iterable[int]) -> str:
-    """What was probably meant by the conditions that no pod fulfils."""
+    """Suggestions for conditions that no pod meets."""
     labels = [subject.labels(number) for number in pods]
     for node in conjuncts(selector):
         if not any(matches(node, those) for those in labels):
@@ -169,7 +169,7 @@ def _hints(node: Node, things: list[Mapping[str, str]]) -> Iterator[str]:
 
 
 def unknown_namespaces(subject: Subject) -> Iterator[Finding]:
-    """FX105. Only where the input has namespaces at all and no pod lives in the one that is missing."""
+    """FX105. Reported only if the input has namespaces, and no pod is in the missing one."""
     known = subject.written_namespaces | set(subject.by_namespace)
     if not known:
         return
@@ -210,7 +210,7 @@ def unknown_accounts(subject: Subject) -> Iterator[Finding]:
 
 
 def _unknown_accounts(subject: Subject, selector: str, policy: Policy) -> Iterator[tuple[str, frozenset[str]]]:
-    """Names of service accounts that no namespace in question has, if the input has pods of one of them."""
+    """Names of service accounts that none of the matched namespaces has, if the input has pods in one of them."""
     if SERVICE_ACCOUNT_LABEL not in selector:
         return
     spaces = [name for name in _spaces(subject, selector) if name in subject.by_namespace]
@@ -237,7 +237,7 @@ def services_without_endpoints(subject: Subject) -> Iterator[Finding]:
     for policy in subject.policies:
         for _, _, _, side, path in subject.sides(policy):
             service = side.service
-            # The cluster makes the slices of a Service; manifests that hold it alone are complete.
+            # The cluster makes the slices of a Service with selector: manifests with the Service alone are complete.
             if service is None or service in known or service in subject.cluster.services:
                 continue
             names = {f"{one.namespace}/{one.name}" for one in (*known, *subject.cluster.services)}
@@ -290,7 +290,7 @@ OWN = {True: ("destination", "source", "ingress"), False: ("source", "destinatio
 
 
 def _is_about_any(subject: Subject, side: Side, pods: AbstractSet[int]) -> bool:
-    """Whether the selectors and nets of a side match one of some pods."""
+    """Whether the selectors and networks of a side match one of the pods."""
     if side.service:
         return True
     left = subject.select(side.selector, pods) if side.selector else pods
@@ -308,7 +308,7 @@ def _is_about_any(subject: Subject, side: Side, pods: AbstractSet[int]) -> bool:
 
 
 def peers_meant_as_one(subject: Subject) -> Iterator[Finding]:
-    """FX109. Two items of a list are alternatives; told only where the pods show that both were meant together."""
+    """FX109. Two items of a list are alternatives; reported only if the pods show that both were meant as one."""
     for policy in subject.policies:
         for rules in (policy.inbound, policy.outbound):
             peers: dict[Path, dict[Path, str]] = {}

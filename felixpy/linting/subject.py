@@ -1,4 +1,4 @@
-"""A cluster with what several checks need to know about it, found out once."""
+"""A cluster, with facts that several checks need, computed once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HOST_SERVICES: Mapping[str, tuple[tuple[str, int], ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintOptions:
-    """What checks can be told. `public_ports` are the ports on which the internet may reach pods."""
+    """Options of checks. `public_ports` are the ports on which the internet may reach pods."""
 
     public_ports: tuple[int, ...] = (80, 443)
     system_namespaces: tuple[str, ...] = (
@@ -54,7 +54,7 @@ class LintOptions:
 
 
 class DeclaredPorts(NamedTuple):
-    """What some endpoints declare: (protocol, port), and names. `complete` if all are pods that declare some."""
+    """The ports of some endpoints: (protocol, port), and names. `complete`: all are pods that declare ports."""
 
     endpoints: int
     pods: int
@@ -64,7 +64,7 @@ class DeclaredPorts(NamedTuple):
 
 
 class Subject:
-    """What is checked."""
+    """The cluster to check, and facts computed from it."""
 
     def __init__(
         self,
@@ -86,12 +86,12 @@ class Subject:
 
     @cached_property
     def default_config(self) -> Config:
-        """The parameters of a node without any of its own."""
+        """The parameters of a node without node-specific settings."""
         return configure(self.cluster, "", self._settings)
 
     @cached_property
     def nftables_nodes(self) -> tuple[str, ...]:
-        """The nodes whose rules nft programs, as asked for or as the input decides."""
+        """The nodes with the nftables data plane, by option or by the input."""
         if self._dataplane:
             return tuple(self.cluster.node_names()) if self._dataplane == NFTABLES.name else ()
         planes = {node: data_plane(self.cluster, node, self._settings) for node in self.cluster.node_names()}
@@ -180,9 +180,9 @@ class Subject:
 
     @cached_property
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
-        """Labels of the namespaces that objects of the input are in or that are objects themselves, by name.
+        """Labels, by name, of namespaces in the input and of those that its objects are in.
 
-        Labels are those that endpoints inherit, and the name as endpoints carry it.
+        These are the labels that endpoints inherit, and the label with the namespace's name.
         """
         found = {}
         for name, profile in self.cluster.profiles.items():
@@ -193,13 +193,13 @@ class Subject:
 
     @cached_property
     def written_namespaces(self) -> frozenset[str]:
-        """Namespaces that are objects of the input; others were assumed, at the place of what needs them."""
+        """Names of the Namespace objects of the input; others were assumed from the objects in them."""
         written = (name for name in self.namespaces if self.cluster.profiles[f"kns.{name}"].source.end)
         return frozenset(written)
 
     @cached_property
     def by_namespace(self) -> Mapping[str, frozenset[int]]:
-        """Pods of each namespace that has any."""
+        """The numbers of pods by namespace."""
         found: dict[str, set[int]] = {}
         for number in self.pods:
             pod = self.thing(number)
@@ -209,13 +209,13 @@ class Subject:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether the input looks like all of a cluster: pods of the namespace in which its components run."""
+        """Whether the input looks like a whole cluster: it has pods in the namespace of cluster components."""
         return "kube-system" in self.by_namespace
 
-    # --- rules and where they stand
+    # --- rules and their places
 
     def sides(self, policy: Policy) -> Iterator[tuple[Rule, bool, bool, Side, Path]]:
-        """(rule, is ingress, is the other end, side, place) of every side that says something, each place once."""
+        """(rule, is ingress, is the other end, side, place) of every side with a condition, each place once."""
         seen: set[tuple[Path, bool]] = set()
         for rules, inward in ((policy.inbound, True), (policy.outbound, False)):
             for rule in rules:
@@ -226,14 +226,14 @@ class Subject:
                         yield rule, inward, is_source == inward, side, path
 
     def is_written(self, source: Source, path: Path) -> bool:
-        """Whether the manifest has something at a path; if not, its place is that of what would hold it."""
+        """Whether the manifest has a value at a path; if not, a place for the path is that of its parent."""
         return bool(source.end) and self.cluster.where(source, path) != self.cluster.where(source, path[:-1])
 
     # --- packets
 
     @cached_property
     def asked(self) -> Asked:
-        """Ports that checks ask about."""
+        """The ports that views have to distinguish for checks."""
         tcp, udp = NUMBERS["tcp"], NUMBERS["udp"]
         ports = {(protocol, port, False) for protocol in (tcp, udp) for port in DNS_PORTS}
         ports |= {(tcp, port, False) for services in HOST_SERVICES.values() for _, port in services}
@@ -241,7 +241,7 @@ class Subject:
 
     @cached_property
     def views(self) -> Views:
-        """What the policies do to packets of every endpoint."""
+        """The exact analysis of every endpoint's policies."""
         configs = tuple(self.configs.values()) or (self.default_config,)
         families = sorted({family for config in configs for family in config.families})
         safe = (
@@ -260,14 +260,14 @@ KUBERNETES_KINDS = ("KubernetesNetworkPolicy", "StagedKubernetesNetworkPolicy", 
 
 
 def side_path(policy: Policy, rule: Rule, *, is_source: bool, inward: bool) -> Path:
-    """Where a side of a rule stands: a peer, the rule that has the ports, or source or destination."""
+    """The path of a side of a rule: a peer, the rule that has the ports, or source or destination."""
     if policy.key.kind in KUBERNETES_KINDS:
         return rule.peer if rule.peer and is_source == inward else rule.path
     return (*rule.path, "source" if is_source else "destination")
 
 
 def conjuncts(selector: str) -> list[Node]:
-    """The conditions that all have to hold, however they are nested."""
+    """The conditions of a selector that all have to hold, with nesting removed."""
     found: list[Node] = []
     waiting = [parse(selector)]
     while waiting:
@@ -301,7 +301,7 @@ def listed(names: Iterable[str], most: int = 3) -> str:
 
 
 def any_of(number: int, noun: str) -> str:
-    """All of some things, in a negation.
+    """The words for all of some things, after a negation.
 
     >>> any_of(2, "pod"), any_of(1, "pod")
     ('any of the 2 pods', 'the only pod')
@@ -310,7 +310,7 @@ def any_of(number: int, noun: str) -> str:
 
 
 def none_of(number: int, noun: str) -> str:
-    """The same where nothing else negates.
+    """As `any_of`, with the negation.
 
     >>> none_of(2, "pod"), none_of(1, "pod")
     ('none of the 2 pods', 'not the only pod')
@@ -319,7 +319,7 @@ def none_of(number: int, noun: str) -> str:
 
 
 def tests_of(node: Node) -> list[LabelTest]:
-    """The conditions on labels of a conjunct, if it is one or an alternative of some."""
+    """The label conditions of a conjunct: the condition itself, or the alternatives of an or."""
     from felixpy.selector import tests
 
     return list(tests(node))

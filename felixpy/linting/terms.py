@@ -1,4 +1,4 @@
-"""What a rule says about packets of one IP family: sets of addresses, and traffic."""
+"""Rules of one IP family as sets of addresses and traffic."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Rows = tuple[PortAddresses, ...]
 
 
 class RuleTraffic(NamedTuple):
-    """What a rule says without regard to addresses; None or () is no condition.
+    """The conditions of a rule apart from addresses; None or () is no condition.
 
     `icmp` are numbers of type * 256 + code.
     """
@@ -49,7 +49,7 @@ class RuleTraffic(NamedTuple):
 class RuleEnds(NamedTuple):
     """One side of a rule. `addresses` is None for any; `named` are alternatives to numeric ports of the rule.
 
-    `numbered` tells that there are numeric ports beside the named ones. `backends` are a service's.
+    `numbered`: there are numeric ports besides the named ones. `backends` are those of a service.
     """
 
     addresses: int | None = None
@@ -60,7 +60,7 @@ class RuleEnds(NamedTuple):
 
     @property
     def masks(self) -> list[int]:
-        """Every set of addresses that is mentioned."""
+        """All address sets in this side."""
         rows = (*(self.named or ()), *self.not_named, *(self.backends or ()))
         return [row.addresses for row in rows] + ([] if self.addresses is None else [self.addresses])
 
@@ -75,8 +75,8 @@ ANYWHERE = RuleEnds()
 class Terms(NamedTuple):
     """A rule in one family. `possible` is false for rules that no packet of the family can match.
 
-    `exact` is false where Felix's iptables rules do more than the rule says: with three or more lists that each need
-    rules of their own, a later one passes packets on the mark of an earlier one. (felix/rules/policy.go)
+    `exact` is false if Felix's iptables rules match more than the rule: with three or more lists that each need rules
+    of their own, a later one passes packets on the mark of an earlier one. (felix/rules/policy.go)
     """
 
     action: str
@@ -91,7 +91,7 @@ IMPOSSIBLE = Terms("", False, True, RuleTraffic(), ANYWHERE, ANYWHERE)
 
 
 class Landscape:
-    """The addresses of one family in one cluster, and what rules mean there."""
+    """The addresses of one family in a cluster, and the conversion of rules to sets of them."""
 
     def __init__(self, shared: Shared, family: int, nets: Iterable[str] = ()) -> None:
         self.shared, self.family = shared, family
@@ -103,14 +103,14 @@ class Landscape:
         self._terms: dict[int, Terms] = {}
 
     def terms(self, rule: Rule) -> Terms:
-        """What a rule of the cluster says."""
+        """The terms of a rule of the cluster."""
         found = self._terms.get(id(rule))
         if found is None:
             found = self._terms[id(rule)] = self._read(rule)
         return found
 
     def selected(self, selector: str) -> int:
-        """Addresses of the endpoints and network sets that a selector stands for."""
+        """Addresses of the endpoints and network sets that a selector matches."""
         found = self._by_selector.get(selector)
         if found is None:
             labelled = self.shared.membership.labelled
@@ -139,7 +139,7 @@ class Landscape:
         return self.addresses.all & ~self.addresses.nets(known)
 
     def peers(self, masks: frozenset[int]) -> tuple[int, dict[int, int]]:
-        """All addresses in the pieces that some sets tell apart; see `partition`."""
+        """All addresses, cut into the pieces that the sets distinguish; see `partition`."""
         if masks not in self._pieces:
             self._pieces[masks] = partition(self.addresses.all, sorted(masks))
         return self._pieces[masks]
@@ -211,7 +211,7 @@ class Landscape:
         )
 
     def _named(self, selector: str, names: Iterable[str]) -> Rows:
-        """Ports of these names at the selected endpoints."""
+        """The ports of these names of the selected endpoints."""
         return tuple(row for name in names for row in self._find_ports(selector or EVERYONE, name))
 
     def _find_ports(self, selector: str, name: str) -> Rows:
@@ -239,7 +239,7 @@ class Landscape:
 
 
 def _mentioned(shared: Shared) -> Iterable[str]:
-    """Every address of an endpoint and every network of a rule or set."""
+    """Every address of an endpoint, and every network of a rule or network set."""
     cluster = shared.cluster
     for thing in shared.membership.labelled.values():
         yield from thing.nets if isinstance(thing, NetworkSet) else thing.addresses
@@ -289,7 +289,7 @@ def _is_exact(rule: Rule, family: int) -> bool:
 
 
 class Needs(NamedTuple):
-    """What a space of traffic has to tell apart. `ports` are (protocol, port, whether it is the source's)."""
+    """What a traffic space has to distinguish. `ports` are (protocol, port, whether it is the source's)."""
 
     family: int
     traffic: frozenset[RuleTraffic]
@@ -298,7 +298,7 @@ class Needs(NamedTuple):
 
 @remembered(1 << 14)
 def traffic_space(needs: Needs) -> TrafficSpace:
-    """The smallest pieces of traffic that some rules tell apart."""
+    """The coarsest partition of traffic that the rules need."""
     mentions = Mentions(needs.family)
     for traffic in needs.traffic:
         protocols = [number for number in (traffic.protocol, traffic.not_protocol) if number is not None]
@@ -321,7 +321,7 @@ def traffic_space(needs: Needs) -> TrafficSpace:
 
 @remembered(1 << 16)
 def traffic_mask(space: TrafficSpace, traffic: RuleTraffic, named: tuple[bool, bool]) -> int:
-    """The pieces of a space that a rule is about; `named` tells for source and destination that named ports decide."""
+    """The pieces of a space that a rule matches; `named`: (source, destination) ports are decided by named ports."""
     found = space.all
     if traffic.protocol is not None:
         found &= space.protocol(traffic.protocol)
@@ -341,7 +341,7 @@ def traffic_mask(space: TrafficSpace, traffic: RuleTraffic, named: tuple[bool, b
 
 
 def port_mask(space: TrafficSpace, protocol: int, port: int, *, source: bool) -> int:
-    """One port of one protocol."""
+    """The pieces of a space for one port of one protocol."""
     if protocol not in WITH_PORTS:
         return space.protocol(protocol) if protocol not in ICMP.values() else 0
     return space.service(protocol, port, source=source)

@@ -1,4 +1,4 @@
-"""What was probably meant by a name that nobody has."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SHORTEST = 3
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters have to be changed, added, left out or swapped with their neighbour.
+    """The edit distance: letters changed, added, left out or swapped with their neighbour.
 
     >>> distance("wbe", "web"), distance("monitorng", "monitoring"), distance("a", "abc")
     (1, 1, 2)
@@ -27,7 +27,7 @@ def distance(one: str, other: str) -> int:
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """The names that are most alike, if any is alike enough to have been meant.
+    """The nearest known names, if any is near enough to be a suggestion.
 
     >>> near("shpo", ["shop", "prod", "ship"])
     ['shop']
@@ -47,5 +47,5 @@ def near(name: str, known: Iterable[str]) -> list[str]:
 
 
 def _differ_by_number(one: str, other: str) -> bool:
-    """web-1 and web-2 are names of a series, not a typo."""
+    """Whether two names differ only in a number: web-1 and web-2 are a series, not a typo."""
     return one.rstrip("0123456789") == other.rstrip("0123456789") and one[-1:].isdigit() and other[-1:].isdigit()

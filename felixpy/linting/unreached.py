@@ -16,7 +16,7 @@ MOST = 3
 
 
 def not_analysed(subject: Subject) -> Iterator[Finding]:
-    """FX120. What is not known is said."""
+    """FX120. Reports policies that could not be analysed."""
     for policy in subject.enforced:
         reason = subject.views.unknown.get(policy.key)
         if reason:
@@ -58,7 +58,7 @@ def redundant_policies(subject: Subject) -> Iterator[Finding]:
     reached = {key for (key, _), usage in subject.reach.usages.items() if usage.reached}
     for policy, by in sorted(subject.reach.redundant[1], key=lambda pair: pair[0].key):
         if policy.key not in reached:
-            continue  # FX121 or FX122 says so of every rule
+            continue  # reported by FX121 or FX122 for every rule
         others = "" if not by else ": other policies decide the same"
         message = f"no flow of the input changes without this policy{others}"
         yield about(policy, (), message, related=_spots(by))
@@ -78,7 +78,7 @@ _VERBS = {"allow": "allows", "deny": "denies", "next-tier": "passes on to the ne
 
 
 def order_decided_by_name(subject: Subject) -> Iterator[Finding]:
-    """FX125. Two policies of one order that decide differently about packets that both match."""
+    """FX125. Two policies with the same order that decide differently on packets that both match."""
     told: set[tuple[PolicyKey, PolicyKey]] = set()
     for view in subject.views.all:
         for number, policies in enumerate(view.policies):
@@ -95,7 +95,7 @@ def order_decided_by_name(subject: Subject) -> Iterator[Finding]:
 
 
 def _ties(policies: Sequence[Policy]) -> Iterator[tuple[int, int]]:
-    """Pairs of policies of one order whose actions differ at all."""
+    """Pairs of policies with the same order whose actions differ."""
     start = 0
     for _, tied in groupby(policies, key=lambda policy: policy.order):
         group = list(tied)

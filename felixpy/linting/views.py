@@ -1,8 +1,8 @@
 """Which policies decide about the packets of which endpoints, with exact sets of packets.
 
 The packets of an endpoint in one direction are all combinations of its own address, the other end's address and the
-traffic. Addresses and traffic are cut into the pieces that the endpoint's own policies tell apart, which are few, so a
-set of packets is a small integer. Endpoints that meet the same policies with the same meaning share a `View`.
+traffic. Addresses and traffic are cut into the pieces that the endpoint's policies distinguish, which are few, so a set
+of packets is a small integer. Endpoints with equivalent policies share a `View`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Asked = frozenset[tuple[int, int, bool]]
 
 
 class PacketSpace:
-    """The pieces that one view tells apart; a set of packets has a bit for each combination of them."""
+    """The pieces that one view distinguishes; a set of packets has a bit for each combination of them."""
 
     def __init__(
         self, space: TrafficSpace, own: Mapping[int, int], peers: Mapping[int, int], sizes: tuple[int, int]
@@ -56,15 +56,15 @@ class PacketSpace:
         self.everything = (1 << self._own_size * self._peer_size * self._width) - 1
 
     def box(self, own: int, peers: int, traffic: int) -> int:
-        """All combinations of some of each, given as bits of pieces."""
+        """The packets with these addresses and traffic, each given as bits of pieces."""
         return _spread(own, self._width * self._peer_size) * _spread(peers, self._width) * traffic
 
     def traffic(self, traffic: int) -> int:
-        """Some traffic between any addresses."""
+        """The packets with some traffic between any addresses."""
         return self.box(self._all_own, self.all_peers, traffic)
 
     def port(self, protocol: int, port: int) -> int:
-        """A destination port, which must be among those that the view was asked to tell apart."""
+        """The packets to a destination port, which must be among those that the view distinguishes."""
         return self.traffic(port_mask(self.space, protocol, port, source=False))
 
     def with_peers(self, addresses: int) -> int:
@@ -72,7 +72,7 @@ class PacketSpace:
         return self.box(self._all_own, self._peers[addresses], self.space.all)
 
     def traffic_of(self, packets: int) -> int:
-        """The traffic of some packets, whatever their addresses."""
+        """The traffic of some packets, regardless of addresses."""
         found, mask = 0, self.space.all
         while packets:
             found |= packets & mask
@@ -80,7 +80,7 @@ class PacketSpace:
         return found
 
     def packets(self, terms: Terms, inward: bool) -> int:
-        """What a rule matches."""
+        """The packets that a rule matches."""
         if not terms.possible:
             return 0
         named = terms.source.named is not None, terms.destination.named is not None
@@ -100,7 +100,7 @@ class PacketSpace:
         return (self._own if is_own else self._peers)[ends.addresses]
 
     def _with_ports(self, found: int, ends: RuleEnds, ranges: Ranges, *, is_own: bool, is_source: bool) -> int:
-        """Of some packets those whose ports of one side fit, where addresses matter for that."""
+        """The packets in `found` whose ports of one side match, for ports that depend on addresses."""
         if ends.named is not None:
             fitting = self._rows(ends.named, is_own, is_source)
             if ends.numbered:
@@ -140,10 +140,10 @@ def _spread(bits: int, stride: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """Endpoints (by number) whose packets in one direction and family meet the same chain.
+    """Endpoints (by number) whose packets in one direction and family pass through the same chain.
 
-    `policies` stand as in the chain's tiers. Only in the section "normal" what the chain allows is what the endpoint
-    allows; the others are those of host endpoints' forwarded, untracked and not yet translated packets.
+    `policies` are in the order of the chain's tiers. In section "normal" the chain decides what the endpoint allows;
+    the other sections are for host endpoints' forwarded, untracked and pre-DNAT packets.
     """
 
     family: int
@@ -190,7 +190,7 @@ class Views:
         ]
 
     def _stacks(self) -> dict[tuple[tuple[Policy, ...], tuple[str, ...], Section], list[int]]:
-        """Endpoints by their policies, in order, and their profiles."""
+        """Endpoints by their policies, in order, their profiles and the section."""
         applied: dict[int, list[Policy]] = {}
         index, labelled = self.shared.membership.index, self.shared.membership.labelled
         endpoints = frozenset(number for numbers in self.shared.local.values() for number in numbers)
@@ -245,7 +245,7 @@ class Views:
 
 
 def _sections(policies: Sequence[Policy], *, host: bool) -> Iterator[tuple[Section, list[Policy]]]:
-    """Where policies of an endpoint are enforced, as the resolver sorts them."""
+    """The sections in which the policies of an endpoint are enforced, as the resolver assigns them."""
     ordinary = [policy for policy in policies if not policy.do_not_track and not policy.pre_dnat]
     yield "normal", ordinary
     if not host:
@@ -298,12 +298,12 @@ class _Stack:
         return [self.landscape.terms(rule) for rule in rules[0 if self.inward else 1]]
 
     def _profile(self, name: str) -> list[Terms] | None:
-        """None for one that does not exist: Felix takes it for a profile that denies everything."""
+        """The terms of a profile; None if it does not exist, which Felix treats as a profile that denies everything."""
         profile = self.landscape.shared.cluster.profiles.get(name)
         return None if profile is None else self._terms(profile.inbound, profile.outbound)
 
     def pieces(self, own: int) -> PacketSpace | None:
-        """What tells the packets of an endpoint with these addresses apart; None if that is too much."""
+        """The packet space for endpoints with these addresses; None if it would be too large."""
         space = traffic_space(self._needs)
         own_size, own_bits = partition(own, self.own_masks)
         peer_size, peer_bits = self.landscape.peers(self._peer_masks)
@@ -327,17 +327,17 @@ class _Stack:
 
 
 def _why_unknown(every: Sequence[Terms], of_profiles: Sequence[Terms]) -> str:
-    """Why rules are not analysed: Felix's iptables rules for them do more than they say; "" if all are."""
+    """Why rules are not analysed: Felix's iptables rules match more than they should; "" if all are analysed."""
     if any(not terms.exact for terms in every):
         return "a rule has three or more lists, which Felix's rules read in their own way"
     if any(terms.action == "next-tier" for terms in of_profiles):
-        # Its rule returns on the mark for passing, which a tier may have left behind.
+        # Its rule returns on the pass mark, which an earlier tier may have set.
         return "a rule of a profile passes, which Felix also does for packets that passed a tier"
     return ""
 
 
 def _by_tier(policies: Sequence[Policy]) -> list[list[Policy]]:
-    """Policies come tier by tier."""
+    """The policies grouped by tier; they are sorted by tier already."""
     found: list[list[Policy]] = []
     for policy in policies:
         if not found or found[-1][0].tier != policy.tier:

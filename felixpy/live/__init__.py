@@ -1,14 +1,16 @@
 """A node's rules kept up to date while the objects of its cluster change.
 
-    members    who is in which set, adjusted thing by thing
-    shared     what all nodes have in common, adjusted likewise
-    objects    the objects of a cluster, and what lies between two clusters
-    engine     `Live`: a cluster, a node, and what a change of one does to the rules of the other
+    members    the members of sets, updated object by object
+    shared     what all nodes have in common, updated likewise
+    objects    the objects of a cluster, and the changes between two clusters
+    planning   a planner that keeps the chains of unchanged endpoints
+    engine     `Live` and `LiveCluster`: the rules of nodes, updated with each change of the cluster
     changes    the difference between two rulesets
+    report     changes as text and JSON
 
 The code of a fresh compile (`felixpy.resolve`, `felixpy.plan`, `felixpy.render`) computes everything; this package only
-keeps the answers that a change does not touch. Felix's calculation graph is the model: a label index, reference counts
-of members, policies that are active on a node. (felix/labelindex, felix/calc)
+keeps results that a change does not affect. Its model is Felix's calculation graph: a label index, reference counts of
+members, policies that are active on a node. (felix/labelindex, felix/calc)
 """
 
 from __future__ import annotations

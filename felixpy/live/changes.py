@@ -1,4 +1,4 @@
-"""What lies between two rulesets of one node."""
+"""The differences between two rulesets of one node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from felixpy.ruleset import Chain, Ruleset, Table
 
 
 class ChainUpdate(NamedTuple):
-    """A chain, or Felix's part of a kernel chain, before and after; None where there was or is none."""
+    """A chain, or Felix's part of a kernel chain, before and after; None if it did not or does not exist."""
 
     family: int
     table: str
@@ -21,7 +21,7 @@ class ChainUpdate(NamedTuple):
 
 
 class SetUpdate(NamedTuple):
-    """A set before and after; None for one that is new or gone. Its members are compared when somebody asks."""
+    """A set before and after; None if it did not or does not exist. Members are compared on access."""
 
     name: str
     before: IPSet | None
@@ -29,12 +29,12 @@ class SetUpdate(NamedTuple):
 
     @property
     def added(self) -> list[str]:
-        """Members that came, sorted."""
+        """Added members, sorted."""
         return sorted(_members(self.after) - _members(self.before))
 
     @property
     def removed(self) -> list[str]:
-        """Members that went, sorted."""
+        """Removed members, sorted."""
         return sorted(_members(self.before) - _members(self.after))
 
 
@@ -52,7 +52,7 @@ class PlaneChange(NamedTuple):
 class RulesetChange(NamedTuple):
     """Everything that differs; false if nothing does.
 
-    Where the node programs another data plane than before, all chains of the one go and those of the other come.
+    If the node's data plane changes, all chains of the old one are removed and those of the new one added.
     """
 
     chains: tuple[ChainUpdate, ...] = ()
@@ -64,7 +64,7 @@ class RulesetChange(NamedTuple):
 
 
 def difference(before: Ruleset, after: Ruleset) -> RulesetChange:
-    """What lies between two rulesets. Chains that are one value are not looked into."""
+    """The differences between two rulesets. Chains that are the same object are not compared."""
     sets = tuple(_sets(before, after))
     if before.dataplane != after.dataplane:
         none = replace(before, tables={})
@@ -88,7 +88,7 @@ def _chains(before: Ruleset, after: Ruleset) -> Iterator[ChainUpdate]:
 
 
 def _by_name(table: Table | None) -> dict[tuple[str, str], Chain]:
-    """Chains by name; those of kernel chains by the part that Felix has there, too."""
+    """Chains by (name, part); the part distinguishes Felix's rules at the top and the end of kernel chains."""
     if table is None:
         return {}
     found = {(chain.name, ""): chain for chain in table.chains}

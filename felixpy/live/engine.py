@@ -1,4 +1,4 @@
-"""Rules kept in step with a cluster that changes: `LiveCluster` those of several nodes, `Live` those of one."""
+"""Rules that are updated as a cluster changes: `LiveCluster` for several nodes, `Live` for one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MOST_STEPS = 5_000
 
 
 class LiveCluster:
-    """The rules of nodes of one cluster. What nodes have in common is kept, and adjusted, once for all of them.
+    """The rules of nodes of one cluster. What nodes have in common is kept and updated once for all of them.
 
     `calico_version`, `dataplane` and `settings` are those of `felixpy.compile`. Nodes are added one by one.
     """
@@ -88,14 +88,14 @@ class LiveCluster:
         return self._nodes[node].ruleset
 
     def drop(self, node: str) -> None:
-        """Keep the rules of a node no longer."""
+        """Stop keeping the rules of a node."""
         del self._nodes[node]
 
     def apply(self, changes: Iterable[Change], cluster: Cluster | None = None) -> dict[str, RulesetChange]:
-        """Take changes of objects, several at once if they belong together; returns what became of which node's rules.
+        """Apply changes of objects, several in one step; returns the changes of rules by node.
 
-        `cluster` is the cluster after them, for those who have it already; then the changes must be all of its
-        workloads, host endpoints, network sets, policies, profiles and slices that differ.
+        `cluster` is the cluster after them, if the caller has it already; the changes must then include all workloads,
+        host endpoints, network sets, policies, profiles and slices that differ.
         """
         listed = list(changes)
         if cluster is not None:
@@ -136,7 +136,7 @@ class LiveCluster:
         return found
 
     def _recompiled(self, node: _Node) -> _Node | None:
-        """The node anew; None where that is not possible, in which case the next step tries again."""
+        """The node compiled again; None if that fails, in which case the next step retries."""
         try:
             return self._compiler.compiled(node.ruleset.node, node.host, self._settings, node)
         except FelixpyError as wrong:
@@ -148,9 +148,9 @@ class LiveCluster:
 class Live:
     """A node's rules, and what changes of the cluster do to them.
 
-    Equal to a fresh compile after every step, at the cost of what a change touches. `node`, `calico_version`,
-    `dataplane`, `host` and `settings` are those of `felixpy.compile`. Raises what that raises; a step that raises
-    leaves the rules as they were, and the next one starts from the cluster that could not be compiled.
+    The rules equal those of a fresh compile after every step; the cost depends on what a change affects. `node`,
+    `calico_version`, `dataplane`, `host` and `settings` are those of `felixpy.compile`. Raises what that raises; a step
+    that raises leaves the rules unchanged, and the next one starts from the cluster that could not be compiled.
 
     >>> from felixpy.model import Node, Source
     >>> live = Live(Cluster(nodes={"n1": Node(name="n1", labels={}, source=Source("", 0))}))
@@ -183,7 +183,7 @@ class Live:
         return self._all.ruleset(self.node)
 
     def apply(self, changes: Iterable[Change]) -> RulesetChange:
-        """Take changes of objects, several at once if they belong together; returns what became of the rules."""
+        """Apply changes of objects, several in one step; returns the changes of the rules."""
         return self._outcome(self._all.apply(changes))
 
     def update(self, cluster: Cluster) -> RulesetChange:
@@ -198,7 +198,7 @@ class Live:
 
 @dataclass(slots=True)
 class _Node:
-    """What is kept of one node."""
+    """The cached results for one node."""
 
     host: Host
     ruleset: Ruleset
@@ -216,7 +216,7 @@ class _Node:
 
 
 class _Seen(NamedTuple):
-    """All of a resolution that chains depend on; policies and profiles count by identity."""
+    """The parts of a resolution that chains depend on; policies and profiles are compared by identity."""
 
     layout: str
     values: tuple[object, ...]
@@ -245,9 +245,9 @@ class _Compiler(Compiler):
     """Why the Calico version cannot express the cluster."""
 
     def take(self, cluster: Cluster, changes: Sequence[Change]) -> set[str]:
-        """Go on with another cluster; `changes` are all that lies between it and the one before.
+        """Replace the cluster; `changes` are all differences from the one before.
 
-        Returns the ids of the sets whose members may be others now.
+        Returns the ids of the sets whose members may have changed.
         """
         before, self.cluster = self.cluster, cluster
         if self._wrong or cluster.policies is not before.policies or cluster.tiers is not before.tiers:
@@ -269,7 +269,7 @@ class _Compiler(Compiler):
         return dirty
 
     def compiled(self, name: str, host: Host, settings: Sequence[Setting], before: _Node | None) -> _Node:
-        """A node's rules; tables are drawn anew only if something that they depend on has changed."""
+        """A node's rules; tables are rendered again only if something that they depend on has changed."""
         if self._wrong:
             raise self._wrong
         self._shared_for(self.config(name, settings)).node = name
@@ -297,7 +297,7 @@ class _Compiler(Compiler):
         )
 
     def with_members(self, node: _Node, dirty: Collection[str], settings: Sequence[Setting]) -> _Node | None:
-        """The node with the members that some sets have now; None if it has none of them, so that nothing changes."""
+        """The node with the current members of the `dirty` sets; None if it has none of these sets."""
         config = node.config
         if ISTIO_SET.id in dirty and config.istio_ambient == "Enabled":
             return self.compiled(node.ruleset.node, node.host, settings, node)
@@ -318,13 +318,13 @@ class _Compiler(Compiler):
         return replace(node, ruleset=ruleset)
 
     def _draw(self, resolution: Resolution, layout: Layout) -> Ruleset:
-        """A node's chains, those that are known already taken as they are."""
+        """Render a node's chains, reusing those that are unchanged."""
         plan = self._planner(resolution.config, layout).plan(resolution, self.calico_version)
         ruleset = self._renderer(layout).render(plan)
         return NftRuleset.of(ruleset) if layout is NFTABLES else ruleset
 
     def forget(self, nodes: Collection[_Node]) -> None:
-        """Drop what no rule of these nodes uses any more, so that memory does not grow with the number of changes."""
+        """Drop caches that no rule of these nodes uses, so that memory does not grow with the number of changes."""
         used = {identity for node in nodes for identity in node.specs}
         used.add(ISTIO_SET.id)
         configs = {(node.config, node.layout.name) for node in nodes}

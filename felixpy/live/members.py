@@ -1,4 +1,4 @@
-"""Who is in which set, adjusted whenever an endpoint or a network set changes."""
+"""The members of sets, updated whenever an endpoint or a network set changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEW_BUILT = 1000
 
 
 def demanded(node: Node) -> Pair | None:
-    """A label and the value that everything selected must have; None if the selector demands none.
+    """A (label, value) pair that everything selected has; None if the selector requires none.
 
     >>> demanded(parse("has(x) && app == 'web'")), demanded(parse("app in {'web', 'db'}"))
     (('app', 'web'), None)
@@ -41,7 +41,7 @@ def demanded(node: Node) -> Pair | None:
 
 @dataclass(eq=False)
 class _Content:
-    """One set: which things are in it, and how many of them bring each member."""
+    """One set: the things in it, and for each member the number of things that contribute it."""
 
     spec: SetSpec
     node: Node
@@ -56,7 +56,7 @@ class _Content:
 
 
 class LiveMembership(Membership):
-    """A membership whose things can be replaced. Numbers are given out anew when things go."""
+    """A membership whose things can be replaced. The numbers of removed things are reused."""
 
     def __init__(
         self, cluster: Cluster, labelled: Mapping[int, Labelled], suppress_overlaps: bool, init_ports: bool
@@ -71,7 +71,7 @@ class LiveMembership(Membership):
         """Ids of sets whose members changed since somebody last emptied it."""
 
     def put(self, number: int, thing: Labelled | None) -> None:
-        """Replace the thing with a number, or take it away."""
+        """Replace the thing with a number, or remove it."""
         before = self.index.labels(number) if number in self.things else {}
         affected = {content.spec.id: content for content in self._candidates(before)}
         self._leave(number, affected.values())
@@ -87,7 +87,7 @@ class LiveMembership(Membership):
                 self._enter(number, content)
 
     def inherit(self, profile: str) -> list[int]:
-        """Take the labels that a profile of the cluster has now; returns the things that inherit them."""
+        """Update the labels of a profile from the cluster; returns the things that inherit them."""
         heirs = self.index.heirs(profile)
         things = {number: self.things[number] for number in heirs}
         for number in heirs:
@@ -98,7 +98,7 @@ class LiveMembership(Membership):
         return heirs
 
     def replace_slices(self, before: Iterable[Slice], after: Iterable[Slice]) -> None:
-        """The cluster has other slices now: the sets of their services are found again."""
+        """Update slices: the sets of their services are computed again."""
         self.__dict__.pop("_slices", None)
         old, new = ({id(each): each for each in slices} for slices in (before, after))
         differing = [*(old[key] for key in old.keys() - new), *(new[key] for key in new.keys() - old)]
@@ -109,7 +109,7 @@ class LiveMembership(Membership):
         self.changed |= gone
 
     def keep(self, used: Collection[str], sets: Iterable[IPSet]) -> None:
-        """Forget the sets that no rule asks for any more, by their ids; `sets` are those that all nodes have."""
+        """Drop the sets whose ids are not in `used`; `sets` are those that nodes have."""
         for key in [key for key in self._built if key[0] not in used]:
             del self._built[key]
         if len(self._built) > self._room:
@@ -126,7 +126,7 @@ class LiveMembership(Membership):
             if not self._by_pair[pair]:
                 del self._by_pair[pair]
 
-    # --- what a compile asks for
+    # --- used by compiling
 
     def members(self, spec: SetSpec, family: int) -> SetMembers:
         """The members of one family."""
@@ -139,7 +139,7 @@ class LiveMembership(Membership):
         return listed
 
     def build(self, spec: SetSpec, family: int, max_size: int, origin: SetOrigin | None) -> IPSet:
-        """The set as the kernel gets it; the same value as before if nothing about it has changed."""
+        """The set with its members in one family; the same object as before if nothing has changed."""
         key = (spec.id, family, max_size, origin)
         known = self._built.get(key)
         if known is not None and known.members is not self.members(spec, family):
@@ -200,7 +200,7 @@ class LiveMembership(Membership):
                     self.changed.add(content.spec.id)
 
     def _brought(self, spec: SetSpec, thing: Labelled) -> Iterator[tuple[int, str]]:
-        """The members that a thing brings into a set, with their families; one can come twice."""
+        """The (family, member) pairs that a thing contributes to a set; a pair can be repeated."""
         nets = thing.nets if isinstance(thing, NetworkSet) else thing.addresses
         if not spec.port:
             yield from ((6 if ":" in net else 4, shown(net)) for net in nets)

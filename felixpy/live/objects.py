@@ -1,4 +1,4 @@
-"""The objects of a cluster that changes: which field each belongs to, and what lies between two clusters."""
+"""The objects of a changing cluster: their fields in `Cluster`, and the changes between two clusters."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Object: TypeAlias = (
 
 
 class Change(NamedTuple):
-    """An object before and after: `old` is None for one that is new, `new` for one that is gone."""
+    """An object before and after: `old` is None for an added one, `new` for a removed one."""
 
     old: Object | None
     new: Object | None
 
 
 class Part(NamedTuple):
-    """The field of `Cluster` that objects of a class go to, and what identifies one; `named` parts are mappings."""
+    """The field of `Cluster` for objects of a class, and their key; `named` parts are mappings."""
 
     field: str
     key: Callable[[Any], Hashable]
@@ -64,7 +64,7 @@ PARTS: Mapping[type, Part] = {
 
 
 class Objects:
-    """The objects of a cluster by field, in order, as far as somebody changed some of them."""
+    """The objects of a cluster by field, in order, for fields that have changed."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -88,13 +88,13 @@ class Objects:
 
 
 def keyed(cluster: Cluster, part: Part) -> dict[Any, Object]:
-    """The objects of a part by what identifies them."""
+    """The objects of a part by key."""
     objects = getattr(cluster, part.field)
     return {part.key(each): each for each in (objects.values() if part.named else objects)}
 
 
 def changes_between(before: Cluster, after: Cluster) -> Iterator[Change]:
-    """What came, went and became another value; fields that are one value are not looked into."""
+    """The objects that were added, removed or changed; fields that are the same object are not compared."""
     for part in PARTS.values():
         if getattr(before, part.field) is not getattr(after, part.field):
             yield from _differing(keyed(before, part), keyed(after, part))

@@ -1,4 +1,4 @@
-"""Planning a node again and again: the chains of endpoints that have not changed are taken as they are."""
+"""Planning a node repeatedly: the chains of unchanged endpoints are reused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Remembered(NamedTuple):
 
 
 class LivePlanner(Planner):
-    """A planner that keeps the chains of pods, as a renderer keeps what it drew for one and the same plan."""
+    """A planner that caches the chains of pods; the renderer reuses its output for the same plan object."""
 
     def __init__(self, context: RuleContext) -> None:
         super().__init__(context)
@@ -33,7 +33,7 @@ class LivePlanner(Planner):
         self._now: dict[str, _Remembered] = {}
 
     def plan(self, resolution: Resolution, calico_version: CalicoVersion) -> Plan:
-        """All chains of a node; those of pods that are gone are forgotten."""
+        """All chains of a node; drops the cached chains of removed pods."""
         name = resolution.node.name
         self._before, self._now = self._nodes.get(name, {}), {}
         found = super().plan(resolution, calico_version)
@@ -41,7 +41,7 @@ class LivePlanner(Planner):
         return found
 
     def keep(self, nodes: Collection[str]) -> None:
-        """Forget all other nodes."""
+        """Drop the caches of all other nodes."""
         for gone in self._nodes.keys() - nodes:
             del self._nodes[gone]
 

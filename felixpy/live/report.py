@@ -1,4 +1,4 @@
-"""What became of a node's rules, as lines for people and as JSON for programs."""
+"""Changes of a node's rules as lines of text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from felixpy.live.changes import ChainUpdate, RulesetChange, SetUpdate
 
 
 def lines(node: str, change: RulesetChange, legend: Legend) -> Iterator[str]:
-    """A line for each chain, whatever the families and tables that it is in, and for each set.
+    """A line for each changed chain, with families and tables joined, and for each changed set.
 
-    `legend` is that of the cluster that knows the objects.
+    `legend` names the objects that chains belong to.
     """
     seen = set()
     if change.plane:
@@ -34,7 +34,7 @@ def lines(node: str, change: RulesetChange, legend: Legend) -> Iterator[str]:
 
 
 def document(node: str, change: RulesetChange) -> dict[str, Any]:
-    """For programs: chains by family and table, sets with the members that came and went."""
+    """The JSON document: chains by family and table, sets with added and removed members."""
     return {
         "node": node,
         **({"dataplane": change.plane._asdict()} if change.plane else {}),

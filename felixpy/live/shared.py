@@ -1,4 +1,4 @@
-"""What all nodes have in common, adjusted whenever an object of the cluster changes."""
+"""What all nodes have in common, updated whenever an object of the cluster changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Identity = tuple[int, str, str]
 
 
 def identity(thing: Labelled) -> Identity:
-    """What a thing is called, whatever else about it changes."""
+    """The identity of a thing, which stays the same when it changes."""
     if isinstance(thing, Workload):
         return 1, thing.namespace, thing.name
     if isinstance(thing, HostEndpoint):
@@ -32,7 +32,7 @@ MOST_TOUCHED = 10_000
 
 
 class _Picked(NamedTuple):
-    """The endpoints that a policy selects among some local ones, after so many were touched."""
+    """The local endpoints that a policy selects, and the number of changes that this takes into account."""
 
     policy: Policy
     local: frozenset[int]
@@ -61,7 +61,7 @@ class LiveShared(Shared):
         for thing in self._visible(cluster):
             self._number(thing)
             self._note_local(thing)
-        _ = self.membership  # of this cluster, whatever it is by the time that somebody asks
+        _ = self.membership  # of this cluster, whichever it is at the time of the call
 
     @cached_property
     def membership(self) -> LiveMembership:
@@ -74,7 +74,7 @@ class LiveShared(Shared):
         yield from cluster.network_sets
 
     def _counts(self, thing: Labelled) -> bool:
-        """Felix refuses pods that may send from other addresses unless WorkloadSourceSpoofing is Any."""
+        """Whether Felix sees a thing: pods allowed to spoof addresses only if WorkloadSourceSpoofing is Any."""
         return self.spoofing or not isinstance(thing, Workload) or not thing.spoofable
 
     @property
@@ -85,13 +85,13 @@ class LiveShared(Shared):
     # --- changes
 
     def take(self, cluster: Cluster) -> None:
-        """The cluster is another value now; what changed in it is told one by one."""
+        """Set the cluster; its changes follow in separate calls."""
         if cluster.nodes is not self.cluster.nodes:
             self.__dict__.pop("addresses", None)
         self.cluster = self.membership.cluster = cluster
 
     def replace(self, old: Labelled | None, new: Labelled | None) -> None:
-        """A thing has changed, come (`old` is None) or gone (`new` is None)."""
+        """Update a thing that was changed, added (`old` is None) or removed (`new` is None)."""
         old = old if old is not None and self._counts(old) else None
         new = new if new is not None and self._counts(new) else None
         numbers = [self._number(thing) for thing in (old, new) if thing is not None and _node(thing)]
@@ -106,7 +106,7 @@ class LiveShared(Shared):
         self._touched += numbers
 
     def replace_profile(self, old: Profile | None, new: Profile | None) -> None:
-        """A profile has changed, come or gone; the cluster already says so."""
+        """Update a profile that was changed, added or removed; the cluster is set already."""
         name = new.name if new else old.name if old else ""
         if active := self._profiles.pop(name, None):
             self.dropped.append(active)
@@ -115,7 +115,7 @@ class LiveShared(Shared):
             self._touched += heirs
 
     def replace_policy(self, old: Policy | None, new: Policy | None) -> None:
-        """A policy has changed, come or gone."""
+        """Update a policy that was changed, added or removed."""
         self._reorder(old, new)
         for key in {policy.key for policy in (old, new) if policy}:
             for picked in self._picked.values():
@@ -124,7 +124,7 @@ class LiveShared(Shared):
                 self.dropped.append(active)
 
     def _reorder(self, old: Policy | None, new: Policy | None) -> None:
-        """Take a policy out of its tier and put it where it belongs now, if the tiers are known already."""
+        """Move a policy to its new position in the sorted tiers, if these have been computed."""
         if "tiers" not in self.__dict__:
             return
         known = {tier.name: policies for tier, policies in self.tiers}
@@ -144,7 +144,7 @@ class LiveShared(Shared):
         self.__dict__["tiers"] = tuple((tier, tuple(after.get(tier.name, policies))) for tier, policies in self.tiers)
 
     def replace_tiers(self) -> None:
-        """Tiers have changed, or policies in them."""
+        """Drop the sorted tiers: tiers have changed, or policies in them."""
         self.__dict__.pop("tiers", None)
 
     # --- what a compile asks for
@@ -165,16 +165,16 @@ class LiveShared(Shared):
         return chosen
 
     def keep(self, nodes: Collection[str], used: Collection[str], sets: Iterable[IPSet]) -> None:
-        """Forget what concerns other nodes than these, and sets that none of their rules asks for, by their ids.
+        """Drop caches for other nodes than these, and sets whose ids are not in `used`.
 
-        `sets` are all that they have.
+        `sets` are all sets of these nodes.
         """
         for gone in self._picked.keys() - nodes:
             del self._picked[gone]
         self.membership.keep(used, sets)
 
     def settle(self) -> None:
-        """Forget which endpoints were touched when there are many: what was picked is then picked anew."""
+        """Drop the record of changed endpoints if it is long: policies are then evaluated again."""
         if len(self._touched) > MOST_TOUCHED:
             self._touched.clear()
             self._picked.clear()
@@ -215,7 +215,7 @@ REPLACE: Mapping[type, Callable[[LiveShared, Any, Any], None]] = {
 
 
 class _Local(Mapping[str, tuple[int, ...]]):
-    """Numbers by node, looked up when they are asked for."""
+    """Numbers by node, looked up on access."""
 
     def __init__(self, names: Mapping[str, list[Identity]], numbers: Mapping[Identity, int]) -> None:
         self._names, self._numbers = names, numbers

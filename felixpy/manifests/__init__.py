@@ -1,15 +1,15 @@
-"""Manifests → model: the only place that knows how fields are spelt.
+"""Manifests → model: the only place that knows the fields of manifests.
 
 reading     files, folders and archives → documents, each with its place; `jsonstream`, `yamlstream` and `blocks` are
-            quick, and leave to `jsontext` and `yamltext` what only they can tell
-validation  what documents may look like, and what is said of those that do not
+            fast parsers that fall back to the exact ones, `jsontext` and `yamltext`
+validation  the schema of documents, and messages for documents that do not match
 completion  what the input leaves out: pods of workloads, nodes of pods, namespaces that must exist
-objects     each kind: its fields, and what becomes of it in the model
-kinds       the table of kinds; strangers are those that are not in it
-loading     read → validate → expand → assume → index → convert: the row of passes
-passes      those that look at all documents; each returns (values, problems)
-assembly    what only shows when all objects are together, and the cluster
-following   a cluster kept in step with documents that change
+objects     each kind: its fields, and its conversion to the model
+kinds       the table of kinds
+loading     the sequence of passes: read → validate → expand → assume → index → convert
+passes      the passes over all documents; each returns (values, problems)
+assembly    checks between objects, and building the cluster
+following   a cluster that is updated as documents change
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def load(
     interface_prefix: str = "",
     stdin: TextIO | None = None,
 ) -> Cluster:
-    """Read manifests and say what they mean to Felix.
+    """Read manifests and return the cluster that they describe.
 
     `paths` are files, directories (searched for .yaml, .yml, .json, .jsonl and .ndjson, each also with .gz) and "-" for
     `stdin`; none at all means the current directory. Gzip is recognised by its content. An object as a dict, or an open
     file, may stand in place of a path, and one of them in place of the list. Workloads such as Deployments become pods
     unless `expand` is false; pods that say no node run on `node`. What the API server would refuse, such as unknown
-    fields, is an error, and a warning if `strict` is false and it can be read all the same. Namespaces and service
+    fields, is an error, or a warning if `strict` is false and the object can still be read. Namespaces and service
     accounts that had to be assumed are warnings, errors if
     `strict` is true. Names of pods' interfaces begin with `interface_prefix`, else with what the
     environment of calico-node in the input says, else with ``cali``.

@@ -1,4 +1,4 @@
-"""Converted objects put together to a Cluster, and what only shows when they are together."""
+"""Build a Cluster from converted objects, and check references between them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Parts:
         self._pairs[part or key.kind.part].append((key, converted))
 
     def drop_twins(self) -> Iterator[tuple[Key, Finding]]:
-        """Of a pod that the input has as Pod and as WorkloadEndpoint the pod counts, of which more is known."""
+        """Drop WorkloadEndpoints of pods that the input also has as Pods, which contain more information."""
         if not any(key.kind.name != "Pod" for key, _ in self._pairs["workloads"]):
             return
         pods = {(each.namespace, each.name): each for key, each in self._pairs["workloads"] if key.kind.name == "Pod"}
@@ -57,12 +57,12 @@ class Parts:
         self._pairs["workloads"] = kept
 
     def sort(self) -> None:
-        """By namespace, name and kind, so that the order of documents does not matter."""
+        """Sort objects by namespace, name and kind, so that the order of documents does not matter."""
         for pairs in self._pairs.values():
             pairs.sort(key=itemgetter(0))
 
     def replace(self, key: Key, part: str, converted: Any) -> Any:
-        """What an object becomes now in a part that is sorted, None for nothing; returns what it was there before."""
+        """Replace an object in a sorted part (None: remove it); returns the object before, or None."""
         pairs = self._pairs[part]
         position = bisect_left(pairs, key, key=itemgetter(0))
         known = position < len(pairs) and pairs[position][0] == key
@@ -73,7 +73,7 @@ class Parts:
         return before
 
     def put_node(self, name: str, document: Document | None) -> None:
-        """A Node as it is written, None for one that is gone: Calico makes host endpoints of them."""
+        """Keep the document of a Node (None: drop it), from which Calico makes host endpoints."""
         self._automatic.pop(name, None)
         if document:
             self._nodes[name] = document
@@ -81,7 +81,7 @@ class Parts:
             self._nodes.pop(name, None)
 
     def endpoints(self) -> tuple[HostEndpoint, ...]:
-        """Those of the manifests, and those that Calico makes by itself under other names."""
+        """The host endpoints of the manifests, and the automatic ones whose names are not taken."""
         given = [each for _, each in self._pairs["host_endpoints"]]
         wanted = [each for _, each in self._pairs["automatic"]]
         names = {key.name for key, _ in self._pairs["host_endpoints"]}
@@ -95,14 +95,14 @@ class Parts:
     def doubts(
         self, refused_tiers: set[str], address_path: Callable[[Key, int], Path]
     ) -> Iterator[tuple[Key, Finding]]:
-        """What is wrong or odd between objects. `address_path` tells where a workload's address stands."""
+        """Findings about references between objects. `address_path` returns the path of a workload's address."""
         yield from self.unknown_tiers(refused_tiers)
         yield from self._shared_addresses(address_path)
         yield from self._unknown_profiles()
         yield from self._named_ports_at_networks()
 
     def unknown_tiers(self, refused: Collection[str] = ()) -> Iterator[tuple[Key, Finding]]:
-        """Policies in tiers that do not exist."""
+        """Findings for policies in tiers that do not exist."""
         tiers = {*calico.TIERS, *(key.name for key, _ in self._pairs["tiers"])}
         for key, policy in self._pairs["policies"]:
             if policy.tier not in tiers and policy.tier not in refused:
@@ -130,7 +130,7 @@ class Parts:
                     yield key, Finding(("spec", "profiles", index), reason, severity="warning")
 
     def _named_ports_at_networks(self) -> Iterator[tuple[Key, Finding]]:
-        """A port's name is looked up at endpoints; towards networks without one of them it matches nothing.
+        """Findings for named ports with networks: the name is looked up at endpoints, so elsewhere it matches nothing.
 
         (felix/calc: named ports become sets of endpoints' addresses)
         """
@@ -161,7 +161,7 @@ class Parts:
         return declared
 
     def cluster(self, found: Installed, problems: Sequence[Problem], where: Callable[[Source, Path], Place]) -> Cluster:
-        """All of it."""
+        """The cluster."""
         return Cluster(
             **{field: make(self) for field, (_, make) in FIELDS.items()},
             environment=tuple(found.environment),
@@ -173,7 +173,7 @@ class Parts:
         )
 
     def fields(self, parts: Collection[str]) -> dict[str, Any]:
-        """The fields of a cluster that are made of any of these parts."""
+        """The fields of a cluster that are made from any of these parts."""
         return {field: make(self) for field, (sources, make) in FIELDS.items() if not sources.isdisjoint(parts)}
 
     def of(self, part: str) -> Iterator[Any]:
@@ -182,7 +182,7 @@ class Parts:
 
 
 class _Field(NamedTuple):
-    """The parts that a field of `Cluster` is made of, and how."""
+    """The parts that a field of `Cluster` is made from, and the function that makes it."""
 
     parts: frozenset[str]
     make: Callable[[Parts], Any]

@@ -1,4 +1,4 @@
-"""Files and folders as documents that change: only files that were written are read again."""
+"""A cluster from files and folders that change: only changed files are read again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from felixpy.model import Cluster
 
 
 class FollowedFiles:
-    """The cluster that files and folders mean. Raises InputError with all problems."""
+    """The cluster in files and folders, updated step by step. Raises InputError with all problems."""
 
     def __init__(self, paths: Sequence[str], options: Options) -> None:
         self._paths = paths
@@ -28,7 +28,7 @@ class FollowedFiles:
         return self._following.cluster
 
     def step(self, changed: Sequence[str]) -> Step:
-        """Read files that changed, came or went; see `Following.take`."""
+        """Read files that were changed, added or removed; see `Following.take`."""
         again = [self._read_again(name) for name in changed]
         readings = {file.name: reading for found in again if found for file, reading in [found]}
         if len(readings) < len(again):
@@ -41,7 +41,7 @@ class FollowedFiles:
         return self._following.take(changes, readings)
 
     def _read(self) -> tuple[dict[str, Documents], dict[str, Reading]]:
-        """Everything, file by file."""
+        """The documents and readings of all files, by file."""
         files, problems = gather(self._paths)
         self._files = {os.path.normpath(file.name): file._replace(text="") for file in files}
         readings = {file.name: read([file]) for file in files}
@@ -49,7 +49,7 @@ class FollowedFiles:
         return {name: _keyed(reading) for name, reading in readings.items()}, readings
 
     def _read_again(self, name: str) -> tuple[File, Reading] | None:
-        """A file that is known; None where the files have to be found again."""
+        """Read one known file again; None if the list of files has to be determined again."""
         known = self._files.get(os.path.normpath(name))
         files, problems = gather([known.name]) if known and Path(known.name).is_file() else ([], [])
         if known is None or problems or [file.name for file in files] != [known.name]:
@@ -59,7 +59,7 @@ class FollowedFiles:
 
 
 def _keyed(reading: Reading) -> dict[Hashable, Document]:
-    """The documents of a file by what they are; of several with one identity the second has another number."""
+    """The documents of a file by identity; several with the same identity are numbered."""
     found: dict[Hashable, Document] = {}
     numbers: Counter[tuple[str, ...]] = Counter()
     for document in reading.documents:

@@ -1,8 +1,8 @@
-"""A cluster kept in step with documents that change.
+"""A cluster that is updated as documents change.
 
-A step does for the documents that changed what loading does for all of them. Where a document may reach others, all of
-them are loaded again: what installs Calico, workloads and the pods that are made of them, objects that are given twice,
-namespaces that begin or cease to be assumed, and whatever follows a step with errors.
+A step does for the changed documents what loading does for all. If a document may affect others, all documents are
+loaded again: objects that install Calico, workloads and the pods made for them, duplicate objects, changes in which
+namespaces are assumed, and any change after a step with errors.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _NAMESPACE, _ACCOUNT = "Namespace", "ServiceAccount"
 
 
 class Step(NamedTuple):
-    """What changes of documents made of a cluster.
+    """The result of changes of documents.
 
-    `changes` are all objects that differ from those before, or None if everything was loaded again; `problems` are
-    warnings about the objects that changed. The warnings of the cluster itself are those of the last complete load.
+    `changes` are the (old, new) pairs of all changed objects, or None if everything was loaded again; `problems` are
+    warnings about the changed objects. The warnings in `cluster` are those of the last complete load.
     """
 
     cluster: Cluster
@@ -56,13 +56,13 @@ class Step(NamedTuple):
 
 
 class _Everything(Exception):
-    """The change may reach other documents."""
+    """Raised if a change may affect other documents, so that all have to be loaded again."""
 
 
 class Following:
-    """Documents, and the cluster that they mean: the same as loading all of them gives, save its warnings.
+    """Documents, and their cluster: the same as loading all of them gives, except for its warnings.
 
-    `readings` are what else was read of the files, by name. Raises InputError with all problems.
+    `readings` are the results of reading the files, by name. Raises InputError with all problems.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Following:
         self.restart(groups, readings or {})
 
     def restart(self, groups: Mapping[str, Documents], readings: Mapping[str, Reading]) -> Step:
-        """Take other documents in the place of all."""
+        """Replace all documents."""
         self._groups = {name: dict(documents) for name, documents in groups.items()}
         self._readings = dict(readings)
         return self._load()
@@ -87,14 +87,14 @@ class Following:
         return self._cluster
 
     def documents(self, group: str) -> Documents:
-        """What is known of a file or resource."""
+        """The documents of a file or resource."""
         return self._groups.get(group, {})
 
     def take(self, changes: Changes, readings: Mapping[str, Reading] | None = None) -> Step:
-        """Take changes, and what was read of the files that have them.
+        """Apply changes of documents; `readings` are those of the files that contain them.
 
-        Raises InputError with the problems of the documents that changed, or with all of them where everything has to
-        be loaded again; the cluster then stays what it was, and the changes are part of the next step.
+        Raises InputError with the problems of the changed documents, or of all documents if everything has to be loaded
+        again; the cluster is then unchanged, and the changes are part of the next step.
         """
         before = [
             known for group, listed in changes.items() for key in listed if (known := self.documents(group).get(key))
@@ -125,7 +125,7 @@ class Following:
         return Texts({name: file for reading in self._readings.values() for name, file in reading.texts.files.items()})
 
     def _load(self) -> Step:
-        """Everything anew."""
+        """Load all documents."""
         self._state = None
         whole = Reading(
             documents=[document for listed in self._groups.values() for document in listed.values()],
@@ -141,7 +141,7 @@ class Following:
 
 
 class _State:
-    """What the passes have made of all documents, adjusted step by step."""
+    """The results of the passes for all documents, updated step by step."""
 
     def __init__(self, loaded: Loaded, options: Options, documents: list[Document]) -> None:
         self._options, self._pods, self._converted = options, loaded.pods.anew(), 0
@@ -169,7 +169,7 @@ class _State:
         """Kinds that reach other objects in this input."""
 
     def step(self, before: list[Document], after: list[Document], cluster: Cluster, places: Places) -> Step:
-        """Replace documents. Raises _Everything before anything is changed, InputError when nothing can be undone."""
+        """Replace documents. Raises _Everything before any change; after InputError the state must not be used."""
         remarked = Remarked(self._options.strict)
         sound = remarked.keep(validate(after, lambda source: f"document {source.line}"))
         if remarked.failed:
@@ -198,7 +198,7 @@ class _State:
     def _replaced(
         self, gone: list[Key], came: Mapping[Key, Document], remarked: Remarked
     ) -> dict[tuple[Key, str], Pair]:
-        """What objects were and are, by the part of the cluster that they are in."""
+        """The (old, new) pairs of objects, by key and the part of the cluster that they are in."""
         pairs: dict[tuple[Key, str], Pair] = {}
         for key in gone:
             for part in _parts_of(key):
@@ -221,7 +221,7 @@ class _State:
             remarked.keep((None, [Remark(self._objects[key].source, str(key), finding)]))
 
     def _key(self, document: Document) -> Key:
-        """What an object was known as."""
+        """The key of an object that is known."""
         key = self._keys.get(document.source)
         if key is None or key in self._twice or self._objects[key].source != document.source:
             raise _Everything
@@ -236,7 +236,7 @@ class _State:
         return Key(metadata["namespace"] if kind.namespaced else "", metadata["name"], kind)
 
     def _check_alone(self, document: Document) -> None:
-        """Raise _Everything for a document that says something about others."""
+        """Raise _Everything for a document that affects others."""
         data = document.data
         kind = known().get((data["apiVersion"], data["kind"]))
         if kind is None or kind.name in self._entangled or installs(data):
@@ -245,7 +245,7 @@ class _State:
             raise _Everything
 
     def _check_assumptions(self, before: list[Key], after: list[Document]) -> None:
-        """Raise _Everything where a namespace or service account begins or ceases to be assumed."""
+        """Raise _Everything if the set of assumed namespaces and service accounts changes."""
         needed: Counter[tuple[str, str]] = Counter()
         for document in after:
             needed.update(_names(document))
@@ -269,7 +269,7 @@ class _State:
         return (Key(namespace, account, kind) if account else Key("", namespace, kind)) in self._objects
 
     def _note(self, gone: list[Key], before: list[Document], came: list[Key], after: list[Document]) -> None:
-        """The objects as they are now."""
+        """Record the current objects."""
         for key, document in zip(gone, before, strict=True):
             del self._objects[key]
             self._keys.pop(document.source, None)
@@ -314,7 +314,7 @@ def _given_twice(loaded: Loaded) -> set[Key]:
 
 
 def _differing(before: tuple[Any, ...], after: tuple[Any, ...]) -> Iterator[Pair]:
-    """Objects with names that came, went or became another value."""
+    """(old, new) pairs of named objects that were added, removed or changed."""
     old, new = ({each.name: each for each in listed} for listed in (before, after))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) is not new.get(name) and old.get(name) != new.get(name):

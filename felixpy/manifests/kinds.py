@@ -1,4 +1,4 @@
-"""The kinds of objects that matter: where they belong, what they may say, and what becomes of them."""
+"""The table of kinds: scope, schema, and conversion of each."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ Convert = Callable[..., Any]
 
 
 class Kind:
-    """One kind of object. `part` is the field of `Cluster` that it goes to, or "" when it has no effect on rules.
+    """One kind of object. `part` is the field of `Cluster` that it goes to, "" if it has no effect on rules.
 
-    Where specs repeat from object to object, `draft` says what a spec becomes whose object does not matter, and
-    `convert` is given that, too.
+    For kinds whose specs repeat from object to object, `draft` converts a spec independently of its object, and
+    `convert` gets the result, too.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Kind:
 
     @cached_property
     def clean_frame(self) -> Clean | None:
-        """The same without a look at the spec; None where that is not a matter of its own."""
+        """As `clean`, without the spec; None if the spec cannot be checked separately."""
         shape = self.shape
         if not isinstance(shape, Object) or shape.relations or "spec" not in shape.fields:
             return None
@@ -72,7 +72,7 @@ class Kind:
 
     @cached_property
     def title(self) -> str:
-        """The kind as people need it to be told: Kubernetes and Calico both have a NetworkPolicy."""
+        """The kind in messages, unambiguous: Kubernetes and Calico both have a NetworkPolicy."""
         return f"{self.name} ({self.version})" if self.version == "networking.k8s.io/v1" else self.name
 
 
@@ -86,7 +86,7 @@ def _calico_policy(kind: str, data: Data, source: Source) -> Any:
 
 
 def _only_default(name: str, shape: Shape, convert: Callable[[Data], Any], part: str) -> Kind:
-    """A kind that configures Calico as a whole; only the object called ``default`` counts."""
+    """A kind that configures Calico as a whole; only the object named ``default`` is used."""
 
     def converted(data: Data, source: Source) -> Any:
         return convert(data) if data["metadata"]["name"] == "default" else None
@@ -163,7 +163,7 @@ CALICO_KINDS = (
 
 @cache
 def known() -> Mapping[tuple[str, str], Kind]:
-    """All kinds that matter, by apiVersion and kind."""
+    """All kinds by apiVersion and kind."""
     found = {(version, kind.name): kind for version in (CALICO, STORED) for kind in CALICO_KINDS}
     for version, listed in KUBERNETES.items():
         for kind in listed:
@@ -173,7 +173,7 @@ def known() -> Mapping[tuple[str, str], Kind]:
 
 
 class Key(NamedTuple):
-    """What identifies an object, and puts it into its place among others."""
+    """The identity of an object, which is also its sort key."""
 
     namespace: str
     name: str

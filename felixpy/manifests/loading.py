@@ -44,7 +44,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """What the passes made of documents."""
+    """The results of the passes."""
 
     cluster: Cluster
     installation: Installed
@@ -61,7 +61,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
 def load_cluster(
     given: Sequence[Given], options: Options, stdin: TextIO | None = None, progress: Progress | None = None
 ) -> Cluster:
-    """Read, and all passes, one after the other. Raises InputError with all problems when one of them is an error."""
+    """Read manifests and run all passes. Raises InputError with all problems if one of them is an error."""
     told = {"progress": progress} if progress else {}
     with no_garbage_collection():
         pods = PlacedPods()
@@ -69,9 +69,9 @@ def load_cluster(
 
 
 def load_documents(reading: Reading, options: Options, placed: PlacedPods | None = None) -> Loaded:
-    """All passes over what was read. Raises InputError with all problems when one of them is an error.
+    """Run all passes on what was read. Raises InputError with all problems if one of them is an error.
 
-    `placed` are pods that reading has taken out of the documents.
+    `placed` are pods that reading has converted already, without making them documents.
     """
     remarked = Remarked(options.strict)
     documents = placed.without_twins(reading) if placed else reading.documents
@@ -106,13 +106,13 @@ def load_documents(reading: Reading, options: Options, placed: PlacedPods | None
 
 
 def _install(documents: Sequence[Document]) -> tuple[Installed, list[Remark]]:
-    """What installs Calico counts as it would on the cluster."""
+    """The settings in objects that install Calico, and remarks on them."""
     found = installed(documents)
     return found, [Remark(document.source, subject(document.data), finding) for document, finding in found.findings]
 
 
 def _reading_order(reading: Reading, documents: Sequence[Document]) -> Order:
-    """The order in which objects were read; documents that came later than these are behind all of them."""
+    """A sort key for the order in which objects were read; documents made later come last."""
     known = set(map(id, documents))
 
     def order(found: Document | Placed) -> tuple[int, ...]:
@@ -125,6 +125,6 @@ def _reading_order(reading: Reading, documents: Sequence[Document]) -> Order:
 def _assume(
     documents: list[Document], placed: Sequence[Placed], order: Order, *, strict: bool
 ) -> tuple[list[Document], list[Problem]]:
-    """Namespaces and service accounts that must exist; `strict` users want to be asked for them."""
+    """Add namespaces and service accounts that must exist; with `strict` the warnings become errors."""
     completed, problems = assume(documents, placed, order)
     return completed, [replace(problem, severity="error") for problem in problems] if strict else problems

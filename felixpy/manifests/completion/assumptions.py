@@ -1,7 +1,7 @@
 """Namespaces and service accounts that must exist because something uses them, though the input lacks them.
 
-Without them Felix would see pods with unknown profiles and deny all their traffic, which no real cluster does: there
-the API server refuses objects in a namespace that does not exist.
+Without them Felix would see pods with unknown profiles and deny all their traffic. That does not happen in a real
+cluster, where the API server refuses objects in a namespace that does not exist.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class _Use(NamedTuple):
 def assume(
     documents: list[Document], placed: Sequence[Placed] = (), order: Order = _by_start
 ) -> tuple[list[Document], list[Problem]]:
-    """The documents with missing namespaces and service accounts added, and a warning for either of them.
+    """The documents with missing namespaces and service accounts added, and a warning for each kind.
 
-    `placed` are pods that are no documents; `order` puts them among the documents.
+    `placed` are pods that are not documents; `order` sorts them among the documents.
     """
     core = [data for data, _ in documents if data["apiVersion"] == "v1"]
     known = {data["metadata"]["name"] for data in core if data["kind"] == "Namespace"}
@@ -90,7 +90,7 @@ def assume(
 def _missing(
     uses: Iterable[_Use], known: Collection[str], known_accounts: Collection[tuple[str, str]]
 ) -> tuple[dict[str, list[_User]], dict[tuple[str, str], list[_User]]]:
-    """Who uses which namespaces and accounts that are not among the documents."""
+    """The users of namespaces, and of accounts, that are not among the documents."""
     namespaces: dict[str, list[_User]] = {}
     accounts: dict[tuple[str, str], list[_User]] = {}
     for namespace, account, user, _ in uses:
@@ -104,7 +104,7 @@ def _missing(
 def _uses(
     documents: Iterable[Document], known: Collection[str], known_accounts: Collection[tuple[str, str]]
 ) -> Iterator[_Use]:
-    """What is missing of what documents use."""
+    """The uses of missing namespaces and accounts by documents."""
     for document in documents:
         data, source = document
         needed = needs(data)
@@ -117,7 +117,7 @@ def _uses(
 def _uses_of_pods(
     placed: Iterable[Placed], known: Collection[str], known_accounts: Collection[tuple[str, str]]
 ) -> list[_Use]:
-    """What is missing of what pods use."""
+    """The uses of missing namespaces and accounts by pods."""
     found = []
     for each in placed:
         pod, source = each
@@ -134,7 +134,7 @@ def _in_order(uses: Iterable[_Use], of_pods: Sequence[_Use], order: Order) -> It
 
 
 def needs(data: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The namespace that must exist because of an object, and the service account, "" if none; None for neither."""
+    """(namespace, service account or "") that must exist because of an object; None if it needs neither."""
     if data["apiVersion"] not in _NAMESPACED.get(data["kind"], ()):
         return None
     namespace = data["metadata"].get("namespace") or "default"
@@ -142,7 +142,7 @@ def needs(data: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def needed_name(document: Document) -> tuple[str, str]:
-    """What a namespace (name, "") or a service account (namespace, name) is called."""
+    """The name of a namespace as (name, ""), or of a service account as (namespace, name)."""
     metadata = document.data["metadata"]
     return (metadata["name"], "") if document.data["kind"] == "Namespace" else _key(metadata)
 
@@ -152,7 +152,7 @@ def _key(metadata: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _told(kind: str, namespace: str, name: str, made_by: Collection[tuple[str, str]]) -> str:
-    """An object in words; an assumed pod (live ones have a uid) by its Deployment or the like."""
+    """An object in words; a pod that was made up (it has no uid) by its Deployment or other workload."""
     workloads = [owner for owner in made_by if owner[0] not in NO_WORKLOADS]
     kind, name = min(workloads) if workloads else (kind, name)
     return f"{kind} {namespace}/{name}"
@@ -164,7 +164,7 @@ def _account(pod: Mapping[str, Any]) -> str:
 
 
 def _document(kind: str, metadata: dict[str, Any], users: Sequence[_User]) -> Document:
-    """An object without text of its own: its place is that of the first object that needs it."""
+    """A made-up document; its place is that of the first object that needs it."""
     source = users[0].source
     return Document({"apiVersion": "v1", "kind": kind, "metadata": metadata}, Source(source.file, source.line))
 
@@ -176,7 +176,7 @@ KNOWN_LABELS = {
 
 
 def _likely(missing: Mapping[str, Sequence[_User]], known: Collection[str]) -> str:
-    """A missing name that is nearly one of those that are there was probably misspelt."""
+    """A hint for a missing name that is similar to an existing one."""
     near = {name: found[0] for name in missing if (found := get_close_matches(name, known, 1, 0.7))}
     if len(missing) == len(near) == 1:
         return f"{next(iter(near.values()))} was probably meant"

@@ -1,7 +1,7 @@
-"""What objects that install Calico say about Felix: its environment, the operator's wishes, kube-proxy's mode.
+"""Settings of Felix in objects that install Calico: its environment, the operator's Installation, kube-proxy's mode.
 
-Felix reads its environment before any FelixConfiguration, so a calico-node DaemonSet in the input counts. An
-Installation is what the operator makes pools, the environment and parts of the FelixConfiguration from.
+Felix's environment takes precedence over FelixConfigurations, so a calico-node DaemonSet in the input is read. From an
+Installation the operator makes pools, the environment and parts of the FelixConfiguration.
 (felix/config; tigera/operator v1.42: pkg/render/node.go, pkg/controller/ippool/defaults.go,
 pkg/controller/installation/core_controller.go)
 """
@@ -35,7 +35,7 @@ CALICO = "projectcalico.org/v3"
 
 @dataclass(slots=True)
 class Installed:
-    """What was found. `pools` are IPPools that the operator would make, `used` the ids of documents that counted."""
+    """The settings found. `pools` are the IPPools that the operator would make, `used` the ids of documents read."""
 
     environment: list[Stated] = field(default_factory=list)
     operator: list[Stated] = field(default_factory=list)
@@ -47,13 +47,13 @@ class Installed:
 
     @property
     def interface_prefix(self) -> str:
-        """What the environment makes pods' interface names begin with, "" if it does not say."""
+        """The prefix of pods' interfaces in the environment, "" if it is not set."""
         given = next((item for item in self.environment if item.name.lower() == "interfaceprefix"), None)
         return given.value.partition(",")[0].strip() if given else ""
 
 
 def installed(documents: Sequence[Document]) -> Installed:
-    """Everything that the documents say about how Calico runs."""
+    """All settings in documents that install Calico."""
     found = Installed()
     maps = {_key(data): data.get("data") or {} for data, _ in documents if data["kind"] == "ConfigMap"}
     for document in documents:
@@ -77,7 +77,7 @@ def _key(data: Data) -> tuple[str, str]:
 
 
 def _mapping(data: Any, *steps: str) -> Mapping[str, Any]:
-    """The mapping at a path, empty where there is none; these objects are not checked in full."""
+    """The mapping at a path, or an empty one: these objects are not validated completely."""
     for step in steps:
         data = data.get(step) if isinstance(data, dict) else None
     return data if isinstance(data, dict) else {}
@@ -99,7 +99,7 @@ def _daemon_set(found: Installed, document: Document, maps: Maps) -> None:
 
 
 def installs(data: Data) -> bool:
-    """Whether `installed` may take anything from a document."""
+    """Whether `installed` may find settings in a document."""
     group, kind = data["apiVersion"].rpartition("/")[0], data["kind"]
     if (group, kind) in _READERS or kind == "Installation":
         return True
@@ -134,7 +134,7 @@ def _containers(found: Installed, document: Document, spec: Data, at: Path, maps
 
 
 def _variables(container: Data, at: Path, namespace: str, maps: Maps) -> dict[str, _Variable | None]:
-    """Variables by name as the kubelet sets them; None for a value that is not in the input."""
+    """The environment variables that the kubelet sets, by name; None for a value that is not in the input."""
     found: dict[str, _Variable | None] = {}
     for index, entry in enumerate(mappings(container.get("envFrom"))):
         name = str(_mapping(entry, "configMapRef").get("name") or "")
@@ -190,7 +190,7 @@ def _environment(
 
 
 def _doubt(variable: str, name: str, given: _Variable) -> Finding | None:
-    """What is wrong with a variable: Felix has no such parameter, or cannot read the value."""
+    """A finding for a variable that is not a parameter of Felix, or whose value Felix cannot parse."""
     known = parameters().get(name.lower())
     if known is None:
         close = suggestion(name, 0.8)
@@ -229,7 +229,7 @@ def _proxy_arguments(found: Installed, document: Document, spec: Data) -> None:
 
 
 def _proxy(found: Installed, document: Document, mode: str, path: Path) -> None:
-    """kube-proxy's mode; without one it is iptables on Linux."""
+    """Record kube-proxy's mode; "" means iptables on Linux."""
     found.used.add(id(document))
     if found.kube_proxy_mode is None:
         found.kube_proxy_mode = _stated("kube-proxy", mode.lower() or "iptables", document, path)
@@ -275,7 +275,7 @@ def _operator(found: Installed, documents: Sequence[Document]) -> None:
 
 
 def _installation(found: Installed, document: Document, documents: Sequence[Document]) -> None:
-    """Settings in force are those of status.computed where the operator has filled it in, else of spec."""
+    """Read an Installation: status.computed if the operator has written it, else spec."""
     data = document.data
     at: Path = ("status", "computed") if _mapping(data, "status", "computed") else ("spec",)
     spec = _mapping(data, *map(str, at))
@@ -318,7 +318,7 @@ def _plane(found: Installed, document: Document, network: Data, path: Path) -> l
 
 
 def _implied(spec: Data, network: Data, plugin: str) -> dict[str, str]:
-    """The environment that the operator gives calico-node, as far as it changes rules."""
+    """The variables that the operator sets for calico-node and that change rules."""
     detected = _mapping(network, "nodeAddressAutodetectionV6")
     second = any(":" in str(pool.get("cidr")) for pool in mappings(network.get("ipPools")))
     values = {"DefaultEndpointToHostAction": "ACCEPT", "Ipv6Support": "true" if detected or second else "false"}
@@ -346,7 +346,7 @@ def _pools(network: Data, plugin: str, documents: Sequence[Document], source: So
 
 
 def _pool(pool: Data, cidr: str, plugin: str) -> dict[str, Any]:
-    """An operator's pool in Calico's words, with the operator's defaults."""
+    """The spec of an IPPool for a pool of the Installation, with the operator's defaults."""
     second = ":" in cidr
     encapsulation = str(pool.get("encapsulation") or ("IPIP" if plugin == "Calico" and not second else "None"))
     nat = str(pool.get("natOutgoing") or ("Disabled" if second else "Enabled"))
@@ -364,7 +364,7 @@ def _pool(pool: Data, cidr: str, plugin: str) -> dict[str, Any]:
 
 
 def _pool_name(cidr: str, pools: Sequence[Data]) -> str:
-    """One pool of a family is the default one; of several each is called after its CIDR."""
+    """The name of a pool: a fixed one for the only pool of a family, else made from its CIDR."""
     family = [":" in str(pool.get("cidr")) for pool in pools]
     if len(pools) == 1 or (len(pools) == 2 and len(set(family)) == 2):
         return f"default-ipv{6 if ':' in cidr else 4}-ippool"
@@ -383,7 +383,7 @@ def _listed(told: Sequence[str]) -> str:
 
 
 def _cluster_information(found: Installed, document: Document, maps: Maps) -> None:
-    """What calico-node wrote down when it started beats what an image's tag promises."""
+    """Read ClusterInformation, whose version is that of the running calico-node and overrides image tags."""
     version = _mapping(document.data, "spec").get("calicoVersion")
     if _key(document.data)[1] == "default" and isinstance(version, str) and version:
         found.calico_version = _stated("", version, document, ("spec", "calicoVersion"))

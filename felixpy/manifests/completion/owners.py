@@ -1,4 +1,4 @@
-"""Which Deployment or the like a pod belongs to, for those who think in workloads rather than pods."""
+"""Which Deployment or other workload a pod belongs to."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Reference = tuple[Any, Any, bool]
 
 
 def references(listed: Iterable[Data]) -> tuple[Reference, ...]:
-    """What ownerReferences say."""
+    """ownerReferences as values."""
     return tuple((each.get("kind"), each.get("name"), each.get("controller") is True) for each in listed)
 
 
 class Owners:
-    """Finds owners. `documents` may have the ReplicaSets and Jobs that stand between a pod and its workload."""
+    """Finds owners. `documents` may contain the ReplicaSets and Jobs between a pod and its workload."""
 
     def __init__(self, documents: Iterable[Document] = ()) -> None:
         self._between: dict[tuple[str, Owner], Owner | None] = {}
@@ -41,13 +41,13 @@ class Owners:
         self._known: dict[Owner, Owner] = {}
 
     def anew(self) -> Owners:
-        """The same, without what was found so far."""
+        """A copy without cached results."""
         found = Owners()
         found._between = self._between
         return found
 
     def find(self, namespace: str, references: Iterable[Reference], labels: Mapping[str, Any]) -> Owner | None:
-        """The workload that a pod belongs to; None for a pod of its own."""
+        """The workload that a pod belongs to; None for a pod without one."""
         owner = _chosen(references)
         if owner and owner.kind in BETWEEN:
             owner = self._between.get((namespace, owner)) or _by_name(owner, labels) or owner
@@ -56,7 +56,7 @@ class Owners:
 
 
 def _direct(metadata: Data) -> Owner | None:
-    """What an object says made it: the controller, if it says which."""
+    """The owner in an object's ownerReferences: the one marked as controller, else the first."""
     return _chosen(references(mappings(metadata.get("ownerReferences"))))
 
 
@@ -68,7 +68,7 @@ def _chosen(references: Iterable[Reference]) -> Owner | None:
 
 
 def _by_name(owner: Owner, labels: Mapping[str, Any]) -> Owner | None:
-    """The Deployment whose ReplicaSet has a name that ends with the hash which its pods have as a label."""
+    """The Deployment of a ReplicaSet whose name ends with the pod-template-hash of its pods."""
     end = f"-{labels.get(TEMPLATE_HASH)}"
     if owner.kind == "ReplicaSet" and TEMPLATE_HASH in labels and owner.name.endswith(end):
         return Owner("Deployment", owner.name.removesuffix(end))

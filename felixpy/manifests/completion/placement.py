@@ -20,11 +20,11 @@ _CALICO = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
 
 
 class NoAddressLeft(Exception):
-    """A pool has no free address; the text names it."""
+    """A pool has no free address; the message names it."""
 
 
 class Placement:
-    """What is known of nodes, pools and used addresses. What constrains real scheduling is not looked at."""
+    """Chooses nodes and addresses. Scheduling constraints are ignored."""
 
     def __init__(self, documents: Sequence[Document], placed: Sequence[PodFacts], node: str | None) -> None:
         self._wanted = node
@@ -41,20 +41,20 @@ class Placement:
 
     @property
     def origin(self) -> str:
-        """Where addresses come from, in words."""
+        """The networks that addresses are taken from, in words."""
         return " and ".join(each.name for each in self.ranges)
 
     @property
     def nodes(self) -> list[str]:
-        """Every node that there is, for DaemonSets."""
+        """All nodes, for DaemonSets."""
         return sorted(self._known | ({self._wanted} if self._wanted else set())) or [DEFAULT_NODE]
 
     def node(self, spec: Mapping[str, Any]) -> str:
-        """The node that a pod asks for, or the one that was asked for, or the first of those that there are."""
+        """The node in a pod's spec, else that of ``--node``, else the first node."""
         return spec.get("nodeName") or self._wanted or self.nodes[0]
 
     def home(self, status: Mapping[str, Any]) -> str:
-        """The node with the address that a pod's status calls its host's, "" if none is known to have it."""
+        """The node with the hostIP of a pod's status, "" if it is unknown."""
         several = status.get("hostIPs")
         listed = [item.get("ip") for item in several if isinstance(item, dict)] if isinstance(several, list) else []
         return next((self._homes[given] for given in (status.get("hostIP"), *listed) if given in self._homes), "")
@@ -67,8 +67,8 @@ class Placement:
 class PoolAddresses:
     """Addresses of one pool.
 
-    An address follows from a hash of who wants it; if it is taken, the next free one is. So a new workload moves
-    another one's addresses only where they collide, which a counter could not promise.
+    An address is chosen by a hash of the pod's identity; if it is in use, the next free one is taken. So a new workload
+    changes the addresses of another one only in case of a collision, unlike with a counter.
     """
 
     def __init__(self, name: str, network: IPv4Network | IPv6Network) -> None:
@@ -81,7 +81,7 @@ class PoolAddresses:
         self._taken: set[int] = set()
 
     def block(self, text: str) -> None:
-        """Never hand out that address; what is not an address blocks nothing."""
+        """Mark an address as used; text that is not an address is ignored."""
         try:
             address = ip_address(text)
         except ValueError:
@@ -101,7 +101,7 @@ class PoolAddresses:
 
 
 def _ranges(documents: Sequence[Document]) -> list[PoolAddresses]:
-    """One range for each family that has a pool for pods, of several the first by name; else the default range."""
+    """A range for each family: the first pool for pods by name; without pools the default range."""
     found: dict[int, PoolAddresses] = {}
     pools = [data for data, _ in documents if data["kind"] == "IPPool" and data["apiVersion"] in _CALICO]
     for data in sorted(pools, key=lambda data: str(data["metadata"]["name"])):
@@ -120,7 +120,7 @@ def _ranges(documents: Sequence[Document]) -> list[PoolAddresses]:
 
 
 def _nodes(documents: Sequence[Document]) -> Iterator[str]:
-    """Names of nodes: objects, and what pods and host endpoints call so."""
+    """Names of nodes: of Node objects, and those that pods and host endpoints name."""
     for data, _ in documents:
         read = _NODES.get((data["apiVersion"], data["kind"]))
         if read and (name := read(data)):
@@ -137,7 +137,7 @@ _NODES: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str | None]] = {
 
 
 def _homes(documents: Sequence[Document]) -> dict[str, str]:
-    """Nodes by their addresses, as Node objects and the pods that know both say."""
+    """Nodes by address, from Node objects and from pods with nodeName and hostIP."""
     found: dict[str, str] = {}
     for data, _ in documents:
         if (data["apiVersion"], data["kind"]) == ("v1", "Node"):

@@ -1,4 +1,4 @@
-"""Workloads and what their kinds make of them: how many pods, with which names and labels."""
+"""The pods that the controllers of workloads would make: how many, with which names and labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Odd(Exception):
 
 
 class Replica(NamedTuple):
-    """One pod to be: its name, or with `generated` the part of it before five letters, own labels, and fixed node."""
+    """A pod to make: its name (if `generated`, without the five random letters), added labels, and fixed node."""
 
     name: str
     labels: Mapping[str, str]
@@ -38,9 +38,9 @@ class Replica(NamedTuple):
 
 
 class Controller(Struct, frozen=True):
-    """A Deployment or the like: what Kubernetes' controllers make pods of.
+    """A Deployment or other workload.
 
-    `spec` describes the pods, so that of a CronJob is its Job's; `at` leads to it.
+    `spec` is the one that describes the pods, for a CronJob that of its Job; `at` is its path.
     """
 
     version: str
@@ -63,7 +63,7 @@ class Controller(Struct, frozen=True):
         return mapping(self.spec, steps, self.at)
 
     def count(self, name: str) -> int:
-        """How many pods a field asks for; one if it is absent."""
+        """The number of pods in a field; 1 if it is absent."""
         number = self.spec.get(name)
         if number is None:
             return 1
@@ -75,19 +75,19 @@ class Controller(Struct, frozen=True):
 
     @property
     def selector(self) -> object:
-        """Its label selector as it is written, or as newer kinds would write it."""
+        """The label selector, in the form of newer kinds."""
         given = self.spec.get("selector")
         if self.kind in _PLAIN_SELECTORS:
             return {"matchLabels": given or self.inside("template", "metadata", "labels")}
         return given
 
     def revision(self) -> str:
-        """Ten digits that follow from the template, as names and labels of pods have them."""
+        """The template hash in names and labels of pods: ten characters computed from the template."""
         return _digest(json.dumps(self.inside("template"), sort_keys=True)).hex()[:10]
 
 
 def parsed(data: Mapping[str, Any], source: Source) -> Controller:
-    """A controller, as far as its pods depend on it. Raises Odd."""
+    """Parse the fields of a controller that its pods depend on. Raises Odd."""
     metadata = mapping(data, ("metadata",))
     name = metadata.get("name")
     if not name or not isinstance(name, str):
@@ -105,7 +105,7 @@ def parsed(data: Mapping[str, Any], source: Source) -> Controller:
 
 
 def mapping(data: Mapping[str, Any], steps: Sequence[str], above: Path = ()) -> Mapping[str, Any]:
-    """The mapping at a path, empty if it is absent. Raises Odd if it is something else."""
+    """The mapping at a path, empty if it is absent. Raises Odd if it is not a mapping."""
     for number, step in enumerate(steps, 1):
         value = data.get(step)
         if value is None:
@@ -124,14 +124,14 @@ def _is_done(status: Mapping[str, Any]) -> bool:
 
 
 def owners(metadata: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """Kind and name of what made an object."""
+    """(kind, name) of an object's owners."""
     references = mappings(metadata.get("ownerReferences"))
     complete = (each for each in references if each.get("kind") and each.get("name"))
     return frozenset((str(each["kind"]), str(each["name"])) for each in complete)
 
 
 def mappings(value: object) -> list[dict[str, Any]]:
-    """The mappings in a list; nothing if it is none, in places that nobody checks."""
+    """The mappings in a list; [] for a value that is not a list, in fields that are not validated."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
@@ -143,20 +143,20 @@ def _digest(text: str) -> bytes:
 
 
 def _of_deployment(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
-    """Its ReplicaSet's pods; the label tells those of one template from those of the next."""
+    """The pods of its ReplicaSet; the label pod-template-hash distinguishes those of different templates."""
     revision = controller.revision()
     for _ in range(controller.count("replicas")):
         yield Replica(f"{controller.name}-{revision}-", {"pod-template-hash": revision})
 
 
 def _of_replica_set(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
-    """One that no Deployment made, or its predecessor, a ReplicationController: no label is added."""
+    """The pods of a ReplicaSet without Deployment, or of a ReplicationController: no label is added."""
     for _ in range(controller.count("replicas")):
         yield Replica(f"{controller.name}-", {})
 
 
 def _of_deployment_config(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
-    """OpenShift's: the pods of the first ReplicationController that it makes."""
+    """The pods of an OpenShift DeploymentConfig: those of its first ReplicationController."""
     first = f"{controller.name}-1"
     for _ in range(controller.count("replicas")):
         yield Replica(f"{first}-", {"deployment": first, "deploymentconfig": controller.name})
@@ -180,7 +180,7 @@ def _of_daemon_set(controller: Controller, nodes: Sequence[str]) -> Iterator[Rep
 
 
 def _of_job(controller: Controller, nodes: Sequence[str]) -> Iterator[Replica]:
-    """As many as run at a time; those of an indexed Job have numbers."""
+    """The pods of a Job that run at a time; those of an indexed Job have numbers."""
     name = controller.name
     if controller.kind == "CronJob":
         minute = int.from_bytes(_digest(controller.identity)[:4], "big") % 10**6

@@ -1,7 +1,7 @@
-"""Deployments and their like → the pods that a cluster would run for them, with names and labels as real ones have.
+"""Deployments and other workloads → the pods that a cluster would run for them, with realistic names and labels.
 
-Pods are what policies select, so manifests without live pods would otherwise say nothing. The same input gives the
-same pods in every run. Pods written by hand, without node and status, are placed as well.
+Policies select pods, so without them policies in manifests of workloads would have no effect. The same input gives the
+same pods in every run. Pods without node and status, as in hand-written manifests, are placed as well.
 """
 
 from __future__ import annotations
@@ -47,10 +47,9 @@ _TOLD = 10
 def expand(
     documents: list[Document], placed: Sequence[Placed] = (), *, node: str | None
 ) -> tuple[list[Document], list[Problem]]:
-    """The documents with the pods of those workloads that have none added, and bare pods placed.
+    """The documents with pods added for workloads that have none, and with bare pods placed.
 
-    `placed` are pods that are no documents. `node` is where pods go that do not say it themselves. The workloads stay
-    in the list.
+    `placed` are pods that are not documents. `node` is the node of pods that name none. The workloads stay in the list.
     """
     workloads = [document for document in documents if (document.data["apiVersion"], document.data["kind"]) in KINDS]
     if not workloads and not any(is_unplaced(data) for data, _ in documents):
@@ -61,7 +60,7 @@ def expand(
 
 
 def is_unplaced(data: Mapping[str, Any]) -> bool:
-    """Whether a document is a pod that has to be given a node or an address."""
+    """Whether a document is a pod that needs a node or an address."""
     return _is_bare(data) or _lacks_node(data)
 
 
@@ -70,12 +69,12 @@ def _is_pod(data: Mapping[str, Any]) -> bool:
 
 
 def _is_bare(data: Mapping[str, Any]) -> bool:
-    """A pod as tutorials write it: nothing says that it ever ran. (kubectl prints an empty status before that.)"""
+    """Whether a pod has never run, as in hand-written manifests. (kubectl prints an empty status before that.)"""
     return _is_pod(data) and not data.get("status") and not (data.get("spec") or {}).get("nodeName")
 
 
 def _lacks_node(data: Mapping[str, Any]) -> bool:
-    """A pod that runs somewhere, though its nodeName was left out. Pending and finished pods are not endpoints."""
+    """Whether a pod runs but has no nodeName in the input. Pending and finished pods are not endpoints."""
     status = data.get("status")
     if not _is_pod(data) or not isinstance(status, dict) or (data.get("spec") or {}).get("nodeName"):
         return False
@@ -89,7 +88,7 @@ def _own_addresses(status: Mapping[str, Any]) -> list[str]:
 
 
 class _Claim(NamedTuple):
-    """A pod that needs a node and an address. `identity` decides on the address, so it lasts when names change."""
+    """A pod that needs a node and an address. The address depends on `identity`, not on the pod's name."""
 
     identity: str
     data: dict[str, Any]
@@ -112,7 +111,7 @@ class _Expansion:
         self._pods = _Pods((data for data, _ in documents if _is_pod(data)), placed)
 
     def workloads(self, documents: Iterable[Document]) -> None:
-        """Claim the pods of each controller; of two with one name the later counts, as with kubectl apply."""
+        """Claim the pods of each controller; of two with the same name the later is used, as with kubectl apply."""
         found: dict[tuple[str, str, str], Controller] = {}
         for data, source in documents:
             try:
@@ -157,7 +156,7 @@ class _Expansion:
         self._made[controller.identity] += 1
 
     def _unused(self, namespace: str, replica: Replica, number: int) -> str:
-        """The replica's name, or one with the first five letters that no other pod has."""
+        """The replica's name, if `generated` with the first five letters that give an unused name."""
         base, attempt = replica.name[:_LONGEST_BASE], 0
         name = replica.name if not replica.generated else base + _letters(f"{namespace}/{base}{number}")
         while replica.generated and (namespace, name) in self._names:
@@ -167,7 +166,7 @@ class _Expansion:
         return name
 
     def placed(self) -> list[Document]:
-        """All documents, each claim settled. Claims come in a fixed order, whatever that of the input."""
+        """All documents, with a pod for each claim. Claims are processed in an order independent of the input's."""
         bare = {id(each): each for each in self._documents if is_unplaced(each.data)}
         claims = [_Claim(f"Pod {'/'.join(_key(document.data))}", *document) for document in bare.values()]
         self._bare = sorted({claim.identity for claim in claims if not _own_addresses(claim.data.get("status") or {})})
@@ -181,7 +180,7 @@ class _Expansion:
         return kept + list(settled.values())
 
     def _settled(self, claim: _Claim) -> Document:
-        """The pod with node, account, address and status. Pods on the host's network have the host's address."""
+        """The pod of a claim, with node, account, address and status; with hostNetwork it has the node's address."""
         spec = dict(claim.data.get("spec") or {})
         given = claim.data.get("status") or {}
         spec["nodeName"] = claim.node or self._placement.home(given) or self._placement.node(spec)
@@ -227,7 +226,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class _Pods:
-    """The pods of the input that may belong to a controller: those that ran, and those that name their owner."""
+    """The pods of the input that may belong to a controller: those that have run, and those with an owner."""
 
     def __init__(self, pods: Iterable[Mapping[str, Any]], placed: Iterable[PodFacts]) -> None:
         self._labels: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -242,7 +241,7 @@ class _Pods:
             self._labels[pod.namespace].append(pod.labels)
 
     def has(self, controller: Controller) -> bool:
-        """Whether a pod names it as its owner, is selected by it or, of a Job, has its template's labels."""
+        """Whether a pod has the controller as owner, is selected by it or, for a Job, has its template's labels."""
         if (controller.namespace, controller.kind, controller.name) in self._owners:
             return True
         of_job = controller.kind in ("Job", "CronJob")
@@ -251,7 +250,7 @@ class _Pods:
 
 
 def _of_job(controller: Controller) -> Callable[[Mapping[str, Any]], bool]:
-    """A Job's selector is a uid as a rule, which only a live Job has; a CronJob's Jobs are called after it."""
+    """A predicate on the labels of a Job's pods: those of its template, or a job-name that begins with a CronJob's."""
     wanted = controller.inside("template", "metadata", "labels")
     name = re.compile(re.escape(controller.name) + (r"-\d+" if controller.kind == "CronJob" else ""))
 
@@ -263,7 +262,7 @@ def _of_job(controller: Controller) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def _selected(selector: object) -> Callable[[Mapping[str, Any]], bool]:
-    """Kubernetes' label selector; one without any condition, which the API refuses here, selects nothing."""
+    """A predicate for a Kubernetes label selector; an empty one, which the API refuses here, selects nothing."""
     given = selector if isinstance(selector, dict) else {}
     wanted = given.get("matchLabels")
     wanted = wanted if isinstance(wanted, dict) else {}
@@ -298,7 +297,7 @@ def _key(data: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _letters(text: str) -> str:
-    """Five letters that follow from a text.
+    """Five letters computed from a text.
 
     >>> _letters("shop/web-0")
     'tv89x'

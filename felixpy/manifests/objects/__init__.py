@@ -1,1 +1,1 @@
-"""Each kind of object: its fields, and what becomes of it in the model."""
+"""Each kind of object: its fields, and its conversion to the model."""

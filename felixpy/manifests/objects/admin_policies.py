@@ -1,7 +1,7 @@
 """AdminNetworkPolicy and BaselineAdminNetworkPolicy (v1alpha1) → the ClusterNetworkPolicy (v1alpha2) of equal meaning.
 
-Felix of v3.32 knows only the latter. Peers that it has no equivalent for are left out and named: `nodes` and
-`domainNames`, which Calico does not know, and the `sameLabels` of early versions.
+Felix v3.32 supports only the latter. Peers without an equivalent are left out and reported: `nodes` and `domainNames`,
+which Calico does not support, and the `sameLabels` of early versions.
 (network-policy-api apis/v1alpha1, apis/v1alpha2)
 """
 
@@ -86,7 +86,7 @@ SHAPES = {kind: _shape(kind) for kind in TIERS}
 
 
 def converted(data: Data, losses: list[Finding]) -> dict[str, Any]:
-    """The ClusterNetworkPolicy; what it does not say goes to `losses`. `data` fits its shape, without nulls."""
+    """The ClusterNetworkPolicy; parts that cannot be converted go to `losses`. `data` is validated, without nulls."""
     spec, kind = data["spec"], data["kind"]
     rules = {
         direction: [
@@ -116,7 +116,7 @@ def _metadata(given: Data) -> dict[str, Any]:
 
 
 def _rule(old: Data, side: str, path: Path, losses: list[Finding]) -> dict[str, Any] | None:
-    """The rule with the peers that can be carried over; None if that is none of them."""
+    """The rule with the peers that can be converted; None if there are none."""
     peers = [
         peer
         for index, each in enumerate(old[side])
@@ -131,7 +131,7 @@ def _rule(old: Data, side: str, path: Path, losses: list[Finding]) -> dict[str, 
 
 
 def _selected(peer: Data, path: Path, losses: list[Finding]) -> dict[str, Any] | None:
-    """A subject or peer; both spell it alike."""
+    """A subject or peer, which have the same form in both kinds."""
     (kind,) = peer
     value = peer[kind]
     if kind in FOREIGN:

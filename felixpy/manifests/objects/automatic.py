@@ -77,14 +77,14 @@ CONTROLLERS_CONFIGURATION = document(
 
 
 def settings(data: Data) -> Data | None:
-    """What a KubeControllersConfiguration says about host endpoints; None when it wants none."""
+    """The autoCreate settings of a KubeControllersConfiguration; None if they are disabled."""
     node: Data = data.get("spec", {}).get("controllers", {}).get("node", {})
     wanted: Data = node.get("hostEndpoint", {})
     return wanted if wanted.get("autoCreate") == "Enabled" else None
 
 
 def host_endpoints(wanted: Data, nodes: Sequence[tuple[Data, Source]]) -> Iterator[HostEndpoint]:
-    """For each node: one for all its interfaces, and what the templates add."""
+    """For each node a host endpoint for all its interfaces, and those of the templates."""
     for data, source in nodes:
         name = data["metadata"]["name"]
         labels = node_labels(data)
@@ -97,7 +97,7 @@ def host_endpoints(wanted: Data, nodes: Sequence[tuple[Data, Source]]) -> Iterat
 
 
 def _templated(template: Data, data: Data, source: Source) -> Iterator[HostEndpoint]:
-    """Without a pattern one for the addresses in its CIDRs; with one, one for each interface that it matches."""
+    """The host endpoints of a template: one for the addresses in its CIDRs, or one for each interface that matches."""
     node = data["metadata"]["name"]
     labels = {**node_labels(data), **template.get("labels", {})}
     nets = [net for net in map(network, template.get("interfaceCIDRs", ())) if net]
@@ -130,7 +130,7 @@ def _made(
 
 
 def _name(name: str) -> str:
-    """A name that is too long is replaced by its hash."""
+    """The name, replaced by its hash if it is too long."""
     if len(name) <= LONGEST_NAME:
         return name
     digest = urlsafe_b64encode(sha256(name.encode()).digest()).decode().rstrip("=")
@@ -148,7 +148,7 @@ def _node_addresses(data: Data) -> tuple[str, ...]:
 
 
 def _interfaces(data: Data) -> list[tuple[str, tuple[str, ...]]]:
-    """The node's interfaces with their addresses, as calico/node wrote them down."""
+    """The node's interfaces with their addresses, from the annotation that calico/node writes."""
     try:
         listed = json.loads(data["metadata"].get("annotations", {}).get(PREFIX + "Interfaces", "[]"))
         return [(str(entry["name"]), _plain(entry["addresses"])) for entry in listed]
@@ -157,5 +157,5 @@ def _interfaces(data: Data) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _plain(given: Sequence[str]) -> tuple[str, ...]:
-    """Addresses without lengths; what is none is left out."""
+    """Addresses without prefix lengths; invalid ones are left out."""
     return tuple(found for item in given if (found := address(item.partition("/")[0])))

@@ -1,4 +1,4 @@
-"""Calico's own policies, tiers and profiles: what they may say, and the form in which Felix hears them.
+"""Calico's policies, tiers and profiles: their schema, and their conversion as in Calico's update processors.
 
 (libcalico-go/lib/validator/v3; libcalico-go/lib/backend/syncersv1/updateprocessors)
 """
@@ -33,7 +33,7 @@ KUBERNETES_FIELDS = {
 
 
 def _host_policies(spec: Data, path: Path) -> Iterator[Finding]:
-    """doNotTrack and preDNAT policies stand outside the normal flow, which limits what they may say."""
+    """Findings for fields that doNotTrack and preDNAT policies may not have."""
     for name in ("doNotTrack", "preDNAT"):
         if spec.get(name) and not spec.get("applyOnForward"):
             yield Finding((*path, "applyOnForward"), f"must be true when spec.{name} is true")
@@ -48,7 +48,7 @@ def _host_policies(spec: Data, path: Path) -> Iterator[Finding]:
 
 
 def _nothing_but_deletion(spec: Data, path: Path) -> Iterator[Finding]:
-    """A staged deletion names a policy and its tier, and nothing more."""
+    """Findings for a staged deletion with more than a name and a tier."""
     if spec.get("stagedAction") != "Delete":
         return
     given = [name for name, value in spec.items() if name not in ("tier", "stagedAction")]
@@ -58,7 +58,7 @@ def _nothing_but_deletion(spec: Data, path: Path) -> Iterator[Finding]:
 
 
 def _in_no_namespace(data: Data, path: Path) -> Iterator[Finding]:
-    """The API server empties the namespace of an object that stands outside namespaces, without a word."""
+    """A finding for a cluster-scoped object with a namespace, which the API server silently removes."""
     given = data["metadata"].get("namespace")
     if given:
         reason = f"{shown(given)} is ignored: a global policy selects endpoints of every namespace"
@@ -67,7 +67,7 @@ def _in_no_namespace(data: Data, path: Path) -> Iterator[Finding]:
 
 
 def _named_after_its_tier(data: Data, path: Path) -> Iterator[Finding]:
-    """By convention the part of a name before the dot is the policy's tier; older releases insisted on it."""
+    """A finding for a name whose part before the dot is not the policy's tier, which older releases required."""
     name, tier = data["metadata"]["name"], data.get("spec", {}).get("tier")
     prefix, dot, _ = name.partition(".")
     if dot and tier and prefix != tier and not name.startswith(("knp.default.", "ossg.default.")):
@@ -152,7 +152,7 @@ def policy(data: Data, kind: str, source: Source) -> Policy | None:
 
 
 def _refuse_blank_selectors(spec: Data, namespace: str) -> None:
-    """A selector of nothing but blanks is valid alone, but not inside the parentheses that a merge puts around it."""
+    """Raise Ignored for a blank selector: it is valid alone, but not in the parentheses of a merged selector."""
     sides: list[tuple[Path, Data]] = [
         (("spec", direction, index, side), rule.get(side, {}))
         for direction in ("ingress", "egress")
@@ -169,10 +169,10 @@ def _refuse_blank_selectors(spec: Data, namespace: str) -> None:
 
 
 def default_types(data: Data) -> Sequence[str]:
-    """The directions of a policy that names none.
+    """The directions of a policy without types.
 
-    Calico's API server and calicoctl fill them in by the rules that are there. Objects of crd.projectcalico.org have
-    not come through either, and Felix takes no types for both.
+    Calico's API server and calicoctl set them from the rules that are present. Objects of crd.projectcalico.org have
+    not passed either of these, and Felix treats no types as both.
     """
     spec = data.get("spec", {})
     if data["apiVersion"].startswith("crd."):
@@ -192,7 +192,7 @@ def staged_kubernetes_policy(data: Data, source: Source) -> Policy | None:
 
 
 def profile(data: Data, source: Source) -> Profile:
-    """A profile of its own, not made from a namespace or service account; its selectors reach everything."""
+    """A Profile object, not one made from a namespace or service account; its selectors match in all namespaces."""
     spec = data.get("spec", {})
     return Profile(
         name=data["metadata"]["name"],
@@ -222,7 +222,7 @@ TIERS = {
 
 
 def _built_in_stays(data: Data, path: Path) -> Iterator[Finding]:
-    """Order and default action of Calico's own tiers cannot be changed."""
+    """Findings for a changed order or default action of Calico's predefined tiers."""
     built_in = TIERS.get(data["metadata"]["name"])
     spec = data.get("spec", {})
     if built_in is None:
@@ -242,7 +242,7 @@ TIER = document(
 
 
 def tier(data: Data, source: Source) -> Tier:
-    """A tier; without an order it stands beside the default tier, and the name decides."""
+    """A tier; one without order sorts with the default tier, by name."""
     spec = data.get("spec", {})
     order = spec.get("order")
     return Tier(

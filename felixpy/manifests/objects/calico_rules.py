@@ -1,4 +1,4 @@
-"""The rules of Calico's policies and profiles: what they may say, and what they say to Felix.
+"""The rules of Calico's policies and profiles: their schema, and their conversion.
 
 (libcalico-go/lib/validator/v3; libcalico-go/lib/backend/syncersv1/updateprocessors/rules.go)
 """
@@ -65,7 +65,7 @@ def _code_needs_type(icmp: Data, path: Path) -> Iterator[Finding]:
 
 
 def _ports_need_protocol(rule: Data, path: Path) -> Iterator[Finding]:
-    """Only TCP, UDP and SCTP have ports; a port's name alone may go without protocol."""
+    """Findings for ports without TCP, UDP or SCTP; named ports alone need no protocol."""
     given = rule.get("protocol")
     for side in SIDES:
         for name in ("ports", "notPorts"):
@@ -90,7 +90,7 @@ def _icmp_needs_its_protocol(rule: Data, path: Path) -> Iterator[Finding]:
 
 
 def _one_family(rule: Data, path: Path) -> Iterator[Finding]:
-    """All networks of a rule are of one family, that of ipVersion if given; otherwise no packet could match."""
+    """Findings for networks of two families, or of another than ipVersion's: no packet could match the rule."""
     wanted, first = rule.get("ipVersion"), None
     for side in SIDES:
         for name in ("nets", "notNets"):
@@ -109,7 +109,7 @@ def _one_family(rule: Data, path: Path) -> Iterator[Finding]:
 
 
 def _http_allows(rule: Data, path: Path) -> Iterator[Finding]:
-    """An http match adds a condition to an ingress rule that allows TCP; Felix's iptables rules go without it."""
+    """Findings for http matches, which need an ingress rule that allows TCP, and which iptables rules ignore."""
     if "http" not in rule:
         return
     if "egress" in path:
@@ -131,7 +131,7 @@ SERVICE_SIDES = {"ingress": "source", "egress": "destination"}
 
 
 def _services_stand_alone(rule: Data, path: Path) -> Iterator[Finding]:
-    """A service says who the other side is, so nothing else may; as a destination it brings its ports along."""
+    """Findings for services together with other conditions on the same side; a destination also has its ports."""
     for side in SIDES:
         entity = rule.get(side, {})
         if "services" not in entity:
@@ -174,7 +174,7 @@ ENTERPRISE = {"domains": "a field of Calico Enterprise; this release knows addre
 
 
 def _matches_anything(side: str) -> Callable[[Data, str], str]:
-    """What follows when a condition of a rule's side is dropped."""
+    """A function that describes the effect of dropping a condition of a rule's side."""
 
     def effect(entity: Data, key: str) -> str:
         limited = any(entity.get(name) not in (None, "", [], {}) for name in SIDE_CONDITIONS)
@@ -258,7 +258,7 @@ def _protocol(value: str | int | None) -> str | int | None:
 
 
 def _icmp(value: Data | None) -> Icmp | None:
-    """What ICMP matches; nothing where no type is given, as in Felix, whatever else stands there."""
+    """The ICMP match; None without a type, as in Felix, even if a code is given."""
     kind = (value or {}).get("type")
     return None if kind is None else Icmp(kind, (value or {}).get("code"))
 

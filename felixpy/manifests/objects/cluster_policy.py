@@ -34,7 +34,7 @@ EXPERIMENTAL = ("nodes", "domainNames")
 
 
 def _exactly_one(*names: str) -> Relation:
-    """Of these fields one must be there, and only one."""
+    """A check that exactly one of these fields is present."""
 
     def check(value: Data, path: Path) -> Iterator[Finding]:
         given = [name for name in names if name in value]
@@ -61,7 +61,7 @@ def _peers_of_use(side: str) -> Relation:
 
 
 def _unknown_peers(peers: Sequence[Data]) -> list[int]:
-    """Peers that keep Calico from converting a rule."""
+    """The positions of peers that Calico cannot convert."""
     return [index for index, peer in enumerate(peers) if not any(peer.get(name) not in (None, []) for name in KNOWN)]
 
 
@@ -117,7 +117,7 @@ def policy(data: Data, source: Source) -> Policy:
     spec = data["spec"]
     rules = {direction: tuple(_rules(spec.get(direction, ()), direction)) for direction in ("ingress", "egress")}
     _refuse_odd_port_names(spec)
-    # Without any rule the list of types is empty, and Felix reads that as both directions.
+    # Without any rule the list of types is empty, which Felix treats as both directions.
     neither = not rules["ingress"] and not rules["egress"]
     return Policy(
         key=PolicyKey("KubernetesClusterNetworkPolicy", "", data["metadata"]["name"]),
@@ -133,7 +133,7 @@ def policy(data: Data, source: Source) -> Policy:
 
 
 def _subject(subject: Data) -> str:
-    """Pods of all namespaces that match, or pods that match themselves too."""
+    """The selector of a subject: pods in matching namespaces, or matching pods in these."""
     if "namespaces" in subject:
         return f"({IN_KUBERNETES}) && {namespace_clause(subject['namespaces'], '')}"
     pods = subject["pods"]
@@ -151,7 +151,7 @@ def _rules(given: Sequence[Data], direction: str) -> Iterator[Rule]:
 
 
 def _rule(rule: Data, direction: str, path: Path) -> Iterator[Rule]:
-    """For each protocol in alphabetical order, those without one first, for each peer, one rule."""
+    """One rule for each protocol (none first, then alphabetically) and each peer."""
     name = rule.get("name")
     annotations = (("name", name),) if name else ()
     peers = [_peer(peer) for peer in rule[SIDES[direction]]]
@@ -176,13 +176,13 @@ def _peer(peer: Data) -> Side:
         clause = namespace_clause(pods.get("namespaceSelector", {}), "")
         selector = f"({clause}) && ({pod_selector(pods.get('podSelector'))})"
     elif "namespaces" in peer:
-        # Without the orchestrator clause of pod selectors: network sets of those namespaces count too.
+        # Without the orchestrator clause of pod selectors: it also matches network sets of those namespaces.
         selector = namespace_clause(peer["namespaces"], "")
     return Side(selector=selector, nets=tuple(str(network(given)) for given in peer.get("networks", ())))
 
 
 def _buckets(protocols: Sequence[Data]) -> dict[str, Ports]:
-    """Ports by protocol; named ports stand under "", for any protocol. No ports means every port."""
+    """Ports by protocol; named ports have protocol "", any. An empty list means every port."""
     if not protocols:
         return {"": ()}
     found: dict[str, list[PortRange | str] | None] = {}
@@ -204,7 +204,7 @@ def _port(port: Data) -> PortRange:
 
 
 def _refuse_odd_port_names(spec: Data) -> None:
-    """Felix validates port names once more and drops the policy when one is unsound."""
+    """Raise Ignored for port names that Felix's own validation refuses, which drops the policy."""
     for direction in ("ingress", "egress"):
         for index, rule in enumerate(spec.get(direction, ())):
             for number, item in enumerate(rule.get("protocols", ())):

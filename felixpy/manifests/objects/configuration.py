@@ -32,7 +32,7 @@ CLUSTER_INFORMATION = document(
 
 
 def service_networks(data: Data) -> tuple[str, ...]:
-    """CIDRs of services that a BGPConfiguration names; a network given twice stays twice."""
+    """CIDRs of services in a BGPConfiguration, duplicates included."""
     spec = data.get("spec", {})
     return tuple(entry["cidr"] for name in SERVICE_NETWORKS for entry in spec.get(name, ()) if entry.get("cidr"))
 

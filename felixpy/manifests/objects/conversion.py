@@ -1,4 +1,4 @@
-"""Manifests → manifests: policies of kinds that Felix does not know, as the kinds that mean the same."""
+"""Manifests → manifests: policies of kinds that Felix does not support, as equivalent kinds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null
 
 
 class Conversion(NamedTuple):
-    """The objects to write, how many of them are converted, and what these do not say."""
+    """The objects to write, the number of converted ones, and problems for parts that were left out."""
 
     objects: tuple[dict[str, Any], ...]
     converted: int
@@ -32,7 +32,7 @@ def convert(
 ) -> Conversion:
     """Read manifests and rewrite AdminNetworkPolicies and BaselineAdminNetworkPolicies as ClusterNetworkPolicies.
 
-    With `everything` all other objects come along as they are, in their order. Raises InputError with all problems.
+    With `everything` all other objects are included unchanged, in their order. Raises InputError with all problems.
     """
     reading = read(paths, stdin=stdin)
     places = Places(reading.texts)
@@ -70,14 +70,14 @@ def convert(
 
 
 def _name(data: dict[str, Any]) -> str:
-    """The name of an object that nobody has validated, "" if it has none."""
+    """The name of an object that is not validated, "" if it has none."""
     metadata = data.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def _rename(made: dict[str, Any], kind: str, taken: set[str]) -> None:
-    """Names of two kinds become names of one: of two alike the second is told apart by what it was."""
+    """Rename an object if its name is taken, as two kinds become one: its old kind is added to the name."""
     name = made["metadata"]["name"]
     if name in taken:
         made["metadata"]["name"] = name = f"{name}-{'baseline' if kind.startswith('Baseline') else 'admin'}"
@@ -85,7 +85,7 @@ def _rename(made: dict[str, Any], kind: str, taken: set[str]) -> None:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that some reader of YAML could take for something else."""
+    """A YAML dumper that quotes every string that a parser of YAML 1.1 or 1.2 could read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

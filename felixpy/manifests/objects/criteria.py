@@ -1,4 +1,4 @@
-"""What may stand in the fields of Calico's rules: selectors, networks, ports, protocols.
+"""Validation of fields in Calico's rules: selectors, networks, ports, protocols.
 
 (libcalico-go/lib/validator/v3)
 """
@@ -33,7 +33,7 @@ def node_selector(given: str) -> Complaint | None:
 
 @remembered(1 << 14)
 def selector(given: str) -> Complaint | None:
-    """A selector of endpoints; ``global()`` has no place in it."""
+    """A selector of endpoints, in which ``global()`` is not allowed."""
     complaint = node_selector(given)
     if complaint:
         return complaint._replace(hint=f"{complaint.hint}; {GUARDS}" if complaint.hint else GUARDS)
@@ -44,7 +44,7 @@ def selector(given: str) -> Complaint | None:
 
 @remembered(1 << 12)
 def rule_namespaces(given: str) -> Complaint | None:
-    """A rule's namespaceSelector: ``global()``, standing alone, means what is in no namespace."""
+    """A rule's namespaceSelector: ``global()``, which must be alone, matches objects without a namespace."""
     complaint = selector(given)
     if complaint and complaint.reason.startswith("global()"):
         if isinstance(parse(given), Everything):
@@ -59,12 +59,12 @@ RULE_NAMESPACES = text(rule_namespaces)
 
 
 def loose_cidr(given: str) -> Complaint | None:
-    """A network of a cluster-wide policy of Kubernetes: with its length, host bits are dropped."""
+    """A network in a ClusterNetworkPolicy, with prefix length; host bits are dropped."""
     return None if network(given) else Complaint(f"{shown(given)}: not a valid CIDR")
 
 
 def cidr(given: str) -> Complaint | None:
-    """A network of a rule: with its length, without host bits."""
+    """A network in a rule: with prefix length, without host bits."""
     net = network(given)
     if net is None:
         if packed(given):
@@ -90,12 +90,12 @@ def cidr_or_address(given: str) -> Complaint | None:
 
 
 def already_there(value: object) -> Complaint:
-    """A repeated entry where Calico only keeps it twice."""
+    """The complaint on a repeated entry that Calico accepts and keeps twice."""
     return Complaint(f"{shown(value)} is already in the list", severity="warning")
 
 
 def given_twice(value: object) -> Complaint:
-    """A repeated entry that is refused."""
+    """The complaint on a repeated entry that Calico refuses."""
     return Complaint(f"{shown(value)} is given twice")
 
 

@@ -1,4 +1,4 @@
-"""Fields of a FelixConfiguration that only Calico Enterprise has: they are no mistakes, and change no rule here."""
+"""Fields of a FelixConfiguration that only Calico Enterprise has: valid, but without effect on rules here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def split(spec: Any, known: Mapping[str, object]) -> tuple[Any, list[str]]:
 
 
 def told(names: list[str]) -> Iterator[Finding]:
-    """One line about all of them, and one about the one that matters."""
+    """A remark on all of these fields, and a separate one on the field that would change rules."""
     path: Path = ("spec",)
     if DROP_ACTION in names:
         reason = "Calico Enterprise would not drop as the rules shown here do"

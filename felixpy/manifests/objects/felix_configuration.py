@@ -1,7 +1,7 @@
-"""FelixConfigurations: which fields there are, what the API server takes, and the texts that Felix makes of them.
+"""FelixConfigurations: their fields, what the API server accepts, and the texts that Calico passes to Felix.
 
-All of it is derived from the parameters' rows in `felixpy.config`. Calico hands every field to Felix as text, which
-Felix then reads like an annotation or a variable.
+All of it is derived from the parameters in `felixpy.config`. Calico passes every field to Felix as text, which Felix
+parses like an annotation or an environment variable.
 (libcalico-go/lib/backend/syncersv1/updateprocessors/felixconfigprocessor.go)
 """
 
@@ -136,7 +136,7 @@ def _shape(row: Parameter) -> Shape:
 
 
 def as_text(row: Parameter, value: Any) -> str:
-    """What Felix is given for a field; "" where it is given nothing that it has to read.
+    """The text that Felix gets for a field; "" if there is nothing to parse.
 
     >>> row = spec_fields()["failsafeInboundHostPorts"]
     >>> as_text(row, [{"protocol": "TCP", "port": 22}, {"protocol": "UDP", "port": 53, "net": "fd00::/8"}])
@@ -190,7 +190,7 @@ SPELLINGS: Mapping[str, Callable[[Any], str]] = {
 
 
 def doubt(row: Parameter, raw: str, path: Path) -> Finding | None:
-    """What is to be said about a text that Felix is given for a parameter."""
+    """A finding about the text of a parameter, None if Felix can parse it."""
     if row.effect and _CONTROL.search(raw):
         return Finding(path, f"{shown(raw)}: {CONTROL}")
     try:
@@ -210,13 +210,13 @@ def _few_bits(bits: int) -> str:
 
 
 def doubt_about(row: Parameter, raw: str) -> str:
-    """Why a text is no value of a parameter, "" if it is one."""
+    """Why a text is not a valid value of a parameter, "" if it is."""
     finding = doubt(row, raw, ())
     return finding.reason.removeprefix(f"{shown(raw)}: ") if finding else ""
 
 
 class Field(Shape):
-    """A field of a FelixConfiguration: its JSON type, what the API server demands, and whether Felix can read it."""
+    """A field of a FelixConfiguration: its JSON type, the API server's validation, and whether Felix can parse it."""
 
     def __init__(self, row: Parameter) -> None:
         self.row, self.kind = row, _shape(row)
@@ -269,7 +269,7 @@ class Field(Shape):
 
 
 def _annotated(annotations: Mapping[str, str], path: Path) -> Iterator[Finding]:
-    """Annotations may say anything; a value that Felix cannot read leaves the default or keeps it from starting."""
+    """Findings for annotations with values that Felix cannot parse: it uses the default, or does not start."""
     for key, raw in annotations.items():
         row = parameters().get(key.removeprefix(PREFIX).lower()) if key.startswith(PREFIX) else None
         if row is not None and raw and "local" not in row.flags:
@@ -279,7 +279,7 @@ def _annotated(annotations: Mapping[str, str], path: Path) -> Iterator[Finding]:
 
 
 def _contradictions(data: Data, path: Path) -> Iterator[Finding]:
-    """One parameter under two names that differ in case: Felix takes now one, now the other, and restarts each time."""
+    """Findings for a parameter under two names that differ in case: Felix uses either, and restarts at each change."""
     values, paths = _values(data)
     known = sorted((name for name in values if name.lower() in parameters()), key=lambda name: (name.lower(), name))
     for lower, names in groupby(known, str.lower):
@@ -316,7 +316,7 @@ FELIX_CONFIGURATION = document(
 
 
 def _values(data: Data) -> tuple[dict[str, str], dict[str, Path]]:
-    """The texts that Felix is given, by parameter name, and where they are written."""
+    """The texts that Felix gets, by parameter name, and their paths."""
     values: dict[str, str] = {}
     paths: dict[str, Path] = {}
     for field, value in data.get("spec", {}).items():
@@ -334,7 +334,7 @@ def _values(data: Data) -> tuple[dict[str, str], dict[str, Path]]:
 
 
 def felix_configuration(data: Data, source: Source) -> Configuration:
-    """A FelixConfiguration as the texts that Felix is given; which one counts on a node is decided at resolution."""
+    """A FelixConfiguration as the texts that Felix gets; which one applies to a node is decided at resolution."""
     metadata = data["metadata"]
     values, paths = _values(data)
     return Configuration(

@@ -1,4 +1,4 @@
-"""HostEndpoint: what it may say, and what Felix makes of it.
+"""HostEndpoint: its schema, and its conversion.
 
 (libcalico-go/lib/validator/v3; felix/calc: validation filter)
 """
@@ -95,7 +95,7 @@ HOST_ENDPOINT = document(
 def host_endpoint(data: Data, source: Source) -> HostEndpoint:
     """A host endpoint with its labels as they are: no namespace, no orchestrator.
 
-    Raises Ignored for what the API takes and Felix does not: protocols of ports as numbers, long names of profiles.
+    Raises Ignored for values that the API accepts and Felix refuses: protocols of ports as numbers, long profile names.
     """
     metadata, spec = data["metadata"], data["spec"]
     for index, name in enumerate(spec.get("profiles", ())):

@@ -12,9 +12,9 @@ from felixpy.reading import UnreadableFile, read_bytes
 
 
 def load_host(path: str | os.PathLike[str]) -> Host:
-    """Read a host file; other keys than ``interfaces`` are ignored.
+    """Read a host file; keys other than ``interfaces`` are ignored.
 
-    Raises InputError when the file cannot be read or an address is none.
+    Raises InputError if the file cannot be read or an address is invalid.
     """
     import yaml  # manifests in JSON do without it
 

@@ -45,7 +45,7 @@ SERVICE_ACCOUNT = Object(
 
 
 def namespace(data: Data, source: Source) -> Profile:
-    """Profile ``kns.<namespace>``: allows everything, hands down the namespace's labels."""
+    """Profile ``kns.<namespace>``: it allows everything, and pods inherit the namespace's labels."""
     metadata = data["metadata"]
     name = metadata["name"]
     own = {"kubernetes.io/metadata.name": name, **metadata.get("labels", {}), "projectcalico.org/name": name}
@@ -54,7 +54,7 @@ def namespace(data: Data, source: Source) -> Profile:
 
 
 def service_account(data: Data, source: Source) -> Profile:
-    """Profile ``ksa.<namespace>.<account>``: no rules, hands down the account's labels."""
+    """Profile ``ksa.<namespace>.<account>``: it has no rules, and pods inherit the account's labels."""
     metadata = data["metadata"]
     own = {**metadata.get("labels", {}), "projectcalico.org/name": metadata["name"]}
     labels = labels_to_apply({SERVICE_ACCOUNT_PREFIX + key: value for key, value in own.items()})

@@ -1,4 +1,4 @@
-"""Label selectors: Kubernetes' form of them, and the selector texts that Calico's converters write."""
+"""Label selectors: Kubernetes' form, and the selector texts that Calico's converters write."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _EXPRESSION = Object(
 
 
 def _selects_everything(selector: LabelSelector, key: str) -> str:
-    """What follows from a selector in which labels stand outside matchLabels."""
+    """The effect of a selector with labels outside matchLabels, for a message."""
     if selector.get("matchLabels") or selector.get("matchExpressions"):
         return "without it the selector selects more"
     return "without it the selector is empty and selects everything"
@@ -103,10 +103,10 @@ def _conditions(selector: LabelSelector) -> list[str]:
 
 
 def namespace_clause(selector: LabelSelector | None, namespace: str) -> str:
-    """How a rule side limits itself to namespaces, given Kubernetes' namespaceSelector and the policy's namespace.
+    """The namespace clause of a rule side, from Kubernetes' namespaceSelector and the policy's namespace.
 
-    Calico writes a selector of namespaces, parses it and adds the prefix to each key. The syntax of labels is known,
-    so the same text can be written down at once.
+    Calico writes a selector of namespaces, parses it and adds the prefix to each key. Here the resulting text is
+    written directly.
 
     >>> namespace_clause({"matchLabels": {"team": "a", "env": "b"}}, "shop")
     '(pcns.env == "b" && pcns.team == "a")'
@@ -125,7 +125,7 @@ def namespace_clause(selector: LabelSelector | None, namespace: str) -> str:
 
 
 def namespaced(selector: str, namespace: str) -> str:
-    """The selector of a policy that lives in a namespace."""
+    """The selector of a policy in a namespace."""
     clause = f"{NAMESPACE_LABEL} == '{namespace}'"
     return f"({selector}) && {clause}" if selector else clause
 
