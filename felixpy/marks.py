@@ -1,7 +1,7 @@
-"""The bits of the packet mark: who gets which, and how they are written.
+"""The bits of the packet mark: their allocation and spelling.
 
-Bits are handed out from the lowest one of the mask upwards, in a fixed order; what is left over numbers the
-endpoints in IPVS mode. (felix/markbits, felix/rules/endpoints.go)
+Bits are allocated from the lowest one of the mask upwards, in a fixed order; the remaining ones number the endpoints in
+IPVS mode. (felix/markbits, felix/rules/endpoints.go)
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Marks(Struct, frozen=True):
 
     @property
     def non_cali(self) -> int:
-        """In IPVS mode the mark of packets that come from no endpoint of ours: the lowest endpoint bit."""
+        """The mark, in IPVS mode, of packets that are not from a Calico endpoint: the lowest endpoint bit."""
         return self.endpoint & -self.endpoint
 
     def named(self) -> SimpleNamespace:
-        """The marks as templates name them, spelt out: ``mark.accept``, ``mark.accept_or_pass`` …"""
+        """The marks as text, by the names that templates use: ``mark.accept``, ``mark.accept_or_pass`` …"""
         bits = dict(self.bits)
         everything = bits["accept"] | bits["pass"] | bits["scratch0"] | bits["scratch1"]
         combined = {
@@ -47,12 +47,12 @@ class Marks(Struct, frozen=True):
 
 
 def allocate(mask: int, order: Sequence[str]) -> Marks:
-    """Hand out one bit of `mask` for each name in `order`.
+    """Allocate one bit of `mask` for each name in `order`.
 
     >>> [spell(bit) for _, bit in allocate(0xff, ["accept", "pass", "drop"]).bits]
     ['0x1', '0x2', '0x4']
 
-    Raises ValueError when the mask has too few bits, of which one has to be left for endpoints: Felix panics.
+    Raises ValueError if the mask has too few bits, of which one must be left for endpoints: Felix panics.
     (felix/rules/rule_defs.go: Config.validate)
     """
     free = [1 << position for position in range(32) if mask >> position & 1]
@@ -71,7 +71,7 @@ def _fnv1(name: str) -> int:
 
 
 def _spread(position: int, mask: int) -> int:
-    """Lay the bits of `position` over the set bits of `mask`, lowest first."""
+    """Distribute the bits of `position` over the set bits of `mask`, lowest first."""
     mark = 0
     for bit in (1 << place for place in range(32) if mask >> place & 1):
         if position & 1:
@@ -81,11 +81,11 @@ def _spread(position: int, mask: int) -> int:
 
 
 def endpoint_marks(workloads: Iterable[str], hosts: Iterable[str], mask: int) -> Mapping[str, int | None]:
-    """A mark for each interface in IPVS mode, None for those that come too late: the mask has no more positions.
+    """A mark for each interface in IPVS mode, None for those for which the mask has no position left.
 
-    Felix probes from the name's hash for the next free position, so where names collide it depends on the order of
-    arrival who moves on, and that of workloads is random. Here those whose own position is free come before those that
-    have to move, then the hosts' interfaces; the order given counts within each. (felix/rules/epmark.go)
+    Felix probes from the name's hash for the next free position, so in a collision the result depends on the order of
+    arrival, which is random for workloads. Here workloads whose own position is free come first, then those that have
+    to move, then hosts' interfaces, each in the given order. (felix/rules/epmark.go)
     """
     size = 1 << mask.bit_count()
     taken = set(range(min(FIRST_FREE, size)))

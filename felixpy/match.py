@@ -1,7 +1,7 @@
 """One active rule → the iptables matches that express it, in one family.
 
-Where a rule needs several alternatives that one iptables rule cannot hold (more CIDRs than one, more ports than 15),
-they become blocks: rules that set a scratch mark, which the main rule then tests. (felix/rules/policy.go)
+Alternatives that do not fit one iptables rule (more than one CIDR, more than 15 ports) become blocks: rules that set a
+scratch mark, which the main rule then tests. (felix/rules/policy.go)
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ CATCH_ALL = ("0.0.0.0/0", "::/0")
 
 
 class Block(NamedTuple):
-    """Rules drawn ahead of the main one. Each of `alternatives` sets (or, negated, clears) a scratch mark.
+    """Rules before the main one. Each of `alternatives` sets (or, negated, clears) a scratch mark.
 
-    Alternatives begin with a blank. `merges` tells that a second mark has to be folded into the first afterwards.
+    Alternatives begin with a space. `merges`: a second mark is combined with the first one afterwards.
     """
 
     alternatives: tuple[str, ...]
@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
 
 class RuleMatch(NamedTuple):
-    """The main rule's matches, beginning with a blank ("" matches everything), and the blocks ahead of it."""
+    """The main rule's matches, beginning with a space ("" matches everything), and the blocks before it."""
 
     text: str
     blocks: tuple[Block, ...] = ()
@@ -61,7 +61,7 @@ def split_ports(ports: Iterable[PortRange]) -> Iterator[str]:
 
 
 class _Words(NamedTuple):
-    """How one side of a rule is called in iptables."""
+    """The option names of one side of a rule in iptables."""
 
     net: str
     set_flag: str
@@ -75,7 +75,7 @@ _ICMP = {4: ("icmp", "--icmp-type"), 6: ("icmp6", "--icmpv6-type")}
 
 
 class _Side(Struct):
-    """One side of a rule reduced to one family, taken apart while blocks are built."""
+    """One side of a rule in one family; building blocks removes parts from it."""
 
     words: _Words
     side: ActiveSide
@@ -86,7 +86,7 @@ class _Side(Struct):
 
     @classmethod
     def of(cls, words: _Words, side: ActiveSide, family: int) -> _Side | None:
-        """None if the side cannot match any packet of the family."""
+        """The side in a family; None if it cannot match any packet of the family."""
         if _impossible(side.nets, family) or _impossible(side.not_nets, family, negated=True):
             return None
         nets = [net for net in side.nets if family_of(net) == family]
@@ -95,7 +95,7 @@ class _Side(Struct):
 
 
 def _impossible(nets: Sequence[str], family: int, *, negated: bool = False) -> bool:
-    """A list of the other family's networks only matches nothing; so does the negation of everything."""
+    """Whether a list matches nothing: it has only networks of the other family, or negates all addresses."""
     if not nets:
         return False
     own = [net for net in nets if family_of(net) == family]
@@ -103,9 +103,9 @@ def _impossible(nets: Sequence[str], family: int, *, negated: bool = False) -> b
 
 
 def match(active: ActiveRule, family: int, all_blocks: str) -> RuleMatch | None:
-    """The matches of a rule, or None where the rule has no meaning in the family.
+    """The matches of a rule, or None if it cannot match in the family.
 
-    `all_blocks` is the mark, spelt out, that says that every block matched.
+    `all_blocks` is the text of the mark that is set if every block matched.
     """
     if active.ip_version not in (None, family):
         return None
@@ -181,5 +181,5 @@ def _icmp(icmp: Icmp, family: int, negation: str = "") -> str:
 
 
 def first_mark(blocks: Sequence[Block], all_blocks: str) -> str:
-    """What the scratch marks are set to ahead of the blocks: passed until a negated block objects, or not yet."""
+    """The initial value of the scratch marks: set if the first block is negated, else clear."""
     return all_blocks if blocks[0].negated else spell(0)

@@ -1,8 +1,8 @@
-"""The nouns: what a cluster's manifests mean to Felix, as frozen values.
+"""The model: the objects of a cluster as Felix sees them, as frozen values.
 
-Policies are told the way Felix hears them (Calico's "v1 model"): one selector text for a policy, one for each side
-of a rule, namespaces and service accounts already merged in. Nothing here reads files or knows how a manifest
-spells a field. Labels are plain mappings and must not be changed after loading.
+Policies have the form in which Felix gets them (Calico's "v1 model"): one selector text for a policy, one for each side
+of a rule, with namespaces and service accounts merged in. The model is independent of files and of the fields of
+manifests. Labels are plain mappings and must not be changed after loading.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ STAGED_KINDS = frozenset(kind for kind in SHORT_KINDS if kind.startswith("Staged
 
 
 class NamedPort(NamedTuple):
-    """A port of an endpoint that rules may call by name; the protocol is in lower case.
+    """A port of an endpoint that rules may refer to by name; the protocol is in lower case.
 
-    `init` marks ports of init containers, which older Calico versions do not count.
+    `init`: a port of an init container, which older Calico versions ignore.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Icmp(NamedTuple):
 
 
 class PolicyKey(NamedTuple):
-    """What identifies a policy everywhere in Felix; the tier is not part of it."""
+    """The identity of a policy in Felix, of which the tier is not part."""
 
     kind: str
     namespace: str
@@ -105,14 +105,14 @@ class HostPort(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """The Deployment or the like that a pod belongs to, by kind and name; its namespace is the pod's."""
+    """The Deployment or other workload that a pod belongs to, by kind and name; its namespace is the pod's."""
 
     kind: str
     name: str
 
 
 class Workload(Struct, frozen=True):
-    """A pod that Felix knows: on the pod network, scheduled and with at least one address.
+    """A pod that is a workload endpoint: on the pod network, scheduled and with at least one address.
 
     `addresses` are without prefix length, in the given order and in canonical spelling. `labels` are the pod's own
     after Calico's changes; those of its profiles are inherited at resolution.
@@ -143,7 +143,7 @@ class Workload(Struct, frozen=True):
 
 
 class HostPod(Struct, frozen=True):
-    """A pod in the network of its node: part of the node to Felix, an endpoint to Services."""
+    """A pod in the network of its node: part of the node for Felix, an endpoint for Services."""
 
     namespace: str
     name: str
@@ -244,7 +244,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """Rules and labels that endpoints take over by naming it: ``kns.<namespace>``, ``ksa.<ns>.<account>`` or custom."""
+    """Rules and labels that endpoints inherit: ``kns.<namespace>``, ``ksa.<ns>.<account>`` or a custom profile."""
 
     name: str
     inbound: tuple[Rule, ...]
@@ -254,7 +254,7 @@ class Profile(Struct, frozen=True, kw_only=True):
 
 
 class Tier(Struct, frozen=True, kw_only=True):
-    """A step of policy evaluation; `passes` tells whether packets that no policy decided go on to the next one."""
+    """A step of policy evaluation; `passes`: packets that no policy decided continue with the next tier."""
 
     name: str
     order: float
@@ -274,10 +274,10 @@ class Pool(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """A node; empty text where it has no such address. `bgp_*` keep the annotation as written, maybe with a length.
+    """A node; absent addresses are "". `bgp_*` are the annotations as written, possibly with a prefix length.
 
-    `addresses` are those of its status, the internal ones first. They are the host's own, but only BGP addresses
-    become members of the sets all-hosts-net and all-vxlan-net. (felix v3.32.1: calc/dataplane_passthru.go,
+    `addresses` are those of its status, internal ones first. They are the host's own, but only BGP addresses become
+    members of the sets all-hosts-net and all-vxlan-net. (felix v3.32.1: calc/dataplane_passthru.go,
     calc/vxlan_resolver.go)
     """
 
@@ -293,9 +293,9 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class Slice(Struct, frozen=True, kw_only=True):
-    """An EndpointSlice: who stands behind a Service.
+    """An EndpointSlice: the endpoints of a Service.
 
-    Felix takes all `addresses` and `ports` (protocol, port), kube-proxy looks at `endpoints` and `named_ports`.
+    Felix uses all `addresses` and `ports` (protocol, port), kube-proxy uses `endpoints` and `named_ports`.
     """
 
     service: ServiceName
@@ -308,7 +308,7 @@ class Slice(Struct, frozen=True, kw_only=True):
 
 
 class Configuration(Struct, frozen=True, kw_only=True):
-    """A FelixConfiguration as the texts that Felix is given; `effective` picks what counts on a node."""
+    """A FelixConfiguration as the texts that Felix gets; `effective` selects those that apply to a node."""
 
     name: str
     node_selector: str
@@ -321,10 +321,10 @@ class Configuration(Struct, frozen=True, kw_only=True):
 
 
 class Stated(Struct, frozen=True, kw_only=True):
-    """A value that the input states outside Calico's own configuration, and where.
+    """A value that the input states outside Calico's own configuration, and its place.
 
-    `name` is a Felix parameter or what else the value is for, `by` the object as people call it, such as
-    ``DaemonSet kube-system/calico-node``. `node` is "" where it holds for every node.
+    `name` is a Felix parameter or another name for the value, `by` the object in words, such as
+    ``DaemonSet kube-system/calico-node``. `node` is "" if it applies to every node.
     """
 
     name: str
@@ -339,7 +339,7 @@ DataPlaneKind = Literal["iptables", "nftables", "bpf", "windows"]
 
 
 class DataPlane(Struct, frozen=True, kw_only=True):
-    """How Felix programs a node, why, and where the input says so (None where it is Felix's default).
+    """How Felix programs a node, the reason, and its place in the input (None for Felix's default).
 
     `reason` follows the object's name: "spec.bpfEnabled is true".
     """
@@ -352,9 +352,9 @@ class DataPlane(Struct, frozen=True, kw_only=True):
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """The machine that a node runs on: its network interfaces with their addresses as CIDRs, loopback left out.
+    """The machine that a node runs on: its network interfaces with their addresses as CIDRs, without loopback.
 
-    `interfaces` is None when nobody said; then every interface that a host endpoint names is taken as present.
+    `interfaces` is None if unknown; then every interface that a host endpoint names is assumed to exist.
     """
 
     interfaces: Mapping[str, tuple[str, ...]] | None = None
@@ -362,7 +362,7 @@ class Host(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Cluster(Described):
-    """Everything that was loaded. Objects come in a fixed order that does not depend on the order of documents."""
+    """Everything that was loaded. Objects are in an order that does not depend on the order of documents."""
 
     workloads: tuple[Workload, ...] = ()
     host_endpoints: tuple[HostEndpoint, ...] = ()
@@ -397,6 +397,6 @@ class Cluster(Described):
     """File, line and column of a path inside an object; costs a second reading of that one object."""
 
     def node_names(self) -> list[str]:
-        """Nodes that are objects, or that a pod or host endpoint names, sorted."""
+        """The names of Node objects, and of nodes that a pod or host endpoint names, sorted."""
         named = {workload.node for workload in self.workloads} | {host.node for host in self.host_endpoints}
         return sorted(named | set(self.nodes))

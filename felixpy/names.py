@@ -1,7 +1,7 @@
-"""Names that the kernel limits: chains (28 characters) and sets (31), and the texts that get hashed to fit.
+"""Names that the kernel limits: chains (28 characters) and sets (31), and how long ones are hashed to fit.
 
-A name that is too long keeps its prefix and gets a hash for the rest, so that it stays unique and can be found
-again. (libcalico-go/lib/hash, felix/rules)
+A name that is too long keeps its prefix and has a hash in place of the rest, so that it is unique and reproducible.
+(libcalico-go/lib/hash, felix/rules)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _base64(digest: bytes) -> str:
 
 
 def limited(prefix: str, suffix: str, limit: int | None = MAX_CHAIN) -> str:
-    """Fit a name into `limit` bytes, hashing the suffix when it does not fit. Without a limit it stays as it is.
+    """Fit a name into `limit` bytes: a suffix that does not fit is hashed. Without a limit it is unchanged.
 
     A name of exactly the limit whose suffix begins with "_" is hashed too, as it could be mistaken for a hash.
 
@@ -63,7 +63,7 @@ _NFT_SET = re.compile(r"^(cali[46]0(?:s|n|svc|svcnoport))-")
 
 
 def plain_set_name(name: str) -> str:
-    """The name in iptables mode of a set that nft lists; there a colon follows its kind.
+    """The name in iptables of a set with a name as in nftables: a colon follows its kind.
 
     >>> plain_set_name("cali40s-a-b"), plain_set_name("cali40this-host")
     ('cali40s:a-b', 'cali40this-host')
@@ -90,7 +90,7 @@ _ARP_TABLE = re.compile(r"^table arp calico-arp(?: \{)?$", re.MULTILINE)
 
 
 def has_felix_tables(tables: str) -> bool:
-    r"""Whether a listing of nft, be it of tables alone, has a table of Felix's nftables data plane.
+    r"""Whether an nft listing (of rules or of table names) has a table of Felix's nftables data plane.
 
     (felix/nftables/table.go)
 
@@ -101,7 +101,7 @@ def has_felix_tables(tables: str) -> bool:
 
 
 def has_arp_table(tables: str) -> bool:
-    r"""Whether a listing of nft has the table that Felix has in both data planes.
+    r"""Whether an nft listing has Felix's ARP table, which exists in both data planes.
 
     >>> has_arp_table("table ip filter {\n}\ntable arp calico-arp {\n}\n"), has_arp_table("table ip calico\n")
     (True, False)
@@ -110,7 +110,7 @@ def has_arp_table(tables: str) -> bool:
 
 
 def group_uid(selector: str, direction: str, members: Iterable[str]) -> str:
-    """What the chain of a policy group is called after its prefix: 20 characters of SHA3-224.
+    """The name of a policy group's chain after its prefix: 20 characters of SHA3-224.
 
     `members` are one line for each policy of the group, staged ones included.
     """
@@ -134,7 +134,7 @@ _UNSAFE = re.compile(r"[^\w @%+=:,./-]", re.ASCII)
 
 
 def comment(text: str) -> str:
-    """Text made safe for an iptables comment: anything odd becomes "_", then it is cut to 256 bytes.
+    """Text made safe for an iptables comment: special characters become "_", then it is cut to 256 bytes.
 
     >>> comment("boz\\nfizz")
     'boz_fizz'

@@ -1,8 +1,8 @@
-"""Objects of kinds that are not in the table: somebody else's business, old spellings, or mistakes.
+"""Objects of kinds that are not in the table: kinds of other projects, outdated versions, or mistakes.
 
-An object that felixpy does not read may still have been meant as a policy. So only kinds that are known to change no
-rule are passed over as such; a known kind in a wrong group, an unknown kind in a known group and near misses are
-errors, as they are for the API server; what is left is named as unknown.
+An unknown object may be a policy with a misspelt kind. So only kinds that are known to change no rule are skipped as
+such; a known kind in a wrong group, an unknown kind in a known group and near misses are errors, as they are for the
+API server; the rest is reported as unknown.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _group(version: str) -> str:
 
 
 def judge(version: str, kind: str) -> Complaint | None:
-    """What is wrong with an object of this apiVersion and kind, none of the table; None when it may be passed over."""
+    """The complaint on an apiVersion and kind that are not in the table; None if the object may be skipped."""
     group = _group(version)
     return (
         _special(version, kind, group)
@@ -144,7 +144,7 @@ def harmless(version: str, kind: str) -> bool:
 
 
 def _special(version: str, kind: str, group: str) -> Complaint | None:
-    """Kinds of which there is more to say than that they are misspelt."""
+    """Complaints on kinds with a specific explanation."""
     if group == "policy.networking.k8s.io" and kind in REPLACED:
         translation = f"ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) with {REPLACED[kind]}"
         hint = f'"felixpy convert PATH" writes it as {translation}; with --all it prints all that Felix reads'
@@ -167,7 +167,7 @@ def _special(version: str, kind: str, group: str) -> Complaint | None:
 
 
 def _misplaced(version: str, kind: str, group: str) -> Complaint | None:
-    """A kind that exists, in another group or version."""
+    """The complaint on a kind that exists in another group or version."""
     right = _versions(kind, group)
     if not right:
         return None
@@ -179,7 +179,7 @@ def _misplaced(version: str, kind: str, group: str) -> Complaint | None:
 
 
 def _no_such_kind(version: str, kind: str, group: str) -> Complaint | None:
-    """An unknown kind of a group that is known in full."""
+    """The complaint on an unknown kind of a group whose kinds are all known."""
     if harmless(version, kind):
         return None
     own = _kinds(group)
@@ -189,7 +189,7 @@ def _no_such_kind(version: str, kind: str, group: str) -> Complaint | None:
 
 
 def _near_miss(version: str, kind: str, group: str) -> Complaint | None:
-    """A misspelt kind in a misspelt group, such as NetPol of networking/v1; no chance for kinds of other projects."""
+    """The complaint on a misspelt kind in a misspelt group, such as NetPol of networking/v1."""
     if group in IDLE_GROUPS or group in OTHER_ENGINES:
         return None
     near, home = _nearest(kind, _all_kinds(), SURELY), _near_group(group)
@@ -203,7 +203,7 @@ def _near_miss(version: str, kind: str, group: str) -> Complaint | None:
 
 
 def _versions(kind: str, group: str) -> list[str]:
-    """The apiVersions under which a kind matters, those of this group first and then Kubernetes' own."""
+    """The apiVersions of a kind, those of this group first, then Kubernetes'."""
     if kind in WORKLOADS:
         return [WORKLOADS[kind]]
     found = (version for version, name in known() if name == kind and version != STORED)
@@ -211,7 +211,7 @@ def _versions(kind: str, group: str) -> list[str]:
 
 
 def _kinds(group: str) -> frozenset[str]:
-    """The kinds of a group that is known in full."""
+    """The kinds of a group whose kinds are all known; else an empty set."""
     workloads = {kind for kind, version in WORKLOADS.items() if _group(version) == group}
     return WITHOUT_EFFECT[group] | {name for version, name in known() if _group(version) == group} | workloads
 
@@ -222,7 +222,7 @@ def _all_kinds() -> frozenset[str]:
 
 
 def _nearest(kind: str, kinds: frozenset[str], cutoff: float) -> str:
-    """The kind that was probably meant; case, a plural and short names make no difference."""
+    """The nearest kind, "" if none is near; case, plurals and short names are equivalent."""
     by_case = {name.lower(): name for name in kinds}
     plain = kind.lower()
     for spelling in _singulars(plain):
@@ -243,7 +243,7 @@ def _singulars(word: str) -> Iterator[str]:
 
 
 def _near_group(group: str) -> str:
-    """The known group that a misspelt one probably means; "" for groups of other projects."""
+    """The known group nearest to a misspelt one; "" for groups of other projects."""
     if group in WITHOUT_EFFECT:
         return group
     plain = group.lower()

@@ -1,10 +1,12 @@
-"""What packet filter rules ask and do, whatever they are spelt in: iptables today, nftables as a second spelling.
+"""Packet filter rules as values, independent of iptables and nftables, from both of which they are parsed.
 
     numbers   protocols, ports, addresses, states of connections
-    criteria  what a rule asks of a packet
-    actions   what a rule does to it
-    rules     rules, chains, tables and sets as values
+    criteria  the conditions of rules on packets
+    actions   what rules do to packets
+    hooks     the chains at each hook, in the order in which packets pass them
+    rules     rules, chains, tables and sets
+    together  tables of two kinds on one node
 
-The alphabet is closed: `felixpy.walk` evaluates it for one packet, `felixpy.flows` for sets of packets. What a spelling
-has no criterion for is `NotUnderstood`, which keeps its text.
+The set of criteria is closed: `felixpy.walk` evaluates them for one packet, `felixpy.flows` for sets of packets. A
+match without a criterion becomes `NotUnderstood`, which keeps its text.
 """

@@ -10,20 +10,20 @@ FULL_MARK = 0xFFFFFFFF
 
 
 class Final(Struct, frozen=True):
-    """The packet's way through the chain or the table ends."""
+    """A verdict, which ends the evaluation of the chain or the table."""
 
     outcome: Literal["accept", "drop", "reject", "return"]
 
 
 class Call(Struct, frozen=True):
-    """On with another chain; after a goto not back to this one."""
+    """Continue in another chain; after a goto without return to this one."""
 
     chain: str
     goto: bool
 
 
 class SetMark(Struct, frozen=True):
-    """The packet's mark without the bits of `mask`, then with those of `value` flipped."""
+    """Clear the bits of `mask` in the packet's mark, then flip those of `value`."""
 
     value: int
     mask: int
@@ -33,9 +33,9 @@ class SetMark(Struct, frozen=True):
 
 
 class ConnectionMark(Struct, frozen=True):
-    """``save`` copies the packet's mark to its connection, ``restore`` the other way; ``set`` gives that a new mark.
+    """``save`` copies the packet's mark to the connection's, ``restore`` the reverse; ``set`` changes the latter.
 
-    `packet` and `connection` are masks of the bits that are copied; for ``set`` only `value` and `mask` count.
+    `packet` and `connection` are masks of the bits that are copied; ``set`` uses only `value` and `mask`.
     """
 
     way: Literal["save", "restore", "set"]
@@ -45,7 +45,7 @@ class ConnectionMark(Struct, frozen=True):
     mask: int = FULL_MARK
 
     def of(self, mark: int, connection: int) -> tuple[int, int]:
-        """The marks of packet and connection afterwards."""
+        """The new marks of packet and connection."""
         if self.way == "save":
             return mark, connection & ~self.connection ^ mark & self.packet
         if self.way == "restore":
@@ -54,11 +54,11 @@ class ConnectionMark(Struct, frozen=True):
 
 
 class NoTrack(Struct, frozen=True):
-    """Connection tracking leaves the packet alone."""
+    """Exempt the packet from connection tracking."""
 
 
 class Rewrite(Struct, frozen=True):
-    """NAT. `address` is the first of those given, None for one that the machine chooses; `port` likewise.
+    """NAT. `address` is the first of those given, None if the kernel chooses one; `port` likewise.
 
     `words` are the address and ports as written.
     """
@@ -72,11 +72,11 @@ class Rewrite(Struct, frozen=True):
 
 
 class Nothing(Struct, frozen=True):
-    """On to the next rule; what is noted or changed is nothing that a criterion looks at."""
+    """Continue with the next rule; what the target records or changes does not affect any criterion."""
 
 
 class Unclear(Struct, frozen=True):
-    """Not understood: the target may let the packet go on or take it away."""
+    """Not understood: the target may let the packet continue or end its evaluation."""
 
     words: str
 

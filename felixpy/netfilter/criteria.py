@@ -1,7 +1,7 @@
-"""What rules ask of packets, as values.
+"""The criteria of rules, as values.
 
-Each class is one question. `felixpy.walk.tests` answers it for one packet, `felixpy.flows.programs.perspective` for all
-packets at once. A new match of iptables or nftables is spelt in these terms, or adds a class here and answers in both.
+`felixpy.walk.tests` evaluates a criterion for one packet, `felixpy.flows.programs.perspective` for sets of packets. A
+new match of iptables or nftables is expressed with these classes, or adds a class here and its evaluation in both.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Side = Literal["source", "destination"]
 
 
 class AddressIn(Struct, frozen=True):
-    """An address in one of some ranges."""
+    """The address is in one of the ranges."""
 
     side: Side
     ranges: tuple[Range, ...]
 
 
 class Masked(Struct, frozen=True):
-    """An address that has certain bits: a net whose mask has gaps."""
+    """The address has certain bits: a network whose mask is not a prefix."""
 
     side: Side
     bits: int
@@ -31,14 +31,14 @@ class Masked(Struct, frozen=True):
 
 
 class InSet(Struct, frozen=True):
-    """A member of a set, with the side that each dimension is taken from (``src`` or ``dst``)."""
+    """The packet matches a set; each dimension is taken from ``src`` or ``dst``."""
 
     name: str
     sides: tuple[str, ...]
 
 
 class Interface(Struct, frozen=True):
-    """The interface that the packet came in by (`incoming`) or leaves by; a pattern may end with ``+``."""
+    """The incoming or outgoing interface of the packet; a pattern may end with ``+``."""
 
     incoming: bool
     pattern: str
@@ -48,33 +48,33 @@ class Interface(Struct, frozen=True):
 
 
 class Protocol(Struct, frozen=True):
-    """A protocol by number."""
+    """The packet's protocol, by number."""
 
     number: int
 
 
 class Ports(Struct, frozen=True):
-    """A port in one of some ranges, at one of the sides."""
+    """The port of one of the sides is in one of the ranges."""
 
     sides: tuple[Side, ...]
     ranges: tuple[Range, ...]
 
 
 class IcmpTypes(Struct, frozen=True):
-    """Types of ICMP, as type * 256 + code."""
+    """The ICMP type and code are among these, as type * 256 + code."""
 
     range: Range
 
 
 class TcpFlags(Struct, frozen=True):
-    """Of some flags of TCP exactly those that are wanted, as bits."""
+    """Of the TCP flags in a mask exactly the wanted ones are set, as bits."""
 
     examined: int
     wanted: int
 
 
 class Marked(Struct, frozen=True):
-    """A mark of the packet, or of its connection."""
+    """The mark of the packet, or of its connection, has a value under a mask."""
 
     mark: int
     mask: int
@@ -82,34 +82,34 @@ class Marked(Struct, frozen=True):
 
 
 class Tracked(Struct, frozen=True):
-    """What connection tracking says: one of some states, as bits of `felixpy.netfilter.numbers.STATES`."""
+    """The state in connection tracking is one of these, as bits of `felixpy.netfilter.numbers.STATES`."""
 
     states: int
 
 
 class Local(Struct, frozen=True):
-    """An address of the machine; `limit` is ``in`` or ``out`` where only those of that interface count."""
+    """The address is one of the node's; `limit` is ``in`` or ``out`` if it must be one of that interface."""
 
     side: Side
     limit: str = ""
 
 
 class ReversePath(Struct, frozen=True):
-    """The way back to the source leads through the interface that the packet came by, or (`fails`) does not."""
+    """The route back to the source is through the incoming interface, or (`fails`) is not."""
 
     fails: bool
 
 
 class Constant(Struct, frozen=True):
-    """What always holds, or never."""
+    """Always true, or always false."""
 
     holds: bool
 
 
 class Assumed(Struct, frozen=True):
-    """What no packet shows by itself, such as a rate: `text` is the criterion, `words` say what is taken for granted.
+    """A criterion that depends on more than the packet, such as a rate: `text` is its spelling, `words` the assumption.
 
-    `holds` is the answer under that assumption.
+    `holds` is the result under that assumption.
     """
 
     text: str
@@ -118,7 +118,7 @@ class Assumed(Struct, frozen=True):
 
 
 class NotUnderstood(Struct, frozen=True):
-    """A criterion without a meaning here; `text` is how the rule spells it, `reason` why."""
+    """A match that is not supported; `text` is its spelling in the rule, `reason` says why."""
 
     text: str
     reason: str
@@ -144,7 +144,7 @@ Criterion: TypeAlias = (
 
 
 class Test(NamedTuple):
-    """A criterion that must hold, or with `negated` must not."""
+    """A criterion that must be true, or with `negated` false."""
 
     criterion: Criterion
     negated: bool = False

@@ -1,9 +1,9 @@
-"""Netfilter's hooks: which chains packets meet at each of them, in the kernel's order.
+"""Netfilter's hooks: the chains that packets pass at each of them, in the kernel's order.
 
-The tables of iptables stand in a fixed order. The base chains of nftables have priorities, whatever their tables; an
-``accept`` ends one base chain, not the hook. Two places of the kernel's own lie between them: connection tracking, and
-NAT. All chains of type ``nat`` are asked there, whatever their priority, which only says in which order; the first that
-rewrites the packet ends that. (net/netfilter/nf_nat_core.c: nf_nat_register_fn, nf_nat_inet_fn)
+The tables of iptables have a fixed order. The base chains of nftables have priorities, independent of their tables; an
+``accept`` ends one base chain, not the hook. Connection tracking and NAT have places of their own in that order. All
+chains of type ``nat`` run at NAT's place, in the order of their priorities, until one rewrites the packet.
+(net/netfilter/nf_nat_core.c: nf_nat_register_fn, nf_nat_inet_fn)
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ REWRITING = ("PREROUTING", "OUTPUT")
 
 
 class Stage(NamedTuple):
-    """A chain that packets meet at a hook, or a place of the kernel's own. Of `nat` only new connections are asked.
+    """A chain at a hook, or connection tracking or NAT itself. `nat` chains see only the first packet of a connection.
 
-    Stages of a hook stand in the order of `place`. Which of two in one place comes first is not said by that.
+    The stages of a hook are in the order of `place`; the order of two with the same place is not defined by it.
     """
 
     table: str
@@ -55,7 +55,7 @@ class BaseChain(NamedTuple):
 
 
 def stages_of(chains: Iterable[BaseChain]) -> Stages:
-    """The order in which packets meet base chains. Of equal priorities the one that was registered first comes first.
+    """The order in which packets pass base chains. Of equal priorities the one that was registered first comes first.
 
     >>> chains = [BaseChain("b", "x", "INPUT", 5), BaseChain("n", "x", "INPUT", -5, nat=True), BaseChain("a", "x", "INPUT", 0)]
     >>> [stage.table for stage in stages_of(chains)["INPUT"]]
@@ -97,24 +97,24 @@ IPTABLES: Stages = MappingProxyType(
 
 
 def before_rewriting(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The stages up to the one behind which destinations are rewritten."""
+    """The stages before destinations are rewritten."""
     return stages[: stages.index(REWRITTEN) + 1]
 
 
 def after_rewriting(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The stages that see packets with their new destinations."""
+    """The stages after destinations are rewritten."""
     return stages[stages.index(REWRITTEN) + 1 :]
 
 
 def come_back(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """What packets meet that come back by the loopback interface: they are tracked, and NAT has seen them."""
+    """The stages for packets that return through the loopback interface: they are tracked, and NAT is done."""
     return tuple(stage for stage in stages if not stage.nat and stage not in (TRACKING, REWRITTEN))
 
 
 def merged(first: Stages, second: Stages) -> Stages:
-    """Two kinds of tables in which packets meet all chains, tracked and rewritten once.
+    """The stages of two kinds of tables together; connection tracking and NAT happen once.
 
-    Of chains in one place those of the first come first.
+    Of chains with the same place those of the first kind come first.
     """
     own = {TRACKING, REWRITTEN}
     return {

@@ -1,4 +1,4 @@
-"""Protocols, ports, addresses, marks and states of connections: the numbers that rules are about."""
+"""The numbers in rules: protocols, ports, addresses, marks and states of connections."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Address(NamedTuple):
 
 @remembered(1 << 16)
 def parse_address(text: str) -> Address:
-    """Raises UsageError for anything but an address."""
+    """Parse an address. Raises UsageError for any other text."""
     family = 6 if ":" in text else 4
     try:
         packed = socket.inet_pton(socket.AF_INET6 if family == 6 else socket.AF_INET, text)
@@ -89,7 +89,7 @@ def spell_address(number: int, family: int) -> str:
 
 
 def protocol_number(protocol: str | int) -> int:
-    """Raises UsageError for a name that is none.
+    """The number of a protocol given by name or number. Raises UsageError for an unknown name.
 
     >>> protocol_number("tcp"), protocol_number("icmpv6"), protocol_number("200")
     (6, 58, 200)
@@ -132,7 +132,7 @@ def net_range(bits: int, mask: int, family: int) -> Range | None:
 
 
 def parse_ranges(text: str) -> tuple[Range, ...]:
-    """Ports as iptables lists them; an open range goes to the end.
+    """Parse ports as iptables prints them; an open range extends to the lowest or highest port.
 
     >>> parse_ranges("80,8000:8080")
     (Range(first=80, last=80), Range(first=8000, last=8080))
@@ -146,7 +146,7 @@ def parse_ranges(text: str) -> tuple[Range, ...]:
 
 
 def parse_mark(text: str) -> tuple[int, int]:
-    """The two numbers of a mark; a mark alone is about all bits.
+    """Parse a mark as (value, mask); without a mask it is all bits.
 
     >>> parse_mark("0x10000/0x30000"), parse_mark("5")
     ((65536, 196608), (5, 4294967295))

@@ -1,7 +1,7 @@
-"""Rules, chains and sets as values, and what was saved of a node.
+"""Rules, chains and sets as values, and the dump of a node.
 
-A rule keeps the words that it was written in and, derived from these once, what they mean. Rules with equal words share
-one `Body`, so the meaning of a rule that a thousand chains have is found once.
+A rule keeps its text and, parsed once, its meaning. Rules with equal texts share one `Body`, so the meaning of a rule
+in a thousand chains is computed once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from felixpy.netfilter.hooks import IPTABLES, Stages
 
 
 class Option(NamedTuple):
-    """``! --ctstate NEW,RELATED`` as name, values and whether it was negated."""
+    """An option such as ``! --ctstate NEW,RELATED``: name, values, and whether it is negated."""
 
     name: str
     values: tuple[str, ...]
@@ -25,17 +25,17 @@ class Option(NamedTuple):
 
 
 class Match(NamedTuple):
-    """One criterion: the module's name and its options. Core criteria have their option as the module's name."""
+    """One match: the module's name and its options. Core options have their own name as that of the module."""
 
     module: str
     options: tuple[Option, ...]
 
 
 class Meaning(NamedTuple):
-    """What a rule asks and does.
+    """The tests and the action of a rule.
 
-    `action` is what it does if its target is not a chain of the table, `content` a value that two rules share exactly
-    if they say the same, however they are spelt.
+    `action` is that of a target that is not a chain of the table; `content` is equal for two rules exactly if they have
+    the same meaning, however they are written.
     """
 
     tests: tuple[Test, ...]
@@ -45,7 +45,7 @@ class Meaning(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """What a rule says: everything but its chain, its place and Felix's hash. `text` is how it was written."""
+    """A rule without its chain, position and Felix's hash. `text` is its original text."""
 
     text: str
     family: int
@@ -74,31 +74,30 @@ class Body:
 
     @cached_property
     def comments(self) -> tuple[str, ...]:
-        """Free text of people and of Felix, without the hash."""
+        """The comments of users and of Felix, without the hash."""
         return tuple(o.values[0] for m in self.matches if m.module == "comment" for o in m.options if o.values)
 
     @cached_property
     def sets(self) -> tuple[str, ...]:
-        """The sets that it asks, each once."""
+        """The names of the sets that it matches, each once."""
         found = (test.criterion.name for test in self.tests if isinstance(test.criterion, InSet))
         return tuple(dict.fromkeys(found))
 
     @cached_property
     def unclear(self) -> tuple[str, ...]:
-        """What is not understood about its criteria."""
+        """The reasons why criteria are not understood."""
         return tuple(test.criterion.reason for test in self.tests if isinstance(test.criterion, NotUnderstood))
 
     @cached_property
     def assumed(self) -> tuple[str, ...]:
-        """What is taken for granted about its criteria."""
+        """The assumptions in its criteria."""
         return tuple(test.criterion.words for test in self.tests if isinstance(test.criterion, Assumed))
 
 
 class Rule(NamedTuple):
-    """One rule. `number` counts from 1 within its chain, `line` within the file; `text` is the line as it stands there.
+    """One rule. `number` counts from 1 in its chain, `line` in the file; `text` is the line as written there.
 
-    `identity` is Felix's hash, "" for other people's rules; `counters` are packets and bytes, None where nobody
-    counted.
+    `identity` is Felix's hash, "" for foreign rules; `counters` are packets and bytes, None if not saved.
     """
 
     number: int
@@ -126,12 +125,12 @@ class Rule(NamedTuple):
 
     @property
     def comments(self) -> tuple[str, ...]:
-        """Free text, without the hash."""
+        """The comments, without the hash."""
         return self.body.comments
 
 
 class Line(NamedTuple):
-    """A rule's line: its number in the file, its text without counters, and these."""
+    """A rule's line: its number in the file, its text without counters, and the counters."""
 
     number: int
     text: str
@@ -143,7 +142,7 @@ ReadRules = Callable[["Chain"], tuple[Rule, ...]]
 
 @dataclass(eq=False)
 class Chain:
-    """A chain: the policy of a kernel chain ("" for others) and its rules, read when they are first asked for."""
+    """A chain: the policy of a kernel chain ("" for others) and its rules, parsed on first access."""
 
     name: str
     policy: str
@@ -156,7 +155,7 @@ class Chain:
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """Raises InputError for a rule that is none."""
+        """The rules. Raises InputError for a line that is not a rule."""
         return self.read(self)
 
 
@@ -179,11 +178,11 @@ class SavedSet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """What was saved of one node: tables by family and name; `sets` is None if nobody saved the sets.
+    """The saved rules of one node: tables by family and name; `sets` is None if the sets were not saved.
 
-    `open` says what the form that it was saved in leaves open. `dataplane` is ``nftables`` where nft listed
-    the rules; `hooks` are then the base chains at each hook, by family. `swapped` is another order of these that is
-    as likely: tables of two kinds have chains of one priority (`felixpy.netfilter.together`).
+    `open` are remarks on what the input leaves out. `dataplane` is ``nftables`` for an nft listing; `hooks` are then
+    the base chains at each hook, by family. `swapped` is an alternative order of these that is equally possible, as
+    tables of two kinds have chains with the same priority (`felixpy.netfilter.together`).
     """
 
     tables: Mapping[int, Mapping[str, Table]]
@@ -194,7 +193,7 @@ class Dump:
     swapped: Mapping[int, Stages] = field(default_factory=dict)
 
     def stages(self, family: int) -> Stages:
-        """The chains that packets meet at each hook."""
+        """The chains that packets pass at each hook."""
         return self.hooks.get(family, IPTABLES)
 
     def chains(self, family: int | None = None) -> Iterable[tuple[int, str, Chain]]:

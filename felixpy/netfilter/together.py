@@ -1,7 +1,7 @@
-"""Tables of two kinds that packets pass both: those of iptables and of nftables, or of both kinds of iptables.
+"""Tables of two kinds on one node: those of iptables and nftables, or of legacy and nft iptables.
 
-All chains of a hook are asked in the order of their priorities, whatever they belong to, and a packet goes on only if
-each lets it. Among chains of one priority the kernel asks first which was registered first, which nobody can see.
+At each hook packets pass the chains of both in the order of their priorities, and continue only if each accepts. Of
+chains with the same priority the one that was registered first comes first, which a dump does not show.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from felixpy.netfilter.rules import Body, Chain, Dump, Meaning, Rule, SavedSet, 
 
 
 def together(one: Dump, other: Dump, words: str, family: int | None = None) -> Dump:
-    """Both, in the families of both or in one; tables of the `other` have the `words` in front of their names.
+    """The union of two dumps, in all families or in one; names of the `other` dump's tables are prefixed with `words`.
 
-    So have sets of the other that are not the same as those of that name here, or that nobody knows.
+    So are its sets that differ from those of the same name in `one`, or that are unknown.
     """
     tables: dict[int, dict[str, Table]] = {}
     hooks: dict[int, Stages] = {}
@@ -40,7 +40,7 @@ def _named(stage: Stage, words: str) -> Stage:
 
 
 def _sets(one: Dump, other: Dump, words: str) -> tuple[Mapping[str, SavedSet], Mapping[str, str]]:
-    """The sets of both, and the names that sets of the other have here."""
+    """The sets of both, and the new names of the other dump's sets."""
     here, there = one.sets or {}, other.sets or {}
     if other.sets is None:
         renamed = {name: f"{words} {name}" for name in here}
@@ -56,7 +56,7 @@ def _same(one: SavedSet, other: SavedSet) -> bool:
 
 
 def _asking(table: Table, renamed: Mapping[str, str]) -> Table:
-    """A table whose rules ask sets under other names; their text stays."""
+    """A table whose rules refer to renamed sets; the text of rules is unchanged."""
     if not renamed:
         return table
     return {name: _chain(chain, renamed) for name, chain in table.items()}

@@ -161,7 +161,7 @@ def policy_selector(spec: Mapping[str, Any], namespace: str) -> str:
 def side_selector(entity: Mapping[str, Any], namespace: str) -> str:
     """One selector from a rule side's selector, namespaceSelector and serviceAccounts.
 
-    The policy's own namespace counts only where some selector is given, a notSelector included.
+    The policy's own namespace is part of it only if some selector is given, a notSelector included.
     (updateprocessors/rules.go)
 
     >>> side_selector({"selector": "role == 'db'"}, "shop")

@@ -1,4 +1,4 @@
-"""NetworkPolicy (networking.k8s.io/v1): what it may say, and the Calico policy that it becomes.
+"""NetworkPolicy (networking.k8s.io/v1): its schema, and its conversion to a Calico policy.
 
 (k8s.io/kubernetes/pkg/apis/networking/validation; libcalico-go/lib/backend/k8s/conversion)
 """
@@ -37,7 +37,7 @@ _LEADING_ZEROS = re.compile(r"(?<![\d:])0+(?=\d)", re.ASCII)
 
 
 def _readable(effect: str) -> Complain:
-    """Kubernetes tolerates leading zeros and host bits; Calico cannot read leading zeros, with this effect."""
+    """A check of networks: Kubernetes accepts leading zeros and host bits, Calico fails on leading zeros (`effect`)."""
 
     def complain(given: str) -> Complaint | None:
         if network(given) is not None:
@@ -165,14 +165,14 @@ class _Draft(NamedTuple):
 
 
 class _Drafts(NamedTuple):
-    """What a rule of a manifest becomes in any namespace, and the networks in it that Calico masks."""
+    """A converted rule of a manifest, independent of the namespace, and the networks in it that Calico masks."""
 
     rules: tuple[_Draft, ...]
     rewritten: tuple[tuple[Path, str, str], ...]
 
 
 class PolicyDraft(NamedTuple):
-    """What the spec of a policy becomes in any namespace."""
+    """The converted spec of a policy, independent of the namespace."""
 
     selector: str
     ingress: bool
@@ -183,9 +183,9 @@ class PolicyDraft(NamedTuple):
 
 
 def draft(spec: Data | None, types: Sequence[str] = ()) -> PolicyDraft:
-    """What a spec becomes. Without policyTypes it is about `types`.
+    """Convert a spec. `types` are used if policyTypes is absent.
 
-    By default that is Ingress, and Egress if there are rules for it, as the API server fills it in for NetworkPolicies.
+    By default that is Ingress, and Egress if there are egress rules, as the API server defaults it for NetworkPolicies.
     """
     spec = spec or {}
     types = spec.get("policyTypes") or types or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
@@ -228,7 +228,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _drafted(rule: Data, direction: str, index: int) -> _Drafts:
-    """What a rule becomes. Policies of many namespaces say the same, so rules with equal texts are looked at once."""
+    """Convert a rule. Rules repeat across namespaces, so rules with equal texts are converted once."""
     try:
         text = _encode(rule)
     except (msgspec.MsgspecError, ValueError, OverflowError):
@@ -242,7 +242,7 @@ def _drafts_of(text: bytes, direction: str, index: int) -> _Drafts:
 
 
 def _drafts(rule: Data, direction: str, index: int) -> _Drafts:
-    """For each protocol in alphabetical order, for each peer, one rule. Ports are the destination's."""
+    """One rule for each protocol, in alphabetical order, and each peer. Ports are those of the destination."""
     inward = direction == "ingress"
     side = "from" if inward else "to"
     path: Path = ("spec", direction, index)
@@ -260,7 +260,7 @@ def _drafts(rule: Data, direction: str, index: int) -> _Drafts:
 
 
 def _rewritten(peers: Sequence[Data], path: Path) -> Iterator[tuple[Path, str, str]]:
-    """Networks with host bits, which Calico masks."""
+    """(path, network, masked network) for networks with host bits, which Calico masks."""
     for number, peer in enumerate(peers):
         block = peer.get("ipBlock")
         if block:
@@ -275,7 +275,7 @@ def _rewritten(peers: Sequence[Data], path: Path) -> Iterator[tuple[Path, str, s
 
 @remembered(1 << 14)
 def _side(peer: Peer, ports: Ports = ()) -> Side:
-    """One side of a rule; rules that name the same peer share it."""
+    """One side of a rule; rules with the same peer share the object."""
     selector, nets, not_nets = peer
     return Side(selector=selector, nets=nets, not_nets=not_nets, ports=ports)
 
@@ -306,16 +306,16 @@ def _span(first: int | str, last: int | None) -> PortRange | str:
 
 
 def port_or_name(given: str) -> PortRange | str:
-    """A port as Calico reads its text: digits are a number, ``low:high`` a range, all else a name."""
+    """A port as Calico parses its text: digits are a number, ``low:high`` a range, all else a name."""
     found = _RANGE.fullmatch(given)
     return PortRange(int(found[1]), int(found[2] or found[1])) if found else given
 
 
 @remembered(1 << 12)
 def simplified(ports: Ports) -> Ports:
-    """Names first, then the numbers as ascending ranges without overlap.
+    """Named ports first, then numeric ones as ascending ranges without overlap.
 
-    Lists with fewer than two numbers stay as they are; a number given twice counts twice.
+    Lists with fewer than two numeric ports are returned unchanged; duplicates count separately.
 
     >>> [str(port) for port in simplified((PortRange(81, 90), PortRange(4, 4), "foo", PortRange(80, 81)))]
     ['foo', '4', '80:90']
@@ -333,7 +333,7 @@ def simplified(ports: Ports) -> Ports:
 
 
 def _peer(peer: Data) -> tuple[Peer, str]:
-    """An address block, or pods by their labels and their namespaces' labels; pods of the policy's namespace apart."""
+    """(peer, own): an address block or a selector of pods; `own` selects pods in the policy's namespace, or ""."""
     block = peer.get("ipBlock")
     if block is not None:
         return _block(block), ""
@@ -344,9 +344,10 @@ def _peer(peer: Data) -> tuple[Peer, str]:
 
 
 def _block(block: Data) -> Peer:
-    """Calico's reader is stricter than Kubernetes' (leading zeros), and what it cannot read restricts nothing:
+    """The peer of an ipBlock.
 
-    a bad cidr leaves no restriction at all, a bad exception is lost with those behind it.
+    Calico's parser is stricter than Kubernetes' (leading zeros): a cidr that it cannot parse is dropped, so that the
+    peer matches all addresses; an exception that it cannot parse is dropped with those after it.
     """
     net = network(block["cidr"])
     if net is None:

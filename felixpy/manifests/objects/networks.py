@@ -33,7 +33,7 @@ HALVES = {"0.0.0.0/0": ("0.0.0.0/1", "128.0.0.0/1"), "::/0": ("::/1", "8000::/1"
 
 
 def network_set(data: Data, source: Source) -> NetworkSet:
-    """A NetworkSet; it takes over its namespace's labels through the namespace's profile."""
+    """A NetworkSet; it inherits its namespace's labels through the namespace's profile."""
     metadata = data["metadata"]
     namespace = metadata["namespace"]
     return NetworkSet(
@@ -47,7 +47,7 @@ def network_set(data: Data, source: Source) -> NetworkSet:
 
 
 def global_network_set(data: Data, source: Source) -> NetworkSet:
-    """A GlobalNetworkSet: its own labels and nothing else."""
+    """A GlobalNetworkSet, which has only its own labels."""
     metadata = data["metadata"]
     labels = metadata.get("labels", {})
     return NetworkSet(name=metadata["name"], namespace="", nets=_nets(data), labels=labels, profiles=(), source=source)
@@ -98,7 +98,7 @@ def _cidr_is_usable(spec: Data, path: Path) -> Iterator[Finding]:
 
 
 def _load_balancers_only(spec: Data, path: Path) -> Iterator[Finding]:
-    """A pool for load balancers serves nothing else and needs nothing of a pool for pods."""
+    """Findings for a pool for load balancers with other uses, or with fields that only pools for pods have."""
     uses = spec.get("allowedUses", ())
     if "LoadBalancer" not in uses:
         return
@@ -136,7 +136,7 @@ POOL = document(
 
 
 def pool(data: Data, source: Source) -> Pool:
-    """An IP pool; a disabled one still counts for the sets and for masquerading."""
+    """An IP pool; a disabled one is still part of the sets and of masquerading."""
     spec = data["spec"]
     return Pool(
         name=data["metadata"]["name"],
@@ -150,7 +150,7 @@ def pool(data: Data, source: Source) -> Pool:
 
 
 def one_for_each_cidr(pools: Sequence[Pool]) -> tuple[Pool, ...]:
-    """Of several pools with one CIDR Felix sees the one whose name comes first, and nothing of the others."""
+    """The pools that Felix sees: of several with the same CIDR only the first by name."""
     first: dict[str, Pool] = {}
     for candidate in sorted(pools, key=lambda pool: pool.name):
         first.setdefault(candidate.cidr, candidate)

@@ -1,4 +1,4 @@
-"""Node → what Felix knows of a node, most of it from annotations that calico/node leaves there.
+"""Node → the facts that Felix uses, most of them from annotations that calico/node writes.
 
 (libcalico-go/lib/backend/k8s/resources/node.go)
 """
@@ -44,7 +44,7 @@ NODE = Object(
 
 
 def node(data: Data, source: Source) -> Node:
-    """The node; annotations that cannot be read count as absent."""
+    """The node; annotations that cannot be parsed are treated as absent."""
     own = data["metadata"]
     annotations = own.get("annotations", {})
 
@@ -73,7 +73,7 @@ def _status_addresses(data: Data) -> Iterator[str]:
 
 
 def node_labels(data: Data) -> dict[str, str]:
-    """The node's labels as Calico knows them: those it stored itself under those of Kubernetes."""
+    """The node's labels in Calico: those stored in an annotation, overridden by those of the object."""
     own = data["metadata"]
     return {**_stored_labels(own.get("annotations", {})), **own.get("labels", {})}
 
@@ -87,13 +87,13 @@ def _stored_labels(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def _bgp(given: str, version: int) -> str:
-    """As written, with its prefix length if it has one: that decides to which sets the address belongs."""
+    """A BGP address as written, prefix length included if given, as that decides which sets contain it."""
     net = network_or_address(given)
     return given if net is not None and net.version == version else ""
 
 
 def _tunnel(given: str) -> str:
-    """An address, or a CIDR without host bits, of which the address counts."""
+    """The address of a tunnel, given as an address or as a CIDR without host bits."""
     net = network(given)
     if net is not None:
         return given.partition("/")[0] if net.masked else ""

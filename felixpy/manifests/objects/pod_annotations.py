@@ -1,4 +1,4 @@
-"""What Calico reads from the annotations of pods: floating addresses, foreign source addresses, limits, DSCP."""
+"""The annotations of pods that Calico reads: floating addresses, allowed source prefixes, limits, DSCP."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ QOS = "qos.projectcalico.org/"
 
 
 class BadAnnotation(ValueError):
-    """An annotation on which Calico gives up; the text says what is wrong with it."""
+    """An annotation that makes Calico drop the pod; the message says why."""
 
 
 class Limit(NamedTuple):
-    """A limit of `Qos` that stands in an annotation: its range, and what it needs and gets beside it."""
+    """A limit of `Qos` in an annotation: its range, and the field of another limit that it needs."""
 
     field: str
     annotation: str
@@ -48,7 +48,7 @@ DEFAULT_BURST = 5
 def qos(annotations: Annotations) -> Qos | None:
     """The pod's limits; None if it has none.
 
-    A number out of range is moved to the nearer end, one that is no quantity is as good as absent.
+    A value out of range is replaced by the nearest valid one; a text that is not a quantity is ignored.
 
     >>> qos({"qos.projectcalico.org/ingressPacketRate": "20k"}).ingress_packet_rate
     10000
@@ -64,7 +64,7 @@ def qos(annotations: Annotations) -> Qos | None:
 
 
 def odd_limits(annotations: Annotations) -> Iterator[tuple[str, str]]:
-    """Annotations on limits and DSCP that Calico changes or ignores: (annotation, what becomes of it)."""
+    """(annotation, effect) for annotations on limits and DSCP that Calico changes or ignores."""
     for limit in LIMITS:
         text = annotations.get(limit.annotation, "")
         number = quantity(text)
@@ -97,9 +97,9 @@ def _text_list(text: str) -> list[str]:
 
 
 def floating(annotations: Annotations, addresses: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Floating addresses, each beside the pod's own address of its family.
+    """(floating address, the pod's own address of the same family) pairs.
 
-    Raises BadAnnotation when the list is not JSON.
+    Raises BadAnnotation if the list is not JSON.
     """
     text = annotations.get(FLOATING)
     if text is None or not addresses:
@@ -116,7 +116,7 @@ def floating(annotations: Annotations, addresses: tuple[str, ...]) -> tuple[tupl
 def source_prefixes(annotations: Annotations) -> tuple[str, ...]:
     """CIDRs from which the pod may send besides its own addresses, masked.
 
-    Raises BadAnnotation when the list is not JSON or an entry is not a CIDR; a bare address is none.
+    Raises BadAnnotation if the list is not JSON or an entry is not a CIDR; a bare address is not a CIDR.
     """
     text = annotations.get(SOURCE_PREFIXES)
     if not text:

@@ -1,4 +1,4 @@
-"""What counts of a pod: read once from its manifest, which then need not be kept."""
+"""The facts about a pod that are used: read once from its manifest, which then need not be kept."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _READ = frozenset({notes.FLOATING, notes.SOURCE_PREFIXES, notes.DSCP, *(limit.an
 
 
 class PodFacts:
-    """What Calico and felixpy read of a sound pod. Everything else that its manifest says is forgotten.
+    """The fields of a valid pod that Calico and felixpy use.
 
-    `given` are its addresses as written, `where` their place; `claims` are further ones that it has beside them, and
+    `given` are its addresses as written, `where` their path; `claims` are further addresses in annotations, and
     `host_address` is that of its node.
     `owners` are what metadata.ownerReferences say.
     """
@@ -83,7 +83,7 @@ class PodFacts:
             self.claims += (address,)
 
     def absence(self) -> str:
-        """Why Calico does not know a pod of which nothing was made, in words that follow its kind."""
+        """Why a pod is not an endpoint of Calico, as a phrase after its kind."""
         if self.host_network:
             return "in the network of a node"
         if not self.node:
@@ -91,19 +91,19 @@ class PodFacts:
         return "no longer running" if self.finished else "without an address"
 
     def address_path(self, index: int) -> Path:
-        """Where the address of this number stands."""
+        """The path of the address with this index."""
         return (*self.where, index, "ip") if self.where == _STATUS_IPS else self.where
 
 
 class Placed(NamedTuple):
-    """A sound pod with a node, which needs no completion."""
+    """A valid pod with a node, which needs no completion."""
 
     pod: PodFacts
     source: Source
 
 
 class SharedByPods:
-    """What many pods have in common, kept once."""
+    """Values that many pods have in common, each kept once."""
 
     def __init__(self) -> None:
         self._labels: dict[tuple[Any, ...], Labels] = {}
@@ -140,12 +140,12 @@ class SharedByPods:
         return self.same(tuple(found)) if found else ()
 
     def same(self, ports: tuple[GivenPort, ...]) -> tuple[GivenPort, ...]:
-        """The one tuple that stands for all that are equal."""
+        """The one kept tuple of all that are equal."""
         return self._tuples.setdefault(ports, ports)  # type: ignore[no-any-return]
 
 
 def facts(pod: PodRecord, shared: SharedByPods) -> PodFacts:
-    """What counts of a pod, and what it has in common with others only once."""
+    """The facts about a pod, using shared values."""
     own, spec = pod.metadata, pod.spec or NO_SPEC
     labels = shared.labels(own.labels or EMPTY)
     owners = shared.owners(own.owners) if own.owners else ()
@@ -162,7 +162,7 @@ def _given_ports(containers: Sequence[Container], *, init: bool) -> list[GivenPo
 
 
 def _ready(conditions: Sequence[Condition]) -> bool:
-    """Whether the pod is ready. Where no condition says so, a pod is taken to be ready."""
+    """Whether the pod is ready; a pod without the condition is assumed to be ready."""
     ready: str | None = "True"
     for condition in conditions:
         if condition.type == "Ready":
@@ -177,7 +177,7 @@ _ANNOTATED = tuple((name, separator, (*PATH, name)) for name, separator in _SEPA
 
 
 def _given_addresses(status: Status, annotations: Mapping[str, str]) -> tuple[tuple[str, ...], Path]:
-    """The addresses of the first of five places that has any, and that place."""
+    """The addresses in the first of five places that has any, and the path of that place."""
     if status.addresses:
         return tuple([each.ip or "" for each in status.addresses]), _STATUS_IPS
     if status.address:
@@ -190,7 +190,7 @@ def _given_addresses(status: Status, annotations: Mapping[str, str]) -> tuple[tu
 
 
 def _claims(annotations: Mapping[str, str], given: tuple[str, ...]) -> Iterator[str]:
-    """Addresses that annotations name beside those that count."""
+    """Addresses in annotations besides the given ones."""
     for name in (POD_IP, POD_IPS):
         text = annotations.get(name)
         if text:

@@ -1,6 +1,6 @@
-"""The fields of a pod that count, with their types: msgspec takes them out of a manifest, and refuses other types.
+"""The fields of a pod that are used, with their types: msgspec extracts them from a manifest, and refuses other types.
 
-What else a pod says is passed over. `pods.POD` is the shape that says what is wrong with values of the right type.
+Other fields are ignored. The shape `pods.POD` validates values of the right type.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OwnerReference(Struct, frozen=True):
 
 
 class OwnMetadata(Struct, frozen=True, omit_defaults=True):
-    """What metadata says of one pod only; `uid` is UNSET where there is none."""
+    """The fields of metadata that differ between pods; `uid` is UNSET if absent."""
 
     name: str
     namespace: str | None = None
@@ -56,7 +56,7 @@ class Metadata(OwnMetadata, frozen=True):
 
 
 class OwnSpec(Struct, frozen=True, omit_defaults=True):
-    """spec, but for the containers."""
+    """spec, without the containers."""
 
     node: str | None = field(default=None, name="nodeName")
     host_network: bool | None = field(default=None, name="hostNetwork")
@@ -98,7 +98,7 @@ NO_SPEC, NO_STATUS = Spec(), Status()
 
 
 class PodRecord(Struct, frozen=True):
-    """A pod. Null is as good as absent."""
+    """A pod. Null is treated as absent."""
 
     metadata: Metadata
     spec: Spec | None = None
@@ -106,5 +106,5 @@ class PodRecord(Struct, frozen=True):
 
 
 def record(data: object) -> PodRecord:
-    """What counts of a pod's manifest. Raises msgspec.ValidationError for values of other types."""
+    """The used fields of a pod's manifest. Raises msgspec.ValidationError for values of other types."""
     return convert(data, PodRecord)

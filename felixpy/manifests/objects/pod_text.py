@@ -1,6 +1,6 @@
-"""Pods straight from their JSON texts, where nothing stands in them but what counts.
+"""Pods directly from their JSON texts, for texts that contain no other than the used fields.
 
-What pods of one template have in common (labels, owners, containers) is read once for each text.
+What pods of one template have in common (labels, owners, containers) is parsed once for each text.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _FLAT = 100
 
 
 class TextMetadata(OwnMetadata, frozen=True):
-    """metadata; what pods have in common is text."""
+    """metadata; fields that pods have in common are kept as text."""
 
     labels: Raw = _NOTHING
     owners: Raw = field(default=_NOTHING, name="ownerReferences")
 
 
 class TextSpec(OwnSpec, frozen=True):
-    """spec; containers are texts."""
+    """spec; containers are kept as text."""
 
     containers: Raw = _NOTHING
     init_containers: Raw = field(default=_NOTHING, name="initContainers")
 
 
 class PodText(Struct, frozen=True, omit_defaults=True):
-    """A pod of which every member has a field here."""
+    """A pod all of whose members have a field here."""
 
     version: Literal["v1"] = field(name="apiVersion")
     kind: Literal["Pod"]
@@ -57,7 +57,7 @@ _encode = Encoder().encode
 
 
 class _Parts(Generic[Value]):
-    """What parts of pods say, by their texts: `make` is asked once for each text."""
+    """Values of parts of pods, by their texts: `make` is called once for each text."""
 
     def __init__(self, type_: Any, make: Callable[[Any], Value]) -> None:
         self._type, self._make = type_, make
@@ -77,7 +77,7 @@ class _Parts(Generic[Value]):
 
 
 class PodTexts:
-    """Finds the facts of pods. `check` looks at the containers of a pod, once for each text, and may raise."""
+    """Parses pods. `check` validates the containers of a pod, once for each text, and may raise."""
 
     def __init__(self, shared: SharedByPods, check: Callable[[Sequence[Container]], None]) -> None:
         def ports(containers: Sequence[Container] | None) -> tuple[GivenPort, ...]:
@@ -91,10 +91,10 @@ class PodTexts:
         self._init_ports = _Parts(list[Container] | None, lambda given: shared.ports(None, given))
 
     def read(self, text: bytes) -> PodText | None:
-        """A pod of whose text nothing is lost; None if it says more than what counts.
+        """A pod whose text consists of used fields only; None if it has others.
 
-        Every member has a colon, so a text with more of them than what is printed of its fields has other members, or a
-        key twice; see `vouched`. Raises MsgspecError, ValueError, RecursionError for what is no such pod.
+        Every member has a colon, so a text with more colons than its parsed fields, printed again, has other members or
+        a duplicate key; see `vouched`. Raises MsgspecError, ValueError, RecursionError for a text of another form.
         """
         pod = _decode(text)
         if text.count(b":") != _encode(pod).count(b":"):
@@ -106,7 +106,7 @@ class PodTexts:
         return pod if address is None or type(address) is str else None
 
     def facts(self, pod: PodText) -> PodFacts:
-        """The facts of a pod that was read. Raises GivenUp, ValueError, MsgspecError where something may be wrong."""
+        """The facts about a parsed pod. Raises GivenUp, ValueError, MsgspecError if something may be invalid."""
         own, spec = pod.metadata, pod.spec
         ports = self._ports(spec.containers)
         if spec.init_containers is not _NOTHING:

@@ -111,7 +111,7 @@ def interface_name(prefix: str, namespace: str, name: str) -> str:
 
 
 class _Common(NamedTuple):
-    """What pods of one template have in common; the first two are kept so that their ids remain theirs."""
+    """What pods of one template have in common; the first two are kept so that their ids are not reused."""
 
     given_labels: Labels
     given_ports: tuple[GivenPort, ...]
@@ -133,15 +133,15 @@ class Pods:
         self.named: dict[tuple[str, str, int, bool], NamedPort] = {}
 
     def anew(self) -> Pods:
-        """The same, without what pods had in common so far: those that are gone shall leave nothing behind."""
+        """A converter with the same options and empty caches, so that removed pods free their memory."""
         return Pods(self.interface_prefix, self.owners.anew())
 
     def facts(self, found: Document | Placed) -> PodFacts:
-        """What counts of a pod."""
+        """The facts about a pod."""
         return found.pod if isinstance(found, Placed) else facts(record(found.data), self.shared)
 
     def workload(self, placed: Placed) -> Workload | None:
-        """The same, and None as well where there is something to say about a pod."""
+        """The workload; None also for a pod that would get a remark."""
         pod, source = placed
         try:
             return self(pod, source)
@@ -149,9 +149,9 @@ class Pods:
             return None
 
     def __call__(self, pod: PodFacts, source: Source) -> Workload | None:
-        """The workload; None for pods that Calico does not know: host network, not scheduled, or without address.
+        """The workload; None for pods that are not endpoints of Calico: host network, not scheduled, without address.
 
-        Raises Ignored when an address or a list in an annotation is unreadable.
+        Raises Ignored if an address or a list in an annotation cannot be parsed.
         """
         if not pod.node or pod.host_network:
             return None
@@ -193,7 +193,7 @@ class Pods:
 
     @staticmethod
     def _labels(pod: PodFacts) -> Labels:
-        """The pod's own labels, less those that look inherited, and Calico's three."""
+        """The pod's own labels without those with Calico's prefixes, and the three labels that Calico adds."""
         labels = {key: value for key, value in pod.labels.items() if not key.startswith(INHERITED)}
         labels[NAMESPACE_LABEL] = pod.namespace
         labels[ORCHESTRATOR_LABEL] = "k8s"
@@ -209,9 +209,9 @@ class Pods:
         return profiles
 
     def _ports(self, pod: PodFacts) -> Ports:
-        """Ports with names, those of init containers last, what containers serve, and what nodes pass on to them.
+        """Named ports (those of init containers last), container ports, and host ports.
 
-        Unknown protocols do not count.
+        Ports with unknown protocols are ignored.
         """
         known = self.ports.get(pod.ports)
         if known is not None:
@@ -240,7 +240,7 @@ class Pods:
 
 
 def _host_address(given: str) -> str:
-    """The node's address that a hostPort is limited to, "" for all."""
+    """The address of the node to which a hostPort is limited, "" for all."""
     found = host(given) if given else None
     return "" if found is None or found in EVERY_ADDRESS else found
 
@@ -259,7 +259,7 @@ def _addresses(pod: PodFacts) -> tuple[str, ...]:
 def _extras(
     annotations: Mapping[str, str], addresses: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], Qos | None, int | None]:
-    """What annotations add. Raises Ignored for lists that cannot be read: Calico gives up on the pod."""
+    """The facts in annotations. Raises Ignored for lists that cannot be parsed, for which Calico drops the pod."""
     try:
         name = notes.FLOATING
         floating = notes.floating(annotations, addresses)

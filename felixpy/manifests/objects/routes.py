@@ -85,7 +85,7 @@ def _route(kind: str, data: Data, source: Source, backends: Iterable[Backend], *
 
 
 def ingress(data: Data, source: Source) -> Route:
-    """An Ingress; backends that are no Services lead nowhere in the cluster."""
+    """An Ingress; backends that are not Services are ignored."""
     spec, own = data.get("spec", {}), data["metadata"]
     namespace = own["namespace"]
     given = [_mapping(spec, "defaultBackend") or _mapping(spec, "backend")]
@@ -98,7 +98,7 @@ def ingress(data: Data, source: Source) -> Route:
 
 
 def _ingress_backend(namespace: str, data: Data) -> Backend | None:
-    """v1 spells ``service: {name, port: {number | name}}``, what came before ``serviceName`` and ``servicePort``."""
+    """A backend: ``service: {name, port: {number | name}}`` in v1, ``serviceName`` and ``servicePort`` before."""
     service = _mapping(data, "service")
     if service.get("name"):
         port = _mapping(service, "port")
@@ -127,7 +127,7 @@ def _items(data: Data, name: str) -> list[Data]:
 
 
 def gateway_route(kind: str, data: Data, source: Source) -> Route:
-    """A route of the Gateway API. Requests that a filter mirrors arrive at the mirror's Service, too."""
+    """A route of the Gateway API; the Services of request mirrors are backends, too."""
     spec, namespace = data.get("spec", {}), data["metadata"]["namespace"]
     parents = tuple(
         (str(parent.get("namespace") or namespace), str(parent.get("name", "")))
@@ -163,7 +163,7 @@ def openshift_route(data: Data, source: Source) -> Route:
 
 
 def reference_grant(data: Data, source: Source) -> Grant:
-    """What a namespace lets routes of others refer to; only Services are of interest here."""
+    """A ReferenceGrant, as far as it is about Services."""
     spec = data.get("spec", {})
     targets = [each for each in spec.get("to", ()) if each.get("kind") == "Service" and not each.get("group")]
     names = frozenset(each["name"] for each in targets if each.get("name"))

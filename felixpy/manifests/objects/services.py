@@ -1,4 +1,4 @@
-"""Services, EndpointSlices, and Endpoints, which became slices.
+"""Services, EndpointSlices, and Endpoints, which Kubernetes mirrors to slices.
 
 (pkg/apis/core/v1/defaults.go, pkg/apis/discovery/v1/defaults.go, pkg/proxy/endpointslicecache.go; for what Felix reads
 of slices libcalico-go/lib/backend/k8s/conversion)
@@ -44,7 +44,7 @@ def _range(given: str) -> Complaint | None:
 
 
 class _Target(Anything):
-    """A number or the name of a port; the API server judges names."""
+    """The shape of a target port: a number, or a name as the API server accepts it."""
 
     expects = "a port number or the name of a port"
 
@@ -135,7 +135,7 @@ ENDPOINT_SLICE = Object(
 
 
 def service(data: Data, source: Source) -> Service:
-    """The Service, with the defaults that the API server fills in."""
+    """The Service, with the API server's defaults."""
     own, spec = data["metadata"], data.get("spec", {})
     addresses = [*spec.get("clusterIPs", ()), spec.get("clusterIP", "")]
     kind: ServiceType = spec.get("type") or "ClusterIP"
@@ -184,7 +184,7 @@ def _ranges(texts: Iterable[str]) -> Iterator[str]:
 
 
 def endpoint_slice(data: Data, source: Source) -> Slice | None:
-    """Addresses and ports behind a Service. To Felix unready endpoints count too, host names do not."""
+    """The addresses and ports of an EndpointSlice. Felix also uses unready endpoints, and ignores host names."""
     own = data["metadata"]
     service_name = own.get("labels", {}).get(SERVICE_LABEL)
     if not service_name:

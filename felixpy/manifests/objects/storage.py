@@ -1,6 +1,6 @@
 """The two forms of an object: as its author wrote it, and as Calico stores it in Kubernetes.
 
-crd.projectcalico.org/v1: name, labels and annotations that an author gave stand as JSON in an annotation. A node that
+crd.projectcalico.org/v1: the original name, labels and annotations are JSON in an annotation. A node that
 ``calicoctl get node -o yaml`` prints is a Kubernetes Node with annotations. (libcalico-go/lib/backend/k8s/resources)
 """
 
@@ -20,8 +20,8 @@ TIERED = frozenset({"GlobalNetworkPolicy", "NetworkPolicy", "StagedGlobalNetwork
 def restored(data: dict[str, Any]) -> dict[str, Any]:
     """The object as its author wrote it.
 
-    Felix knows a policy by its stored name; kube-controllers renames stored policies of the default tier so that
-    both are the same, and that is the state restored here.
+    Felix uses the stored name of a policy; kube-controllers renames stored policies of the default tier so that both
+    names are equal, and that is the name restored here.
 
     >>> stored = {"kind": "GlobalNetworkPolicy", "metadata": {"name": "default.web", "annotations": {METADATA: "{}"}}}
     >>> restored(stored)["metadata"]["name"]
@@ -102,7 +102,7 @@ def kubernetes_node(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def joined(kubernetes: dict[str, Any], calico: dict[str, Any]) -> dict[str, Any]:
-    """A Node that the input has in both forms: Kubernetes' with what only the other one knows."""
+    """A Node that the input has in both forms: Kubernetes' form, with the fields that only Calico's has."""
     own, other = kubernetes["metadata"], calico["metadata"]
     metadata = {
         **own,

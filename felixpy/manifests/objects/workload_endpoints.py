@@ -67,7 +67,7 @@ WORKLOAD_ENDPOINT = document(
 
 
 def workload_endpoint(data: Data, source: Source) -> Workload | None:
-    """The endpoint; None without addresses, as Felix then leaves it out."""
+    """The endpoint; None without addresses, as Felix then ignores it."""
     metadata, spec = data["metadata"], data["spec"]
     addresses = tuple(_addresses(spec.get("ipNetworks", ())))
     if not addresses:
@@ -112,7 +112,7 @@ def _floating(given: list[Data]) -> list[tuple[str, str]]:
 
 
 def _qos(controls: Data) -> Qos | None:
-    """The limits, which are numbers here and not quantities."""
+    """The limits, which are numbers in this kind, not quantities."""
     names = {limit.field: limit.annotation.rpartition("/")[2] for limit in LIMITS}
     values = {field: controls[name] for field, name in names.items() if isinstance(controls.get(name), int)}
     return Qos(**values) if any(values.values()) else None

@@ -1,4 +1,4 @@
-"""Objects → the parts of the cluster that they become."""
+"""Pass: convert objects to the values of the cluster."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _TOLD = 3
 
 
 def convert(objects: Mapping[Key, Object], pods: Pods, refused: set[Key]) -> tuple[Parts, list[Remark | Problem]]:
-    """The parts; objects that Calico or Felix would ignore are left out with a remark.
+    """The converted objects; those that Calico or Felix would ignore are left out with a remark.
 
-    `pods` converts pods. `refused` are objects that validation dropped: what refers to them is not told again.
+    `pods` converts pods. `refused` are objects that validation dropped: references to them are not reported again.
     """
     parts = Parts()
     remarks: list[Remark | Problem] = []
@@ -58,7 +58,7 @@ def convert(objects: Mapping[Key, Object], pods: Pods, refused: set[Key]) -> tup
 
 
 class Drafts:
-    """What specs become whichever objects have them. Several objects may have one spec, which is looked at once."""
+    """Converted specs, independent of their objects. A spec that several objects have is converted once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Any, Any]] = {}
@@ -73,9 +73,9 @@ class Drafts:
 def convert_object(
     key: Key, document: Object, pods: Pods, drafts: Drafts | None = None
 ) -> tuple[str, Any, Remark | None]:
-    """The field of `Cluster` that an object goes to, and what it becomes there: None if nothing.
+    """(field of `Cluster`, converted object or None, remark or None).
 
-    The remark tells why Calico or Felix would ignore it.
+    The remark says why Calico or Felix would ignore the object.
     """
     source, kind = document.source, key.kind
     try:
@@ -96,7 +96,7 @@ def convert_object(
 
 
 def _without_endpoints(absent: Mapping[str, Sequence[Key]], objects: Mapping[Key, Object]) -> Problem:
-    """Pods that are not endpoints, by the reason; who looks for one in an answer learns why it is not there."""
+    """A warning on pods that are not endpoints, with their numbers by reason."""
     told = []
     for reason, keys in sorted(absent.items()):
         names = [f"{key.namespace}/{key.name}" for key in sorted(keys)[:_TOLD]]

@@ -1,4 +1,4 @@
-"""Sound documents → objects by their identity."""
+"""Pass: valid documents → objects by identity."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def index(
     used: Collection[int] = (),
     expanded: bool = True,
 ) -> tuple[dict[Key, Object], list[Remark | Problem]]:
-    """Objects of the kinds that matter. Of several with one identity the last one counts, as with kubectl apply.
+    """Objects of the known kinds. Of several with the same identity the last one is used, as with kubectl apply.
 
-    Those in `placed` have identities of their own. Documents of other kinds are counted, except those whose ids are in
-    `used` and, if `expanded`, workloads.
+    The identities of `placed` pods are unique. Documents of other kinds are counted in a warning, except those whose
+    ids are in `used` and, if `expanded`, workloads.
     """
     table = known()
     objects: dict[Key, Document] = {}
@@ -69,7 +69,7 @@ def index(
 
 
 def _given_twice(earlier: Source, later: Source, starts: Starts) -> Finding:
-    """What to say of an object that is given twice; kubectl apply takes both, one after the other."""
+    """A finding for a duplicate object; kubectl apply accepts both, one after the other."""
     first, second = (bisect_right(starts.get(where.file, []), where.start) for where in (earlier, later))
     if earlier.file == later.file and first != second:
         places = f"documents {first} and {second}"
@@ -80,7 +80,7 @@ def _given_twice(earlier: Source, later: Source, starts: Starts) -> Finding:
 
 
 def _skipped(skipped: Mapping[tuple[bool, str], Sequence[Source]]) -> Iterator[Problem]:
-    """Counts of what was skipped: of kinds that change no rule, and of kinds that felixpy does not know."""
+    """Warnings that count skipped objects: of kinds that change no rule, and of unknown kinds."""
     for words, sort in (("without effect on rules", True), ("of kinds that felixpy does not know", False)):
         found = {kind: sources for (harmless, kind), sources in skipped.items() if harmless is sort}
         if found:

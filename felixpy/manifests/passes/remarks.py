@@ -1,4 +1,4 @@
-"""What passes say about objects, until file, line and severity are known."""
+"""Findings of passes about objects, before file, line and severity are known."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Remarks = Sequence[Remark | Problem]
 
 
 class Remarked:
-    """Everything that the passes of one run say, in their order.
+    """The remarks of the passes of one run, in order.
 
-    `strict`: whether what an API server would refuse is an error; None means that it is.
+    `strict`: whether what an API server would refuse is an error; None counts as true.
     """
 
     def __init__(self, strict: bool | None) -> None:
@@ -36,19 +36,19 @@ class Remarked:
         self._remarks: list[Remark | Problem] = []
 
     def keep(self, result: tuple[Values, Remarks]) -> Values:
-        """The values of a pass; what it says about them is kept."""
+        """Record the remarks of a pass and return its values."""
         values, remarks = result
         self._remarks += remarks
         self.failed = self.failed or any(self._severity(remark) == "error" for remark in remarks)
         return values
 
     def keep_unless_failed(self, result: tuple[Values, Remarks]) -> Values:
-        """The same for a pass that earlier errors can mislead: after one of them its remarks are dropped."""
+        """As `keep`, for a pass whose remarks may be wrong after errors: they are dropped if there are errors."""
         values, remarks = result
         return self.keep((values, () if self.failed else remarks))
 
     def problems(self, places: Places) -> list[Problem]:
-        """All remarks with their places. Pods made from one template share it, so each of its flaws is told once."""
+        """All remarks with their places, each once: pods made from one template have the same place."""
         told: set[tuple[Source, Finding]] = set()
         problems = []
         for remark in self._remarks:

@@ -1,4 +1,4 @@
-"""Pods that run somewhere skip the row of passes: nothing is wrong with them, and nothing has to be made up."""
+"""Valid pods with a node, which skip the passes: they need neither messages nor completion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRIED = 100
 
 
 class _Unsound(Exception):
-    """Something about a pod is wrong, or odd enough for a remark."""
+    """Raised for a pod that is invalid or needs a remark."""
 
 
 _FIELDS: Mapping[str, Shape] = METADATA.fields
@@ -36,7 +36,7 @@ _labels, _owners, _annotations = (_FIELDS[name].compiled() for name in ("labels"
 
 
 class _SharedBySoundPods(SharedByPods):
-    """The same of pods that are checked: what many have in common is checked once. Raises _Unsound."""
+    """Shared values of valid pods: each value is validated once. Raises _Unsound."""
 
     def new_labels(self, given: Labels) -> Labels:
         if not _labels(given):
@@ -50,7 +50,7 @@ class _SharedBySoundPods(SharedByPods):
 
 
 def _check_containers(containers: Iterable[Container]) -> None:
-    """A pod that installs Calico on its node says more than what a pod says."""
+    """Raise _Unsound for a pod of calico-node, whose environment also contains settings."""
     for each in containers:
         if is_calico_node(each.name, each.image):
             raise _Unsound
@@ -60,7 +60,7 @@ _node, _namespace = or_empty(subdomain), or_empty(dns_label)
 
 
 def _is_sound(own: OwnMetadata, spec: OwnSpec) -> bool:
-    """Whether the shape of pods has nothing to say about a pod on a node, but for what pods have in common."""
+    """Whether the shape of pods would report nothing for a pod on a node, apart from values that pods share."""
     return (
         subdomain(own.name) is None
         and _namespace(own.namespace or "") is None
@@ -70,7 +70,7 @@ def _is_sound(own: OwnMetadata, spec: OwnSpec) -> bool:
 
 
 class PlacedPods:
-    """Takes sound pods that have a node, as their facts. Those that install Calico stay documents."""
+    """Keeps valid pods that have a node as facts. Those that install Calico stay documents."""
 
     def __init__(self) -> None:
         self.all: list[Placed] = []
@@ -78,7 +78,7 @@ class PlacedPods:
         self._left = 0
 
     def take(self, data: dict[str, Any], source: Source) -> bool:
-        """Keep a pod, or leave it."""
+        """Keep a pod if possible; return whether it was kept."""
         if data["kind"] != "Pod" or data["apiVersion"] != "v1":
             return False
         try:
@@ -93,7 +93,7 @@ class PlacedPods:
         return True
 
     def take_text(self, text: bytes, source: Source) -> bool:
-        """Keep a pod whose text says nothing but what counts, or leave it. Where most say more, no more are tried."""
+        """Keep a pod by its text if that has only used fields. If most have others, no more texts are tried."""
         if b'"Pod"' not in text or self._left > len(self.all) + _TRIED:
             return False
         try:
@@ -113,9 +113,9 @@ class PlacedPods:
         return PodTexts(self._shared, _check_containers)
 
     def without_twins(self, reading: Reading) -> list[Document]:
-        """The documents, and among them pods that have the name of another one: `index` decides which counts.
+        """The documents, with kept pods whose name occurs more than once: `index` decides which is used.
 
-        They are read again, whole.
+        These pods are read again in full.
         """
         own = {(pod.namespace, pod.name) for pod, _ in self.all}
         others = list(_pods(reading.documents))
@@ -131,7 +131,7 @@ class PlacedPods:
         return sorted([*reading.documents, *again], key=lambda document: reading.order(document.source))
 
     def mark(self) -> int:
-        """How many pods there are."""
+        """The number of pods kept so far."""
         return len(self.all)
 
     def forget(self, mark: int) -> None:
@@ -140,7 +140,7 @@ class PlacedPods:
 
 
 def _pods(documents: Sequence[Document]) -> Iterator[tuple[object, object]]:
-    """Namespaces and names of documents that are pods; nothing in them is checked yet."""
+    """(namespace, name) of documents that are pods, not validated yet."""
     for data, _ in documents:
         metadata = data.get("metadata")
         if data["kind"] == "Pod" and isinstance(metadata, dict) and isinstance(metadata.get("name"), str):

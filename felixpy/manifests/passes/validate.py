@@ -1,4 +1,4 @@
-"""Documents → sound documents: each is compared with the shape of its kind."""
+"""Pass: documents → valid documents, by the shape of their kind."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Ordinal = Callable[[Source], str]
 
 
 class Sound(Struct, frozen=True):
-    """Documents that may go on, without nulls and with a namespace where there must be one.
+    """Valid documents, without nulls, and with a namespace if their kind has one.
 
-    `printed` are the sources of Nodes in the form that calicoctl prints, `refused` the objects that may not go on.
+    `printed` are the sources of Nodes in the form that calicoctl prints, `refused` the keys of invalid objects.
     """
 
     documents: list[Document]
@@ -34,7 +34,7 @@ class Sound(Struct, frozen=True):
 def validate(
     documents: Sequence[Document], ordinal: Ordinal, before: Sound | None = None
 ) -> tuple[Sound, list[Remark]]:
-    """The documents that are sound, and what is wrong with the others. Kinds without effect on rules are not checked.
+    """The valid documents, and remarks on the others. Kinds without effect on rules are not checked.
 
     Documents that are in `before` already are not validated again.
     """
@@ -110,7 +110,7 @@ class _Validation:
         return True
 
     def _without_enterprise(self, kind: Kind, data: Data, source: Source) -> Data:
-        """A FelixConfiguration as this release of Calico knows it."""
+        """A FelixConfiguration without the fields of Calico Enterprise, on which it remarks."""
         fields: Mapping[str, object] = getattr(getattr(kind.shape, "fields", {}).get("spec"), "fields", {})
         spec, names = enterprise.split(data.get("spec"), fields)
         for finding in enterprise.told(names):
@@ -118,7 +118,7 @@ class _Validation:
         return {**data, "spec": spec} if names else data
 
     def _passes(self, kind: Kind, data: Data, source: Source) -> bool:
-        """Remark everything about one object; whether it may go on."""
+        """Record all findings about an object; return whether it is valid."""
         findings = list(kind.shape.findings(data, ()))
         for finding in findings:
             self._remark(data, source, finding)
@@ -133,7 +133,7 @@ class _Validation:
 
 
 def described(data: Data, source: Source, ordinal: Ordinal) -> str:
-    """Kind and name of an object, or as much of them as there is."""
+    """Kind and name of an object, as far as they are known, for messages."""
     metadata = data.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     kind = known().get((data["apiVersion"], data["kind"]))

@@ -11,7 +11,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 class BadArchive(Exception):
-    """Why an archive cannot be read."""
+    """An archive cannot be read; the message says why."""
 
 
 def is_archive(path: str) -> bool:

@@ -1,9 +1,10 @@
 """Block YAML as kubectl prints it → values, without a parser: each line is a key, or a dash, and maybe a scalar.
 
-Objects of one kind mostly have the same lines but for their scalars. When lines without scalars come a second time,
-what they build becomes a function, and a text with the same lines is that function called with its scalars. Only what
-surely means the same to libyaml is read here. Everything else is left to `yamltext`: comments, block scalars, texts on
-several lines, flow collections but lists of quoted texts, anchors, tags, odd indentation, keys given twice.
+Objects of one kind mostly have the same lines except for their scalars. When a structure (lines without scalars) occurs
+a second time, a function is compiled that builds the value from scalars, and used for later texts with that structure.
+Only texts that libyaml certainly reads in the same way are read here. The rest is left to `yamltext`: comments, block
+scalars, multi-line scalars, flow collections except lists of quoted texts, anchors, tags, unusual indentation,
+duplicate keys.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ Build = Callable[[Sequence[Any]], Any]
 
 
 class _Unsure(Exception):
-    """This may mean something else than it seems to."""
+    """Raised for text that libyaml may read differently."""
 
 
 class Lines:
-    """Lines → the value that they are; what is learnt of one text helps with the next one of a file."""
+    """Parses lines; structures seen in one text make the next ones of a file faster."""
 
     def __init__(self) -> None:
         self._scalars = _Scalars()
@@ -54,7 +55,7 @@ class Lines:
         self._patience = _PATIENCE
 
     def value(self, text: str, *, at_once: bool = False) -> Any:
-        """The value that some lines are; None if that is not sure. `at_once`: even if their structure is new."""
+        """The value of some lines; None if uncertain. `at_once`: parse even if the structure is new."""
         if self._patience < 0:
             return None
         structure, rests = zip(*_LINE.findall(text + "\n"), strict=True)
@@ -69,7 +70,7 @@ class Lines:
             return None
 
     def _learnt(self, structure: tuple[str, ...], *, at_once: bool) -> Build:
-        """How to build a structure that was seen before; of one that is new nothing is known but that."""
+        """The function that builds a structure, compiled at its second occurrence or, with `at_once`, the first."""
         if structure not in self._builds and not at_once:
             if len(self._builds) < _REMEMBERED:
                 self._builds[structure] = None
@@ -82,14 +83,14 @@ class Lines:
 
 
 class Reader:
-    """Reads documents of one text; see the module. `item` parses an item of a list that is not beyond doubt."""
+    """Reads documents of one text; see the module. `item` parses an item of a list that is uncertain here."""
 
     def __init__(self, text: str, item: Callable[[int, int], list[Value]], lines: Lines | None = None) -> None:
         self._text, self._item = text, item
         self._lines = lines or Lines()
 
     def documents(self, begin: int, end: int) -> list[Value]:
-        """The document whose content is between two offsets; nothing if it is not beyond doubt."""
+        """The document whose content is between two offsets; [] if it is uncertain."""
         text = self._text
         if text[begin] in "{[" or text[begin - 1 : begin] not in ("", "\n"):
             return []
@@ -109,7 +110,7 @@ class Reader:
         return [] if parts is None else [Value(header, begin, end, parts)]
 
     def parts(self, places: Sequence[tuple[int, int]]) -> list[Value] | None:
-        """Items of a list between pairs of offsets; None if one of them is not beyond doubt."""
+        """Items of a list between pairs of offsets; None if one of them is uncertain."""
         parts = []
         for start, stop in places:
             piece = self._text[start:stop].rstrip(" \n")
@@ -129,7 +130,7 @@ class Reader:
 
 
 def _is_object(data: Any) -> bool:
-    """Whether it is an object that does not stand for others."""
+    """Whether a value is a single object, not a list of objects."""
     return type(data) is dict and not is_list(data.get("kind"), data.get("items"))
 
 
@@ -181,7 +182,7 @@ class _Structure:
         self._at = 0
 
     def source(self) -> str:
-        """Raises _Unsure, IndexError, scalars.Refused."""
+        """The source of the expression. Raises _Unsure, IndexError, scalars.Refused."""
         found = self._node(0)
         if self._at != len(self._tokens):
             raise _Unsure
@@ -225,7 +226,7 @@ class _Structure:
         return "{" + ", ".join(f"{name!r}: {value}" for name, value in members.items()) + "}"
 
     def _value(self, key: _Token, depth: int) -> str:
-        """What follows a key: its scalar, or a mapping further in, or a list that may be as far out as the key."""
+        """The value of a key: a scalar, a mapping with more indentation, or a list with at least the key's."""
         following = self._next()
         if following and following.line != key.line and key.open:
             further = following.column > key.column or (following.dash and following.column == key.column)

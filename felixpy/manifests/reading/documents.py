@@ -1,4 +1,4 @@
-"""Files → objects as plain dicts, each with its place; whatever is not YAML, JSON or an object becomes a problem."""
+"""Files → objects as dicts, each with its place; text that is not YAML, JSON or an object becomes a problem."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SURELY_JSON = 2**20
 
 
 class Document(NamedTuple):
-    """One object as it was written. Lists are taken apart, and their items carry apiVersion and kind."""
+    """One object as it was written. Lists are split, and their items have apiVersion and kind."""
 
     data: dict[str, Any]
     source: Source
@@ -47,7 +47,7 @@ class Document(NamedTuple):
 
 @dataclass
 class Reading:
-    """All that was read: the objects in the order of files, what is wrong, and the texts by file name."""
+    """The result of reading: objects in the order of files, problems, and the texts by file name."""
 
     documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Reading:
         return ordinal(bisect_right(self.starts.get(source.file, []), source.start))
 
     def order(self, source: Source) -> tuple[int, int]:
-        """What puts sources into the order in which they were read, those of no file last."""
+        """A sort key for sources in the order in which they were read, those without a file last."""
         return self._numbers.get(source.file, len(self._numbers)), source.start
 
     @cached_property
@@ -68,7 +68,7 @@ class Reading:
         return {name: number for number, name in enumerate(self.texts)}
 
     def again(self, wanted: Iterable[tuple[object, Source]]) -> Iterator[tuple[dict[str, Any], Source]]:
-        """What objects said that a sieve took."""
+        """Read objects again that a sieve took."""
         for name, sources in groupby((source for _, source in wanted), key=lambda source: source.file):
             listed, file = list(sources), self.texts.files[name]
             if isinstance(file, File):
@@ -82,7 +82,7 @@ class Reading:
 
 
 def _whole(text: str) -> Callable[[int, int], Any]:
-    """Reads an object between two offsets, which was read without a flaw before."""
+    """A function that reads an object between two offsets, which was read without problems before."""
     yaml = Yaml(text)
     json = jsontext.Reader(text, yaml.value)
 
@@ -99,7 +99,7 @@ _ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 
 
 def ordinal(number: int) -> str:
-    """Which document of a file it is, in words.
+    """The number of a document in its file, in words.
 
     >>> ordinal(3), ordinal(11)
     ('the third document', 'document 11')
@@ -130,7 +130,7 @@ def read(
     sieve: Sieve | None = None,
     progress: Progress = _silent,
 ) -> Reading:
-    """Read all manifests that `paths` mean; every file is read, and every problem is told.
+    """Read all manifests in `paths`; every file is read, and every problem is reported.
 
     Objects that `sieve` takes are not among the documents.
     """
@@ -161,7 +161,7 @@ def _watched(file: File | LargeFile, progress: Progress) -> Iterator[bytes]:
 
 
 def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve, progress: Progress) -> bool:
-    """Read a file that is JSON, or large and YAML, beyond doubt; False if the exact reader has to look at it."""
+    """Read a JSON file or a large YAML file with the fast readers; False if the exact reader has to read it."""
     if isinstance(file, File) and (len(file.text) < _FEW or not file.text.startswith(_JSON)):
         return False
     from felixpy.manifests.reading import jsonstream
@@ -176,7 +176,7 @@ def _read_stream(file: File | LargeFile, reading: Reading, sieve: Sieve, progres
 
 
 class _Stream(Protocol):
-    """Yields objects of a file, some at a time, to be taken before the next ones. Raises GivenUp.
+    """Yields batches of a file's objects, each to be processed before the next. Raises GivenUp.
 
     `starts` are the characters where documents begin.
     """
@@ -205,7 +205,7 @@ def _taken(stream: _Stream, file: File | LargeFile, reading: Reading, sieve: Sie
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Millions of new objects, none of them garbage, would be searched for cycles again and again."""
+    """Disable garbage collection while millions of objects are made, none of which is garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -247,7 +247,7 @@ class _FileReader:
         self._finish()
 
     def _finish(self) -> None:
-        """A file below a named folder that holds no object at all was not meant to be read: a log, for example."""
+        """Report the problems of a file; one in a folder that has no object at all is skipped with a warning."""
         foreign = not (self._file.named or self._documents) and not any(mark in self._text for mark in MARKS)
         if self._problems and foreign:
             reason = f"skipped: nothing in it is a Kubernetes object ({self._problems[0].reason})"
@@ -267,7 +267,7 @@ class _FileReader:
         self._reading.documents += self._documents
 
     def _values(self, start: int, begin: int, end: int) -> list[Value]:
-        """What one document says. JSON is tried where it can be: it is read ten times as fast."""
+        """The values of one document. JSON is tried first if possible: parsing it is ten times as fast."""
         if self._text[begin] not in "{[":
             return self._yaml.documents(start, end)
         try:
@@ -283,9 +283,9 @@ class _FileReader:
                 raise Unreadable(wrong.offset, wrong.reason) from None
 
     def _take(self, value: Value, inherited: dict[str, Any], number: int = 0) -> None:
-        """Keep an object, or those of a list; items of a PodList are told what they are by their list.
+        """Keep an object, or those of a list; items of a PodList get apiVersion and kind from their list.
 
-        `number` is that of an item. Names of members are unpacked at once, since this runs for every object.
+        `number` is that of an item.
         """
         data, start, end, parts, flaws = value
         if flaws:
@@ -320,7 +320,7 @@ class _FileReader:
             self._tell(Flaw(start, _incomplete(version, kind)), self._described(data, number))
 
     def _line_of(self, offset: int) -> int:
-        """Counts on from the last object instead of from the start; only aliases lead backwards."""
+        """The line of an offset, counted from the last object, not from the start; only aliases lead backwards."""
         if offset < self._counted:
             self._line, self._counted = 1, 0
         self._line += self._text.count("\n", self._counted, offset)
@@ -328,11 +328,11 @@ class _FileReader:
         return self._line
 
     def _ordinal(self, number: int = 0) -> str:
-        """The document that is being read, or an item of it."""
+        """The document that is being read, or an item of it, in words."""
         return (f"item {number} of " if number else "") + ordinal(len(self._starts))
 
     def _described(self, data: dict[str, Any], number: int) -> str:
-        """An object that cannot be named properly, by what is known of it: its number, kind and name."""
+        """An object without a complete name, in words: its number, kind and name, as far as known."""
         metadata = data.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         known = [data.get("apiVersion"), data.get("kind"), f"name {name}" if name else None]
@@ -380,7 +380,7 @@ def _incomplete(version: object, kind: object) -> str:
 
 
 def _type_of_items(data: dict[str, Any] | None) -> dict[str, Any]:
-    """What the items of a PodList or the like may leave out. Bare arrays and the kind List say nothing."""
+    """apiVersion and kind for the items of a PodList or the like; {} for bare arrays and kind List."""
     kind = data["kind"] if data else "List"
     return {} if kind == "List" else {"apiVersion": (data or {}).get("apiVersion"), "kind": kind.removesuffix("List")}
 

@@ -1,4 +1,4 @@
-"""Which files are meant by the paths of a call, and their text."""
+"""The files that the given paths include, and their text."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _ENCODINGS = (
 
 
 class File(NamedTuple):
-    """A file's text; `named` tells that the call names the file itself rather than a folder above it.
+    """A file's text; `named`: the file itself was given, not a folder above it.
 
-    It may stand among the paths of a call: what was read elsewhere, such as from a running cluster.
+    It can be given in place of a path, for text from elsewhere.
     """
 
     name: str
@@ -67,7 +67,7 @@ CHUNK = 2**16
 
 
 class LargeFile:
-    """A file that is read piece by piece, and again where somebody asks, instead of being kept."""
+    """A large file, which is read in pieces, and again on demand, and not kept in memory."""
 
     def __init__(self, name: str, path: str, named: bool) -> None:
         self.name, self.path, self.named = name, path, named
@@ -109,7 +109,7 @@ class LargeFile:
 
 
 class SpooledFile(LargeFile):
-    """Large standard input, which is kept in a temporary file. To another process its text goes as a whole."""
+    """Large standard input, kept in a temporary file. Pickling it for another process includes the whole text."""
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         super().__init__(name, name, True)
@@ -127,12 +127,12 @@ class SpooledFile(LargeFile):
             return _decoded(_unpacked(file.read()))
 
     def opened(self) -> io.BufferedReader:
-        """The file from its beginning, whoever else reads it."""
+        """The file from its beginning, independent of other readers."""
         return io.BufferedReader(_FromStart(self._descriptor))
 
 
 class _FromStart(io.RawIOBase):
-    """Reads an open file from its beginning and leaves its position alone."""
+    """Reads an open file from its beginning without changing its position."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._at = descriptor, 0
@@ -151,7 +151,7 @@ class _FromStart(io.RawIOBase):
 
 
 def _column(window: str, at: int, before: int) -> int:
-    """How many characters precede a place on its line; `before` precede the window on its first one."""
+    """The number of characters before a place on its line; `before` are those before the window on its first line."""
     newline = window.rfind("\n", 0, at)
     return at - newline - 1 if newline >= 0 else before + at
 
@@ -168,7 +168,7 @@ class _Candidate(NamedTuple):
 
 
 def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[File], list[Problem]]:
-    """Read all files that `paths` mean: files, folders with everything below, ``-`` for standard input.
+    """Read all files in `paths`: files, folders with everything below, ``-`` for standard input.
 
     ``git:REV:path`` is a file or folder in a revision. Without paths it is the current folder. A file reached twice is
     read once, at its first place. Raises UsageError for a revision or a path in it that is not there.
@@ -178,7 +178,7 @@ def gather(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[Fi
 
 
 def gather_parts(paths: Sequence[Input], stdin: TextIO | None = None) -> tuple[list[File | LargeFile], list[Problem]]:
-    """The same, but large files are not read yet."""
+    """As `gather`, but large files are not read yet."""
     return _gathered(paths, stdin, keep=False)
 
 
@@ -218,18 +218,18 @@ def _gathered(
 
 
 class Unintelligible(Exception):
-    """Why a file has no text, from a line on if one is known."""
+    """A file cannot be decoded; the message says why, and from which line on if that is known."""
 
     def __init__(self, reason: str, hint: str = "", line: int = 0) -> None:
         self.reason, self.hint, self.line = reason, hint, line
 
     def skipped(self, name: str) -> Problem:
-        """The warning for a file that was not meant to be read."""
+        """The warning for a file in a folder, which is skipped."""
         reason = f"skipped: nothing in it is a Kubernetes object ({self.reason})"
         return Problem(place=Place(name, self.line), reason=reason, severity="warning")
 
     def problem(self, name: str) -> Problem:
-        """The same about a file of that name."""
+        """The error for a file of that name."""
         return Problem(place=Place(name, self.line), reason=self.reason, hint=self.hint)
 
 
@@ -238,7 +238,7 @@ _LARGE, _LARGE_PACKED = 32 * 2**20, 4 * 2**20
 
 
 def _is_large(path: str) -> bool:
-    """Whether it is a file that can be read again, and more than is worth keeping."""
+    """Whether a path is a regular file that is too large to keep in memory."""
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode) or found.st_size < _LARGE_PACKED:
@@ -270,7 +270,7 @@ def _candidates(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
 
 
 def _of_archive(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
-    """The manifests in an archive, chosen as `_walk` chooses; those that are no text are left out with a warning."""
+    """The manifests in an archive, selected as in `_walk`; those that are not text are skipped with a warning."""
     place, found, strange = Place(_printable(path)), 0, []
     try:
         for name, content in archives.members(path, _is_manifest, limit=reading.MAX_SIZE):
@@ -292,7 +292,7 @@ def _of_archive(path: str, problems: list[Problem]) -> Iterator[_Candidate]:
 
 
 def _of_revision(path: str) -> Iterator[_Candidate]:
-    """What a revision holds, chosen as `_walk` chooses."""
+    """The manifests in a revision, selected as in `_walk`."""
     for name, content in revisions.files(path, _is_manifest, limit=MAX_SIZE):
         if not name:
             yield _Candidate(_printable(path), path, True, content)
@@ -308,7 +308,7 @@ def _is_manifest(name: str) -> bool:
 
 
 def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
-    """Manifests below a folder. Hidden folders are left out: version control, and the twins of mounted ConfigMaps."""
+    """Manifests below a folder. Hidden folders are skipped: version control, and the copies in mounted ConfigMaps."""
 
     def unreadable(wrong: OSError) -> None:
         reason = f"the folder cannot be read: {reading.told(wrong)}"
@@ -320,7 +320,7 @@ def _walk(top: str, problems: list[Problem]) -> Iterator[str]:
 
 
 def _identity(path: str) -> object:
-    """What makes two paths the same file; a path that leads nowhere stands for itself."""
+    """A value that is equal for two paths of the same file; for a missing file the path."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -357,12 +357,12 @@ def _revision_hint(path: str) -> str:
 
 
 def _expanded_limit(size: int) -> int:
-    """What a compressed file of so many bytes may become."""
+    """The size limit for the content of a compressed file of so many bytes."""
     return min(MAX_SIZE, max(_ALWAYS, _EXPANSION * size))
 
 
 def _unpacked(content: bytes) -> bytes:
-    """What a gzip file holds, told by its first bytes; other content as it is."""
+    """Content, decompressed if its first bytes are those of gzip."""
     if not content.startswith(_GZIP):
         return content
     import gzip
@@ -395,5 +395,5 @@ def _decoded(content: bytes) -> str:
 
 
 def _printable(name: str) -> str:
-    """File names may hold bytes that are no characters; messages must not fail on them."""
+    """A file name that can be printed: bytes that are not valid UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()

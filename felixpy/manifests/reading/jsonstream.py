@@ -1,8 +1,8 @@
 """JSON dumps → objects, with a decoder in C: Lists as ``kubectl get -o json`` prints them, and JSON lines.
 
-Only a window of the file is held. The decoder is quick, not exact: of two equal keys it keeps the last one, and it
-knows no limit of nesting. So an object counts only if nothing of its text got lost. Whatever this reader cannot vouch
-for ends in `GivenUp`: then `jsontext` and `yamltext` read the whole file and say what is wrong with it.
+Only a window of the file is in memory. The decoder is fast, not exact: of duplicate keys it keeps the last one, and it
+does not limit nesting. So an object is accepted only if none of its text was dropped. In doubt `GivenUp` is raised:
+then `jsontext` and `yamltext` read the whole file and report its problems.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ _comma = re.compile(f"{_B},{_B}".encode()).match
 
 
 def vouched(text: bytes) -> Any:
-    """The value that a text is, if the exact reader would read the same. Raises GivenUp, MsgspecError, ValueError.
+    """Parse a text, if the exact reader would give the same value. Raises GivenUp, MsgspecError, ValueError.
 
-    Every member has a colon. A text with more colons than what is printed of its value had a key twice, whose first
-    value the decoder dropped. (A colon spelt as an escape could hide that; `Stream` looks for them.)
+    Every member has a colon. A text with more colons than its value, printed again, has a duplicate key, whose first
+    value the decoder dropped. (A colon written as an escape could hide that; `Stream` looks for them.)
     """
     data = _decode(text)
     printed = _encode(data)
@@ -78,19 +78,19 @@ def vouched(text: bytes) -> Any:
 
 
 def _may_be_deep(printed: bytes) -> bool:
-    """Whether as many brackets are open at once as are allowed, if those that close at once do not count."""
+    """Whether a text may exceed the nesting limit: an estimate that ignores brackets closed immediately."""
     count = printed.count
     return count(b"{") - count(b"{}") + count(b"[") - count(b"[]") >= MAX_DEPTH
 
 
 class _Repeating:
-    """Reads objects of which much repeats, as the specs of policies do from namespace to namespace, once."""
+    """Parses objects with repeated parts, such as the specs of policies in many namespaces, once for each part."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[Any, int]] = {}
 
     def object(self, text: bytes) -> Any:
-        """The value that a text is; see `vouched`. Objects may have one spec in common."""
+        """Parse a text as `vouched` does; objects may share one spec value."""
         members = _decode_members(text)
         data, colons = {}, len(members)
         for name, raw in members.items():
@@ -113,9 +113,9 @@ class _Repeating:
 
 
 class Stream:
-    """The objects of one file, which comes in chunks of bytes, but for those that `sieve` takes by their texts.
+    """The objects of a file, read in chunks of bytes, without those that `sieve` takes by their texts.
 
-    Iterating yields some at a time and raises GivenUp. `starts` are the characters at which documents begin.
+    Iterating yields batches and raises GivenUp. `starts` are the character offsets at which documents begin.
     """
 
     def __init__(self, name: str, chunks: Iterator[bytes], sieve: Sieve | None = None) -> None:
@@ -142,7 +142,7 @@ class Stream:
     # --- the window
 
     def _more(self) -> bool:
-        """Append a chunk to what is left of the window; False at the end of the file."""
+        """Append a chunk to the rest of the window; False at the end of the file."""
         chunk = next(self._chunks, b"")
         if b"u003" in chunk and _COLON.search(self._window[-5:] + chunk):
             raise GivenUp
@@ -182,7 +182,7 @@ class Stream:
             self._advance(separator.end())
 
     def _one(self) -> bytes:
-        """The text of an object that is no List: the rest of its line, or all up to a bracket that begins one."""
+        """The text of an object that is not a List: the rest of its line, or up to a bracket that begins a line."""
         end = b"\n}" if self._window.startswith((b"{\n", b"{\r\n"), self._at) else b"\n"
         while (found := self._window.find(end, self._at)) < 0 and len(self._window) - self._at <= MAX_OBJECT:
             if not self._more():
@@ -234,7 +234,7 @@ class Stream:
                 yield at
 
     def _cuts(self, blank: bytes) -> Iterator[int]:
-        """Ends of items, from the end of the window. Items start on lines of their own, or with the same key."""
+        """Ends of items, from the end of the window. Items start on separate lines, or with the same key."""
         between = b"}," + blank + b"{"
         if b"\n" not in blank:
             key = _FIRST_KEY.match(self._window, self._at)
@@ -247,7 +247,7 @@ class Stream:
             yield at + 1
 
     def _objects(self, texts: Sequence[bytes], inherited: dict[str, Any], *, goes_on: bool) -> Iterator[Object]:
-        """The objects that the window goes on with, with commas between them and, if it `goes_on`, behind them."""
+        """Parse the texts of items; check that commas separate them and, if the list `goes_on`, follow them."""
         window, name, at, line, start = self._window, self._name, self._at, self._line, self._character
         plain, one_line = window.isascii(), b"\n" not in window
         take = None if inherited else self._take
@@ -273,7 +273,7 @@ class Stream:
         self._at, self._line, self._character = at, line, start
 
     def _object(self, text: bytes, size: int, inherited: dict[str, Any]) -> Any:
-        """The object that a text of so many characters is."""
+        """Parse an object whose text has `size` characters."""
         data = self._repeating.object(text) if b'Policy"' in text and size <= _SMALL else vouched(text)
         if type(data) is not dict or size > MAX_OBJECT or not _is_complete(data, inherited):
             raise GivenUp
@@ -281,7 +281,7 @@ class Stream:
 
 
 def _inherited(heading: dict[str, Any]) -> dict[str, Any]:
-    """What the items of a PodList or the like need not say, as far as it stands above them."""
+    """apiVersion and kind for items of a PodList or the like, if these precede the items."""
     kind, version = heading.get("kind"), heading.get("apiVersion")
     if not kind or kind == "List" or not version or not kind.endswith("List"):
         return {}
@@ -289,7 +289,7 @@ def _inherited(heading: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_complete(data: dict[str, Any], inherited: dict[str, Any]) -> bool:
-    """Whether it is an object with apiVersion and kind, and none that stands for others."""
+    """Whether a value is an object with apiVersion and kind, and not a list of objects."""
     if inherited:
         for key, given in inherited.items():
             data[key] = data.get(key) or given

@@ -1,7 +1,7 @@
 """JSON → values, at the speed of the standard library's scanner and with the offset of every item of a List.
 
-JSON is YAML too, and means the same there; only the rare things that YAML reads otherwise or not at all, such as
-NaN, end in `NotJson`, and the caller tries YAML.
+JSON is also YAML, with the same meaning, except for rare texts such as NaN: for these `NotJson` is raised, and the
+caller tries YAML.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _constant(name: str) -> None:
 
 
 def _scanner(**hooks: Callable[[Any], Any]) -> Scan:
-    """The standard library's scanner, without what it takes beyond JSON."""
+    """The standard library's scanner, restricted to valid JSON."""
     decoder = JSONDecoder(parse_float=number, parse_constant=_constant, **hooks)  # type: ignore[arg-type]
     return decoder.scan_once  # type: ignore[attr-defined,no-any-return]
 
@@ -57,12 +57,12 @@ class NotJson(Exception):
 
 
 def skip(text: str, offset: int) -> int:
-    """The next character that is not blank."""
+    """The offset of the next character that is not white space."""
     return _blanks(text, offset).end()  # type: ignore[union-attr]
 
 
 def member(text: str, offset: int) -> tuple[str, int]:
-    """Key and value's offset of the member of an object that begins at a quote."""
+    """(key, offset of the value) for the member of an object that begins at a quote."""
     if text[offset] != '"':
         raise NotJson(offset, "a key in double quotes is expected")
     key, offset = scanstring(text, offset + 1, True)
@@ -73,7 +73,7 @@ def member(text: str, offset: int) -> tuple[str, int]:
 
 
 def following(text: str, offset: int, closing: str) -> tuple[int, bool]:
-    """After an element: the next one's offset, or, with False, where the object or array ends."""
+    """After an element: (offset of the next one, True), or (end of the object or array, False)."""
     found = _next(text, offset)
     assert found
     if found[1] == ",":
@@ -84,13 +84,13 @@ def following(text: str, offset: int, closing: str) -> tuple[int, bool]:
 
 
 def first(text: str, offset: int, closing: str) -> tuple[int, bool]:
-    """The same for the beginning: the first element's offset, or the end of an empty object or array."""
+    """As `following`, at the beginning: the first element's offset, or the end of an empty object or array."""
     offset = skip(text, offset + 1)
     return (offset + 1, False) if text[offset] == closing else (offset, True)
 
 
 def inside(text: str, start: int) -> Iterator[tuple[str | int, int, int]]:
-    """What an object or array holds: key or index, the key's offset, the value's offset."""
+    """(key or index, offset of the key, offset of the value) for each element of an object or array."""
     closing = _CLOSING.get(text[start])
     if not closing:
         return
@@ -107,7 +107,7 @@ _CLOSING = {"{": "}", "[": "]"}
 
 
 class _Tally:
-    """What the scanners' hooks notice: how many members objects keep, and a key that is given twice."""
+    """State of the scanners' hooks: the number of members that objects keep, and whether a key was repeated."""
 
     def __init__(self) -> None:
         self.members = 0
@@ -126,14 +126,14 @@ class _Tally:
 
 
 class Reader:
-    """Reads values of one text and finds keys that are given twice, which JSON leaves to the reader.
+    """Reads values of one text and finds duplicate keys, which the standard library ignores.
 
-    The quick scanner only adds up the members of all objects. As every member has a colon, no key was dropped if
-    the text has just as many colons; else, and from then on, the strict scanner looks at each object.
+    The fast scanner only counts the members of all objects. As every member has a colon, no key was dropped if the text
+    has the same number of colons; otherwise, and from then on, the strict scanner checks each object.
     """
 
     def __init__(self, text: str, again: Callable[[int, int], Value]) -> None:
-        """`again` reads a value with a repeated key as YAML, which tells where."""
+        """`again` reads a value with a duplicate key as YAML, whose reader reports the place."""
         self._text, self._again = text, again
         self._surrogates = _SURROGATE.search(text) is not None
         self._tally = _Tally()
@@ -162,7 +162,7 @@ class Reader:
         return [_paired(value) for value in found] if self._surrogates else found
 
     def _value(self, start: int, end: int) -> Value:
-        """The value at `start`; lists are taken apart, in bare arrays as well."""
+        """The value at `start`; lists of objects are split, also those in arrays."""
         if self._text[start] == "[":
             parts, stop = self._array(start)
             return Value(None, start, stop, parts)
@@ -206,7 +206,7 @@ class Reader:
         return Value(header, start, offset, parts, tuple(flaws))
 
     def _whole(self, start: int) -> Value:
-        """A value in one go, without a look at whether it is a list."""
+        """A value in one piece, not split even if it is a list."""
         text, tally = self._text, self._tally
         if self._quick:
             tally.members = 0
@@ -242,7 +242,7 @@ def is_deep(data: Any) -> bool:
 
 
 def _paired(value: Value) -> Value:
-    """Halves of escaped surrogate pairs become U+FFFD, as in Go; as they are, they could not be printed."""
+    """The value with lone surrogates replaced by U+FFFD, as in Go; they could not be printed."""
     parts = value.parts and [_paired(part) for part in value.parts]
     return value._replace(data=_replaced(value.data), parts=parts)
 

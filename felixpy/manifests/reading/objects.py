@@ -1,4 +1,4 @@
-"""Objects that were read elsewhere, such as those of a running cluster, among the paths of a call."""
+"""Objects from other sources, such as a running cluster, given in place of paths."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from felixpy.model import Source
 
 
 class KindObjects(NamedTuple):
-    """Objects with apiVersion, kind and name, no two with the same. `name` stands before their names in messages."""
+    """Objects with distinct apiVersion, kind and name. `name` precedes their names in messages."""
 
     name: str
     items: Sequence[dict[str, Any]]
 
     def documents(self) -> Iterator[Document]:
-        """The objects, each in a place of its own."""
+        """The objects as documents, each with its own place."""
         return (placed(self.name, item) for item in self.items)
 
 
@@ -27,7 +27,7 @@ Given: TypeAlias = Input | KindObjects
 
 
 def placed(name: str, item: dict[str, Any]) -> Document:
-    """An object whose place is its name: there is no text.
+    """An object without text, as a document whose place is its name.
 
     >>> placed("production/pods", {"metadata": {"namespace": "shop", "name": "web"}}).source.file
     'production/pods/shop/web'
@@ -40,7 +40,7 @@ def placed(name: str, item: dict[str, Any]) -> Document:
 def read_given(
     given: Sequence[Given], stdin: TextIO | None = None, *, sieve: Sieve | None = None, **more: Any
 ) -> Reading:
-    """Read all files, and take all objects as they are; see `felixpy.manifests.reading.documents.read`."""
+    """Read all files, and add all given objects; see `felixpy.manifests.reading.documents.read`."""
     objects = [each for each in given if isinstance(each, KindObjects)]
     paths = [each for each in given if not isinstance(each, KindObjects)]
     reading = read(paths, stdin=stdin, sieve=sieve, **more) if paths or not objects else Reading()

@@ -1,4 +1,4 @@
-"""Where the documents of a text begin and end, and what the parsers make of them."""
+"""Where the documents of a text begin and end, and the results of the parsers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_OBJECT = 32 * 2**20
 
 
 class Flaw(NamedTuple):
-    """Something wrong at an offset of a text; `path` leads there from the object that holds it."""
+    """A problem at an offset of a text; `path` is the path in the object."""
 
     offset: int
     reason: str
@@ -29,7 +29,7 @@ class Flaw(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What one document, or one item of a list, says; `parts` are the items, which `data` then lacks.
+    """The value of a document or of a list's item; `parts` are the items of a list, which `data` then lacks.
 
     `start` and `end` are the offsets of its text, without the indentation of the first line.
     """
@@ -42,7 +42,7 @@ class Value(NamedTuple):
 
 
 class Unreadable(Exception):
-    """A text that cannot be parsed at all. `reached` is where the parser gave up, if not at the flaw."""
+    """A text cannot be parsed. `reached` is where the parser stopped, if not at the flaw."""
 
     def __init__(self, offset: int, reason: str, hint: str = "", reached: int = 0) -> None:
         self.flaw = Flaw(offset, reason, hint)
@@ -51,7 +51,7 @@ class Unreadable(Exception):
 
 
 class TooLarge(Unreadable):
-    """A document with too many values, whatever else may be wrong with it."""
+    """A document has too many values."""
 
 
 def is_list(kind: object, items: object) -> bool:
@@ -62,8 +62,8 @@ def is_list(kind: object, items: object) -> bool:
 def cut(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each document of a YAML stream, its ``---`` line included.
 
-    YAML ends a document at such a line whatever surrounds it. Only where there are directives (``%YAML``) does
-    that line belong to what precedes it; then the stream stays whole.
+    In YAML such a line always ends a document. Only after directives (``%YAML``) it belongs to what precedes it; such a
+    stream is not split.
     """
     start = search = 0
     whole = text.startswith("%") or "\n%" in text
@@ -90,10 +90,10 @@ TOP_LEVEL = re.compile(r"\n(?=[^\s#-])")
 
 
 def items(text: str, start: int, end: int) -> tuple[int, list[tuple[int, int]]] | None:
-    """Where the block list ``items:`` of a document is named, and each item's start and end, judged by indentation.
+    """The offset of the key ``items:`` of a block list, and each item's start and end, found by indentation.
 
-    Inside a quoted text that spans lines this guess is wrong; then the pieces do not parse and the caller reads
-    the document whole.
+    Inside a multi-line quoted text the result is wrong; the pieces then do not parse, and the caller reads the whole
+    document.
     """
     heading = _ITEMS.search(text, start, end)
     first = heading and _DASH.match(text, heading.end(), end)

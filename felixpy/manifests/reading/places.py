@@ -1,4 +1,4 @@
-"""Where values stand in the texts that were read."""
+"""The places of values in the texts that were read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLAIN = re.compile(r"[^\s\[\]{},#\"'][^\[\]{},#\"\n]*")
 
 
 class Texts(Mapping[str, str]):
-    """The texts of files by name. Those of large files are read again whenever somebody asks."""
+    """The texts of files by name. Those of large files are read again on demand."""
 
     def __init__(self, files: Mapping[str, File | LargeFile] | None = None) -> None:
         self.files = {**(files or {})}
@@ -31,7 +31,7 @@ class Texts(Mapping[str, str]):
 
 
 class Places:
-    """Finds places in the texts that were read. A cluster keeps it, so it keeps nothing else alive."""
+    """Finds places in the texts that were read. As clusters keep it, it refers to nothing else."""
 
     def __init__(self, texts: Texts) -> None:
         self.texts = texts
@@ -51,7 +51,7 @@ class Places:
         return Place(source.file, *locate(placed, Source(source.file, source.line, before, len(placed)), path, key=key))
 
     def in_quotes(self, place: Place) -> str:
-        """Advice to put the plain scalar at a place into quotes, as it is written there; "" if there is none."""
+        """A hint to quote the plain scalar at a place, with its original spelling; "" if there is none."""
         lines = self.texts.get(place.file, "").splitlines()
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         written = _PLAIN.match(line, max(place.column - 1, 0))

@@ -1,4 +1,4 @@
-"""Where in a file a value of an object stands: found again when somebody asks, not kept while reading."""
+"""Line and column of values in a file, determined on demand, not recorded while reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
-    """Both counted from 1.
+    """Line and column of an offset, both counted from 1.
 
     >>> line_and_column("kind: Pod\\nspec: {}", 16)
     (2, 7)
@@ -23,7 +23,7 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
 
 
 def locate(text: str, source: Source, path: Path, *, key: bool = False) -> tuple[int, int]:
-    """Line and column of the value at a path inside an object, or of its key; of what is nearest above it otherwise."""
+    """Line and column of the value at a path in an object, or of its key; if it is absent, of its nearest parent."""
     if not source.end:
         return max(source.line, 1), 1
     offset = _in_json(text, source.start, path, key)
@@ -48,7 +48,7 @@ def locate_items(text: str, source: Source, path: Path) -> list[tuple[int, int]]
 
 
 def _in_json(text: str, start: int, path: Path, key: bool) -> int | None:
-    """The offset in a JSON object; None if it is none, or not as far as one has to look."""
+    """The offset of a path in a JSON object; None if the text up to there is not JSON."""
     if text[start] not in "{[":
         return None
     named = start
@@ -80,9 +80,9 @@ def _items_in_yaml(text: str, source: Source, path: Path) -> list[int]:
 
 
 def _way_in_yaml(text: str, source: Source, path: Path) -> tuple[int, list[tuple[Node, Node]]]:
-    """Where marks count from, and the keys and values on the way along a path, as far as it leads. Raises Unreadable.
+    """The offset at which marks begin, and the (key, value) nodes along a path, as far as it exists. Raises Unreadable.
 
-    The first pair is twice the object itself.
+    The first pair is the object itself, twice.
     """
     from felixpy.manifests.reading.yamltext import Reader
 

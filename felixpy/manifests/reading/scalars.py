@@ -1,7 +1,7 @@
-"""What a scalar of a manifest means: the rules of Kubernetes' YAML reader, where they differ from those of PyYAML.
+"""The values of YAML scalars by the rules of Kubernetes' YAML reader, which differ from PyYAML's.
 
-Kubernetes turns YAML into JSON first (sigs.k8s.io/yaml on go-yaml v2), so every value ends as text, a number, a
-boolean or null. Numbers without a fraction are ints here whatever their spelling: Go writes 1e3 as 1000.
+Kubernetes converts YAML to JSON first (sigs.k8s.io/yaml on go-yaml v2), so every value becomes text, a number, a
+boolean or null. Numbers without a fraction are ints here in any spelling: Go writes 1e3 as 1000.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WHOLE = 1e21
 
 
 class Refused(ValueError):
-    """A scalar that Kubernetes' reader does not take."""
+    """A scalar that Kubernetes' reader refuses."""
 
 
 def plain(text: str) -> Scalar:
@@ -57,9 +57,9 @@ def number(digits: str) -> int | float:
 
 
 def _resolved(text: str) -> Scalar:
-    """What go-yaml v2 takes an unquoted scalar for. (resolve.go)
+    """The value of an unquoted scalar in go-yaml v2. (resolve.go)
 
-    Underscores in numbers are dropped; 0x, 0o, 0b and a leading 0 give the base; what does not fit 64 bits is a
+    Underscores in numbers are dropped; 0x, 0o, 0b and a leading 0 give the base; an integer that exceeds 64 bits is a
     float, and a float that overflows is text.
     """
     if text in _WORDS:
@@ -82,7 +82,7 @@ def _integer(digits: str) -> int:
 
 
 def _stored(value: Scalar, text: str) -> Scalar:
-    """A value as JSON keeps it: a float without a fraction looks like an int there, and infinity has no spelling."""
+    """A value as JSON represents it: a float without a fraction becomes an int, infinity is refused."""
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):
@@ -93,7 +93,7 @@ def _stored(value: Scalar, text: str) -> Scalar:
 
 
 def plain_key(text: str) -> str:
-    """An unquoted key as text: on its way to JSON Go spells numbers and booleans out. (sigs.k8s.io/yaml)
+    """An unquoted key as text: in the conversion to JSON Go formats numbers and booleans. (sigs.k8s.io/yaml)
 
     >>> [plain_key(key) for key in ("on", "1", "0x10", "1.50", "1e6", "app")]
     ['true', '1', '16', '1.5', '1e+06', 'app']
@@ -114,7 +114,7 @@ def _spelled_out(value: Scalar) -> str:
 
 
 def _shortest(value: float) -> str:
-    """Go's FormatFloat(value, 'g', -1, 32): as few digits as tell this 32-bit number from others."""
+    """Go's FormatFloat(value, 'g', -1, 32): the fewest digits that identify this 32-bit number."""
     try:
         packed = struct.pack("f", value)
     except OverflowError:
@@ -131,12 +131,12 @@ _STANDARD = "tag:yaml.org,2002:"
 
 
 def tagged(tag: str, text: str) -> Scalar:
-    """The value of a scalar with an explicit tag, such as ``!!str 80``; quotes do not count then."""
+    """The value of a scalar with an explicit tag, such as ``!!str 80``, whether or not it is quoted."""
     return _stored(_as_tagged(tag, text), text)
 
 
 def tagged_key(tag: str, text: str) -> str:
-    """The same for a key."""
+    """A key with an explicit tag, as text."""
     return _spelled_out(_as_tagged(tag, text))
 
 
@@ -176,7 +176,7 @@ def check(tag: str, collection: str) -> None:
 
 
 def spelled(tag: str) -> str:
-    """A tag as people write it."""
+    """A tag in its short form, such as ``!!str``."""
     return "!!" + tag.removeprefix(_STANDARD) if tag.startswith(_STANDARD) else tag
 
 

@@ -1,4 +1,4 @@
-"""What may keep objects of large files in a form of its own, so that their documents need not be kept."""
+"""The interface for keeping objects of large files in a compact form, so that their documents need not be kept."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from felixpy.model import Source
 
 
 class Sieve(Protocol):
-    """Keeps objects of a dump in a form of its own, so that they need not stay documents."""
+    """Keeps objects of a file in a compact form instead of as documents."""
 
     def take(self, data: dict[str, Any], source: Source) -> bool:
-        """Keep an object whose text is beyond doubt, or leave it."""
+        """Keep an object that was parsed exactly, if possible; return whether it was kept."""
 
     def take_text(self, text: bytes, source: Source) -> bool:
-        """Keep an object by its JSON text if nothing of it gets lost, or leave it."""
+        """Keep an object by its JSON text, if that loses nothing; return whether it was kept."""
 
     def mark(self) -> int:
-        """How many objects there are."""
+        """The number of objects kept so far."""
 
     def forget(self, mark: int) -> None:
-        """Drop all that came after a mark: their file has to be read again."""
+        """Drop all objects kept after a mark: their file has to be read again."""
 
 
 class NoSieve:

@@ -1,4 +1,4 @@
-"""What readers of large files have in common, of which no more than a window is held."""
+"""Common to the readers of large files, which keep only a window in memory."""
 
 from __future__ import annotations
 

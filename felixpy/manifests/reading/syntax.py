@@ -1,4 +1,4 @@
-"""What libyaml says about texts that are not YAML, in words that help to mend them."""
+"""libyaml's error messages, reworded so that they help to correct the text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 
 
 def explained(wrong: yaml.YAMLError, text: str, start: int, end: int) -> Unreadable:
-    """A parser's error about the text between two offsets, told again."""
+    """A parser's error about the text between two offsets, reworded."""
     if not isinstance(wrong, yaml.MarkedYAMLError):
         found = _UNPRINTABLE.search(text, start, end)
         if not found:
@@ -106,17 +106,17 @@ def explained(wrong: yaml.YAMLError, text: str, start: int, end: int) -> Unreada
 
 
 def _normal(problem: str) -> str:
-    """libyaml's words for what PyYAML's own parser says a little differently."""
+    """The error message in libyaml's wording, for messages of PyYAML's own parser."""
     return problem.removeprefix("did not find ").replace("expected the ", "expected ").partition(", but")[0]
 
 
 def template_hint(text: str, offset: int) -> str:
-    """Advice if a problem is on a line with a placeholder as Helm's or Jinja's templates have it."""
+    """A hint if a problem is on a line with a placeholder of a Helm or Jinja template."""
     return TEMPLATE if is_template(_line(text, offset)) else ""
 
 
 def _left_open(text: str, start: int, end: int, since: int, context: str) -> tuple[int, str] | None:
-    """What was begun and lacks its end when the text is over: a quoted string, or the innermost bracket."""
+    """(offset, message) for an unterminated quoted string or bracket at the end of a text, else None."""
     if "quoted scalar" in context:
         return since, "the double-quoted string" if text[since : since + 1] == '"' else "the single-quoted string"
     brackets: list[int] = []

@@ -1,4 +1,4 @@
-"""YAML → nodes, with PyYAML's C parser, guarded against texts that would crash it or keep it busy."""
+"""YAML → nodes, with PyYAML's C parser, guarded against texts that would crash it or take very long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN, TEXT, LIST, MAP = "plain", "text", "list", "map"
 
 
 class _Implied:
-    """Keeps PyYAML from resolving tags: its patterns take more time than everything else."""
+    """Disables PyYAML's resolution of tags, which takes more time than everything else."""
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
         if kind is ScalarNode:
@@ -33,7 +33,7 @@ class _Implied:
 
 
 class _Guarded(_Implied):
-    """Stops at too deep or too many nodes, before the C parser's stack or the memory runs out."""
+    """Stops at too many or too deeply nested nodes, before the C parser's stack or the memory overflows."""
 
     _depth = _count = 0
 
@@ -71,7 +71,7 @@ class _GuardedLoader(_Guarded, _Parser):  # type: ignore[misc]
 
 
 class _PatientLoader(_Guarded, yaml.SafeLoader):
-    """Lets an anchor be defined again, as YAML does; the C parser, otherwise the same, takes it for an error."""
+    """Allows an anchor to be redefined, as YAML does; the C parser, otherwise equivalent, raises an error."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class _PatientLoader(_Guarded, yaml.SafeLoader):
 
 
 def compose(text: str) -> list[Node]:
-    """The root nodes of all documents of a text. Raises YAMLError, or Unreadable for what would exhaust us."""
+    """The root nodes of all documents of a text. Raises YAMLError, or Unreadable for too large or too deep texts."""
     try:
         return _composed(_Loader if _harmless(text) else _GuardedLoader, text)
     except yaml.composer.ComposerError as wrong:

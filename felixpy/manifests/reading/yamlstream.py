@@ -1,7 +1,7 @@
-"""Large files of block YAML → objects, with no more than a window of the file held.
+"""Large files of block YAML → objects, with only a window of the file in memory.
 
-Documents are cut at their separators, a long List at its items; `blocks` reads them, and `yamltext` what `blocks`
-leaves. Whatever this reader cannot vouch for ends in `GivenUp`: then the whole file is read, and said what is wrong.
+Documents are split at their separators, a long List at its items; `blocks` reads them, and `yamltext` those that
+`blocks` does not. In doubt `GivenUp` is raised: then the whole file is read, and its problems are reported.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _SEPARATOR = re.compile(r"\n---(?=[ \t\r\n])")
 
 
 class Stream:
-    """The objects of one file, which comes in chunks of bytes. Iterating yields some at a time and raises GivenUp.
+    """The objects of a file, read in chunks of bytes. Iterating yields batches and raises GivenUp.
 
-    `starts` are the characters at which documents begin.
+    `starts` are the character offsets at which documents begin.
     """
 
     def __init__(self, name: str, chunks: Iterator[bytes]) -> None:
@@ -62,7 +62,7 @@ class Stream:
     # --- the window
 
     def _load(self, size: int) -> None:
-        """Have so many characters ahead, if the file has them. What was passed goes, but for one character."""
+        """Fill the window with up to `size` characters ahead; drop what was processed, except for one character."""
         if self._ended or len(self._window) - self._at >= size:
             return
         passed = max(self._at - 1, 0)
@@ -79,7 +79,7 @@ class Stream:
             raise GivenUp
 
     def _more(self) -> None:
-        """Double what is ahead. Raises GivenUp if that is impossible, or more than any object has."""
+        """Double the window. Raises GivenUp at the end of the file, or if it exceeds the size limit of objects."""
         ahead = len(self._window) - self._at
         if self._ended or ahead > 2 * MAX_OBJECT:
             raise GivenUp
@@ -157,7 +157,7 @@ class Stream:
         return min(ends, default=None)
 
     def _places(self, dash: str) -> tuple[list[tuple[int, int]], bool]:
-        """Start and end of the items that the window has as a whole, and whether the list ends with them."""
+        """Start and end of the complete items in the window, and whether the list ends with them."""
         while True:
             stop = self._stop()
             limit = len(self._window) if stop is None else stop
@@ -180,7 +180,7 @@ class Stream:
 
 
 def _is_object(data: Any) -> bool:
-    """Whether it says what it is by itself."""
+    """Whether a value is an object with its own apiVersion and kind."""
     if type(data) is not dict:
         return False
     version, kind = data.get("apiVersion"), data.get("kind")

@@ -1,7 +1,7 @@
-"""YAML → values: what the nodes of a text mean to Kubernetes.
+"""YAML → values as Kubernetes reads them.
 
-PyYAML resolves scalars otherwise than Kubernetes and keeps the last of two equal keys silently; so only its parser
-is used, and the rest is here.
+PyYAML resolves scalars differently from Kubernetes and silently keeps the last of duplicate keys; so only its parser is
+used, and the rest is here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _LONG = 2**18
 
 
 class Reader:
-    """Reads documents of one text. What it learns about scalars and spends on aliases counts for the whole text.
+    """Reads documents of one text. The cache of scalars and the limit of values apply to the whole text.
 
-    `nodes_left` is how many more values it may have; aliases count each time they are used.
+    `nodes_left` is the number of values that it may still have; aliases count each time they are used.
     """
 
     def __init__(self, text: str, nodes_left: int = MAX_NODES) -> None:
@@ -59,19 +59,19 @@ class Reader:
         return self._value(node, offset)
 
     def item(self, start: int, end: int) -> list[Value]:
-        """The item of a block list between two offsets. Raises Unreadable, ValueError if it does not stand alone."""
+        """The item of a block list between two offsets. Raises Unreadable, ValueError if it cannot be read alone."""
         [item] = [self._value(node, start) for node in self._nodes(self._text[start:end], start)]
         return item.parts or [item]
 
     def node(self, start: int, end: int) -> tuple[Node, int]:
-        """The same before its values are made, and the offset from which its marks count."""
+        """The root node of the object between two offsets, and the offset at which its marks begin."""
         offset = self._text.rfind("\n", 0, start) + 1
         for node in self._nodes(" " * (start - offset) + self._text[start:end], offset):
             return node, offset
         raise Unreadable(start, "there is no object")
 
     def child(self, node: Node, step: str | int) -> tuple[Node, Node] | None:
-        """The key and the value of a mapping, or twice the item of a list, that a step of a path leads to."""
+        """(key, value) of a mapping, or the item of a list twice, for a step of a path; None if it is absent."""
         if isinstance(node, SequenceNode):
             return (node.value[step],) * 2 if isinstance(step, int) and step < len(node.value) else None
         pairs = node.value if isinstance(node, MappingNode) else []
@@ -100,7 +100,7 @@ class Reader:
     def _items(self, start: int, end: int) -> Value | None:
         """A long block List, item by item; None if it is not one.
 
-        Raises Unreadable for what does not stand alone, because of a wrong cut, an alias or a real mistake.
+        Raises Unreadable for items that cannot be read alone, because of a wrong split, an alias or an error.
         """
         found = pieces.items(self._text, start, end)
         if not found:
@@ -120,7 +120,7 @@ class Reader:
         return Value(header.data, header.start, end, parts)
 
     def _value(self, node: Node, offset: int) -> Value:
-        """A root node, or an item of a list, as data; lists are taken apart."""
+        """The value of a root node, or of an item of a list; lists of objects are split."""
         listed, pairs = _taken_apart(node)
         parts = None if listed is None else [self._value(item, offset) for item in listed]
         self._offset = offset
@@ -169,9 +169,9 @@ class Reader:
         return data
 
     def _merge(self, data: dict[str, Any], value: Any, node: Node) -> None:
-        """``<<: *base``. As in go-yaml v2 it acts where it stands: it replaces what is written above it.
+        """Merge ``<<: *base``. As in go-yaml v2 it takes effect at its position: it overrides the keys above it.
 
-        Of several mappings the first one wins.
+        Of several mappings the first one has precedence.
         """
         sources = value if isinstance(value, list) else [value]
         if not all(isinstance(source, dict) for source in sources):
@@ -181,7 +181,7 @@ class Reader:
             data.update(source)
 
     def _compare(self, pairs: list[tuple[Node, Node]]) -> None:
-        """Find the keys that are given twice; merged ones may be given again."""
+        """Record duplicate keys; keys from merges may be repeated."""
         first: dict[str, Node] = {}
         for node, _ in pairs:
             key = self._key(node)
@@ -196,7 +196,7 @@ class Reader:
         return self._text.count("\n", 0, self._offset + node.start_mark.index) + 1
 
     def _key(self, node: Node) -> object:
-        """The text of a key, `MERGE`, or why it cannot be one."""
+        """The text of a key, `MERGE`, or the reason why it is not a valid key."""
         if node.tag is PLAIN:
             return self._keys[node.value]
         if node.tag is TEXT:
@@ -230,7 +230,7 @@ class Reader:
                 yield Flaw(node.start_mark.index + self._offset, reason, "if text is meant, put quotes around it", path)
 
     def _walk(self, node: Node, path: Path, seen: set[int]) -> Iterator[tuple[Node, Path]]:
-        """All nodes with their paths, a key with that of its value; what aliases repeat comes once."""
+        """All nodes with their paths, a key with that of its value; aliased nodes once."""
         if id(node) in seen:
             return
         seen.add(id(node))
@@ -247,12 +247,12 @@ class Reader:
 
 
 def _written(node: Node) -> str:
-    """What stands for a key that is none in a path."""
+    """The text of a node as a step of a path."""
     return str(node.value) if isinstance(node, ScalarNode) else "?"
 
 
 def _taken_apart(node: Node) -> tuple[list[Node] | None, list[tuple[Node, Node]]]:
-    """The items of a list of objects and the members beside them; None and nothing if it is none."""
+    """The items of a list of objects, and its other members; (None, []) for any other node."""
     if node.tag is LIST:
         return node.value, []
     if node.tag is MAP:
@@ -284,7 +284,7 @@ MERGE = object()
 
 
 class _Keys(dict[str, object]):
-    """Plain keys by their text: text, `MERGE`, or why it cannot be a key. Equal keys become one object."""
+    """Plain keys by their text: text, `MERGE`, or why it is not a valid key. Equal keys become one object."""
 
     def __missing__(self, text: str) -> object:
         key: object

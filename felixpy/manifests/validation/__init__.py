@@ -1,1 +1,1 @@
-"""What documents may look like, and what there is to say about one that does not."""
+"""The schema of documents, and messages for those that do not match it."""

@@ -1,7 +1,7 @@
 """Addresses and CIDRs as Go's net package reads and prints them.
 
-Decimal parts with leading zeros are refused, zones too; an IPv4 address in IPv6 clothes (``::ffff:10.0.0.1``) is an
-IPv4 address. Networks print masked. (net.ParseIP, net.ParseCIDR; libcalico-go/lib/net)
+Decimal parts with leading zeros are refused, zones too; an IPv4-mapped IPv6 address (``::ffff:10.0.0.1``) is an IPv4
+address. Networks are printed masked. (net.ParseIP, net.ParseCIDR; libcalico-go/lib/net)
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Network(NamedTuple):
 
     @property
     def masked(self) -> bool:
-        """Whether no bit right of the prefix is set."""
+        """Whether no bit after the prefix is set."""
         return self.base == self.number
 
     def contains(self, other: Network) -> bool:
-        """Whether every address of `other` is one of this network."""
+        """Whether this network contains every address of `other`."""
         if other.version != self.version or other.length < self.length:
             return False
         return Network(self.version, other.number, self.length).base == self.base
@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
 
 def packed(text: str) -> bytes | None:
-    """An address as 4 or 16 bytes, None if it is none."""
+    """An address as 4 or 16 bytes, None if the text is not an address."""
     try:
         return inet_pton(AF_INET, text)
     except (OSError, ValueError):
@@ -79,7 +79,7 @@ def spelled(raw: bytes) -> str:
 
 
 def address(text: str) -> str | None:
-    """The canonical spelling of an address, None if it is none.
+    """The canonical spelling of an address, None if the text is not an address.
 
     >>> address("FD00:0:0::1"), address("::ffff:10.0.0.1"), address("010.0.0.1")
     ('fd00::1', '10.0.0.1', None)
@@ -104,7 +104,7 @@ def host(text: str) -> str | None:
 
 @remembered(1 << 16)
 def network(text: str) -> Network | None:
-    """A CIDR; None if it is none, as a bare address is not.
+    """A CIDR; None if the text is not one, such as an address without length.
 
     >>> str(network("10.1.2.3/8")), network("10.1.2.3"), network("10.0.0.0/33")
     ('10.0.0.0/8', None, None)

@@ -1,4 +1,4 @@
-"""What a check or a converter says about one object, before file and line are known."""
+"""Findings of checks and converters about one object, before file and line are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Severity = Literal["error", "refused", "warning"]
 
 
 class Complaint(NamedTuple):
-    """What is wrong with one value."""
+    """A problem with one value: reason, hint and severity."""
 
     reason: str
     hint: str = ""
@@ -23,8 +23,8 @@ class Complaint(NamedTuple):
 class Finding(NamedTuple):
     """A complaint about the value at `path` inside an object.
 
-    `unknown`: the field itself is unknown, not its value. `quoted`: text is expected, and the value would be text in
-    quotes, so its spelling in the file becomes the hint.
+    `unknown`: the field itself is unknown. `quoted`: text is expected, and the value would be text in quotes, so the
+    hint is its spelling in the file.
     """
 
     path: Path
@@ -80,5 +80,5 @@ KINDS_OF_VALUES: dict[type, str] = {
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in words."""
+    """The type of a value, in words."""
     return KINDS_OF_VALUES.get(type(value), type(value).__name__)

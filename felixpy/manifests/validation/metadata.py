@@ -1,4 +1,4 @@
-"""The common frame of all objects: metadata, and where the rest of a document hangs."""
+"""The parts that all objects have in common: metadata and the outer fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLICY = re.compile(rf"(?:(?:knp|ossg)\.default\.)?{LABEL}(?:\.{LABEL})?", re.A
 
 def _naming(pattern: re.Pattern[str], longest: int, form: str) -> Naming:
     def complain(given: str) -> Complaint | None:
-        # Names of pods rarely come twice, so nothing is remembered here.
+        # Names of pods rarely repeat, so results are not cached.
         if pattern.fullmatch(given) and len(given) <= longest:
             return None
         return Complaint(f"{shown(given)}: {form}")
@@ -35,7 +35,7 @@ policy_name = _naming(_POLICY, 253, 'lower-case letters, digits and "-" only (wi
 
 
 def or_empty(naming: Naming) -> Naming:
-    """The same, but an empty text counts as absent."""
+    """As `naming`, but an empty text is treated as absent."""
 
     @remembered(1 << 12)
     def complain(given: str) -> Complaint | None:
@@ -88,7 +88,7 @@ def document(
     required: Sequence[str] = (),
     relations: Sequence[Relation] = (),
 ) -> Object:
-    """An object whose contents all stand under spec, as in Calico's kinds and in policies."""
+    """An object with all its contents in spec, as Calico's kinds and policies have them."""
     fields: dict[str, Shape] = {"metadata": metadata(naming, annotated), "spec": spec}
     fields |= {"apiVersion": Anything(), "kind": Anything(), "status": Anything()}
     known: dict[str, Any] = getattr(spec, "fields", {})

@@ -1,4 +1,4 @@
-"""What names and labels may look like, in Kubernetes' words and in Calico's."""
+"""The syntax of names and labels in Kubernetes and Calico."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def is_label_value(text: str) -> bool:
 
 
 def labels_to_apply(labels: Labels) -> Labels:
-    """The labels of a profile: all of them, or none when one is malformed.
+    """The labels of a profile: all of them, or none if one is malformed.
 
-    Calico validates a profile as a whole and goes on with its rules alone; a prefix such as ``pcns.`` makes a long
-    but valid label of a namespace too long. (felix/calc: validation filter)
+    Calico validates a profile as a whole and keeps only the rules of an invalid one; a prefix such as ``pcns.`` can
+    make a valid label of a namespace too long. (felix/calc: validation filter)
     """
     sound = all(is_qualified_name(key) and is_label_value(value) for key, value in labels.items())
     return labels if sound else {}
@@ -60,10 +60,10 @@ _ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 
 
 def is_endpoint_name(text: str) -> bool:
-    """What Felix takes for the name of an endpoint's port or profile. (libcalico-go/lib/validator/v1)"""
+    """Whether Felix accepts the name of an endpoint's port or profile. (libcalico-go/lib/validator/v1)"""
     return _ENDPOINT_NAME.fullmatch(text) is not None
 
 
 def too_long_to_inherit(labels: Labels, prefix: str) -> str:
-    """The first label whose key is sound but not with `prefix` in front of it, or ""."""
+    """The first label with a valid key that is invalid with `prefix` in front of it, or ""."""
     return next((key for key in labels if len(key) > 50 and not is_qualified_name(prefix + key)), "")

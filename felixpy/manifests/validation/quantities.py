@@ -1,4 +1,4 @@
-"""Kubernetes quantities and DSCP values, the two kinds of numbers that stand in annotations."""
+"""Kubernetes quantities and DSCP values, which occur in annotations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTEXT = Context(prec=400, rounding=ROUND_UP)
 
 @remembered(1024)
 def quantity(text: str) -> int | None:
-    """A quantity as a whole number, rounded away from zero; None if it is none. (apimachinery/resource)
+    """A quantity as a whole number, rounded away from zero; None if it is not a quantity. (apimachinery/resource)
 
     >>> [quantity(text) for text in ("1500m", "2.5", "1e2", "20k", "1Ki", "-1", "fast")]
     [2, 3, 100, 20000, 1024, -1, None]

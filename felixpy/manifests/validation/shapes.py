@@ -1,8 +1,8 @@
-"""What manifests may look like: tables of fields that check a document quickly and explain at leisure.
+"""The schema of manifests: tables of fields, with a fast check and detailed messages.
 
-Every shape answers three questions. `compiled` gives a function that says, fast, whether a value is clean: right,
-complete, without nulls and without anything worth a word. `findings` says in full what is wrong or odd with a value
-that is not. `normal` gives the value as an API server would store it: without nulls.
+Every shape has three methods. `compiled` returns a fast function that tells whether a value is clean: valid, complete,
+without nulls and without warnings. `findings` yields all errors and warnings for a value. `normal` returns the value as
+an API server would store it: without nulls.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Relation = Callable[[Any, Path], Iterable[Finding]]
 
 
 class Shape(ABC):
-    """Base of all shapes. `expects` completes "… is expected"; `zero` stands for null inside a list."""
+    """Base of all shapes. `expects` completes "… is expected"; `zero` replaces null inside a list."""
 
     expects: str = "a value"
     zero: Any = None
 
     @abstractmethod
     def compiled(self) -> Clean:
-        """A fast test whether a value has nothing to complain about."""
+        """A fast function that tells whether a value has no findings."""
 
     @abstractmethod
     def findings(self, value: Any, path: Path) -> Iterator[Finding]:
-        """Everything to say about a value that is not null."""
+        """All findings for a value that is not null."""
 
     def normal(self, value: Any) -> Any:
         """The value without nulls."""
@@ -48,7 +48,7 @@ class Shape(ABC):
 
 
 class Anything(Shape):
-    """A field that does not matter here, null included."""
+    """A field that is not validated; it may be null."""
 
     def compiled(self) -> Clean:
         return lambda value: True
@@ -58,7 +58,7 @@ class Anything(Shape):
 
 
 class Scalar(Shape):
-    """A single value of one of `types`, about which `complain` may have something to say."""
+    """A single value of one of `types`, checked by `complain`."""
 
     def __init__(
         self, expects: str, types: tuple[type, ...], complain: Complain | None = None, zero: Any = None
@@ -87,7 +87,7 @@ class Scalar(Shape):
 
 
 def _entry(shape: Shape) -> tuple[type | None, Complain | None, Clean | None]:
-    """A shape taken apart for speed: scalars of one type are checked in place, without a call for each value."""
+    """The parts of a shape, for speed: scalars of one type are checked in place, without a call for each value."""
     if isinstance(shape, Scalar) and len(shape.types) == 1:
         return shape.types[0], shape.complain, None
     return None, None, shape.compiled()
@@ -118,7 +118,7 @@ def integer(low: int, high: int, what: str = "must be") -> Scalar:
 
 
 def one_of(*words: str, what: str = "unknown") -> Scalar:
-    """One of a few words, exactly as they are spelt here."""
+    """One of some words, case-sensitive."""
     allowed = frozenset(words)
     *head, tail = words
     listed = f"{', '.join(head)} or {tail}" if head else f"{tail} is the only one"
@@ -132,7 +132,7 @@ def one_of(*words: str, what: str = "unknown") -> Scalar:
 
 
 class ListOf(Shape):
-    """A list; `of` names its items in messages. `repeated` judges a value that is there already."""
+    """A list; `of` names its items in messages. `repeated` makes the complaint on a duplicate value."""
 
     def __init__(self, item: Shape, of: str = "", repeated: Complain | None = None) -> None:
         self.item, self.repeated = item, repeated
@@ -168,14 +168,14 @@ class ListOf(Shape):
 
 
 def _missing_list(value: Any) -> str:
-    """What was probably meant by something that should have been a list."""
+    """A hint for a value that should be a list."""
     if isinstance(value, dict):
         return f'a "-" is missing before {next(iter(value))}' if value else ""
     return f"write [{value}]"
 
 
 class MapOf(Shape):
-    """A mapping with free keys, such as labels; `complain` judges keys. Null values count as empty texts."""
+    """A mapping with free keys, such as labels; `complain` checks keys. Null values are treated as empty texts."""
 
     expects = "a mapping"
 
@@ -222,7 +222,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _remembering(clean: Clean) -> Clean:
-    """The same test, which remembers its answers by the texts of values."""
+    """The function with a cache by the text of values."""
 
     @remembered(1 << 14)
     def is_clean(text: bytes) -> bool:
@@ -253,10 +253,10 @@ def _related(relations: Sequence[Relation], value: Any, path: Path) -> Iterator[
 class Object(Shape):
     """A mapping with known fields.
 
-    `opened` tolerates unknown fields without a word; otherwise they are found, with the nearest known name, or with
-    what `elsewhere` says of fields that people know from another place. `effect` says what follows from the object
-    when an unknown field is dropped. `relations` are checks across fields. Values that `repeat`, as the rules of
-    policies do from namespace to namespace, are checked once: what is clean is remembered by its text.
+    `opened` allows unknown fields; otherwise they are findings, with the nearest known name, or with the message in
+    `elsewhere` for fields of other kinds. `effect` describes the effect of dropping an unknown field. `relations` are
+    checks across fields. Values that `repeat`, such as the rules of policies in many namespaces, are checked once:
+    clean ones are cached by their text.
     """
 
     expects = "a mapping"
