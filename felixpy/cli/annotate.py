@@ -48,7 +48,7 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
         raise UsageError("stdin: neither rules nor sets; give what iptables-save, ipset save or ipset list prints")
     names = [given.node] if given.node else likely_nodes(text, cluster)
     dataplane = "nftables" if looks_listed(text) else "iptables"
-    decoder = decoder_for(cluster, given.version, given.settings, names, dataplane)
+    decoder = decoder_for(cluster, given.version, given.settings, names, [dataplane])
     invocation.emit("".join(f"{line}\n" for line in commented(text.removesuffix("\n").split("\n"), decoder)))
 
 

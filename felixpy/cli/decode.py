@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,8 +46,8 @@ def decode(
     listed = any(
         split_layer(name)[0] or plain_set_name(name) != name or name.rstrip("\"'").endswith(";") for name in names
     )
-    dataplane = "nftables" if listed and not given.dataplane else given.chosen_data_plane()
-    decoder = decoder_for(cluster, given.version, given.settings, nodes, dataplane)
+    planes = [given.dataplane] if given.dataplane else ["nftables"] if listed else [None, "nftables", "iptables"]
+    decoder = decoder_for(cluster, given.version, given.settings, nodes, planes)
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
         items = [meaning.json() for meaning in meanings]
@@ -66,9 +66,13 @@ def decoder_for(
     calico_version: CalicoVersion,
     settings: list[Setting],
     names: list[str],
-    dataplane: str | None = "iptables",
+    planes: Sequence[str | None],
 ) -> Decoder:
-    """A decoder that compiles nodes, for this and other Calico versions, as far as the names require it."""
+    """A decoder that compiles nodes, for this and other Calico versions, as far as the names require it.
+
+    `planes` are the data planes to compile them for, in the order in which names are looked up; None is what the input
+    selects.
+    """
     from felixpy.calico_versions import CALICO_VERSIONS
     from felixpy.compiler import Compiler
     from felixpy.decode import Decoder
@@ -91,5 +95,5 @@ def decoder_for(
         marks = RuleContext(config, calico_version).marks
     except ValueError:  # too few bits, which compiling tells with its place
         marks = None
-    nodes = compiled(Compiler(cluster, calico_version, dataplane))
+    nodes = (ruleset for plane in planes for ruleset in compiled(Compiler(cluster, calico_version, plane)))
     return Decoder(cluster, nodes, calico_version=calico_version, marks=marks, elsewhere=elsewhere())

@@ -118,7 +118,7 @@ class Decoder:
         return strange_chain(name, self.legend)
 
     def _why_absent(self, nodes: Iterator[str]) -> str:
-        names = few(nodes)
+        names = few({*nodes})
         return f"no rule leads to it on {names}" if names else ""
 
     def _compiled_chain(self, name: str, index: RuleIndex, spots: Sequence[Spot], *, full: bool) -> NameMeaning:
