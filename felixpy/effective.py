@@ -87,7 +87,8 @@ def data_plane(cluster: Cluster, node: str, settings: Sequence[Setting] = ()) ->
         reason = f"nftablesMode is Auto and kube-proxy's mode is {proxy.value}"
         place = cluster.where(proxy.source, proxy.path)
         return DataPlane(kind=kind, reason=reason, by=proxy.by, place=place, path=proxy.path)
-    return DataPlane(kind="iptables", reason="nftablesMode is Auto and the input does not say how kube-proxy runs")
+    reason = "nftablesMode is Auto and the input does not say how kube-proxy runs"
+    return DataPlane(kind="iptables", reason=reason, is_default=True)
 
 
 def _decisive(given: Sequence[SettingOrigin], field: str) -> SettingOrigin:

@@ -341,11 +341,12 @@ DataPlaneKind = Literal["iptables", "nftables", "bpf", "windows"]
 class DataPlane(Struct, frozen=True, kw_only=True):
     """How Felix programs a node, the reason, and its place in the input (None for Felix's default).
 
-    `reason` follows the object's name: "spec.bpfEnabled is true".
+    `reason` follows the object's name: "spec.bpfEnabled is true". `is_default` where neither settings nor objects say.
     """
 
     kind: DataPlaneKind
     reason: str
+    is_default: bool = False
     by: str = ""
     place: Place | None = None
     path: Path = ()

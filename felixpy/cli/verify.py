@@ -135,7 +135,7 @@ class Expected:
         if given.dataplane:
             return given.dataplane
         chosen = given.compiler.data_plane(name, given.settings)
-        return chosen.kind if chosen.by and chosen.kind != "bpf" else there
+        return there if chosen.is_default or chosen.kind == "bpf" else chosen.kind
 
     def node(self, name: str, plane: str, seen: Host) -> Node:
         """A node to compare, with the interfaces of the options, else those that were `seen`."""
