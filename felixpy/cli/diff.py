@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -65,6 +66,15 @@ def diff(
             help="The Calico version of BEFORE, to see what an upgrade changes.",
         ),
     ] = None,
+    dataplane_before: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--dataplane-before",
+            metavar="NAME",
+            help="The data plane of BEFORE; --dataplane is then that of AFTER.",
+            autocompletion=completing.data_planes,
+        ),
+    ] = None,
 ) -> None:
     """Compare two states: the rules that differ, and the flows that open or close.
 
@@ -78,17 +88,20 @@ def diff(
       felixpy diff git:main:shop/ shop/ -o markdown      a comment for the pull request
       felixpy diff saved/ shop/ --node node1             a node's iptables-save against the manifests
       felixpy diff shop/ shop/ --calico-version-before v3.31    what an upgrade of Calico changes
+      felixpy diff shop/ shop/ --dataplane-before iptables --dataplane nftables    what a move to nftables changes
     """
     from felixpy.cli.sides import nodes_of, read_sides
     from felixpy.difference import difference, report
 
-    first, second = read_sides(before, after, given)
+    invocation.check_data_plane(dataplane_before, "--dataplane-before")
+    old_given = replace(given, dataplane=dataplane_before) if dataplane_before else given
+    first, second = read_sides(before, after, old_given, given)
     earlier = (
         invocation.find_calico_version(calico_version_before)
         if calico_version_before
         else given.version_of(first.cluster, second.cluster)
     )
-    old = nodes_of(first, second, earlier, given)
+    old = nodes_of(first, second, earlier, old_given)
     new = nodes_of(second, first, given.version_of(second.cluster, first.cluster), given)
     both = rules == flows
     from felixpy.cli.spreading import spread

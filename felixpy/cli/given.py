@@ -165,6 +165,14 @@ class Given:
             return there.pop()
         return self.dataplane
 
+    def names_data_plane(self, cluster: Cluster) -> bool:
+        """Whether an option, a setting or an object says which data plane any of the nodes has."""
+        from felixpy.compiler import Compiler
+
+        compiler = Compiler(cluster, self.version_of(cluster))
+        chosen = (compiler.data_plane(name, self.settings) for name in cluster.node_names())
+        return bool(self.dataplane) or not all(plane.is_default for plane in chosen)
+
     def nodes(self, dumps: Mapping[str, Dump] | None = None, seen: Host | None = None) -> Nodes:
         """The nodes of the manifests. With `dumps` their rules are used, and manifests are optional.
 

@@ -86,10 +86,10 @@ DATA_PLANES = (DEFAULT_DATA_PLANE, "nftables")
 """Those whose rules are known."""
 
 
-def check_data_plane(name: str | None) -> None:
+def check_data_plane(name: str | None, option: str = "--dataplane") -> None:
     """Raises UsageError for a data plane whose rules are not known."""
     if name is not None and name not in DATA_PLANES:
-        raise UsageError(f"--dataplane {name}: unknown here; there is {', '.join(DATA_PLANES)}")
+        raise UsageError(f"{option} {name}: unknown here; there is {', '.join(DATA_PLANES)}")
 
 
 def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:

@@ -31,11 +31,11 @@ class GivenSide(NamedTuple):
         return self.cluster.node_names() if self.cluster else sorted(filter(None, self.dumps))
 
 
-def read_sides(before: str, after: str, given: Given) -> tuple[GivenSide, GivenSide]:
+def read_sides(before: str, after: str, earlier: Given, given: Given) -> tuple[GivenSide, GivenSide]:
     """Both sides. Raises InputError and UsageError for what cannot be read."""
     if before == after == "-":
         raise UsageError("only one side can be standard input")
-    first, second = _read(before, given), _read(after, given)
+    first, second = _read(before, earlier), _read(after, given)
     return first, second
 
 
@@ -65,7 +65,8 @@ def _check_form(path: str) -> None:
 def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, given: Given) -> Nodes:
     """The nodes of a side. A dump without a node's name is assigned to the likeliest node.
 
-    The endpoints of dumps are named after the manifests of ``-f``, else after those of the other side.
+    The endpoints of dumps are named after the manifests of ``-f``, else after those of the other side. Manifests
+    that name no data plane are compiled for that of the other side's dumps.
     """
     from felixpy.compiler import Compiler
     from felixpy.model import Cluster
@@ -82,7 +83,10 @@ def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, g
         found[given.node or _whose(side, dump, cluster, known)] = dump
     home = given.node or (known[0] if len(known) == 1 else UNNAMED)
     hosts = {home: given.host} if given.host.interfaces is not None else {}
-    compiler = Compiler(cluster, calico_version, given.chosen_data_plane(found))
+    chosen = given.chosen_data_plane(found)
+    if other.dumps and not found and not given.names_data_plane(cluster):
+        chosen = given.chosen_data_plane(other.dumps)
+    compiler = Compiler(cluster, calico_version, chosen)
     return Nodes(compiler, hosts=hosts, settings=given.settings, dumps=found or None)
 
 

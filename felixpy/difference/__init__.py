@@ -2,6 +2,7 @@
 
     objects   policies, pods and the like
     chains    the rules of one node
+    across    the rules of a node whose data plane changes
     sets      the IP sets of one node
     report    all of it as text, Markdown and JSON
 
@@ -11,12 +12,14 @@ once; chains are grouped by the object that they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, ChainSubject, Legend, Owner, chain_prefix
 from felixpy.described import Answer
+from felixpy.difference.across import Planes, compare_planes
 from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
 from felixpy.difference.sets import SetDifference, compare_sets
@@ -26,6 +29,7 @@ from felixpy.exposure.routes import route_changes
 from felixpy.flows import Changes, compare
 from felixpy.model import DEFAULT_TIER
 from felixpy.names import of_any_family
+from felixpy.netfilter.rules import Table
 from felixpy.topology.nodes import Nodes, SavedRules
 from felixpy.workers import Alone, Computed, Lost, Workers
 
@@ -71,6 +75,8 @@ class Difference(Answer):
     services: ServiceChanges = NO_CHANGES
     unknown: tuple[str, ...] = ()
     """What could not be compared, in words."""
+    planes: Mapping[Planes, tuple[str, ...]] = field(default_factory=dict)
+    """The nodes whose data plane changes, by what it was and is; their rules are compared by what they say."""
 
     def _lines(self) -> Iterable[str]:
         from felixpy.difference.report import text
@@ -88,7 +94,7 @@ class Difference(Answer):
 
     @property
     def rules_differ(self) -> bool:
-        return bool(self.groups or self.sets or self.appeared or self.vanished)
+        return bool(self.groups or self.sets or self.appeared or self.vanished or self.planes)
 
     @property
     def flows_differ(self) -> bool:
@@ -114,6 +120,7 @@ def difference(
     set_changes: dict[SetDifference, set[str]] = {}
     meanings: dict[str, str] = {}
     unknown: list[str] = []
+    planes: dict[Planes, list[str]] = {}
     both = sorted(chosen.intersection(old, new))
     hands = hands or Alone()
     comparison = NodeComparison(before, after, rules, keep=flows and hands.is_here)
@@ -123,6 +130,8 @@ def difference(
             unknown.append(f"rules of {name}: {found.words}")
             continue
         unknown.extend(found.unknown)
+        if found.planes:
+            planes.setdefault(found.planes, []).append(name)
         for family, change in found.chains:
             changes.setdefault(change, set()).add((name, family))
         for change_of_set in found.sets:
@@ -141,7 +150,11 @@ def difference(
         vanished=tuple(sorted(chosen.intersection(old).difference(new))) if rules else (),
         flows=flow_changes,
         services=service_changes(before, after) if flows else NO_CHANGES,
+        planes={change: tuple(names) for change, names in planes.items()},
     )
+
+
+CompareTables = Callable[[Mapping[str, Table], Mapping[str, Table]], Iterator[ChainChange]]
 
 
 class NodeDifference(NamedTuple):
@@ -151,6 +164,7 @@ class NodeDifference(NamedTuple):
     sets: tuple[SetDifference, ...]
     meanings: Mapping[str, str]
     unknown: tuple[str, ...]
+    planes: Planes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +180,31 @@ class NodeComparison:
     def compare(self, name: str) -> NodeDifference:
         """The differences of a node that both states have."""
         one, other = self.before.rules(name, keep=self.keep), self.after.rules(name, keep=self.keep)
-        unknown = tuple(_not_given_of(name, one, other))
+        unknown = (*_not_given_of(name, one, other), *self._refused(name, one, other))
         if not self.rules:
             return NodeDifference((), (), {}, unknown)
         foreign = bool(self.before.dumps) and bool(self.after.dumps)
-        sets = tuple(compare_sets(one.dump.sets, other.dump.sets))
+        planes = Planes(one.dump.dataplane, other.dump.dataplane)
+        same = planes.before == planes.after
+        compared = partial(compare_tables, foreign=foreign) if same else partial(compare_planes, planes=planes)
+        sets = tuple(compare_sets(one.dump.sets, other.dump.sets, options=same))
         return NodeDifference(
-            chains=tuple(_chain_changes(one, other, foreign=foreign)),
+            chains=tuple(_chain_changes(one, other, compared)),
             sets=sets,
             meanings={found.name: _meaning(found.name, other) or _meaning(found.name, one) for found in sets},
             unknown=unknown,
+            planes=None if same else planes,
         )
+
+    def _refused(self, name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
+        """What only one of the states has that no kernel takes: the node then does not have these rules."""
+        states = ((self.before, one), (self.after, other))
+        old, new = (
+            dict.fromkeys(rules.index.ruleset.refused if rules.index and name not in nodes.dumps else ())
+            for nodes, rules in states
+        )
+        yield from (f"not in force before: {problem.sentence}" for problem in old if problem not in new)
+        yield from (f"not in force after: {problem.sentence}" for problem in new if problem not in old)
 
 
 def _not_given_of(name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
@@ -208,11 +236,13 @@ def _flow_changes(before: Nodes, after: Nodes) -> Changes:
     return replace(found, opened=(*found.opened, *routes.opened), closed=(*found.closed, *routes.closed))
 
 
-def _chain_changes(one: SavedRules, other: SavedRules, *, foreign: bool) -> Iterator[tuple[int, ChainChange]]:
+def _chain_changes(
+    one: SavedRules, other: SavedRules, compare_them: CompareTables
+) -> Iterator[tuple[int, ChainChange]]:
     for family in sorted({*one.dump.tables, *other.dump.tables}):
         # A family that was not saved is unknown, not empty.
         if family in one.dump.tables and family in other.dump.tables:
-            for change in compare_tables(one.dump.tables[family], other.dump.tables[family], foreign=foreign):
+            for change in compare_them(one.dump.tables[family], other.dump.tables[family]):
                 yield family, change
 
 

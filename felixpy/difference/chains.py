@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 from felixpy.netfilter.rules import Chain, Table
-from felixpy.nftables.wording import identity, said, with_words
+from felixpy.nftables.wording import identity, said, said_by
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -53,37 +53,42 @@ def compare_tables(
 def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, foreign: bool) -> ChainChange | None:
     if old and new and [line.text for line in old.lines] == [line.text for line in new.lines] and not _has_maps(old):
         return None
-    before, after = (_rules(name, chain, foreign=foreign) for chain in (old, new))
-    own = name.startswith(OURS)
-    kind: Kind = "changed"
-    if own and old is None:
-        kind = "added"
-    elif own and new is None:
-        kind = "removed"
-    elif before == after:
-        return None
-    rules, kept = _compare_texts([rule.text for rule in before], [rule.text for rule in after])
-    rehashed = sum(before[i].identity != after[j].identity for i, j in kept)
-    size = len(before if kind == "removed" else after)
-    return ChainChange(table, name, kind, rules, rehashed, size)
-
-
-class _Rule(NamedTuple):
-    """What a rule says, and Felix's hash of it, "" for rules of others."""
-
-    text: str
-    identity: str
-
-
-def _rules(name: str, chain: Chain | None, *, foreign: bool) -> list[_Rule]:
-    """The rules to compare."""
-    if chain is None:
-        return []
     everything = foreign or name.startswith(OURS)
-    found = (
-        _with_elements(chain) if _has_maps(chain) else [_Rule(said(text), identity(text)) for _, text, _ in chain.lines]
-    )
+    before, after = (_rules(chain, everything=everything) if chain else None for chain in (old, new))
+    return compare_rules(table, name, before, after)
+
+
+class ComparedRule(NamedTuple):
+    """What a rule says, as a value to compare and as text, and Felix's hash of it, "" for rules of others."""
+
+    content: Hashable
+    text: str
+    identity: str = ""
+
+
+def compare_rules(
+    table: str, chain: str, before: Sequence[ComparedRule] | None, after: Sequence[ComparedRule] | None
+) -> ChainChange | None:
+    """What happened to a chain, None for nothing; its rules are None in a state that does not have the chain."""
+    old, new = before or (), after or ()
+    rules, kept = _compare_contents(old, new)
+    rehashed = sum(old[i].identity != new[j].identity for i, j in kept)
+    if chain.startswith(OURS) and before is None:
+        return ChainChange(table, chain, "added", rules, rehashed, len(new))
+    if chain.startswith(OURS) and after is None:
+        return ChainChange(table, chain, "removed", rules, rehashed, len(old))
+    return ChainChange(table, chain, "changed", rules, rehashed, len(new)) if rules or rehashed else None
+
+
+def _rules(chain: Chain, *, everything: bool) -> list[ComparedRule]:
+    """The rules to compare: all, or Felix's own."""
+    found = _with_elements(chain) if _has_maps(chain) else _lines(chain)
     return [rule for rule in found if everything or rule.identity]
+
+
+def _lines(chain: Chain) -> list[ComparedRule]:
+    texts = ((said(text), identity(text)) for _, text, _ in chain.lines)
+    return [ComparedRule(text, text, hashed) for text, hashed in texts]
 
 
 def _has_maps(chain: Chain) -> bool:
@@ -91,22 +96,23 @@ def _has_maps(chain: Chain) -> bool:
     return any("vmap @" in text for _, text, _ in chain.lines)
 
 
-def _with_elements(chain: Chain) -> list[_Rule]:
+def _with_elements(chain: Chain) -> list[ComparedRule]:
     """The rules, one for each element where a map is looked up."""
-    found = (
-        (rule.number, _Rule(with_words(rule.body.text, " ".join(rule.comments)), rule.identity)) for rule in chain.rules
-    )
-    return [rule for _, rule in dict.fromkeys(found)]
+    texts = ((rule.number, said_by(rule), rule.identity) for rule in chain.rules)
+    return [ComparedRule(text, text, hashed) for _, text, hashed in dict.fromkeys(texts)]
 
 
-def _compare_texts(old: Sequence[str], new: Sequence[str]) -> tuple[tuple[RuleChange, ...], list[tuple[int, int]]]:
+def _compare_contents(
+    old: Sequence[ComparedRule], new: Sequence[ComparedRule]
+) -> tuple[tuple[RuleChange, ...], list[tuple[int, int]]]:
     """The changes in the order of the chain, and the (old, new) positions of unchanged rules."""
     changes: list[RuleChange] = []
     kept: list[tuple[int, int]] = []
-    for tag, i, i_end, j, j_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    earlier, later = [rule.content for rule in old], [rule.content for rule in new]
+    for tag, i, i_end, j, j_end in SequenceMatcher(None, earlier, later, autojunk=False).get_opcodes():
         if tag == "equal":
             kept.extend(zip(range(i, i_end), range(j, j_end), strict=True))
             continue
-        changes.extend(RuleChange("-", number + 1, old[number]) for number in range(i, i_end))
-        changes.extend(RuleChange("+", number + 1, new[number]) for number in range(j, j_end))
+        changes.extend(RuleChange("-", number + 1, old[number].text) for number in range(i, i_end))
+        changes.extend(RuleChange("+", number + 1, new[number].text) for number in range(j, j_end))
     return tuple(changes), kept

@@ -27,11 +27,16 @@ FLOWS_ARE_EQUAL = "no flow opens or closes"
 
 def summary(found: Difference, name: Callable[[str], str] = str) -> str:
     """One line with the numbers of differences. `name` formats the name of a node."""
-    parts = [*_rule_counts(found, name), *_flow_counts(found)]
+    parts = [*_plane_counts(found), *_rule_counts(found, name), *_flow_counts(found)]
     if found.unknown:
         parts = parts or ["no difference as far as is known"]
         return f"{'; '.join(parts)}; {many(len(found.unknown), 'thing')} unknown"
     return "; ".join(parts) if parts else "no difference"
+
+
+def _plane_counts(found: Difference) -> Iterator[str]:
+    for (before, after), nodes in found.planes.items():
+        yield f"{before} → {after} on {many(len(nodes), 'node')}"
 
 
 def _rule_counts(found: Difference, name: Callable[[str], str]) -> Iterator[str]:
@@ -72,6 +77,7 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
     """Text for a terminal: the summary, then objects, rules, sets and flows."""
     yield summary(found)
     for heading, lines in (
+        ("data planes", plane_lines(found)),
         ("objects", object_lines(found)),
         ("rules", rule_lines(found, verbose=verbose)),
         ("flows", change_lines(found.flows, verbose=verbose) if found.flows else ()),
@@ -81,6 +87,12 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
         told = list(lines)
         if told:
             yield from ("", f"{heading}:", *(f"  {line}" for line in told))
+
+
+def plane_lines(found: Difference) -> Iterator[str]:
+    """The nodes whose data plane changes, and how their rules are compared."""
+    for (before, after), nodes in found.planes.items():
+        yield f"{before} → {after} on {_listed(nodes)}: rules are compared by what they say, not by spelling or hash"
 
 
 def service_lines(found: Difference) -> Iterator[str]:
@@ -211,6 +223,8 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
         yield from ("", "#### Flows", "", *told)
     if services := list(service_lines(found)):
         yield from ("", "#### Services", "", "```diff", *services, "```")
+    if planes := list(plane_lines(found)):
+        yield from ("", "#### Data planes", "", *(f"- {words}" for words in planes))
     if found.unknown:
         yield from ("", "#### Unknown", "", *(f"- {words}" for words in found.unknown))
     rules = list(rule_lines(found, verbose=verbose))
@@ -245,6 +259,9 @@ def document(found: Difference) -> dict[str, Any]:
             for group, chains in found.groups.items()
         ],
         "sets": [_set_json(change, where, found.meanings) for change, where in found.sets.items()],
+        "dataPlanes": [
+            {"before": before, "after": after, "nodes": list(nodes)} for (before, after), nodes in found.planes.items()
+        ],
         "nodes": {"appeared": list(found.appeared), "vanished": list(found.vanished)},
         "flows": None if found.flows is None else changes_json(found.flows),
         "services": None if found.flows is None else found.services.json(),

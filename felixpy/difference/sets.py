@@ -32,9 +32,12 @@ class SetDifference(NamedTuple):
 
 
 def compare_sets(
-    before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None
+    before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None, *, options: bool = True
 ) -> Iterator[SetDifference]:
-    """The differences between Felix's sets, by name; none if the sets of one state are unknown (None)."""
+    """The differences between Felix's sets, by name; none if the sets of one state are unknown (None).
+
+    `options` are compared, too; those of ipset and of nft are not the same.
+    """
     if before is None or after is None:
         return
     for name in sorted({*before, *after}):
@@ -48,7 +51,8 @@ def compare_sets(
             yield SetDifference(name, kind, there.type, len(there.members), *_members(old, new))
             continue
         added, removed = _members(old, new)
-        head = "" if _head(old) == _head(new) else f"{_head(old)} → {_head(new)}"
+        heads = [_head(one) if options else one.type for one in (old, new)]
+        head = "" if heads[0] == heads[1] else " → ".join(heads)
         if added or removed or head:
             yield SetDifference(name, "changed", new.type, len(new.members), added, removed, head)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from felixpy.errors import UsageError
@@ -129,6 +129,21 @@ def net_range(bits: int, mask: int, family: int) -> Range | None:
     """The addresses of a net, None if its mask has gaps."""
     free = mask ^ (1 << BITS[family]) - 1
     return None if free & free + 1 else Range(bits, bits | free)
+
+
+def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """The same numbers as ranges in ascending order, none of which overlap or touch.
+
+    >>> joined([Range(80, 90), Range(22, 22), Range(91, 99), Range(85, 86)])
+    (Range(first=22, last=22), Range(first=80, last=99))
+    """
+    found: list[Range] = []
+    for each in sorted(ranges):
+        if found and each.first <= found[-1].last + 1:
+            found[-1] = Range(found[-1].first, max(found[-1].last, each.last))
+        else:
+            found.append(each)
+    return tuple(found)
 
 
 def parse_ranges(text: str) -> tuple[Range, ...]:

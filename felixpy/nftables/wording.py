@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from felixpy.iptables import words
+from felixpy.netfilter.rules import Rule
 from felixpy.nftables.dumps import split_comment
 from felixpy.nftables.normal import normal
 
@@ -23,7 +24,7 @@ def without_hash(text: str) -> str:
     'counter drop comment "why"'
     """
     found = split_comment(text)
-    return with_words(found.text, found.words) if found.identity else words.without_hash(text)
+    return _with_words(found.text, found.words) if found.identity else words.without_hash(text)
 
 
 def said(text: str) -> str:
@@ -37,9 +38,15 @@ def said(text: str) -> str:
     if text.startswith("-A "):
         return words.without_hash(text.split(" ", 2)[2] if text.count(" ") > 1 else "")
     found = split_comment(text)
-    return with_words(normal(found.text), found.words)
+    return _with_words(normal(found.text), found.words)
 
 
-def with_words(rule: str, comment: str) -> str:
-    """A rule as nft lists it, with a comment."""
+def said_by(rule: Rule) -> str:
+    """The same for a rule that was read, which may stand for one element of a map that the line looks up."""
+    if rule.text.startswith("-A "):
+        return rule.body.text
+    return _with_words(normal(rule.body.text), " ".join(rule.comments))
+
+
+def _with_words(rule: str, comment: str) -> str:
     return f'{rule} comment "{comment}"' if comment else rule

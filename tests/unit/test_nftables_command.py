@@ -194,6 +194,59 @@ def test_no_flow_opens_or_closes_between_the_data_planes(felixpy_, saved: dict[s
     assert "flows opened" in changed.out
 
 
+def test_manifests_are_compared_in_the_data_plane_of_a_dump(felixpy_, saved: dict[str, Path]) -> None:
+    command = ("diff", saved["nft"], SHOP / "manifests.yaml", "--node", "node1", "-q", "--rules")
+    own = felixpy_(*command)
+    assert (own.status, own.out) == (0, "no difference\n")
+    other = felixpy_(*command, "--set", "NFTablesMode=Disabled")
+    assert other.status == 1
+    assert other.out.startswith("nftables → iptables on 1 node; 1 rule added, 1 removed in 1 chain\n")
+
+
+def test_what_a_change_of_the_data_plane_changes(felixpy_, tmp_path: Path) -> None:
+    nft = tmp_path / "nft.yaml"
+    mode = "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\n"
+    nft.write_text(f"{(SHOP / 'manifests.yaml').read_text()}\n---\n{mode}spec: {{nftablesMode: Enabled}}\n")
+    answer = felixpy_("diff", SHOP / "manifests.yaml", nft, "-q")
+    assert answer.status == 1
+    said = [line.strip() for line in answer.out.splitlines()]
+    assert said[0].endswith("1 rule added, 1 removed in 1 chain; no flow opens or closes")
+    assert "iptables → nftables on node1, node2: rules are compared by what they say, not by spelling or hash" in said
+    document = json.loads(felixpy_("diff", SHOP / "manifests.yaml", nft, "-q", "-o", "json").out)
+    assert document["dataPlanes"] == [{"before": "iptables", "after": "nftables", "nodes": ["node1", "node2"]}]
+    options = ("--dataplane-before", "iptables", "--dataplane", "nftables", "-q")
+    same = felixpy_("diff", SHOP / "manifests.yaml", SHOP / "manifests.yaml", *options)
+    assert [*same.out.splitlines()[:4]] == answer.out.splitlines()[:4]
+    assert "#### Data planes" in felixpy_("diff", SHOP / "manifests.yaml", nft, "-q", "-o", "md").out
+
+
+def test_a_diff_says_what_is_not_in_force(felixpy_, tmp_path: Path) -> None:
+    """A rule that nft refuses is no rule, so what the other state changes about flows is not known."""
+    refused = tmp_path / "refused.yaml"
+    policy = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: mtu, namespace: shop}\nspec:\n"
+    rule = "  selector: all()\n  ingress: [{action: Allow, protocol: ICMP, icmp: {type: 3, code: 4}}]\n"
+    refused.write_text(f"{(SHOP / 'manifests.yaml').read_text()}\n---\n{policy}{rule}")
+    planes = ("--dataplane-before", "iptables", "--dataplane", "nftables", "-q")
+    moved = felixpy_("diff", refused, refused, *planes, "--flows")
+    assert (moved.status, "no flow opens" in moved.out) == (2, False)
+    assert "not in force after: " in moved.out
+    assert "NetworkPolicy shop/mtu: spec.ingress[0]: cannot be programmed in nftables mode" in moved.out
+    came = felixpy_("diff", SHOP / "manifests.yaml", refused, "--dataplane", "nftables", "-q")
+    assert (came.status, "not in force after: " in came.out) == (1, True)
+    went = felixpy_("diff", refused, SHOP / "manifests.yaml", "--dataplane", "nftables", "-q")
+    assert (went.status, "not in force before: " in went.out) == (1, True)
+    same = felixpy_("diff", refused, refused, "--dataplane", "nftables", "-q")
+    assert (same.status, same.out) == (0, "no difference\n")
+
+
+def test_a_hash_of_either_data_plane_is_decoded(felixpy_, saved: dict[str, Path]) -> None:
+    found = re.search(r'(ip saddr @[^"]*) comment "(cali:[\w-]{16});', saved["nft"].read_text())
+    assert found
+    answer = felixpy_("decode", found[2], "-f", SHOP / "manifests.yaml", "-q")
+    assert answer.status == 0
+    assert "rule: meta l4proto tcp ip saddr @" in answer.out
+
+
 def test_a_listing_without_counters_says_how_to_get_them(felixpy_, saved: dict[str, Path]) -> None:
     answer = felixpy_("counters", SHOP / "manifests.yaml", "--rules", saved["nft"], "--node", "node1", "-q")
     assert answer.status == 2
