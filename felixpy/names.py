@@ -146,7 +146,7 @@ _FAMILY = re.compile(r"\b(?:cali[46]0(?=[a-z])|ip6?(?= (?:[sd]addr|dscp)\b))")
 
 
 def of_any_family(text: str) -> str:
-    """A rule with the names of sets, and nft's words for addresses, as they are in both families.
+    """A rule without the family in names of sets and in nft's address keywords, to compare rules of both families.
 
     >>> of_any_family("-m set --match-set cali60s:abc src") == of_any_family("-m set --match-set cali40s:abc src")
     True

@@ -1,4 +1,4 @@
-"""IP sets that exist whatever the policies say: pools, hosts, tunnels, DSCP senders, ambient workloads.
+"""IP sets that do not depend on policies: pools, hosts, tunnels, DSCP senders, ambient workloads.
 
 (felix/dataplane/linux: masq_mgr, hostip_mgr, ipset_hosts_mgr, vxlan_mgr, dscp_mgr)
 """
@@ -32,7 +32,7 @@ LOOPBACK = {4: ("127.0.0.0", "127.0.0.1"), 6: ("::1",)}
 
 
 class Encapsulation(Struct, frozen=True):
-    """Which tunnels are on."""
+    """Which tunnels are enabled."""
 
     ipip: bool
     vxlan_v4: bool
@@ -43,7 +43,7 @@ class Encapsulation(Struct, frozen=True):
 
 
 def encapsulation(cluster: Cluster, config: Config) -> Encapsulation:
-    """Settings win over what the pools use; there is no setting for IPv6 VXLAN."""
+    """The enabled tunnels: settings override what the pools use; there is no setting for IPv6 VXLAN."""
     pools = cluster.pools
     vxlan = {family: any(p.vxlan and family_of(p.cidr) == family for p in pools) for family in (4, 6)}
     return Encapsulation(
@@ -59,7 +59,7 @@ def _bare(address: str) -> str:
 
 
 class NodeAddresses:
-    """The addresses of a cluster's nodes; what sets of all nodes are made of, once for all of them."""
+    """The addresses of a cluster's nodes, from which the sets of all nodes are made, computed once."""
 
     def __init__(self, nodes: Mapping[str, Node]) -> None:
         self._nodes = nodes
@@ -67,7 +67,7 @@ class NodeAddresses:
 
     @cached_property
     def hosts(self) -> Mapping[int, Sequence[str]]:
-        """BGP addresses by family; only those written with a length count here."""
+        """BGP addresses by family; only those written with a prefix length."""
         written = {family: [_bgp(node, family) for node in self._nodes.values()] for family in (4, 6)}
         return {family: [_bare(text) for text in texts if "/" in text] for family, texts in written.items()}
 
@@ -102,7 +102,7 @@ class NodeAddresses:
 
     @cached_property
     def _owners(self) -> Mapping[int, Mapping[str, int]]:
-        """How many nodes have an address; wrong input may give it to several."""
+        """The number of nodes with each address; wrong input may have more than one."""
         return {family: Counter(ends.values()) for family, ends in self.tunnel_ends.items()}
 
 
@@ -111,12 +111,12 @@ def _bgp(node: Node, family: int) -> str:
 
 
 def members(addresses: Iterable[str], family: int) -> SetMembers:
-    """Those of a family, as the kernel prints them."""
+    """The addresses of one family as set members, as the kernel prints them."""
     return SetMembers(sorted({shown(address) for address in addresses if family_of(address) == family}))
 
 
 class NodeView(Struct, frozen=True):
-    """What the sets of one node are made from; one method for the members of each set."""
+    """Computes the sets of one node; one method for the members of each set."""
 
     membership: Membership
     addresses: NodeAddresses
@@ -135,7 +135,7 @@ class NodeView(Struct, frozen=True):
         return (p.cidr for p in self.membership.cluster.pools if p.nat_outgoing)
 
     def this_host(self, family: int) -> Iterator[str]:
-        """Addresses of the node's own interfaces; Felix's VXLAN device counts once Felix can create it."""
+        """Addresses of the node's interfaces, including Felix's VXLAN device if Felix can create it."""
         yield from LOOPBACK[family]
         own: list[str] = []
         for name, addresses in (self.host.interfaces or {}).items():
@@ -152,7 +152,7 @@ class NodeView(Struct, frozen=True):
                 yield from endpoint.addresses
 
     def all_hosts(self, family: int) -> SetMembers:
-        """External nodes are IPv4 only."""
+        """All nodes, and external nodes, which are IPv4 only."""
         return self.addresses.all_hosts(self.config.external_nodes if family == 4 else (), family)
 
     def all_tunnel_hosts(self, family: int) -> SetMembers:
@@ -167,7 +167,7 @@ class NodeView(Struct, frozen=True):
 
 
 class _SetRow(NamedTuple):
-    """A set: when it exists, its type, its members, and what it is in words."""
+    """A set: the condition for it, its type, its members, and its description."""
 
     exists: Callable[[NodeView, int], bool]
     type: SetType
@@ -209,7 +209,7 @@ NODE_SETS: Mapping[str, _SetRow] = {
 
 
 def node_sets(view: NodeView) -> Iterator[IPSet]:
-    """The policy-independent sets of a node, for each family that is on."""
+    """The policy-independent sets of a node, for each enabled family."""
     for family in view.config.families:
         for name, row in NODE_SETS.items():
             if row.exists(view, family):

@@ -1,4 +1,4 @@
-"""A command of the user's that runs whenever something has happened, with a document about it on its standard input."""
+"""Run a user's command for an event, with a document about it on standard input."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ TIMEOUT_SECONDS = 60.0
 
 
 def notify(command: str, document: str, *, timeout: float = TIMEOUT_SECONDS) -> str:
-    """Run a command line in the shell; returns what went wrong in words, "" if nothing did.
+    """Run a command line in the shell; return an error message, "" on success.
 
-    What it prints goes where felixpy's own messages go.
+    Its output goes to stderr.
 
     >>> notify("exit 3", "")
     'exit 3: it ended with status 3'

@@ -1,7 +1,7 @@
-"""Felix's parameters that change no rule and no set, so that a misspelt name can be told from one without effect.
+"""Felix's parameters that change no rule and no set, to distinguish misspelt names from parameters without effect.
 
-They still matter in one way: Felix does not start with a value that it cannot read for some of them. A row is Felix's
-name, the FelixConfiguration field ("-" if a resource cannot set it), the type and the flags of `Parameter`.
+For some of them Felix does not start with a value that it cannot parse. A row is Felix's name, the FelixConfiguration
+field ("-" if a resource cannot set it), the type and the flags of `Parameter`.
 (felix/config/config_params.go, api/pkg/apis/projectcalico/v3/felixconfig.go)
 """
 

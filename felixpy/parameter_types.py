@@ -1,8 +1,8 @@
-"""The types of Felix's parameters: how each reads what is written in an annotation, a variable or a resource.
+"""The types of Felix's parameters: how each parses the text in an annotation, a variable or a resource.
 
-`TYPES` has a row for each type that Felix's own table of parameters names ("oneof(ACCEPT,RETURN)", "port-list"). A
-reader takes the text exactly as it is written, blanks included, and gives the value or raises ValueError with words for
-people. (felix/config/param_types.go, felix/config/config_params.go)
+`TYPES` has a row for each type in Felix's own table of parameters ("oneof(ACCEPT,RETURN)", "port-list"). A reader gets
+the text as written, white space included, and returns the value or raises ValueError with a message for users.
+(felix/config/param_types.go, felix/config/config_params.go)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST_MARK_BITS_TO_READ = 2
 
 
 class FailsafePort(NamedTuple):
-    """A port of the host that stays reachable whatever policy says; `net` is "" or a masked CIDR."""
+    """A port of the host that policies cannot close; `net` is "" or a masked CIDR."""
 
     protocol: str
     port: int
@@ -30,7 +30,7 @@ class FailsafePort(NamedTuple):
 
 
 class Type(NamedTuple):
-    """How texts of a type are read, and `zero`, which is what the word ``none`` stands for.
+    """A function that parses texts of a type, and `zero`, the value of the word ``none``.
 
     `words` are those of a oneof type in Felix's spelling.
     """
@@ -45,7 +45,7 @@ _SPELLING = re.compile(r"([a-z0-9*-]+)(?:\((.*)\))?")
 
 @cache
 def type_of(spelling: str) -> Type:
-    """The type that a parameter's row names.
+    """The type with a name in a parameter's row.
 
     >>> type_of("int(0:65535)").read("0x50")
     80
@@ -71,7 +71,7 @@ def flag(raw: str) -> bool:
 
 
 def one_of(options: str) -> Type:
-    """Case does not matter; the spelling of the option is the one used."""
+    """One of some words, in any case; the value is the word as spelt in `options`."""
     by_lower = {option.lower(): option for option in options.split(",")}
 
     def read(raw: str) -> str:
@@ -85,7 +85,7 @@ def one_of(options: str) -> Type:
 
 
 def matching(pattern: str, expected: str) -> Type:
-    """A text that is kept as it is if all of it matches."""
+    """A text that has to match a pattern completely."""
     compiled = re.compile(pattern, re.ASCII)
 
     def read(raw: str) -> str:
@@ -97,7 +97,7 @@ def matching(pattern: str, expected: str) -> Type:
 
 
 def key_values(raw: str) -> tuple[tuple[str, str], ...]:
-    """``Name=value`` pairs separated by commas; what stands before the name is passed over, a later pair wins."""
+    """``Name=value`` pairs separated by commas; text before a name is ignored, later pairs override earlier ones."""
     pairs: dict[str, str] = {}
     for item in raw.split(",") if raw.strip() else ():
         found = re.search(r"([A-Za-z0-9_]+)=([^\n]*)", item)
@@ -115,7 +115,7 @@ _INTEGER = re.compile(r"(?P<sign>[+-]?)(?:0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[x
 
 
 def whole_number(raw: str) -> int | None:
-    """A number as Go reads one: decimal, 0x hexadecimal, 0b binary, 0o or a leading 0 octal; None if it is none.
+    """A number as Go parses it: decimal, 0x hexadecimal, 0b binary, 0o or a leading 0 octal; None for other texts.
 
     >>> [whole_number(raw) for raw in ("010", "0x1_0", "+5", " 5", "08")]
     [8, 16, 5, None, None]
@@ -129,7 +129,7 @@ def whole_number(raw: str) -> int | None:
 
 
 def integer(ranges: str) -> Type:
-    """A number within one of the ranges (``low:high``, either end may be missing), of 64 bits where there is none."""
+    """A number within one of the ranges (``low:high``, either end may be missing); without ranges 64 bits."""
     spans = []
     for span in ranges.split(","):
         first, _, last = span.partition(":")
@@ -173,7 +173,7 @@ DSCP_NAMES: Mapping[str, int] = {
 
 
 def dscp(raw: str) -> int:
-    """A DSCP value from its number, or its name in any case and with blanks around it."""
+    """A DSCP value from its number, or its name in any case, surrounding spaces ignored."""
     number = int(raw) if raw.isascii() and raw.isdigit() and len(raw) < 20 else None
     value = DSCP_NAMES.get(raw.strip().upper()) if number is None else number
     if value is None or value > 63:
@@ -185,7 +185,7 @@ def dscp(raw: str) -> int:
 
 
 def _address(raw: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address; one of IPv4 that is written in IPv6 is one of IPv4."""
+    """An address; an IPv4-mapped IPv6 address is an IPv4 address. None for other texts."""
     try:
         found = ipaddress.ip_address(raw)
     except ValueError:
@@ -221,18 +221,18 @@ def network(raw: str) -> str:
 
 
 def _shown(found: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
-    """A network as Go writes it: IPv4 that is written in IPv6 is IPv4."""
+    """A network as Go prints it: an IPv4-mapped one as IPv4."""
     mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
     return f"{mapped}/{found.prefixlen - 96}" if mapped and found.prefixlen >= 96 else str(found)
 
 
 def _items(raw: str) -> list[str]:
-    """The items of a list with commas, without the blanks around them; empty ones do not count."""
+    """The items of a comma-separated list, without surrounding spaces and without empty ones."""
     return [item for each in raw.split(",") if (item := each.strip(" "))]
 
 
 def networks(family: str) -> Type:
-    """A list of CIDRs and addresses, of one IP family where one is given."""
+    """A list of CIDRs and addresses, limited to one IP family if given."""
 
     def read(raw: str) -> tuple[str, ...]:
         found = tuple(network(item) for item in _items(raw))
@@ -250,7 +250,7 @@ LAST_PORT = 65535
 
 
 def port_range(raw: str) -> tuple[int, int] | None:
-    """A port or a range; None for one that ends at 0, which Felix takes for "none"."""
+    """A port or a range; None for one that ends at 0, which Felix treats as "none"."""
     found = _PORTS.fullmatch(raw)
     low, high = (int(found[1]), int(found[2] or found[1])) if found and len(raw) < 40 else (1, 0)
     if not low <= high <= LAST_PORT:

@@ -1,4 +1,4 @@
-"""A row of Felix's table of parameters, and how a value of it is read. (felix/config/config_params.go: resolve)"""
+"""A row of Felix's table of parameters, and parsing its values. (felix/config/config_params.go: resolve)"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from felixpy.parameter_types import type_of
 
 
 class ConfigValueError(ValueError):
-    """A value that Felix cannot read; `fatal` tells that it does not start then."""
+    """A value that Felix cannot parse; `fatal`: it then does not start."""
 
     def __init__(self, reason: str, *, fatal: bool) -> None:
         self.fatal = fatal
@@ -19,10 +19,10 @@ class Parameter(NamedTuple):
     """A row of Felix's table of parameters.
 
     `field` is the FelixConfiguration field, "" if a resource cannot set it; `default` is written like a value; `effect`
-    says what changes in the rules, "" if nothing does. Flags are Felix's own: "non-zero" (the word ``none`` keeps Felix
-    from starting), "die-on-fail" (so does a value that it cannot read), "local" (only the environment counts); and of
-    the API: "exact" (an enumeration in which case matters), "mapping" (of texts, instead of one). `api` is a type that
-    the API server demands, "" if it takes what the field's JSON type allows.
+    says what changes in the rules, "" if nothing does. Flags of Felix: "non-zero" (Felix does not start with the word
+    ``none``), "die-on-fail" (nor with a value that it cannot parse), "local" (only the environment is read). Flags of
+    the API: "exact" (a case-sensitive enumeration), "mapping" (a mapping of texts instead of a text). `api` is the type
+    that the API server requires, "" if it accepts everything of the field's JSON type.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Parameter(NamedTuple):
 
     @property
     def unset(self) -> object:
-        """The value where nothing is set."""
+        """The default value."""
         found = type_of(self.kind)
         return found.read(self.default) if self.default else found.zero
 
     @property
     def fatal(self) -> bool:
-        """Whether Felix does not start with a value that it cannot read."""
+        """Whether Felix does not start with a value that it cannot parse."""
         return "die-on-fail" in self.flags
 
     def read(self, raw: str) -> object:
-        """A value from what was written. Raises ConfigValueError for what Felix cannot read."""
+        """Parse a value. Raises ConfigValueError for text that Felix cannot parse."""
         found = type_of(self.kind)
         if raw.lower() == "none":
             if "non-zero" in self.flags:

@@ -1,4 +1,4 @@
-"""Fixtures for tests of policies, in any project that uses pytest. Nothing happens unless a test asks for one.
+"""pytest fixtures for tests of policies. The plugin has no effect on tests that do not use one.
 
     def test_database(policy):
         assert policy.allows("shop/api", "shop/db", 5432)
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each pod that the marker chooses."""
+    """Parametrize a test with the pods that the marker selects."""
     if POD not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker(MARKER)
@@ -75,7 +75,7 @@ def _load(paths: list[str]) -> Cluster:
 
 @dataclass(frozen=True)
 class Answered:
-    """Whether a connection is as asked for; as text the trace, which an assertion that fails shows."""
+    """True or false, with the trace as text, which a failed assertion shows."""
 
     as_asked: bool
     answer: Answer
@@ -88,17 +88,17 @@ class Answered:
 
 
 class PolicyAnswers:
-    """Asks what policies do with a connection; ends and ports are as ``felixpy trace`` takes them."""
+    """Traces connections; ends and ports are written as for ``felixpy trace``."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
 
     def allows(self, source: str, destination: str, port: int | str = "") -> Answered:
-        """True if the connection is allowed for certain. Without a port it is a ping. Raises UsageError."""
+        """True if the connection is certainly allowed. Without a port it is a ping. Raises UsageError."""
         return self._asked("allow", source, destination, port)
 
     def denies(self, source: str, destination: str, port: int | str = "") -> Answered:
-        """True if the connection is denied for certain."""
+        """True if the connection is certainly denied. Raises UsageError."""
         return self._asked("deny", source, destination, port)
 
     def _asked(self, verdict: str, source: str, destination: str, port: int | str) -> Answered:
@@ -113,7 +113,7 @@ class LabConnections:
         self.lab = lab
 
     def connects(self, source: str, destination: str, port: int | None = None) -> bool:
-        """Whether something answers. Without a port it is a ping."""
+        """Whether the destination answers. Without a port it is a ping."""
         return self.lab.probe(source, destination, port).allowed
 
 
@@ -131,7 +131,7 @@ def felix_cluster(felix_manifests: list[str]) -> Cluster:
 
 @pytest.fixture(scope="session")
 def policy(felix_cluster: Cluster) -> PolicyAnswers:
-    """What the policies of the cluster do; its nodes are compiled once for all tests."""
+    """The policies of the cluster; its nodes are compiled once for all tests."""
     from felixpy.policytests import Runner
 
     return PolicyAnswers(Runner(felix_cluster))
@@ -141,7 +141,7 @@ def policy(felix_cluster: Cluster) -> PolicyAnswers:
 def felix_lab(felix_cluster: Cluster) -> Iterator[LabConnections]:
     """The nodes and pods of the cluster as network namespaces, for real packets; one for each process of xdist.
 
-    Skipped with the reason where the machine does not permit it. It is taken down whatever happens.
+    Skipped with the reason if the machine does not permit it. The lab is always removed.
     """
     from felixpy.errors import EnvironmentMissing
     from felixpy.lab import Lab, take_down

@@ -1,6 +1,6 @@
-"""Reading files that were named by somebody: with a limit, and without waiting for a pipe that nobody writes to.
+"""Read files given by the user: with a size limit, and without blocking on pipes that have no writer.
 
-Files of manifests, dumps and descriptions of a machine all come in through here.
+All files of manifests, dumps and host descriptions are read here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPEN_DESCRIPTOR = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/\d+")
 
 
 class UnreadableFile(Exception):
-    """Why a file cannot be read, and what to do about it."""
+    """A file cannot be read; the message says why, with a hint."""
 
     def __init__(self, reason: str, hint: str = "") -> None:
         self.reason, self.hint = reason, hint
@@ -28,9 +28,9 @@ class UnreadableFile(Exception):
 
 
 def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> bytes:
-    """The content of a file. Raises Unreadable for what is not a file, is too large or cannot be read.
+    """The content of a file. Raises UnreadableFile for paths that are not files, are too large or cannot be read.
 
-    What is opened is looked at once it is open, so no other file can take its place in between.
+    The type is checked after opening, so that the file cannot be replaced in between.
     """
     name = os.fspath(path)
     try:
@@ -52,7 +52,7 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> bytes:
 
 
 def read_stdin(stdin: IO[Any] | None = None, *, limit: int = MAX_SIZE) -> bytes:
-    """All of standard input, or of another open file. Raises Unreadable if it is closed or too large."""
+    """All of standard input, or of another open file. Raises UnreadableFile if it is closed or too large."""
     source = stdin or sys.stdin
     if source is None:
         raise UnreadableFile("standard input is closed")
@@ -65,9 +65,9 @@ def read_stdin(stdin: IO[Any] | None = None, *, limit: int = MAX_SIZE) -> bytes:
 def spool_stdin(
     stdin: IO[Any] | None = None, *, kept: Callable[[bytes], int], limit: int = MAX_SIZE
 ) -> bytes | IO[bytes]:
-    """All of standard input: a temporary file without a name if it has more bytes than are to be kept in memory.
+    """All of standard input, in an unnamed temporary file if it exceeds the limit for memory.
 
-    `kept` says from the first bytes how many that are. Raises Unreadable as `read_stdin` does.
+    `kept` returns that limit in bytes from the first bytes. Raises UnreadableFile as `read_stdin` does.
     """
     from tempfile import TemporaryFile
 
@@ -95,12 +95,12 @@ _CHUNK = 4 * 2**20
 
 
 def limited(file: IO[Any], limit: int) -> bytes:
-    """The rest of an open file. Raises Unreadable when it has more than `limit` bytes, OSError."""
+    """The rest of an open file. Raises UnreadableFile if it has more than `limit` bytes, OSError."""
     return b"".join(_chunks(file, limit, _step(file)))
 
 
 def _chunks(file: IO[Any], limit: int, step: int) -> Iterator[bytes]:
-    """The same in pieces. Asking for all that is allowed would reserve that much memory."""
+    """As `limited`, in pieces: reading `limit` bytes at once would reserve that much memory."""
     left = limit + 1
     while left > 0:
         asked = min(left, step)
@@ -115,7 +115,7 @@ def _chunks(file: IO[Any], limit: int, step: int) -> Iterator[bytes]:
 
 
 def _step(file: IO[Any]) -> int:
-    """Bytes to read at once: a little more than a file on disk has, so that it comes in one piece."""
+    """Bytes to read at once: slightly more than the size of a regular file, so that it is read in one piece."""
     if getattr(file, "raw", None) is None:
         return _CHUNK
     try:
@@ -125,7 +125,7 @@ def _step(file: IO[Any]) -> int:
 
 
 def read_text(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
-    """The text of a file in UTF-8, with its line ends as they are. Raises Unreadable."""
+    """The text of a UTF-8 file, with its original line ends. Raises UnreadableFile."""
     content = read_bytes(path, limit=limit)
     try:
         return content.decode("utf-8")
@@ -136,7 +136,7 @@ def read_text(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
 
 
 def read_saved(path: str | os.PathLike[str], *, limit: int = MAX_SIZE) -> str:
-    """The text of a dump; "-" is standard input. Bytes that are no UTF-8 become U+FFFD. Raises Unreadable."""
+    """The text of a dump; "-" is standard input. Invalid UTF-8 becomes U+FFFD. Raises UnreadableFile."""
     content = read_stdin(limit=limit) if os.fspath(path) == "-" else read_bytes(path, limit=limit)
     return content.decode("utf-8", "replace").replace("\r\n", "\n")
 
@@ -154,6 +154,6 @@ def lines_of(text: str) -> list[str]:
 
 
 def told(wrong: Exception) -> str:
-    """What the system said, as the end of a sentence."""
+    """The operating system's error message, as the end of a sentence."""
     text = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
     return text[:1].lower() + text[1:]

@@ -1,9 +1,8 @@
-"""What no kernel takes: rules and sets that Felix writes for input that Calico's API accepts, and that fail to load.
+"""Rules and sets that Felix writes for input that Calico's API accepts, and that no kernel loads.
 
-Felix then retries for ever and the node stays unprogrammed. A `Refuser` holds what one data plane refuses; that of
-nftables is `felixpy.nftables.refused`. What iptables refuses about rules is in the tables of
-matches and targets (`felixpy.iptables`), what ipset refuses in `SET_CHECKS`; tried with iptables 1.8.9 (both backends)
-and ipset 7.17.
+Felix then retries forever, and the node is not programmed. A `Refuser` is the table for one data plane; that of
+nftables is in `felixpy.nftables.refused`. Rules that iptables refuses are in the tables of matches and targets
+(`felixpy.iptables`), sets that ipset refuses in `SET_CHECKS`; tried with iptables 1.8.9 (both backends) and ipset 7.17.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def _holds(ipset: IPSet, address: str) -> bool:
 
 
 class Culprit(NamedTuple):
-    """An object, and the place in it, that something refused comes from."""
+    """The object, and the path in it, that a refused rule or set was made from."""
 
     subject: str
     source: Source
@@ -83,7 +82,7 @@ def _impossible_size(ipset: IPSet) -> bool:
 
 
 class SetCheck(NamedTuple):
-    """A class of sets that fail to load; `culprits` finds who is to blame where no field of a configuration is."""
+    """A class of sets that fail to load; `culprits` finds the objects at fault, unless it is a configuration field."""
 
     finds: Callable[[IPSet], bool]
     reason: Callable[[IPSet], str]
@@ -115,7 +114,7 @@ SET_CHECKS = (
 
 
 def always(body: Body, table: str) -> bool:
-    """For refusals that are not about a rule's words."""
+    """A `Refusal.finds` for refusals that do not depend on a rule's content."""
     return True
 
 
@@ -128,7 +127,7 @@ REFUSALS = (*matches.REFUSALS, *targets.REFUSALS)
 
 
 class Refuser(Struct, frozen=True, kw_only=True, eq=False):
-    """What the tools of one data plane refuse, and how that is told."""
+    """What the tools of one data plane refuse, and the messages about it."""
 
     rules: Sequence[Refusal]
     chains: Sequence[ChainCheck]
@@ -161,14 +160,14 @@ IPTABLES = Refuser(
 
 
 class _Told(NamedTuple):
-    """What is said about something that is refused."""
+    """The message about something that is refused."""
 
     reason: str
     hint: str
 
 
 class _Blame(NamedTuple):
-    """Whom a refused rule is blamed on; equal blames are reported once."""
+    """The origin of a refused rule; equal ones are reported once."""
 
     subject: str
     source: Source
@@ -221,7 +220,7 @@ def is_refused(ipset: IPSet, refuser: Refuser) -> bool:
 
 
 def _set_blames(row: SetCheck, ipset: IPSet, cluster: Cluster, node: str, told: _Told) -> Iterator[_Blame]:
-    """Who is to blame for a set: objects that the check finds, a configuration, or who asks for the set first."""
+    """The origins of a refused set: objects that the check finds, a configuration, or the first user of the set."""
     found = [_Blame(*culprit, told) for culprit in row.culprits(ipset, cluster)]
     if found:
         yield from found
@@ -268,7 +267,7 @@ def _read(body: str, family: int) -> Body:
 
 
 def _blame(cluster: Cluster, node: str, names: tuple[str, ...], told: _Told, origin: Origin, number: int) -> _Blame:
-    """The setting that made a rule impossible, else the policy rule that it draws."""
+    """The origin of a refused rule: the setting at fault, else the policy rule that it was made from."""
     lower = {name.lower() for name in names}
     for given in origins(cluster, node) if names else ():
         if given.source and given.setting.value and given.setting.name.lower() in lower:

@@ -1,4 +1,4 @@
-"""Answers of pure functions that are remembered, and forgotten by who runs for days."""
+"""Caches of pure functions, which long-running processes clear."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ _KNOWN: list[_lru_cache_wrapper[object]] = []
 
 
 def remembered(most: int, *, typed: bool = False) -> Callable[[Callable[..., Answer]], _lru_cache_wrapper[Answer]]:
-    """`functools.lru_cache` of at most so many answers, which `forget_remembered` empties.
+    """`functools.lru_cache` with at most so many entries, which `forget_remembered` clears.
 
-    A process that reads, compiles and ends profits from them. One that follows a cluster meets names, addresses and
-    rules that never come again: with it they would fill up, which takes hundreds of thousands of changes and as many
-    kilobytes.
+    A process that reads, compiles and ends benefits from full caches. One that follows a cluster would fill them with
+    names, addresses and rules that do not occur again: hundreds of thousands of changes, and as many kilobytes.
     """
 
     def decorate(function: Callable[..., Answer]) -> _lru_cache_wrapper[Answer]:
@@ -31,6 +30,6 @@ def remembered(most: int, *, typed: bool = False) -> Callable[[Callable[..., Ans
 
 
 def forget_remembered() -> None:
-    """Forget all remembered answers; they are worked out again when somebody asks."""
+    """Clear all caches; results are computed again on demand."""
     for each in _KNOWN:
         each.cache_clear()

@@ -1,6 +1,6 @@
 """Resolution: which policies, in which order, apply to which endpoint of a node, and which IP sets they need.
 
-`Shared` holds what is the same for every node of a cluster; `resolve` adds what is a node's own.
+`Shared` holds what is the same for every node of a cluster; `resolve` adds what is specific to a node.
 (felix/calc: active rules calculator, policy sorter, policy resolver)
 """
 
@@ -40,7 +40,7 @@ from felixpy.selector import canonical, parse
 
 
 class ActivePolicy(Struct, frozen=True, kw_only=True, eq=False):
-    """A policy that a node has to know, with its rules' sets found and its selector in canonical text."""
+    """A policy that is active on a node, with the sets of its rules and its selector in canonical text."""
 
     policy: Policy
     selector: str
@@ -58,7 +58,7 @@ class ActivePolicy(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class ActiveProfile(Struct, frozen=True, kw_only=True, eq=False):
-    """A profile that a local endpoint names; one that does not exist denies everything."""
+    """A profile of a local endpoint; one that does not exist denies everything."""
 
     name: str
     inbound: tuple[ActiveRule, ...]
@@ -82,7 +82,7 @@ def _needs(
 
 
 class AppliedTier(Struct, frozen=True):
-    """A tier as one endpoint sees it: its policies for each direction, in order. `passes`: no deny at its end."""
+    """A tier of one endpoint: its policies for each direction, in order. `passes`: no deny at its end."""
 
     name: str
     passes: bool
@@ -135,7 +135,7 @@ class Resolution(Struct, frozen=True, kw_only=True, eq=False):
 
 @dataclass(eq=False)
 class Shared:
-    """What all nodes of a cluster have in common, found out once and only as far as somebody asks."""
+    """What all nodes of a cluster have in common, computed once and on demand."""
 
     cluster: Cluster
     calico_version: CalicoVersion
@@ -177,7 +177,7 @@ class Shared:
     def tiers(self) -> tuple[tuple[Tier, tuple[Policy, ...]], ...]:
         """Tiers that have policies, in order, each with its policies in order.
 
-        A tier that does not exist comes last and denies, as Felix treats it.
+        A tier that does not exist comes last and denies, as in Felix.
         """
         by_tier: dict[str, list[Policy]] = {}
         for policy in self.cluster.policies:
@@ -193,7 +193,7 @@ class Shared:
         )
 
     def place(self, policy: Policy) -> tuple[float, str]:
-        """What decides where in its tier a policy stands."""
+        """The sort key of a policy in its tier."""
         return math.inf if policy.order is None else policy.order, self.calico_version.tie_break(policy)
 
     @cached_property
@@ -207,9 +207,9 @@ class Shared:
         return tuple((tier, policy) for tier, policies in self.tiers for policy in policies)
 
     def prepare(self) -> None:
-        """Sort policies by labels that they demand, so that a node only looks at those that may select its endpoints.
+        """Index policies by labels that they require, so that a node evaluates only those that may apply to it.
 
-        Worth it when many nodes are compiled.
+        Useful if many nodes are compiled.
         """
         if self._possible is None:
             demands = self.membership.index.demands
@@ -221,13 +221,13 @@ class Shared:
             self._possible = possible
 
     def candidates(self, local: frozenset[int]) -> Iterator[tuple[Tier, Policy, frozenset[int]]]:
-        """The policies that may select some of these endpoints, and which; also those that every node knows. In order.
+        """(tier, policy, endpoints that it may select) for policies that may be active on a node, in order.
 
-        `local` are numbers of endpoints.
+        `local` are the numbers of the node's endpoints. Policies that are active on every node are included.
         """
         labels = self.membership.index.labels
         if self._possible is None:
-            # A namespaced policy's selector demands its namespace's label, so most policies need no evaluation at all.
+            # A namespaced policy's selector requires its namespace's label, so most policies need no evaluation.
             namespaces = {labels(number).get(NAMESPACE_LABEL) for number in local}
             for tier, policies in self.tiers:
                 for policy in policies:
@@ -285,13 +285,13 @@ def _activated(rules: Iterable[Rule]) -> tuple[ActiveRule, ...]:
 
 
 def resolve(shared: Shared, node: str, config: Config, host: Host, others: Sequence[str] = ()) -> Resolution:
-    """Find what is active on `node`, as if the endpoints of `others` were there, too.
+    """Find what is active on `node`, as if the endpoints of the nodes `others` were there, too.
 
     Raises UsageError for a node that nothing in the cluster names.
     """
     cluster = shared.cluster
     numbers = tuple(number for name in (node, *others) for number in shared.local.get(name, ()))
-    # Naming all nodes means going over all pods, so it is left to those cases that need it.
+    # Listing all nodes iterates over all pods, so it is done only if necessary.
     if not numbers and node not in cluster.nodes and (names := cluster.node_names()) and node not in names:
         raise UsageError(unknown_node(node, names))
     labelled = shared.membership.labelled
@@ -348,7 +348,7 @@ class _Applied(Struct, frozen=True):
 
 
 def _apply(shared: Shared, numbers: Sequence[int]) -> _Applied:
-    """Match every policy with the local endpoints, tier by tier."""
+    """Evaluate every policy for the local endpoints, tier by tier."""
     labelled = shared.membership.labelled
     local = frozenset(numbers)
     active: list[ActivePolicy] = []
@@ -370,7 +370,7 @@ def _apply(shared: Shared, numbers: Sequence[int]) -> _Applied:
 
 
 def _split(tiers: Iterable[tuple[Tier, list[ActivePolicy]]], *, host: bool) -> AppliedPolicies:
-    """Sort an endpoint's policies into the lists for the four places where they are enforced."""
+    """Split an endpoint's policies by the four places where they are enforced."""
     normal: list[AppliedTier] = []
     forward: list[AppliedTier] = []
     pre_dnat: list[AppliedTier] = []
@@ -396,7 +396,7 @@ def _append(
 
 
 def _set_specs(active: Iterable[ActivePolicy | ActiveProfile]) -> dict[SetSpec, SetOrigin]:
-    """The sets that active rules need, each with the first place that asks for it."""
+    """The sets that active rules need, each with its first user."""
     specs: dict[SetSpec, SetOrigin] = {}
     for each in active:
         for spec, origin in each.needs.items():

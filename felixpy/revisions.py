@@ -1,7 +1,7 @@
-"""Files as they stand in a revision of the git repository around the current folder: ``git:REV:path``.
+"""Files in a revision of the git repository around the current folder: ``git:REV:path``.
 
-REV is whatever git takes for a commit. As in git itself, the path counts from the top of the repository, or with
-``./`` in front from the current folder; without a path the current folder is meant.
+REV is anything that git resolves to a commit. As in git, the path is relative to the top of the repository, or with
+``./`` in front to the current folder; without a path it is the current folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REGULAR = ("100644", "100755")
 
 
 class Blob(NamedTuple):
-    """A file of a revision. `path` is relative to what was asked for, "" if that is the file itself."""
+    """A file of a revision. `path` is relative to the given path, "" if that is the file itself."""
 
     path: str
     content: bytes
@@ -48,12 +48,12 @@ def parse(path: str) -> tuple[str, str]:
 def files(path: str, wanted: Callable[[str], bool] = bool, *, limit: int = 2**28) -> Iterator[Blob]:
     """The file that ``git:REV:path`` names, or every `wanted` file below the folder, sorted by path.
 
-    `wanted` is asked about paths relative to the folder. Raises UsageError for an unknown revision or path and for a
-    file of more than `limit` bytes, EnvironmentMissing without git.
+    `wanted` gets paths relative to the folder. Raises UsageError for an unknown revision or path and for a file of more
+    than `limit` bytes, EnvironmentMissing without git.
     """
     revision, inside = parse(path)
     _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", wrong=f"{path}: {_UNKNOWN}")
-    # A slash at the end is a habit of shells; git knows no such path.
+    # Shell completion adds a slash at the end, which git does not accept.
     place = f"{revision}:{inside.rstrip('/') or '.'}" if inside.strip("./") else f"{revision}:{inside}"
     missing = f"{path}: revision {revision} has no such file or folder"
     kind = _git("cat-file", "-t", place, wrong=missing).decode().strip()
@@ -77,7 +77,7 @@ _UNKNOWN = "git knows no such revision here"
 
 
 class _Entry(NamedTuple):
-    """A line of ``git ls-tree -l``; `size` is in bytes, ``-`` for what is no file."""
+    """A line of ``git ls-tree -l``; `size` is in bytes, ``-`` for entries that are not files."""
 
     name: str
     mode: str
@@ -86,20 +86,20 @@ class _Entry(NamedTuple):
 
 
 def _entry(line: str) -> _Entry:
-    """``100644 blob 83baae…     120 shop/web.yaml``, with a tab before the path."""
+    """Parse a line such as ``100644 blob 83baae…     120 shop/web.yaml``, with a tab before the path."""
     head, _, name = line.partition("\t")
     mode, _, identity, size = head.split()
     return _Entry(name, mode, identity, size)
 
 
 def _check_size(words: str, size: int, limit: int) -> None:
-    """git hands over whole files, so one that is too large is refused before it is asked for."""
+    """Raise UsageError for a file that is too large, before git outputs all of it."""
     if size > limit:
         raise UsageError(f"{words}: larger than {limit >> 20} MiB (split it into several files)")
 
 
 def _contents(identities: Sequence[str]) -> Iterator[bytes]:
-    """Many files by one process: each answer is a line with the size, the content and a line's end."""
+    """The contents of files by one git process: each answer is a line with the size, the content and a line end."""
     answer = _git("cat-file", "--batch", text="".join(f"{identity}\n" for identity in identities).encode())
     start = 0
     for _ in identities:
@@ -110,7 +110,7 @@ def _contents(identities: Sequence[str]) -> Iterator[bytes]:
 
 
 def _git(*arguments: str, text: bytes = b"", wrong: str = "") -> bytes:
-    """What git prints. Raises UsageError with `wrong`, or what git said, when it fails."""
+    """The output of git. Raises UsageError with `wrong`, or git's message, if it fails."""
     try:
         done = subprocess.run(["git", *arguments], input=text, capture_output=True, check=False)  # noqa: S603, S607
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Rules as the dataplane sees them: selectors, named ports and services replaced by the IP sets that stand for them.
+"""Active rules: selectors, named ports and services are replaced by IP sets.
 
 (felix/calc/rule_scanner.go, rule_convert.go)
 """
@@ -19,7 +19,7 @@ EVERYONE = "all()"
 
 
 class ActiveSide(Struct, frozen=True, kw_only=True):
-    """Source or destination of an active rule; positive and negated criteria apart.
+    """Source or destination of an active rule, with separate positive and negated criteria.
 
     `port_sets` hold (address, port) pairs of a named port, `service_sets` those of a service.
     """
@@ -54,7 +54,7 @@ class ActiveRule(Struct, frozen=True, kw_only=True):
 
 
 def activate(number: int, rule: Rule) -> ActiveRule:
-    """Find the sets that a rule needs."""
+    """The active form of a rule, with the sets that it needs."""
     implied = IMPLIED_VERSION.get(rule.protocol) if isinstance(rule.protocol, str) else None
     return ActiveRule(
         number=number,
@@ -66,7 +66,10 @@ def activate(number: int, rule: Rule) -> ActiveRule:
 
 
 def _activate_side(side: Side, protocol: str | int | None, *, is_source: bool) -> ActiveSide:
-    """A negated selector is merged into a positive one; a selector set is not needed where only named ports count."""
+    """The active form of a side. A negated selector is merged into a positive one.
+
+    A selector set is not needed if only named ports are matched.
+    """
     positive, negative = side.selector, side.not_selector
     if positive and negative:
         positive, negative = f"({positive}) && (!({negative}))", ""

@@ -1,6 +1,6 @@
 """The selector language: text → tree → canonical text, and whether a tree matches labels.
 
-Felix names IP sets after the hash of the canonical text, so that text is exact to the blank. The grammar, one
+Felix names IP sets after the hash of the canonical text, so that every character of it matters. The grammar, one
 production for each method of `_Parser`:
 
     selector := "" | or END
@@ -10,8 +10,8 @@ production for each method of `_Parser`:
     prim     := has(L) | all() | global() | "(" or ")" | L OPERATOR STRING | L "in" set | L "not in" set
     set      := "{" [STRING ("," STRING)* [","]] "}"
 
-Blanks and tabs separate words, line breaks do not. Operator words count only right after a label, so a label may be
-called ``contains``. Strings have no escapes. (libcalico-go/lib/selector)
+Spaces and tabs separate words, line breaks do not. Operator words are recognised only directly after a label, so a
+label may be named ``contains``. Strings have no escapes. (libcalico-go/lib/selector)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SelectorError(FelixpyError):
 
     @property
     def excerpt(self) -> str:
-        """The selector on one line and a caret under the place of the error."""
+        """The selector on one line, with a caret below the position of the error."""
         shown = self.text.replace("\n", " ").replace("\t", " ")
         return f"{shown}\n{' ' * self.position}^"
 
@@ -175,7 +175,7 @@ def prefixed(node: Node, prefix: str) -> Node:
 
 
 def make_id(prefix: str, content: str) -> str:
-    """Felix's identity for things with long contents: 38 characters of hash behind a short prefix.
+    """Felix's identifier for long contents: a short prefix and 38 characters of hash.
 
     >>> make_id("s", "all()")
     's:5y5I3VdRZfDU01O--xXAPx2yxCQQqMf0M6IWug'
@@ -198,7 +198,7 @@ def parse(text: str) -> Node:
 
 @remembered(1 << 16)
 def canonical(text: str) -> str:
-    """The one spelling that Felix hashes. Raises SelectorError.
+    """The canonical text, which Felix hashes. Raises SelectorError.
 
     >>> canonical("a in {'z', 'x', 'z'}")
     'a in {"x", "z"}'
@@ -231,7 +231,7 @@ _WORDS = {"startswith": "starts with", "endswith": "ends with", "notin": "not in
 
 
 class _Parser:
-    """Recursive descent over one text; `kind` and `value` are the token ahead, `start` where it begins."""
+    """A recursive descent parser; `kind` and `value` are those of the next token, `start` is its offset."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,4 +1,4 @@
-"""Felix's parameters described for people: what ``felixpy settings`` and docs/settings.md show."""
+"""Descriptions of Felix's parameters, as ``felixpy settings`` and docs/settings.md show them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from felixpy.config import Config, Parameter
 
 
 class DescribedParameter(NamedTuple):
-    """A parameter for people: Felix's name, the FelixConfiguration field ("" if none), default, what it changes."""
+    """A description: Felix's name, the FelixConfiguration field ("" if none), default, effect."""
 
     name: str
     field: str

@@ -1,4 +1,4 @@
-"""Objects as one file of manifests, an object a line."""
+"""Objects as one file of manifests, one object on each line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from felixpy.manifests.reading.objects import Given, read_given
 
 
 def objects(given: Sequence[Given]) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """All objects of files, folders and clusters, without the fields that say nothing about packets; every problem."""
+    """All objects of files, folders and clusters, without fields that do not affect packets, and all problems."""
     reading = read_given(given)
     return [trimmed(document.data, document.data["kind"]) for document in reading.documents], reading.problems
 
 
 def text(items: Iterable[Mapping[str, Any]]) -> str:
-    """A List, an object a line, so that two snapshots can be compared line by line.
+    """A List with one object on each line, so that snapshots can be compared line by line.
 
     >>> print(text([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}]), end="")
     {"apiVersion":"v1","kind":"List","items":[

@@ -1,7 +1,7 @@
-"""What keeps Felix from starting on a node: values that it cannot read, and a mark mask with too few bits.
+"""Reasons why Felix does not start on a node: values that it cannot parse, and a mark mask with too few bits.
 
-Felix reads every value of every source, those too that a stronger source overrides; where a parameter demands a value
-it exits on one that it cannot read, and is started again for ever.
+Felix parses every value of every source, including overridden ones; for some parameters it exits on a value that it
+cannot parse, and is restarted forever.
 (felix/config/config_params.go: resolve; felix/rules/rule_defs.go: validate)
 """
 
@@ -37,7 +37,7 @@ def obstacles(
     try:
         allocate(config.mark_mask, calico_version.mark_names(wireguard=config.wireguard_v4 or config.wireguard_v6))
     except ValueError as wrong:
-        # `config` is what the data plane makes of the parameters: in nftablesMode Enabled it has a mask of its own.
+        # `config` has the parameters of the data plane: in nftablesMode Enabled it has a separate mask.
         own = config.nftables_mode == "Enabled" and config.mark_mask == config.nftables_mark_mask
         field, name = ("nftables_mark_mask", "NftablesMarkMask") if own else ("mark_mask", "IptablesMarkMask")
         found = (origin for origin in given if origin.setting.value and find(origin.setting) == field)

@@ -1,8 +1,8 @@
-"""Writing files: only inside the folder that was named, never through a link, each as a whole or not at all.
+"""Write files safely: only inside the given folder, never through a link, atomically.
 
-Whoever may write into the folder as well, or has chosen the names, cannot make felixpy, which may be root, write
-anywhere else: folders are opened one by one without following links, files are made under a name that nobody can
-guess and which must not exist, and a file takes its place by a rename, which replaces a link instead of following it.
+Users who can write into the folder, or who chose the names, cannot make felixpy, which may be root, write elsewhere:
+folders are opened one by one without following links, temporary files have unguessable names and must not exist, and a
+file is put in place with rename, which replaces a link and does not follow it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Content = str | bytes | Iterable[bytes]
 
 
 def write_files(folder: Path, files: Mapping[str, Content], *, below: str = "", mode: int = 0o644) -> None:
-    """Write files into a folder, or into a new or present folder `below` it; all of them or none.
+    """Write files into a folder, or into a new or existing folder `below` it; all of them or none.
 
-    `folder` itself may be a link, since it was named by whoever runs felixpy; `below` and the names of files may not.
-    Every file is complete on the disk before the first one takes its place. Raises UsageError where that is not
-    possible; what was there before is still there then.
+    `folder` itself may be a link, since the user gave it; `below` and the names of files may not. All files are
+    complete on disk before the first one is put in place. Raises UsageError if that fails; previous files are then
+    unchanged.
     """
     names = (below, *files) if below else tuple(files)
     for name in names:
@@ -46,7 +46,7 @@ def write_files(folder: Path, files: Mapping[str, Content], *, below: str = "", 
 
 
 def write_file(path: Path, content: Content, *, mode: int = 0o644) -> None:
-    """Write one file, as a whole or not at all. Raises UsageError where that is not possible."""
+    """Write one file atomically. Raises UsageError if that fails."""
     write_files(path.parent, {path.name: content}, mode=mode)
 
 
@@ -69,7 +69,7 @@ def _opened(folder: Path, below: str) -> Iterator[int]:
 
 
 def _refuse_other_than_a_file(place: int, name: str) -> None:
-    """Raise OSError where a folder or a device has the name: a rename would take away /dev/null."""
+    """Raise OSError if a folder or a device has the name: a rename would replace /dev/null."""
     try:
         found = os.stat(name, dir_fd=place, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Resolution → the chains of a node: which there are, which template draws each, from which facts.
+"""Resolution → the chains of a node: their names, templates and facts.
 
-Static chains come first, then the hooks in the kernel's chains, dispatch, endpoints, policies. All possible chains
-are planned; only those that are reached by a jump get rendered.
+Static chains come first, then the inserts in kernel chains, dispatch, endpoints, policies. All possible chains are
+planned; only those that a jump leads to are rendered.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Planner:
         """All chains of a node, in all tables and families."""
         groups: dict[str, ChainPlan] = {}
         endpoints = EndpointChains(self.context, self.policies, groups, self._shared)
-        # These say nothing about addresses, so both families share them.
+        # These do not depend on addresses, so both families share them.
         shared: dict[str, list[ChainPlan]] = {
             "raw": [c for local in _with_policies(resolution, "untracked") for c in endpoints.host_raw(local)],
             "mangle": [c for local in resolution.hosts for c in endpoints.host_mangle(local)],
@@ -148,7 +148,7 @@ class Planner:
                 table.add(own(name, name, facts=facts))
 
     def _same(self, table: str, plan: ChainPlan) -> ChainPlan:
-        """The chain of another node if it says the same."""
+        """The equal chain of another node if there is one, so that nodes share it."""
         key = (table, plan.name, plan.seed, plan.facts.content())
         if len(self._of_nodes) > MOST_KEPT:
             self._of_nodes.clear()
@@ -165,13 +165,13 @@ class Planner:
         return chains
 
     def _everywhere(self, resolution: Resolution) -> Iterator[str]:
-        """Chains of policies that every node has, whether its endpoints need them or not."""
+        """Names of policy chains that every node has, whether its endpoints need them or not."""
         for policy in resolution.policies:
             if policy.policy.everywhere and not policy.policy.staged:
                 yield from (self.policies.name(policy, direction) for direction in POLICY_PREFIXES)
 
     def _profiles(self, table: TablePlan, resolution: Resolution, family: int) -> None:
-        """Chains of profiles, where host or pod chains use them."""
+        """Add the chains of profiles to a table whose host or pod chains use them."""
         for direction in {"filter": ("ingress", "egress"), "mangle": ("egress",)}.get(table.name, ()):
             table.add(*(self.policies.profile(profile, direction, family) for profile in resolution.profiles))
 
@@ -192,7 +192,7 @@ _POD_ROOTS = (
 
 
 def _workload_dispatch(resolution: Resolution, context: RuleContext) -> Iterator[ChainPlan]:
-    """From a local pod's interface to its chain: by a tree of chains, or by one rule and a verdict map."""
+    """The chains that lead from local pods' interfaces to pods' chains: a tree, or one rule with a verdict map."""
     interfaces = [local.workload.interface for local in resolution.workloads]
     facts = partial(_pod_dispatch, context)
     for root, prefix, words in _POD_ROOTS:
@@ -203,7 +203,7 @@ def _workload_dispatch(resolution: Resolution, context: RuleContext) -> Iterator
 
 
 def _verdict_maps(resolution: Resolution, context: RuleContext) -> dict[str, Mapping[str, str]]:
-    """From the interfaces of local pods to their chains, for the layouts that have such maps."""
+    """The verdict maps from the interfaces of local pods to their chains, for layouts that have them."""
     if not context.layout.verdict_maps:
         return {}
     interfaces = sorted(local.workload.interface for local in resolution.workloads)
@@ -218,7 +218,7 @@ def _pod_dispatch(context: RuleContext, branches: Sequence[Branch]) -> Facts:
 
 
 def _host_dispatch(table: str, resolution: Resolution, context: RuleContext) -> list[ChainPlan]:
-    """Dispatch to host interfaces: which interfaces take part depends on the table and the direction."""
+    """The chains that lead from host interfaces to endpoints' chains, for one table; interfaces depend on it."""
     everyone, untracked = list(resolution.hosts), _with_policies(resolution, "untracked")
     rows: Mapping[str, tuple[tuple[str, str, list[LocalHost]], ...]] = {
         "raw": (

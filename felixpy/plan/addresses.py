@@ -15,7 +15,7 @@ from felixpy.ruleset import Origin
 
 
 class NatRule(NamedTuple):
-    """A rule of outgoing NAT: further matches (with a leading blank) and the target with its options."""
+    """A rule of outgoing NAT: further matches (with a leading space) and the target with its options."""
 
     match: str
     target: str
@@ -54,7 +54,7 @@ class NatOutgoingFacts(Facts, frozen=True, kw_only=True, eq=False):
 
 
 class FloatingFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """Floating addresses of local pods. `snat_options` begin with a blank."""
+    """Floating addresses of local pods. `snat_options` begin with a space."""
 
     pairs: Sequence[FloatingPair]
     snat_options: str
@@ -154,7 +154,7 @@ def _nat_target(config: Config, ports: str = "") -> str:
 
 
 def floating_pairs(resolution: Resolution, family: int) -> dict[str, str]:
-    """Floating address → pod address. When several pods claim one, the smallest address (as text) has it."""
+    """Floating address → pod address. If several pods have the same one, the smallest pod address (as text) is used."""
     pairs: dict[str, str] = {}
     for local in resolution.workloads:
         for address, floating in local.workload.floating:
@@ -164,7 +164,7 @@ def floating_pairs(resolution: Resolution, family: int) -> dict[str, str]:
 
 
 def snat_pairs(pairs: Mapping[str, str]) -> list[FloatingPair]:
-    """The reverse of the finished map: each pod address that won one gets its smallest floating address."""
+    """The reverse of `floating_pairs`: each pod address in it with its smallest floating address."""
     reverse: dict[str, str] = {}
     for floating, address in pairs.items():
         reverse[address] = min(reverse.get(address, floating), floating)
@@ -172,7 +172,7 @@ def snat_pairs(pairs: Mapping[str, str]) -> list[FloatingPair]:
 
 
 def _senders(resolution: Resolution, family: int) -> Iterator[Sender]:
-    """Felix walks its interfaces in random order here; felixpy goes by their names."""
+    """The local endpoints with DSCP, sorted by interface; Felix visits them in random order."""
     for local in resolution.workloads:
         for net in local.workload.spoofable:
             if family_of(net) == family:

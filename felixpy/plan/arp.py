@@ -1,4 +1,4 @@
-"""The ARP table of the nftables data plane: the host does not answer with a pod's own address.
+"""The ARP table of the nftables data plane, which keeps the host from answering with a pod's own address.
 
 (felix/rules: ARPFilter, felix/dataplane/linux: endpoint manager)
 """

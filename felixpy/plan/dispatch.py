@@ -1,7 +1,7 @@
 """Dispatch chains: from an interface to its endpoint's chain in at most two steps. (felix/rules/dispatch.go)
 
-Interface names share their beginnings; the root chain tells them apart by the first character after the common part,
-child chains by the whole name, so that a packet meets few rules even on a node with hundreds of pods.
+Interface names have a common prefix; the root chain branches on the first character after it, child chains on the whole
+name, so that a packet passes few rules even on a node with hundreds of pods.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from felixpy.ruleset import Origin
 
 
 class Branch(NamedTuple):
-    """An interface, or with "+" all that begin so, and the chain for it."""
+    """An interface, or with "+" all interfaces with that prefix, and the chain for it."""
 
     interface: str
     chain: str
 
 
 class PodDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """From pods' interfaces to their chains. `deny` is the target for all other interfaces."""
+    """Dispatch from pods' interfaces to their chains. `deny` is the target for all other interfaces."""
 
     branches: Sequence[Branch] = ()
     """None where a verdict map stands in their place."""
@@ -31,7 +31,7 @@ class PodDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
 
 
 class HostDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """From host interfaces to their chains. `default` is the chain of all other interfaces, "" if there is none."""
+    """Dispatch from host interfaces to their chains. `default` is the chain of all other interfaces, or ""."""
 
     branches: Sequence[Branch]
     default: str
@@ -40,7 +40,7 @@ class HostDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
 
 
 class SetEndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """From interfaces to the chains that set their marks; the root also handles interfaces that have none."""
+    """Dispatch from interfaces to the chains that set their marks; the root also handles interfaces without mark."""
 
     branches: Sequence[Branch]
     is_root: bool
@@ -57,7 +57,7 @@ class EndpointMark(NamedTuple):
 
 
 class FromEndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """From marks of endpoints to their chains."""
+    """Dispatch from marks of endpoints to their chains."""
 
     endpoints: Sequence[EndpointMark]
     mark: SimpleNamespace
@@ -65,7 +65,7 @@ class FromEndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
 
 
 class EndpointMarkFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """The mark of one endpoint, None if the marks did not suffice for all of them."""
+    """The mark of one endpoint, None if there were not enough marks."""
 
     endpoint_mark: str | None
     mark: SimpleNamespace
@@ -110,7 +110,7 @@ def dispatch(
     facts: Callable[[Sequence[Branch]], Facts],
     words: str,
 ) -> list[ChainPlan]:
-    """The root chain and its children, each drawn from the `facts` of its branches."""
+    """The root chain and its children, each rendered from the `facts` of its branches."""
     split = tree(interfaces, root, chain_of)
     origin = Origin(words=words)
     chains = {**split.children, root: split.root}

@@ -1,4 +1,4 @@
-"""Endpoint chains: what happens to a packet of one workload or host interface. (felix/rules/endpoints.go)"""
+"""Endpoint chains: the rules for packets of one workload or host interface. (felix/rules/endpoints.go)"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SET_MARK = "cali-sm-"
 
 
 class TierFacts(NamedTuple):
-    """A tier as an endpoint's template sees it: the chains to try, and what happens at its end."""
+    """A tier in an endpoint's template: the chains to jump to, and what happens at its end."""
 
     name: str
     chains: Sequence[str]
@@ -34,21 +34,21 @@ class TierFacts(NamedTuple):
     nflog: str
 
     def nameless(self) -> tuple[str, int, bool, str]:
-        """What is left without the names of chains."""
+        """The fields without the names of chains."""
         return self.name, len(self.chains), self.drops, self.nflog
 
 
 class UntrackedFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """A host endpoint before connection tracking: tiers with policies that do not track."""
+    """A host endpoint before connection tracking: tiers with doNotTrack policies."""
 
     mark: SimpleNamespace
     tiers: Sequence[TierFacts]
 
 
 class TrackedFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """What chains of endpoints have in common behind connection tracking.
+    """Common facts of endpoint chains after connection tracking.
 
-    `allow` and `deny` are targets, `denied` is the word for `deny` in comments; `nflog_options` begin with a blank.
+    `allow` and `deny` are targets, `denied` is the word for `deny` in comments; `nflog_options` begin with a space.
     """
 
     mark: SimpleNamespace
@@ -72,14 +72,14 @@ class ForwardFacts(TrackedFacts, frozen=True, kw_only=True, eq=False):
 
 
 class HostFacts(TrackedFacts, frozen=True, kw_only=True, eq=False):
-    """A host's own packets. `profiles` are chains; `nflog_no_profile` is "" when flows are not logged."""
+    """A host's own packets. `profiles` are chains; `nflog_no_profile` is "" if flows are not logged."""
 
     profiles: Sequence[str]
     nflog_no_profile: str
 
 
 class WorkloadFacts(HostFacts, frozen=True, kw_only=True, eq=False):
-    """A pod's packets in one direction. None for a limit that the pod does not have.
+    """A pod's packets in one direction. Limits are None if the pod does not have them.
 
     `packet_rate` is per second, `connections` the most at one time.
     """
@@ -109,9 +109,9 @@ class _Common(TypedDict):
 
 
 class EndpointChains(Struct, frozen=True):
-    """Plans the chains of endpoints; group chains that they need are gathered in `groups`.
+    """Plans the chains of endpoints; the group chains that they need are collected in `groups`.
 
-    `shared` has the facts of pods' chains by what they say besides names.
+    `shared` caches the facts of pods' chains by their content without names.
     """
 
     context: RuleContext
@@ -120,7 +120,7 @@ class EndpointChains(Struct, frozen=True):
     shared: dict[Hashable, WorkloadFacts]
 
     def workload(self, local: LocalWorkload) -> tuple[ChainPlan, ChainPlan]:
-        """cali-tw and cali-fw, the same in both families."""
+        """The chains cali-tw and cali-fw, the same in both families."""
         workload = local.workload
         words = f"pod {workload.namespace}/{workload.name} (interface {workload.interface})"
         plans = []
@@ -146,7 +146,7 @@ class EndpointChains(Struct, frozen=True):
     def _workload_facts(
         self, qos: Qos | None, tiers: Sequence[TierFacts], profiles: int, direction: str
     ) -> WorkloadFacts:
-        """With holes for the names of chains."""
+        """The facts of a pod's chain, with placeholders for the names of chains."""
         config, holes = self.context.config, map(hole, count(1))
         return WorkloadFacts(
             **self._common(direction),
@@ -162,7 +162,7 @@ class EndpointChains(Struct, frozen=True):
         )
 
     def host_filter(self, local: LocalHost) -> list[ChainPlan]:
-        """cali-th, cali-fh and their forward twins."""
+        """The chains cali-th, cali-fh, and those for forwarded packets, in table filter."""
         plans = []
         for direction, prefix, forward in (
             ("egress", TO_HOST, TO_HOST_FORWARD),
@@ -186,7 +186,7 @@ class EndpointChains(Struct, frozen=True):
         return plans
 
     def host_mangle(self, local: LocalHost) -> list[ChainPlan]:
-        """cali-th for what the host sent to a rewritten address; cali-fh where there is pre-DNAT policy."""
+        """The chains cali-th for the host's packets to rewritten addresses, and cali-fh if there is pre-DNAT policy."""
         rewritten = HostFacts(
             **self._common("egress"),
             allow="RETURN",
@@ -205,7 +205,7 @@ class EndpointChains(Struct, frozen=True):
         return plans
 
     def host_raw(self, local: LocalHost) -> list[ChainPlan]:
-        """cali-th and cali-fh where there is untracked policy."""
+        """The chains cali-th and cali-fh in table raw, if there is untracked policy."""
         plans = []
         for direction, prefix in (("egress", TO_HOST), ("ingress", FROM_HOST)):
             tiers = self._tiers(local.policies.untracked, direction, ends=False)
@@ -245,7 +245,7 @@ class EndpointChains(Struct, frozen=True):
         return [self.policies.profile_name(name, direction) for name in names]
 
     def _tiers(self, tiers: Sequence[AppliedTier], direction: str, *, ends: bool = True) -> list[TierFacts]:
-        """Tiers with policies in this direction. One whose policies are all staged lets every packet fall through."""
+        """Tiers with policies in this direction. A tier with staged policies only decides nothing."""
         facts = []
         for tier in tiers:
             policies = tier.ingress if direction == "ingress" else tier.egress

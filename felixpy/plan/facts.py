@@ -24,14 +24,14 @@ NFLOG_GROUPS = {"ingress": 1, "egress": 2}
 
 
 class RuleContext(Struct, frozen=True, dict=True):
-    """What the text of policy and profile chains depends on besides the policy; equal on most nodes of a cluster."""
+    """What policy and profile chains depend on besides the policy; equal on most nodes of a cluster."""
 
     config: Config
     calico_version: CalicoVersion
     layout: Layout = IPTABLES
 
     def chain(self, prefix: str, suffix: str) -> str:
-        """The name of a chain, fit for the data plane."""
+        """The name of a chain within the data plane's limit."""
         return limited(prefix, suffix, self.layout.max_chain)
 
     @cached_property
@@ -41,7 +41,7 @@ class RuleContext(Struct, frozen=True, dict=True):
 
     @cached_property
     def mark(self) -> SimpleNamespace:
-        """The marks as templates name them; `verdict` is what endpoint chains clear before they ask any policy."""
+        """The marks by the names in templates; `verdict` are those that endpoint chains clear before policies."""
         named = self.marks.named()
         named.verdict = named.accept_or_pass if self.calico_version.clears_pass else named.accept
         return named
@@ -53,7 +53,7 @@ class RuleContext(Struct, frozen=True, dict=True):
 
     @property
     def denied(self) -> str:
-        """The word for it in comments."""
+        """The word for `deny` in comments."""
         return self.deny.capitalize()
 
     @cached_property
@@ -69,7 +69,7 @@ class RuleContext(Struct, frozen=True, dict=True):
 
 
 def _address(text: str) -> str:
-    """A host name instead of an address gives no rules."""
+    """An address, "" for a host name, for which Felix writes no rules."""
     try:
         return str(ip_address(text))
     except ValueError:
@@ -77,10 +77,10 @@ def _address(text: str) -> str:
 
 
 class NodeFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """What Felix's own chains say about a node, in one family. Texts of options begin with a blank.
+    """Facts about a node for Felix's static chains, in one family. Texts of options begin with a space.
 
-    `prefixes` are those of pods' interfaces; `tunnels` and `wireguard_interfaces` are interfaces. `ipip` and `vxlan`
-    tell whether pools use them. `metadata_address` is "" and `wireguard_port` None where there is no rule for them.
+    `prefixes` are those of pods' interfaces; `tunnels` and `wireguard_interfaces` are interfaces. `ipip` and `vxlan`:
+    whether pools use them. `metadata_address` is "" and `wireguard_port` None if there is no rule for them.
     """
 
     mark: SimpleNamespace
@@ -109,7 +109,7 @@ class NodeFacts(Facts, frozen=True, kw_only=True, eq=False):
 
 
 def node_facts(resolution: Resolution, context: RuleContext, family: int) -> NodeFacts:
-    """What Felix's own chains are drawn from, for one family."""
+    """The facts for Felix's static chains, in one family."""
     config, tunnels, node = resolution.config, resolution.encapsulation, resolution.node
     six = family == 6
     wireguard = config.wireguard_v6 if six else config.wireguard_v4

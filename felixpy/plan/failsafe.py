@@ -1,4 +1,4 @@
-"""Failsafe chains: ports of a host that stay reachable whatever policies say. (felix/rules/static.go)"""
+"""Failsafe chains: ports of a host that policies cannot close. (felix/rules/static.go)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from felixpy.plan.values import Facts
 
 
 class FailsafeRule(NamedTuple):
-    """One port. `net` is the match on the network of the other end with a leading blank, "" for any."""
+    """One port. `net` is the match on the network of the other end with a leading space, "" for any."""
 
     protocol: str
     port: int
@@ -18,14 +18,14 @@ class FailsafeRule(NamedTuple):
 
 
 class FailsafeFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """Ports in one direction, and those of the other direction whose answers need rules of their own."""
+    """Ports in one direction, and those of the other direction whose replies need separate rules."""
 
     ports: Sequence[FailsafeRule]
     answers: Sequence[FailsafeRule] = ()
 
 
 def failsafe_facts(config: Config, table: str, family: int) -> dict[str, FailsafeFacts]:
-    """By chain. A port limited to a network exists in that network's family only; raw tracks no connections."""
+    """Facts by chain. A port limited to a network is in that network's family only; table raw needs reply rules."""
 
     def ports(direction: str, flag: str) -> list[FailsafeRule]:
         listed = config.failsafe_inbound if direction == "in" else config.failsafe_outbound

@@ -1,4 +1,4 @@
-"""Chains of policies, profiles and policy groups: the rules themselves. (felix/rules/policy.go, profiles.go)"""
+"""Chains of policies, profiles and policy groups. (felix/rules/policy.go, profiles.go)"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DENY = activate(0, Rule(action="deny"))
 
 
 class RuleFacts(NamedTuple):
-    """One policy rule as its template sees it; texts begin with a blank."""
+    """One policy rule in its template; texts begin with a space."""
 
     number: int
     action: str
@@ -50,7 +50,7 @@ class RuleFacts(NamedTuple):
 
 
 class PolicyFacts(Facts, frozen=True, kw_only=True, eq=False):
-    """One direction of a policy or profile. `nflog_options` and `log_limit` begin with a blank."""
+    """One direction of a policy or profile. `nflog_options` and `log_limit` begin with a space."""
 
     mark: SimpleNamespace
     deny: str
@@ -62,7 +62,7 @@ class PolicyFacts(Facts, frozen=True, kw_only=True, eq=False):
 
 
 class GroupMember(NamedTuple):
-    """One policy of a group: its chain, and how it is reached."""
+    """One policy of a group: its chain, and the condition for jumping to it."""
 
     chain: str
     leads: bool
@@ -84,7 +84,7 @@ class Jumps(NamedTuple):
 
 
 class _Subject(Struct, frozen=True):
-    """Whose rules are drawn: its chain, names for logs and comments, and where it was read."""
+    """The owner of rules: its chain, names for logs and comments, and source."""
 
     chain: str
     title: str
@@ -137,7 +137,7 @@ class PolicyChains(Struct, eq=False):
         return known
 
     def profile(self, profile: ActiveProfile, direction: str, family: int) -> ChainPlan:
-        """The chain of one direction of a profile; one that does not exist denies."""
+        """The chain of one direction of a profile; a profile that does not exist denies."""
         known = self._known.get((profile, direction, family))
         if known is None:
             if profile.profile is None:
@@ -154,7 +154,7 @@ class PolicyChains(Struct, eq=False):
         return known
 
     def forget(self, gone: ActivePolicy | ActiveProfile) -> None:
-        """Drop the chains of a policy or profile that is no more."""
+        """Drop the chains of a policy or profile that was removed."""
         for key in [key for key in self._known if key[0] is gone]:
             del self._known[key]
         if isinstance(gone, ActiveProfile):
@@ -204,7 +204,7 @@ class PolicyChains(Struct, eq=False):
         *,
         logs_flows: bool = True,
     ) -> ChainPlan:
-        """The chain of one family; that of the `other` one if it says the same."""
+        """The chain of one family; the chain of the `other` family if they are equal."""
         flow_logs = self.context.config.flow_logs and logs_flows
         drawn = (self._rule(subject, rule, direction, family, flow_logs=flow_logs) for rule in rules)
         log_prefix = _log_prefix(self.context.config.log_prefix or "calico-packet", subject.log_names)
@@ -261,9 +261,9 @@ class PolicyChains(Struct, eq=False):
         )
 
     def jumps(self, policies: tuple[ActivePolicy, ...], direction: str) -> Jumps:
-        """Which chains an endpoint's tier jumps to for these policies, and the group chains among them.
+        """The chains that an endpoint's tier jumps to for these policies, and the group chains among them.
 
-        Consecutive policies with one selector form a group; staged ones count for its identity but are not jumped to.
+        Consecutive policies with the same selector form a group; staged ones are part of its name but have no jumps.
         """
         key = (policies, direction)
         if key not in self._jumps:
@@ -304,6 +304,6 @@ class PolicyChains(Struct, eq=False):
 
 
 def _log_prefix(template: str, names: tuple[str, str, str, str]) -> str:
-    """Fill in %k (kind), %n (name), %p (namespace/name) and %t (tier); other texts after % stay as they are."""
+    """Replace %k (kind), %n (name), %p (namespace/name) and %t (tier); other text after % is unchanged."""
     meanings = dict(zip("knpt", names, strict=True))
     return re.sub("%([knpt])", lambda found: meanings[found[1]], template)

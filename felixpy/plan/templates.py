@@ -1,4 +1,4 @@
-"""Which facts each template is drawn from: one row for each template, of any Calico version and data plane."""
+"""The facts of each template: one row for each template, of any Calico version and data plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan is made of: chains as a template, its facts and where they come from."""
+"""The values of a plan: chains, each with a template, its facts and their origin."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from felixpy.ruleset import Origin
 
 
 class Facts(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
-    """What a template may name, besides ``chain``: the fields of a subclass. `felixpy.plan.templates` has the list."""
+    """The names in a template, besides ``chain``: the fields of a subclass. See `felixpy.plan.templates`."""
 
     def content(self) -> tuple[Hashable, ...]:
-        """The fields, to be compared with those of other facts of the same context, which have the same marks."""
+        """The fields, for comparing with other facts of the same context, which have the same marks."""
         return tuple(
             tuple(value) if isinstance(value, list) else value
             for value in structs.astuple(self)
@@ -24,11 +24,12 @@ class Facts(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
 
 
 class ChainPlan(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
-    """A chain to be drawn by a template from `facts`.
+    """A chain to be rendered by a template from `facts`.
 
-    A chain with a `title` is one of a policy or profile: trailing RETURN rules go, the first rule gets the title as a
-    comment, and without any rule one that does nothing carries it. `seed` replaces the name in hashes. `names` are for
-    the holes in `facts`, in order. A `shared` chain differs from others with the same facts by names and title only.
+    A chain with a `title` is one of a policy or profile: trailing RETURN rules are removed, the first rule gets the
+    title as a comment, and an empty chain gets a rule without effect for it. `seed` replaces the name in hashes.
+    `names` replace the placeholders in `facts`, in order. A `shared` chain differs from others with the same facts only
+    in names and title.
     """
 
     name: str
@@ -42,10 +43,10 @@ class ChainPlan(Struct, frozen=True, kw_only=True, eq=False, weakref=True):
 
 
 class TablePlan(Struct, kw_only=True):
-    """The chains of one table in one family, of which only those that something jumps to will be programmed.
+    """The chains of one table in one family; only those that a rule jumps to are programmed.
 
-    `needed` are programmed even so (performance hint AssumeNeededOnEveryNode). `maps` are verdict maps by name: from
-    an interface to the chain for it.
+    `needed` are always programmed (performance hint AssumeNeededOnEveryNode). `maps` are verdict maps by name: from an
+    interface to the chain for it.
     """
 
     name: str
@@ -62,7 +63,7 @@ class TablePlan(Struct, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Everything that one node's text is drawn from."""
+    """All chains of one node, ready to be rendered."""
 
     node: str
     calico_version: str

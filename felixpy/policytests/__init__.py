@@ -1,10 +1,10 @@
-"""Tests of policies: files that say who may reach whom, and what became of each expectation.
+"""Tests of policies: files with expected connections, and the outcome of each expectation.
 
 files     ``*.felixtest.yaml`` as values, each expectation with its place
-ends      what an expectation calls a source or destination, and the packets that it stands for
-running   expectations compared with what the compiled rules do
-coverage  the policy rules that no expectation ever reached
-writing   a first test file made from today's connections, and the tables of old ones renewed
+ends      sources and destinations in expectations, and the endpoints and addresses that they include
+running   expectations compared with the compiled rules
+coverage  the policy rules that no expectation reached
+writing   a first test file from the current connections, and updating the tables of existing ones
 """
 
 from __future__ import annotations

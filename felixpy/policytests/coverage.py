@@ -1,4 +1,4 @@
-"""Which rules of policies no expectation has reached."""
+"""Policy rules, and whether an expectation reached them."""
 
 from __future__ import annotations
 

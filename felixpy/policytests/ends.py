@@ -1,4 +1,4 @@
-"""What an expectation calls a source or destination, and the names or addresses that stand for it."""
+"""Sources and destinations in expectations, and the names or addresses to try for each."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Ends:
         self._cluster, self._directory = cluster, directory
 
     def named(self, end: End) -> list[str]:
-        """The texts that a trace takes for an end, at least one. Raises UsageError for what means nothing.
+        """The endpoints to trace for an end, at least one, as texts. Raises UsageError for an unknown end.
 
-        All pods of a workload and all pods of a choice count. A CIDR is every address in it that is not a pod's and no
-        node's, of which those are taken that some rule, set or pool tells apart.
+        A workload or a choice gives all of its pods. A CIDR gives one address for each part of it that some rule, set
+        or pool distinguishes, without addresses of pods and nodes.
         """
         if isinstance(end, PodChoice):
             return self._chosen(end)
@@ -74,7 +74,7 @@ class Ends:
 
 
 def _mentioned(cluster: Cluster) -> Iterator[str]:
-    """Every network and address that anything in a cluster mentions."""
+    """Every network and address in a cluster."""
     yield from (pool.cidr for pool in cluster.pools)
     yield from (net for networks in cluster.network_sets for net in networks.nets)
     endpoints: Iterable[Workload] = cluster.workloads

@@ -1,4 +1,4 @@
-"""Test files → values. Everything wrong in a file is a problem with its place, as in manifests."""
+"""Test files → values. Errors in a file are problems with a place, as in manifests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Verdict = Literal["allow", "deny"]
 
 
 class PodChoice(NamedTuple):
-    """PodChoice by namespace ("" for any) and by a selector of Calico ("" for all)."""
+    """Pods chosen by namespace ("" for any) and by a Calico selector ("" for all)."""
 
     namespace: str
     selector: str
@@ -40,8 +40,8 @@ End: TypeAlias = str | PodChoice
 class Expectation:
     """Connections that are expected to be allowed or denied: from every source to every destination on every port.
 
-    With `some` one of them is enough. `by` is the policy that must have the last word, "" for any. `ports` are as
-    ``felixpy trace`` takes them (``5432``, ``53/udp``, ``icmp``, a name); without any it is a ping.
+    With `some` one of them is enough. `by` is the policy that must decide, "" for any. `ports` are written as for
+    ``felixpy trace`` (``5432``, ``53/udp``, ``icmp``, a name); without any it is a ping.
     """
 
     sources: tuple[End, ...]
@@ -55,7 +55,7 @@ class Expectation:
 
     @property
     def title(self) -> str:
-        """In words: ``shop/web → shop/db 5432: allow``."""
+        """A title such as ``shop/web → shop/db 5432: allow``."""
         ends = (", ".join(map(str, each)) for each in (self.sources, self.destinations))
         ports = f" {', '.join(self.ports)}" if self.ports else ""
         return f"{' → '.join(ends)}{ports}: {self.expect}"
@@ -174,7 +174,7 @@ TEST = Object(
 
 
 def find(paths: Sequence[str]) -> list[str]:
-    """The test files that paths mean: files, and folders with everything below. Raises UsageError.
+    """The test files in paths: files, and folders with everything below. Raises UsageError.
 
     Hidden folders are left out, as with manifests.
     """
@@ -199,7 +199,7 @@ def _hidden(path: FilePath) -> bool:
 
 
 def read_tests(files: Iterable[str]) -> list[PolicyTest]:
-    """The tests of all files. Raises InputError with every problem of all of them."""
+    """The tests in all files. Raises InputError with all problems of all files."""
     tests: list[PolicyTest] = []
     problems: list[Problem] = []
     for file in files:
@@ -283,7 +283,7 @@ class _Reader:
 
 
 def _plain(value: Any) -> str:
-    """A setting as Felix's environment spells it."""
+    """The value of a setting as text, as in Felix's environment."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Expectations compared with what the compiled rules do."""
+"""Compare expectations with the compiled rules."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Answer = Trace | ServiceTrace
 
 
 class DecidedBy(NamedTuple):
-    """Where something that decided stands, and what it is."""
+    """The place of a deciding rule or policy, and its description."""
 
     place: Place
     words: str
@@ -43,9 +43,9 @@ class DecidedBy(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationOutcome:
-    """What became of one expectation, table or comparison. `problem` is "" if it is met.
+    """The outcome of one expectation, table or comparison. `problem` is "" if it is met.
 
-    `details` tell each connection that is not as expected and what decided; `related` are the policy rules behind it.
+    `details` list each connection that is not as expected and what decided; `related` are the deciding policy rules.
     """
 
     title: str
@@ -61,7 +61,7 @@ class ExpectationOutcome:
 
 
 class ReachedRule(NamedTuple):
-    """A rule of a policy that had a say: the policy as people call it, the direction, and the number from 0."""
+    """A policy rule that decided a connection: the policy's name, the direction, and the number from 0."""
 
     policy: str
     direction: str
@@ -70,7 +70,7 @@ class ReachedRule(NamedTuple):
 
 @dataclass
 class Runner:
-    """Runs tests of one cluster; its nodes are compiled once, when they are first needed."""
+    """Runs tests of one cluster; its nodes are compiled once, on first use."""
 
     cluster: Cluster
     node: str = ""
@@ -93,7 +93,7 @@ class Runner:
 
     @cached_property
     def _brief(self) -> ServiceTracer:
-        """Finds verdicts without the way to them."""
+        """A tracer that returns verdicts without steps."""
         return ServiceTracer(Tracer(self.nodes, node=self.node, brief=True))
 
     @cached_property
@@ -103,11 +103,11 @@ class Runner:
     # --- expectations
 
     def named(self, end: End) -> list[str]:
-        """The names and addresses that stand for an end. Raises UsageError for what means nothing."""
+        """The names and addresses to try for an end. Raises UsageError for an unknown end."""
         return self._ends.named(end)
 
     def expectation(self, wanted: Expectation) -> ExpectationOutcome:
-        """Try every connection of an expectation; with `some` one that is as expected is enough."""
+        """The outcome of an expectation, from all its connections; with `some` one as expected is enough."""
         try:
             answers = list(self._answers(wanted))
         except UsageError as wrong:
@@ -166,7 +166,7 @@ class Runner:
                         self.reached.add(ReachedRule(str(hit.owner), report.end.direction, hit.rule))
 
     def _told(self, answer: Answer, objection: str) -> Iterator[str]:
-        """A connection, what decided about it, and where that stands."""
+        """Lines about a connection, what decided it, and the place of that."""
         if isinstance(answer, ServiceTrace):
             yield f"{answer.verdict.upper()}  {answer.source.name} → {answer.words}"
             for trace in _traces(answer):
@@ -182,7 +182,7 @@ class Runner:
             yield f"  {objection}"
 
     def _related(self, answer: Answer) -> Iterator[DecidedBy]:
-        """The rule that decided; for the end of a tier the policy that was asked last, which could be changed."""
+        """The deciding rule; for the end of a tier its last policy, which could be changed."""
         for trace in _traces(answer):
             decided = reason(trace)
             if decided.place:
@@ -206,7 +206,7 @@ class Runner:
         return list(lines(chain(pairs.flows(), routes.flows)))
 
     def table(self, test: PolicyTest) -> ExpectationOutcome:
-        """The table of a test against today's connections, whatever the order of its lines."""
+        """The outcome of comparing a test's table with the current connections, in any order of lines."""
         assert test.matrix is not None
         assert test.matrix_place
         wanted = [line.strip() for line in test.matrix.splitlines() if line.strip()]
@@ -227,7 +227,7 @@ class Runner:
         )
 
     def unchanged(self, test: PolicyTest, before: Cluster) -> ExpectationOutcome:
-        """No flow has opened or closed since `before`, apart from those that the test lists."""
+        """The outcome of comparing with `before`: no flow has opened or closed except those that the test lists."""
         assert test.unchanged_place
         earlier = Nodes(Compiler(before, self.calico_version, self.dataplane), settings=self.settings)
         allowed = {" ".join(line.split()) for line in test.changes}
@@ -251,7 +251,7 @@ def _traces(answer: Answer) -> list[Trace]:
 
 
 def _objection(wanted: Expectation, answer: Answer) -> str:
-    """Why an answer is not what was expected, "" if it is."""
+    """Why an answer is not as expected, "" if it is."""
     if not answer.certain:
         return f"expected {wanted.expect}, but the verdict is uncertain"
     if answer.verdict != wanted.expect:
@@ -265,7 +265,7 @@ def _objection(wanted: Expectation, answer: Answer) -> str:
 
 
 def _is_by(name: str, trace: Trace, said: str) -> bool:
-    """Whether a policy, tier or profile had the last word: by name, namespace and name, or kind and these."""
+    """Whether a policy, tier or profile, given by name, NAMESPACE/NAME or KIND/NAMESPACE/NAME, decided."""
     hit = reason(trace).hit
     if hit is None:
         return name in said

@@ -1,4 +1,4 @@
-"""Test files as text: a first one, and old ones with a new table."""
+"""Write test files: a first one, and existing ones with an updated table."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _block(table: Iterable[str]) -> str:
 
 
 def renewed(text: str, test: PolicyTest, table: Iterable[str]) -> str:
-    """The text of a file whose test has a table as a block (``matrix: |``), with another table in its place.
+    """The text of a file whose test has a table as a block (``matrix: |``), with the table replaced.
 
-    Raises ValueError for a table that is written in another way.
+    Raises ValueError if the table has another form.
     """
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     start = test.matrix_place.line if test.matrix_place else 0

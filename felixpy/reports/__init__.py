@@ -1,7 +1,7 @@
 """Results of a run, written as text, JSON, SARIF, JUnit, TAP or GitHub annotations.
 
-`felixpy lint` and `felixpy validate` report findings with it; a command that runs tests reports their outcomes with the
-same values and the same formats. A new format is a row of `FORMATS`.
+`felixpy lint` and `felixpy validate` report findings, `felixpy test` outcomes of tests. A new format is a row of
+`FORMATS`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Results for programs, as one JSON document."""
+"""Results as one JSON document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has to say, whatever it is written as."""
+"""The results of a run, independent of the format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Related(NamedTuple):
 
 
 class RuleInfo(NamedTuple):
-    """What is checked: `id` such as FX101, a `name` in words with hyphens, one sentence, and the page in Markdown."""
+    """A check: `id` such as FX101, a `name` in words with hyphens, one sentence, and the page in Markdown."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class Result:
     """A finding of a linter, or the outcome of a test.
 
     `name` identifies it for people (a rule's code, a test's name), `rule` in `Run.rules`. `subject` is the object and
-    `path` the place inside it. `details` are more lines about a failure. `level` counts for failed results only.
+    `path` the place inside it. `details` are more lines about a failure. `level` applies to failed results only.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Run(Answer):
         return [result for result in self.results if result.status == "failed"]
 
     def counts(self) -> dict[Level, int]:
-        """Failed results by level, the gravest first; levels without any are left out."""
+        """The number of failed results by level, most severe first, without levels that have none."""
         counted = Counter(result.level for result in self.failures)
         return {level: counted[level] for level in LEVELS if counted[level]}
 
     def fails(self, threshold: Level | None) -> bool:
-        """Whether a result failed at this level or a graver one; None stands for "never"."""
+        """Whether a result failed at this level or a more severe one; None means never."""
         if threshold is None:
             return False
         grave = LEVELS[: LEVELS.index(threshold) + 1]
@@ -121,6 +121,6 @@ def heading(result: Result) -> str:
 
 
 def summary(run: Run) -> str:
-    """How many results failed, by level."""
+    """The numbers of failed results by level, in words."""
     counts = [many(number, level) if level != "info" else f"{number} info" for level, number in run.counts().items()]
     return f"{run.suite}: {', '.join(counts) if counts else 'no findings'}"

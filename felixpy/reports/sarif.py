@@ -87,7 +87,7 @@ def _uri(file: str) -> str:
 
 
 def _fingerprint(result: Result) -> str:
-    """The same for a finding that only moved to another line, so that services track it."""
+    """A fingerprint that does not depend on the line, so that services recognise a finding that moved."""
     file = result.place.file if result.place else ""
     parts = (result.name, file, result.subject, spell(result.path))
     return sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:32]

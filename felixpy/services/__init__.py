@@ -1,10 +1,10 @@
 """Which endpoints a client of a Service reaches, as kube-proxy's iptables mode decides it.
 
-    endpoints   who stands behind a port of a Service: EndpointSlices, or else the pods that the selector selects
-    proxy       which of them a node takes for a connection, and whether the source address is rewritten
+    endpoints   the endpoints of a port of a Service: from EndpointSlices, else the pods that the selector matches
+    proxy       the endpoints that a node may choose for a connection, and whether it rewrites the source address
     directory   Services by name and address, node ports and hostPorts
 
-Pure: everything follows from the Services, EndpointSlices and pods of a cluster. (kubernetes: pkg/proxy/iptables/
+Pure functions of the Services, EndpointSlices and pods of a cluster. (kubernetes: pkg/proxy/iptables/
 proxier.go, pkg/proxy/topology.go, pkg/proxy/endpointslicecache.go; staging/src/k8s.io/endpointslice)
 """
 

@@ -28,14 +28,14 @@ VIA_WORDS: Mapping[Via, str] = {
 
 
 class ServiceAddress(NamedTuple):
-    """An address of a Service, and what kind of address it is."""
+    """An address of a Service, and its kind."""
 
     service: Service
     via: Via
 
 
 class ServiceDirectory:
-    """Finds Services. `namespace` is where bare names are."""
+    """Finds Services. `namespace` is that of bare names."""
 
     def __init__(self, cluster: Cluster, node_address: NodeAddress, namespace: str = "") -> None:
         self.cluster, self.namespace = cluster, namespace
@@ -43,7 +43,7 @@ class ServiceDirectory:
         self.endpoints = ServiceEndpoints(cluster, node_address)
 
     def named(self, text: str) -> tuple[Service, str] | None:
-        """The Service that a text names, and the name of the one pod behind it that a DNS name may begin with.
+        """The Service that a text names, and the pod name at the beginning of a DNS name, or "".
 
         ``svc/NAME``, ``NS/svc/NAME``, ``NAME.NS.svc`` with or without the domain of the cluster. None for texts of
         another form. Raises UsageError if there is no such Service, or several.
@@ -71,7 +71,7 @@ class ServiceDirectory:
         raise UsageError(f"{text}: no such service{hint}" if names else f"{text}: the input has no services")
 
     def at(self, address: str) -> ServiceAddress | None:
-        """The Service that an address belongs to, None if it belongs to none that kube-proxy answers for."""
+        """The Service with an address that kube-proxy handles, None if there is none."""
         return self._by_address.get(address)
 
     def proxied_balancer(self, address: str) -> Service | None:
@@ -99,7 +99,7 @@ class ServiceDirectory:
 
     @cached_property
     def _stand_ins(self) -> Mapping[str, Service]:
-        """Services by the address that stands for their cluster IP in a family in which it is not given."""
+        """Services by a made-up cluster IP, in families in which their real one is not in the input."""
         found = {}
         for start in STAND_IN.values():
             for number, name in enumerate(sorted(self.services)):
@@ -109,7 +109,7 @@ class ServiceDirectory:
         return found
 
     def families(self, service: Service) -> list[int]:
-        """The families in which a Service is offered."""
+        """The families of a Service."""
         if service.headless or not service.cluster_ips:
             known = [
                 family
@@ -121,7 +121,7 @@ class ServiceDirectory:
         return [6 if ":" in address else 4 for address in service.cluster_ips]
 
     def cluster_ip(self, service: Service, family: int) -> tuple[str, bool]:
-        """The cluster IP of a Service in a family, and whether it is only an address that stands for it."""
+        """The cluster IP of a Service in a family, and whether it is made up."""
         given = next((each for each in service.cluster_ips if (":" in each) == (family == 6)), "")
         if given:
             return given, False
@@ -140,7 +140,7 @@ class ServiceDirectory:
         }
 
     def node_port(self, protocol: str, port: int) -> tuple[Service, ServicePort] | None:
-        """The Service whose port is offered on this port of every node."""
+        """The Service, and its port, with this NodePort."""
         return self._node_ports.get((protocol, port))
 
     @cached_property
@@ -152,13 +152,13 @@ class ServiceDirectory:
         return found
 
     def host_port(self, node: str, address: str, protocol: str, port: int) -> tuple[Workload, HostPort] | None:
-        """The pod of a node that a port of the node leads to (hostPort); `address` is that of the node."""
+        """The pod with a hostPort on a node, and that port; `address` is that of the node."""
         several = self._host_ports.get((node, protocol, port), ())
         return next((each for each in several if each[1].address in ("", address)), None)
 
 
 def ports_of(service: Service, port: int | str | None, protocol: str) -> Iterator[ServicePort]:
-    """The ports of a Service that a question means: by number or name, all if it names none."""
+    """The ports of a Service by number or name; all ports for None."""
     for each in service.ports:
         if protocol in ("", each.protocol) and (port is None or port == each.port or (port and port == each.name)):
             yield each

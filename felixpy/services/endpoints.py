@@ -1,4 +1,4 @@
-"""Who stands behind a port of a Service."""
+"""The endpoints of the ports of Services."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NodeAddress = Callable[[str, int], str]
 
 
 class ServiceEndpoint(NamedTuple):
-    """An address and port behind a Service.
+    """An endpoint of a Service: an address and port.
 
-    `node` is what the EndpointSlice says: kube-proxy takes no other for local. `pod` is (namespace, name) of the pod,
-    if it is one.
+    `node` is that of the EndpointSlice, from which kube-proxy decides what is local. `pod` is (namespace, name) of the
+    pod, if it is one.
     """
 
     address: str
@@ -33,7 +33,7 @@ class ServiceEndpoint(NamedTuple):
 
     @property
     def last_resort(self) -> bool:
-        """Whether it is taken where no endpoint is ready: it still serves, but is being deleted."""
+        """Whether it is used if no endpoint is ready: it still serves, but is being deleted."""
         return self.serving and self.terminating
 
 
@@ -42,7 +42,7 @@ def _no_address(node: str, family: int) -> str:
 
 
 class ServiceEndpoints:
-    """The endpoints of all Services of a cluster. `node_address` tells the addresses of pods on a node's network."""
+    """The endpoints of all Services of a cluster. `node_address` returns addresses of pods with hostNetwork."""
 
     def __init__(self, cluster: Cluster, node_address: NodeAddress = _no_address) -> None:
         self._cluster, self._node_address = cluster, node_address
@@ -66,7 +66,7 @@ class ServiceEndpoints:
         return name in self._slices
 
     def behind(self, service: Service, port: ServicePort, family: int) -> tuple[ServiceEndpoint, ...]:
-        """All endpoints of a port in one family, whatever their state, in a fixed order."""
+        """All endpoints of a port in one family, in any state, in a fixed order."""
         if service.name in self._slices:
             return tuple(self._of_slices(service.name, port, family))
         if service.subsets:
@@ -74,14 +74,14 @@ class ServiceEndpoints:
         return tuple(self._of_pods(service, port, family))
 
     def selected(self, service: Service) -> list[Workload | HostPod]:
-        """The pods that the selector selects; without selector none."""
+        """The pods that the selector matches; without selector none."""
         if not service.selector:
             return []
         wanted = service.selector.items()
         return [pod for pod in self._pods.get(service.name.namespace, ()) if wanted <= pod.labels.items()]
 
     def _of_slices(self, name: ServiceName, port: ServicePort, family: int) -> Iterator[ServiceEndpoint]:
-        """Of an endpoint that several slices have the first counts."""
+        """The endpoints in EndpointSlices; of duplicates in several slices the first."""
         known: set[tuple[str, int]] = set()
         for piece in self._slices[name]:
             if piece.family != family:
@@ -92,7 +92,7 @@ class ServiceEndpoints:
                     yield each
 
     def _of_pods(self, service: Service, port: ServicePort, family: int) -> Iterator[ServiceEndpoint]:
-        """What the EndpointSlice controller would write. (staging/src/k8s.io/endpointslice/utils.go)"""
+        """The endpoints that the EndpointSlice controller would write. (staging/src/k8s.io/endpointslice/utils.go)"""
         for pod in self.selected(service):
             number = target_port(pod, port)
             address = self._address(pod, family)
@@ -116,7 +116,7 @@ def _of_subsets(service: Service, port: ServicePort, family: int) -> Iterator[Se
 def _on_port(
     endpoints: Iterable[SliceEndpoint], ports: Iterable[SlicePort], port: ServicePort
 ) -> Iterator[ServiceEndpoint]:
-    """Ports belong together by name and protocol; of an endpoint only the first address counts."""
+    """The endpoints for a port, matched by name and protocol; of an endpoint only the first address is used."""
     numbers = [each.number for each in ports if (each.name, each.protocol) == (port.name, port.protocol)]
     for number in filter(None, numbers):
         for each in endpoints:
@@ -128,7 +128,7 @@ def _on_port(
 
 
 def target_port(pod: Workload | HostPod, port: ServicePort) -> int | None:
-    """The port of a pod that a port of a Service leads to; None where the pod has no port of that name.
+    """The port number of a pod for a port of a Service; None if the pod has no port of that name.
 
     (pkg/api/v1/pod/util.go, FindPort)
     """

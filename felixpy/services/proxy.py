@@ -1,4 +1,4 @@
-"""Which endpoints a node takes for a connection to a Service, as kube-proxy's rules do."""
+"""The endpoints that a node may choose for a connection to a Service, as kube-proxy's rules do."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class Client(NamedTuple):
-    """Who opens the connection, as the node sees it that redirects it.
+    """The client of a connection, as the node that redirects it sees it.
 
-    `kind` is pod for addresses of pods, local for the node itself, other for anybody else.
+    `kind` is pod for addresses of pods, local for the node itself, other for all others.
     """
 
     kind: Literal["pod", "local", "other"]
@@ -26,9 +26,9 @@ class Client(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The endpoints, any of which may be taken. `masquerade`: the source becomes an address of the node.
+    """The endpoints, any of which may be chosen. `masquerade`: the source is replaced by an address of the node.
 
-    Without endpoints `refusal` says why, and `dropped` whether packets are dropped instead of rejected.
+    Without endpoints `refusal` is the reason, and `dropped` whether packets are dropped, not rejected.
     """
 
     endpoints: tuple[ServiceEndpoint, ...]
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 def choose(
     service: Service, endpoints: Sequence[ServiceEndpoint], via: Via, client: Client, node: str, zone: str = ""
 ) -> Choice:
-    """What the rules of `node` do to a connection. `endpoints` are all of the port, in one family.
+    """The choice of kube-proxy's rules on `node` for a connection. `endpoints` are all of the port, in one family.
 
     (pkg/proxy/iptables/proxier.go, syncProxyRules)
     """
@@ -56,7 +56,7 @@ def choose(
         return Choice((), refusal=reason, dropped=True)
     if not service.external_local:
         return Choice(everywhere, masquerade=True)
-    # Pods and the node itself are served as if they had gone out to a load balancer and come back.
+    # Connections of pods and of the node itself are treated as if they came back from a load balancer.
     if client.kind != "other":
         return Choice(everywhere, masquerade=client.kind == "local")
     return _of(here, masquerade=False, policy="externalTrafficPolicy", node=node)
@@ -82,7 +82,7 @@ def _admitted(service: Service, client: Client) -> bool:
 
 
 def cluster_endpoints(endpoints: Sequence[ServiceEndpoint], node: str, zone: str) -> tuple[ServiceEndpoint, ...]:
-    """The endpoints for traffic policy Cluster: ready ones that hints leave to this node, else those that still serve.
+    """The endpoints for traffic policy Cluster: ready ones that hints allow for this node, else those still serving.
 
     (pkg/proxy/topology.go, CategorizeEndpoints)
     """
@@ -92,7 +92,7 @@ def cluster_endpoints(endpoints: Sequence[ServiceEndpoint], node: str, zone: str
 
 
 def local_endpoints(endpoints: Sequence[ServiceEndpoint], node: str) -> tuple[ServiceEndpoint, ...]:
-    """The endpoints for traffic policy Local: ready ones of this node, else those of it that still serve."""
+    """The endpoints for traffic policy Local: ready ones of this node, else those of it still serving."""
     here = [each for each in endpoints if each.node == node]
     ready = tuple(each for each in here if each.ready)
     return ready or tuple(each for each in here if not each.ready and each.last_resort)
@@ -106,7 +106,7 @@ HINTS: Mapping[str, Callable[[ServiceEndpoint, str, str], bool]] = {
 
 
 def _hints(endpoints: Sequence[ServiceEndpoint], node: str, zone: str) -> str:
-    """Which hints count: only those that every ready endpoint has, and only if one of them is for this node."""
+    """The kind of hints to use: one that every ready endpoint has, and of which one is for this node; else ""."""
     ready = [each for each in endpoints if each.ready]
     if ready and all(each.node_hints for each in ready) and any(node in each.node_hints for each in ready):
         return "node"
@@ -116,5 +116,5 @@ def _hints(endpoints: Sequence[ServiceEndpoint], node: str, zone: str) -> str:
 
 
 def zone_of(labels: Mapping[str, str]) -> str:
-    """The zone of a node, "" if nobody says so."""
+    """The zone in a node's labels, "" if there is none."""
     return labels.get(ZONE_LABEL, "")

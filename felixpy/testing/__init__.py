@@ -1,6 +1,6 @@
-"""Instruments for tests, which no part of the product uses.
+"""Tools for tests, which no other package imports.
 
-verdict   what the policies say about a packet, straight from the model: an independent implementation
-readback  the legacy tables as python-iptables reads them: an independent witness
-kernels   kernels that write down what they are asked to do, or fail
+verdict   the verdict of policies on a packet, computed from the model: an independent implementation
+readback  the legacy tables as python-iptables reads them: an independent check
+kernels   kernels that record commands, or fail
 """

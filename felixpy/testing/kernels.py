@@ -1,4 +1,4 @@
-"""Kernels for tests: one that writes down what it is asked to run, and one that makes some of it fail."""
+"""Kernels for tests: one that records commands, and one that makes some of them fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from felixpy.kernel import Done, Kernel
 
 
 class Recorder:
-    """Passes commands on and writes them down."""
+    """Runs commands with another kernel and records them."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -19,15 +19,14 @@ class Recorder:
         return self.kernel.run(*command, text=text)
 
     def written(self) -> list[str]:
-        """The commands that were handed a text, that is those that can have changed anything."""
+        """The commands with an input text, which are those that may have changed anything."""
         return [" ".join(command) for command, text in self.commands if text]
 
 
 class Faulty:
-    """Passes commands on, but lets some fail.
+    """Runs commands with another kernel, but makes some fail.
 
-    `fault` sees each command and its text, and says how it fails: with what it would answer, or by raising. None lets
-    it through.
+    `fault` gets each command and its text; it returns the result of a failure or raises; None runs the command.
     """
 
     def __init__(self, kernel: Kernel, fault: Callable[[tuple[str, ...], str], Done | None]) -> None:

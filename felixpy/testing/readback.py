@@ -1,9 +1,9 @@
-"""A second reading of the legacy tables, by python-iptables: a witness for tests, not a road for data.
+"""Read the legacy tables with python-iptables, as an independent check in tests.
 
-iptables-save and felixpy might be wrong in the same way; python-iptables goes through the kernel's tables by itself. It
-comes with the extra ``felixpy[legacy]`` and needs a compiler to install. Three things speak against more use of it: it
-is some twenty times slower than iptables-save, it may crash, and asking for a table makes the kernel create it. So it
-works in a process of its own, and in namespaces that nobody else needs.
+iptables-save and felixpy may have the same error; python-iptables reads the kernel's tables by itself. It comes with
+the extra ``felixpy[legacy]`` and needs a compiler to install. It is not used elsewhere for three reasons: it is about
+twenty times slower than iptables-save, it may crash, and reading a table makes the kernel create it. So it runs in a
+separate process, and in namespaces made for the test.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Extension(NamedTuple):
 
 
 class ReadRule(NamedTuple):
-    """A rule as python-iptables tells it. `core` are the options before the matches, such as ("-s", "10.0.0.0/8").
+    """A rule as python-iptables reads it. `core` are the options before the matches, such as ("-s", "10.0.0.0/8").
 
-    `target` is None for a rule that only counts; `goto` tells whether the target is a chain that does not return.
+    `target` is None for a rule that only counts; `goto`: the target is a chain that does not return.
     """
 
     core: tuple[tuple[str, str], ...]
@@ -51,7 +51,7 @@ class ReadRule(NamedTuple):
     goto: bool = False
 
     def words(self) -> list[str]:
-        """The rule in the words of iptables-save, without its chain."""
+        """The rule as iptables-save spells it, without its chain."""
         words = []
         for option, value in self.core:
             words += ["!", option, value[1:]] if value.startswith("!") else [option, value]
@@ -63,9 +63,9 @@ class ReadRule(NamedTuple):
 
 
 def read_back(kernel: Kernel) -> Tables:
-    """Everything in the legacy tables of a namespace; the tables that are not there come to be.
+    """All legacy tables of a namespace; tables that do not exist are created by reading them.
 
-    Raises EnvironmentMissing without a python-iptables that works, KernelRefused if reading fails.
+    Raises EnvironmentMissing without a working python-iptables, KernelRefused if reading fails.
     """
     # One process for each family: where a target serves both, as DSCP does, loading it a second time is an error.
     answers = run_together(
@@ -146,7 +146,7 @@ def _core(rule: Any) -> Iterator[tuple[str, str]]:
 
 
 def _protocol(rule: Any) -> str:
-    """The name that iptables has for a protocol; python-iptables has others for a few."""
+    """The name of a protocol in iptables; python-iptables differs for a few."""
     told = str(rule.protocol)
     name = told.removeprefix("!")
     number = next((number for number, known in rule.protocols.items() if known == name), None)
@@ -154,7 +154,7 @@ def _protocol(rule: Any) -> str:
 
 
 def _with_length(network: str) -> str:
-    """10.0.0.0/255.0.0.0 as 10.0.0.0/8; IPv6 comes with a length."""
+    """10.0.0.0/255.0.0.0 as 10.0.0.0/8; IPv6 networks have a prefix length already."""
     address, _, mask = network.partition("/")
     if "." not in mask:
         return network

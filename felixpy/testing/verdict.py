@@ -1,16 +1,16 @@
-"""What the policies say about a packet, straight from the model: the oracle that rendered rules are held against.
+"""The verdict of policies on a packet, computed from the model: the oracle that rendered rules are compared with.
 
-It shares nothing with the compiler but the nouns and the selector language. A packet opens a connection; replies
-need no policy. The source's egress is asked first, then the destination's ingress: tiers, then profiles, then deny.
+It shares only the model and the selector language with the compiler. A packet opens a connection; replies need no
+policy. The source's egress is evaluated first, then the destination's ingress: tiers, then profiles, then deny.
 
-A selector in a rule stands for addresses: those of every endpoint in the cluster that it selects, and the nets of
-network sets. So a rule can match a packet through another pod that has the same address. Named ports and services
-stand for (address, protocol, port) in the same way. (felix/calc/rule_scanner.go, felix/labelindex)
+A selector in a rule matches addresses: those of every endpoint in the cluster that it selects, and the nets of network
+sets. So a rule can match a packet through another pod with the same address. Named ports and services match
+(address, protocol, port) in the same way. (felix/calc/rule_scanner.go, felix/labelindex)
 
 Left out: untracked and pre-DNAT policy, policy of host endpoints on forwarded traffic, the choice among the interfaces
 of a host; NAT, spoofing, encapsulation and loop checks, limits; what pods may always send to their node (neighbour
-discovery, OpenStack's exceptions). Rules are taken at their word, also where three or more lists of one rule need
-blocks of iptables rules, of which Felix lets a later one pass on the mark of an earlier one.
+discovery, OpenStack's exceptions). Rules are evaluated literally, also if three or more lists of one rule need blocks
+of iptables rules, of which Felix lets a later one pass on the mark of an earlier one.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class FirstPacket:
 
 
 class Statement(NamedTuple):
-    """One thing said about a packet: by a rule that matched, or by what holds where no rule does.
+    """One step of the evaluation: a rule that matched, or the default where no rule does.
 
     `reason` is "rule", or names the circumstance: "end of tier", "failsafe port" and so on. `rule` is the index
     among the rules of that direction, as in flow logs; `path` is its place in the manifest `source`.
@@ -94,7 +94,7 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OracleVerdict:
-    """The answer, and all that was said on the way to it; no step means that nobody had a say."""
+    """The verdict and the steps that led to it; no steps if no policy applies."""
 
     allowed: bool
     steps: tuple[Statement, ...]
@@ -109,7 +109,7 @@ class PortMember(NamedTuple):
 
 
 class Header(NamedTuple):
-    """A packet as rules see it: nothing about endpoints."""
+    """A packet as rules see it, without endpoints."""
 
     family: int
     protocol: int
@@ -119,9 +119,9 @@ class Header(NamedTuple):
 
 
 class Oracle:
-    """Answers for one cluster; what it finds out about selectors and endpoints is kept for later packets.
+    """Computes verdicts in one cluster; results about selectors and endpoints are cached.
 
-    `configs` are the parameters by node; nodes not named there run with Felix's defaults.
+    `configs` are the parameters by node; other nodes have Felix's defaults.
     """
 
     def __init__(self, cluster: Cluster, configs: Mapping[str, Config] | None = None) -> None:
@@ -139,18 +139,18 @@ class Oracle:
         self._backends = cache(self._find_backends)
 
     def verdict(self, packet: FirstPacket) -> OracleVerdict:
-        """Whether the packet arrives, asking both ends. Raises UsageError for a packet that cannot be."""
+        """The verdict of both ends. Raises UsageError for an impossible packet."""
         return _verdict(self._both_ends(packet, _flow(packet)))
 
     def ask(self, packet: FirstPacket, direction: Direction) -> OracleVerdict:
-        """What one end says, wherever the other end is: the source about egress, the destination about ingress."""
+        """The verdict of one end: the source for egress, the destination for ingress."""
         peer = packet.source if direction == "egress" else packet.destination
         return _verdict(self._one_end(peer, direction, _flow(packet)))
 
-    # --- who is asked
+    # --- which ends apply
 
     def _both_ends(self, packet: FirstPacket, flow: Header) -> Iterator[Statement]:
-        """A pod reaches itself and a node its own pods, unasked; to reach its node, a pod needs more than policy."""
+        """The steps of both ends. A pod reaches itself, and a node its own pods, without policy."""
         source, destination = packet.source, packet.destination
         at_home = self._node(source) == self._node(destination)
         if isinstance(source, Workload) and (source is destination or flow.destination.address in source.addresses):
@@ -166,7 +166,7 @@ class Oracle:
             yield from self._one_end(destination, "ingress", flow)
 
     def _one_end(self, peer: Peer, direction: Direction, flow: Header) -> Iterator[Statement]:
-        """What is said up to the first allow or deny."""
+        """The steps of one end, up to the first allow or deny."""
         if isinstance(peer, str):
             return
         for step in self._sayings(peer, direction, flow):
@@ -175,7 +175,7 @@ class Oracle:
                 return
 
     def _sayings(self, endpoint: Endpoint, direction: Direction, flow: Header) -> Iterator[Statement]:
-        """All that an endpoint would say, one thing after the other. A profile that is not there denies."""
+        """All steps of an endpoint, in order. A profile that does not exist denies."""
         if isinstance(endpoint, HostEndpoint) and _failsafe(self._config(endpoint.node), direction, flow):
             yield Statement(direction, "allow", "failsafe port")
         if self._refused(endpoint):
@@ -192,7 +192,7 @@ class Oracle:
         yield Statement(direction, "deny", "no profile")
 
     def _tier(self, name: str, policies: Iterable[Policy], direction: Direction, flow: Header) -> Iterator[Statement]:
-        """Policies in order; where none decides, the tier denies or passes. A tier that is no object denies."""
+        """The steps of a tier: its policies in order, then its default. A tier that does not exist denies."""
         for policy in policies:
             said = Statement(direction, "deny", "rule", name, policy.key, source=policy.source)
             for step in self._rules(policy.inbound if direction == "ingress" else policy.outbound, said, flow):
@@ -226,7 +226,7 @@ class Oracle:
         )
 
     def _side(self, side: Side, end: PortMember) -> bool:
-        """One side without its service; nets that are all of the other family never match. (felix/rules/policy.go)"""
+        """Whether a side without its service matches; nets of only the other family do not. (felix/rules/policy.go)"""
         selector = _selector(side)
         return (
             (not side.nets or _within(end.address, side.nets) is True)
@@ -238,7 +238,7 @@ class Oracle:
         )
 
     def _is_port(self, port: PortRange | str, selector: str, end: PortMember) -> bool:
-        """A name is that port of any endpoint that `selector` selects, among notPorts too."""
+        """Whether a port matches; a name is that port of any endpoint that `selector` matches, in notPorts, too."""
         if isinstance(port, PortRange):
             return port.first <= end.port <= port.last
         return end in self._ports(selector, port)
@@ -249,12 +249,12 @@ class Oracle:
         return self._configs.get(node, DEFAULTS)
 
     def _refused(self, endpoint: Endpoint) -> bool:
-        """Felix knows nothing of pods that claim source prefixes in vain. (felix/calc/validation_filter.go)"""
+        """Whether Felix ignores a pod because of its source prefixes. (felix/calc/validation_filter.go)"""
         claims = isinstance(endpoint, Workload) and bool(endpoint.spoofable)
         return claims and self._config(endpoint.node).source_spoofing != "Any"
 
     def _labels(self, thing: Endpoint | NetworkSet) -> dict[str, str]:
-        """Own labels hide those of the profiles, which hide each other in order."""
+        """All labels: own ones override those of profiles, earlier profiles override later ones."""
         labels: dict[str, str] = {}
         for profile in filter(None, map(self._cluster.profiles.get, reversed(thing.profiles))):
             labels.update(profile.labels)
@@ -273,7 +273,7 @@ class Oracle:
                 yield address, host.node
 
     def _applying(self, endpoint: Endpoint, direction: Direction) -> list[tuple[str, list[Policy]]]:
-        """The tiers that have policies for an endpoint; tiers that are no objects come last. (policy_sorter.go)"""
+        """The tiers with policies for an endpoint; tiers that do not exist come last. (policy_sorter.go)"""
         key = (direction, endpoint.node, getattr(endpoint, "namespace", ""), endpoint.name)
         if key not in self._tiers:
             labels, tiers = self._labels(endpoint), self._cluster.tiers
@@ -308,7 +308,7 @@ class Oracle:
         )
 
     def _find_backends(self, service: ServiceName) -> frozenset[str | PortMember]:
-        """The addresses behind a service, which it means as a source, and their ports, as a destination."""
+        """The addresses of a service's endpoints (for a source), and their ports (for a destination)."""
         slices = [(part.addresses, part.ports) for part in self._cluster.slices if part.service == service]
         ends = (
             PortMember(ip, PROTOCOLS[protocol], port) for ips, ports in slices for protocol, port in ports for ip in ips
@@ -317,7 +317,7 @@ class Oracle:
 
 
 def _verdict(steps: Iterable[Statement]) -> OracleVerdict:
-    """The first denial is the last word."""
+    """The verdict from the steps: denied by the first denial."""
     said: list[Statement] = []
     for step in steps:
         said.append(step)
@@ -327,7 +327,7 @@ def _verdict(steps: Iterable[Statement]) -> OracleVerdict:
 
 
 def _flow(packet: FirstPacket) -> Header:
-    """Choose the addresses and read the protocol. Raises UsageError where that cannot be done."""
+    """The header of a packet: addresses chosen, protocol parsed. Raises UsageError if that is impossible."""
     ends = (packet.source, packet.destination)
     family = packet.family or (6 if any(isinstance(peer, str) and ":" in peer for peer in ends) else 4)
     protocol = PROTOCOLS.get(packet.protocol) if isinstance(packet.protocol, str) else packet.protocol
@@ -364,7 +364,7 @@ def _number(protocol: str | int) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def _within(address: str, nets: tuple[str, ...]) -> bool | None:
-    """Whether one of the nets holds the address; None if none of them is of its family."""
+    """Whether one of the nets contains the address; None if none of them is of its family."""
     own = [net for net in nets if (":" in net) == (":" in address)]
     parsed = ip_address(address)
     return any(parsed in ip_network(net) for net in own) if own else None
@@ -387,13 +387,13 @@ def _takes_part(policy: Policy, direction: Direction) -> bool:
 
 
 def _order(policy: Policy) -> tuple[float, str]:
-    """By order, none last, then by one text in which "/" stands after "-" and ".". (felix/calc/policy_sorter.go)"""
+    """The sort key: order, None last, then a text where "/" sorts after "-" and ".". (felix/calc/policy_sorter.go)"""
     kind, namespace, name = policy.key
     return math.inf if policy.order is None else policy.order, f"{name}/{namespace}/{kind}"
 
 
 def _failsafe(config: Config, direction: Direction, flow: Header) -> bool:
-    """Whether the port is kept open for the other end. (felix/rules/static.go)"""
+    """Whether the packet is to a failsafe port. (felix/rules/static.go)"""
     peer = flow.destination if direction == "egress" else flow.source
     return any(
         (PROTOCOLS[safe.protocol], safe.port) == flow.destination[1:]

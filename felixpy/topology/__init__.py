@@ -1,8 +1,8 @@
-"""The cluster as packets see it, for everything that asks about packets.
+"""Endpoints, addresses and nodes for tracing packets.
 
-addresses  which node has which address
-outside    an address that nothing in the cluster mentions, which stands for the internet
-endpoints    who sends and receives, as people name them
+addresses  the addresses of nodes
+outside    an address that nothing in the cluster mentions, used for the internet
+endpoints  endpoints by the names that users give
 nodes      the rules and interfaces of nodes
-question   what is asked of a trace
+question   the packet to trace
 """

@@ -1,4 +1,4 @@
-"""Which address belongs to which node, with a stand-in where nobody wrote one down."""
+"""The addresses of nodes, with assumed ones for nodes without any in the input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STAND_IN = {4: int(ip_address("198.18.0.1")), 6: int(ip_address("2001:db8:198:18
 
 
 class AddressBook:
-    """Addresses of nodes. `names` are nodes that count besides those of the cluster."""
+    """The addresses of nodes. `names` are nodes besides those of the cluster."""
 
     def __init__(self, cluster: Cluster, hosts: Mapping[str, Host], names: Iterable[str] = ()) -> None:
         self.cluster, self.hosts = cluster, hosts
@@ -21,7 +21,7 @@ class AddressBook:
 
     @cached_property
     def known(self) -> Mapping[str, str]:
-        """Nodes by address; the first of a node's is the one that it is reached by."""
+        """Nodes by address; a node is reached by its first address."""
         found: dict[str, str] = {}
         for node in self.cluster.nodes.values():
             tunnels = (node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6)
@@ -39,7 +39,7 @@ class AddressBook:
 
     @cached_property
     def assumed(self) -> Mapping[str, str]:
-        """Nodes by the address that stands for them in a family in which they have none."""
+        """Nodes by their assumed address, in families in which they have none."""
         have = {(node, ":" in address) for address, node in self.known.items()}
         return {
             str(ip_address(start + number)): name
@@ -50,19 +50,19 @@ class AddressBook:
 
     @property
     def only(self) -> str:
-        """The node where there is just one, else ""."""
+        """The node if there is only one, else ""."""
         return self.names[0] if len(self.names) == 1 else ""
 
     def node(self, address: str) -> str:
-        """The node with an address, "" if it is none's."""
+        """The node with an address, "" if there is none."""
         return self.known.get(address) or self.assumed.get(address, "")
 
     def address(self, node: str, family: int) -> str:
-        """How a node is reached; "" for a node that is not in the book."""
+        """The address by which a node is reached; "" for an unknown node."""
         return next((text for text in self.of_node(node) if (":" in text) == (family == 6)), "")
 
     def of_node(self, node: str) -> Sequence[str]:
-        """All addresses of a node, those that are known first."""
+        """All addresses of a node, known ones before assumed ones."""
         return self._by_node.get(node, ())
 
     @cached_property

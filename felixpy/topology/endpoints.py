@@ -1,4 +1,4 @@
-"""Who sends and who receives, as people name them."""
+"""Endpoints of connections, found by the names that users give."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EndpointKind = Literal["pod", "host", "outside"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of a connection. An outside endpoint has no node; `note` says what had to be chosen."""
+    """One end of a connection. An outside endpoint has no node; `note` names a choice that was made for the user."""
 
     kind: EndpointKind
     name: str
@@ -54,7 +54,7 @@ class Endpoint:
 
 
 class Directory:
-    """Finds endpoints in a cluster. `node` is the one that ``host`` means; `dumps` are what was saved of nodes."""
+    """Finds endpoints in a cluster. `node` is the one for ``host``; `dumps` are the saved rules of nodes."""
 
     def __init__(
         self, cluster: Cluster, book: AddressBook, node: str = "", namespace: str = "", dumps: Iterable[Dump] = ()
@@ -71,7 +71,7 @@ class Directory:
         return self.find(source, family), self.find(destination, family)
 
     def find(self, text: str, family: int) -> Endpoint:
-        """A endpoint by name. Raises UsageError for names that mean nothing, or nothing of that family."""
+        """An endpoint by name. Raises UsageError for an unknown name, or an endpoint without that family."""
         if text == "internet":
             return self._internet(family)
         if text == HOST or text.startswith("host:"):
@@ -93,7 +93,7 @@ class Directory:
         return self._pod(pods[0], family, note)
 
     def owner(self, address: str, family: int = 0) -> Endpoint:
-        """Whoever has an address. Raises UsageError if it is of another family than is wanted."""
+        """The endpoint with an address. Raises UsageError if it is not of the given family."""
         parsed = ip_address(address)
         if family and parsed.version != family:
             raise UsageError(f"{address} is not an IPv{family} address")
@@ -109,12 +109,12 @@ class Directory:
 
     @cached_property
     def _everybody(self) -> Sequence[Workload | HostPod]:
-        """Pods of the pod network and of the networks of nodes."""
+        """All pods, including those with hostNetwork."""
         return (*self.cluster.workloads, *self.cluster.host_pods)
 
     @cached_property
     def floating(self) -> Mapping[str, str]:
-        """The nodes of pods by their floating addresses, which the network leads to those nodes."""
+        """The nodes of pods by floating address, which the network routes to those nodes."""
         return {floating: pod.node for pod in self.cluster.workloads for _, floating in pod.floating}
 
     @cached_property
@@ -145,7 +145,7 @@ class Directory:
         raise UsageError(f"{name} has no IPv{family} address")
 
     def pods(self, text: str) -> Iterator[Workload | HostPod]:
-        """``pod``, ``ns/pod``, ``kind/name`` or ``ns/kind/name``; a namespace may be called like a kind."""
+        """The pods for ``pod``, ``ns/pod``, ``kind/name`` or ``ns/kind/name``; a namespace may be named like a kind."""
         *head, name = text.split("/")
         readings = [("", head[0] if head else "")]
         kind = SHORT.get(head[-1].lower(), head[-1].lower().removesuffix("s")) if head else ""

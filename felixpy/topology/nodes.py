@@ -1,4 +1,4 @@
-"""The nodes that packets pass: their rules, ready to be walked, and their interfaces."""
+"""The nodes that packets pass: their rules and their interfaces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TUNNELS = {4: (("ipip", "tunl0"), ("vxlan", "vxlan.calico")), 6: (("vxlan", "vxl
 
 @dataclass(frozen=True, slots=True)
 class SavedRules:
-    """The rules of a node, and what is known of how they came to be."""
+    """The rules of a node, and the index of the compiled node, if there is one."""
 
     dump: Dump
     index: RuleIndex | None
@@ -33,9 +33,9 @@ class SavedRules:
 
 @dataclass(eq=False)
 class NodeRules:
-    """One node: its rules, what is known of how they came to be, and the machine.
+    """One node: its rules, the index of the compiled node, and the machine.
 
-    `saved` rules are a dump's, others are compiled from the manifests.
+    `saved`: the rules are from a dump, not compiled from the manifests.
     """
 
     name: str
@@ -49,21 +49,21 @@ class NodeRules:
         return Walker(self.dump, self.machine)
 
     def asks(self, table: str, rule: Rule) -> bool:
-        """Whether a rule leads to a chain that has rules."""
+        """Whether a rule jumps to a chain that has rules."""
         chain = self.dump.tables[rule.body.family][table].get(rule.target)
         return chain is not None and bool(chain.lines)
 
     @property
     def refused(self) -> tuple[Problem, ...]:
-        """Why the node does not get these rules: what of them no kernel takes. Saved rules are in force."""
+        """Errors for rules that no kernel accepts, so that the node does not get them; none for saved rules."""
         return self.index.ruleset.refused if self.index and not self.saved else ()
 
 
 class Nodes:
-    """The nodes of a cluster, each compiled when it is first needed.
+    """The nodes of a cluster, each compiled on first use.
 
-    `hosts` say what machines look like, `dumps` are rules saved on nodes, which then count instead of compiled ones.
-    Nodes without any are compiled from the manifests, if they have them.
+    `hosts` are the interfaces of nodes, `dumps` are saved rules, which are used in place of compiled ones. Nodes
+    without a dump are compiled from the manifests, if they are in them.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Nodes:
         self._rules: dict[str, SavedRules] = {}
 
     def get(self, name: str) -> NodeRules | None:
-        """A node; where rules were saved elsewhere only it is compiled, and None if the manifests do not have it."""
+        """A node. With dumps, one without a dump is compiled; None if the manifests do not have it."""
         if self.dumps and name not in self.dumps and name not in self._names:
             return None
         if name not in self._known:
@@ -89,7 +89,7 @@ class Nodes:
         return self._known[name]
 
     def compiled(self, name: str) -> Ruleset | None:
-        """What a node was compiled to, if that was done already."""
+        """The compiled ruleset of a node, None if it has not been compiled yet."""
         index = self._known[name].index if name in self._known else None
         return index.ruleset if index else None
 
@@ -110,7 +110,7 @@ class Nodes:
         return SavedRules(dump, RuleIndex(ruleset) if ruleset else None)
 
     def rules(self, name: str, *, keep: bool = True) -> SavedRules:
-        """The rules of a node that there is, without its machine; `keep` them for whoever asks next."""
+        """The rules of an existing node, without its machine; with `keep` they are cached."""
         if name in self._known:
             return SavedRules(self._known[name].dump, self._known[name].index)
         found = self._rules.get(name) or self._make_rules(name)
@@ -125,15 +125,15 @@ class Nodes:
 
 
 def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:
-    """A node as the rules see it.
+    """The machine of a node, with routes.
 
-    Local pods are behind their interfaces, pods of other nodes behind the tunnel of their pool, if it has one.
+    Local pods are reached by their interfaces, pods of other nodes by the tunnel of their pool, if it has one.
     """
     return replace(bare_machine(cluster, name, host, book), routes=_routes(cluster, name))
 
 
 def bare_machine(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:
-    """A node's interfaces, without routes: as given, else as its host endpoints and its Node object tell."""
+    """The machine of a node, without routes: interfaces as given, else from its host endpoints and its Node object."""
     interfaces: dict[str, list[str]] = {}
     if host and host.interfaces is not None:
         interfaces = {key: [str(ip_interface(text).ip) for text in texts] for key, texts in host.interfaces.items()}
@@ -161,7 +161,7 @@ def _bare(text: str) -> str:
 
 
 def _uplink(interfaces: Mapping[str, Sequence[str]], own: Sequence[str]) -> str:
-    """The interface with the node's address, else the first one that is no tunnel."""
+    """The interface with the node's address, else the first one that is not a tunnel."""
     for name, addresses in interfaces.items():
         if set(addresses) & set(own):
             return name
@@ -170,7 +170,7 @@ def _uplink(interfaces: Mapping[str, Sequence[str]], own: Sequence[str]) -> str:
 
 
 def tunnelled_pools(cluster: Cluster) -> list[tuple[IPv4Network | IPv6Network, str]]:
-    """The nets that other nodes are reached in through a tunnel, each with its device; the first that fits counts."""
+    """(network, tunnel device) for pools with a tunnel between nodes; the first that contains an address is used."""
     return [
         (ip_network(pool.cidr), device)
         for pool in cluster.pools

@@ -1,4 +1,4 @@
-"""An address that stands for the internet: one that nothing in the input covers, if there is any."""
+"""The address for ``internet``: one that nothing in the input covers, if there is any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class Outside(NamedTuple):
-    """An address, and what in the input covers it nevertheless, "" for nothing."""
+    """An address, and the network in the input that covers it, "" if none does."""
 
     address: str
     covered: str = ""
@@ -32,7 +32,7 @@ class Outside(NamedTuple):
 
 
 def outside(nets: Iterable[str], family: int) -> Outside:
-    """An address of a family that is in none of the nets, or else in the widest of them only.
+    """An address of a family in none of the nets, else one in the widest of them only.
 
     >>> outside(["198.51.100.0/24", "10.0.0.0/8"], 4).address
     '203.0.113.7'
@@ -49,7 +49,7 @@ def outside(nets: Iterable[str], family: int) -> Outside:
 
 
 def _network(text: str) -> Iterator[Network]:
-    """Nothing for a member of a saved set that is no net: packets meet none of those either."""
+    """The network of a text; nothing for members of saved sets that are not networks."""
     with suppress(ValueError):
         yield ip_network(text, strict=False)
 

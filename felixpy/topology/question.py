@@ -1,4 +1,4 @@
-"""What is asked of a trace, and how people write it."""
+"""The packet to trace, and parsing it from text."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PINGS = frozenset({"icmp", "icmpv6", "ping"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Ends as people name them, and the packet. Without port and ICMP type it is an echo request.
+    """The ends, as users name them, and the packet. Without port and ICMP type it is an echo request.
 
-    A port may be the name that the destination gives it. `dnat` is a endpoint with a port that the destination is
-    rewritten to, `snat` the source that the first node rewrites it to ("node": the node's own). Interfaces are given
-    where nothing tells them.
+    A port may be a named port of the destination. `dnat` is an endpoint with a port that replaces the destination,
+    `snat` the source that the first node substitutes ("node": its own address). Interfaces are given if they cannot be
+    derived.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Question:
 
 
 class Target(NamedTuple):
-    """A endpoint with a port and protocol, as far as they were written."""
+    """An endpoint with port and protocol, as far as they are given."""
 
     endpoint: str
     port: int | str | None = None
@@ -54,7 +54,7 @@ _SERVICE = re.compile(r"(?P<port>\d+|[A-Za-z][\w-]*)(?:/(?P<protocol>\w+))?")
 
 
 def parse_target(text: str) -> Target:
-    """``ENDPOINT[:PORT[/PROTOCOL]]``; an IPv6 address with a port stands in brackets.
+    """Parse ``ENDPOINT[:PORT[/PROTOCOL]]``; an IPv6 address with a port is in brackets.
 
     >>> parse_target("shop/db:5432"), parse_target("host:node1:22").endpoint
     (Target(endpoint='shop/db', port=5432, protocol=''), 'host:node1')
@@ -97,9 +97,9 @@ def _with_service(endpoint: str, service: str, text: str) -> Target:
 
 
 def question_of(source: str, destination: str, *, protocol: str = "", icmp: str = "") -> Question:
-    """The question whether `source` reaches `destination`, all of them as people write them.
+    """The question whether `source` reaches `destination`, both as text.
 
-    A protocol that the destination says is weaker than `protocol`. Raises UsageError.
+    `protocol` overrides a protocol in the destination. Raises UsageError.
     """
     target = parse_target(destination)
     return Question(
@@ -116,7 +116,7 @@ ICMP_TYPES: Mapping[str, tuple[int, int]] = {"echo-reply": (0, 0), "unreachable"
 
 
 def parse_icmp(text: str) -> tuple[int, int]:
-    """``TYPE`` or ``TYPE/CODE``.
+    """Parse ``TYPE`` or ``TYPE/CODE``.
 
     >>> parse_icmp("3/1"), parse_icmp("8")
     ((3, 1), (8, 0))
@@ -133,7 +133,7 @@ def parse_icmp(text: str) -> tuple[int, int]:
 
 
 def parse_snat(text: str) -> str:
-    """An address, or ``node``. Raises UsageError for anything else."""
+    """Check the value of --snat: an address, or ``node``. Raises UsageError for anything else."""
     if text not in ("", "node") and not is_address(text):
         raise UsageError(f"--snat {text}: write an IP address, or node for the address of the node")
     return text

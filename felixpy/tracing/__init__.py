@@ -1,12 +1,14 @@
-"""Why a packet gets where it is sent, or does not: a walk through the rules of one or two nodes, told in objects.
+"""Trace a packet: a walk through the rules of one or two nodes, explained with the objects that they come from.
 
-    hits       which policies had a say, in the shape of flow logs
-    reasons    what decided, in words
-    services   the same for Services, node ports and hostPorts: all endpoints that the nodes may choose
-    report     the whole answer as text or JSON
+    hits            the policies that matched, in the form of flow logs
+    reasons         what decided, in words
+    calls           Services, NodePorts and hostPorts as destinations
+    services        traces to them: one for each endpoint that the nodes may choose
+    report          a trace as text or JSON
+    service_report  the traces to a Service as text or JSON
 
-A packet between pods of one node passes the egress rules of the one and the ingress rules of the other in one walk. To
-another node it is walked out of the first and into the second. A pod that calls itself meets no rule.
+A packet between pods of one node passes the egress rules of one and the ingress rules of the other in one walk. To
+another node it is walked out of the first and into the second. A pod that connects to itself passes no rule.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ MOST_LEGS = 3
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """The way through one node, and the ends that were asked there."""
+    """The walk through one node, and the endpoints whose chains it passed there."""
 
     node: NodeRules
     packet: Packet
@@ -52,7 +54,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """What `node` does to a packet besides its rules: another destination, and with `masquerade` its own source."""
+    """The NAT of kube-proxy on `node`: another destination, and with `masquerade` the node's address as source."""
 
     node: str
     address: str
@@ -62,7 +64,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a flow log says of one end: `enforced` hits, and `pending` ones, as if staged policies were enforced."""
+    """The flow log of one end: `enforced` hits, and `pending` ones, as if staged policies were enforced."""
 
     reporter: Literal["src", "dst"]
     end: Asked
@@ -72,10 +74,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trace(Answer):
-    """The answer. `missing` are nodes on the way whose rules are not known: what they do is undecided.
+    """The result of a trace. `missing` are nodes on the way whose rules, and so their verdict, are unknown.
 
-    `answered` is the pod that the answers go to in place of the sender, where NAT takes that pod's address for the
-    source: a packet that is let through then makes no connection.
+    `answered` is the pod that gets the replies in place of the sender, if NAT makes that pod's address the source: no
+    connection comes about then, even if the packet is allowed.
     """
 
     source: Endpoint
@@ -101,22 +103,22 @@ class Trace(Answer):
 
     @property
     def undecided(self) -> bool:
-        """Whether every node that is known lets the packet pass, and others are not known."""
+        """Whether all known nodes let the packet pass, and others are unknown."""
         return self.allowed and bool(self.missing)
 
     @property
     def deciding(self) -> Report | None:
-        """The end with the last word."""
+        """The end that decided."""
         return self.reports[-1] if self.reports else None
 
     @property
     def not_programmed(self) -> Mapping[str, tuple[Problem, ...]]:
-        """Nodes on the way that do not get the rules that were walked, and what of these no kernel takes."""
+        """Nodes on the way that do not get the rules walked, with the errors for rules that no kernel accepts."""
         return {leg.node.name: leg.node.refused for leg in self.legs if leg.node.refused}
 
 
 class Tracer:
-    """Traces packets through a cluster; nodes are compiled once. A `brief` one finds verdicts, but no steps."""
+    """Traces packets through a cluster; nodes are compiled once. A `brief` one records no steps."""
 
     def __init__(self, nodes: Nodes, *, node: str = "", namespace: str = "", brief: bool = False) -> None:
         self.nodes, self.node, self.brief = nodes, node, brief
@@ -128,7 +130,7 @@ class Tracer:
         self._tries_staged = staged and not nodes.dumps and not brief
 
     def trace(self, question: Question) -> Trace:
-        """Raises UsageError for questions without an answer."""
+        """Trace a packet. Raises UsageError for an unknown end or an impossible packet."""
         return self.follow(question, *self.endpoints(question))
 
     def follow(
@@ -139,7 +141,7 @@ class Tracer:
         redirect: Redirect | None = None,
         called: Endpoint | None = None,
     ) -> Trace:
-        """The way of a packet to `destination`; `called` is whom it is sent to where a node redirects it."""
+        """Trace a packet to `destination`; `called` is the original destination if a node redirects it."""
         packet = self._packet(question, source, called or destination)
         legs: list[Leg] = []
         missing: list[str] = []
@@ -172,7 +174,7 @@ class Tracer:
     # --- the question
 
     def endpoints(self, question: Question) -> tuple[Endpoint, Endpoint]:
-        """Both ends in one family: the one asked for, else IPv4 where both have it."""
+        """Both ends in one family: that of the question, else IPv4 if both have it."""
         families = [question.family] if question.family else [4, 6]
         wrong: UsageError | None = None
         for family in families:
@@ -209,7 +211,7 @@ class Tracer:
     def _legs(
         self, question: Question, packet: Packet, source: Endpoint, destination: Endpoint, redirect: Redirect | None
     ) -> Iterator[Leg | str]:
-        """Node after node, as long as the packet is let through and its destination is elsewhere."""
+        """The legs of the way, node by node, until the packet is dropped or arrives; names of unknown nodes."""
         name = self._first(question, source, destination, redirect)
         came_by = question.in_interface
         for number in range(MOST_LEGS):
@@ -218,7 +220,7 @@ class Tracer:
                 yield name
                 if number or self.nodes.get(destination.node) is None:
                     return
-                # What the source's node says is not known; what the destination's says can be told all the same.
+                # The source's node is unknown; the destination's can be walked nevertheless.
                 if redirect and redirect.node == name:
                     packet = replace(packet, destination=redirect.address, port=redirect.port)
                 name, came_by = destination.node, ""
@@ -251,7 +253,7 @@ class Tracer:
             name, came_by = owner.node, ""
 
     def _first(self, question: Question, source: Endpoint, destination: Endpoint, redirect: Redirect | None) -> str:
-        """The node that sees the packet first. Raises UsageError where that is not known."""
+        """The first node on the way. Raises UsageError if it is unknown."""
         family = parse_address(source.address).family
         at = source.node or (redirect.node if redirect else destination.node) or self.node
         if not at and question.dnat:
@@ -265,12 +267,12 @@ class Tracer:
         return at
 
     def _is_unheard_of(self, owner: Endpoint, asked: Endpoint, walk: Walk) -> bool:
-        """Whether a packet goes on to an address of which nothing is known, as there are dumps and no manifests."""
+        """Whether a packet continues to an unknown address, as there are dumps and no manifests."""
         nothing = bool(self.nodes.dumps) and not self.cluster.workloads and not self.cluster.nodes
         return nothing and owner.kind == "outside" and bool(walk.out_interface) and asked.name != "internet"
 
     def _way_in(self, node: NodeRules, packet: Packet, source: Endpoint) -> str:
-        """A pod's own interface; else the one whose address the packet is for, or that leads back to the source."""
+        """The incoming interface: the pod's, else that of the destination address, or of the route to the source."""
         if source.workload and source.node == node.name:
             return source.workload.interface
         machine = node.machine
@@ -278,27 +280,27 @@ class Tracer:
         return own or machine.route(packet.source) or machine.uplink
 
     def _sent_on(self, packet: Packet, walk: Walk, node: NodeRules, *, masquerade: bool) -> Packet:
-        """The packet as the next node sees it: rewritten as the first one did."""
+        """The packet as it arrives at the next node, with the rewriting of the first one."""
         source = walk.source
         if source == packet.source and (masquerade or "source" in walk.rewritten):
             source = self._own_address(node, walk) or source
         return replace(packet, source=source, destination=walk.destination, port=walk.port, dnat=None)
 
     def _own_address(self, node: NodeRules, walk: Walk) -> str:
-        """The address that masquerading takes: that of the interface by which a packet leaves, else the node's."""
+        """The address that masquerading uses: that of the outgoing interface, else the node's."""
         family = parse_address(walk.destination).family
         there = node.machine.interfaces.get(walk.out_interface, ())
         own = (text for text in there if parse_address(text).family == family)
         return next(own, "") or self.nodes.book.address(node.name, family)
 
     def _answered(self, source: Endpoint, legs: Sequence[Leg]) -> Endpoint | None:
-        """The pod whose address NAT makes the source, unless it is on the first node: there NAT turns answers back."""
+        """The pod whose address NAT makes the source, unless it is on the first node, where NAT reverses replies."""
         if not legs or legs[-1].walk.source == source.address:
             return None
         owner = self.directory.owner(legs[-1].walk.source)
         return owner if owner.kind == "pod" and owner.node != legs[0].node.name else None
 
-    # --- who had a say
+    # --- which policies matched
 
     def _reports(self, packet: Packet, legs: list[Leg], source: Endpoint, destination: Endpoint) -> Iterator[Report]:
         for leg in legs:
@@ -313,7 +315,7 @@ class Tracer:
                     )
 
     def _pending(self, end: Asked, leg: Leg) -> list[Hit]:
-        """What the end would say if staged policies were enforced. Flow logs try that for pods only."""
+        """The hits of an end if staged policies were enforced. Flow logs have these for pods only."""
         if not self._tries_staged or end.kind != "pod":
             return end.hits
         there = self._with_staged()
@@ -354,7 +356,7 @@ class Tracer:
 
 
 def _service(question: Question, destination: Endpoint, family: int) -> tuple[int, int]:
-    """Protocol and port. A name of a port brings its protocol along; without anything it is ICMP."""
+    """Protocol and port. A named port also determines the protocol; without port it is ICMP."""
     protocol: str | int = question.protocol
     if isinstance(question.port, str) and not protocol and destination.workload:
         named = [port for port in destination.workload.ports if port.name == question.port]
@@ -368,7 +370,7 @@ def _service(question: Question, destination: Endpoint, family: int) -> tuple[in
 
 
 def _port(port: int | str | None, endpoint: Endpoint) -> int:
-    """A port by number, or by the name that the pod gives it."""
+    """The number of a port, which may be a named port of the pod."""
     if isinstance(port, str):
         names = {named.name: named.port for named in endpoint.workload.ports} if endpoint.workload else {}
         if port not in names:
@@ -379,9 +381,9 @@ def _port(port: int | str | None, endpoint: Endpoint) -> int:
 
 
 def promoted(cluster: Cluster) -> Cluster:
-    """The cluster with staged policies as enforced ones, beside those of the same name.
+    """The cluster with staged policies as enforced ones, in addition to those of the same name.
 
-    Their kind begins with "Pending": it sorts among the other kinds as "Staged" does, so ties are broken as before.
+    Their kind begins with "Pending", which sorts among the other kinds as "Staged" does, so ties are broken as before.
     """
     policies = tuple(
         structs.replace(policy, key=policy.key._replace(kind=policy.key.kind.replace("Staged", PENDING)))

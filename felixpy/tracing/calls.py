@@ -1,4 +1,4 @@
-"""What a question calls: a Service by name or address, a NodePort, or a hostPort."""
+"""Destinations that are redirected: a Service by name or address, a NodePort, or a hostPort."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANY_NODE = "node"
 
 
 class Called(NamedTuple):
-    """What a question calls: a Service in one of its ways, or the hostPort of a pod, on some nodes."""
+    """The destination of a question: a Service, by one kind of its addresses, or a pod's hostPort on some nodes."""
 
     service: Service | None
     via: Way
@@ -40,7 +40,7 @@ class Called(NamedTuple):
 
 
 class Calls:
-    """Finds what is called, and puts it into words."""
+    """Finds the Service or port that a question is about, and describes it in words."""
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
@@ -48,7 +48,7 @@ class Calls:
         self.directory = ServiceDirectory(tracer.cluster, self.book.address, tracer.directory.namespace)
 
     def called(self, question: Question, family: int) -> tuple[Called | None, Endpoint | None]:
-        """What is called, and by whom; None for what is not a Service and no port of a node that leads elsewhere."""
+        """What is called, and the source; None for destinations that are not redirected."""
         called: Called | None
         named = self.directory.named(question.destination)
         if named:
@@ -80,7 +80,7 @@ class Calls:
         if question.icmp or (asked and protocol_number(asked) not in WITH_PORTS):
             raise UsageError(f"{service}: services have TCP, UDP and SCTP ports only; name one of its ports")
         ports = tuple(ports_of(service, question.port, asked))
-        # One number may be a port of several protocols, as with DNS; TCP is meant as everywhere.
+        # One number may be a port of several protocols, as with DNS; the default is TCP.
         if isinstance(question.port, int) and len({port.protocol for port in ports}) > 1:
             ports = tuple(port for port in ports if port.protocol == "tcp") or ports
         if service.headless and not ports and isinstance(question.port, int):
@@ -92,7 +92,7 @@ class Calls:
         return ports
 
     def _by_address(self, question: Question, family: int) -> Called | None:
-        """An address of a Service, or a port of a node, with a port that is redirected."""
+        """The Service or node port for an address and port; None if these are not redirected."""
         if not isinstance(question.port, int) or (question.protocol and _number(question) not in WITH_PORTS):
             return None
         at = self.directory.at(question.destination) if is_address(question.destination) else None
@@ -111,7 +111,7 @@ class Calls:
         return named or (is_address(text) and bool(self.book.node(text)))
 
     def _on_nodes(self, question: Question, nodes: tuple[str, ...], address: str, family: int) -> Called | None:
-        """A NodePort of nodes or, of one node, a hostPort."""
+        """A NodePort on nodes, or a hostPort on one node."""
         assert isinstance(question.port, int)
         protocol = _protocol(question)
         found = self.directory.node_port(protocol, question.port)
@@ -130,13 +130,13 @@ class Calls:
         return Called(None, "hostPort", (port,), address, nodes, behind=endpoint)
 
     def entries(self) -> tuple[str, ...]:
-        """The nodes that could redirect what comes from outside: the one that was named, else all."""
+        """The nodes that may redirect connections from outside: the given one, else all."""
         return (self.tracer.node,) if self.tracer.node else tuple(self.book.names)
 
     # --- words
 
     def words(self, called: Called) -> str:
-        """What was called: ``service shop/api port 80 (cluster IP 10.96.0.20)``."""
+        """A description such as ``service shop/api port 80 (cluster IP 10.96.0.20)``."""
         if called.service is None:
             port = called.ports[0]
             return f"host port {port} of {called.entries[0]} → port {port.target} of the pod"
@@ -179,13 +179,13 @@ class Calls:
 
 
 def _port_words(port: ServicePort) -> str:
-    """``80``, or ``80/udp (dns)``."""
+    """A description such as ``80`` or ``80/udp (dns)``."""
     protocol = "" if port.protocol == "tcp" else f"/{port.protocol}"
     return f"{port.port}{protocol}{f' ({port.name})' if port.name else ''}"
 
 
 def _protocol(question: Question) -> str:
-    """TCP unless something else is asked for."""
+    """The protocol of a question, by default TCP."""
     return PROTOCOLS.get(_number(question), "tcp") if question.protocol else "tcp"
 
 

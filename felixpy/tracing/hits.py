@@ -1,7 +1,7 @@
-"""The policies that had a say in a walk, in the shape of Calico's flow logs.
+"""The policies that matched in a walk, in the form of Calico's flow logs.
 
-A flow log has one record for each end that was asked: egress at the source, ingress at the destination. Its hits are
-the rule that decided in each tier, passed on by the tier before, and the end of a tier or the profile where none did.
+A flow log has one record for each end: egress at the source, ingress at the destination. Its hits are, for each tier
+that the packet reached, the deciding rule, else the end of the tier, and the profile.
 (felix/collector, goldmane/proto)
 """
 
@@ -51,7 +51,7 @@ _FLOW_LOG = re.compile(r"[ADP][PR][IE](\d+)\|")
 
 
 class PolicyOwner(NamedTuple):
-    """Kind, namespace and name of a policy as Felix spells them; a profile has its name only."""
+    """Kind, namespace and name of a policy as Felix spells them; a profile has only a name."""
 
     kind: str
     namespace: str
@@ -65,9 +65,9 @@ class PolicyOwner(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One policy's, profile's or tier's word. `rule` counts from 0, None if a dump does not tell; -1 for ends.
+    """The verdict of one policy, profile or tier. `rule` counts from 0, None if unknown in a dump; -1: end of tier.
 
-    `matched` is the step whose criteria held, `step` the one that said so: a denial takes two rules.
+    `matched` is the step whose criteria matched, `step` the one that acted on it: a denial takes two rules.
     """
 
     owner: PolicyOwner
@@ -83,14 +83,14 @@ class Hit:
     """The rule in words, "" if a dump does not tell."""
 
     def record(self, index: int) -> dict[str, object]:
-        """The hit as flow logs have it; `index` is its position among those of its end."""
+        """The hit as in flow logs; `index` is its position among those of its end."""
         trigger = None if self.trigger is None else _record(self.trigger, self.tier, 0, 0)
         record = _record(self.owner, "" if self.owner.kind == PROFILE else self.tier, index, self.rule)
         return {**record, "action": self.action, "trigger": trigger}
 
 
 def _record(owner: PolicyOwner, tier: str, index: int, rule: int | None) -> dict[str, object]:
-    """Flow logs leave out the tier that names of Calico's policies begin with."""
+    """The record of a hit; flow logs leave out the tier at the beginning of Calico policies' names."""
     kind = CLUSTER_KINDS.get(tier, owner.kind) if owner.kind == CLUSTER_POLICY else owner.kind
     return {
         "kind": KINDS.get(kind, kind.replace(PENDING, "Staged")),
@@ -106,7 +106,7 @@ def _record(owner: PolicyOwner, tier: str, index: int, rule: int | None) -> dict
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """One end that was asked: the chain of an endpoint, and who spoke there. `first` is the first step in it."""
+    """One endpoint whose chain a walk passed, with the hits there. `first` is the first step in the chain."""
 
     first: Step
     chain: str
@@ -121,7 +121,7 @@ class Asked:
 
 
 def asked(steps: Iterable[Step], node: NodeRules, family: int, legend: Legend) -> list[Asked]:
-    """The ends that a walk asked, in order."""
+    """The endpoints whose chains a walk passed, in order."""
     reader = _Reader(node, node.dump.tables[family], legend)
     for step in steps:
         if step.applied:
@@ -131,7 +131,7 @@ def asked(steps: Iterable[Step], node: NodeRules, family: int, legend: Legend) -
 
 
 class _Reader:
-    """Goes through the steps that applied. `end` is the endpoint's chain that the packet is in, `depth` where it is."""
+    """Reads the steps that applied. `end` is the endpoint whose chain the packet is in, `depth` the depth of that."""
 
     def __init__(self, node: NodeRules, tables: Mapping[str, Table], legend: Legend) -> None:
         self.node, self.tables, self.legend = node, tables, legend
@@ -202,7 +202,7 @@ class _Reader:
             self.end.decided = True
 
     def _end_of_tier(self) -> None:
-        """A tier that policies apply to, left without their word and without a denial, passes the packet on."""
+        """Add a pass for a tier that the packet left without a verdict of its policies and without a denial."""
         if self.end and self.tier and not any(hit.tier == self.tier for hit in self.end.hits):
             trigger = self._trigger(self.tries)
             if trigger and not self.end.decided:
@@ -212,7 +212,7 @@ class _Reader:
         self.tier = ""
 
     def _trigger(self, step: Step) -> PolicyOwner | None:
-        """The last policy that the tier asked: flow logs blame that one for the end of the tier."""
+        """The last policy of the tier, which flow logs name for the end of the tier."""
         table = self.tables[step.table]
         last, inside = "", False
         for rule in table[step.chain].rules:
@@ -231,7 +231,7 @@ class _Reader:
     # --- chains of policies and profiles
 
     def _policy(self, step: Step) -> None:
-        """A rule that gives its verdict sets the mark for it; denying it ends the packet's way."""
+        """Add a hit for a rule that sets the mark of a verdict, or drops the packet."""
         action: Action | None = "Deny" if step.outcome else None
         if isinstance(change := step.rule.body.action, SetMark):
             verdicts: dict[int, Action] = {self.accept: "Allow", self.passed: "Pass"}
@@ -242,7 +242,7 @@ class _Reader:
         self.before = step
 
     def _owner(self, chain: str, table: Table) -> PolicyOwner:
-        """Whose chain it is: by the manifests, else by the comment on its first rule, else by its name."""
+        """The owner of a chain: from the manifests, else from the comment on its first rule, else from its name."""
         subject = self.legend.chain(chain)
         if subject and subject.policy:
             return PolicyOwner(*subject.policy.key, subject.policy.tier)
@@ -272,7 +272,7 @@ class _Reader:
         if found and found.chain.name == step.chain and found.number >= 0 and rule is None:
             rule, path, place = found.number, found.path, found.place(self.legend.cluster)
             rules = found.chain.origin.rules
-            # A profile that does not exist denies without a rule of its own.
+            # A profile that does not exist denies without a policy rule.
             says = rule_words(rules[rule], self.end.direction) if rule < len(rules) else ""
         elif rule is None:
             rule = self._logged(step)
@@ -293,7 +293,7 @@ class _Reader:
         self.end.decided = action != "Pass"
 
     def _matched(self, step: Step) -> Step:
-        """For a rule that looks at nothing but the mark of the rule above it, that one."""
+        """The step that matched: for a rule that only tests the mark of the rule above it, that rule's step."""
         before = self.before
         marked = before and before.chain == step.chain and before.rule.target in ("MARK", "NFLOG")
         return before if before and marked and step.outcome and step.rule.number > 1 else step
@@ -310,12 +310,12 @@ class _Reader:
 
 
 def _words(rule: Rule) -> str:
-    """The comment of an endpoint's rule besides its hash."""
+    """The comments of an endpoint's rule, without its hash."""
     return next((text for text in rule.comments if not text.startswith("cali:")), "")
 
 
 def _bits(rules: Iterable[Rule]) -> tuple[int, int]:
-    """The marks that mean accepted and passed, from the rules of an endpoint that look at or clear them."""
+    """The mark bits for accepted and passed, from the rules of an endpoint that test or clear them."""
     accept = passed = 0
     for rule in rules:
         words = _words(rule)

@@ -14,7 +14,7 @@ from felixpy.walk import Step
 
 
 class Reason(NamedTuple):
-    """Why a packet got through or not: in words, the place of the policy rule if one decided, and the deciding step."""
+    """Why a packet is allowed or denied: in words, the place of the deciding policy rule, and the deciding step."""
 
     words: str
     place: Place | None = None
@@ -25,7 +25,7 @@ class Reason(NamedTuple):
 
 
 def hit_words(hit: Hit, end: Asked, *, brief: bool = False) -> str:
-    """Whose word it was, and which rule's; rules are counted from 1 for people. In `brief` not who was asked last."""
+    """A hit in words, with the rule's number from 1; with `brief` without the last policy of a tier."""
     if hit.owner.kind == END_OF_TIER:
         if hit.action == "Deny":
             last = "" if brief or not hit.trigger else f" (asked last: {hit.trigger})"
@@ -41,7 +41,7 @@ def hit_words(hit: Hit, end: Asked, *, brief: bool = False) -> str:
 
 
 def reason(trace: Trace) -> Reason:
-    """The one decision that counts: the denial, or the last word of those who allowed."""
+    """The deciding reason: the denial, else the last hit that allowed."""
     if not trace.legs:
         return Reason(f"{trace.source.name} calls itself, and such packets never leave the pod")
     leg = trace.legs[-1]
@@ -61,7 +61,7 @@ def _consent(leg: Leg, end: Asked) -> Reason:
 
 
 def _silent(leg: Leg, end: Asked) -> Reason:
-    """Why an endpoint let a packet pass without asking policies."""
+    """Why an endpoint's chain accepted a packet before any policy."""
     if leg.packet.state in ("established", "related"):
         return Reason(f"being part of a connection that was allowed before ({leg.packet.state})", leg=leg)
     failsafe = next((step for step in leg.walk.steps if step.chain.startswith(FAILSAFE) and step.outcome), None)
@@ -74,7 +74,7 @@ FAILSAFE = "cali-failsafe"
 
 
 def _unasked(trace: Trace, leg: Leg) -> Reason:
-    """Why nobody was asked: a rule of others came first, or nobody is to be asked."""
+    """Why no policy was evaluated: a foreign rule came first, or no policy applies."""
     if trace.source.kind == "host" and trace.destination.kind == "pod" and trace.source.node == trace.destination.node:
         return Reason("the node itself, which always reaches its own pods", leg=leg)
     final = [step for step in leg.walk.steps if step.outcome and step.table == "filter" and not step.rule.identity]
@@ -85,7 +85,7 @@ def _unasked(trace: Trace, leg: Leg) -> Reason:
 
 
 def _denial(leg: Leg) -> Reason:
-    """The rule that ended the packet's way, told by the policy it belongs to or by what Felix has it for."""
+    """The rule that dropped the packet, with its policy or with its purpose in Felix."""
     step = leg.walk.decided
     if step is None:
         table, chain = leg.walk.policy or ("", "")

@@ -1,4 +1,4 @@
-"""The answer of a trace for eyes and for programs."""
+"""A trace as text and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REWRITING = frozenset({"DNAT", "REDIRECT", "SNAT", "MASQUERADE"})
 
 
 def flow_words(trace: Trace) -> str:
-    """``shop/web → shop/db tcp/5432``; if it is not the first packet, the state of its connection, and what is odd."""
+    """``shop/web → shop/db tcp/5432``, with the connection's state if it is not the first packet, and "spoofed"."""
     packet, number = trace.packet, _number(trace.packet)
     family = parse_address(packet.source).family
     if number in WITH_PORTS:
@@ -42,13 +42,13 @@ def _number(packet: Packet) -> int:
 
 
 def text(trace: Trace, *, verbose: bool = False) -> Iterator[str]:
-    """The verdict first, then what made it, then the path; with `verbose` every rule that was looked at."""
+    """The verdict, then the reason, then the path; with `verbose` every rule that was evaluated."""
     yield f"{verdict_word(trace)}  {flow_words(trace)}"
     yield from body(trace, verbose=verbose)
 
 
 def verdict_word(trace: Trace) -> str:
-    """The verdict; about nodes whose rules are not known there is none."""
+    """The verdict in words, also for unknown nodes."""
     if trace.undecided:
         passed = ", ".join(dict.fromkeys(leg.node.name for leg in trace.legs))
         return f"PASSES {passed}, UNDECIDED on {', '.join(trace.missing)}"
@@ -56,7 +56,7 @@ def verdict_word(trace: Trace) -> str:
 
 
 def body(trace: Trace, *, verbose: bool = False) -> Iterator[str]:
-    """Everything below the verdict."""
+    """The lines below the verdict."""
     decided = reason(trace)
     yield f"  by {decided.words}"
     if decided.place:
@@ -91,7 +91,7 @@ def _body(step: Step) -> str:
 
 
 def _remarks(trace: Trace, decided: Reason) -> Iterator[str]:
-    """What else is worth knowing: uncertainty, staged policies, what had to be assumed."""
+    """Remarks: uncertainty, staged policies, assumptions."""
     for endpoint in (trace.source, trace.destination):
         if endpoint.note:
             yield f"note: {endpoint.note}"
@@ -119,7 +119,7 @@ NOT_REWRITTEN = "ct status != dnat"
 
 
 def _of_connection_status(leg: Leg) -> Iterator[str]:
-    """Where host endpoints are asked about other packets on nftables than in iptables mode."""
+    """A remark where host endpoints' policies apply to other packets on nftables than on iptables."""
     for step in leg.walk.steps:
         if NOT_REWRITTEN not in step.rule.text or not leg.node.asks(step.table, step.rule):
             continue
@@ -136,7 +136,7 @@ def _of_connection_status(leg: Leg) -> Iterator[str]:
 
 
 def _doubts(trace: Trace) -> Iterator[str]:
-    """Why the verdict is uncertain, and all that is not understood."""
+    """Why the verdict is uncertain, and the rules that are not understood."""
     if trace.answered:
         whose = f"{trace.answered.address}, the address of {trace.answered.name}"
         yield f"UNCERTAIN: the source is rewritten to {whose}: the answers go there, so no connection comes of it"
@@ -155,7 +155,7 @@ def _doubts(trace: Trace) -> Iterator[str]:
 
 
 def not_programmed_words(trace: Trace) -> Iterator[str]:
-    """Which nodes on the way do not get the rules that were walked, each with the first reason."""
+    """A line for each node on the way that does not get the rules walked, with the first reason."""
     for name, problems in trace.not_programmed.items():
         more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
         yield f"{name} does not get these rules: {problems[0].sentence}{more}"
@@ -171,7 +171,7 @@ def _heading(leg: Leg) -> str:
 
 
 class ReportLine(NamedTuple):
-    """A step that mattered. `depth` is 1 within an endpoint."""
+    """A line about a relevant step. `depth` is 1 within an endpoint."""
 
     words: str
     step: Step
@@ -184,7 +184,7 @@ class ReportLine(NamedTuple):
 
 
 def _steps(leg: Leg, decided: Reason) -> Iterator[ReportLine]:
-    """The steps that mattered: ends, tiers, what policies said, rewriting, and the rule that decided."""
+    """The relevant steps: ends, tiers, hits of policies, NAT, and the deciding rule."""
     hits = {id(hit.step): (hit, end) for end in leg.ends for hit in end.hits}
     firsts = {id(end.first): end for end in leg.ends}
     for step in leg.walk.steps:
@@ -204,7 +204,7 @@ def _steps(leg: Leg, decided: Reason) -> Iterator[ReportLine]:
 
 
 def _remarkable(step: Step) -> str:
-    """What a step did besides, "" where it is of no interest."""
+    """What a step did that is worth a line, "" for nothing."""
     target = step.rule.target
     if step.unknown:
         return f"not understood, taken as not met: {step.unknown}"
@@ -224,7 +224,7 @@ def _remarkable(step: Step) -> str:
 
 
 def _every_step(leg: Leg) -> Iterator[str]:
-    """Each rule that was looked at: whether it applied, its text, and the mark where it changed."""
+    """Each rule that was evaluated: whether it matched, its text, and the mark if it changed."""
     mark = leg.packet.mark
     for step in leg.walk.steps:
         sign = "+" if step.applied else "-"
@@ -237,9 +237,9 @@ def _every_step(leg: Leg) -> Iterator[str]:
 
 
 def document(trace: Trace, *, verbose: bool = False) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``); unknown things are left out.
+    """The JSON document (``apiVersion: felixpy/v1``), without unknown values.
 
-    `enforced` and `pending` are those of the end with the last word, `flows` has every end that was asked.
+    `enforced` and `pending` are those of the end that decided, `flows` has all ends.
     """
     decided, last = reason(trace), trace.deciding
     packet = trace.packet

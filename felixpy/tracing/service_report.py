@@ -1,4 +1,4 @@
-"""The answer about a Service, also as text or JSON: the verdict, the endpoints, and the way to one of them."""
+"""The traces to a Service, also as text or JSON: the verdict, the endpoints, and the path to one of them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Verdict = Literal["allow", "deny", "undecided", "mixed", "no-endpoints"]
 
 
 class ServicePath(NamedTuple):
-    """One way that the connection could take: the node that redirects it, and the endpoint.
+    """One possible path of the connection: the node that redirects it, and the endpoint.
 
-    Without an endpoint `refusal` says why nobody answers, or the trace tells why the packet does not even arrive.
+    Without an endpoint `refusal` says why there is none, or the trace why the packet does not reach the node.
     """
 
     port: str
@@ -48,7 +48,7 @@ class ServicePath(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ServiceTrace(Answer):
-    """The answer about a Service, NodePort or hostPort. `words` say what was called, `notes` what else to know."""
+    """The traces to a Service, NodePort or hostPort. `words` describe the destination, `notes` are remarks."""
 
     source: Endpoint
     name: str
@@ -65,7 +65,7 @@ class ServiceTrace(Answer):
 
     @property
     def verdict(self) -> Verdict:
-        """What all ways agree on. Where nobody answers on some ways only, that is no agreement either."""
+        """The verdict that all paths have in common, else "mixed"; a path without endpoint counts, too."""
         found = {row.verdict for row in self.rows}
         return found.pop() if len(found) == 1 else "mixed"
 
@@ -96,7 +96,7 @@ MOST_NODES = 3
 
 
 def service_text(found: ServiceTrace, *, verbose: bool = False) -> Iterator[str]:
-    """One verdict where all endpoints agree, else a table of them; then the way to one, with `verbose` to each."""
+    """One verdict if all endpoints have the same, else a table; then the path to one, with `verbose` to each."""
     yield f"{VERDICTS[found.verdict]}  {found.source.name} → {found.name} {found.protocol}"
     yield f"  {found.words} → {_summary(found)}"
     if len({_line(row) for row in found.rows}) > 1:
@@ -115,20 +115,20 @@ def service_text(found: ServiceTrace, *, verbose: bool = False) -> Iterator[str]
 
 
 def _notes(found: ServiceTrace) -> Iterator[str]:
-    """What else to know; where policies deny, that none of them ever sees the Service."""
+    """Remarks; if policies deny, that policies see the endpoints and not the Service's address."""
     yield from filter(None, (found.source.note, *found.notes))
     if found.verdict in ("deny", "mixed") and found.via != "headless":
         yield f"policies other than preDNAT ones see the endpoint and its port, not {found.called}"
 
 
 def _telling(rows: list[ServicePath]) -> list[ServicePath]:
-    """The first way of each verdict, a denied one first."""
+    """The first path of each verdict, a denied one first."""
     denied = [row for row in rows if row.verdict == "deny"][:1]
     return denied + [row for row in rows if row.verdict == "allow"][: 0 if denied else 1]
 
 
 def _summary(found: ServiceTrace) -> str:
-    """``2 endpoints: both allowed``, ``3 endpoints: 2 allowed, 1 denied``, or why nobody answers."""
+    """A summary: ``2 endpoints: both allowed``, ``3 endpoints: 2 allowed, 1 denied``, or why there are none."""
     endpoints: dict[object, set[str]] = defaultdict(set)
     for row in found.rows:
         if row.endpoint:
@@ -150,7 +150,7 @@ def _summary(found: ServiceTrace) -> str:
 
 
 def _line(row: ServicePath) -> tuple[str, ...]:
-    """What is told of a way, without the node that redirects."""
+    """The columns for a path, without the node that redirects."""
     why = row.lost if row.lost and row.trace and row.trace.allowed else ""
     why = why or (reason(row.trace).words if row.trace else row.refusal)
     return row.port, _named(row), ROW_WORDS[row.verdict], why
@@ -165,7 +165,7 @@ def _named(row: ServicePath) -> str:
 
 
 def _table(found: ServiceTrace) -> Iterator[str]:
-    """A line for each endpoint and verdict; the nodes that redirect where there is a choice of them."""
+    """A line for each endpoint and verdict, with the nodes that redirect if there are several."""
     nodes: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in found.rows:
         nodes[_line(row)].append(row.node)
@@ -185,7 +185,7 @@ def _nodes(names: list[str]) -> str:
 
 
 def service_document(found: ServiceTrace, *, verbose: bool = False) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``): the verdict, what was called, and a trace for each way."""
+    """The JSON document (``apiVersion: felixpy/v1``): the verdict, the destination, and a trace for each path."""
     service: dict[str, Any] = {"words": found.words, "via": found.via}
     if found.service:
         name = found.service.name

@@ -1,7 +1,7 @@
 """Traces to Services and to ports of nodes that lead to Services (NodePort) or pods (hostPort).
 
-A node redirects such a connection to one of several endpoints, and nobody knows beforehand to which. So there is one
-trace for each endpoint that could be chosen, and for each node that could do it.
+A node redirects such a connection to one of several endpoints, chosen at random. So there is one trace for each
+endpoint that may be chosen, and for each node that may redirect.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROXY_CHAIN = "KUBE-SERVICES"
 
 
 class ServiceTracer:
-    """Answers questions about Services, and hands all others to the tracer."""
+    """Traces connections to Services, and passes all others to the tracer."""
 
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
@@ -37,7 +37,7 @@ class ServiceTracer:
         self.directory = self.calls.directory
 
     def trace(self, question: Question, *, resolve: bool = True) -> Trace | ServiceTrace:
-        """Raises UsageError for questions without an answer. Without `resolve` Services are only mentioned."""
+        """Trace a question. Without `resolve` a Service is only noted. Raises UsageError as `Tracer.trace`."""
         if question.dnat is not None or not resolve:
             found = self.tracer.trace(question)
             return found if question.dnat is not None else self._mentioned(found, "; --no-services: not redirected")
@@ -59,7 +59,7 @@ class ServiceTracer:
         return self._answer(question, called, source, family)
 
     def _redirects_itself(self, source: Endpoint, called: Called, family: int) -> bool:
-        """Whether the rules of the node that would redirect were given, with those of kube-proxy among them."""
+        """Whether the saved rules of the redirecting node include those of kube-proxy."""
         name = source.node or (called.entries[0] if called.entries else "")
         dump = self.tracer.nodes.dumps.get(name)
         return bool(dump and called.address and PROXY_CHAIN in dump.tables.get(family, {}).get("nat", {}))
@@ -90,7 +90,7 @@ class ServiceTracer:
         return f"host port of pod {'/'.join((called.behind and called.behind.pod) or ())}"
 
     def _nodes(self, called: Called, source: Endpoint, port: ServicePort, family: int) -> Sequence[str]:
-        """The nodes that could redirect. Where nodes keep to their endpoints, a balancer spares those without any."""
+        """The nodes that may redirect. With traffic policy Local a load balancer avoids nodes without endpoints."""
         if called.via == "headless":
             return [""]
         if called.via in ("node", "hostPort"):
@@ -149,9 +149,9 @@ class ServiceTracer:
     def _headless_rows(
         self, question: Question, called: Called, source: Endpoint, port: ServicePort, family: int
     ) -> Iterator[ServicePath]:
-        """DNS names the endpoints themselves: nothing is redirected.
+        """The paths to a headless Service, whose DNS name has the endpoints' addresses: nothing is redirected.
 
-        A client that knows the port uses it as it is; one that asks DNS for a port by name learns the endpoint's.
+        A port given by number is used unchanged; a named port is looked up in DNS, which has the endpoint's number.
         """
         assert called.service
         behind = self.directory.endpoints.behind(called.service, port, family)
@@ -175,7 +175,7 @@ class ServiceTracer:
         return Client("pod" if self._in_pods(source.address) else "other", source.address)
 
     def _in_pods(self, address: str) -> bool:
-        """Whether an address is one of pods: kube-proxy goes by the cluster's CIDR."""
+        """Whether an address is in a pod network, which kube-proxy decides by the cluster CIDR."""
         if self.endpoints.owner(address).kind == "pod":
             return True
         return not self.book.node(address) and any(ip_address(address) in net for net in self._pod_networks)
@@ -185,7 +185,7 @@ class ServiceTracer:
         return [ip_network(pool.cidr) for pool in self.cluster.pools if pool.workloads]
 
     def _mentioned(self, found: Trace, more: str) -> Trace:
-        """The trace of an address that belongs to a Service which has no part in it, with a note that says so."""
+        """The trace to an address of a Service that is not redirected, with a note that says so."""
         protocol = PROTOCOLS.get(protocol_number(found.packet.protocol), "")
         words = self.calls.mention(found.destination, found.packet.port, protocol)
         if not words:
@@ -195,7 +195,7 @@ class ServiceTracer:
 
 
 def _lost(node: str, client: Client, source: Endpoint, endpoint: Endpoint) -> str:
-    """Replies to a client that the endpoint knows by its own address have to pass the node that redirected."""
+    """A note if replies do not return through the node that redirected, so that no connection comes about; else ""."""
     if not source.node or client.address != source.address or node in (source.node, endpoint.node):
         return ""
     return f"the way back: replies go straight to {source.name} and not by {node}, which redirected the connection"

@@ -1,15 +1,15 @@
-"""What a node's rules do to a packet: netfilter's hooks and tables in their order, from text to verdict.
+"""Evaluate a node's rules for one packet: netfilter's hooks and tables in order, up to the verdict.
 
-    packet    the packet and the machine it meets
-    run       a packet on its way, and what is written down about it
-    tests     what each criterion says about it
-    members   who is in an IP set
-    acts      what each action does to it
+    packet    the packet and the machine
+    run       the state of a packet during the walk, and the recorded steps
+    tests     the evaluation of each criterion
+    members   lookups in IP sets
+    acts      the effect of each action
 
-Nothing here knows who made the rules. What nobody can know from the rules alone is taken for granted and named in the
-answer (`Assumed` criteria; sources are genuine unless the packet is said to be spoofed). A criterion that is not
-understood counts as not met, a target that is not understood as absent; the rule is named, and the answer is certain
-only if no other reading of such rules would change the verdict.
+It works for any rules, not only Felix's. What the rules alone do not determine is assumed and named in the result
+(`Assumed` criteria; sources are genuine unless the packet is spoofed). A criterion that is not understood counts as not
+matching, a target that is not understood as absent; the rule is named, and the result is certain only if no other
+reading of such rules would change the verdict.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ MOST_READINGS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """A packet's way: the verdict, every rule looked at, and what became of the packet.
+    """The result of a walk: the verdict, every rule evaluated, and the resulting packet.
 
-    `decided` is the step that ended a refused packet's way, None where a chain's policy did: `policy` is (table,
-    chain) then. `unknown` are the steps that are not understood. `rewritten` tells what NAT put for source or
-    destination. `order_matters` where the end is another one if chains of one priority are asked in another order.
+    `decided` is the step that dropped the packet, None if the policy of a chain did: `policy` is then (table, chain).
+    `unknown` are the steps that are not understood. `rewritten` are the new source or destination after NAT.
+    `order_matters`: the verdict depends on the unknown order of chains with the same priority.
     """
 
     verdict: Verdict
@@ -69,9 +69,9 @@ LOOPBACK = "lo"
 
 
 class Walker:
-    """Walks packets through one node's rules, each chain made ready once.
+    """Walks packets through one node's rules; each chain is prepared once.
 
-    Sets that the dump shares with that of another walker `like` this one are not read again.
+    Sets that the dump has in common with the one of the walker `like` are reused.
     """
 
     def __init__(self, dump: Dump, machine: Machine | None = None, like: Walker | None = None) -> None:
@@ -87,11 +87,11 @@ class Walker:
             self._local[family] = {**by_name, "": frozenset().union(*by_name.values())}
 
     def allows(self, packet: Packet) -> bool:
-        """Whether the packet gets through; nothing is written down, so it is the quick way to ask."""
+        """Whether the packet is accepted, without recording steps, which is faster."""
         return self._send(self._start(PacketRun, packet), packet) == ACCEPT
 
     def walk(self, packet: Packet) -> Walk:
-        """The packet's way through the rules. Raises UsageError for a packet that cannot be."""
+        """Walk a packet through the rules. Raises UsageError for an impossible packet."""
         run = self._start(RecordingRun, packet)
         verdict = self._send(run, packet)
         unknown = tuple(step for step in run.steps if step.unknown)
@@ -110,14 +110,14 @@ class Walker:
         )
 
     def glance(self, packet: Packet) -> Walk:
-        """The same without steps, which takes a fraction of the time."""
+        """As `walk`, without steps, in a fraction of the time."""
         run = self._start(PacketRun, packet)
         verdict = self._send(run, packet)
         return self._walk(packet, run, verdict, certain=not run.asked or self._is_certain(packet, verdict, run.asked))
 
     @cached_property
     def _swapped(self) -> Walker | None:
-        """A walker that asks chains of one priority in the other order."""
+        """A walker with the other order of chains with the same priority."""
         if not self.dump.swapped:
             return None
         return Walker(replace(self.dump, hooks=self.dump.swapped, swapped={}), self.machine, like=self)
@@ -157,7 +157,7 @@ class Walker:
         return kind(packet, self._local[family], script)
 
     def _send(self, run: PacketRun, packet: Packet) -> str:
-        """What comes in is for the machine or for others; what the machine sends may be for itself, too."""
+        """The verdict for a packet: incoming ones are local or forwarded, outgoing ones may return by loopback."""
         if run.in_interface:
             if (outcome := self._hook(run, "PREROUTING", packet)) != ACCEPT:
                 return outcome
@@ -176,7 +176,7 @@ class Walker:
         return outcome
 
     def _come_back(self, run: PacketRun, packet: Packet) -> str:
-        """What leaves by the loopback interface comes in by it, mark, connection and rewriting kept."""
+        """The verdict for a packet that returns by the loopback interface, with its mark, connection and rewriting."""
         run.in_interface, run.out_interface, run.looped = LOOPBACK, "", True
         outcome = self._hook(run, "PREROUTING", packet)
         return self._hook(run, "INPUT", packet) if outcome == ACCEPT else outcome
@@ -192,7 +192,7 @@ class Walker:
         return self.machine.route(spell_address(run.destination, run.family))
 
     def _hook(self, run: PacketRun, hook: str, packet: Packet) -> str:
-        """The chains at a hook; one that is left without a verdict has a policy."""
+        """The verdict of the chains at a hook; a chain without a verdict applies its policy."""
         run.hook = hook
         stages = self.dump.stages(run.family)[hook]
         for stage in come_back(stages) if run.looped else stages:
@@ -216,7 +216,7 @@ class Walker:
         return code.policy if outcome is None or outcome is RETURNED else outcome
 
     def _asks_nat(self, run: PacketRun) -> bool:
-        """NAT's rules are asked about the first packet of a connection, until one of them has rewritten it."""
+        """Whether nat chains see the packet: the first one of a connection, not rewritten yet at this hook."""
         done = "destination" if run.hook in REWRITING else "source"
         return bool(run.ct & STATES["NEW"]) and done not in run.rewritten
 
@@ -225,7 +225,7 @@ class Walker:
             rewrite_destination(run, parse_address(dnat[0]).number, dnat[1] or None)
 
     def _track(self, run: PacketRun, packet: Packet) -> None:
-        """Before this point no packet has a connection, which reads as INVALID."""
+        """Connection tracking: sets the packet's state, which is INVALID before this point."""
         state = packet.state.upper()
         if run.protocol == ICMP[run.family]:
             if run.icmp_type in UNTRACKED_ICMP[run.family]:
@@ -237,7 +237,7 @@ class Walker:
         run.ct = STATES[state]
 
     def _is_certain(self, packet: Packet, verdict: str, asked: int) -> bool:
-        """Whether the packet is treated the same however the rules that are not understood are read."""
+        """Whether the verdict is the same for every reading of the rules that are not understood."""
         open_scripts = [(*(False,) * position, True) for position in range(asked)]
         for _ in range(MOST_READINGS):
             if not open_scripts:
@@ -250,7 +250,7 @@ class Walker:
             open_scripts.extend((*script, *(False,) * position, True) for position in more)
         return False
 
-    # --- chains made ready
+    # --- preparing chains
 
     def _code(self, family: int, table: str, name: str) -> Code | None:
         key = family, table, name
@@ -267,7 +267,7 @@ class Walker:
     def _line(self, family: int, table: str, rule: Rule) -> ReadyRule:
         tests: list[Test | None] = []
         unknown: list[str] = []
-        # Sets are the dearest to ask, so they come last; the order of criteria means nothing.
+        # Set lookups are the most expensive, so they come last; the order of criteria is irrelevant.
         for test in sorted(rule.body.tests, key=lambda test: isinstance(test.criterion, InSet)):
             try:
                 tests.append(make_check(test, self.sets[family]))
@@ -285,7 +285,7 @@ class Walker:
 
 
 def _end(run: PacketRun, verdict: str) -> object:
-    """What became of a packet."""
+    """The verdict and the resulting packet, for comparing."""
     return (run.source, run.destination, run.port, run.out_interface) if verdict == ACCEPT else ()
 
 
@@ -304,5 +304,5 @@ def _guess(known: Test | None) -> Test:
 
 
 def _perhaps(run: PacketRun) -> str | None:
-    """A target that is not understood lets the packet go on; the other reading is that it takes it away."""
+    """The act of a target that is not understood: the packet continues or, in the other reading, is dropped."""
     return DROP if run.guess() else None

@@ -1,4 +1,4 @@
-"""What each action does to one packet: a function for each class of `felixpy.netfilter.actions`."""
+"""Actions for one packet: a function for each class of `felixpy.netfilter.actions`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FINAL = {"accept": ACCEPT, "drop": DROP, "reject": REJECT, "return": RETURNED}
 
 
 class UnknownTarget(Exception):
-    """A target that the walk does not understand."""
+    """A target that is not understood."""
 
 
 def make_act(rule: Rule, family: int, chain: Callable[[str], Code | None]) -> Act:
-    """What the rule does; `chain` finds chains of its table. Raises UnknownTarget."""
+    """The function that performs a rule's action; `chain` finds chains of its table. Raises UnknownTarget."""
     action: Action = rule.body.action
     if isinstance(action, Unclear):
         target = chain(rule.target) if rule.target else None
@@ -84,7 +84,7 @@ def _connection_mark(action: ConnectionMark, family: int) -> Act:
 
 def _no_track(action: NoTrack, family: int) -> Act:
     def act(run: PacketRun) -> None:
-        # What has a connection keeps it; before tracking nothing has one. (net/netfilter/nft_ct.c: nft_notrack_eval)
+        # A tracked packet stays tracked; before connection tracking none is. (net/netfilter/nft_ct.c: nft_notrack_eval)
         if run.ct == STATES["INVALID"]:
             run.tracked, run.ct = False, STATES["UNTRACKED"]
 
@@ -119,7 +119,7 @@ def _source(action: Rewrite) -> Act:
 
 
 def rewrite_destination(run: PacketRun, address: int | None, port: int | None) -> str:
-    """DNAT: the packet gets a new destination, and its connection is one with a rewritten destination."""
+    """Apply DNAT: set the packet's destination, and mark its connection as rewritten."""
     if address is not None:
         run.destination = address
     if port is not None:

@@ -1,4 +1,4 @@
-"""Who is in an IP set: members as the kernel looks them up."""
+"""Lookups in IP sets, as the kernel does them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ICMP_NAMES: Mapping[str, str] = {
 
 
 class UnknownSet(Exception):
-    """A set of a type that the walk does not understand."""
+    """A set of a type that is not understood."""
 
 
 class Member(NamedTuple):
@@ -42,7 +42,7 @@ Reader = Callable[[PacketRun], object]
 
 
 def _port(run: PacketRun, port: int) -> object:
-    """ICMP packets have their type and code where others have a port. (ip_set_getport.c)"""
+    """The port of a packet in set lookups; for ICMP it is type and code. (ip_set_getport.c)"""
     if run.protocol == ICMP[run.family]:
         return run.protocol, run.icmp_type << 8 | run.icmp_code
     return run.protocol, port
@@ -61,10 +61,10 @@ Nets = list[tuple[int, dict[int, bool]]]
 
 
 class Members:
-    """A set's members, put in order when the first packet asks."""
+    """A set's members, indexed at the first lookup."""
 
     def __init__(self, saved: SavedSet) -> None:
-        """Raises UnknownSet for types that are not understood."""
+        """Raise UnknownSet for types that are not understood."""
         method, _, kinds = saved.type.partition(":")
         self.saved, self.dimensions = saved, kinds.split(",")
         odd = set(saved.options) - PLAIN
@@ -76,10 +76,10 @@ class Members:
         self._tables: list[tuple[tuple[int, ...], dict[tuple[object, ...], bool]]] | None = None
 
     def test(self, sides: list[str], family: int) -> Test:
-        """Whether a packet of a family is in the set, seen from the given sides.
+        """The function that tells whether a packet of a family is in the set, with the given sides as dimensions.
 
-        A set of the other family, or with more dimensions than sides, holds no packet (`ip_set_test` in
-        net/netfilter/ipset/ip_set_core.c); among nets that hold an address the longest decides.
+        A set of the other family, or with more dimensions than sides, matches no packet (`ip_set_test` in
+        net/netfilter/ipset/ip_set_core.c); of the nets that contain an address the longest decides.
         """
         if len(sides) < len(self.dimensions) or not holds_packets(self.saved, family):
             return lambda run: False
@@ -95,7 +95,7 @@ class Members:
         return self._nets
 
     def rows(self) -> Iterator[Member]:
-        """The members of a set of several dimensions, those that decide before others first."""
+        """The members of a set of several dimensions, in the order in which they decide."""
         found = [member for text in self.saved.members for member in self._members(text)]
         yield from sorted(found, key=lambda member: member.lengths, reverse=True)
 
@@ -124,7 +124,7 @@ class Members:
     # --- reading
 
     def _read_nets(self) -> Nets:
-        """Most sets hold single addresses by the thousand, so these go the short way."""
+        """Index the members of a set of one dimension; single addresses, the most frequent, have a fast path."""
         kind, full = SOCKETS[self.family], _mask(BITS[self.family], self.family)
         levels: dict[int, dict[int, bool]] = {full: {}}
         singles = levels[full]
@@ -152,7 +152,7 @@ class Members:
         return sorted(tables.items(), reverse=True)
 
     def _members(self, member: str) -> Iterator[Member]:
-        """What a line of several dimensions stands for: a range of ports is one member each."""
+        """The members in a line of several dimensions: one for each port of a range."""
         text, *extensions = member.split() or [""]
         parts = text.split(",")
         if len(parts) != len(self.dimensions):
@@ -180,14 +180,14 @@ class Members:
 
 
 def holds_packets(saved: SavedSet, family: int) -> bool:
-    """Whether a set can hold packets of a family: a set of ports alone holds those of both."""
+    """Whether a set can match packets of a family: a set of ports only matches those of both."""
     return saved.type == "bitmap:port" or FAMILIES.get(saved.options.get("family", "inet")) == family
 
 
 class SetLibrary:
-    """The saved sets of a node by name, as rules of a family ask them, each put in order once.
+    """The saved sets of a node by name, for the rules of a family, each indexed once.
 
-    What `before` has as well is taken from there.
+    Sets that `before` has, too, are reused.
     """
 
     def __init__(self, saved: Mapping[str, SavedSet] | None, family: int, before: SetLibrary | None = None) -> None:
@@ -195,7 +195,7 @@ class SetLibrary:
         self._known: dict[str, Members] = {}
 
     def get(self, name: str) -> Members:
-        """Raises UnknownSet."""
+        """A set by name. Raises UnknownSet."""
         if name not in self._known:
             if name not in self._saved:
                 raise UnknownSet(f"set {name}, which was not given")
@@ -208,12 +208,12 @@ class SetLibrary:
         return Members(saved)
 
     def has(self, saved: SavedSet) -> bool:
-        """Whether this very set is among those here."""
+        """Whether the library contains this set object."""
         return self._saved.get(saved.name) is saved
 
 
 def _ports(text: str) -> Iterable[tuple[int, int]]:
-    """``tcp:80``, ``tcp:80-90`` or ``icmp:8/0``; TCP where no protocol is said.
+    """Parse ``tcp:80``, ``tcp:80-90`` or ``icmp:8/0``; the default protocol is TCP.
 
     >>> list(_ports("udp:53")), list(_ports("icmp:8/0")), list(_ports("icmp:echo-request"))
     ([(17, 53)], [(1, 2048)], [(1, 2048)])
@@ -233,6 +233,6 @@ def _mask(length: int, family: int) -> int:
 
 
 def _masked(values: tuple[object, ...], masks: tuple[int, ...]) -> tuple[object, ...]:
-    """Addresses cut to their masks, ports as they are."""
+    """Values with addresses masked, ports unchanged."""
     remaining = iter(masks)
     return tuple(value & next(remaining) if isinstance(value, int) else value for value in values)

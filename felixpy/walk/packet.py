@@ -1,4 +1,4 @@
-"""The packet that is walked and the machine it meets."""
+"""The packet to walk, and the machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from felixpy.netfilter.numbers import Address, State, is_loopback, parse_address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """A packet at the moment it meets a machine.
+    """A packet as it arrives at a machine, or as the machine sends it.
 
-    It came in by `in_interface`, or the machine sent it ("") itself. `out_interface` is where routing sends it, "" for
-    the machine itself, None to let `Machine.route` say. `destination` is what the sender wrote; `dnat` is what the
-    connection's destination is rewritten to if no rule of the machine does so. Ports count for protocols that have
-    them, `icmp` (type, code) is by default an echo request.
+    `in_interface` is "" if the machine itself sends it. `out_interface` is the one that routing chooses, "" for the
+    machine itself, None to use `Machine.route`. `destination` is the original one; `dnat` replaces it if no rule of the
+    machine does. Ports are used for protocols that have them, `icmp` (type, code) is by default an echo request.
     """
 
     source: str
@@ -37,10 +36,10 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a machine's rules ask about besides the packet.
+    """The facts about a machine that its rules depend on.
 
-    `interfaces` are its own addresses by interface, `routes` the interfaces of single addresses such as its pods';
-    everything else leaves by `uplink`.
+    `interfaces` are its own addresses by interface, `routes` the interfaces for single addresses such as its pods';
+    everything else is routed to `uplink`.
     """
 
     interfaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -52,7 +51,7 @@ class Machine:
         return {name: frozenset(map(parse_address, texts)) for name, texts in self.interfaces.items()}
 
     def route(self, address: str) -> str:
-        """The interface that an address is reached by, "" for the machine's own."""
+        """The outgoing interface for an address, "" for the machine's own."""
         parsed = parse_address(address)
         if is_loopback(parsed) or any(address in own for own in self.interfaces.values()):
             return ""

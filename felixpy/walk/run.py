@@ -1,4 +1,4 @@
-"""A packet on its way through chains: what rules read and change, and what is written down about it."""
+"""The state of a packet during a walk: what rules read and change, and the recorded steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Act: TypeAlias = Callable[["PacketRun"], str | None]
 
 
 class ReadyRule(NamedTuple):
-    """A rule made ready: whether it applies (None: always), and what it does then."""
+    """A prepared rule: the function that tests whether it matches (None: always), and its action."""
 
     test: Test | None
     act: Act
@@ -31,7 +31,7 @@ class ReadyRule(NamedTuple):
 
 
 class Code:
-    """A chain whose rules are made ready when the first packet comes by. `policy` counts for kernel chains only."""
+    """A chain whose rules are prepared on first use. `policy` is used for kernel chains only."""
 
     __slots__ = ("_chain", "_lines", "_make", "name", "policy", "ready")
 
@@ -42,7 +42,7 @@ class Code:
         self.ready: list[tuple[Test | None, Act]] | None = None
 
     def prepare(self) -> list[tuple[Test | None, Act]]:
-        """What is left of the rules for those who only want to know the end."""
+        """The tests and actions that affect the verdict, for walks without steps."""
         if self.ready is None:
             self.ready = [(line.test, line.act) for line in self.lines() if not line.idle]
         return self.ready
@@ -61,7 +61,7 @@ class Code:
 
 
 class Step(NamedTuple):
-    """A rule that was looked at; `mark` is the packet's after it, `outcome` is accept, drop, reject or ""."""
+    """A rule that was evaluated; `mark` is the packet's mark after it, `outcome` is accept, drop, reject or ""."""
 
     hook: str
     table: str
@@ -76,9 +76,9 @@ class Step(NamedTuple):
 
 
 class PacketRun:
-    """A packet under way. Addresses are numbers; names of interfaces are "" where there is none.
+    """The state of a packet. Addresses are numbers; absent interfaces are "".
 
-    `script` answers the questions that nobody can answer, one after the other; past its end the answer is no.
+    `script` gives the results of tests that are not understood, in order; after its end the result is false.
     """
 
     __slots__ = (
@@ -126,7 +126,7 @@ class PacketRun:
         self.hook = self.table = self.chain = ""
 
     def traverse(self, code: Code) -> str | None:
-        """Go through a chain; None at its end."""
+        """Evaluate a chain; return the verdict, None at its end."""
         for test, act in code.ready or code.prepare():
             if test is None or test(self):
                 outcome = act(self)
@@ -135,7 +135,7 @@ class PacketRun:
         return None
 
     def guess(self) -> bool:
-        """Answer a question that nobody can answer."""
+        """The assumed result of a test that is not understood."""
         self.asked += 1
         return self.asked <= len(self.script) and self.script[self.asked - 1]
 
@@ -144,7 +144,7 @@ class PacketRun:
 
 
 class RecordingRun(PacketRun):
-    """A run that writes down every rule it looks at."""
+    """A run that records every rule it evaluates."""
 
     __slots__ = ("depth", "steps")
 
@@ -165,7 +165,7 @@ class RecordingRun(PacketRun):
             self.depth -= 1
 
     def _look(self, chain: str, rule: Rule, line: ReadyRule) -> str | None:
-        """Try one rule; its step stands before those of the chain that it may jump to."""
+        """Evaluate one rule; its step precedes those of the chain that it may jump to."""
         asked, at = self.asked, len(self.steps)
         applied = line.test is None or line.test(self)
         step = Step(self.hook, self.table, chain, rule, self.depth, applied, self.mark, assumption=line.assumption)
@@ -174,6 +174,6 @@ class RecordingRun(PacketRun):
         if len(self.steps) == at + 1:
             final = outcome if outcome in (ACCEPT, DROP, REJECT) else None
             step = step._replace(mark=self.mark, outcome=final or "")
-        # A rule that is understood itself asks nothing, though one in a chain it jumps to may.
+        # This rule is understood, even if one in the chain that it jumps to is not.
         self.steps[at] = step._replace(unknown=line.unknown if self.asked > asked else "")
         return outcome

@@ -1,4 +1,4 @@
-"""What each criterion says about one packet: a function for each class of `felixpy.netfilter.criteria`."""
+"""Criteria for one packet: a function for each class of `felixpy.netfilter.criteria`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from felixpy.walk.run import Test as Check
 
 
 class Unknown(Exception):
-    """A criterion that the walk does not understand."""
+    """A criterion that is not understood."""
 
 
 def never(run: PacketRun) -> bool:
@@ -38,7 +38,7 @@ def never(run: PacketRun) -> bool:
 
 
 def make_check(test: Test, sets: SetLibrary) -> Check | None:
-    """Whether a packet meets a criterion; None where all do. Raises Unknown."""
+    """The function that tests a packet; None if all packets match. Raises Unknown."""
     make = CHECKS.get(type(test.criterion))
     if make is None:
         raise Unknown(getattr(test.criterion, "reason", str(test.criterion)))
@@ -57,7 +57,7 @@ def negate(check: Check | None) -> Check:
 
 
 def every(checks: Iterable[Check | None]) -> Check | None:
-    """All of the checks in one; those that always hold are left out."""
+    """The conjunction of checks, without those that always hold."""
     real = [check for check in checks if check is not None]
     if len(real) < 2:
         return real[0] if real else None
