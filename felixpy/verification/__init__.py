@@ -1,21 +1,23 @@
-"""Whether a node has the rules and sets that the manifests give, and what every difference means for traffic.
+"""Compare a node's rules and sets with the manifests, and compute the effect of every difference on traffic.
 
-    observed      what is there, live or saved
-    Calico version           which Felix made it
-    alignment     which rule of a chain is which
-    chains        chains of Felix and their rules
-    inserts       Felix's rules in the kernel's chains, and rules of others above them
-    sets          IP sets and their members
+    observed      the node's current state, live or saved
+    live          reading a live kernel
+    versions      the Calico version of the current rules
+    alignment     pairing the wanted and the current rules of a chain
+    chains        differences in Felix's chains
+    inserts       differences in Felix's rules in kernel chains, and foreign rules above them
+    sets          differences in IP sets and their members
     comparison    all differences of a node
-    baseline      the node with everything right, and with one thing wrong
-    judge         what a difference means for traffic
-    changed       the packets that it concerns, by who sends them to whom
-    naming        whom chains, rules and sets belong to
-    report        all of it as text and JSON
-    wording       Felix's hash in rules of either data plane
-    nftables      what is another one where Felix programs nftables
+    baseline      the node without differences, and with one of them
+    judge         the effect of a difference on traffic
+    changed       the packets affected, by sender and receiver
+    finding       the values that findings consist of
+    naming        the objects that chains, rules and sets belong to
+    fleet         all nodes of a cluster
+    report        text and JSON
+    nftables      the same for nodes with the nftables data plane
 
-What counts as different is what ``felixpy apply`` would write.
+A difference is anything that ``felixpy apply`` would change.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ UNTRIED = Effect(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """The node as the manifests have it: how to compile it, for which machine, with which settings."""
+    """A node to compare: its name, compiler, interfaces and settings."""
 
     name: str
     compiler: Compiler
@@ -75,7 +77,7 @@ class Node:
     settings: Sequence[Setting] = ()
 
     def as_of(self, calico_version: str) -> Node:
-        """The same node under another Felix. Raises InputError for policies that it cannot express."""
+        """The same node for another Calico version. Raises InputError for policies that it cannot express."""
         return replace(self, compiler=Compiler(self.compiler.cluster, CALICO_VERSIONS[calico_version]))
 
     def ruleset(self) -> Ruleset:
@@ -83,15 +85,15 @@ class Node:
 
     @property
     def appends(self) -> bool:
-        """Whether inserts stand below the rules of others (chainInsertMode Append)."""
+        """Whether inserts come after foreign rules (chainInsertMode Append)."""
         return self.compiler.config(self.name, self.settings).chain_insert_mode == "append"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Verification(Answer):
-    """The answer. `rules`, `chains` and `sets` count what was compared, `notes` say what was not.
+    """The result. `rules`, `chains` and `sets` are the numbers compared, `notes` say what was not compared.
 
-    `together` is what all findings mean together: some mean nothing alone.
+    `together` is the effect of all findings together: some have none alone.
     """
 
     node: str
@@ -118,7 +120,7 @@ class Verification(Answer):
 
 
 def verify(observed: Observed, node: Node) -> Verification:
-    """Compare what is there with what should be. Raises InputError and UsageError as compiling does."""
+    """Compare the current state with the compiled node. Raises InputError and UsageError as compiling does."""
     ruleset = node.ruleset()
     matched = likeliest(
         observed.state, ruleset, lambda calico_version: node.as_of(calico_version).ruleset(), observed.text
@@ -156,7 +158,7 @@ def verify(observed: Observed, node: Node) -> Verification:
 
 
 def _joined(together: Effect, other: Effect) -> Effect:
-    """What findings do to packets of IP, and another one to other packets."""
+    """The combined effect of findings on IP packets and of one on other packets."""
     worse, better = sorted((together, other), key=lambda effect: effect.severity)
     if {worse.kind, better.kind} == {"opens", "closes"}:
         return worse._replace(kind="both", words=f"{worse.words}; {better.words}")
@@ -164,7 +166,7 @@ def _joined(together: Effect, other: Effect) -> Effect:
 
 
 def _urgency(finding: Finding) -> tuple[object, ...]:
-    """Worst first; then the sure before the unsure, then by class and place."""
+    """A sort key for findings: most severe first, certain before uncertain, then by class and place."""
     effect, kind = finding.effect, finding.kind
     place = finding.families, finding.table, finding.chain, finding.number, finding.set, finding.map
     return effect.severity, not effect.certain, kind.rank, place
@@ -181,7 +183,7 @@ def _other_version(matched: VersionMatch, asked: str, observed: Observed) -> Fin
 
 
 def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
-    """Findings with whom they are about and what they mean, and what all of them mean together."""
+    """The findings with their subjects and effects, and the effect of all of them together."""
     drafts = sorted(comparison.drafts(), key=lambda draft: draft.finding.kind.rank)
     if not drafts:
         return [], HARMLESS
@@ -210,7 +212,7 @@ def _judged(comparison: Comparison, node: Node) -> tuple[list[Finding], Effect]:
 
 
 def _judge(comparison: Comparison, node: Node, naming: Naming, damages: Sequence[Damage]) -> Judge:
-    # Where nothing differs, as on most nodes, nobody needs the engine that says what differences do.
+    # Most nodes have no differences, and then the engine for effects is not needed.
     from felixpy.topology.addresses import AddressBook
     from felixpy.topology.endpoints import Directory
     from felixpy.topology.nodes import NodeRules, machine_of
@@ -228,7 +230,7 @@ def _judge(comparison: Comparison, node: Node, naming: Naming, damages: Sequence
 
 
 def _together(comparison: Comparison, judge: Judge, findings: Sequence[Finding]) -> Effect:
-    """What the whole of it means: everything that is there, compared with everything that should be."""
+    """The effect of all differences together: the whole current state, compared with the whole wanted one."""
     if len(findings) == 1:
         return findings[0].effect
     beside = [finding.effect for finding in findings if finding.kind.name in ("two-backends", "other-data-plane")]
@@ -243,6 +245,6 @@ def _both(one: Dump, other: Dump) -> Dump:
 
 
 def _whole(observed: Observed, family: int) -> Damage:
-    """Everything that is there, other tables of Felix that packets pass as well included."""
+    """The whole current state of a family as one damage, including Felix's tables in another backend."""
     others = [dump for dump in observed.others.values() if dump and family in dump.tables]
     return Damage(family, whole=True, beside=reduce(_both, others) if others else None)

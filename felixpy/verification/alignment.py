@@ -1,7 +1,7 @@
-"""Which rule of a chain is which: the rules that should be there beside those that are.
+"""Pair the wanted rules of a chain with the current ones.
 
-Felix's hash says that exactly as long as nobody changed the rules above, for it covers these, too. So rules are paired
-by hash first, what is left between two such pairs by what the rules say, and the rest in order.
+Felix's hash covers a rule and all rules above it, so it identifies a rule only if those are unchanged. So rules are
+paired by hash first, the rest between two such pairs by content, and then in order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Way = Literal["same", "tampered", "replaced", "missing", "extra", "renamed"]
 
 
 class Pair(NamedTuple):
-    """A rule that should be there and one that is; -1 where there is none. Positions count from 0."""
+    """The positions, from 0, of a wanted rule and of the current one; -1 for none."""
 
     way: Way
     wanted: int
@@ -29,7 +29,7 @@ Content = Callable[[Rule], Hashable]
 
 
 def align(wanted: Sequence[Rule], there: Sequence[Rule], content: Content) -> list[Pair]:
-    """Pair the rules of a chain, in order. Rules that are as they should be are among the pairs."""
+    """Pair the rules of a chain, in order, including equal ones."""
     if len(wanted) == len(there) and all(a.identity == b.identity for a, b in zip(wanted, there, strict=True)):
         return [_known(n, n, wanted, there, content) for n in range(len(wanted))]
     pairs: list[Pair] = []
@@ -43,13 +43,13 @@ def align(wanted: Sequence[Rule], there: Sequence[Rule], content: Content) -> li
 
 
 def _known(w: int, t: int, wanted: Sequence[Rule], there: Sequence[Rule], content: Content) -> Pair:
-    """A pair with one hash."""
+    """A pair of rules with the same hash."""
     same = wanted[w].text == there[t].text or content(wanted[w]) == content(there[t])
     return Pair("same" if same else "tampered", w, t)
 
 
 class _Block(NamedTuple):
-    """Ranges of both lists, with equal elements or with different ones."""
+    """A range of each list; the elements in them are equal, or different."""
 
     equal: bool
     wanted: range
@@ -65,7 +65,7 @@ def _blocks(wanted: Sequence[Hashable], there: Sequence[Hashable]) -> Iterator[_
 
 
 def _by_content(block: _Block, wanted: Sequence[Rule], there: Sequence[Rule], content: Content) -> Iterator[Pair]:
-    """Pairs where no hash helps: rules that say the same, and the others as they stand."""
+    """Pairs of rules without a common hash: those with the same content, then the others in order."""
     contents = [[content(wanted[n]) for n in block.wanted], [content(there[n]) for n in block.there]]
     for part in _blocks(*contents):
         left = [block.wanted[n] for n in part.wanted]

@@ -1,7 +1,7 @@
-"""A node as it would be if nothing were wrong with Felix's part of it, and the same with one thing wrong.
+"""A node with Felix's part as wanted, and the same with one difference.
 
-Rules and chains of others stay as they are there; so what a difference means is told among the rules that really
-surround it.
+Foreign rules and chains stay as they are on the node, so that the effect of a difference is computed among the rules
+that really surround it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from felixpy.verification.observed import Observed
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing wrong: chains of a table with the rules that they have then (None: no such chain), and sets.
+    """A difference: chains of a table with their rules (None: no such chain), and sets.
 
-    `rules` are the rules that are about it, in full; they tell which packets are worth trying. With `whole` everything
-    of the family is as it is there. `beside` are other tables that packets pass as well, and with `unknown` nobody
-    knows what is wrong. `without` are chains to compare with, where they are not the right ones. Of nftables `maps` are
-    verdict maps with their elements, `bases` say where chains are attached (None: nowhere), both by the listed name.
+    `rules`: the rules concerned, in full; packets are classified by them, too.
+    `whole`: the whole family is as on the node.
+    `beside`: tables of another backend, which packets pass as well.
+    `unknown`: the difference itself is not known.
+    `without`: chains to compare with, if not the wanted ones.
+    `maps`, `bases` (nftables): verdict maps with their elements, and hooks of base chains (None: none), by listed name.
     """
 
     family: int
@@ -45,13 +47,13 @@ class Damage:
 
     @property
     def does_something(self) -> bool:
-        """Whether it could matter for any packet."""
+        """Whether it can affect any packet."""
         return bool(self.chains or self.sets or self.whole or self.beside or self.unknown or self.maps or self.bases)
 
 
 @dataclass(eq=False)
 class Baseline:
-    """The right rules and sets among those of others."""
+    """The wanted rules and sets among foreign ones."""
 
     wanted: Wanted
     sets: Sequence[IPSet]
@@ -59,15 +61,15 @@ class Baseline:
 
     @cached_property
     def dump(self) -> Dump:
-        """Everything in its place."""
-        # Of a family that was not given the rules are taken to be right: its sets may be there.
+        """The node without differences."""
+        # The rules of a family that was not given are assumed to be as wanted: its sets may be given.
         families = sorted(self.wanted.families.union(self.observed.families))
         tables = {family: {name: self._table(family, name) for name in self._names(family)} for family in families}
         foreign = {name: found for name, found in (self.observed.dump.sets or {}).items() if not OWNED_SET.match(name)}
         return Dump(tables, {**foreign, **{ipset.name: saved_set(ipset) for ipset in self.sets}})
 
     def with_damage(self, damage: Damage) -> Dump:
-        """The same with one thing wrong."""
+        """The node with one difference."""
         sets = {**(self.dump.sets or {}), **damage.sets}
         if damage.whole:
             return whole(self.observed.dump, sets, damage)
@@ -76,11 +78,11 @@ class Baseline:
         return Dump(self._changed(damage, damage.chains), sets)
 
     def without(self, damage: Damage) -> Dump:
-        """What the damage is to be compared with."""
+        """The state with which `with_damage` is compared."""
         return Dump(self._changed(damage, damage.without), self.dump.sets) if damage.without else self.dump
 
     def _changed(self, damage: Damage, chains: Mapping[str, Sequence[str] | None]) -> Mapping[int, Mapping[str, Table]]:
-        """The tables with other rules in some chains."""
+        """The tables of the node with other rules in some chains."""
         if not chains:
             return self.dump.tables
         tables = self.dump.tables[damage.family]
@@ -120,7 +122,7 @@ class Baseline:
         }
 
     def placed(self, family: int, chain: str, there: Sequence[Rule], inserts: Sequence[Insert]) -> list[str]:
-        """The rules of a chain of others with ours in their places."""
+        """The rules of a foreign chain with inserts in their places."""
         foreign = [rule_line(chain, rule, family) for rule in there if not rule.identity]
         lines = list(foreign)
         for above, insert in enumerate(inserts):
@@ -129,7 +131,7 @@ class Baseline:
 
 
 def whole(there: Dump, sets: Mapping[str, SavedSet], damage: Damage) -> Dump:
-    """All tables of a family that are there, and those beside them; `sets` count where none are known."""
+    """All current tables of a family, with those of another backend; `sets` are used if none are known."""
     known = {**sets, **(there.sets or {})}
     found = replace(there, tables={damage.family: there.tables[damage.family]}, sets=known)
     return together(found, damage.beside, BESIDE, damage.family) if damage.beside else found

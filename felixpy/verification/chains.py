@@ -1,4 +1,4 @@
-"""Chains of Felix: which are missing or stale, and which rules in them are not what they should be."""
+"""Differences in Felix's chains: missing and stale chains, and rules that differ."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from felixpy.verification.finding import KINDS, Finding
 
 
 class Draft(NamedTuple):
-    """A finding whose meaning for traffic is still to be found out, from the damage that it does.
+    """A finding and its damage, from which its effect on traffic is computed later.
 
-    Where several rules of a chain are wrong, `together` is the damage of all of them: perhaps they mean nothing alone.
+    If several rules of a chain differ, `together` is the damage of all of them: they may have no effect alone.
     """
 
     finding: Finding
@@ -41,7 +41,7 @@ KIND_OF_WAY: Mapping[str, str] = {
 
 @dataclass(eq=False)
 class TableView:
-    """One table of one family: what is there, what should be, and how the tools spell rules."""
+    """One table of one family: the current and the wanted state, and the tools' spelling of rules."""
 
     current: CurrentTable
     wanted: WantedTable
@@ -57,28 +57,28 @@ class TableView:
         return self.current.name
 
     def is_same(self, wanted: Rule, there: Rule) -> bool:
-        """Whether a rule is there word for word."""
+        """Whether the text of a rule is as wanted."""
         return wanted.is_like(there, self.family, self.spelling)
 
     def content(self, rule: Rule) -> object:
-        """What a rule says; one that the tools spell in their own way says what they say."""
+        """The content of a rule, for comparing; for one that the tools spell differently, that of their spelling."""
         printed = rule.printed(self.family)
         text = without_hash(self.spelling.get((self.family, printed), printed))
         try:
             return read_body(text, self.family).content
-        except IndexError:  # it breaks off, so it says what stands there and no more
+        except IndexError:  # an incomplete rule is compared by its text
             return text
 
     def suspects(self) -> Iterator[tuple[str, Rule]]:
-        """Rules that bear the right hash and read otherwise: changed, or spelt in a way of the tools' own."""
+        """Rules with the right hash and another text: changed, or spelt differently by the tools."""
         yield from ((name, rule) for name, rule, _ in self._odd())
 
     def respelt(self) -> int:
-        """How many rules are there in other words that say the same."""
+        """The number of rules with another text but the same meaning."""
         return sum(self.content(rule) == self.content(there) for _, rule, there in self._odd())
 
     def _odd(self) -> Iterator[tuple[str, Rule, Rule]]:
-        """Rules that are there under their hash, but not word for word; with the chain and what is there."""
+        """(chain, wanted rule, current rule) for rules with equal hash and different text."""
         for name, rules in self._both():
             there = {rule.identity: rule for rule in reversed(self.current.rules(name))}
             for rule in rules:
@@ -86,7 +86,7 @@ class TableView:
                     yield name, rule, there[rule.identity]
 
     def _both(self) -> Iterator[tuple[str, Sequence[Rule]]]:
-        """Our rules in chains that are there and do not read as they should: our own chains, and those of others."""
+        """(chain, wanted rules) for existing chains whose text differs: Felix's own, and kernel chains with inserts."""
         for name, content in self.wanted.chains.items():
             if name in self.current.chains and self.current.chains[name] != content.printed(self.family):
                 yield name, content.rules()
@@ -98,7 +98,7 @@ class TableView:
         return align(wanted, there, self.content)
 
     def finding(self, kind: str, chain: str, position: int, wanted: Rule | None, there: Rule | None) -> Finding:
-        """A finding about one rule; without a position about the whole chain."""
+        """A finding about one rule; about the whole chain if the position is -1."""
         return Finding(
             kind=KINDS[kind],
             families=(self.family,),
@@ -114,27 +114,27 @@ class TableView:
         """The chain or target that a rule leads to, "" for none."""
         try:
             return self.read(rule).target
-        except IndexError:  # it breaks off, so it leads nowhere
+        except IndexError:  # an incomplete rule has no target
             return ""
 
     def read(self, rule: Rule) -> Body:
-        """What a rule says. Raises IndexError for one that breaks off."""
+        """A rule, parsed. Raises IndexError for an incomplete one."""
         return read_body(without_hash(rule.printed(self.family)), self.family)
 
     def leads_to(self, name: str, rules: Sequence[Rule]) -> bool:
-        """Whether one of some rules leads to a chain."""
+        """Whether one of the rules jumps to a chain."""
         return any(self.target(rule) == name for rule in rules)
 
     def has_hook(self, chain: str) -> bool:
-        """Whether packets come to a chain that is not wanted without any rule that leads there."""
+        """Whether packets reach an unwanted chain without a jump: it is at a hook."""
         return False
 
     def without(self, chain: str) -> Mapping[str, Sequence[str]]:
-        """What leads to a chain besides rules, with just that gone."""
+        """Verdict maps without the elements that lead to a chain."""
         return {}
 
     def leading(self, chain: str) -> Mapping[str, Sequence[str]]:
-        """What leads to a chain that is not wanted, besides rules."""
+        """Verdict maps with the elements that lead to an unwanted chain."""
         return {}
 
     def text(self, chain: str, rule: Rule) -> str:
@@ -142,7 +142,7 @@ class TableView:
 
 
 def compare_chains(view: TableView) -> Iterator[Draft]:
-    """Everything about chains of Felix in one table."""
+    """The differences in Felix's chains in one table."""
     present = view.current.owned()
     for name, content in sorted(view.wanted.chains.items()):
         if name not in present:
@@ -156,7 +156,7 @@ def compare_chains(view: TableView) -> Iterator[Draft]:
 
 
 def _missing(view: TableView, name: str) -> Draft:
-    """A chain that is not there, and with it the rules that lead to it: no kernel keeps those."""
+    """A missing chain, together with the rules that jump to it: the kernel cannot have these."""
     wanted = view.wanted.chains[name].rules()
     callers = {
         caller: [view.text(caller, rule) for rule in content.rules() if view.target(rule) != name]
@@ -169,7 +169,7 @@ def _missing(view: TableView, name: str) -> Draft:
 
 
 def _emptied(view: TableView, name: str) -> Draft:
-    """A chain that is there, but without any of its rules."""
+    """A chain that exists without any of its rules."""
     wanted = view.wanted.chains[name].rules()
     finding = view.finding("rule-missing", name, -1, None, None)
     finding = replace(finding, there="no rule", wanted=many(len(wanted), "rule"))
@@ -178,7 +178,7 @@ def _emptied(view: TableView, name: str) -> Draft:
 
 
 def _stale(view: TableView, name: str) -> Draft:
-    """A chain that is not wanted, and with it the rules that lead to it."""
+    """An unwanted chain, together with the rules that jump to it."""
     there = view.current.rules(name)
     callers: dict[str, list[str]] = {}
     for caller, text in view.current.owned().items():
@@ -198,7 +198,7 @@ def _stale(view: TableView, name: str) -> Draft:
 
 
 class _Edits:
-    """What was done to one chain, rule by rule."""
+    """The differences in one chain, rule by rule."""
 
     def __init__(self, view: TableView, name: str) -> None:
         self.view, self.name = view, name
@@ -215,7 +215,7 @@ class _Edits:
         return self.view.target(rule)
 
     def lines(self, at: int) -> list[str]:
-        """The right chain with just this one thing wrong."""
+        """The wanted chain with only this difference."""
         pair, lines = self.pairs[at], list(self.right)
         changed = [self.view.text(self.name, self.there[pair.there])] if pair.there >= 0 else []
         if pair.wanted >= 0:
@@ -241,7 +241,7 @@ class _Edits:
 
 
 def _compare(view: TableView, name: str) -> Iterator[Draft]:
-    """Rule by rule. Rules that lead to a chain which is missing or stale are told with that chain."""
+    """The differences in one chain. Rules that jump to a missing or stale chain are reported with that chain."""
     edits = _Edits(view, name)
     wrong = list(edits.wrong())
     told_there = {

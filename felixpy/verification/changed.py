@@ -1,4 +1,4 @@
-"""The packets that are treated differently, exactly, by who sends them to whom."""
+"""The exact set of packets whose verdict differs, by senders and receivers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATES = ((ESTABLISHED, "established"), (RELATED, "related"), (INVALID, "invalid
 
 
 class Whom(NamedTuple):
-    """Senders or receivers, and by which interface others come or are reached."""
+    """Senders or receivers, with the interface for those that are not local pods."""
 
     peer: Peer
     interface: str = ""
@@ -62,7 +62,7 @@ class Changed(NamedTuple):
 
 
 def changed_flows(space: NodeSpace, change: TrafficChange, legend: Legend, node: str) -> Iterator[Changed]:
-    """All that changes; senders, receivers and states to which the same happens are told together."""
+    """All changed packets; senders, receivers and states with the same change are joined."""
     ways: tuple[tuple[Way, Sequence[ChangedPart]], ...] = (
         ("opens", change.opens), ("closes", change.closes), ("rewrites", change.rewrites),
     )  # fmt: skip
@@ -93,14 +93,14 @@ def _state(part: ChangedPart) -> str:
 
 
 class _Names:
-    """Who has which address."""
+    """Finds the peers of addresses."""
 
     def __init__(self, space: NodeSpace, legend: Legend, node: str) -> None:
         self.space, self.node = space, node
         self.pods = {address: pod for pod in legend.cluster.workloads for address in pod.addresses}
 
     def senders(self, rows: Sequence[Row]) -> Iterator[Whom]:
-        """Rows as peers, classes of other addresses by interface together."""
+        """The senders of rows: peers, and other addresses by interface."""
         classes: dict[tuple[str, bool], int] = {}
         told: dict[Whom, None] = {}
         for row in rows:

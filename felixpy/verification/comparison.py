@@ -1,4 +1,4 @@
-"""All differences between a node and what it should be, each with the damage that it does."""
+"""All differences between a node and the manifests, each with its damage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Merged:
 
 @dataclass(eq=False)
 class Comparison:
-    """One node compared; `ruleset` is what should be there, with `append` below the rules of others."""
+    """The comparison of one node; `ruleset` is the wanted one; with `append` inserts come after foreign rules."""
 
     observed: Observed
     ruleset: Ruleset
@@ -53,12 +53,12 @@ class Comparison:
 
     @cached_property
     def absent(self) -> list[int]:
-        """Families in which there is nothing of Felix at all, though there should be."""
+        """Families without anything of Felix, although the ruleset has them."""
         families = self.wanted.families.intersection(self.observed.families)
         return sorted(family for family in families if not has_felix(self.observed, family))
 
     def drafts(self) -> list[Merged]:
-        """All differences; what is the same in both families is one."""
+        """All differences; one that is the same in both families is given once."""
         merged: dict[tuple[object, ...], Merged] = {}
         for draft in self._drafts():
             key = _key(draft.finding)
@@ -68,7 +68,7 @@ class Comparison:
         return list(merged.values())
 
     def notes(self) -> Iterator[str]:
-        """What could not be compared, and what differs in spelling only."""
+        """Remarks on what could not be compared, and on rules that differ in spelling only."""
         yield from (f"{words}: perhaps more differs" for words in self.observed.leaves_open)
         for family in self.ruleset.families:
             if family not in self.observed.families:
@@ -83,27 +83,27 @@ class Comparison:
             yield f"{respelt} rules say the same in another spelling, as other releases of {self.respelling} print them"
 
     def beyond(self) -> Iterator[Finding]:
-        """Differences in what decides about other than IP packets, with their effects: `Judge` knows IP only."""
+        """Differences for packets other than IP, with their effects, as `Judge` supports IP only."""
         return iter(())
 
     # --- tables
 
     @cached_property
     def _views(self) -> list[TableView]:
-        """The tables of families in which there is anything of Felix."""
+        """The tables of families with anything of Felix."""
         families = [family for family in self.observed.families if family not in self.absent]
         tables = [self.observed.state.table(family, name) for family in families for name in TABLES]
         spelling = self._spelling(tables)
         return [self._view(table, spelling) for table in tables]
 
     def _view(self, table: CurrentTable, spelling: Spelling) -> TableView:
-        # Not a method of this comparison, which holds its views: everything that was read of the node would stay until
-        # somebody looks for garbage in circles.
+        # Not a bound method of this comparison, which refers to its views: such a cycle would keep everything that was
+        # read of the node in memory until a garbage collection.
         line_of = partial(self.observed.line, table.family, table.name)
         return TableView(table, self.wanted.table(table.family, table.name), spelling, line_of)
 
     def _spelling(self, tables: Iterable[CurrentTable]) -> Spelling:
-        """How the tools print rules that bear their hash and read otherwise."""
+        """The tools' spelling of rules with the right hash and another text."""
         changes = []
         for table in tables:
             suspects = tuple(self._view(table, NO_SPELLING).suspects())
@@ -125,20 +125,20 @@ class Comparison:
             yield from self._beside(backend, dump)
 
     def _inserts(self, view: TableView) -> Iterator[Draft]:
-        """Felix's rules in chains of others."""
+        """The differences in Felix's rules in kernel chains."""
         return compare_inserts(view, self.baseline)
 
     def _absent(self, family: int, chains: int) -> Finding:
         return Finding(kind=KINDS["not-programmed"], families=(family,), wanted=many(chains, "chain"))
 
     def _more(self) -> Iterator[Draft]:
-        """What else the data plane has."""
+        """The differences that are specific to a data plane."""
         return iter(())
 
     # --- sets
 
     def _sets(self) -> Iterator[Draft]:
-        """Where nothing of Felix is there, its sets are not missed one by one."""
+        """The differences in sets; none for families without anything of Felix."""
         there = self.observed.state.sets
         wanted = {
             name: ipset
@@ -150,19 +150,19 @@ class Comparison:
         )
 
     def _has_sets_of(self, family: int) -> bool:
-        """Whether sets of a family were given; ipset knows no families."""
+        """Whether sets of a family were given; ipset always lists both."""
         return True
 
     @property
     def _unsure(self) -> list[str]:
-        """Sets that depend on the machine, if nobody said what it is."""
+        """Names of sets that depend on the machine's interfaces, if these are unknown."""
         unknown = self.host.interfaces is None
         return [ipset.name for ipset in self.ruleset.sets if unknown and ipset.name.endswith("0this-host")]
 
     # --- other tables that packets pass as well
 
     def _beside(self, backend: str, dump: Dump | None) -> Iterator[Draft]:
-        """Rules of Felix in the other kind of iptables, or of the other data plane; perhaps nothing else is known."""
+        """A finding for rules of Felix in the other kind of iptables or data plane; `dump` is None if unknown."""
         if dump is None:
             kind, right = self._kind_beside(backend)
             finding = Finding(
@@ -185,12 +185,12 @@ class Comparison:
         return KINDS["two-backends"], f"rules in {self.observed.backend or 'one kind of'} tables only"
 
     def spelt(self, finding: Finding) -> Finding:
-        """The finding under the names that the tools of the data plane show."""
+        """The finding with the names that the data plane's tools print."""
         return finding
 
 
 def _key(finding: Finding) -> tuple[object, ...]:
-    """What is the same in both families: sets have the family's number in their names."""
+    """A key that is equal for the same finding in both families: names of sets without the family's number."""
     texts = (of_any_family(text) for text in (finding.wanted, finding.there, *finding.details))
     return finding.kind.name, finding.table, finding.chain, finding.number, finding.set, finding.map, *texts
 

@@ -1,4 +1,4 @@
-"""What verification finds: classes of differences, and what each of them means for traffic."""
+"""Findings of verification: classes of differences, and their effects on traffic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Severity(IntEnum):
-    """How bad it is, the worst first."""
+    """Severities, most severe first."""
 
     LETS_THROUGH = 0
     DROPS = 1
@@ -25,7 +25,7 @@ class Severity(IntEnum):
 
 
 class FindingKind(NamedTuple):
-    """A class of findings: its name for programs, its title for people, and what is to be known about all of them.
+    """A class of findings: its name in JSON, its title in text, and an explanation.
 
     `rank` orders findings of one severity.
     """
@@ -78,7 +78,7 @@ KINDS: Mapping[str, FindingKind] = {row[0]: FindingKind(*row, rank) for rank, ro
 
 
 class Example(NamedTuple):
-    """A packet that is treated differently: the flow in words, what happens, what should, and who drops it."""
+    """An affected packet: the flow in words, what happens, what should happen, and what drops it."""
 
     flow: str
     there: str
@@ -95,9 +95,9 @@ EffectKind = Literal["opens", "closes", "both", "none", "unknown"]
 
 
 class Effect(NamedTuple):
-    """What a finding means for traffic. `kind` says it for programs, `flows` are exactly the packets that it concerns.
+    """The effect of a finding on traffic. `kind` is its name in JSON, `flows` are exactly the packets affected.
 
-    Without `certain` that depends on `conditions`, which nobody knows.
+    If it is not `certain`, it depends on the unknown `conditions`.
     """
 
     severity: Severity
@@ -114,10 +114,10 @@ HARMLESS = Effect(Severity.NO_EFFECT, "no effect on traffic")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One difference between what is there and what should be.
+    """One difference between the current and the wanted state.
 
-    `number` is the rule's in its chain as it is there, or would be; `line` is that of a saved file, 0 for a live
-    kernel. `subject` says whom chain or set belongs to, `place` where the object behind it stands. `wanted` and
+    `number` is that of the rule in its current chain, or in the wanted one if it is missing; `line` is that of a saved
+    file, 0 for a live kernel. `subject` is the object that chain or set belongs to, `place` its place. `wanted` and
     `there` are rules without the name of their chain, or descriptions of sets; `details` are more lines.
     """
 
@@ -145,7 +145,7 @@ class Finding:
 
     @property
     def meaning(self) -> str:
-        """What is to be known about it besides its effect. Rules without a hash are not Felix's."""
+        """The explanation of its class. Rules without a hash are not Felix's."""
         if self.kind.name in ("rule-replaced", "rule-extra") and self.there and not identity(self.there):
             return "it bears no hash, so it was not Felix that wrote it"
         return self.kind.meaning

@@ -1,4 +1,4 @@
-"""Whole clusters: each node against its manifests, in a line, then what differs."""
+"""Verification of a whole cluster: a line for each node, then the differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HARMLESS = "differs, no effect"
 
 @dataclass(frozen=True, slots=True)
 class FleetVerification:
-    """What was found on each node.
+    """The results of all nodes.
 
     `missing` are nodes of the manifests whose rules were not given, `unknown` those whose rules could not be read or
     compared, each with the reason.
@@ -39,7 +39,7 @@ class FleetVerification:
 
 
 def state(found: Verification) -> str:
-    """What a node is: equal, or what all its differences do together."""
+    """The state of a node: equal, or the effect of all its differences together."""
     if found.equal:
         return EQUAL
     return HARMLESS if found.together.kind == "none" else found.together.kind
@@ -66,7 +66,7 @@ def lines(found: FleetVerification, *, verbose: bool = False) -> Iterator[str]:
 
 
 def _notes(found: FleetVerification) -> Iterator[str]:
-    """What was not compared on nodes that are equal otherwise; those that differ have it among their findings."""
+    """Remarks on what was not compared on equal nodes; for other nodes they are printed with the findings."""
     nodes_of: dict[str, list[str]] = {}
     for name, node in found.nodes.items():
         for note in node.notes if node.equal else ():
@@ -78,7 +78,7 @@ def _notes(found: FleetVerification) -> Iterator[str]:
 
 
 def fleet_document(found: FleetVerification) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``)."""
+    """The JSON document (``apiVersion: felixpy/v1``)."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "ClusterVerification",

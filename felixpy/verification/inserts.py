@@ -1,7 +1,7 @@
-"""Felix's rules in the kernel's chains: whether they are there once, in their places, and what stands above them.
+"""Differences in Felix's inserts in kernel chains: missing, duplicate or misplaced ones, and foreign rules above them.
 
-Felix puts its inserts above all rules of others, or below them with chainInsertMode Append, and some below them in any
-case. (felix/iptables/table.go)
+Felix puts its inserts before all foreign rules, or after them with chainInsertMode Append, and some always after them.
+(felix/iptables/table.go)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from felixpy.verification.finding import Finding
 
 
 def compare_inserts(view: TableView, baseline: Baseline) -> Iterator[Draft]:
-    """Everything about rules of ours in chains of others in one table."""
+    """The differences in inserts in one table."""
     concerned = view.current.guests().keys() | view.wanted.inserts.keys()
     kernel = [name for name in TABLES[view.name] if name in concerned]
     others = sorted((concerned - set(kernel)) & view.current.chains.keys(), key=str.encode)
@@ -33,7 +33,7 @@ def compare_inserts(view: TableView, baseline: Baseline) -> Iterator[Draft]:
 
 @dataclass
 class _Chain:
-    """One chain of others. `there` are all of its rules, `inserts` ours as they should be."""
+    """One kernel chain. `there` are all of its rules, `inserts` the wanted inserts."""
 
     view: TableView
     baseline: Baseline
@@ -48,7 +48,7 @@ class _Chain:
         self.right = self.baseline.placed(self.view.family, self.name, self.there, self.inserts)
 
     def _pairs(self) -> dict[int, int]:
-        """Which insert stands where: by hash, then by what it says; a rule that lost its hash or was changed last."""
+        """The positions of inserts: found by hash, then by content, then rules that lost their hash or were changed."""
         found: dict[int, int] = {}
         for is_it in (self.view.is_same, _same_hash, self._says_the_same):
             for number, insert in enumerate(self.inserts):
@@ -76,7 +76,7 @@ class _Chain:
                 yield self._draft(finding, lines, insert.rule)
 
     def _places(self) -> list[int]:
-        """Where the inserts stand in the right chain."""
+        """The positions of the inserts in the wanted chain."""
         return [above + min(insert.below, len(self.foreign)) for above, insert in enumerate(self.inserts)]
 
     def _changed(self) -> Iterator[Draft]:
@@ -94,7 +94,7 @@ class _Chain:
             yield self._draft(finding, lines, wanted, there)
 
     def _surplus(self) -> Iterator[Draft]:
-        """Rules of ours, or that lead to chains of ours, which are no insert that is wanted here."""
+        """Rules of Felix, or with jumps to its chains, that are not wanted inserts of this chain."""
         known = {insert.rule.identity for insert in self.inserts}
         for position in self.ours:
             if position in self.pairs.values():
@@ -111,13 +111,13 @@ class _Chain:
         )
 
     def _amid(self, position: int) -> int:
-        """Where in the right chain a rule stands that has as many others above it."""
+        """The position in the wanted chain after the same number of foreign rules."""
         above = sum(n < position for n in self.foreign)
         inserts = sum(self.pairs.get(number, -1) < position for number in self.pairs)
         return min(above + inserts, len(self.right))
 
     def _order(self) -> Iterator[Draft]:
-        """Rules of others above our inserts, or below what stands last; those that decide are told one by one."""
+        """Foreign rules above inserts, or below those that come last; each one that decides is a finding."""
         ahead = self._ahead()
         deciding = [n for n in ahead if self._decides(n)]
         yield from map(self._foreign, deciding)
@@ -125,7 +125,7 @@ class _Chain:
             yield self._moved(ahead)
 
     def _foreign(self, position: int) -> Draft:
-        """A rule of others above ours, compared with what would be without it: a denial would be one below as well."""
+        """A foreign rule above inserts, compared with the chain without it: a denial below would act the same."""
         rule = self.there[position]
         text = self.view.text(self.name, rule)
         others = list(self.right)
@@ -136,12 +136,12 @@ class _Chain:
         return draft._replace(damage=replace(draft.damage, without=without))
 
     def _ahead(self) -> list[int]:
-        """Rules of others above a insert that should be above them."""
+        """The positions of foreign rules above an insert that should be above them."""
         tops = [self.pairs[n] for n, insert in enumerate(self.inserts) if insert.below == 0 and n in self.pairs]
         return [n for n in self.foreign if tops and n < max(tops)]
 
     def _is_out_of_order(self) -> bool:
-        """Whether inserts stand in another order, or rules of others below those that should be last."""
+        """Whether inserts are in another order, or foreign rules are below those that should be last."""
         places = [self.pairs[number] for number in sorted(self.pairs)]
         lasts = [self.pairs[n] for n, insert in enumerate(self.inserts) if insert.below and n in self.pairs]
         return places != sorted(places) or any(n > min(lasts) for n in self.foreign if lasts)
@@ -155,7 +155,7 @@ class _Chain:
         return self._draft(replace(finding, there="", details=tuple(details)), lines, rule)
 
     def _is_displaced(self, number: int) -> bool:
-        """Whether a insert stands at another number than it would among the same rules."""
+        """Whether an insert has another number than it should have among the same rules."""
         return self.pairs[number] != self._places()[number]
 
     def _draft(self, finding: Finding, lines: Sequence[str], *rules: Rule) -> Draft:
@@ -163,7 +163,7 @@ class _Chain:
         return Draft(finding, Damage(self.view.family, self.view.name, {self.name: lines}, rules=texts))
 
     def _decides(self, position: int) -> bool:
-        """Whether a rule of others can keep packets from our insert."""
+        """Whether a foreign rule can decide packets before they reach the insert."""
         tables = self.baseline.observed.dump.tables[self.view.family]
         return decides(self.view.text(self.name, self.there[position]), tables.get(self.view.name, {}))
 
@@ -173,7 +173,7 @@ def _same_hash(wanted: Rule, there: Rule) -> bool:
 
 
 def decides(text: str, table: Table) -> bool:
-    """Whether a rule may end a packet's way through its kernel chain: by itself, or by a chain that it leads to.
+    """Whether a rule may end the evaluation of its kernel chain, itself or through a chain that it jumps to.
 
     >>> decides("-A FORWARD -j LOG", {}), decides("-A FORWARD -p tcp -j DROP", {})
     (False, True)
@@ -189,7 +189,7 @@ def _decides(text: str, table: Table, seen: frozenset[str], *, own: bool) -> boo
     if isinstance(rule.body.action, Nothing | SetMark | ConnectionMark) or rule.target in seen:
         return False
     if rule.target == "RETURN":
-        return not own  # in the kernel's own chain that is the chain's policy, below it just the end of a detour
+        return not own  # in a kernel chain that applies the chain's policy, in other chains it only returns
     if rule.target not in table:
         return True
     if OWNED_CHAIN.match(rule.target):

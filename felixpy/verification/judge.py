@@ -1,8 +1,8 @@
-"""What a difference means for traffic: exactly which packets get through that should not, and which no longer do.
+"""The effect of a difference on traffic: exactly the packets that are allowed wrongly, and those dropped wrongly.
 
-The rules as they should be and those with the damage are compared for every packet that the node sees
-(`felixpy.flows.programs.change`). Nothing is called harmless unless every packet of any kind is treated the same; what
-that depends on and nobody knows, such as the members of sets that were not given, makes the effect unknown.
+The wanted rules and those with the damage are compared for all packets that the node sees
+(`felixpy.flows.programs.change`). The effect is "none" only if every packet is treated the same; if that depends on
+something unknown, such as the members of sets that were not given, the effect is unknown.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Assumption: TypeAlias = Literal["as known", "any sets", "any addresses"]
 
 
 class Seen(NamedTuple):
-    """What a damage does in one family, and in which space that was found out."""
+    """The effect of a damage in one family, and the packet space in which it was computed."""
 
     damage: Damage
     space: NodeSpace
@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 
 @dataclass(eq=False)
 class Judge:
-    """Says what damage means. `right` is the node as it should be; its index knows what each rule stands for.
+    """Computes effects of damage. `right` is the wanted node; its index has the origin of each rule.
 
     `knows_addresses` are the families in which the node's own addresses are known.
     """
@@ -68,7 +68,7 @@ class Judge:
     _passages: dict[tuple[int, Assumption], tuple[Passage, NodeText]] = field(default_factory=dict)
 
     def effect(self, damages: Sequence[Damage]) -> Effect:
-        """What damage in one or both families means for traffic."""
+        """The effect of damage in one or both families."""
         if any(damage.unknown for damage in damages):
             return Effect(Severity.UNKNOWN, f"may drop what should pass: {NOT_GIVEN}", certain=False, kind="unknown")
         seen = [self._see(damage) for damage in damages if damage.does_something]
@@ -76,7 +76,7 @@ class Judge:
 
     @property
     def questions(self) -> int:
-        """How much was asked so far, as `Passage` counts it."""
+        """The amount of work so far, as `Passage` counts it."""
         return sum(passage.questions for passage, _ in self._passages.values())
 
     # --- in packets
@@ -86,7 +86,7 @@ class Judge:
         wrong = self.baseline.with_damage(damage)
         verdict = _compared(passage, right, of_dump(wrong, damage.family), beside=_is_beside(damage))
         if damage.without and not verdict.change:
-            # A denial of others is one wherever it stands.
+            # A foreign rule that denies has that effect at any position.
             anyway = Comparer(passage, of_dump(self.baseline.without(damage), damage.family),
                               of_dump(wrong, damage.family)).verdict()  # fmt: skip
             if anyway.change.closes and not anyway.change.opens:
@@ -96,7 +96,7 @@ class Judge:
         return Seen(damage, passage.space, verdict)
 
     def _otherwise(self, damage: Damage, wrong: Dump, found: Verdict) -> Verdict:
-        """What could be if the members of sets, or the node's addresses, were others than those taken for granted."""
+        """The possible change if members of sets, or the node's addresses, differ from the assumed ones."""
         family = damage.family
         if not self.baseline.observed.has_sets and not damage.sets:
             passage, right = self._passage(family, "any sets")
@@ -112,7 +112,7 @@ class Judge:
         return found
 
     def _passage(self, family: int, assumption: Assumption) -> tuple[Passage, NodeText]:
-        """The space in which all damage of a family is told apart, and the right rules."""
+        """The packet space that distinguishes all damage of a family, and the wanted rules in it."""
         if (family, assumption) not in self._passages:
             ground = self._ground(family)
             if assumption == "any addresses":
@@ -180,7 +180,7 @@ class Judge:
         yield from changed_flows(seen.space, change, self.legend, self.right.name)
 
     def _examples(self, seen: Seen, change: TrafficChange) -> Iterator[Example]:
-        """One packet that gets through and should not, one that is dropped, and one with other addresses."""
+        """One packet that is wrongly allowed, one wrongly dropped, and one wrongly rewritten, if there are any."""
         wrong = NodeRules(self.right.name, self.baseline.with_damage(seen.damage), self.right.machine, self.right.index)
         wrong.walker = Walker(wrong.dump, self.right.machine, self.right.walker)
         for parts, words in ((change.opens, OPENS), (change.closes, CLOSES)):
@@ -190,7 +190,7 @@ class Judge:
             yield self._rewritten(seen.space, _simplest(seen.space, change.rewrites), wrong)
 
     def _example(self, space: NodeSpace, part: ChangedPart, words: tuple[str, str], wrong: NodeRules) -> Example:
-        """The packet, what happens to it, what should, and the reason of whoever drops it."""
+        """An example packet of a part: what happens to it, what should happen, and why it is dropped."""
         trace = self.trace(packet_of(space, part), self.right if words is OPENS else wrong)
         return Example(flow_words(trace), *words, reason(trace).words)
 
@@ -200,7 +200,7 @@ class Judge:
         return Example(flow_words(self.trace(packet, self.right)), f"is {_rewriting(does)}", f"be {_rewriting(should)}")
 
     def trace(self, packet: Packet, node: NodeRules) -> Trace:
-        """The packet's way through some rules of the node, as `felixpy.tracing` tells it."""
+        """The trace of a packet through rules of the node."""
         family = parse_address(packet.source).family
         walk = node.walker.walk(packet)
         ends = tuple(asked(walk.steps, node, family, self.legend))
@@ -234,12 +234,12 @@ OPENS, CLOSES = ("passes", "be dropped"), ("is dropped", "pass")
 
 
 def _is_beside(damage: Damage) -> bool:
-    """Whether only tables are compared that packets pass besides the right ones."""
+    """Whether a damage consists only of tables of another backend."""
     return damage.beside is not None and not damage.whole
 
 
 def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: bool) -> Verdict:
-    """What changes; of other tables that packets pass as well only what these drop counts."""
+    """The changed packets; with `beside`, tables of another backend, only those that they drop."""
     found = Comparer(passage, right, wrong).verdict()
     if not beside:
         return found
@@ -249,14 +249,14 @@ def _compared(passage: Passage, right: NodeText, wrong: NodeText, *, beside: boo
 
 
 def packet_of(space: NodeSpace, part: ChangedPart) -> Packet:
-    """One of the packets of a part, to a pod if it may be."""
+    """A packet of a part, to a pod if possible."""
     pods = union(space.bits[address] for address in space.ground.pods)
     traffic, peers = min(part.packets.items(), key=lambda each: (not each[1] & pods, each[0] & -each[0]))
     return space.packet(part.row, part.variant, traffic, peers & pods or peers, part.came)
 
 
 def _simplest(space: NodeSpace, parts: Sequence[ChangedPart]) -> ChangedPart:
-    """The part that is the easiest to understand: first packets of others from where they belong, nothing rewritten."""
+    """The simplest part for an example: first packets, from the expected interface, without NAT."""
     local = space.bits
     return min(
         parts,

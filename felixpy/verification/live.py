@@ -1,4 +1,4 @@
-"""What is in a kernel now, of one data plane, with what the other one left in force beside it."""
+"""Read one data plane from a live kernel, with rules that Felix left in the other one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ RULESET = ("nft", "-s", "list", "ruleset")
 
 
 def observe_namespace(machine: Namespace, plane: str, words: str, backend: str = "") -> Observed:
-    """The rules of a data plane, iptables of a `backend` or of the one in use.
+    """The rules of a data plane; for iptables of a `backend`, by default the one in use.
 
-    Raises EnvironmentMissing where a tool is missing or may not read, KernelRefused for tables that it cannot read.
+    Raises EnvironmentMissing for missing tools or permissions, KernelRefused for tables that the tools cannot read.
     """
     if plane == NFTABLES:
         answers = look(machine)

@@ -1,4 +1,4 @@
-"""Whom chains, rules and sets belong to, and which endpoints they are asked about."""
+"""The objects that chains, rules and sets belong to, and the endpoints for which they are evaluated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Endpoint = Workload | HostEndpoint
 
 
 class Naming:
-    """Names what findings are about, for one compiled node."""
+    """Adds subjects to findings, for one compiled node."""
 
     def __init__(self, cluster: Cluster, ruleset: Ruleset, calico_version: CalicoVersion) -> None:
         self.cluster, self.ruleset = cluster, ruleset
@@ -31,7 +31,7 @@ class Naming:
         self.index: RuleIndex = next(self.decoder.indices())
 
     def named(self, finding: Finding) -> Finding:
-        """The finding with whom it is about, and where that stands."""
+        """The finding with its subject and the place of that."""
         if finding.set:
             return self._about_set(finding)
         if finding.map:
@@ -72,7 +72,7 @@ class Naming:
         return replace(finding, subject=meaning.words, place=meaning.place, details=tuple(details))
 
     def _about_map(self, finding: Finding) -> Finding:
-        """A verdict map, and the endpoints whose interfaces are in it."""
+        """A finding about a verdict map, with the endpoints whose interfaces are in it."""
         owners = {pod.interface: f"pod {pod.namespace}/{pod.name}" for pod in self.cluster.workloads
                   if pod.node == self.ruleset.node}  # fmt: skip
         names = [detail.partition('"')[2].partition('"')[0] for detail in finding.details]
@@ -88,7 +88,7 @@ class Naming:
             yield f"{member} ({owners[address]})" if address in owners else member
 
     def _uses(self, name: str) -> Iterator[str]:
-        """The rules that ask for a set, in words, each once."""
+        """The rules that use a set, in words, each once."""
         told: dict[str, None] = {}
         for user in self.index.users.get(name, ()):
             for spot in self.index.chains.get(user, ()):
@@ -106,7 +106,7 @@ class Naming:
     # --- endpoints
 
     def _asked_for(self, chain: str) -> str:
-        """The endpoints that a chain of a policy, profile or group is asked about, the first few by name."""
+        """The endpoints for which a chain of a policy, profile or group is evaluated, the first ones by name."""
         kind = CHAIN_KINDS.get(chain_prefix(chain))
         if kind is None or kind.owner not in ("policy", "profile", "group"):
             return ""
@@ -117,7 +117,7 @@ class Naming:
         return f"{way} {', '.join(names[:MOST_NAMED])}{more}" if names else "no endpoint"
 
     def _endpoints(self, chains: Sequence[str]) -> list[Endpoint]:
-        """The endpoints whose chains lead, directly or by other chains, to one of these."""
+        """The endpoints whose chains jump, directly or through other chains, to one of these."""
         found: dict[str, Endpoint] = {}
         seen: set[str] = set()
         open_chains = list(chains)

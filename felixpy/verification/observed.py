@@ -1,4 +1,4 @@
-"""What is there: the rules and sets of a live kernel, or of files that were saved on a node."""
+"""The current state of a node: the rules and sets of a live kernel, or of saved files."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _no_respelling(changes: Iterable[Transaction], wanted: Wanted) -> Spelling:
 class Observed:
     """Rules by family, and sets if they are known.
 
-    `state` is what apply compares, `dump` the same as criteria and targets; chains of both have their rules in one
-    order. `others` are the tables of the other kind of iptables or of the other data plane (`NFTABLES`), if these hold
-    rules of Felix; None where all that is known is that there are some.
+    `state` is the form that apply compares, `dump` the parsed form; chains have their rules in the same order in both.
+    `others` are the tables of the other kind of iptables or of the other data plane (`NFTABLES`), if these hold rules
+    of Felix; None if they exist but are unknown.
     """
 
     words: str
@@ -61,7 +61,7 @@ class Observed:
     """Tables by family of which nothing is known."""
 
     def completed(self, ruleset: Ruleset) -> Observed:
-        """With the tables that were not given as a ruleset has them: nobody can say that they differ."""
+        """The state with tables that were not given taken from a ruleset, so that they do not differ."""
         texts = {
             (family, name): ruleset.tables[family, name].text(restore=False)
             for family, names in self.not_given.items()
@@ -82,7 +82,7 @@ class Observed:
 
     @property
     def text(self) -> str:
-        """All chains of Felix's tables, as they were printed."""
+        """The text of all chains in the tables that Felix uses, as printed."""
         return "".join(text for table in self.state.tables.values() for text in table.chains.values())
 
     @property
@@ -90,7 +90,7 @@ class Observed:
         return self.dump.sets is not None
 
     def line(self, family: int, table: str, chain: str, position: int) -> int:
-        """The line of a saved file that a rule stands in, 0 for a live kernel; positions count from 0."""
+        """The line of a rule in a saved file, 0 for a live kernel; positions count from 0."""
         found = None if self.live else self.dump.tables[family].get(table, {}).get(chain)
         return found.lines[position][0] if found and 0 <= position < len(found.lines) else 0
 
@@ -107,7 +107,7 @@ def _observed(words: str, backend: str, rules: Mapping[int, str], sets: str | No
 
 
 def _uncounted(text: str) -> str:
-    """Tables without the counters of their rules."""
+    """The text of tables without the counters of their rules."""
     return _COUNTERS.sub("", text) if "\n[" in text else text
 
 
@@ -121,10 +121,10 @@ def observe_saved(
     leaves_open: tuple[str, ...] = (),
     not_given: Mapping[int, Sequence[str]] = MappingProxyType({}),
 ) -> Observed:
-    """Texts of iptables-save by family, and of ipset save. Raises InputError for texts that are none.
+    """Parse texts of iptables-save by family, and of ipset save. Raises InputError for other texts.
 
-    `others` are the tables of the other kind of iptables and of nftables; `comments` may say that there are such.
-    `not_given` are tables, by family, that nobody printed: they count as the manifests have them.
+    `others` are the tables of the other kind of iptables and of nftables; `comments` may say that these exist.
+    `not_given` are tables, by family, that were not printed: they are assumed to be as wanted.
 
     >>> observe_saved({4: "*filter\\n:FORWARD ACCEPT [0:0]\\nCOMMIT\\n"}, None, "a file").families
     (4,)
@@ -139,17 +139,17 @@ def observe_saved(
 
 
 class Namespace(Kernel, Protocol):
-    """A namespace, and others like it to try things in."""
+    """A kernel that can also make scratch namespaces."""
 
     def scratch(self) -> AbstractContextManager[Kernel]:
-        """A fresh namespace."""
+        """A temporary namespace."""
         ...
 
 
 def observe_live(machine: Namespace, backend: str, words: str) -> Observed:
-    """A namespace as it is now; `backend` is legacy, nft or "" to find out which one is in use.
+    """Read a namespace; `backend` is legacy, nft or "" for the one in use.
 
-    Raises EnvironmentMissing where a tool is missing or may not read, KernelRefused for tables that it cannot read.
+    Raises EnvironmentMissing for missing tools or permissions, KernelRefused for tables that the tools cannot read.
     """
     answers = look(machine)
     choice = choose(answers)
@@ -166,13 +166,13 @@ def observe_live(machine: Namespace, backend: str, words: str) -> Observed:
 
 
 def beside(machine: Kernel, answers: Answers, backends: Iterable[str]) -> dict[str, Dump | None]:
-    """The tables of kinds of iptables that are not the main ones, with the sets that they ask."""
+    """The tables of other kinds of iptables, with the sets that they use."""
     tools = {backend: Tools(machine, backend, known=answers) for backend in backends}
     return {backend: read_dump(read_all(each), as_saved(each.sets())) for backend, each in tools.items()}
 
 
 def read_all(tools: Tools, *, counters: bool = False) -> dict[int, str]:
-    """The tables of all families that can be read; of IPv4 it raises what stands against it."""
+    """The tables of all families that can be read. Raises FelixpyError if IPv4 cannot be read."""
     texts = {4: tools.tables(4, counters=counters)}
     for family in PROGRAMS.keys() - texts.keys():
         try:
@@ -183,6 +183,6 @@ def read_all(tools: Tools, *, counters: bool = False) -> dict[int, str]:
 
 
 def has_felix(observed: Observed, family: int) -> bool:
-    """Whether there is anything of Felix in the tables of a family."""
+    """Whether the tables of a family have anything of Felix."""
     tables = [table for (number, _), table in observed.state.tables.items() if number == family]
     return any(table.owned() or table.guests() for table in tables)

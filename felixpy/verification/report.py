@@ -1,4 +1,4 @@
-"""The answer of a verification for eyes and for programs."""
+"""The result of a verification as text and JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_DETAILS = 8
 
 
 def text(found: Verification, *, verbose: bool = False) -> Iterator[str]:
-    """One line if all is equal, else every finding, the worst first; with `verbose` whole lists."""
+    """One line if all is equal, else every finding, most severe first; with `verbose` whole lists."""
     version = f"Felix {found.calico_version}"
     if found.equal:
         sets = f", {many(found.sets, 'set')}" if found.sets else ""
@@ -55,7 +55,7 @@ def text(found: Verification, *, verbose: bool = False) -> Iterator[str]:
 
 
 def _groups(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
-    """Findings about one chain that mean the same are told together, where the first of them would be."""
+    """Groups of findings: those about one chain with the same effect are joined, at the place of the first."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
         effect = finding.effect
@@ -64,7 +64,7 @@ def _groups(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
 
 
 def _summary(found: Verification) -> str:
-    """How many findings there are, and how many of each severity."""
+    """The number of findings, in total and for each severity, in words."""
     counts = Counter((finding.effect.severity, finding.effect.certain) for finding in found.findings)
     parts = []
     for severity, (_, words) in WORDS.items():
@@ -90,7 +90,7 @@ def _one(finding: Finding, *, verbose: bool) -> Iterator[str]:
 
 
 def _several(group: Sequence[Finding], *, verbose: bool) -> Iterator[str]:
-    """Several rules of one chain, or several things about one set."""
+    """The lines for several findings about one chain or set."""
     first = group[0]
     counts = Counter(finding.kind.title for finding in group)
     kinds = ", ".join(f"{number} × {title}" for title, number in counts.items())
@@ -106,7 +106,7 @@ def _several(group: Sequence[Finding], *, verbose: bool) -> Iterator[str]:
 
 
 def _about(finding: Finding, *, verbose: bool) -> Iterator[str]:
-    """Whom it is about, and what else is known."""
+    """Lines with the subject of a finding and its details."""
     if finding.subject:
         place = f"  {finding.place}" if finding.place else ""
         yield f"  {finding.subject}{place}"
@@ -117,7 +117,7 @@ def _about(finding: Finding, *, verbose: bool) -> Iterator[str]:
 
 
 def _examples(effect: Effect) -> Iterator[str]:
-    """Packets that are treated differently; a reason is given once."""
+    """Lines with example packets; each reason is given once."""
     told: set[str] = set()
     for example in effect.examples:
         again = example.reason in told
@@ -136,7 +136,7 @@ def _where(finding: Finding, number: int = 0, line: int = 0) -> str:
 
 
 def _texts(finding: Finding) -> Iterator[tuple[str, str]]:
-    """What is there and what should be; rules without their hashes unless these are all that differs."""
+    """The current and the wanted rule, without hashes unless only these differ."""
     bare = [without_hash(text) for text in (finding.there, finding.wanted)]
     shown = [finding.there, finding.wanted] if bare[0] == bare[1] else bare
     for word, rule, full in zip(("there ", "wanted"), shown, (finding.there, finding.wanted), strict=True):
@@ -148,7 +148,7 @@ def _texts(finding: Finding) -> Iterator[tuple[str, str]]:
 
 
 def document(found: Verification) -> dict[str, Any]:
-    """For programs (``apiVersion: felixpy/v1``); unknown things are left out."""
+    """The JSON document (``apiVersion: felixpy/v1``), without unknown values."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "Verification",

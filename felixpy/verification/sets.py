@@ -1,4 +1,4 @@
-"""IP sets: missing ones, stale ones, those of another kind, and who is in them."""
+"""Differences in IP sets: missing and stale ones, those of another type, and their members."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def compare_sets(
     right: Callable[[], Mapping[str, SavedSet]],
     unsure: Iterable[str] = (),
 ) -> Iterator[Draft]:
-    """Everything about sets of Felix. Of those in `unsure` nobody knows the members.
+    """The differences in Felix's sets. The members of those in `unsure` are unknown.
 
-    `saved` are the sets as walked, `right` gives those that should be there; it is asked only if something differs.
+    `saved` are the current sets as walked, `right` returns the wanted ones; it is called only if something differs.
     """
     for name in sorted(wanted.keys() - there.keys()):
         ipset = wanted[name]
@@ -87,7 +87,7 @@ def _compare(
 
 
 def _bare(member: str) -> str:
-    """A member without counters, comments and the like; that it is an exception stays.
+    """A member without counters, comments and the like, but with ``nomatch``.
 
     >>> _bare("10.1.1.1 packets 0 bytes 0"), _bare("10.0.0.0/8 nomatch")
     ('10.1.1.1', '10.0.0.0/8 nomatch')

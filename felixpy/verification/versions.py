@@ -1,7 +1,7 @@
-"""Which Calico version made the rules that are there.
+"""Find the Calico version that wrote a node's rules.
 
-Every rule's hash covers its wording and that of the rules above it, so each version gives its own; marks, comments and
-layout differ even where policies are the same. The version that gives most of the hashes is the one.
+A rule's hash covers its text and that of the rules above it, and versions differ in marks, comments and layout even for
+the same policies. So it is the version whose compiled rules have most of the hashes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Compile = Callable[[str], Ruleset]
 
 
 class VersionMatch(NamedTuple):
-    """A Calico version, and how many of the rules that are there it gives."""
+    """A Calico version, and how many of the current rules it would write."""
 
     calico_version: str
     known: int
@@ -51,7 +51,7 @@ class VersionMatch(NamedTuple):
 
 
 def strange(matched: VersionMatch, rules: str) -> str:
-    """What to say if hardly any of the rules that are there are known, "" if enough are; `rules` is their text."""
+    """A remark if hardly any of the current rules are known, "" otherwise; `rules` is their text."""
     if matched.share >= STRANGE:
         return ""
     sign = _sign(rules)
@@ -67,7 +67,7 @@ def _sign(rules: str) -> str:
 
 
 def rate(state: State, ruleset: Ruleset) -> VersionMatch:
-    """How many of Felix's rules that are there a compiled node has, hash for hash."""
+    """The number of Felix's current rules whose hashes a compiled node has."""
     known = {
         identity
         for table in ruleset.tables.values()
@@ -79,7 +79,7 @@ def rate(state: State, ruleset: Ruleset) -> VersionMatch:
 
 
 def likeliest(state: State, ruleset: Ruleset, compile_as: Compile, rules: str) -> VersionMatch:
-    """The Calico version that the rules are of: that of the ruleset unless another one knows more of them."""
+    """The Calico version of the current rules: that of the ruleset unless another one matches more of them."""
     own = rate(state, ruleset)
     sign = _sign(rules)
     unsuspicious = own.share >= SURE and own.rules > FEW and sign in ("", own.calico_version)

@@ -1,7 +1,8 @@
-"""What is there and what should be where Felix programs nftables: all of it stands in a table of its own.
+"""Verification for the nftables data plane, in which Felix has its own tables.
 
-observed      what a listing holds, as far as verify compares it
-content       what the compiled tables hold
-baseline      the node with everything right among the tables of others, and with one thing wrong
-comparison    chains, rules, verdict maps, sets, and where base chains are attached
+observed      the contents of a listing
+content       the contents of the compiled tables
+baseline      the node without differences among foreign tables, and with one of them
+comparison    differences in chains, rules, verdict maps, sets and hooks of base chains
+arp           differences in the ARP table
 """

@@ -1,8 +1,8 @@
-"""The ARP table: which ARP packets the host sends and takes, decided for every packet that its rules can tell apart.
+"""The ARP table: which ARP packets the host sends and accepts, for every class of packets that its rules distinguish.
 
-Rules ask for the interface, the operation and the sender's address, and nothing of that has a state. So a packet of
-each kind that the rules of both sides name, and one of each that they do not, stand for all packets. Felix only has a
-chain at the hook output; whoever can damage its table can also have one at input, the other hook of ARP.
+Rules test the interface, the operation and the sender's address, without any state. So one packet for each value that
+rules of both sides name, and one for all other values, represent all packets. Felix only has a chain at the hook
+output; a damaged table may also have one at input, the other ARP hook.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ OPERATIONS = ("request", "reply")
 
 
 class NotEvaluated(Exception):
-    """Rules that ask or do something else than Felix's do."""
+    """Raised for rules with matches or statements that Felix's do not have."""
 
 
 HOOKS = ("output", "input")
 
 
 class ArpPacket(NamedTuple):
-    """What the host sends, or gets at the hook input: by which interface, what for, and whose address it claims."""
+    """An ARP packet: hook, interface, operation, and sender's address."""
 
     interface: str
     operation: str
@@ -49,7 +49,7 @@ class ArpPacket(NamedTuple):
         return f"ARP {self.operation} {way} {interface} with the address {IPv4Address(self.sender)}"
 
     def value(self, key: str) -> str:
-        """The name of the interface of one side, "" where the packet has none on that side."""
+        """The name of the incoming or outgoing interface, "" if the packet has none."""
         return self.interface if _SIDES[key] == self.hook else ""
 
 
@@ -57,7 +57,7 @@ _SIDES = {"oifname": "output", "iifname": "input"}
 
 
 class ArpTest(NamedTuple):
-    """One question of a rule: `key` is ``oifname``, ``iifname``, ``arp operation`` or ``arp saddr ip``."""
+    """One match of a rule: `key` is ``oifname``, ``iifname``, ``arp operation`` or ``arp saddr ip``."""
 
     key: str
     value: str
@@ -82,7 +82,7 @@ class ArpTest(NamedTuple):
 
 
 class ArpRule(NamedTuple):
-    """What a rule asks, and then does: a verdict, ``jump`` or ``goto`` with a chain, or ``vmap`` with a map.
+    """A rule: its matches, and a verdict, ``jump`` or ``goto`` with a chain, or ``vmap`` with a map.
 
     `key` is what it looks up in the map.
     """
@@ -99,7 +99,7 @@ _VERDICT = re.compile(r"(?:counter ?)?(?:(accept|drop|return|continue)|(jump|got
 
 
 def _rule(text: str) -> ArpRule:
-    """A rule of a listing. Raises NotEvaluated."""
+    """Parse a rule of a listing. Raises NotEvaluated."""
     rest = split_comment(normal(text)).text
     tests = []
     while not _LOOKUP.match(rest) and (found := _TEST.match(rest)):
@@ -123,7 +123,7 @@ def _is_net(text: str) -> bool:
 
 @dataclass(eq=False)
 class ArpTable:
-    """A table, or None where there is none: then everything gets out."""
+    """Evaluates a table; None if it does not exist: then all packets pass."""
 
     listed: ListedTable | None
 
@@ -139,7 +139,7 @@ class ArpTable:
 
     @cached_property
     def bases(self) -> Mapping[str, list[tuple[str, str]]]:
-        """The chains that packets come to at each hook, in order, and their policies."""
+        """(chain, policy) of the base chains at each hook, in order."""
         if self.listed is None or any("dormant" in option for option in self.listed.options):
             return {hook: [] for hook in HOOKS}
         found = [(chain.name, chain.base) for chain in self.listed.chains.values() if chain.base]
@@ -147,7 +147,7 @@ class ArpTable:
         return {hook: [(name, base.policy) for name, base in found if base.hook == hook] for hook in HOOKS}
 
     def passes(self, packet: ArpPacket) -> bool:
-        """Whether a packet gets through. Raises NotEvaluated for chains that no kernel would take."""
+        """Whether a packet passes. Raises NotEvaluated for chains that no kernel accepts."""
         bases = self.bases[packet.hook]
         try:
             return all((self._through(name, packet) or policy.lower()) != "drop" for name, policy in bases)
@@ -155,7 +155,7 @@ class ArpTable:
             raise NotEvaluated("chains that jump in a circle") from None
 
     def _through(self, chain: str, packet: ArpPacket) -> str:
-        """``accept`` or ``drop``, "" at the chain's end."""
+        """The verdict of a chain: ``accept`` or ``drop``, "" at its end."""
         for rule in self.rules.get(chain, ()):
             if not all(test.holds(packet) for test in rule.tests):
                 continue
@@ -176,13 +176,13 @@ class ArpTable:
 
     @property
     def interfaces(self) -> Iterator[str]:
-        """Those that rules and maps name; one with a wildcard stands for an interface that only it fits."""
+        """The interfaces in rules and maps; a wildcard is replaced by an interface that only it matches."""
         yield from (name for one in self.maps.values() for name in one)
         for rule in (rule for rules in self.rules.values() for rule in rules):
             yield from (test.value.replace("*", " …") for test in rule.tests if test.key in _SIDES)
 
     def asked(self, packet: ArpPacket) -> Iterator[ArpTest]:
-        """All that packets like this one may be asked, whatever they are for."""
+        """All matches that are evaluated for packets like this one, for any address."""
         chains = [name for name, _ in self.bases[packet.hook]]
         for chain in chains:
             for rule in self.rules.get(chain, ()):
@@ -198,7 +198,7 @@ def _element(text: str) -> tuple[str, ArpRule]:
 
 
 def _packets(tables: Sequence[ArpTable]) -> Iterator[ArpPacket]:
-    """One packet of every class that rules and maps tell apart."""
+    """One packet of every class that rules and maps distinguish."""
     names = dict.fromkeys((OTHER, *(name for table in tables for name in table.interfaces)))
     for hook, interface in product(HOOKS, names):
         like = ArpPacket(interface, "", 0, hook)
@@ -210,7 +210,7 @@ def _packets(tables: Sequence[ArpTable]) -> Iterator[ArpPacket]:
 
 
 def arp_effect(right: ListedTable, there: ListedTable | None) -> Effect:
-    """What becomes of ARP packets, where a table is there instead of the right one."""
+    """The effect on ARP packets of a table in place of the wanted one."""
     tables = (ArpTable(right), ArpTable(there))
     try:
         changed = [(packet, tables[1].passes(packet)) for packet in _packets(tables)

@@ -1,6 +1,6 @@
-"""A node as it would be if nothing were wrong with Felix's tables, and the same with one thing wrong.
+"""A node with Felix's tables as wanted, and the same with one difference.
 
-Tables of others stay as they are there, in their places.
+Foreign tables stay as they are on the node, in their places.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from felixpy.verification.nftables.observed import TITLES, ListedNode
 
 @dataclass(eq=False)
 class ListedBaseline:
-    """The right tables, by IP family, among those of others."""
+    """The wanted tables, by IP family, among foreign ones."""
 
     wanted: Wanted
     right: Mapping[int, ListedTable]
@@ -28,12 +28,12 @@ class ListedBaseline:
 
     @cached_property
     def dump(self) -> Dump:
-        """Everything in its place."""
+        """The node without differences."""
         own = {family: self._with_leftovers(family) for family in self.right}
         return dump_of(self._among_others(own), sorted({*own, *self.observed.families}))
 
     def with_damage(self, damage: Damage) -> Dump:
-        """The same with one thing wrong."""
+        """The node with one difference."""
         sets = {**(self.dump.sets or {}), **damage.sets}
         if damage.whole:
             return whole(self.observed.dump, sets, damage)
@@ -46,13 +46,13 @@ class ListedBaseline:
         return replace(found, tables={damage.family: self._shared(found, damage)}, sets=sets)
 
     def without(self, damage: Damage) -> Dump:
-        """What the damage is to be compared with."""
+        """The state with which `with_damage` is compared."""
         return self.dump
 
     # --- tables
 
     def _with_leftovers(self, family: int) -> ListedTable:
-        """The right table; chains that are not wanted stay unless they are at a hook, for no rule leads to them."""
+        """The wanted table with unwanted chains that are not at a hook: no rule jumps to them."""
         right, there = self.right[family], self.observed.own(family)
         if there is None:
             return right
@@ -61,7 +61,7 @@ class ListedBaseline:
         return replace(right, chains={**right.chains, **stale}, maps={**right.maps, **maps})
 
     def _among_others(self, own: Mapping[int, ListedTable]) -> list[ListedTable]:
-        """All tables, those of Felix where they stand in the listing, else last."""
+        """All tables, those of Felix at their place in the listing, else last."""
         by_title = {TITLES[family]: table for family, table in own.items()}
         found = []
         for table in self.observed.tables:
@@ -90,13 +90,13 @@ class ListedBaseline:
         return replace(table, chains=chains, maps=maps)
 
     def _chain(self, name: str, family: int, right: ListedChain | None, lines: Iterable[str]) -> ListedChain:
-        """A chain with other rules; one that should not be there is where it is."""
+        """A chain with other rules; an unwanted one keeps its hook."""
         there = self.observed.own(family)
         known = right or (there.chains.get(name) if there else None)
         return ListedChain(name, known.base if known else None, [(0, line.split(" ", 2)[2]) for line in lines])
 
     def _shared(self, found: Dump, damage: Damage) -> Mapping[str, Mapping[str, Chain]]:
-        """Chains that are as they should be, for which nothing has to be read again."""
+        """Unchanged chains, which need not be parsed again."""
         family = damage.family
         words = tuple(f"@{name}" for name in damage.maps)
         right = self.dump.tables[family]

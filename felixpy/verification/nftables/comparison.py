@@ -1,4 +1,4 @@
-"""All differences of a node whose rules stand in tables of nftables, each with the damage that it does."""
+"""All differences of a node with the nftables data plane, each with its damage."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Elements = Mapping[str, str]
 
 @dataclass(eq=False)
 class LayerView(TableView):
-    """One layer of one family: rules are compared as nft lists them, and lead to chains of their layer.
+    """One layer of one family: rules are compared as nft lists them, and jump to chains of their layer.
 
-    `maps` are the verdict maps that should be there, `there` those that are, `hooked` the chains at hooks.
+    `maps` are the wanted verdict maps, `there` the current ones, `hooked` the chains at hooks.
     """
 
     maps: Mapping[str, Elements]
@@ -56,7 +56,7 @@ class LayerView(TableView):
         return ""
 
     def without(self, chain: str) -> Mapping[str, Sequence[str]]:
-        """The right maps without the elements that lead to a chain, as far as there are some."""
+        """The wanted maps that have elements for a chain, without these elements."""
         listed = listed_name(self.name, chain)
         return {
             name: [element(key, verdict) for key, verdict in elements.items() if not _leads_to(verdict, listed)]
@@ -65,7 +65,7 @@ class LayerView(TableView):
         }
 
     def leading(self, chain: str) -> Mapping[str, Sequence[str]]:
-        """The right maps with the elements beside that are there and lead to a chain that is not wanted."""
+        """The wanted maps with the current elements for an unwanted chain added."""
         listed = listed_name(self.name, chain)
         found: dict[str, Sequence[str]] = {}
         for name, there in self.there.items():
@@ -97,7 +97,7 @@ def _leads_to(verdict: str, chain: str) -> bool:
 
 @dataclass(eq=False)
 class ListedComparison(Comparison):
-    """One node compared; everything in a table of Felix is compared, whoever put it there."""
+    """The comparison of one node; everything in Felix's tables is compared, including foreign rules."""
 
     observed: ListedNode
     ruleset: NftRuleset
@@ -122,7 +122,7 @@ class ListedComparison(Comparison):
         return [view for family in families for view in self._layers(family)]
 
     def _layers(self, family: int) -> Iterator[LayerView]:
-        """The layers of a family, and what is there of no layer."""
+        """The layers of a family, and one for chains without a layer."""
         for layer in (*LAYERS, TITLES[family]):
             current = self.observed.state.table(family, layer) if layer in LAYERS else (
                 self.observed.state.tables.get((family, layer))
@@ -139,7 +139,7 @@ class ListedComparison(Comparison):
             )  # fmt: skip
 
     def _inserts(self, view: TableView) -> Iterator[Draft]:
-        """No chain of Felix's tables is anybody else's."""
+        """None: Felix's tables have no foreign chains."""
         return iter(())
 
     def _has_sets_of(self, family: int) -> bool:
@@ -163,7 +163,7 @@ class ListedComparison(Comparison):
             yield from _compare_maps(view)
 
     def beyond(self) -> Iterator[Finding]:
-        """The ARP table, where it can be seen: where other tables than Felix's for IP were listed."""
+        """The ARP table, if the listing includes more than Felix's IP tables."""
         wanted = self.ruleset.nft_tables[ARP]
         there = next(
             (table for table in self.observed.tables if table.family == "arp" and table.name == wanted.name), None
@@ -187,7 +187,7 @@ class ListedComparison(Comparison):
         return Draft(finding, Damage(family, bases=dict.fromkeys(there.chains)))
 
     def _bases(self, family: int, there: ListedTable) -> Iterator[Draft]:
-        """Chains that are attached elsewhere than they should be, or have another policy."""
+        """Base chains with another hook, priority or policy."""
         for name, chain in self.right[family].chains.items():
             found = there.chains.get(name)
             if found and _place(found.base) != _place(chain.base):
@@ -199,13 +199,13 @@ class ListedComparison(Comparison):
                 yield Draft(finding, Damage(family, layer, bases={name: found.base}))
 
     def spelt(self, finding: Finding) -> Finding:
-        """The finding under the names that nft lists."""
+        """The finding with the names that nft lists."""
         chain = listed_name(finding.table, finding.chain) if finding.chain else ""
         return replace(finding, table="calico" if chain else "", chain=chain, set=set_name(finding.set))
 
 
 def _arp_content(table: ListedTable) -> Mapping[str, object]:
-    """All that matters of an ARP table, by name."""
+    """The contents of an ARP table to compare, by name."""
     rules = {
         name: (_place(chain.base), [normal(text) for _, text in chain.lines]) for name, chain in table.chains.items()
     }
@@ -231,7 +231,7 @@ def _told(chain: ListedChain) -> str:
 
 
 def _compare_maps(view: LayerView) -> Iterator[Draft]:
-    """Elements of verdict maps; those whose chain is missing or stale are told with that chain."""
+    """The differences in verdict maps; elements for a missing or stale chain are reported with that chain."""
     for name, wanted in view.maps.items():
         if name not in view.there:
             finding = _map_finding(view, "map-missing", name, wanted=many(len(wanted), "element"))

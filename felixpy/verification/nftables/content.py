@@ -1,4 +1,4 @@
-"""What the compiled tables hold: chains, sets and maps as nft would list them."""
+"""The contents of the compiled tables: chains, sets and maps as nft would list them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ListedContent(NamedTuple):
 
 
 def wanted_of(ruleset: NftRuleset) -> Wanted:
-    """Everything that should be in Felix's tables, by layer; base chains are chains like the others."""
+    """The wanted contents of Felix's tables, by layer, base chains included."""
     tables: dict[tuple[int, str], WantedTable] = {}
     sets: dict[str, SetState] = {}
     for table in _ip_tables(ruleset):
@@ -60,18 +60,18 @@ def listed_set(one: NftSet) -> ListedSet:
 
 
 def base_of(chain: NftChain) -> Declared | None:
-    """Where a base chain of Felix is attached."""
+    """The hook, priority and policy of a base chain, None for other chains."""
     hook = chain.hook
     return Declared(hook.type, hook.name, hook.listed, "ACCEPT") if hook else None
 
 
 def listed_tables(ruleset: NftRuleset) -> Mapping[int, ListedTable]:
-    """The compiled tables as if they had been listed, by IP family."""
+    """The compiled tables as nft would list them, by IP family."""
     return {NUMBERS[table.family]: listed_table(table) for table in _ip_tables(ruleset)}
 
 
 def listed_table(table: NftTable) -> ListedTable:
-    """A compiled table as if it had been listed."""
+    """A compiled table as nft would list it."""
     chains = {
         chain.name: ListedChain(chain.name, base_of(chain), [(0, line) for line in chain.listed_lines])
         for chain in table.chains

@@ -1,4 +1,4 @@
-"""What a listing of nft holds, as far as verify compares it."""
+"""The contents of an nft listing for verification."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TITLES = {family: f"{name} {OWN}" for family, name in FAMILIES.items()}
 
 @dataclass(frozen=True, slots=True)
 class ListedLayer(CurrentTable):
-    """One layer of a table of Felix; chains that are of no layer have the table's title for a layer.
+    """One layer of a table of Felix; chains without a layer have the table's title as layer.
 
-    Everything in it is Felix's, or will not stay.
+    Everything in it counts as Felix's, as Felix removes everything else.
     """
 
     def owned(self) -> dict[str, str]:
@@ -44,9 +44,9 @@ def read_lines(text: str) -> tuple[Rule, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedNode(Observed):
-    """`tables` are all that were listed; those of Felix are compared, those of others surround them.
+    """`tables` are all listed ones; Felix's are compared, foreign ones are walked, too.
 
-    Of a listing that is not `whole` nothing follows about tables that are not in it.
+    If the listing is not `whole`, tables that are not in it are unknown.
     """
 
     tables: Sequence[ListedTable] = ()
@@ -60,11 +60,10 @@ class ListedNode(Observed):
 def observe_listing(
     text: str, words: str, *, others: Mapping[str, Dump | None] | None = None, live: bool = False
 ) -> ListedNode:
-    """What ``nft list ruleset`` or ``nft list table`` printed, as text or JSON; "" for a machine without tables.
+    """Parse the output of ``nft list ruleset`` or ``nft list table``, text or JSON; "" for a machine without tables.
 
-    A listing of nothing but tables of Felix is taken to be of those that were asked for; any other shows by what is
-    not in it what is not there. `others` are rules of iptables beside them, None where all that is known is that
-    there are some. Raises InputError for texts that are none.
+    A listing that has only Felix's tables is assumed to be of single tables; any other is assumed to be complete.
+    `others` are iptables rules on the same node, None if they exist but are unknown. Raises InputError for other texts.
     """
     tables, leftovers = _without_leftovers(read_tables(text, words or FILE))
     whole = live or any(table.title not in TITLES.values() for table in tables) or not tables
@@ -84,7 +83,7 @@ def observe_listing(
 
 
 def _without_leftovers(tables: Sequence[ListedTable]) -> tuple[list[ListedTable], list[ListedTable]]:
-    """Tables without what Felix left there of its iptables data plane, and those that hold some of that as they are."""
+    """(tables without leftovers of Felix's iptables data plane, the original tables that have such leftovers)."""
     found, leftovers = [], []
     for table in tables:
         chains = table.chains.values()
@@ -127,7 +126,7 @@ def _sets(table: ListedTable, family: int) -> Iterator[SetState]:
 
 
 def declared(one: ListedSet) -> str:
-    """How a set is declared.
+    """The declaration of a set.
 
     >>> declared(ListedSet("x", "ipv4_addr", "interval"))
     'type ipv4_addr; flags interval'
