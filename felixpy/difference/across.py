@@ -19,6 +19,7 @@ from felixpy.netfilter.actions import Call
 from felixpy.netfilter.criteria import AddressIn, Assumed, Interface, Ports, Test
 from felixpy.netfilter.numbers import BITS, Range, joined
 from felixpy.netfilter.rules import Body, Chain, Rule, Table
+from felixpy.nftables.joining import JOINED, loosened
 from felixpy.nftables.wording import said_by
 
 
@@ -76,7 +77,7 @@ class _Reader(NamedTuple):
     def _rules(self, chain: Chain) -> list[ComparedRule]:
         """The rules, those that find an endpoint by its interface first and sorted: only one of these fits a packet."""
         own = chain.name.startswith(OURS)
-        rules = [rule for rule in self._flat(chain) if own or rule.identity]
+        rules = [rule for rule in self._flat(chain) if (own or rule.identity) and JOINED not in rule.body.unclear]
         dispatched = sorted(filter(_interface, rules), key=_interface)
         return [self._compared(rule) for rule in (*dispatched, *(rule for rule in rules if not _interface(rule)))]
 
@@ -91,7 +92,8 @@ class _Reader(NamedTuple):
     def _compared(self, rule: Rule) -> ComparedRule:
         called = rule.target in self.table
         action = Call(self.name_of(rule.target), rule.goto) if called else rule.body.action
-        return ComparedRule((frozenset(_tests(rule.body)), action), said_by(rule))
+        joined = list(loosened(rule.body.text))
+        return ComparedRule((frozenset(_tests(rule.body)), action, *joined), said_by(rule))
 
 
 def _tests(body: Body) -> Iterator[object]:
