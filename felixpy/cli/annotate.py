@@ -30,10 +30,11 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
     Examples:
       iptables-save | felixpy annotate shop/ | less
       ipset save | felixpy annotate shop/ --node n1
-      nft list ruleset | felixpy annotate shop/
+      nft list ruleset | felixpy annotate shop/               JSON (nft -j) becomes the same text
       felixpy annotate --cluster --node n1 --node-rules | less
     """
     from felixpy.decode.comments import commented, likely_nodes
+    from felixpy.nftables.fromjson import as_text, looks_like_json
     from felixpy.nftables.reading import looks_listed
 
     for path in given.files:
@@ -44,8 +45,12 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
             )
     cluster = given.cluster_if_any
     text = _there(given, ssh, node_rules=node_rules)
+    if looks_like_json(text):
+        text = as_text(text, "stdin")
     if text.strip() and not _SAVED.search(text):
-        raise UsageError("stdin: neither rules nor sets; give what iptables-save, ipset save or ipset list prints")
+        raise UsageError(
+            "stdin: neither rules nor sets; give what iptables-save, nft list ruleset, ipset save or ipset list prints"
+        )
     names = [given.node] if given.node else likely_nodes(text, cluster)
     dataplane = "nftables" if looks_listed(text) else "iptables"
     decoder = decoder_for(cluster, given.version, given.settings, names, [dataplane])
@@ -54,6 +59,8 @@ def annotate(given: Given, node_rules: NodeRules = False, ssh: Ssh = "") -> None
 
 def _is_dump(path: Path) -> bool:
     """Whether a file that was given as manifests is a dump. False for one that cannot be read: loading reports it."""
+    from felixpy.nftables.fromjson import looks_like_json
+
     if not path.is_file():  # opening a pipe would wait for who writes to it
         return False
     try:
@@ -61,7 +68,8 @@ def _is_dump(path: Path) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    return bool(_SAVED.search(head.decode("utf-8", "replace")))
+    text = head.decode("utf-8", "replace")
+    return bool(_SAVED.search(text)) or looks_like_json(text)
 
 
 def _there(given: Given, ssh: str, *, node_rules: bool) -> str:

@@ -239,6 +239,19 @@ def test_a_diff_says_what_is_not_in_force(felixpy_, tmp_path: Path) -> None:
     assert (same.status, same.out) == (0, "no difference\n")
 
 
+def test_a_listing_as_json_is_annotated_as_text(felixpy_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "nft.json"
+    path.write_text(felixpy_(*ARGUMENTS, "--form", "nft-json", "-q").out)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    answer = felixpy_("annotate", SHOP / "manifests.yaml", "--node", "node1", "-q")
+    assert answer.status == 0
+    lines = answer.out.splitlines()
+    assert "table ip calico {" in lines
+    assert any(line.startswith("\t# filter-cali-pi-knp/shop/database: ingress rules of ") for line in lines)
+    given = felixpy_("annotate", path)
+    assert (given.status, "a dump is read from stdin" in given.err) == (2, True)
+
+
 def test_a_hash_of_either_data_plane_is_decoded(felixpy_, saved: dict[str, Path]) -> None:
     found = re.search(r'(ip saddr @[^"]*) comment "(cali:[\w-]{16});', saved["nft"].read_text())
     assert found

@@ -181,7 +181,7 @@ MOST_LINES = 60
 
 
 def change_lines(changes: Changes, *, verbose: bool = False) -> Iterator[str]:
-    """``+ shop/web[Deployment] → shop/db-0 : TCP 5432``, then who appeared and vanished, then doubts.
+    """``+ shop/web[Deployment] → shop/db-0 : TCP 5432``, then new and vanished endpoints, then doubts if they matter.
 
     Without `verbose` flows of equal traffic are one line, and long lists of peers are cut.
     """
@@ -197,7 +197,8 @@ def change_lines(changes: Changes, *, verbose: bool = False) -> Iterator[str]:
         if flows:
             yield f"  flows with {'it' if len(peers) == 1 else 'them'}:"
             yield from (f"  {text}" for text in _signed(flows, sign, verbose=verbose))
-    yield from (f"! {doubt_line(doubt)}" for doubt in changes.uncertain)
+    if changes.perhaps_opened or changes.perhaps_closed:
+        yield from (f"! {doubt_line(doubt)}" for doubt in changes.uncertain)
 
 
 def _signed(flows: Sequence[Flow], sign: str, *, verbose: bool) -> Iterator[str]:
