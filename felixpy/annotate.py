@@ -48,7 +48,7 @@ class Notes:
         yield comment(ipset.words)
         if ipset.origin:
             place = self._where(ipset.origin.source, ipset.origin.path)
-            yield comment(f"  first asked for by {ipset.origin.subject}, {spell(ipset.origin.path)}{place}")
+            yield comment(f"  first used by {ipset.origin.subject}, {spell(ipset.origin.path)}{place}")
 
     def _where(self, source: Source | None, path: tuple[str | int, ...] = ()) -> str:
         if source is None or not source.file:

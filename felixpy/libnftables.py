@@ -95,7 +95,7 @@ def _print(what: str, output: int) -> None:
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         library = _library()
-        assert library is not None, "somebody asked whether it is available"
+        assert library is not None, "`available` must be checked first"
         context = library.nft_ctx_new(0)
         library.nft_ctx_output_set_flags(context, _STATELESS)
         if library.nft_ctx_buffer_output(context) or library.nft_ctx_buffer_error(context):

@@ -296,7 +296,7 @@ def interface_patterns(raw: str) -> tuple[str, ...]:
         if re.fullmatch(r"/[^\t\n\f\r ]+/", item):
             _compile(item)
         elif not re.fullmatch(r"[a-zA-Z0-9_-]{1,15}", item):
-            raise ValueError(f'"{item}" is no interface name and no /regular expression/')
+            raise ValueError(f'"{item}" is neither an interface name nor a /regular expression/')
     return items
 
 
@@ -319,7 +319,7 @@ def _strings(pattern: str = "") -> Type:
         items = tuple(_items(raw))
         for item in items:
             if pattern and not re.fullmatch(pattern, item):
-                raise ValueError(f'"{item}" is no interface name')
+                raise ValueError(f'"{item}" is not an interface name')
         return items
 
     return Type(read, ())

@@ -24,7 +24,7 @@ app = Commands(
         "  felixpy validate shop/            what is wrong in the manifests\n"
         "  felixpy lint shop/                probable mistakes in valid policies\n"
         "  felixpy trace shop/web-1 shop/db-0:5432 shop/     why a packet is allowed or denied\n"
-        "  felixpy matrix shop/              who reaches whom, on what\n"
+        "  felixpy matrix shop/              all allowed connections\n"
         "  felixpy diff git:main:shop/ shop/ what a change does to rules and traffic\n"
         "  sudo felixpy lab up shop/         pods and policies in network namespaces\n"
     ),

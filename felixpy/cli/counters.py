@@ -111,7 +111,7 @@ def _since(before: list[Count], after: list[Count]) -> tuple[list[Count], list[C
 
     found, restarted = since(before, after)
     if restarted:
-        say(f"warning: {many(len(restarted), 'counter')} began anew in between and are shown as they are now")
+        say(f"warning: reset in between: {many(len(restarted), 'counter')}, shown with current values")
     return found, restarted
 
 

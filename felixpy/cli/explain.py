@@ -92,4 +92,4 @@ def _found(explainer: Explainer, kind: str, name: str) -> EndpointExplanation | 
         return explainer.tier(name)
     if word in POLICY_KINDS:
         return explainer.policy(name, POLICY_KINDS[word])
-    raise UsageError(f"{kind} is no kind that can be explained{meant_kind(kind, [*MAKERS, *HOSTS, *TIERS])}")
+    raise UsageError(f"{kind} is not a kind that can be explained{meant_kind(kind, [*MAKERS, *HOSTS, *TIERS])}")

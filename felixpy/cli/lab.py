@@ -35,7 +35,7 @@ lab = Commands(
         "Run a cluster in network namespaces of this machine, with its policies in force.\n\n"
         "\b\nExamples:\n"
         "  sudo felixpy lab up shop/                     every node and pod of the manifests, policy in force\n"
-        "  sudo felixpy lab probe --all                  who reaches whom, as a table\n"
+        "  sudo felixpy lab probe --all                  all connections between pods, as tables\n"
         "  sudo felixpy lab probe shop/web-1 shop/db-0:5432\n"
         "  sudo felixpy lab policy add deny-all.yaml     one manifest more, and what that changes\n"
         "  sudo felixpy lab exec shop/web-1 -- curl -s 10.65.0.7\n"

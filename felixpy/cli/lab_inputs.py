@@ -41,7 +41,7 @@ def given_of(inputs: Inputs, *, quiet: bool) -> Given:
     for path in inputs.paths:
         if not is_revision(path) and not Path(path).is_file() and not Path(path).is_dir():
             what = "standard input" if path == "-" else path
-            raise UsageError(f"the lab was made from {what}, which cannot be read again; felixpy lab up makes it anew")
+            raise UsageError(f"the lab was made from {what}, which cannot be read again; run felixpy lab up again")
     return Given(
         paths=inputs.paths,
         node=inputs.node or None,
@@ -117,7 +117,7 @@ def with_less(inputs: Inputs, files: Sequence[str], in_force: Collection[str]) -
     gone = set(map(absolute, files))
     paths = tuple(path for path in inputs.paths if path not in gone)
     if not paths:
-        raise UsageError("nothing would be left of the lab; felixpy lab down takes it away")
+        raise UsageError("nothing would be left of the lab; felixpy lab down removes it")
     keys = [key for key in policies_in(files, inputs.paths) if str(key) in in_force]
     if paths == inputs.paths and not keys:
         raise UsageError(f"{' '.join(files)}: no policy of the lab is in there")

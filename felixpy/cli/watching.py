@@ -83,7 +83,7 @@ class Keeper:
             if isinstance(wrong, InputError):
                 invocation.tell(str(wrong))
             told = "the input is wrong" if isinstance(wrong, InputError) else str(wrong)
-            log(f"{reason}: {told}; the policy stays as it was")
+            log(f"{reason}: {told}; the policy is unchanged")
             return
         if program := self._apply(reason, now):
             log(f"{reason}: {'nothing to write' if program.empty else f'changed {program.summary()}'}")

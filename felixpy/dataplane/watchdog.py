@@ -68,7 +68,7 @@ class Watchdog:
         except OSError:
             answer = b""
         if answer not in (KEPT, REVERTED):
-            raise KernelRefused("the old rules could not be brought back; felixpy apply puts right what is there")
+            raise KernelRefused("the old rules could not be restored; felixpy apply repairs the current ones")
         return answer
 
     def close(self) -> None:

@@ -303,7 +303,7 @@ def _first_line(source: Source | None) -> Place | None:
 
 
 def _other_version(index: RuleIndex) -> str:
-    return f"so called by Felix {index.ruleset.calico_version}, not by the version that was asked for"
+    return f"a name of Felix {index.ruleset.calico_version}, not of the requested version"
 
 
 def _pod_facts(pod: Workload) -> list[tuple[str, list[str]]]:

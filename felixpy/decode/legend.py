@@ -75,7 +75,7 @@ STATIC: Mapping[str, str] = {
     "cali-forward-endpoint-mark": "IPVS: policy for packets that IPVS sends on",
     "cali-failsafe-in": "ports of the node that stay open whatever policy says (FailsafeInboundHostPorts)",
     "cali-failsafe-out": "connections of the node that stay possible whatever policy says (FailsafeOutboundHostPorts)",
-    "cali-cidr-block": "service addresses that nobody answered for (ServiceLoopPrevention)",
+    "cali-cidr-block": "packets to unused service addresses (ServiceLoopPrevention)",
     "cali-nat-outgoing": "masquerades what leaves pools with natOutgoing",
     "cali-fip-dnat": "from floating addresses to the pods that have them",
     "cali-fip-snat": "from pods to their floating addresses",
@@ -103,8 +103,8 @@ FIXED_SETS: Mapping[str, str] = {
 }
 
 SET_KINDS: Mapping[str, str] = {
-    "s:": "addresses that a selector stands for",
-    "n:": "addresses and ports that a named port stands for",
+    "s:": "addresses that a selector matches",
+    "n:": "addresses and ports of a named port",
     "svc:": "addresses and ports behind a service",
     "svcnoport:": "addresses behind a service",
 }

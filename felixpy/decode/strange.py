@@ -48,7 +48,7 @@ HINTS: Mapping[str, str] = {
     "group": f"the name is a hash over selector and policies, so it changes when one is added or goes: {STALE}",
     "pod": f"no pod in the input has that interface: {STALE}",
     "host": f"no host endpoint in the input has that interface: {STALE}",
-    "mark": f"nobody in the input has that interface: {STALE}",
+    "mark": f"no object in the input has that interface: {STALE}",
 }
 
 
@@ -78,7 +78,7 @@ def _other_version(name: str, legend: Legend) -> NameMeaning | None:
             continue
         if subject:
             place = legend.cluster.where(subject.source, ()) if subject.source and subject.source.file else None
-            hint = f"so called by Felix {calico_version.name}, not by {legend.calico_version.name}"
+            hint = f"a name of Felix {calico_version.name}, not of {legend.calico_version.name}"
             return NameMeaning(name=name, kind="chain", words=subject.words, known=False, place=place, hint=hint)
     return None
 

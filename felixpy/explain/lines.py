@@ -138,7 +138,7 @@ class RuleLines:
                 yield f"no port of that name today: {spec.port}"
         for spec in peer.sets:
             if not spec.service and not self.population.select(spec.selector):
-                yield "nobody today"
+                yield "no endpoint today"
         for spec in (*peer.service_sets, *peer.sets):
             if spec.service and not any(part.service == spec.service for part in self.cluster.slices):
                 yield f"service {spec.service.namespace}/{spec.service.name} has no endpoints today"

@@ -100,7 +100,7 @@ class Policies:
         if policy.staged:
             yield "it is staged: nothing of it is enforced; trace tells what it would do"
         if not chosen:
-            yield "it selects nobody, so no node has its chains"
+            yield "it selects no endpoint, so no node has its chains"
         elif (policy.do_not_track or policy.pre_dnat) and not any(isinstance(t, HostEndpoint) for t in chosen):
             yield "only host endpoints heed it, and it selects none"
         if policy.tier not in self.cluster.tiers:

@@ -64,7 +64,7 @@ class _Writer:
         """How many things there are, and the first names."""
         kinds = (("pod", who.pods), ("host endpoint", who.host_endpoints), ("network set", who.network_sets))
         counted = ((f"{len(names)} {noun}{'s' if len(names) > 1 else ''}", names) for noun, names in kinds if names)
-        return "; ".join(f"{count}: {self.list(names)}" for count, names in counted) or "nobody"
+        return "; ".join(f"{count}: {self.list(names)}" for count, names in counted) or "no endpoint"
 
     def list(self, names: Sequence[str]) -> str:
         shown = names if self.most is None else names[: self.most]

@@ -120,7 +120,7 @@ class Lab:
             plane = inputs.dataplane or None
             return cls(found, LabOptions(node=inputs.node, backend=found.backend, inputs=inputs, dataplane=plane))
         if state.exists(name):
-            raise EnvironmentMissing(f"lab {name} is incomplete; felixpy lab up makes it anew, down clears it")
+            raise EnvironmentMissing(f"lab {name} is incomplete; felixpy lab up rebuilds it, down removes it")
         others = state.known()
         there = f"; there is {', '.join(others)} (--name)" if others else ""
         raise EnvironmentMissing(f"lab {name} is not up; felixpy lab up brings it up{there}")

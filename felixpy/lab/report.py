@@ -60,7 +60,7 @@ def _changes(report: LabReport) -> Iterator[str]:
         if names:
             yield f"{done} {named(names) if what == 'policy' else f'{many(len(names), what)} {named(names)}'}"
     if report.rewired and not (report.pods_added or report.pods_removed):
-        yield "wired anew what was changed or gone"
+        yield "reconnected what was changed or missing"
 
 
 def named(names: Sequence[str]) -> str:

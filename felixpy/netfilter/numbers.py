@@ -99,7 +99,7 @@ def protocol_number(protocol: str | int) -> int:
     if protocol.isdecimal():
         return int(protocol)
     if protocol.lower() not in NUMBERS:
-        raise UsageError(f'"{protocol}" is no protocol')
+        raise UsageError(f'"{protocol}" is not a protocol')
     return NUMBERS[protocol.lower()]
 
 

@@ -113,9 +113,7 @@ class Runner:
         except UsageError as wrong:
             return ExpectationOutcome(title=wanted.title, place=wanted.place, problem=str(wrong))
         if not answers:
-            return ExpectationOutcome(
-                title=wanted.title, place=wanted.place, problem="it stands for no connection at all"
-            )
+            return ExpectationOutcome(title=wanted.title, place=wanted.place, problem="it includes no connection")
         failing = [(answer, said) for answer in answers if (said := _objection(wanted, answer))]
         if not failing or (wanted.some and len(failing) < len(answers)):
             return ExpectationOutcome(title=wanted.title, place=wanted.place, connections=len(answers))
@@ -150,7 +148,7 @@ class Runner:
         ports = wanted.ports or ("",)
         count = len(sources) * len(destinations) * len(ports)
         if count > MOST_CONNECTIONS:
-            raise UsageError(f"it stands for {count:,} connections, more than {MOST_CONNECTIONS:,}; ask for less")
+            raise UsageError(f"it includes {count:,} connections, more than the limit of {MOST_CONNECTIONS:,}")
         chosen = any(isinstance(end, PodChoice) for end in (*wanted.sources, *wanted.destinations)) or len(sources) > 1
         for source, destination, port in product(sources, destinations, ports):
             if chosen and source == destination:  # a pod always reaches itself

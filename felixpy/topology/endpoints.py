@@ -130,7 +130,8 @@ class Directory:
         address = self.book.address(node, family)
         if not address:
             raise UsageError(f"host:{node}: {unknown_node(node, names)}")
-        note = f"the address of {node} is not known, {address} stands for it" if address in self.book.assumed else ""
+        assumed = address in self.book.assumed
+        note = f"the address of {node} is not known, {address} is used in its place" if assumed else ""
         return Endpoint("host", node, address, node, note=note)
 
     def _pod(self, pod: Workload | HostPod, family: int, note: str) -> Endpoint:

@@ -72,7 +72,7 @@ class Calls:
         if service.headless:
             return Called(service, "headless", ports, "", (), pod=pod)
         address, stands = self.directory.cluster_ip(service, family)
-        notes = (f"the cluster IP of {service.name} is not known, {address} stands for it",) if stands else ()
+        notes = (f"the cluster IP of {service.name} is not known, {address} is used in its place",) if stands else ()
         return Called(service, "cluster", ports, address, (), notes)
 
     def _ports(self, question: Question, service: Service) -> tuple[ServicePort, ...]:

@@ -145,8 +145,8 @@ def _doubts(trace: Trace) -> Iterator[str]:
     for leg in trace.legs:
         if leg.walk.order_matters:
             yield (
-                f"UNCERTAIN: on {leg.node.name} chains of iptables and of nftables have the same priority, and nobody "
-                "can see which of them packets meet first; here that matters"
+                f"UNCERTAIN: on {leg.node.name} chains of iptables and of nftables have the same priority; their "
+                "order is unknown, and the verdict depends on it"
             )
     yield from (f"UNCERTAIN: {words}" for words in not_programmed_words(trace))
     for leg in trace.legs:

@@ -89,7 +89,7 @@ ROW_WORDS: Mapping[Verdict, str] = {
     "allow": "allowed",
     "deny": "denied",
     "undecided": "undecided",
-    "no-endpoints": "nobody answers",
+    "no-endpoints": "no endpoints",
 }
 MOST_NODES = 3
 """How many nodes a row of the table names."""

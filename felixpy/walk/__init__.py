@@ -153,7 +153,7 @@ class Walker:
         if parse_address(packet.destination).family != family:
             raise UsageError(f"{packet.source} cannot send to {packet.destination}: they are of different IP families")
         if family not in self.dump.tables:
-            raise UsageError(f"there are no rules of IPv{family} to walk through")
+            raise UsageError(f"there are no rules for IPv{family}")
         return kind(packet, self._local[family], script)
 
     def _send(self, run: PacketRun, packet: Packet) -> str:

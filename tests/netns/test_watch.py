@@ -111,7 +111,7 @@ def test_files_and_kernel_are_kept_in_step(watch: Watch, netns: Namespace, reque
 
     watch.file.write_text("kind: NetworkPolicy\napiVersion: networking.k8s.io/v1\nspec: 7\n")
     watch.said(r"^\S+manifests\.yaml:\d")
-    watch.said(r"manifests\.yaml: the input is wrong; the policy stays as it was")
+    watch.said(r"manifests\.yaml: the input is wrong; the policy is unchanged")
     assert snapshot(netns, backend) == goal(OTHER)
 
     watch.write(SHOP)
@@ -165,7 +165,7 @@ def test_a_change_of_the_data_plane_is_carried_out(watch: Watch, netns: Namespac
 def test_a_change_of_the_data_plane_that_options_exclude_is_not_carried_out(watch: Watch, netns: Namespace) -> None:
     watch.said("now watching")
     watch.write(SHOP, NFTABLES_MODE)
-    watch.said("--backend legacy is a kind of iptables, .*; the policy stays as it was")
+    watch.said("--backend legacy is a kind of iptables, .*; the policy is unchanged")
     assert snapshot(netns, "legacy") == goal(SHOP)
     watch.write(OTHER)
     watch.said(r"manifests\.yaml: changed")

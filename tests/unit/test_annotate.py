@@ -124,6 +124,6 @@ def test_a_set_says_what_it_holds_and_who_asked(ruleset: Ruleset) -> None:
     (selected,) = [ipset for ipset in ruleset.sets if "has(app)" in ipset.words and ipset.family == 4]
     assert above(text, f"create {selected.name} ") == [
         "# addresses of endpoints and network sets with has(app)",
-        "#   first asked for by GlobalNetworkPolicy p, spec.ingress[0] (policies.yaml:13:3)",
+        "#   first used by GlobalNetworkPolicy p, spec.ingress[0] (policies.yaml:13:3)",
     ]
     assert above(text, "create cali40network-ip-pools ") == ["# every IP pool used by workloads"]

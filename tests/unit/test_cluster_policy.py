@@ -119,7 +119,7 @@ def test_an_unsound_port_name_costs_the_policy() -> None:
     assert loaded(policy(ingress=[rule])).policies == ()
     ((severity, path, reason),) = told(policy(ingress=[rule]))
     assert (severity, path) == ("warning", "spec.ingress[0].protocols[0].destinationNamedPort")
-    assert reason == '"8080" is no port name; Felix ignores the whole policy'
+    assert reason == '"8080" is not a port name; Felix ignores the whole policy'
 
 
 REFUSED = [

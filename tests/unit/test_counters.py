@@ -158,7 +158,7 @@ def test_what_came_since_an_earlier_reading(reading, tmp_path) -> None:
     answer = reading("--rules", "now/n1/iptables.save", "--before", "before")
     assert "  rule 1                                 allow         2    120" in answer.out
     assert "  invalid              deny          3    180" in answer.out
-    assert "1 counter began anew" in answer.err
+    assert "reset in between: 1 counter" in answer.err
 
 
 def test_rules_that_nothing_hits(reading, tmp_path) -> None:

@@ -134,7 +134,7 @@ def test_groups_name_their_members() -> None:
         ("cali-pi-_zzzzzzzzzzzzzzzzzzz", "ingress rules of some policy", "more than 20 characters"),
         ("cali-pi-snp/default/draft", "ingress rules of StagedNetworkPolicy default/draft", "as long as they are"),
         ("cali-pi-np/default/draft", "ingress rules of StagedNetworkPolicy default/draft", "as long as they are"),
-        ("cali-pi-default.first", "GlobalNetworkPolicy first, tier default, ingress", "so called by Felix v3.8"),
+        ("cali-pi-default.first", "GlobalNetworkPolicy first, tier default, ingress", "a name of Felix v3.8"),
         ("cali-po-_8EjLcTr8WGVPvYGNr0N", "some policy", "more than 20 characters"),
         ("cali-pri-kns.gone", "ingress rules of profile kns.gone", "no such namespace"),
         ("cali-gi-zzzzzzzzzzzzzzzzzzzz", "a group of ingress policies", "changes when one is added"),
@@ -142,8 +142,8 @@ def test_groups_name_their_members() -> None:
         ("cali-th-eth7", "the node's own packets that leave by the host interface eth7", "no host endpoint"),
         ("cali-from-wl-dispatch-7", "interfaces whose names go on with '7'", "no such interfaces"),
         ("cali-nonsense", "no chain that Felix makes", "stale"),
-        ("cali40s:zzzzzzzzzzzzzzzzzzzzzzzzz", "addresses that a selector stands for, IPv4", "no rule of the input"),
-        ("cali60n:zzzzzzzzzzzzzzzzzzzzzzzzz", "addresses and ports that a named port stands for, IPv6", "no rule"),
+        ("cali40s:zzzzzzzzzzzzzzzzzzzzzzzzz", "addresses that a selector matches, IPv4", "no rule of the input"),
+        ("cali60n:zzzzzzzzzzzzzzzzzzzzzzzzz", "addresses and ports of a named port, IPv6", "no rule"),
         ("cali4t17", "a temporary set", "left over"),
         ("cali:zzzzzzzzzzzzzzzz", "a rule of Felix", "covers its text, all rules above it"),
         ("calideadbeef012", "the node's end of some pod", "no pod in the input gives it"),
@@ -248,7 +248,7 @@ def test_an_old_dump() -> None:
     compiled = (felixpy.compile(whole, node, calico_version=calico_version) for calico_version in (V3_8,))
     new = Decoder(whole, [felixpy.compile(whole, node)], elsewhere=compiled)
     foreign = [*(f"cali:{name}" for name in OLD_RULES), "cali-pi-_kxgQy6VBWOo3Mj1GNsy"]
-    assert {(new.decode(name).known, "so called by Felix v3." in new.decode(name).hint) for name in foreign} == {
+    assert {(new.decode(name).known, "a name of Felix v3." in new.decode(name).hint) for name in foreign} == {
         (False, True)
     }
 

@@ -331,14 +331,14 @@ ALL = POLICY_KINDS["policy"]
 @pytest.mark.parametrize(
     "found, remark",
     [
-        (policy("p", ingress=[ALLOW], selector="has(nothing)"), "it selects nobody, so no node has its chains"),
+        (policy("p", ingress=[ALLOW], selector="has(nothing)"), "it selects no endpoint, so no node has its chains"),
         (policy("p", kind="StagedGlobalNetworkPolicy", ingress=[ALLOW], selector="all()"), "it is staged"),
         (policy("p", ingress=[], selector="all()"), "it has no ingress rule, so it allows nothing of ingress"),
         (policy("p", ingress=[ALLOW], outbound=(DENY,), selector="all()"), "it has egress rules without effect"),
         (policy("p", ingress=[ALLOW], pre_dnat=True, selector="all()"), "only host endpoints heed it"),
         (policy("p", ingress=[ALLOW], tier="gone", selector="all()"), "there is no tier gone"),
         (policy("p", ingress=[ALLOW, DENY], selector="all()"), "! never reached: rule 1 decides everything"),
-        (policy("p", ingress=[Rule(action="allow", source=side(selector="x == 'y'"))]), "! nobody today"),
+        (policy("p", ingress=[Rule(action="allow", source=side(selector="x == 'y'"))]), "! no endpoint today"),
         (
             policy("p", ingress=[Rule(action="allow", protocol="tcp", destination=side(ports=("x",)))]),
             "! no port of that name today: x",
@@ -421,7 +421,7 @@ def test_a_tier() -> None:
         "  1. GlobalNetworkPolicy early.a (order 1, ingress)  cluster.yaml:1\n"
         '     for endpoints with app == "db", that is 1 pod: shop/db\n'
         "  2. GlobalNetworkPolicy early.b (no order, so last, egress)  cluster.yaml:1\n"
-        "     for endpoints with label nothing, that is nobody\n"
+        "     for endpoints with label nothing, that is no endpoint\n"
         "  then: what no policy of the tier decides goes on to the next tier\n"
     )
     assert "tier default\n  order 1000000\n  no policies\n" in told(explainer().tier("default"))

@@ -78,9 +78,9 @@ def test_what_is_just_deep_enough(style, inner, problems):
 ALIASES = {
     "billion laughs": (bomb(10, 10), f"aliases make it more than {MAX_NODES:,} values"),
     "long chain": (bomb(3000, 1), f"aliases make it nested more than {MAX_DEPTH} deep"),
-    "in itself": (f"{HEAD}x: &x [*x]\n", "an alias stands for a value that contains it"),
-    "in itself, further down": (f"{HEAD}x: &x {{p: [1, {{q: *x}}]}}\n", "an alias stands for a value that contains it"),
-    "merged into itself": (f"{HEAD}x: &x {{<<: *x}}\n", "an alias stands for a value that contains it"),
+    "in itself": (f"{HEAD}x: &x [*x]\n", "an alias refers to a value that contains it"),
+    "in itself, further down": (f"{HEAD}x: &x {{p: [1, {{q: *x}}]}}\n", "an alias refers to a value that contains it"),
+    "merged into itself": (f"{HEAD}x: &x {{<<: *x}}\n", "an alias refers to a value that contains it"),
 }
 
 

@@ -81,7 +81,7 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
             {"policies_removed": ("NetworkPolicy a/b",)},
             ["lab trial: removed NetworkPolicy a/b", "lab trial: no rule of its nodes is changed by that"],
         ),
-        ({"rewired": True}, ["lab trial: wired anew what was changed or gone"]),
+        ({"rewired": True}, ["lab trial: reconnected what was changed or missing"]),
         ({"restarted": True}, ["lab trial: what answers for the pods was gone and is started again"]),
     ],
 )

@@ -185,7 +185,7 @@ def test_saved_rules_alone() -> None:
     [
         (("--focus", "shopp/db"), "--focus shopp/db: nothing in the input is called so; did you mean shop/db?"),
         (("--focus", "nonsense-of-mine"), "--focus nonsense-of-mine: nothing in the input is called so"),
-        (("--ports", "http"), '--ports http: "http" is no protocol'),
+        (("--ports", "http"), '--ports http: "http" is not a protocol'),
         (("--ports", "80/icmp"), "--ports 80/icmp: icmp has no ports"),
         (("--ports", "0"), "--ports 0: ports are numbers from 1 to 65535"),
         (("--ports", "90-80"), "--ports 90-80: ports are numbers from 1 to 65535, the lower one first"),

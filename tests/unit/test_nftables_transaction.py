@@ -118,7 +118,7 @@ def test_a_set_declared_in_another_way_costs_the_table() -> None:
     program = between(edited(OLD, r"(cali40masq-ipam-pools {\n\t\ttype ipv4_addr)\n\t\tflags interval", r"\1"), OLD)
     [lines] = program.inputs
     assert lines[:2] == ["delete table ip calico", "add table ip calico"]
-    told = "table ip calico: set cali40masq-ipam-pools is declared as type ipv4_addr ;; the table is made anew"
+    told = "table ip calico: set cali40masq-ipam-pools is declared as type ipv4_addr ;; the table is replaced"
     assert list(program.repairs()) == [told]
 
 

@@ -98,7 +98,7 @@ def test_targets(written: str, target: Target) -> None:
         ("shop/db-0:0", "ports are numbers from 1"),
         ("shop/db-0:65536", "ports are numbers from 1"),
         ("shop/db-0:80/icmp", "icmp has no ports"),
-        ("shop/db-0:80/x", '"x" is no protocol'),
+        ("shop/db-0:80/x", '"x" is not a protocol'),
         ("shop/db-0:80/tcp/", "is not a PORT or PORT/PROTOCOL"),
         ("[fd00::1", r"write \[ADDRESS\]:PORT"),
     ],
@@ -285,7 +285,7 @@ def test_nodes_without_address_get_one() -> None:
     bare = Tracer(Nodes(Compiler(cluster(pod("a", "10.65.0.1"), node("node1")))))
     found = bare.trace(Question(source="default/a", destination="host", port=80))
     assert (found.destination.address, found.legs[0].walk.out_interface) == ("198.18.0.1", "")
-    assert found.destination.note == "the address of node1 is not known, 198.18.0.1 stands for it"
+    assert found.destination.note == "the address of node1 is not known, 198.18.0.1 is used in its place"
 
 
 def test_somebody_must_be_on_a_node() -> None:

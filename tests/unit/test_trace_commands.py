@@ -135,7 +135,7 @@ def test_decode_as_another_version() -> None:
     old = str(ROOT / "seeds" / "gke-dump-alpha-deny" / "manifests.yaml")
     policy = "ingress rules of KubernetesNetworkPolicy alpha/alpha-deny"
     assert policy in run("decode", "cali-pi-_kxgQy6VBWOo3Mj1GNsy", "-f", old, "--dialect", "v3.8")
-    assert "so called by Felix v3." in run("decode", "cali-pi-_kxgQy6VBWOo3Mj1GNsy", "-f", old, status=1)
+    assert "a name of Felix v3." in run("decode", "cali-pi-_kxgQy6VBWOo3Mj1GNsy", "-f", old, status=1)
 
 
 def test_annotate() -> None:

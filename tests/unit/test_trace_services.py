@@ -251,7 +251,7 @@ def test_what_a_service_does_not_answer(target: str, note: str) -> None:
 def test_a_cluster_ip_that_nobody_wrote_down() -> None:
     out = asked("shop/web-0", "svc/api", things=(service("api", clusterIP=""),))
     assert "both allowed" in out
-    assert "note: the cluster IP of shop/api is not known, 198.19.0.1 stands for it" in out
+    assert "note: the cluster IP of shop/api is not known, 198.19.0.1 is used in its place" in out
 
 
 def test_host_ports() -> None:

@@ -152,8 +152,8 @@ def test_explain_a_host_endpoint() -> None:
     [
         ("pod", "catfacts/wroker-6d9c8b7f5-x7n3q", "did you mean catfacts/worker-"),
         ("pod", "internet", "internet is not a pod"),
-        ("polcy", "x", "polcy is no kind that can be explained; did you mean policy?"),
-        ("banana", "x", "banana is no kind that can be explained; there are pod, deployment, "),
+        ("polcy", "x", "polcy is not a kind that can be explained; did you mean policy?"),
+        ("banana", "x", "banana is not a kind that can be explained; there are pod, deployment, "),
         ("gnp", "facts", "facts: no such policy"),
         ("tier", "defalt", "no such tier; did you mean default?"),
         ("hep", "x", "the input has none"),

@@ -415,13 +415,13 @@ def test_steps_tell_the_way() -> None:
 
 
 def test_families_that_are_not_there() -> None:
-    with pytest.raises(UsageError, match="no rules of IPv6"):
+    with pytest.raises(UsageError, match="no rules for IPv6"):
         walk(TO_HOST_6)
     with pytest.raises(UsageError, match="different IP families"):
         walk(replace(TO_HOST, destination="fd00::1"))
     with pytest.raises(UsageError, match='"nowhere" is not an IP address'):
         walk(replace(TO_HOST, destination="nowhere"))
-    with pytest.raises(UsageError, match='"carrier pigeon" is no protocol'):
+    with pytest.raises(UsageError, match='"carrier pigeon" is not a protocol'):
         walk(replace(TO_HOST, protocol="carrier pigeon"))
 
 

@@ -185,9 +185,9 @@ def test_wrong_input_is_told_and_changes_nothing(scene: Scene) -> None:
     before = state(kernel_with(OLD))
     scene.write(InputError([Problem(place=Place("shop.yaml", 7), reason="not a policy")]))
     said = scene.tick(times=3)
-    assert said == ["shop.yaml:7: not a policy", "shop.yaml: the input is wrong; the policy stays as it was"]
+    assert said == ["shop.yaml:7: not a policy", "shop.yaml: the input is wrong; the policy is unchanged"]
     scene.write(UsageError("the input has 2 nodes"))
-    assert scene.tick(times=3) == ["shop.yaml: the input has 2 nodes; the policy stays as it was"]
+    assert scene.tick(times=3) == ["shop.yaml: the input has 2 nodes; the policy is unchanged"]
     assert state(scene.kernel) == before
     scene.kernel.tables[4, "legacy"]["filter"]["cali-FORWARD"].clear()
     assert "table filter (IPv4) cali-FORWARD" in scene.tick(90.0)[-1]
@@ -262,7 +262,7 @@ def test_interfaces_that_were_given_stay_what_they_are(capsys: pytest.CaptureFix
 def test_new_interfaces_with_wrong_input_are_not_told_every_moment(scene: Scene) -> None:
     Files.says = UsageError("no")
     scene.machine.host = Host(interfaces={"eth0": ("192.0.2.1/24",)})
-    assert scene.tick(91.0) == ["the interfaces changed: no; the policy stays as it was"]
+    assert scene.tick(91.0) == ["the interfaces changed: no; the policy is unchanged"]
     assert scene.tick(times=20) == []
 
 

@@ -98,7 +98,7 @@ class NftProgram:
         """What was changed by others although it has Felix's names and hashes, in words."""
         for change in self.tables:
             if change.anew:
-                yield f"table {change.title}: {change.anew}; the table is made anew"
+                yield f"table {change.title}: {change.anew}; the table is replaced"
             for chain in dict.fromkeys(suspect.chain for suspect in change.suspects):
                 yield f"table {change.title}: a rule of {chain} had been changed and is put right"
 

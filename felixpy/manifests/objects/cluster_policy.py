@@ -211,7 +211,7 @@ def _refuse_odd_port_names(spec: Data) -> None:
                 name = item.get("destinationNamedPort")
                 if name and not is_port_name(name):
                     path = ("spec", direction, index, "protocols", number, "destinationNamedPort")
-                    reason = f'"{name}" is no port name; Felix ignores the whole policy'
+                    reason = f'"{name}" is not a port name; Felix ignores the whole policy'
                     raise Ignored(path, reason, "nothing that it should deny is denied")
 
 

@@ -36,7 +36,7 @@ def _interface(given: str) -> Complaint | None:
     if len(given) > 15:
         return Complaint(f"{shown(given)}: at most 15 characters", "the kernel has no longer names")
     if given and not _INTERFACE.fullmatch(given):
-        return Complaint(f"{shown(given)}: not the name of an interface", '"*" stands for all interfaces')
+        return Complaint(f"{shown(given)}: not the name of an interface", '"*" means all interfaces')
     return None
 
 

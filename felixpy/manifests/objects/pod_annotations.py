@@ -69,7 +69,7 @@ def odd_limits(annotations: Annotations) -> Iterator[tuple[str, str]]:
         text = annotations.get(limit.annotation, "")
         number = quantity(text)
         if text and number is None:
-            yield limit.annotation, f'"{text}" is no quantity; Calico ignores it'
+            yield limit.annotation, f'"{text}" is not a quantity; Calico ignores it'
         elif number is not None and not limit.low <= number <= limit.high:
             used = min(max(number, limit.low), limit.high)
             yield limit.annotation, f'"{text}" is not between {limit.low} and {limit.high}; Calico takes {used}'

@@ -233,7 +233,7 @@ class Pods:
 
     def _named(self, key: tuple[str, str, int, bool]) -> NamedPort:
         if not is_endpoint_name(key[0]):
-            reason = f'"{key[0]}" is no name for a port; Felix ignores the whole pod'
+            reason = f'"{key[0]}" is not a port name; Felix ignores the whole pod'
             raise Ignored(("spec", "containers"), reason)
         port = self.named[key] = NamedPort(*key)
         return port

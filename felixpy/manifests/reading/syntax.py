@@ -53,7 +53,7 @@ _PROBLEMS = {
     "expected alphabetic or numeric character": _Words(
         "* and & start an alias or anchor here", "if text is meant, put quotes around it"
     ),
-    "found invalid Unicode character escape code": _Words("the \\u escape does not stand for a character"),
+    "found invalid Unicode character escape code": _Words("the \\u escape is not a character"),
     "found unexpected document indicator": _Words("a quoted string is not closed before the document ends"),
     "expected hexdecimal number": _Words("a \\x or \\u escape lacks some of its digits"),
     "expected whitespace or line break": _Words("a blank must follow the tag"),

@@ -122,7 +122,7 @@ class _Expansion:
         if id(node) in self._known:
             size, depth = self._known[id(node)]
             if not size:
-                raise Unreadable(node.start_mark.index, "an alias stands for a value that contains it")
+                raise Unreadable(node.start_mark.index, "an alias refers to a value that contains it")
             return size, depth
         self._known[id(node)] = 0, 0
         size, depth = 1, 0
