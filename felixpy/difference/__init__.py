@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from felixpy.decode.legend import CHAIN_KINDS, STATIC, ChainSubject, Legend, Owner, chain_prefix
 from felixpy.described import Answer
-from felixpy.difference.across import Planes, compare_planes
+from felixpy.difference.across import ChainKeys, Planes, compare_meanings
 from felixpy.difference.chains import OURS, ChainChange, compare_tables
 from felixpy.difference.objects import ObjectChange, compare_objects
 from felixpy.difference.sets import SetDifference, compare_sets
@@ -77,6 +77,8 @@ class Difference(Answer):
     """What could not be compared, in words."""
     planes: Mapping[Planes, tuple[str, ...]] = field(default_factory=dict)
     """The nodes whose data plane changes, by what it was and is; their rules are compared by what they say."""
+    versions: tuple[str, str] | None = None
+    """The Calico versions where they are not the same; rules are then compared by what they say, too."""
 
     def _lines(self) -> Iterable[str]:
         from felixpy.difference.report import text
@@ -151,6 +153,7 @@ def difference(
         flows=flow_changes,
         services=service_changes(before, after) if flows else NO_CHANGES,
         planes={change: tuple(names) for change, names in planes.items()},
+        versions=versions_of(before, after) if rules else None,
     )
 
 
@@ -176,6 +179,7 @@ class NodeComparison:
     rules: bool
     keep: bool
     """Whether the rules are asked for again in this process."""
+    known: dict[Planes, tuple[ChainKeys, ChainKeys]] = field(default_factory=dict, init=False)
 
     def compare(self, name: str) -> NodeDifference:
         """The differences of a node that both states have."""
@@ -186,7 +190,9 @@ class NodeComparison:
         foreign = bool(self.before.dumps) and bool(self.after.dumps)
         planes = Planes(one.dump.dataplane, other.dump.dataplane)
         same = planes.before == planes.after
-        compared = partial(compare_tables, foreign=foreign) if same else partial(compare_planes, planes=planes)
+        compared: CompareTables = partial(compare_tables, foreign=foreign)
+        if not same or versions_of(self.before, self.after):
+            compared = partial(compare_meanings, keys=self._keys(planes))
         sets = tuple(compare_sets(one.dump.sets, other.dump.sets, options=same))
         return NodeDifference(
             chains=tuple(_chain_changes(one, other, compared)),
@@ -195,6 +201,13 @@ class NodeComparison:
             unknown=unknown,
             planes=None if same else planes,
         )
+
+    def _keys(self, planes: Planes) -> tuple[ChainKeys, ChainKeys]:
+        if planes not in self.known:
+            states = ((self.before, planes.before), (self.after, planes.after))
+            first, second = (ChainKeys(nodes.cluster, nodes.compiler.calico_version, plane) for nodes, plane in states)
+            self.known[planes] = first, second
+        return self.known[planes]
 
     def _refused(self, name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
         """What only one of the states has that no kernel takes: the node then does not have these rules."""
@@ -205,6 +218,12 @@ class NodeComparison:
         )
         yield from (f"not in force before: {problem.sentence}" for problem in old if problem not in new)
         yield from (f"not in force after: {problem.sentence}" for problem in new if problem not in old)
+
+
+def versions_of(before: Nodes, after: Nodes) -> tuple[str, str] | None:
+    """The Calico versions of both states where they are not the same."""
+    one, other = before.compiler.calico_version.name, after.compiler.calico_version.name
+    return None if one == other else (one, other)
 
 
 def _not_given_of(name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:

@@ -1,19 +1,20 @@
-"""The rules of a node on two data planes, compared by what they say.
+"""Rules of two states that are spelt differently, compared by what they say: other data planes, other Calico versions.
 
-Spelling, hashes and counters differ in every rule, and nftables has room for longer names of chains. What is left is
-what a change of the data plane changes: marks, parameters that exist for one of them only, rules that Felix writes in
-one of them only. Chains that find a pod by its interface are trees of chains on iptables and verdict maps on nftables,
-and are compared interface by interface.
+Spelling, hashes, counters and names of chains may differ in every rule. What is left is what the change brings: marks,
+parameters that exist for one data plane only, rules that only one data plane or version has. Chains that find a pod by
+its interface are trees of chains on iptables and verdict maps on nftables, and are compared interface by interface.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from felixpy.decode.legend import DISPATCH, chain_prefix
+from felixpy.calico_versions import CalicoVersion
+from felixpy.decode.legend import CHAIN_KINDS, DISPATCH, Legend, chain_prefix
 from felixpy.difference.chains import OURS, ChainChange, ComparedRule, compare_rules
 from felixpy.iptables.reader import RuleContent
+from felixpy.model import Cluster
 from felixpy.names import MAX_CHAIN, limited
 from felixpy.netfilter.actions import Call
 from felixpy.netfilter.criteria import AddressIn, Assumed, Interface, Ports, Test
@@ -30,21 +31,30 @@ class Planes(NamedTuple):
     after: str
 
 
-def compare_planes(before: Mapping[str, Table], after: Mapping[str, Table], planes: Planes) -> Iterator[ChainChange]:
-    """The differences of one family between Felix's rules; those of others are not compared.
+class ChainKeys:
+    """Keys of Felix's chains in one state, which are those of the same chains in the other one.
 
-    Chains have the names that they have on iptables.
+    Chains of policies and profiles go by the object, whatever a Calico version calls them; others by their name on
+    iptables.
     """
-    for table in dict.fromkeys((*before, *after)):
-        old = _Reader(before.get(table, {}), NAMES[planes.before]).chains()
-        new = _Reader(after.get(table, {}), NAMES[planes.after]).chains()
-        for name in dict.fromkeys((*old, *new)):
-            change = compare_rules(table, name, old.get(name), new.get(name))
-            if change:
-                yield change
+
+    def __init__(self, cluster: Cluster, calico_version: CalicoVersion, dataplane: str) -> None:
+        self._legend, self._long = Legend(cluster, calico_version), dataplane == "nftables"
+        self._known: dict[str, str] = {}
+
+    def key(self, chain: str) -> str:
+        """The key of a chain; a name without layer."""
+        known = self._known.get(chain)
+        if known is None:
+            subject = self._legend.chain(chain) if chain_prefix(chain) in NAMED_AFTER_OBJECTS else None
+            name = iptables_name(chain) if self._long else chain
+            known = self._known[chain] = f"{chain_prefix(chain)}{subject.name}" if subject else name
+        return known
 
 
-Name = Callable[[str], str]
+NAMED_AFTER_OBJECTS = frozenset(prefix for prefix, kind in CHAIN_KINDS.items() if kind.owner in ("policy", "profile"))
+GROUPS = frozenset(prefix for prefix, kind in CHAIN_KINDS.items() if kind.owner == "group")
+"""Prefixes of chains; a group's name is a hash over what its policies are called."""
 
 
 def iptables_name(chain: str) -> str:
@@ -57,22 +67,53 @@ def iptables_name(chain: str) -> str:
     return limited(prefix, chain[len(prefix) :]) if len(chain.encode()) > MAX_CHAIN and prefix else chain
 
 
-NAMES: Mapping[str, Name] = {"iptables": str, "nftables": iptables_name}
-"""What makes the name on iptables of a chain on each data plane."""
+def compare_meanings(
+    before: Mapping[str, Table], after: Mapping[str, Table], keys: tuple[ChainKeys, ChainKeys]
+) -> Iterator[ChainChange]:
+    """The differences of one family between Felix's rules; those of others are not compared.
+
+    A chain that has nothing but another name is ``renamed``.
+    """
+    for table in dict.fromkeys((*before, *after)):
+        old = _Reader(before.get(table, {}), keys[0]).chains()
+        new = _Reader(after.get(table, {}), keys[1]).chains()
+        for key in dict.fromkeys((*old, *new)):
+            one, other = old.get(key), new.get(key)
+            name = (other or one or _NO_CHAIN).name
+            change = compare_rules(table, name, one and one.rules, other and other.rules)
+            was = one.name if one and other and one.name != other.name else ""
+            if change:
+                yield change._replace(was=was)
+            elif was and other:
+                yield ChainChange(table, name, "renamed", (), 0, len(other.rules), was)
+
+
+class _Chain(NamedTuple):
+    name: str
+    rules: Sequence[ComparedRule]
+
+
+_NO_CHAIN = _Chain("", ())
 
 
 class _Reader(NamedTuple):
-    """Reads Felix's rules of a table; `name_of` gives the names that its chains have on iptables."""
+    """Reads Felix's rules of a table in one state."""
 
     table: Table
-    name_of: Name
+    keys: ChainKeys
 
-    def chains(self) -> dict[str, Sequence[ComparedRule]]:
-        """Felix's chains and its parts of kernel chains, as far as they have rules; second levels of dispatch are not
-        among them.
+    def chains(self) -> dict[str, _Chain]:
+        """Felix's chains and its parts of kernel chains by key, as far as they have rules; second levels of dispatch
+        are not among them.
         """
-        found = {self.name_of(name): self._rules(chain) for name, chain in self.table.items() if not _is_branch(name)}
-        return {name: rules for name, rules in found.items() if rules}
+        found = (_Chain(name, self._rules(chain)) for name, chain in self.table.items() if not _is_branch(name))
+        return {self._key(chain.name): chain for chain in found if chain.rules}
+
+    def _key(self, chain: str) -> str:
+        if chain_prefix(chain) not in GROUPS or chain not in self.table:
+            return self.keys.key(chain)
+        policies = (rule.target for rule in self.table[chain].rules if rule.target in self.table)
+        return f"{chain_prefix(chain)}{[*map(self.keys.key, policies)]}"
 
     def _rules(self, chain: Chain) -> list[ComparedRule]:
         """The rules, those that find an endpoint by its interface first and sorted: only one of these fits a packet."""
@@ -91,9 +132,9 @@ class _Reader(NamedTuple):
 
     def _compared(self, rule: Rule) -> ComparedRule:
         called = rule.target in self.table
-        action = Call(self.name_of(rule.target), rule.goto) if called else rule.body.action
-        joined = list(loosened(rule.body.text))
-        return ComparedRule((frozenset(_tests(rule.body)), action, *joined), said_by(rule))
+        action = Call(self._key(rule.target), rule.goto) if called else rule.body.action
+        doubts = loosened(rule.body.text)
+        return ComparedRule((frozenset(_tests(rule.body)), action, *doubts), said_by(rule))
 
 
 def _tests(body: Body) -> Iterator[object]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from felixpy.netfilter.rules import Chain, Table
 from felixpy.nftables.wording import identity, said, said_by
 
-Kind = Literal["added", "removed", "changed"]
+Kind = Literal["added", "removed", "changed", "renamed"]
 
 OURS = "cali-"
 """What the names of Felix's chains begin with."""
@@ -27,7 +27,7 @@ class ChainChange(NamedTuple):
     """The change of a chain, or of Felix's part of a kernel chain.
 
     `rehashed` rules have the same text but another hash, as a hash covers all rules above it. `size` is the number of
-    rules now, for a removed chain the number before.
+    rules now, for a removed chain the number before. `was` is the chain's name before where it is another one.
     """
 
     table: str
@@ -36,6 +36,7 @@ class ChainChange(NamedTuple):
     rules: tuple[RuleChange, ...]
     rehashed: int
     size: int
+    was: str = ""
 
 
 def compare_tables(

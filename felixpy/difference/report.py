@@ -13,7 +13,7 @@ from felixpy.errors import Place, few, many
 from felixpy.escape import code, fenced
 from felixpy.flows.presentation.report import arrow, change_lines, change_rows, changes_json
 
-SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "~"}
 MOST_MEMBERS = 8
 """Members of a set that are told one by one."""
 
@@ -35,18 +35,23 @@ def summary(found: Difference, name: Callable[[str], str] = str) -> str:
 
 
 def _plane_counts(found: Difference) -> Iterator[str]:
+    if found.versions:
+        yield " → ".join(found.versions)
     for (before, after), nodes in found.planes.items():
         yield f"{before} → {after} on {many(len(nodes), 'node')}"
 
 
 def _rule_counts(found: Difference, name: Callable[[str], str]) -> Iterator[str]:
-    changes = [change for chains in found.groups.values() for change in chains]
+    every = [change for chains in found.groups.values() for change in chains]
+    changes = [change for change in every if change.kind != "renamed"]
     signs = [rule.sign for change in changes for rule in change.rules]
     if signs:
         chains = many(len(changes), "chain")
         yield f"{many(signs.count('+'), 'rule')} added, {signs.count('-')} removed in {chains}"
     elif changes:
         yield f"{many(len(changes), 'chain')} changed"
+    if len(every) > len(changes):
+        yield f"{many(len(every) - len(changes), 'chain')} renamed"
     if found.sets:
         yield f"{many(len(found.sets), 'set')} changed"
     for nodes, words in ((found.appeared, "new"), (found.vanished, "gone")):
@@ -77,7 +82,7 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
     """Text for a terminal: the summary, then objects, rules, sets and flows."""
     yield summary(found)
     for heading, lines in (
-        ("data planes", plane_lines(found)),
+        ("Felix", felix_lines(found)),
         ("objects", object_lines(found)),
         ("rules", rule_lines(found, verbose=verbose)),
         ("flows", change_lines(found.flows, verbose=verbose) if found.flows else ()),
@@ -89,10 +94,15 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
             yield from ("", f"{heading}:", *(f"  {line}" for line in told))
 
 
-def plane_lines(found: Difference) -> Iterator[str]:
-    """The nodes whose data plane changes, and how their rules are compared."""
+BY_MEANING = "rules are compared by what they say, not by spelling, hash or name of the chain"
+
+
+def felix_lines(found: Difference) -> Iterator[str]:
+    """The Calico versions, the nodes whose data plane changes, and how rules are compared then."""
+    if found.versions:
+        yield f"Calico {' → '.join(found.versions)}: {BY_MEANING}"
     for (before, after), nodes in found.planes.items():
-        yield f"{before} → {after} on {_listed(nodes)}: rules are compared by what they say, not by spelling or hash"
+        yield f"{before} → {after} on {_listed(nodes)}: {BY_MEANING}"
 
 
 def service_lines(found: Difference) -> Iterator[str]:
@@ -112,7 +122,7 @@ def object_lines(found: Difference) -> Iterator[str]:
 def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
     """The rules, grouped by the object that they belong to, then the sets."""
     spread = _common(found)
-    for groups, changes in _twins(found):
+    for groups, changes in _twins(found, renamed=verbose):
         group = groups[0]
         place = f"  {group.place}" if group.place and len(groups) == 1 else ""
         yield f"{_titles(groups)}{place}"
@@ -133,10 +143,13 @@ def _twin_order(name: str) -> tuple[str, str]:
     return name.removeprefix("cali4").removeprefix("cali6"), name
 
 
-def _twins(found: Difference) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
-    """Groups with their changes; pods whose chains changed in the same way are joined."""
+def _twins(found: Difference, *, renamed: bool) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
+    """Groups with their changes, `renamed` chains among them; pods whose chains changed in the same way are joined."""
     together: dict[object, tuple[list[Group], Mapping[ChainChange, Spread]]] = {}
-    for group, changes in found.groups.items():
+    for group, every in found.groups.items():
+        changes = {change: where for change, where in every.items() if renamed or change.kind != "renamed"}
+        if not changes:
+            continue
         if group.rank != RANKS["pod"]:
             yield [group], changes
             continue
@@ -175,7 +188,8 @@ def _common(found: Difference) -> tuple[str, ...]:
 def _chain(group: Group, change: ChainChange, where: Spread, common: Sequence[str], *, verbose: bool) -> Iterator[str]:
     told = verbose or change.kind == "changed" or group.rank < BOILERPLATE
     size = "" if told and change.rules else f"  {many(change.size, 'rule')}"
-    yield f"  {SIGNS[change.kind]} {change.table} {change.chain}{size}{_where(where, common)}"
+    was = f", was {change.was}" if change.was else ""
+    yield f"  {SIGNS[change.kind]} {change.table} {change.chain}{was}{size}{_where(where, common)}"
     if told:
         width = len(str(max((rule.number for rule in change.rules), default=0)))
         yield from (f"    {rule.sign} {rule.number:>{width}}  {rule.text}" for rule in change.rules)
@@ -223,8 +237,8 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
         yield from ("", "#### Flows", "", *told)
     if services := list(service_lines(found)):
         yield from ("", "#### Services", "", "```diff", *services, "```")
-    if planes := list(plane_lines(found)):
-        yield from ("", "#### Data planes", "", *(f"- {words}" for words in planes))
+    if compared := list(felix_lines(found)):
+        yield from ("", "#### Felix", "", *(f"- {words}" for words in compared))
     if found.unknown:
         yield from ("", "#### Unknown", "", *(f"- {words}" for words in found.unknown))
     rules = list(rule_lines(found, verbose=verbose))
@@ -259,6 +273,7 @@ def document(found: Difference) -> dict[str, Any]:
             for group, chains in found.groups.items()
         ],
         "sets": [_set_json(change, where, found.meanings) for change, where in found.sets.items()],
+        "calicoVersions": dict(zip(("before", "after"), found.versions, strict=True)) if found.versions else None,
         "dataPlanes": [
             {"before": before, "after": after, "nodes": list(nodes)} for (before, after), nodes in found.planes.items()
         ],
@@ -277,6 +292,7 @@ def _chain_json(change: ChainChange, where: Spread) -> dict[str, Any]:
         "change": change.kind,
         "table": change.table,
         "chain": change.chain,
+        **({"was": change.was} if change.was else {}),
         "nodes": list(where.nodes),
         "families": list(where.families),
         "size": change.size,

@@ -125,8 +125,11 @@ def test_one_side_may_be_a_revision(diff, tmp_path, monkeypatch) -> None:
 def test_an_upgrade_is_a_difference_between_versions(diff) -> None:
     answer = diff(BEFORE, BEFORE, "--dialect-before", "v3.31", "--rules")
     assert answer.status == 1
-    assert "- filter cali-pi-_" in answer.out
-    assert "+ filter cali-pi-np/shop/web-in" in answer.out
+    assert answer.out.startswith("v3.31 → v3.32; ")
+    assert "chains renamed" in answer.out
+    assert "cali-pi-" not in answer.out, "the rules say the same"
+    verbose = diff(BEFORE, BEFORE, "--dialect-before", "v3.31", "--rules", "--verbose")
+    assert "~ filter cali-pi-np/shop/web-in, was cali-pi-_" in verbose.out
     assert diff(BEFORE, BEFORE, "--dialect-before", "v3.31", "--flows").status == 0
 
 

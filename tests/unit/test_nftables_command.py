@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from felixpy.difference.report import BY_MEANING
 from felixpy.nftables.dumps import read_listing
 from tests.commands import caller
 from tests.conformance.recordings import ROOT
@@ -200,7 +201,7 @@ def test_manifests_are_compared_in_the_data_plane_of_a_dump(felixpy_, saved: dic
     assert (own.status, own.out) == (0, "no difference\n")
     other = felixpy_(*command, "--set", "NFTablesMode=Disabled")
     assert other.status == 1
-    assert other.out.startswith("nftables → iptables on 1 node; 1 rule added, 1 removed in 1 chain\n")
+    assert other.out.startswith("nftables → iptables on 1 node; 1 rule added, 1 removed in 1 chain; 2 chains renamed\n")
 
 
 def test_what_a_change_of_the_data_plane_changes(felixpy_, tmp_path: Path) -> None:
@@ -210,14 +211,14 @@ def test_what_a_change_of_the_data_plane_changes(felixpy_, tmp_path: Path) -> No
     answer = felixpy_("diff", SHOP / "manifests.yaml", nft, "-q")
     assert answer.status == 1
     said = [line.strip() for line in answer.out.splitlines()]
-    assert said[0].endswith("1 rule added, 1 removed in 1 chain; no flow opens or closes")
-    assert "iptables → nftables on node1, node2: rules are compared by what they say, not by spelling or hash" in said
+    assert said[0].endswith("1 rule added, 1 removed in 1 chain; 2 chains renamed; no flow opens or closes")
+    assert f"iptables → nftables on node1, node2: {BY_MEANING}" in said
     document = json.loads(felixpy_("diff", SHOP / "manifests.yaml", nft, "-q", "-o", "json").out)
     assert document["dataPlanes"] == [{"before": "iptables", "after": "nftables", "nodes": ["node1", "node2"]}]
     options = ("--dataplane-before", "iptables", "--dataplane", "nftables", "-q")
     same = felixpy_("diff", SHOP / "manifests.yaml", SHOP / "manifests.yaml", *options)
     assert [*same.out.splitlines()[:4]] == answer.out.splitlines()[:4]
-    assert "#### Data planes" in felixpy_("diff", SHOP / "manifests.yaml", nft, "-q", "-o", "md").out
+    assert "#### Felix" in felixpy_("diff", SHOP / "manifests.yaml", nft, "-q", "-o", "md").out
 
 
 def test_a_diff_says_what_is_not_in_force(felixpy_, tmp_path: Path) -> None:
