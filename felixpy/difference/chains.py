@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
+from felixpy.names import LAYERS
 from felixpy.netfilter.rules import Chain, Table
 from felixpy.nftables.wording import identity, said, said_by
 
@@ -52,11 +53,28 @@ def compare_tables(
 
 
 def _compare(table: str, name: str, old: Chain | None, new: Chain | None, *, foreign: bool) -> ChainChange | None:
-    if old and new and [line.text for line in old.lines] == [line.text for line in new.lines] and not _has_maps(old):
-        return None
     everything = foreign or name.startswith(OURS)
+    heads = _heads(table, old, new, foreign=foreign) if old and new else ()
+    if old and new and not heads and not _has_maps(old) and _texts(old) == _texts(new):
+        return None
     before, after = (_rules(chain, everything=everything) if chain else None for chain in (old, new))
-    return compare_rules(table, name, before, after)
+    change = compare_rules(table, name, before, after)
+    if heads:
+        change = change or ChainChange(table, name, "changed", (), 0, len(after or ()))
+        change = change._replace(rules=(*heads, *change.rules))
+    return change
+
+
+def _texts(chain: Chain) -> list[str]:
+    return [line.text for line in chain.lines]
+
+
+def _heads(table: str, old: Chain, new: Chain, *, foreign: bool) -> tuple[RuleChange, ...]:
+    """The change of how a kernel chain is declared, as its rule 0. Policies of iptables' chains are not Felix's."""
+    if not foreign and not (old.declared and table in LAYERS):
+        return ()
+    before, after = (chain.declared or f"policy {chain.policy or 'none'}" for chain in (old, new))
+    return () if before == after else (RuleChange("-", 0, before), RuleChange("+", 0, after))
 
 
 class ComparedRule(NamedTuple):

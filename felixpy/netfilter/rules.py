@@ -152,6 +152,8 @@ class Chain:
     lines: list[Line] = field(default_factory=list)
     counters: tuple[int, int] | None = None
     """Packets and bytes that met the policy."""
+    declared: str = ""
+    """How nft declares a base chain: type, hook, priority as a number, policy."""
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:

@@ -174,8 +174,13 @@ def _chains(table: ListedTable, family: int, file: str) -> dict[str, Chain]:
 
 def _chain(chain: ListedChain, name: str, source: ChainSource, family: int, file: str) -> Chain:
     lines = [Line(number, text, _counters(text)) for number, text in chain.lines]
-    policy = chain.base.policy if chain.base else ""
-    return Chain(name, policy, file, family, partial(read_rules, source=source), lines)
+    base = chain.base
+    found = Chain(name, base.policy if base else "", file, family, partial(read_rules, source=source), lines)
+    if base:
+        found.declared = (
+            f"type {base.type} hook {base.hook} priority {priority_of(base.priority)}; policy {base.policy.lower()};"
+        )
+    return found
 
 
 def _bases(table: ListedTable, *, own: bool) -> Iterator[BaseChain]:

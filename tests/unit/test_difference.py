@@ -115,6 +115,28 @@ def test_rules_of_others_count_only_if_asked_for() -> None:
     assert [change.chain for change in compare_tables(before, after, foreign=True)] == ["INPUT", "MINE"]
 
 
+def test_the_policy_of_a_kernel_chain_is_compared_with_that_of_another_dump() -> None:
+    before, after = (tables(f"*filter\n:INPUT {policy} [0:0]\nCOMMIT\n") for policy in ("ACCEPT", "DROP"))
+    assert list(compare_tables(before, after)) == []
+    (change,) = compare_tables(before, after, foreign=True)
+    assert change.rules == (RuleChange("-", 0, "policy ACCEPT"), RuleChange("+", 0, "policy DROP"))
+
+
+@pytest.mark.parametrize("declared", ["priority filter + 5; policy accept;", "priority filter; policy drop;"])
+def test_how_a_base_chain_of_felix_is_declared_is_compared(declared: str) -> None:
+    def declaring(words: str):
+        chain = (
+            f"\tchain filter-INPUT {{\n\t\ttype filter hook input {words}\n\t\tcounter jump filter-cali-INPUT\n\t}}\n"
+        )
+        return read_listing(f"table ip calico {{\n{chain}\tchain filter-cali-INPUT {{\n\t}}\n}}\n").tables[4]
+
+    before = declaring("priority filter; policy accept;")
+    assert list(compare_tables(before, declaring("priority 0; policy accept;"))) == []
+    (change,) = compare_tables(before, declaring(declared))
+    assert (change.chain, [rule.number for rule in change.rules]) == ("INPUT", [0, 0])
+    assert change.rules[0].text == "type filter hook input priority 0; policy accept;"
+
+
 def test_sets_are_compared_by_members_and_head() -> None:
     before = read_sets("create cali40s:a hash:net family inet maxelem 8 hashsize 64\nadd cali40s:a 10.0.0.1\n")
     same = read_sets("create cali40s:a hash:net family inet maxelem 8 hashsize 1024\nadd cali40s:a 10.0.0.1\n")
