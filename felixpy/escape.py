@@ -182,14 +182,3 @@ def command_property(text: str) -> str:
     'a%2Cb%3Ac'
     """
     return visible(text).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
-
-
-def shell_word(text: str) -> str:
-    """A word of a command, quoted for copying into a shell.
-
-    >>> print(shell_word("a $(here)"))
-    'a $(here)'
-    """
-    from shlex import quote
-
-    return quote(visible(text))

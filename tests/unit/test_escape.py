@@ -22,7 +22,7 @@ UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u
     "function",
     [
         escape.visible, escape.terminal, escape.comment, escape.xml, escape.dot, escape.cell, escape.markdown,
-        escape.code, escape.command_data, escape.command_property, escape.shell_word,
+        escape.code, escape.command_data, escape.command_property,
     ],
 )  # fmt: skip
 def test_nothing_controls_the_output(function, text: str) -> None:
