@@ -48,7 +48,6 @@ class SliceEndpoint(NamedTuple):
     """Namespace and name of the pod behind it (targetRef)."""
     zone_hints: frozenset[str] = frozenset()
     node_hints: frozenset[str] = frozenset()
-    hostname: str = ""
 
 
 class SlicePort(NamedTuple):

@@ -262,5 +262,4 @@ def _endpoint(data: Data) -> SliceEndpoint:
         pod=(target.get("namespace", ""), target["name"]) if is_pod else None,
         zone_hints=frozenset(each.get("name", "") for each in hints.get("forZones", ())),
         node_hints=frozenset(each.get("name", "") for each in hints.get("forNodes", ())),
-        hostname=data.get("hostname", ""),
     )
