@@ -304,7 +304,10 @@ def resolve(shared: Shared, node: str, config: Config, host: Host, others: Seque
     profiles = [shared.profile(name) for name in dict.fromkeys(name for e in endpoints for name in e.profiles)]
     node_value = cluster.nodes.get(node) or Node(name=node, labels={}, source=Source("", 0))
     encapsulated = encapsulation(cluster, config)
-    specs = _set_specs((*applied.active, *profiles))
+    view = NodeView(
+        shared.membership, shared.addresses, shared.calico_version, node_value, config, encapsulated, host, workloads,
+        all_hosts,
+    )  # fmt: skip
     return Resolution(
         cluster=cluster,
         node=node_value,
@@ -319,26 +322,7 @@ def resolve(shared: Shared, node: str, config: Config, host: Host, others: Seque
         all_hosts=tuple(all_hosts),
         policies=tuple(applied.active),
         profiles=tuple(profiles),
-        sets=(
-            *node_sets(
-                NodeView(
-                    shared.membership,
-                    shared.addresses,
-                    shared.calico_version,
-                    node_value,
-                    config,
-                    encapsulated,
-                    host,
-                    workloads,
-                    all_hosts,
-                )
-            ),
-            *(
-                shared.membership.build(spec, family, config.max_ipset_size, origin)
-                for spec, origin in specs.items()
-                for family in config.families
-            ),
-        ),
+        sets=(*node_sets(view), *_rule_sets(shared.membership, (*applied.active, *profiles), config)),
     )
 
 
@@ -395,10 +379,14 @@ def _append(
         tiers.append(AppliedTier(name, passes, incoming, outgoing))
 
 
-def _set_specs(active: Iterable[ActivePolicy | ActiveProfile]) -> dict[SetSpec, SetOrigin]:
-    """The sets that active rules need, each with its first user."""
+def _rule_sets(
+    membership: Membership, active: Iterable[ActivePolicy | ActiveProfile], config: Config
+) -> Iterator[IPSet]:
+    """The sets that active rules need in each enabled family, each with its first user."""
     specs: dict[SetSpec, SetOrigin] = {}
     for each in active:
         for spec, origin in each.needs.items():
             specs.setdefault(spec, origin)
-    return specs
+    for spec, origin in specs.items():
+        for family in config.families:
+            yield membership.build(spec, family, config.max_ipset_size, origin)
