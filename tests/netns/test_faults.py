@@ -23,7 +23,16 @@ from felixpy.dataplane.nftables.enforcer import NFTABLES
 from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import NOT_FOUND, Done, Kernel, open_machine
 from felixpy.testing.kernels import Faulty
-from tests.netns.damages import DAMAGES, NFT_DAMAGES, SET_DAMAGES, damaged, listed, put_away
+from tests.netns.damages import (
+    DAMAGES,
+    DORMANT_TABLE,
+    FOREIGN_TABLE,
+    OF_IPTABLES,
+    OF_NFTABLES,
+    damaged,
+    damaged_listed,
+    put_away,
+)
 from tests.netns.enforcing import EMPTY, EVERY_BACKEND, goal, snapshot
 from tests.netns.mortal import MOMENTS
 from tests.netns.namespace import BACKENDS, TOOLS
@@ -467,14 +476,14 @@ def test_a_migration_that_is_killed(scene: Scene, before: str, pair: tuple[int, 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("damage", [*DAMAGES, *SET_DAMAGES])
+@pytest.mark.parametrize("damage", OF_IPTABLES)
 def test_damage(scene: Scene, damage: str, seed: int) -> None:
     """Repair has no in-between: what neither the damaged rules nor the right ones let through stays out, and so on."""
     node = scene.topology.node
     old, new = map(draw, pairs(MOST)[seed])
     scene.apply(old)
     damaged(node, scene.backend, damage, seed)
-    goal_next = old if damage in SET_DAMAGES else new
+    goal_next = old if DAMAGES[damage].ipset else new
     with watched(scene.traffic) as seen:
         scene.apply(goal_next)
     assert seen[0].slips() == ""
@@ -485,21 +494,20 @@ def test_damage(scene: Scene, damage: str, seed: int) -> None:
 
 @pytest.mark.parametrize("backend", [NFTABLES])
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("damage", NFT_DAMAGES)
+@pytest.mark.parametrize("damage", OF_NFTABLES)
 def test_damage_to_tables_of_nftables(scene: Scene, damage: str, seed: int) -> None:
     """Rules and sets are repaired and changed in one step, so the next policy may be another one at the same time.
 
-    A table that wakes up does so with the rules it fell asleep with.
+    A dormant table becomes active with the rules that it had before.
     """
     node = scene.topology.node
     old, new = map(draw, pairs(MOST)[seed])
     scene.apply(old)
-    text = f"{NFT_DAMAGES[damage](listed(node, seed))}\n"
-    assert node.run("nft", "-f", "-", text=text) == Done(0), text
-    goal_next = old if damage == "a table that sleeps" else new
+    damaged_listed(node, damage, seed)
+    goal_next = old if damage == DORMANT_TABLE else new
     with watched(scene.traffic) as seen:
         scene.apply(goal_next)
-    assert seen[0].slips() == "", text
-    assert not node.run("nft", "delete", "table", "ip", "theirs").status or damage != "a table of a stranger"
+    assert seen[0].slips() == ""
+    assert not node.run("nft", "delete", "table", "ip", "theirs").status or damage != FOREIGN_TABLE
     assert scene.holds(goal_next)
     assert scene.traffic.passing() == goal_next.passing
