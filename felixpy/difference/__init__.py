@@ -125,13 +125,16 @@ def difference(
     planes: dict[Planes, list[str]] = {}
     both = sorted(chosen.intersection(old, new))
     hands = hands or Alone()
+    flow_changes = _flow_changes(before, after) if flows and not rules else None
+    asked = rules or (flow_changes is not None and flow_changes.refused)
     comparison = NodeComparison(before, after, rules, keep=flows and hands.is_here)
-    for number, found in hands.run(Computed(comparison.compare), both, in_order=True):
+    refused: dict[str, tuple[str, ...]] = {}
+    for number, found in hands.run(Computed(comparison.compare), both, in_order=True) if asked else ():
         name = both[number]
         if isinstance(found, Lost):
             unknown.append(f"rules of {name}: {found.words}")
             continue
-        unknown.extend(found.unknown)
+        refused[name] = found.refused
         if found.planes:
             planes.setdefault(found.planes, []).append(name)
         for family, change in found.chains:
@@ -140,8 +143,11 @@ def difference(
             set_changes.setdefault(change_of_set, set()).add(name)
         for set_name, words in found.meanings.items():
             meanings.setdefault(set_name, words)
+    for name in both:
+        unknown.extend((*_missing(name, before, after), *refused.get(name, ())))
     unknown.extend(_not_given(before, after, chosen))
-    flow_changes = _flow_changes(before, after) if flows else None
+    if flows and flow_changes is None:
+        flow_changes = _flow_changes(before, after)
     return Difference(
         unknown=tuple(dict.fromkeys((*unknown, *_unsure(flow_changes)))),
         objects=() if before.dumps or after.dumps else tuple(compare_objects(before.cluster, after.cluster)),
@@ -166,7 +172,7 @@ class NodeDifference(NamedTuple):
     chains: tuple[tuple[int, ChainChange], ...]
     sets: tuple[SetDifference, ...]
     meanings: Mapping[str, str]
-    unknown: tuple[str, ...]
+    refused: tuple[str, ...]
     planes: Planes | None = None
 
 
@@ -184,9 +190,9 @@ class NodeComparison:
     def compare(self, name: str) -> NodeDifference:
         """The differences of a node that both states have."""
         one, other = self.before.rules(name, keep=self.keep), self.after.rules(name, keep=self.keep)
-        unknown = (*_not_given_of(name, one, other), *self._refused(name, one, other))
+        refused = tuple(self._refused(name, one, other))
         if not self.rules:
-            return NodeDifference((), (), {}, unknown)
+            return NodeDifference((), (), {}, refused)
         foreign = bool(self.before.dumps) and bool(self.after.dumps)
         planes = Planes(one.dump.dataplane, other.dump.dataplane)
         same = planes.before == planes.after
@@ -198,7 +204,7 @@ class NodeComparison:
             chains=tuple(_chain_changes(one, other, compared)),
             sets=sets,
             meanings={found.name: _meaning(found.name, other) or _meaning(found.name, one) for found in sets},
-            unknown=unknown,
+            refused=refused,
             planes=None if same else planes,
         )
 
@@ -226,10 +232,11 @@ def versions_of(before: Nodes, after: Nodes) -> tuple[str, str] | None:
     return None if one == other else (one, other)
 
 
-def _not_given_of(name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
-    families = sorted({*one.dump.tables} ^ {*other.dump.tables})
+def _missing(name: str, before: Nodes, after: Nodes) -> Iterator[str]:
+    """What was not given of a node that both states have."""
+    families = sorted(before.families(name) ^ after.families(name))
     yield from (f"rules of IPv{family} on {name} were given of one side only" for family in families)
-    if one.dump.sets is None or other.dump.sets is None:
+    if not (before.knows_sets(name) and after.knows_sets(name)):
         yield f"sets on {name} were not given"
 
 

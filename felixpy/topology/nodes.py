@@ -96,6 +96,16 @@ class Nodes:
     def config(self, name: str) -> Config:
         return self.compiler.config(name, self.settings)
 
+    def families(self, name: str) -> frozenset[int]:
+        """The families in which a node's rules are known; a node without a dump is not compiled for that."""
+        dump = self.dumps.get(name)
+        return frozenset(self.config(name).families if dump is None else dump.tables)
+
+    def knows_sets(self, name: str) -> bool:
+        """Whether the sets of a node are known."""
+        dump = self.dumps.get(name)
+        return dump is None or dump.sets is not None
+
     def _make(self, name: str) -> NodeRules:
         rules = self._rules.pop(name, None) or self._make_rules(name)
         machine = machine_of(self.cluster, name, self.hosts.get(name), self.book)

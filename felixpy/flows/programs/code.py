@@ -225,6 +225,7 @@ class NodeProgram:
     def __init__(self, text: NodeText, library: Library) -> None:
         self._text, self._library = text, library
         self._known: dict[tuple[str, str], ChainCode] = {}
+        self._by_bodies: dict[tuple[str, Bodies], ChainCode] = {}
         self._open: set[tuple[str, str]] = set()
 
     def load(self) -> None:
@@ -259,14 +260,19 @@ class NodeProgram:
             return None
         if key in self._open:
             raise UsageError(f"the chains that {name} leads to jump in a circle, which no kernel would take")
-        self._open.add(key)
-        rules = tuple(
-            self._rule(table, body, f"{table} {name} {number}")
-            for number, body in zip(text.numbers or range(1, len(text.bodies) + 1), text.bodies, strict=True)
-        )
-        self._open.discard(key)
-        self._known[key] = self._library.intern(name, rules)
-        return self._known[key]
+        found = self._by_bodies.get((table, text.bodies))
+        if found is None:
+            self._open.add(key)
+            found = self._library.intern(name, tuple(self._rules(table, name, text)))
+            self._open.discard(key)
+            self._by_bodies[table, text.bodies] = found
+        self._known[key] = found
+        return found
+
+    def _rules(self, table: str, name: str, text: ChainText) -> Iterator[RuleCode]:
+        numbers = text.numbers or range(1, len(text.bodies) + 1)
+        for number, body in zip(numbers, text.bodies, strict=True):
+            yield self._rule(table, body, f"{table} {name} {number}")
 
     def _rule(self, table: str, body: Body, place: str) -> RuleCode:
         action, target = body.action, None

@@ -26,7 +26,7 @@ from felixpy.flows.packets.tags import (
 )
 from felixpy.flows.packets.traffic import TrafficSpace
 from felixpy.flows.programs.code import ChainCode, OpenQuestion, RuleCode, SetCode
-from felixpy.flows.programs.views import ChainView, Direction, Factor, RuleView
+from felixpy.flows.programs.views import ChainView, Direction, Factor, RuleView, own_interface
 from felixpy.netfilter.actions import Nothing
 from felixpy.netfilter.criteria import (
     AddressIn,
@@ -88,6 +88,8 @@ class Perspective:
         self._many_peers = self.everybody.bit_length() > MANY_PEERS
         self._own: Side = "source" if direction == "egress" else "destination"
         self._views: dict[int, ChainView] = {}
+        self._lines: dict[tuple[int, ...], RuleView | None] = {}
+        """By body, target and sets, whose identities are the library's to keep."""
         self._factors: dict[tuple[Test, SetCode | None], Factor] = {}
         self._packet_sets: dict[Factor, PacketSet | None] = {}
         self._ranges: dict[Range, int] = {}
@@ -103,11 +105,23 @@ class Perspective:
         if found is None:
             lines = [line for rule in chain.rules if (line := self._line(rule))]
             inner = [self.view(line.target) for line in lines if line.target]
-            found = self._views[id(chain)] = ChainView(chain, lines, inner, self.direction)
+            found = self._views[id(chain)] = ChainView(chain, lines, inner)
         return found
 
     def _line(self, rule: RuleCode) -> RuleView | None:
-        """None for rules that do nothing, or never apply."""
+        """None for rules that do nothing, or never apply. Rules that say the same share one view.
+
+        Those that can be in doubt have one each, as each is reported with its own place.
+        """
+        key = id(rule.body), id(rule.target), *map(id, rule.sets.values())
+        if key in self._lines:
+            return self._lines[key]
+        line = self._read_line(rule)
+        if line is None or not (line.unknown or line.own):
+            self._lines[key] = line
+        return line
+
+    def _read_line(self, rule: RuleCode) -> RuleView | None:
         tags: list[tuple[int, int, bool]] = []
         unknown = self._unknown(rule, tags)
         if isinstance(rule.action, Nothing) and not unknown:
@@ -147,16 +161,17 @@ class Perspective:
             unknown=unknown,
             action=rule.action,
             target=rule.target,
+            interface=own_interface(factors, self.direction),
         )
 
     def _unknown(self, rule: RuleCode, tags: list[tuple[int, int, bool]]) -> str:
         """What is not understood about a rule; questions that have a bit of the tag for their answer ask that."""
-        for question in rule.questions():
+        questions = rule.questions()
+        for question in questions:
             bit = self.questions.get(question)
             if bit:
                 tags.append((bit, bit, False))
-        words = [question.words for question in rule.questions() if question.is_open]
-        return "" if self.questions else ", ".join(words)
+        return "" if self.questions else ", ".join(question.words for question in questions if question.is_open)
 
     def _question(self, criterion: Criterion) -> bool:
         """Whether the answer to a criterion is a bit of the tag."""

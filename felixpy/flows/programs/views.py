@@ -52,6 +52,8 @@ class RuleView:
     unknown: str
     action: Action
     target: ChainCode | None
+    interface: str
+    """The end's own interface that it is about, "" for any."""
 
     @property
     def packets(self) -> PacketSet | None:
@@ -70,7 +72,7 @@ class ChainView:
     `bound_in` and `bound_out` whether anything depends on these.
     """
 
-    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], inner: Sequence[ChainView], own: Direction) -> None:
+    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], inner: Sequence[ChainView]) -> None:
         self.chain = chain
         self.every = tuple(lines)
         factors = dict.fromkeys(factor for line in lines for factor in line.factors)
@@ -86,22 +88,36 @@ class ChainView:
         bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
         self.factors: tuple[Factor, ...] | None = tuple(factors) if bounded else None
         self.own = tuple(factor for factor in factors if factor.own)
-        self._lines, self._own_way = tuple(lines), own == "egress"
+        self._lines = self.every
         self._by_interface: dict[str, tuple[RuleView, ...]] = {}
-        names = {name for line in lines if (name := self._only_by(line))}
+        names = {line.interface for line in lines} - {""}
         if len(names) > 1:
-            for name in names:
-                self._by_interface[name] = tuple(line for line in lines if self._only_by(line) in ("", name))
-            self._lines = tuple(line for line in lines if not self._only_by(line))
-
-    def _only_by(self, line: RuleView) -> str:
-        """The end's own interface that a rule is about, "" for any."""
-        for factor in line.factors:
-            criterion, negated = factor.test
-            if isinstance(criterion, Interface) and criterion.incoming == self._own_way and not negated:
-                return "" if criterion.pattern.endswith("+") else criterion.pattern
-        return ""
+            self._by_interface = _by_interface(lines)
+            self._lines = tuple(line for line in lines if not line.interface)
 
     def lines(self, interface: str) -> tuple[RuleView, ...]:
         """The rules that may apply to an end with that interface."""
         return self._by_interface.get(interface, self._lines)
+
+
+def _by_interface(lines: Sequence[RuleView]) -> dict[str, tuple[RuleView, ...]]:
+    """For each interface the rules about it or about none, in order."""
+    found: dict[str, list[RuleView]] = {}
+    general: list[RuleView] = []
+    for line in lines:
+        if line.interface:
+            found.setdefault(line.interface, [*general]).append(line)
+        else:
+            general.append(line)
+            for some in found.values():
+                some.append(line)
+    return {interface: tuple(some) for interface, some in found.items()}
+
+
+def own_interface(factors: Sequence[Factor], direction: Direction) -> str:
+    """The end's own interface that some criteria ask for, "" for any."""
+    for factor in factors:
+        criterion, negated = factor.test
+        if isinstance(criterion, Interface) and criterion.incoming == (direction == "egress") and not negated:
+            return "" if criterion.pattern.endswith("+") else criterion.pattern
+    return ""

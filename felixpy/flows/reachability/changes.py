@@ -39,6 +39,8 @@ class Changes:
     uncertain: tuple[Doubt, ...] = ()
     perhaps_opened: tuple[Flow, ...] = ()
     perhaps_closed: tuple[Flow, ...] = ()
+    refused: bool = False
+    """Whether there are rules in either input that no kernel takes; the nodes then do not have them."""
 
     @property
     def same(self) -> bool:
@@ -68,6 +70,7 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False) -> Changes:
         appeared_flows=appeared.flows,
         vanished_flows=vanished.flows,
         uncertain=doubts,
+        refused=any(side.refused for side in sides),
         perhaps_opened=tuple(_pairs(second, first, kept, "perhaps").flows()) if unsure else (),
         perhaps_closed=tuple(_pairs(first, second, kept, "perhaps").flows()) if unsure else (),
     )
