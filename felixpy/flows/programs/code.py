@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import NamedTuple, TypeAlias
 
 from felixpy.errors import UsageError
 from felixpy.flows.packets.peers import Layer, Layers
 from felixpy.iptables.reader import read_body
 from felixpy.netfilter.actions import Action, Call, Unclear
-from felixpy.netfilter.criteria import Assumed, InSet, Masked, NotUnderstood
+from felixpy.netfilter.criteria import Assumed, InSet, Interface, Local, Masked, NotUnderstood
 from felixpy.netfilter.hooks import HOOK_NAMES, IPTABLES, Stage, Stages
 from felixpy.netfilter.numbers import BITS, Range
 from felixpy.netfilter.rules import Body, Dump, SavedSet
+from felixpy.remembered import remembered
 from felixpy.ruleset import TABLES, Ruleset
 from felixpy.walk.members import Member, Members, UnknownSet, holds_packets
 
 Bodies: TypeAlias = tuple[Body, ...]
+
+MOST_ASKED = 1 << 17
+"""Of so many rules it is remembered what they ask about interfaces."""
 
 
 class ChainText(NamedTuple):
@@ -164,6 +169,37 @@ class RuleCode(NamedTuple):
         return found
 
 
+class AskedInterfaces(NamedTuple):
+    """Whether a chain and all that it leads to ask for the interface that packets come in or leave by.
+
+    `local_in` and `local_out` tell whether they ask if an address is that of such an interface.
+    """
+
+    incoming: bool = False
+    outgoing: bool = False
+    local_in: bool = False
+    local_out: bool = False
+
+    def with_(self, other: AskedInterfaces) -> AskedInterfaces:
+        """What either asks."""
+        return AskedInterfaces(*map(or_, self, other))
+
+
+NO_INTERFACES = AskedInterfaces()
+
+
+@remembered(MOST_ASKED)
+def asked_interfaces(body: Body) -> AskedInterfaces:
+    """What one rule asks about interfaces."""
+    found = NO_INTERFACES
+    for criterion, _ in body.tests:
+        if isinstance(criterion, Interface):
+            found = found.with_(AskedInterfaces(incoming=criterion.incoming, outgoing=not criterion.incoming))
+        elif isinstance(criterion, Local):
+            found = found.with_(AskedInterfaces(local_in=criterion.limit == "in", local_out=criterion.limit == "out"))
+    return found
+
+
 @dataclass(eq=False)
 class ChainCode:
     """A chain made ready; `name` is that of the first chain with these rules."""
@@ -179,6 +215,13 @@ class ChainCode:
             if rule.target:
                 found.update({id(chain): chain for chain in rule.target.closure})
         return tuple(found.values())
+
+    @cached_property
+    def asks(self) -> AskedInterfaces:
+        """What it and all that it may lead to ask about interfaces."""
+        found = {asked_interfaces(rule.body) for rule in self.rules}
+        found.update(target.asks for target in {rule.target for rule in self.rules if rule.target})
+        return reduce(AskedInterfaces.with_, found, NO_INTERFACES)
 
 
 class Library:

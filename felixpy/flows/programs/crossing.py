@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, join, join_all, meet, of_peers, union
 from felixpy.flows.packets.tags import EARLY, new_source
-from felixpy.flows.programs.alike import Own
+from felixpy.flows.programs.alike import Own, SharedAnswers
 from felixpy.flows.programs.code import ChainCode, NodeProgram
 from felixpy.flows.programs.evaluation import ByInterface, Evaluator, Memory, Receivers, Site, States, about, add
 from felixpy.flows.programs.hooks import Log, through
@@ -44,6 +44,15 @@ class Half:
     doubts: tuple[RuleView, ...] = ()
 
 
+class _Sender(NamedTuple):
+    """An endpoint whose packets leave by some interfaces; `known` is what chains made of them so far."""
+
+    place: EndpointPlace
+    leave: ByInterface
+    known: SharedAnswers
+    readings: bool
+
+
 class Perspectives(NamedTuple):
     """Both directions of one family on one side."""
 
@@ -55,7 +64,8 @@ class Crossing:
     """One node in one family: its rules, its interfaces and the endpoints behind them.
 
     `owners` are all endpoints' bits by address, `routes` the peers that each interface leads to. Of the peers on the
-    node (`here`) those in `places` receive; packets from none of them come in from elsewhere.
+    node (`here`) those in `places` receive; packets from none of them come in from elsewhere. Where the node stands for
+    others as well, `away` are the routes to its pods as peers of one of the others, which come in from elsewhere, too.
     """
 
     def __init__(
@@ -69,28 +79,47 @@ class Crossing:
         routes: Mapping[str, int],
         places: Iterable[EndpointPlace] = (),
         here: int = 0,
+        away: Mapping[str, int] | None = None,
     ) -> None:
         self._program, self._perspectives, self._memory = program, perspectives, memory
         self._places = {place.bit: place for place in places if place.bit and place.interface}
         self._everybody = perspectives.egress.everybody
-        beyond = self._everybody & ~union(routes.values())
-        self._routes = ByInterface({**routes, machine.uplink: routes.get(machine.uplink, 0) | beyond})
+        self._routes = self._with_uplink(routes, machine)
+        self._away = self._routes if away is None else self._with_uplink(away, machine)
+        self._nowhere = self._only("")
         self._site = _site(machine, perspectives.egress.space.family, owners)
         self._own = self._site.local_peers[""]
         self._here = self._own | here
         self._receivers: dict[bool, Receivers] = {}
         self._addresses: dict[tuple[EndpointPlace, Direction], Own] = {}
 
+    def _with_uplink(self, routes: Mapping[str, int], machine: Machine) -> ByInterface:
+        """All whom no other interface leads to are behind the uplink."""
+        beyond = self._everybody & ~union(routes.values())
+        return ByInterface({**routes, machine.uplink: routes.get(machine.uplink, 0) | beyond})
+
     # --- both directions
 
-    def egress(self, place: EndpointPlace, peers: int = -1) -> Half:
-        """What may leave an endpoint for some peers, to those of the same node to their very end."""
+    def egress(self, place: EndpointPlace) -> tuple[Half, Half]:
+        """What may leave an endpoint: to peers of the same node to their very end, and to those elsewhere.
+
+        Without `away` both are the same, and about everybody.
+        """
+        known = SharedAnswers()
+        if self._away is self._routes:
+            half = self._sent(place, -1, self._routes, known)
+            return half, half
+        near = self._sent(place, self._own | union(self._places), self._routes, known)
+        return near, self._sent(place, ~self._own, self._away, known)
+
+    def _sent(self, place: EndpointPlace, peers: int, leave: ByInterface, known: SharedAnswers) -> Half:
         start = of_peers(self._perspectives.egress.all, self._everybody & peers & ~place.bit)
-        return _half(lambda log, readings: self._out(place, start, log, readings))
+        return _half(lambda log, readings: self._out(_Sender(place, leave, known, readings), start, log))
 
     def ingress(self, place: EndpointPlace) -> Half:
         """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
-        start = of_peers(self._perspectives.ingress.all, self._everybody & ~self._here & ~place.bit)
+        here = self._here if self._away is self._routes else self._own
+        start = of_peers(self._perspectives.ingress.all, self._everybody & ~here & ~place.bit)
         half = _half(lambda log, readings: self._into(place, start, log, readings))
         arrived = join_all((half.allowed, *half.translated.values()))
         return replace(half, allowed=arrived, translated={})
@@ -103,27 +132,27 @@ class Crossing:
         except KeyError:  # no rule leads to the chain, so what it alone mentions is no kind of traffic of its own
             return 0
 
-    def _out(self, place: EndpointPlace, start: PacketSet, log: Log, readings: bool) -> States:
+    def _out(self, sender: _Sender, start: PacketSet, log: Log) -> States:
         """A pod's packets are for the node itself or go on; the node's own leave it."""
-        if not place.interface:
-            evaluator = self._sending(place, self._routes, readings)
+        if not sender.place.interface:
+            evaluator = self._sending(sender)
             states = through(self._program, evaluator, "OUTPUT", {EARLY: start}, log)
             return through(self._program, evaluator, "POSTROUTING", states, log)
-        nowhere = self._sending(place, self._only(""), readings)
+        nowhere = self._sending(sender._replace(leave=self._nowhere))
         states = through(self._program, nowhere, "PREROUTING", {EARLY: start}, log)
         ended = through(self._program, nowhere, "INPUT", about(states, self._own), log)
-        evaluator = self._sending(place, self._routes, readings)
+        evaluator = self._sending(sender)
         states = through(self._program, evaluator, "FORWARD", about(states, self._everybody & ~self._own), log)
         for tag, packets in through(self._program, evaluator, "POSTROUTING", states, log).items():
             add(ended, tag, packets)
         return ended
 
     def _into(self, place: EndpointPlace, start: PacketSet, log: Log, readings: bool) -> States:
-        before = self._receiving(place, "", readings)
+        before = self._receiving(place, "", readings, self._away)
         states = through(self._program, before, "PREROUTING", {EARLY: start}, log)
         if not place.interface:
             return through(self._program, before, "INPUT", states, log)
-        evaluator = self._receiving(place, place.interface, readings)
+        evaluator = self._receiving(place, place.interface, readings, self._away)
         states = through(self._program, evaluator, "FORWARD", states, log)
         return through(self._program, evaluator, "POSTROUTING", states, log)
 
@@ -132,18 +161,20 @@ class Crossing:
     def _only(self, interface: str) -> ByInterface:
         return ByInterface({interface: self._everybody})
 
-    def _sending(self, place: EndpointPlace, leave: ByInterface, readings: bool) -> Evaluator:
+    def _sending(self, sender: _Sender) -> Evaluator:
+        place, leave, known, readings = sender
         evaluator = self._evaluator(place, "egress", place.interface, readings)
         evaluator.incoming, evaluator.outgoing = self._only(place.interface), leave
+        evaluator.known, evaluator.for_all = known, True
         if leave is self._routes and place.bit:
             evaluator.receivers = self._receiving_all(readings)
         return evaluator
 
-    def _receiving(self, place: EndpointPlace, leave: str, readings: bool) -> Evaluator:
+    def _receiving(self, place: EndpointPlace, leave: str, readings: bool, come: ByInterface) -> Evaluator:
         """What is for the node itself comes in by the interface that has its address."""
         evaluator = self._evaluator(place, "ingress", leave, readings)
         own = self._site.interface_of(place.address) if not place.interface else ""
-        evaluator.incoming, evaluator.outgoing = self._only(own) if own else self._routes, self._only(leave)
+        evaluator.incoming, evaluator.outgoing = self._only(own) if own else come, self._only(leave)
         return evaluator
 
     def _evaluator(self, place: EndpointPlace, direction: Direction, interface: str, readings: bool) -> Evaluator:
@@ -164,7 +195,9 @@ class Crossing:
     def _receiving_all(self, readings: bool) -> Receivers:
         """What local pods see of forwarded packets for them."""
         if readings not in self._receivers:
-            evaluators = [self._receiving(place, place.interface, readings) for place in self._places.values()]
+            evaluators = [
+                self._receiving(place, place.interface, readings, self._routes) for place in self._places.values()
+            ]
             self._receivers[readings] = Receivers(evaluators, self._here)
         return self._receivers[readings]
 

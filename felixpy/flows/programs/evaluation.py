@@ -160,6 +160,9 @@ class Evaluator:
     readings: bool = False
     """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
     known: SharedAnswers = field(default_factory=SharedAnswers)
+    for_all: bool = False
+    """Whether chains to which it is the same where packets leave by are evaluated for all packets at once: others ask
+    again, with other ways out."""
     _values: dict[Factor, PacketSet | None] = field(default_factory=dict)
     _kinds: dict[int, int] = field(default_factory=dict)
     """What kind of end this is to a view."""
@@ -210,15 +213,22 @@ class Evaluator:
         if view.factors is None:
             if self.receivers and view.asks_out and not view.asks_in:
                 return self._received(view, tag, packets)
-            came = self.interface if view.bound_in else None
-            goes = id(self.outgoing) if view.bound_out else None
-            key = id(view), tag, self.readings, came, goes, *packets.items()
-            return self.known.recall(key, self.own, lambda: self._run(view, tag, packets))
+            if self.for_all and not view.bound_out and packets is not everything:
+                found = self._known(view, tag, everything)
+                if not found.doubts:  # what is in doubt is told of the packets that meet it only
+                    return found.within(packets)
+            return self._known(view, tag, packets)
         key = id(view), tag, self.readings, self._kind(view)
         found = self.memory.outcomes.get(key)
         if found is None:
             found = self.memory.outcomes[key] = self._run(view, tag, everything)
         return found if packets is everything else found.within(packets)
+
+    def _known(self, view: ChainView, tag: int, packets: PacketSet) -> Outcome:
+        came = self.interface if view.bound_in else None
+        goes = id(self.outgoing) if view.bound_out else None
+        key = id(view), tag, self.readings, came, goes, *packets.items()
+        return self.known.recall(key, self.own, lambda: self._run(view, tag, packets))
 
     def key(self, chain: ChainCode) -> tuple[int, bool, int] | None:
         """What is the same for all ends to which a chain means the same; None where that is not told."""

@@ -104,8 +104,7 @@ class Perspective:
         found = self._views.get(id(chain))
         if found is None:
             lines = [line for rule in chain.rules if (line := self._line(rule))]
-            inner = [self.view(line.target) for line in lines if line.target]
-            found = self._views[id(chain)] = ChainView(chain, lines, inner)
+            found = self._views[id(chain)] = ChainView(chain, lines, self.view)
         return found
 
     def _line(self, rule: RuleCode) -> RuleView | None:

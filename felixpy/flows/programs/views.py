@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from felixpy.flows.packets.packet_sets import PacketSet, meet
 from felixpy.flows.programs.code import ChainCode, RuleCode, SetCode
 from felixpy.netfilter.actions import Action
-from felixpy.netfilter.criteria import Interface, Local, Test
+from felixpy.netfilter.criteria import Interface, Test
 
 Direction = Literal["egress", "ingress"]
 
@@ -65,35 +66,42 @@ class RuleView:
 
 
 class ChainView:
-    """A chain from one end's point of view.
+    """A chain from one end's point of view. `view` gives the views of the chains that it calls, when they are needed.
 
-    `factors` are those of all that it leads to, None if they are too many; `own` those of them about the end's own
-    address. `asks_in` and `asks_out` tell whether there are interfaces among them that packets come in or leave by;
-    `bound_in` and `bound_out` whether anything depends on these.
+    `every` are its rules, `asks_in` and `asks_out` tell whether any criterion on the way is about interfaces that
+    packets come in or leave by, `bound_in` and `bound_out` whether anything depends on these.
     """
 
-    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], inner: Sequence[ChainView]) -> None:
+    def __init__(self, chain: ChainCode, lines: Sequence[RuleView], view: Callable[[ChainCode], ChainView]) -> None:
         self.chain = chain
-        self.every = tuple(lines)
-        factors = dict.fromkeys(factor for line in lines for factor in line.factors)
-        criteria = [factor.test.criterion for factor in factors]
-        asked = [criterion.incoming for criterion in criteria if isinstance(criterion, Interface)]
-        limits = [criterion.limit for criterion in criteria if isinstance(criterion, Local)]
-        self.asks_in: bool = True in asked or any(view.asks_in for view in inner)
-        self.asks_out: bool = False in asked or any(view.asks_out for view in inner)
-        self.bound_in: bool = self.asks_in or "in" in limits or any(view.bound_in for view in inner)
-        self.bound_out: bool = self.asks_out or "out" in limits or any(view.bound_out for view in inner)
-        for view in inner:
-            factors.update(dict.fromkeys(view.factors or ()))
-        bounded = len(factors) <= MOST_FACTORS and all(view.factors is not None for view in inner)
-        self.factors: tuple[Factor, ...] | None = tuple(factors) if bounded else None
-        self.own = tuple(factor for factor in factors if factor.own)
-        self._lines = self.every
+        self.every = self._lines = tuple(lines)
+        self._view = view
+        asks = chain.asks
+        self.asks_in, self.asks_out = asks.incoming, asks.outgoing
+        self.bound_in, self.bound_out = asks.incoming or asks.local_in, asks.outgoing or asks.local_out
         self._by_interface: dict[str, tuple[RuleView, ...]] = {}
         names = {line.interface for line in lines} - {""}
         if len(names) > 1:
             self._by_interface = _by_interface(lines)
             self._lines = tuple(line for line in lines if not line.interface)
+
+    @cached_property
+    def factors(self) -> tuple[Factor, ...] | None:
+        """The factors of all that it leads to, None if they are too many."""
+        found = dict.fromkeys(factor for line in self.every for factor in line.factors)
+        if len(found) > MOST_FACTORS:
+            return None
+        for target in dict.fromkeys(line.target for line in self.every if line.target):
+            inner = self._view(target).factors
+            if inner is None:
+                return None
+            found.update(dict.fromkeys(inner))
+        return tuple(found) if len(found) <= MOST_FACTORS else None
+
+    @cached_property
+    def own(self) -> tuple[Factor, ...]:
+        """The factors that are about the end's own address."""
+        return tuple(factor for factor in self.factors or () if factor.own)
 
     def lines(self, interface: str) -> tuple[RuleView, ...]:
         """The rules that may apply to an end with that interface."""

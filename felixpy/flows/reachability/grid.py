@@ -269,28 +269,22 @@ class _Maker:
         """
         classes = [found for found in self.side.classes.of(home) if found.sender in self.endpoints]
         here = union(self._bit(each) for found in classes for each in (found.sender, found.receiver))
-        own = union(self._bit(found.sender) for found in classes if found.sender.kind == "host")
         host = union(self._bit(found.receiver) for found in classes if found.receiver.kind == "host")
-        near = far = self._crossing(home, classes, here)
-        around = beyond = -1
-        if len(home.nodes) > 1:
-            far = self._crossing(home)
-            pods = union(self._bit(found.receiver) for found in classes if found.receiver.kind == "pod")
-            around, beyond = own | pods, ~own
+        crossing = self._crossing(home, classes, here)
         for found in classes:
             sender, receiver = self._place(found.sender), self._place(found.receiver)
             is_host = found.sender.kind == "host"
-            out = near.egress(sender, around)
+            near, far = crossing.egress(sender)
             end = ClassFlows(
                 members=union(1 << self.positions[identity] for identity in found.members),
                 sender=1 << self.positions[found.receiver if is_host else found.sender],
                 receiver=1 << self.positions[found.receiver],
                 neighbour=1 << self.positions[found.sender if is_host else found.receiver],
-                near=out,
-                far=out if near is far else far.egress(sender, beyond),
-                into=far.ingress(sender if is_host else receiver),
+                near=near,
+                far=far,
+                into=crossing.ingress(sender if is_host else receiver),
                 host=host,
-                never=near.never(sender),
+                never=crossing.never(sender),
             )
             self.doubts += (
                 _doubt(home.name, self.family, line)
@@ -298,15 +292,14 @@ class _Maker:
             )  # fmt: skip
             yield found, end
 
-    def _crossing(self, home: Home, local: Sequence[EndpointClass] = (), here: int = 0) -> Crossing:
+    def _crossing(self, home: Home, local: Sequence[EndpointClass], here: int) -> Crossing:
         machine = self.side.machines[home.name]
         places = [self._place(each) for found in local for each in dict.fromkeys((found.sender, found.receiver))]
         routes = self._routes(machine, {place.address: place.interface for place in places if place.interface})
-        receivers = [self._place(found.receiver) for found in local]
-        program = self.side.programs[self.family][home.name]
         return Crossing(
-            program, machine, self.perspectives, self.memory,
-            owners=self.owners, routes=routes, places=receivers, here=here,
+            self.side.programs[self.family][home.name], machine, self.perspectives, self.memory,
+            owners=self.owners, routes=routes, places=[self._place(found.receiver) for found in local], here=here,
+            away=self._routes(machine, {}) if len(home.nodes) > 1 else None,
         )  # fmt: skip
 
     def _routes(self, machine: Machine, local: Mapping[int | None, str]) -> dict[str, int]:
