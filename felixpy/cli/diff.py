@@ -11,7 +11,7 @@ import typer
 
 from felixpy.cli import completing, invocation, screen
 from felixpy.cli.given import Given, takes_manifests
-from felixpy.cli.options import Jobs
+from felixpy.cli.options import Jobs, Scheduler
 
 if TYPE_CHECKING:
     from felixpy.difference import Difference
@@ -57,6 +57,7 @@ def diff(
     ] = Output.text,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule and every member.")] = False,
     jobs: Jobs = 0,
+    scheduler: Scheduler = None,
     calico_version_before: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -104,7 +105,7 @@ def diff(
     old = nodes_of(first, second, earlier, old_given)
     new = nodes_of(second, first, given.version_of(second.cluster, first.cluster), given)
     both = rules == flows
-    from felixpy.cli.spreading import spread
+    from felixpy.cli.spreading import for_parts, spread
 
     found = difference(
         old,
@@ -113,6 +114,7 @@ def diff(
         rules=rules or both,
         flows=flows or both,
         hands=spread(jobs, old.compiler, new.compiler, settings=given.settings),
+        flow_hands=for_parts(jobs, scheduler),
     )
     if output is Output.json:
         invocation.emit_json(report.document(found))

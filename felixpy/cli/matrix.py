@@ -15,6 +15,7 @@ from felixpy.cli import completing, invocation
 from felixpy.cli.dumps import Dumps, SetDump, named_dumps, read_saved
 from felixpy.cli.given import Given, takes_manifests
 from felixpy.cli.matrix_groups import SINGLE, checked, shown
+from felixpy.cli.options import Jobs, Scheduler
 from felixpy.errors import UsageError
 from felixpy.escape import json_text, terminal
 
@@ -117,6 +118,8 @@ def matrix(
     ] = False,
     rules: Dumps = None,
     ipsets: SetDump = None,
+    jobs: Jobs = 0,
+    scheduler: Scheduler = None,
 ) -> None:
     """Show which connections are allowed, computed exactly through the rules of all nodes.
 
@@ -134,6 +137,7 @@ def matrix(
       felixpy matrix shop/ --exposure                   and what nothing protects
       felixpy matrix --rules iptables-save.txt --ipsets ipset-save.txt shop/ --node n1
     """
+    from felixpy.cli.spreading import for_parts
     from felixpy.exposure.analysis import exposure as analysis
     from felixpy.exposure.clients import as_flows, reaches, target_ports
     from felixpy.exposure.decisions import Decisions
@@ -157,7 +161,8 @@ def matrix(
     if hosts is None and any(name.partition(":")[0] == "host" for name in wanted.names):
         hosts = True
     told_apart = [*chosen, *(target_ports(nodes.cluster) if with_services else ())]
-    found = survey(nodes, ports=told_apart, nets=wanted.nets, every_icmp=every_icmp)
+    hands = for_parts(jobs, scheduler)
+    found = survey(nodes, ports=told_apart, nets=wanted.nets, every_icmp=every_icmp, hands=hands)
     if by not in SINGLE:
         invocation.warn(found.side.findings, quiet=given.quiet)
         tell = (lambda _: None) if given.quiet else invocation.tell

@@ -104,5 +104,16 @@ RequestTimeout = Annotated[
 
 Jobs = Annotated[
     int,
-    typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes that work on many nodes at once; 0 is all cores."),
+    typer.Option(
+        "--jobs", "-j", min=0, metavar="N", help="Processes that share the work; 0 is all cores if that helps."
+    ),
+]
+Scheduler = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--scheduler",
+        "--dask",
+        metavar="ADDRESS",
+        help="Evaluate flows on the workers of a Dask cluster, tcp://HOST:PORT (extra felixpy[dask]).",
+    ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from felixpy.cli import progress
@@ -18,6 +18,16 @@ def for_nodes(number: int, jobs: int, scheduler: str | None = None) -> Workers:
     from felixpy.workers import workers
 
     return workers(number, jobs, scheduler, told=lambda done, total: progress.count(done, total, "nodes"))
+
+
+def for_parts(jobs: int, scheduler: str | None = None) -> Callable[[int], Workers]:
+    """Workers for any number of parts of the flows of a cluster."""
+    from felixpy.workers import workers
+
+    def hands(number: int) -> Workers:
+        return workers(number, jobs, scheduler, told=lambda done, total: progress.count(done, total, "parts"))
+
+    return hands
 
 
 def spread(jobs: int, *compilers: Compiler, settings: Sequence[Setting]) -> Workers:

@@ -26,7 +26,7 @@ from felixpy.difference.sets import SetDifference, compare_sets
 from felixpy.errors import Place, many
 from felixpy.exposure.clients import NO_CHANGES, ServiceChanges, service_changes
 from felixpy.exposure.routes import route_changes
-from felixpy.flows import Changes, compare
+from felixpy.flows import Changes, Hands, compare, here
 from felixpy.model import DEFAULT_TIER
 from felixpy.names import of_any_family
 from felixpy.netfilter.rules import Table
@@ -111,10 +111,12 @@ def difference(
     rules: bool = True,
     flows: bool = True,
     hands: Workers | None = None,
+    flow_hands: Hands = here,
 ) -> Difference:
     """Compare two states. `nodes` are those whose rules are compared, by default all; flows are those of all nodes.
 
-    `hands` are the workers that compare nodes, by default this process. Raises what compiling raises.
+    `hands` are the workers that compare nodes, `flow_hands` those that evaluate flows, by default this process. Raises
+    what compiling raises.
     """
     old, new = ({*state.dumps, *state.cluster.node_names()} for state in (before, after))
     chosen = {*nodes} if nodes is not None else {*old, *new}
@@ -125,7 +127,7 @@ def difference(
     planes: dict[Planes, list[str]] = {}
     both = sorted(chosen.intersection(old, new))
     hands = hands or Alone()
-    flow_changes = _flow_changes(before, after) if flows and not rules else None
+    flow_changes = _flow_changes(before, after, flow_hands) if flows and not rules else None
     asked = rules or (flow_changes is not None and flow_changes.refused)
     comparison = NodeComparison(before, after, rules, keep=flows and hands.is_here)
     refused: dict[str, tuple[str, ...]] = {}
@@ -147,7 +149,7 @@ def difference(
         unknown.extend((*_missing(name, before, after), *refused.get(name, ())))
     unknown.extend(_not_given(before, after, chosen))
     if flows and flow_changes is None:
-        flow_changes = _flow_changes(before, after)
+        flow_changes = _flow_changes(before, after, flow_hands)
     return Difference(
         unknown=tuple(dict.fromkeys((*unknown, *_unsure(flow_changes)))),
         objects=() if before.dumps or after.dumps else tuple(compare_objects(before.cluster, after.cluster)),
@@ -256,9 +258,9 @@ def _unsure(changes: Changes | None) -> Iterator[str]:
         yield f"{many(flows, 'flow')} may open or close: {'; '.join(words)}"
 
 
-def _flow_changes(before: Nodes, after: Nodes) -> Changes:
+def _flow_changes(before: Nodes, after: Nodes, hands: Hands) -> Changes:
     """The flows that differ, including those of ingress controllers that are not in the input."""
-    found, routes = compare(before, after), route_changes(before, after)
+    found, routes = compare(before, after, hands=hands), route_changes(before, after)
     return replace(found, opened=(*found.opened, *routes.opened), closed=(*found.closed, *routes.closed))
 
 

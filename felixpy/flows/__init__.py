@@ -22,6 +22,7 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.changes import Changes, compare
 from felixpy.flows.reachability.connectivity import Connectivity, survey
 from felixpy.flows.reachability.grid import Doubt
+from felixpy.flows.reachability.halves import Hands, here
 from felixpy.flows.reachability.universe import PortChoice, Universe
 from felixpy.netfilter.numbers import Range
 
@@ -30,11 +31,13 @@ __all__ = [
     "Connectivity",
     "Doubt",
     "Flow",
+    "Hands",
     "Peer",
     "PortChoice",
     "Range",
     "Traffic",
     "Universe",
     "compare",
+    "here",
     "survey",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
@@ -80,6 +80,10 @@ class Nodes:
         self._known: dict[str, NodeRules] = {}
         self._rules: dict[str, SavedRules] = {}
 
+    def __reduce__(self) -> tuple[Callable[..., Nodes], tuple[object, ...]]:
+        """Elsewhere nodes are compiled again."""
+        return _again, (self.compiler, self.hosts, self.settings, self.dumps)
+
     def get(self, name: str) -> NodeRules | None:
         """A node. With dumps, one without a dump is compiled; None if the manifests do not have it."""
         if self.dumps and name not in self.dumps and name not in self._names:
@@ -132,6 +136,12 @@ class Nodes:
     def _names(self) -> frozenset[str]:
         """The nodes of the manifests."""
         return frozenset(self.cluster.node_names())
+
+
+def _again(
+    compiler: Compiler, hosts: Mapping[str, Host], settings: Sequence[Setting], dumps: Mapping[str, Dump]
+) -> Nodes:
+    return Nodes(compiler, hosts=hosts, settings=settings, dumps=dumps)
 
 
 def machine_of(cluster: Cluster, name: str, host: Host | None, book: AddressBook) -> Machine:

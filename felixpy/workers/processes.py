@@ -79,7 +79,6 @@ class Forked(Workers):
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
     ) -> Iterator[Numbered[Result]]:
         """In order, or as they become ready."""
-        gc.collect()
         gc.freeze()  # so that nobody copies what is shared by looking for garbage in it
         running = _Running(work, items, self.jobs, in_order=in_order)
         try:

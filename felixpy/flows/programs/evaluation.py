@@ -214,9 +214,9 @@ class Evaluator:
             if self.receivers and view.asks_out and not view.asks_in:
                 return self._received(view, tag, packets)
             if self.for_all and not view.bound_out and packets is not everything:
-                found = self._known(view, tag, everything)
-                if not found.doubts:  # what is in doubt is told of the packets that meet it only
-                    return found.within(packets)
+                of_all = self._known(view, tag, everything)
+                if not of_all.doubts:  # what is in doubt is told of the packets that meet it only
+                    return of_all.within(packets)
             return self._known(view, tag, packets)
         key = id(view), tag, self.readings, self._kind(view)
         found = self.memory.outcomes.get(key)

@@ -16,6 +16,7 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.classes import Identity
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
+from felixpy.flows.reachability.halves import Hands, here, make_grids
 from felixpy.flows.reachability.pairs import Pairs, Sheet
 from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Universe
@@ -47,14 +48,14 @@ class Changes:
         return not (self.opened or self.closed or self.appeared or self.vanished)
 
 
-def compare(before: Nodes, after: Nodes, *, apart: bool = False) -> Changes:
+def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = here) -> Changes:
     """The flows that differ; with `apart` each endpoint is asked on its own (see `InputSide`).
 
-    Raises what compiling raises, InputError for dumps that cannot be read.
+    `hands` evaluate the rules. Raises what compiling raises, InputError for dumps that cannot be read.
     """
-    first, second = _both(before, after, apart=apart)
+    first, second = _both(before, after, apart=apart, hands=hands)
     if (first.doubts or second.doubts) and not (first.side.apart and second.side.apart):
-        first, second = _both(before, after, apart=True)
+        first, second = _both(before, after, apart=True, hands=hands)
     sides = first.side, second.side
     common = {position: endpoint for position, endpoint in second.endpoints.items() if position in first.endpoints}
     hosts = any(side.has_hosts for side in sides)
@@ -76,10 +77,11 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False) -> Changes:
     )
 
 
-def _both(before: Nodes, after: Nodes, *, apart: bool) -> tuple[Connectivity, Connectivity]:
+def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> tuple[Connectivity, Connectivity]:
     sides = InputSide(before, apart=apart), InputSide(after, apart=apart)
     universe = Universe(sides, renamed={0: _renamed(*sides)})
-    return Connectivity(sides[0], universe), Connectivity(sides[1], universe)
+    old, new = make_grids(universe, sides, hands)
+    return Connectivity(sides[0], universe, grids=old), Connectivity(sides[1], universe, grids=new)
 
 
 def _same_rules(before: InputSide, after: InputSide) -> bool:

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from felixpy.flows.packets.packet_sets import PacketSet, bits, of_traffic, union
 from felixpy.flows.presentation.flow import Flow
-from felixpy.flows.reachability.grid import Doubt, Grid, make_grid
+from felixpy.flows.reachability.grid import Doubt, Grid
+from felixpy.flows.reachability.halves import Hands, here, make_grids
 from felixpy.flows.reachability.pairs import Pairs, Sheet
 from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Nets, PortChoice, Universe
@@ -20,13 +21,19 @@ class Connectivity:
     A pod is left out of its own row: it always reaches itself, as such packets never leave it.
     """
 
-    def __init__(self, side: InputSide, universe: Universe) -> None:
+    def __init__(
+        self,
+        side: InputSide,
+        universe: Universe,
+        *,
+        hands: Hands = here,
+        grids: Mapping[int, Grid] | None = None,
+    ) -> None:
         self.side, self.universe = side, universe
         self.endpoints: Mapping[int, SideEndpoint] = {
             universe.position(side, endpoint.identity): endpoint for endpoint in side.endpoints
         }
-        families = [family for family in universe.families if family in side.families]
-        self.grids: Mapping[int, Grid] = {family: make_grid(side, universe, family) for family in families}
+        self.grids = make_grids(universe, [side], hands)[0] if grids is None else grids
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
@@ -117,18 +124,20 @@ def survey(
     ports: Iterable[PortChoice] = (),
     nets: Iterable[Nets] = (),
     every_icmp: bool = False,
+    hands: Hands = here,
 ) -> Connectivity:
     """Who reaches whom on what in one input.
 
     `universe` is given where several inputs are to be numbered alike; it has the input as its only or first side.
     Otherwise `ports` and `nets` that will be asked for are told apart, and with `every_icmp` types of ICMP that open
-    no connection count, too. Raises what compiling raises, InputError for dumps that cannot be read.
+    no connection count, too. `hands` evaluate the rules. Raises what compiling raises, InputError for dumps that cannot
+    be read.
     """
     if universe is not None:
-        return Connectivity(next(side for side in universe.sides if side.nodes is nodes), universe)
+        return Connectivity(next(side for side in universe.sides if side.nodes is nodes), universe, hands=hands)
     for apart in (False, True):
         universe = Universe([InputSide(nodes, apart=apart)], ports=ports, nets=nets, every_icmp=every_icmp)
-        found = Connectivity(universe.sides[0], universe)
+        found = Connectivity(universe.sides[0], universe, hands=hands)
         if not found.doubts or found.side.apart:
             break
     return found

@@ -6,7 +6,7 @@ node the first half is the whole way. Nobody is asked at addresses that are no e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -23,17 +23,10 @@ from felixpy.flows.packets.packet_sets import (
     traffic_with,
     union,
 )
-from felixpy.flows.packets.peers import AddressOwners, Layer
-from felixpy.flows.programs.crossing import Crossing, EndpointPlace, Half, Perspectives
-from felixpy.flows.programs.evaluation import Memory
-from felixpy.flows.programs.perspective import Perspective
-from felixpy.flows.programs.views import RuleView
-from felixpy.flows.reachability.classes import EndpointClass, Home, Identity
-from felixpy.flows.reachability.sides import InputSide
-from felixpy.flows.reachability.universe import FamilySpace, Universe
-from felixpy.netfilter.numbers import Address, Range, is_loopback, parse_address
-from felixpy.topology.nodes import tunnelled_pools
-from felixpy.walk import Machine
+from felixpy.flows.packets.peers import Layer
+from felixpy.flows.programs.crossing import Half
+from felixpy.flows.reachability.universe import FamilySpace
+from felixpy.netfilter.numbers import Range
 
 
 class Doubt(NamedTuple):
@@ -212,125 +205,3 @@ class Grid:
     @cached_property
     def _any_unsure(self) -> bool:
         return any(half.unsure for end in self._classes for half in (end.near, end.far, end.into))
-
-
-def make_grid(side: InputSide, universe: Universe, family: int) -> Grid:
-    """Go through the rules of every node of a side, or of one of each class of them."""
-    return _Maker(side, universe, family).grid()
-
-
-class _Maker:
-    """Evaluates the classes of one family of a side."""
-
-    def __init__(self, side: InputSide, universe: Universe, family: int) -> None:
-        self.side, self.family, self.space = side, family, universe.families[family]
-        self.positions = {each.identity: universe.position(side, each.identity) for each in side.endpoints}
-        self.endpoints = {
-            each.identity: each
-            for each in side.endpoints
-            if family in each.addresses or each.identity.kind == "interface"
-        }
-        classes = [each for each in side.classes.endpoints if each.sender in self.endpoints]
-        self.owners: dict[int, int] = {}
-        for identity in dict.fromkeys(each for found in classes for each in (found.sender, found.receiver)):
-            place = self._place(identity)
-            if place.address is not None:
-                self.owners[place.address] = self.owners.get(place.address, 0) | place.bit
-        directory = AddressOwners(self.owners)
-        self.perspectives = Perspectives(
-            Perspective(self.space.traffic, directory, self.space.externals, "egress"),
-            Perspective(self.space.traffic, directory, self.space.externals, "ingress"),
-        )
-        self.memory = Memory()
-        self.doubts: list[Doubt] = []
-
-    def grid(self) -> Grid:
-        ends: dict[int, ClassFlows] = {}
-        for home in self.side.classes.homes:
-            for found, end in self._ends(home):
-                ends |= {self.positions[identity]: end for identity in found.members}
-        local: dict[str, int] = {}
-        for each in self.endpoints.values():
-            local[each.node] = local.get(each.node, 0) | self._bit(each.identity)
-        here = {self.positions[each.identity]: local[each.node] for each in self.endpoints.values()}
-        return Grid(self.space, ends, here, self.owners, self.doubts)
-
-    def _bit(self, identity: Identity) -> int:
-        """The bit of an endpoint as a peer: none if nobody knows its address."""
-        return 1 << self.positions[identity] if self.family in self.endpoints[identity].addresses else 0
-
-    def _place(self, identity: Identity) -> EndpointPlace:
-        endpoint = self.endpoints[identity]
-        return EndpointPlace(self._bit(identity), endpoint.addresses.get(self.family), endpoint.interface)
-
-    def _ends(self, home: Home) -> Iterator[tuple[EndpointClass, ClassFlows]]:
-        """The classes of a node. Where it stands for others, too, its pods are asked as if they were all here, and as
-        if all others were elsewhere.
-        """
-        classes = [found for found in self.side.classes.of(home) if found.sender in self.endpoints]
-        here = union(self._bit(each) for found in classes for each in (found.sender, found.receiver))
-        host = union(self._bit(found.receiver) for found in classes if found.receiver.kind == "host")
-        crossing = self._crossing(home, classes, here)
-        for found in classes:
-            sender, receiver = self._place(found.sender), self._place(found.receiver)
-            is_host = found.sender.kind == "host"
-            near, far = crossing.egress(sender)
-            end = ClassFlows(
-                members=union(1 << self.positions[identity] for identity in found.members),
-                sender=1 << self.positions[found.receiver if is_host else found.sender],
-                receiver=1 << self.positions[found.receiver],
-                neighbour=1 << self.positions[found.sender if is_host else found.receiver],
-                near=near,
-                far=far,
-                into=crossing.ingress(sender if is_host else receiver),
-                host=host,
-                never=crossing.never(sender),
-            )
-            self.doubts += (
-                _doubt(home.name, self.family, line)
-                for half in (end.near, end.far, end.into) for line in half.doubts
-            )  # fmt: skip
-            yield found, end
-
-    def _crossing(self, home: Home, local: Sequence[EndpointClass], here: int) -> Crossing:
-        machine = self.side.machines[home.name]
-        places = [self._place(each) for found in local for each in dict.fromkeys((found.sender, found.receiver))]
-        routes = self._routes(machine, {place.address: place.interface for place in places if place.interface})
-        return Crossing(
-            self.side.programs[self.family][home.name], machine, self.perspectives, self.memory,
-            owners=self.owners, routes=routes, places=[self._place(found.receiver) for found in local], here=here,
-            away=self._routes(machine, {}) if len(home.nodes) > 1 else None,
-        )  # fmt: skip
-
-    def _routes(self, machine: Machine, local: Mapping[int | None, str]) -> dict[str, int]:
-        """The peers that each interface leads to, "" for the node itself; all others are beyond the uplink."""
-        routes: dict[str, int] = {}
-        own = {number for texts in machine.interfaces.values() for number, _ in map(parse_address, texts)}
-        for address, owners in self.owners.items():
-            device = local.get(address) or self._tunnels.get(address, "")
-            if address in own or is_loopback(Address(address, self.family)):
-                device = ""
-            elif not device:
-                continue
-            routes[device] = routes.get(device, 0) | owners
-        return routes
-
-    @cached_property
-    def _tunnels(self) -> Mapping[int, str]:
-        """The devices behind which pods of other nodes are, by address."""
-        pools = [(int(net[0]), int(net[-1]), device) for net, device in tunnelled_pools(self.side.nodes.cluster)
-                 if net.version == self.family]  # fmt: skip
-        if not pools:
-            return {}
-        pods = (each for each in self.endpoints.values() if each.identity.kind == "pod")
-        found = {}
-        for number in (each.addresses[self.family] for each in pods):
-            device = next((device for low, high, device in pools if low <= number <= high), "")
-            if device:
-                found[number] = device
-        return found
-
-
-def _doubt(node: str, family: int, line: RuleView) -> Doubt:
-    words = line.unknown or "it asks for the address of an endpoint, which is not known"
-    return Doubt(node, family, words, line.rule.place, line.rule.text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -65,6 +65,10 @@ class InputSide:
         self._resolutions: dict[Home, Resolution] = {}
         self._rulesets: dict[str, Ruleset] = {}
         self._classes: Classes | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., InputSide], tuple[object, ...]]:
+        """Elsewhere rules are compiled again."""
+        return _again, (self.nodes, self.apart)
 
     @cached_property
     def machines(self) -> Mapping[str, Machine]:
@@ -258,6 +262,10 @@ class InputSide:
         for text in (*texts, *book.known, *book.assumed):
             if (":" in text) == (family == 6):
                 yield parse_address(text).number
+
+
+def _again(nodes: Nodes, apart: bool) -> InputSide:
+    return InputSide(nodes, apart=apart)
 
 
 def _pod(pod: Workload) -> SideEndpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,6 +72,10 @@ class Universe:
         self._ports, self._nets, self._every_icmp = tuple(ports), tuple(nets), every_icmp
         self.families = {library.family: self._space(library) for library in self._libraries()}
 
+    def __reduce__(self) -> tuple[Callable[..., Universe], tuple[object, ...]]:
+        """Elsewhere the inputs are compiled again."""
+        return _again, (self.sides, self._renamed, self._ports, self._nets, self._every_icmp)
+
     def position(self, side: InputSide, identity: Identity) -> int:
         """The place of an endpoint of one of the sides."""
         return self.positions[self._renamed.get(self.sides.index(side), {}).get(identity, identity)]
@@ -108,6 +112,16 @@ class Universe:
                 mentioned.mentions.protocols.add(protocol)
         space = TrafficSpace(mentioned.mentions, every_icmp=self._every_icmp)
         return FamilySpace(family, library, space, Externals(family, mentioned.layers, known, len(self.identities)))
+
+
+def _again(
+    sides: Sequence[InputSide],
+    renamed: Mapping[int, Mapping[Identity, Identity]],
+    ports: Sequence[PortChoice],
+    nets: Sequence[Nets],
+    every_icmp: bool,
+) -> Universe:
+    return Universe(sides, renamed=renamed, ports=ports, nets=nets, every_icmp=every_icmp)
 
 
 @dataclass(slots=True)
