@@ -129,6 +129,17 @@ class Externals:
         found = of_bits({self._class_of[piece] for piece in _positions(few)})
         return (found if few == spans else found ^ (1 << self.count) - 1) << self.offset
 
+    def masks_in(self, finer: Externals) -> list[int]:
+        """Each class, as bits from 0, as the classes of others that tell more apart."""
+        found = [0] * self.count
+        for number, pieces in enumerate(finer._classes):
+            address = next((free for piece in pieces for free in finer._free_of(piece)), finer._starts[pieces[0]])
+            found[self._class_of[bisect_right(self._starts, address) - 1]] |= 1 << number
+        return found
+
+    def _free_of(self, piece: int) -> Iterator[int]:
+        return self.free(Range(self._starts[piece], self._ends[piece]))
+
     def ranges(self, peers: int) -> tuple[Range, ...]:
         """The addresses of some classes, neighbours together; between them may be addresses that somebody has."""
         pieces = sorted(piece for position in bits(peers >> self.offset) for piece in self._classes[position])

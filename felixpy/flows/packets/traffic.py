@@ -7,7 +7,7 @@ count that can open a connection or need none: others pass with the connection t
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,6 +61,15 @@ class Mentions:
 
     def icmp(self, ranges: Iterable[Range]) -> None:
         self.ports([ICMP[self.family]], ranges, source=False)
+
+    def with_(self, other: Mentions) -> Mentions:
+        """What either has."""
+        found = Mentions(self.family, self.protocols | other.protocols)
+        for each in (self, other):
+            for mine, theirs in ((found.starts, each.starts), (found.source_starts, each.source_starts)):
+                for protocol, starts in theirs.items():
+                    mine.setdefault(protocol, set()).update(starts)
+        return found
 
 
 class ProtocolBlock(NamedTuple):
@@ -139,6 +148,22 @@ class TrafficSpace:
         """Types as ranges of numbers."""
         types = OPENING_ICMP[self.family] | UNTRACKED_ICMP[self.family]
         return [Range(kind << 8, kind << 8 | 0xFF) for kind in (range(256) if self.every_icmp else sorted(types))]
+
+    # --- numbers of another space
+
+    def masks_in(self, finer: TrafficSpace) -> list[int]:
+        """Each piece as the pieces of a space that tells more apart."""
+        found = [0] * self.all.bit_length()
+        for block in finer.blocks:
+            own = self._by_protocol.get(block.protocol) or self._by_protocol[None]
+            width = len(own.numbers)
+            columns = [_holder(own.numbers, numbers) for numbers in block.numbers]
+            for row, sources in enumerate(block.sources):
+                start = own.offset + _holder(own.sources, sources) * width
+                offset = block.offset + row * len(block.numbers)
+                for at, column in enumerate(columns):
+                    found[start + column] |= 1 << offset + at
+        return found
 
     # --- what criteria stand for
 
@@ -275,6 +300,11 @@ def _kind(protocol: int | None, family: int) -> Numbers:
     if protocol == ICMP[family]:
         return "icmp"
     return "ports" if protocol in WITH_PORTS else "none"
+
+
+def _holder(ranges: Sequence[Range], piece: Range) -> int:
+    """The position of the range that holds a piece; what is not told apart is the only one."""
+    return max(bisect_right(ranges, piece.first, key=lambda each: each.first) - 1, 0)
 
 
 def _cut(domain: Sequence[Range], starts: Iterable[int]) -> tuple[Range, ...]:

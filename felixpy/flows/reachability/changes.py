@@ -16,8 +16,9 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.classes import Identity
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
-from felixpy.flows.reachability.halves import Hands, here, make_grids
+from felixpy.flows.reachability.halves import CLASSES_OF_A_PART, Hands, here, make_grids
 from felixpy.flows.reachability.pairs import Pairs, Sheet
+from felixpy.flows.reachability.renumbering import grids_apart
 from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Universe
 from felixpy.topology.nodes import Nodes
@@ -79,8 +80,13 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = 
 
 def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> tuple[Connectivity, Connectivity]:
     sides = InputSide(before, apart=apart), InputSide(after, apart=apart)
-    universe = Universe(sides, renamed={0: _renamed(*sides)})
-    old, new = make_grids(universe, sides, hands)
+    renamed = {0: _renamed(*sides)}
+    workers = hands(sum(2 * -(-len(side.endpoints) // CLASSES_OF_A_PART) for side in sides))
+    if workers.is_here:
+        universe = Universe(sides, renamed=renamed)
+        old, new = make_grids(universe, sides, hands)
+    else:
+        universe, (old, new) = grids_apart(sides, renamed, workers)
     return Connectivity(sides[0], universe, grids=old), Connectivity(sides[1], universe, grids=new)
 
 

@@ -89,7 +89,7 @@ class Grid:
         owners: Mapping[int, int],
         doubts: Iterable[Doubt],
     ) -> None:
-        self.space, self._ends, self._here, self._owners = space, ends, here, owners
+        self.space, self.ends, self.here, self.owners = space, ends, here, owners
         self.positions = ends.keys()
         self.doubts = tuple(dict.fromkeys(doubts))
         self.outside = space.externals.mask
@@ -122,26 +122,26 @@ class Grid:
 
     def never(self, position: int) -> int:
         """Traffic that an endpoint may not send whatever policy says."""
-        return self._ends[position].never
+        return self.ends[position].never
 
     def sends(self, position: int, peer: int) -> int:
         """The traffic that an endpoint lets out to another one elsewhere."""
-        far, receiver = self._ends[position].far, self._ends[peer].receiver
+        far, receiver = self.ends[position].far, self.ends[peer].receiver
         return union(traffic_with(packets, receiver) for packets in (far.allowed, *far.translated.values()))
 
     def accepts(self, position: int, peer: int) -> int:
         """The traffic that an endpoint lets in from another one elsewhere."""
-        return traffic_with(self._ends[position].into.allowed, self._ends[peer].sender)
+        return traffic_with(self.ends[position].into.allowed, self.ends[peer].sender)
 
     def kind(self, position: int) -> int:
         """The endpoints that behave the same as one of them, as bits."""
-        return self._ends[position].members
+        return self.ends[position].members
 
     # --- rows of classes, and of endpoints
 
     def _row(self, position: int, reading: RuleReading) -> PacketSet:
-        near, far = self._of_class(self._ends[position], reading)
-        here, own = self._here[position], 1 << position
+        near, far = self._of_class(self.ends[position], reading)
+        here, own = self.here[position], 1 << position
         beyond, around = ~(here | own), here & ~own
         row: PacketSet = {}
         for traffic in dict.fromkeys((*far, *near)):
@@ -174,7 +174,7 @@ class Grid:
         """Who the receiver takes for the sender: the node, or whoever has the address that NAT put in."""
         if source < 0:
             return end.host
-        return self._owners.get(source) or self.space.externals.peers((Layer(Range(source, source)),))
+        return self.owners.get(source) or self.space.externals.peers((Layer(Range(source, source)),))
 
     def _column(self, position: int, reading: RuleReading) -> PacketSet:
         return self._all_members(self._of_sender(1 << position, reading), near=False)

@@ -47,6 +47,19 @@ class FamilySpace:
     externals: Externals
 
 
+class Told(NamedTuple):
+    """What rules of a family tell apart: numbers, nets, and addresses that NAT rewrites to others."""
+
+    mentions: Mentions
+    layers: frozenset[Layers]
+    rewritten: frozenset[int]
+
+    def with_(self, other: Told) -> Told:
+        """What either tells apart."""
+        mentions = self.mentions.with_(other.mentions)
+        return Told(mentions, self.layers | other.layers, self.rewritten | other.rewritten)
+
+
 class Universe:
     """What there is on some sides together. An endpoint's bit is its place among the `identities`.
 
@@ -63,18 +76,23 @@ class Universe:
         ports: Iterable[PortChoice] = (),
         nets: Iterable[Nets] = (),
         every_icmp: bool = False,
+        only: Sequence[int] | None = None,
     ) -> None:
+        """`only` are the numbers of the sides whose rules are told apart; of others just the endpoints count."""
         self.sides = tuple(sides)
+        self._read = self.sides if only is None else tuple(self.sides[number] for number in only)
+        self._only = only
         self._renamed = renamed or {}
         names = {name for number, side in enumerate(sides) for name in self._names(number, side)}
         self.identities = tuple(sorted(names))
         self.positions = {name: position for position, name in enumerate(self.identities)}
         self._ports, self._nets, self._every_icmp = tuple(ports), tuple(nets), every_icmp
+        self.mentioned: dict[int, Told] = {}
         self.families = {library.family: self._space(library) for library in self._libraries()}
 
     def __reduce__(self) -> tuple[Callable[..., Universe], tuple[object, ...]]:
         """Elsewhere the inputs are compiled again."""
-        return _again, (self.sides, self._renamed, self._ports, self._nets, self._every_icmp)
+        return _again, (self.sides, self._renamed, self._ports, self._nets, self._every_icmp, self._only)
 
     def position(self, side: InputSide, identity: Identity) -> int:
         """The place of an endpoint of one of the sides."""
@@ -87,11 +105,11 @@ class Universe:
     def _libraries(self) -> list[Library]:
         """The rules of each family, of endpoints that they do not tell apart just one or two of each class."""
         while True:
-            found = [Library(family) for family in sorted({family for side in self.sides for family in side.families})]
+            found = [Library(family) for family in sorted({family for side in self._read for family in side.families})]
             for library in found:
-                for side in self.sides:
+                for side in self._read:
                     side.load(library)
-            refined = [side.refine(found) for side in self.sides]
+            refined = [side.refine(found) for side in self._read]
             if not any(refined):
                 return found
 
@@ -101,17 +119,23 @@ class Universe:
         for chain in library.chains:
             for rule in chain.rules:
                 mentioned.note(rule)
-        known = set(mentioned.rewritten(library))
-        for side in self.sides:
-            known.update(side.known(family))
+        rewritten = frozenset(mentioned.rewritten(library))
         mentioned.layers.update((Layer(net.addresses),) for net in self._nets if net.family == family)
         for protocol, ports in self._ports:
             if ports:
                 mentioned.mentions.ports([protocol], [ports], source=False)
             elif protocol not in ICMP.values():
                 mentioned.mentions.protocols.add(protocol)
-        space = TrafficSpace(mentioned.mentions, every_icmp=self._every_icmp)
-        return FamilySpace(family, library, space, Externals(family, mentioned.layers, known, len(self.identities)))
+        self.mentioned[family] = Told(mentioned.mentions, frozenset(mentioned.layers), rewritten)
+        return self.space_of(family, self.mentioned[family], library)
+
+    def space_of(self, family: int, told: Told, library: Library) -> FamilySpace:
+        """Numbers for what rules tell apart."""
+        known = set(told.rewritten)
+        for side in self.sides:
+            known.update(side.known(family))
+        traffic = TrafficSpace(told.mentions, every_icmp=self._every_icmp)
+        return FamilySpace(family, library, traffic, Externals(family, told.layers, known, len(self.identities)))
 
 
 def _again(
@@ -120,8 +144,9 @@ def _again(
     ports: Sequence[PortChoice],
     nets: Sequence[Nets],
     every_icmp: bool,
+    only: Sequence[int] | None,
 ) -> Universe:
-    return Universe(sides, renamed=renamed, ports=ports, nets=nets, every_icmp=every_icmp)
+    return Universe(sides, renamed=renamed, ports=ports, nets=nets, every_icmp=every_icmp, only=only)
 
 
 @dataclass(slots=True)

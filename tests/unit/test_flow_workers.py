@@ -1,0 +1,119 @@
+"""Flows are the same however many processes evaluate them, and whether inputs are numbered together or apart."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felixpy.cli import run
+from felixpy.compiler import Compiler
+from felixpy.flows import compare, survey
+from felixpy.flows.reachability import halves
+from felixpy.flows.reachability.halves import Evaluation, Part
+from felixpy.flows.reachability.renumbering import Apart
+from felixpy.manifests import load
+from felixpy.topology.nodes import Nodes
+from felixpy.workers import Forked, Numbered, Work, Workers
+from tests.bench.flows import Size, write
+
+
+@dataclass(frozen=True)
+class Elsewhere(Workers):
+    """Work and results go through pickle, as to and from a Dask cluster."""
+
+    is_here = reaches_files = False
+
+    def _results(self, work: Work[Any, Any], items: Sequence[Any], *, in_order: bool) -> Iterator[Numbered[Any]]:
+        there = pickle.loads(pickle.dumps(work))
+        for number, item in enumerate(items):
+            yield Numbered(number, pickle.loads(pickle.dumps(there.end(there.begin(item)))))
+
+
+def elsewhere(_: int) -> Workers:
+    return Elsewhere()
+
+
+def forked(_: int) -> Workers:
+    """Three processes, however few parts there are."""
+    return Forked(3)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """A cluster whose pods are hardly alike, the same with a policy less, and one with other ports and addresses."""
+    folder = tmp_path_factory.mktemp("flows")
+    whole, less = write(Size("unrelated", 160), folder)
+    other = folder / "other.yaml"
+    other.write_text(whole.read_text().replace("10007", "10070").replace("172.16.3.0/24", "172.16.2.0/23"))
+    return {"whole": whole, "less": less, "other": other}
+
+
+def nodes(file: Path) -> Nodes:
+    return Nodes(Compiler(load(file)))
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few classes in a part that several processes have something to do."""
+    monkeypatch.setattr(halves, "CLASSES_OF_A_PART", 7)
+
+
+@pytest.mark.parametrize("hands", [forked, elsewhere])
+def test_a_survey_is_the_same(inputs: Mapping[str, Path], hands: halves.Hands) -> None:
+    alone, shared = survey(nodes(inputs["whole"])), survey(nodes(inputs["whole"]), hands=hands)
+    assert list(alone.flows()) == list(shared.flows())
+    assert len(list(alone.flows())) > 500
+
+
+@pytest.mark.parametrize("hands", [forked, elsewhere])
+@pytest.mark.parametrize(("before", "after"), [("whole", "less"), ("less", "other"), ("other", "whole")])
+def test_changes_are_the_same(inputs: Mapping[str, Path], before: str, after: str, hands: halves.Hands) -> None:
+    old, new = inputs[before], inputs[after]
+    alone = compare(nodes(old), nodes(new))
+    assert alone == compare(nodes(old), nodes(new), hands=hands)
+    assert alone.opened or alone.closed
+
+
+@pytest.mark.parametrize("command", [["matrix", "{whole}"], ["diff", "--flows", "{less}", "{whole}"]])
+@pytest.mark.parametrize("output", ["json", "other"])
+def test_commands_print_the_same(
+    inputs: Mapping[str, Path], command: list[str], output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.format(**inputs) for word in command]
+    form = output if output == "json" else {"matrix": "csv", "diff": "markdown"}[words[0]]
+    printed = []
+    for jobs in ("1", "3"):
+        assert run([*words, "-q", "-o", form, "-j", jobs]) == (words[0] == "diff")
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "own-7" in printed[0]
+
+
+def dies(work: Callable[..., Any], item: Any, here: int) -> Callable[..., Any]:
+    """Work during which the system ends any other process that is at one item."""
+
+    def ended(self: Any, found: Any) -> Any:
+        if found == item and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work(self, found)
+
+    return ended
+
+
+def test_what_a_process_was_at_that_ended_is_evaluated_again(
+    inputs: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flows = list(survey(nodes(inputs["whole"])).flows())
+    changes = compare(nodes(inputs["less"]), nodes(inputs["whole"]))
+    part = Part(side=0, family=4, out=True, first=14, end=21)
+    monkeypatch.setattr(Evaluation, "evaluate", dies(Evaluation.evaluate, part, os.getpid()))
+    monkeypatch.setattr(Apart, "evaluate", dies(Apart.evaluate, 1, os.getpid()))
+    assert list(survey(nodes(inputs["whole"]), hands=forked).flows()) == flows
+    assert compare(nodes(inputs["less"]), nodes(inputs["whole"]), hands=forked) == changes
