@@ -202,6 +202,8 @@ class _Running:
         if not process.own:
             # The last ones of whoever has most left: they are the farthest from what that one is at.
             most = max(self._processes, key=lambda other: len(other.own))
+            if len(most.own) <= len(process.told):
+                return None  # whoever they belong to gets to them as soon
             middle = len(most.own) // 2
             most.own, process.own = most.own[:middle], most.own[middle:]
         if not process.own:
@@ -249,15 +251,15 @@ def _serve(
             room.acquire()
             if stopped.value:
                 return
+            if gc.get_count()[0] > NEW_VALUES:
+                gc.collect()
+                gc.freeze()
             post.send(number, _BEGUN)
             try:
                 threads.submit(finish, number, work.begin(items[number]))
             except BaseException as wrong:  # noqa: BLE001 - as above
                 post.send(number, _failure(wrong))
                 room.release()
-            if gc.get_count()[0] > NEW_VALUES:
-                gc.collect()
-                gc.freeze()
 
 
 def _failure(wrong: BaseException) -> _Failed:

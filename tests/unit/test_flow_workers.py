@@ -15,7 +15,7 @@ import pytest
 from felixpy.cli import run
 from felixpy.compiler import Compiler
 from felixpy.flows import compare, survey
-from felixpy.flows.reachability import halves
+from felixpy.flows.reachability import changes, halves
 from felixpy.flows.reachability.halves import Evaluation, Part
 from felixpy.flows.reachability.renumbering import Apart
 from felixpy.manifests import load
@@ -63,6 +63,7 @@ def nodes(file: Path) -> Nodes:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few classes in a part that several processes have something to do."""
     monkeypatch.setattr(halves, "CLASSES_OF_A_PART", 7)
+    monkeypatch.setattr(changes, "ENDPOINTS_OF_A_PART", 7)
 
 
 @pytest.mark.parametrize("hands", [forked, elsewhere])
@@ -111,9 +112,9 @@ def test_what_a_process_was_at_that_ended_is_evaluated_again(
     inputs: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flows = list(survey(nodes(inputs["whole"])).flows())
-    changes = compare(nodes(inputs["less"]), nodes(inputs["whole"]))
+    found = compare(nodes(inputs["less"]), nodes(inputs["whole"]))
     part = Part(side=0, family=4, out=True, first=14, end=21)
     monkeypatch.setattr(Evaluation, "evaluate", dies(Evaluation.evaluate, part, os.getpid()))
     monkeypatch.setattr(Apart, "evaluate", dies(Apart.evaluate, 1, os.getpid()))
     assert list(survey(nodes(inputs["whole"]), hands=forked).flows()) == flows
-    assert compare(nodes(inputs["less"]), nodes(inputs["whole"]), hands=forked) == changes
+    assert compare(nodes(inputs["less"]), nodes(inputs["whole"]), hands=forked) == found

@@ -16,12 +16,15 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.classes import Identity
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
-from felixpy.flows.reachability.halves import CLASSES_OF_A_PART, Hands, here, make_grids
+from felixpy.flows.reachability.halves import Hands, here, make_grids
 from felixpy.flows.reachability.pairs import Pairs, Sheet
 from felixpy.flows.reachability.renumbering import grids_apart
 from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.flows.reachability.universe import Universe
 from felixpy.topology.nodes import Nodes
+
+ENDPOINTS_OF_A_PART = 32
+"""Two inputs count as so many parts, each evaluated by a process of its own if there is more than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = 
 def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> tuple[Connectivity, Connectivity]:
     sides = InputSide(before, apart=apart), InputSide(after, apart=apart)
     renamed = {0: _renamed(*sides)}
-    workers = hands(sum(2 * -(-len(side.endpoints) // CLASSES_OF_A_PART) for side in sides))
+    workers = hands(sum(len(side.endpoints) for side in sides) // ENDPOINTS_OF_A_PART)
     if workers.is_here:
         universe = Universe(sides, renamed=renamed)
         old, new = make_grids(universe, sides, hands)

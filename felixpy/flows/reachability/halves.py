@@ -6,7 +6,7 @@ plain numbers, so that other processes and machines can evaluate it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -27,7 +27,8 @@ from felixpy.topology.nodes import tunnelled_pools
 from felixpy.walk import Machine
 from felixpy.workers import Alone, Computed, Lost, Workers
 
-CLASSES_OF_A_PART = 64
+CLASSES_OF_A_PART = 400
+"""Large parts, as a process that begins with classes first finds out what they have in common with all others."""
 
 Hands: TypeAlias = Callable[[int], Workers]
 """Workers for a number of parts."""
@@ -104,16 +105,21 @@ def make_grids(universe: Universe, sides: Sequence[InputSide], hands: Hands = he
     wanted = [(universe.sides.index(side), family) for side in sides
               for family in universe.families if family in side.families]  # fmt: skip
     parts = [part for number, family in wanted for part in work.parts(number, family)]
-    sent: dict[tuple[int, int], list[Sent]] = {key: [] for key in wanted}
-    received: dict[tuple[int, int], list[Received]] = {key: [] for key in wanted}
-    for number, found in hands(len(parts)).run(Computed(work.evaluate), parts, in_order=True):
-        part = parts[number]
-        halves = work.evaluate(part) if isinstance(found, Lost) else found
-        kept = sent if part.out else received
-        kept[part.side, part.family].extend(halves)  # type: ignore[arg-type]
-    grids = {key: work.of(*key).grid(sent[key], received[key]) for key in wanted}
+    halves: dict[Part, list[Sent] | list[Received]] = {}
+    for number, found in hands(len(parts)).run(Computed(work.evaluate), parts):
+        halves[parts[number]] = work.evaluate(parts[number]) if isinstance(found, Lost) else found
+    grids = {key: work.of(*key).grid(*_joined(halves, key, parts)) for key in wanted}
     return [{family: grids[number, family] for number, family in wanted if universe.sides[number] is side}
             for side in sides]  # fmt: skip
+
+
+def _joined(
+    halves: Mapping[Part, list[Sent] | list[Received]], key: tuple[int, int], parts: Iterable[Part]
+) -> tuple[list[Sent], list[Received]]:
+    """What all classes of one family of a side let out, and what they let in, in order."""
+    own = [part for part in parts if (part.side, part.family) == key]
+    every = [half for part in own for half in halves[part]]
+    return [half for half in every if isinstance(half, Sent)], [half for half in every if isinstance(half, Received)]
 
 
 class SideEvaluation:

@@ -63,9 +63,8 @@ def grids_apart(
     An input whose process ended is evaluated in this one. Raises what evaluating raises.
     """
     work = Apart(tuple(sides), renamed)
-    numbers = range(len(sides))
-    found = [work.evaluate(number) if isinstance(result, Lost) else result
-             for number, result in hands.run(Computed(work.evaluate), numbers, in_order=True)]  # fmt: skip
+    results = sorted(hands.run(Computed(work.evaluate), range(len(sides))), key=lambda each: each.number)
+    found = [work.evaluate(number) if isinstance(result, Lost) else result for number, result in results]
     universe = Universe(sides, renamed=renamed, only=[])
     for family in sorted({family for each in found for family in each}):
         told = reduce(Told.with_, (each[family].told for each in found if family in each))
