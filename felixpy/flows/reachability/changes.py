@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, bits, join, minus, of_peers, union
 from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.classes import Identity
 from felixpy.flows.reachability.connectivity import Connectivity
 from felixpy.flows.reachability.grid import Doubt, Grid
-from felixpy.flows.reachability.halves import Hands, here, make_grids
+from felixpy.flows.reachability.halves import Hands, here
 from felixpy.flows.reachability.pairs import Pairs, Sheet
-from felixpy.flows.reachability.renumbering import grids_apart
+from felixpy.flows.reachability.renumbering import grids_apart, grids_together
 from felixpy.flows.reachability.sides import InputSide, SideEndpoint
-from felixpy.flows.reachability.universe import Universe
 from felixpy.topology.nodes import Nodes
 
 ENDPOINTS_OF_A_PART = 32
@@ -57,9 +56,9 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = 
 
     `hands` evaluate the rules. Raises what compiling raises, InputError for dumps that cannot be read.
     """
-    first, second = _both(before, after, apart=apart, hands=hands)
+    first, second, refused = _both(before, after, apart=apart, hands=hands)
     if (first.doubts or second.doubts) and not (first.side.apart and second.side.apart):
-        first, second = _both(before, after, apart=True, hands=hands)
+        first, second, refused = _both(before, after, apart=True, hands=hands)
     sides = first.side, second.side
     common = {position: endpoint for position, endpoint in second.endpoints.items() if position in first.endpoints}
     hosts = any(side.has_hosts for side in sides)
@@ -75,22 +74,30 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = 
         appeared_flows=appeared.flows,
         vanished_flows=vanished.flows,
         uncertain=doubts,
-        refused=any(side.refused for side in sides),
+        refused=refused,
         perhaps_opened=tuple(_pairs(second, first, kept, "perhaps").flows()) if unsure else (),
         perhaps_closed=tuple(_pairs(first, second, kept, "perhaps").flows()) if unsure else (),
     )
 
 
-def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> tuple[Connectivity, Connectivity]:
+class _Both(NamedTuple):
+    """Two inputs in the same numbers, and whether there are rules that no kernel takes."""
+
+    first: Connectivity
+    second: Connectivity
+    refused: bool
+
+
+def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> _Both:
+    """Both inputs evaluated: by a process each, unless they are small or there is only this process."""
     sides = InputSide(before, apart=apart), InputSide(after, apart=apart)
     renamed = {0: _renamed(*sides)}
     workers = hands(sum(len(side.endpoints) for side in sides) // ENDPOINTS_OF_A_PART)
-    if workers.is_here:
-        universe = Universe(sides, renamed=renamed)
-        old, new = make_grids(universe, sides, hands)
-    else:
-        universe, (old, new) = grids_apart(sides, renamed, workers)
-    return Connectivity(sides[0], universe, grids=old), Connectivity(sides[1], universe, grids=new)
+    found = grids_together(sides, renamed, hands) if workers.is_here else grids_apart(sides, renamed, workers)
+    first, second = (
+        Connectivity(side, found.universe, grids=grids) for side, grids in zip(sides, found.grids, strict=True)
+    )
+    return _Both(first, second, found.refused)
 
 
 def _same_rules(before: InputSide, after: InputSide) -> bool:

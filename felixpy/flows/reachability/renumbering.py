@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from felixpy.flows.packets.packet_sets import PacketSet, bits, union
 from felixpy.flows.packets.peers import Externals
@@ -18,10 +18,13 @@ from felixpy.flows.programs.code import Library
 from felixpy.flows.programs.crossing import Half
 from felixpy.flows.reachability.classes import Identity
 from felixpy.flows.reachability.grid import ClassFlows, Doubt, Grid
-from felixpy.flows.reachability.halves import make_grids
+from felixpy.flows.reachability.halves import Hands, make_grids
 from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import FamilySpace, Told, Universe
 from felixpy.workers import Computed, Lost, Workers
+
+Renamed: TypeAlias = Mapping[int, Mapping[Identity, Identity]]
+"""The common names of endpoints by the number of the input, where they have others there."""
 
 
 class FamilyFlows(NamedTuple):
@@ -36,18 +39,41 @@ class FamilyFlows(NamedTuple):
     doubts: tuple[Doubt, ...]
 
 
+class InputFlows(NamedTuple):
+    """The flows of an input by family, and whether there are rules that no kernel takes."""
+
+    families: Mapping[int, FamilyFlows]
+    refused: bool
+
+
+class NumberedTogether(NamedTuple):
+    """The grids of inputs by family, in the numbers of a universe, and whether there are rules that no kernel takes."""
+
+    universe: Universe
+    grids: Sequence[Mapping[int, Grid]]
+    refused: bool
+
+
+def grids_together(sides: Sequence[InputSide], renamed: Renamed, hands: Hands) -> NumberedTogether:
+    """The grids of inputs whose rules are compiled and numbered together."""
+    universe = Universe(sides, renamed=renamed)
+    grids = make_grids(universe, sides, hands)
+    return NumberedTogether(universe, grids, any(side.refused for side in sides))
+
+
 @dataclass(frozen=True)
 class Apart:
     """Evaluates one of several inputs that are numbered together. All that it gives is plain values."""
 
     sides: tuple[InputSide, ...]
-    renamed: Mapping[int, Mapping[Identity, Identity]]
+    renamed: Renamed
 
-    def evaluate(self, number: int) -> dict[int, FamilyFlows]:
-        """The flows of an input by family."""
+    def evaluate(self, number: int) -> InputFlows:
+        """The flows of an input."""
         universe = Universe(self.sides, renamed=self.renamed, only=[number])
         grids = make_grids(universe, [self.sides[number]])[0]
-        return {family: _plain(grid, universe.mentioned[family]) for family, grid in grids.items()}
+        families = {family: _plain(grid, universe.mentioned[family]) for family, grid in grids.items()}
+        return InputFlows(families, bool(self.sides[number].refused))
 
 
 def _plain(grid: Grid, told: Told) -> FamilyFlows:
@@ -55,10 +81,8 @@ def _plain(grid: Grid, told: Told) -> FamilyFlows:
     return FamilyFlows(space.traffic, space.externals, told, grid.ends, grid.here, grid.owners, grid.doubts)
 
 
-def grids_apart(
-    sides: Sequence[InputSide], renamed: Mapping[int, Mapping[Identity, Identity]], hands: Workers
-) -> tuple[Universe, list[Mapping[int, Grid]]]:
-    """The grids of inputs by family, each input evaluated by a process of its own, and what numbers them.
+def grids_apart(sides: Sequence[InputSide], renamed: Renamed, hands: Workers) -> NumberedTogether:
+    """The grids of inputs, each evaluated by a process of its own.
 
     An input whose process ended is evaluated in this one. Raises what evaluating raises.
     """
@@ -66,13 +90,14 @@ def grids_apart(
     results = sorted(hands.run(Computed(work.evaluate), range(len(sides))), key=lambda each: each.number)
     found = [work.evaluate(number) if isinstance(result, Lost) else result for number, result in results]
     universe = Universe(sides, renamed=renamed, only=[])
-    for family in sorted({family for each in found for family in each}):
-        told = reduce(Told.with_, (each[family].told for each in found if family in each))
+    for family in sorted({family for each in found for family in each.families}):
+        told = reduce(Told.with_, (each.families[family].told for each in found if family in each.families))
         universe.families[family] = universe.space_of(family, told, Library(family))
-    return universe, [
-        {family: _Renumbering(flows, universe.families[family]).grid() for family, flows in each.items()}
+    grids = [
+        {family: _Renumbering(flows, universe.families[family]).grid() for family, flows in each.families.items()}
         for each in found
     ]
+    return NumberedTogether(universe, grids, any(each.refused for each in found))
 
 
 class _Renumbering:
