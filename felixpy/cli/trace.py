@@ -24,6 +24,8 @@ from felixpy.errors import UsageError
 if TYPE_CHECKING:
     from felixpy.model import Host
     from felixpy.netfilter.rules import Dump
+    from felixpy.tracing import Trace
+    from felixpy.tracing.service_report import ServiceTrace
 
 
 class Expected(StrEnum):
@@ -130,8 +132,6 @@ def trace(
     """
     from felixpy.topology.question import parse_snat, parse_target, question_of
     from felixpy.tracing import Tracer
-    from felixpy.tracing.report import document, text
-    from felixpy.tracing.service_report import ServiceTrace, service_document, service_text
     from felixpy.tracing.services import ServiceTracer
 
     if four and six:
@@ -154,7 +154,7 @@ def trace(
     if rules:
         dumps = named_dumps(read_saved(rules, ipsets), given)
     elif node_rules or ssh:
-        there = read_kernels(given, ssh=ssh, instead="those that the cluster's objects give count there")
+        there = read_kernels(given, ssh=ssh, instead="those compiled from the cluster's objects are used there")
         dumps = named_dumps(there, given)
     elif foreign:
         dump, seen = read_live(netns, backend)
@@ -162,6 +162,16 @@ def trace(
     nodes = given.nodes(dumps, seen)
     home = given.node or (next(iter(nodes.dumps)) if nodes.dumps else "")
     found = ServiceTracer(Tracer(nodes, node=home, namespace=namespace)).trace(question, resolve=services)
+    _show(found, output, verbose=verbose)
+    if expect and expect.value != found.verdict:
+        raise typer.Exit(1)
+
+
+def _show(found: Trace | ServiceTrace, output: Output, *, verbose: bool) -> None:
+    """Print a trace as text or JSON."""
+    from felixpy.tracing.report import document, text
+    from felixpy.tracing.service_report import ServiceTrace, service_document, service_text
+
     if isinstance(found, ServiceTrace):
         shape, lines = service_document(found, verbose=verbose), service_text(found, verbose=verbose)
     else:
@@ -170,5 +180,3 @@ def trace(
         invocation.emit_json(shape)
     else:
         invocation.emit(page(lines, cut=verbose))
-    if expect and expect.value != found.verdict:
-        raise typer.Exit(1)

@@ -225,17 +225,11 @@ class Tracer:
                     packet = replace(packet, destination=redirect.address, port=redirect.port)
                 name, came_by = destination.node, ""
                 continue
-            sends = number == 0 and source.kind == "host"
-            redirects = redirect if redirect and redirect.node == name else None
-            here = replace(
-                packet,
-                in_interface="" if sends else came_by or self._way_in(node, packet, source),
-                out_interface=question.out_interface or None,
-                dnat=(redirects.address, redirects.port) if redirects else packet.dnat,
-            )
+            here = self._arriving(question, packet, node, source, redirect, came_by=came_by, is_first=number == 0)
             walk = node.walker.glance(here) if self.brief else node.walker.walk(here)
-            family = parse_address(packet.source).family
-            yield Leg(node, here, walk, tuple(asked(walk.steps, node, family, self.legend)))
+            yield Leg(
+                node, here, walk, tuple(asked(walk.steps, node, parse_address(packet.source).family, self.legend))
+            )
             owner = self.directory.owner(walk.destination)
             if (
                 walk.verdict == "accept"
@@ -246,11 +240,26 @@ class Tracer:
                 return
             if walk.verdict != "accept" or owner.node in ("", name) or question.out_interface:
                 return
-            packet = self._sent_on(packet, walk, node, masquerade=bool(redirects and redirects.masquerade))
+            masquerade = bool(redirect and redirect.node == name and redirect.masquerade)
+            packet = self._sent_on(packet, walk, node, masquerade=masquerade)
             if number == 0 and question.snat:
                 own = self._own_address(node, walk)
                 packet = replace(packet, source=own if question.snat == NODE else question.snat)
             name, came_by = owner.node, ""
+
+    def _arriving(
+        self, question: Question, packet: Packet, node: NodeRules, source: Endpoint, redirect: Redirect | None, *,
+        came_by: str, is_first: bool,
+    ) -> Packet:  # fmt: skip
+        """The packet as it arrives at a node: with its interfaces, and the destination that the node rewrites it to."""
+        sends = is_first and source.kind == "host"
+        redirects = redirect if redirect and redirect.node == node.name else None
+        return replace(
+            packet,
+            in_interface="" if sends else came_by or self._way_in(node, packet, source),
+            out_interface=question.out_interface or None,
+            dnat=(redirects.address, redirects.port) if redirects else packet.dnat,
+        )
 
     def _first(self, question: Question, source: Endpoint, destination: Endpoint, redirect: Redirect | None) -> str:
         """The first node on the way. Raises UsageError if it is unknown."""
