@@ -92,7 +92,7 @@ def two_workloads() -> Iterator[Topology]:
         machines, files = {}, {}
         for name in ("node", "client", "server"):
             with ThreadPoolExecutor(1) as pool:
-                file = files[name] = pool.submit(_opened).result()
+                file = files[name] = pool.submit(opened_namespace).result()
             held.callback(os.close, file)
             machines[name] = Machine(file)
             held.callback(machines[name].close)
@@ -108,7 +108,7 @@ def two_workloads() -> Iterator[Topology]:
         yield Topology(node, machines["client"], machines["server"], f"/proc/{os.getpid()}/fd/{files['node']}")
 
 
-def _opened() -> int:
+def opened_namespace() -> int:
     """A fresh namespace, as an open file; the calling thread leaves it again."""
     with fresh_namespace():
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

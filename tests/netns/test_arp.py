@@ -24,7 +24,7 @@ import pytest
 from felixpy.kernel import Done, Machine
 from felixpy.nftables.reading import ListedTable, read_tables
 from felixpy.verification.nftables.arp import ArpPacket, ArpTable, arp_effect
-from tests.netns.namespace import fresh_namespace
+from tests.netns.packets import opened_namespace
 
 pytestmark = pytest.mark.netns
 
@@ -118,18 +118,13 @@ def _call(source: str, destination: str) -> None:
 @contextmanager
 def _machine() -> Iterator[tuple[Machine, int]]:
     with ThreadPoolExecutor(1) as pool:
-        file = pool.submit(_opened).result()
+        file = pool.submit(opened_namespace).result()
     machine = Machine(file)
     try:
         yield machine, file
     finally:
         machine.close()
         os.close(file)
-
-
-def _opened() -> int:
-    with fresh_namespace():
-        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _quiet() -> None:

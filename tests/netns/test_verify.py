@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +22,14 @@ from felixpy.dataplane.tools import Tools
 from felixpy.dataplane.wanted import Wanted
 from felixpy.effective import configure
 from felixpy.errors import EnvironmentMissing
-from felixpy.kernel import Machine, open_machine
+from felixpy.kernel import Machine
 from felixpy.model import Host
-from felixpy.verification import Node, Verification, observe_live, verify
+from felixpy.verification import Node, observe_live, verify
 from felixpy.verification.report import text
 from tests.conformance.recordings import AREAS, Case, cases
-from tests.netns.namespace import BACKENDS, fresh_namespace
-from tests.unit.damages import DAMAGES, SHOP, Damage, inflict
+from tests.netns.enforcing import fresh_machine, here
+from tests.netns.namespace import BACKENDS
+from tests.unit.damages import DAMAGES, SHOP, Damage, classes, inflict
 
 pytestmark = pytest.mark.netns
 
@@ -45,18 +44,6 @@ def locks(kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Locks of our own, so that nobody waits for a test, nor a test for somebody."""
     monkeypatch.setenv("FELIXPY_LOCKFILE", str(tmp_path / "felixpy.lock"))
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
-
-
-def here() -> str:
-    """The namespace of the calling thread, as other threads and processes can name it."""
-    return f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
-
-
-@contextmanager
-def fresh_machine() -> Iterator[Machine]:
-    """felixpy's own view of a network namespace that is there for nothing else."""
-    with fresh_namespace(), open_machine(here()) as machine:
-        yield machine
 
 
 @pytest.fixture
@@ -74,10 +61,6 @@ def node_of(case: Case) -> Node:
 def program(machine: Machine, backend: str, node: Node) -> None:
     append = configure(node.compiler.cluster, node.name).chain_insert_mode == "append"
     IptablesEnforcer(Tools(machine, backend), machine.scratch).apply(Wanted.of(node.ruleset(), append=append))
-
-
-def classes(found: Verification) -> tuple[tuple[str, str], ...]:
-    return tuple((finding.kind.name, finding.effect.severity.name) for finding in found.findings)
 
 
 @EACH_BACKEND

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from felixpy.kernel import Done, Kernel
+from felixpy.verification import Verification
 from tests.conformance.recordings import Case, cases
 
 SHOP: Case = next(case for case in cases("k8s") if case.name == "shop-three-tiers")
@@ -180,3 +181,8 @@ def inflict(kernel: Kernel, backend: str, damage: Damage) -> None:
         else:
             done = kernel.run(f"iptables-{backend}-restore", "--noflush", text=f"*{table}\n{lines}\nCOMMIT\n")
         assert done == Done(0), done
+
+
+def classes(found: Verification) -> tuple[tuple[str, str], ...]:
+    """The kind and the severity of each finding."""
+    return tuple((finding.kind.name, finding.effect.severity.name) for finding in found.findings)

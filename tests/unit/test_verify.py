@@ -23,7 +23,7 @@ from felixpy.model import Cluster, Host
 from felixpy.verification import MOST_JUDGED, UNTRIED, Node, Verification, observe_live, observe_saved, verify
 from felixpy.verification.report import document, text
 from tests.conformance.recordings import AREAS, Case, cases
-from tests.unit.damages import BACKENDS, DAMAGES, SHOP, Damage, inflict
+from tests.unit.damages import BACKENDS, DAMAGES, SHOP, Damage, classes, inflict
 from tests.unit.pretend import Pretend
 
 MANIFESTS: Cluster = felixpy.load([SHOP.folder / "manifests.yaml"])
@@ -47,10 +47,6 @@ def programmed() -> Pretend:
 def saved(kernel: Pretend) -> Verification:
     """What is found in the files that were saved there."""
     return verify(observe_saved({4: kernel.save(4), 6: kernel.save(6)}, kernel.ipset_save(), "saved files"), NODE)
-
-
-def classes(found: Verification) -> tuple[tuple[str, str], ...]:
-    return tuple((finding.kind.name, finding.effect.severity.name) for finding in found.findings)
 
 
 def test_what_was_read_is_forgotten_without_a_search_for_garbage() -> None:
