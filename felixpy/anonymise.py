@@ -66,7 +66,7 @@ RESERVED = frozenset({
 _PARTS = re.compile(r"[^-./]+")
 LONGEST = 63
 KNOWN_LABEL = re.compile(r"(?:^|\.)(?:kubernetes\.io|k8s\.io|projectcalico\.org)/|^(?:pod-template-hash|k8s-app)$")
-"""Label names that mean something to Kubernetes or Calico, or that everybody uses."""
+"""Label names with a meaning in Kubernetes or Calico, or in general use."""
 
 KEPT_VALUES = frozenset({
     "projectcalico.org/orchestrator", "projectcalico.org/kind", "projectcalico.org/created-by",
@@ -189,7 +189,7 @@ PLAIN = frozenset({
     "variant", "allowedUses", "creationTimestamp", "defaultAction", "performanceHints", "linuxDataplane",
     "encapsulation", "natOutgoing", "bgp", "appProtocol", "nat", "unit", "autoCreate", "templateNodeSelector",
 })  # fmt: skip
-"""Fields whose text says nothing about anybody."""
+"""Fields whose text identifies nothing."""
 
 OPENED = frozenset({"FelixConfiguration", "KubeControllersConfiguration"})
 """Kinds all of whose fields are settings; addresses in them are replaced all the same."""

@@ -54,7 +54,7 @@ class CalicoVersion(Struct, frozen=True, kw_only=True):
     group_line: Callable[[Policy], str]
     """The line of a policy in that text."""
     tie_break: Callable[[Policy], str]
-    """Policies of one order stand in the order of this text."""
+    """The sort key of policies with the same order."""
     pools_set: str
     """Id of the set of all IP pools."""
     init_ports: bool = True
@@ -64,7 +64,7 @@ class CalicoVersion(Struct, frozen=True, kw_only=True):
     programs_everywhere: bool = True
     """Whether the hint AssumeNeededOnEveryNode brings a policy's chains to every node, and not only its sets."""
     parameters: tuple[Setting, ...] = ()
-    """Parameters that this Felix does not have, with the value that stands for their absence."""
+    """Parameters that this Felix does not have, with the value that disables them."""
     lacks: tuple[Lack, ...] = ()
 
     def mark_names(self, *, wireguard: bool) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ PASSING_TIERS = Lack(_in_passing_tiers, "a tier could not have the default actio
 TIERS = Lack(_each(lambda policy: policy.tier != DEFAULT_TIER), "there were no tiers but the default one")
 SERVICES = Lack(_each(lambda policy: any(side.service for side in _sides(policy))), "a rule could not name a Service")
 
-# --- the versions, each told as what was different from the next younger one
+# --- the versions, each as the differences from the next newer one
 
 V3_31 = replace(
     V3_32,

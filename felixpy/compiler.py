@@ -55,7 +55,7 @@ def compile(
 
 
 def only_node(cluster: Cluster) -> str:
-    """The node when there is no choice. Raises UsageError naming the nodes otherwise."""
+    """The only node of a cluster. Raises UsageError, with the nodes' names, if there are several or none."""
     names = cluster.node_names()
     if len(names) == 1:
         return names[0]

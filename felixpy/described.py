@@ -1,4 +1,4 @@
-"""How large values show themselves in a Python session and in a notebook: what they hold, not all of it."""
+"""Short representations of large values in Python sessions and notebooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from felixpy.escape import visible, xml
 
 
 class Described:
-    """A dataclass whose repr is one line: its short texts, and how much of everything else."""
+    """A dataclass whose repr is one line: its short texts, and the sizes of everything else."""
 
     __slots__ = ()
 
@@ -37,12 +37,12 @@ class Described:
 
 
 class Answer:
-    """An answer whose text is what the command prints, whose repr is the first line of it, and a table in notebooks."""
+    """An answer: `str` is the output of the command, `repr` its first line; in notebooks it is a table."""
 
     __slots__ = ()
 
     def _lines(self) -> Iterable[str]:
-        """What the command prints, the headline first."""
+        """The lines that the command prints, the headline first."""
         raise NotImplementedError
 
     def _table(self) -> Iterable[Sequence[str]]:

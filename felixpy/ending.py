@@ -32,7 +32,7 @@ DETAILS = "FELIXPY_TRACEBACK"
 UNFIT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
 )
-"""What is wrong with the name of a file, which is input, rather than with its disk."""
+"""Errors in the name of a file, which is input, as opposed to errors of its disk."""
 
 P = ParamSpec("P")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-"""Categories of characters that a terminal obeys, reorders text by, takes for the end of a line or cannot show."""
+"""Unicode categories of characters that control a terminal, reorder text, end a line or cannot be shown."""
 
 _COMMAND = re.compile(r"^(\s*)(?=::[A-Za-z][A-Za-z-]*(?:\s[^\n]*)?::)")
 """The start of a workflow command. An address such as ``::1`` is none.
@@ -25,7 +25,7 @@ _OLD_COMMAND = "##["
 """The older spelling of workflow commands, which counts anywhere in a line."""
 
 _FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula. (OWASP, CSV injection)"""
+"""Characters with which a formula begins in spreadsheets. (OWASP, CSV injection)"""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~@&:-])")
 

@@ -95,9 +95,9 @@ class Service(Struct, frozen=True, kw_only=True):
     publish_not_ready: bool = False
     external_name: str = ""
     proxied: bool = True
-    """False with the label service.kubernetes.io/service-proxy-name: kube-proxy leaves it to somebody else."""
+    """False with the label service.kubernetes.io/service-proxy-name: kube-proxy ignores the Service."""
     subsets: tuple[Subset, ...] = ()
-    """What an Endpoints object says, of which Kubernetes makes EndpointSlices where there is no selector."""
+    """The Endpoints object, from which Kubernetes makes EndpointSlices for a Service without selector."""
 
     def __str__(self) -> str:
         return f"service {self.name}"

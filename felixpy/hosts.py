@@ -12,7 +12,7 @@ ALL_INTERFACES = "*"
 
 LOOPBACK = "lo"
 LOOPBACK_ADDRESSES = ("127.0.0.0", "127.0.0.1", "::1")
-"""What Felix sees on the loopback interface: the destinations of its local routes; the first stands for 127.0.0.0/8."""
+"""The addresses of the loopback interface for Felix: its local routes, the first in place of 127.0.0.0/8."""
 
 
 def interfaces_of(host: Host, endpoints: Iterable[HostEndpoint], config: Config) -> Mapping[str, tuple[str, ...]]:

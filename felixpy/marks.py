@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from msgspec import Struct
 
 FIRST_FREE = 2
-"""Position 0 stands for no mark and position 1 for endpoints that are not Calico's."""
+"""Position 0 means no mark, and position 1 endpoints that are not Calico's."""
 
 
 def spell(mark: int) -> str:

@@ -213,9 +213,9 @@ class Rule(Struct, frozen=True, kw_only=True):
     destination: Side = ANYONE
     annotations: tuple[tuple[str, str], ...] = ()
     path: Path = ()
-    """Where the rule stands in its manifest, such as ``("spec", "ingress", 0)``."""
+    """The path of the rule in its manifest, such as ``("spec", "ingress", 0)``."""
     peer: Path = ()
-    """Where the one peer stands that this rule is about, if a manifest's rule lists peers; `path` is a part of it."""
+    """The path of this rule's peer, if the rule in the manifest lists peers; it begins with `path`."""
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -236,7 +236,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     everywhere: bool = False
     """Performance hint AssumeNeededOnEveryNode."""
     rewritten: tuple[tuple[Path, str, str], ...] = ()
-    """Networks with host bits: where they stand, as written, and as Calico reads them."""
+    """Networks with host bits: the path, the text as written, and the network as Calico reads it."""
 
     @property
     def staged(self) -> bool:

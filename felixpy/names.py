@@ -72,7 +72,7 @@ def plain_set_name(name: str) -> str:
 
 
 LAYERS = ("raw", "mangle", "nat", "filter")
-"""What chains of nftables begin with: the table of iptables in which the same chain stands."""
+"""The layers with which names of nftables chains begin: the iptables tables with the same chains."""
 
 
 def split_layer(name: str) -> tuple[str, str]:

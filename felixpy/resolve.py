@@ -143,7 +143,7 @@ class Shared:
     """Whether WorkloadSourceSpoofing is Any; otherwise Felix refuses pods that may send from other addresses."""
     suppress_overlaps: bool
     _possible: Mapping[Pair | None, Sequence[int]] | None = None
-    """The places of policies by a label that all whom they select have; None has those that demand none."""
+    """The positions of policies by a (label, value) pair that they require; None for those without one."""
     _policies: dict[PolicyKey, ActivePolicy] = field(default_factory=dict)
     _profiles: dict[str, ActiveProfile] = field(default_factory=dict)
 

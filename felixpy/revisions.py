@@ -25,7 +25,7 @@ class Blob(NamedTuple):
 
 
 def is_revision(path: str) -> bool:
-    """Whether a path means a revision rather than a file.
+    """Whether a path is in a git revision, not a file.
 
     >>> is_revision("git:HEAD~1:shop/"), is_revision("shop/git:1")
     (True, False)

@@ -31,7 +31,7 @@ MAX_LABEL = 512
 """Longest label name in bytes (Calico's tokenizer)."""
 
 MAX_DEPTH = 200
-"""Deepest nesting of parentheses; Calico has no limit, but nobody writes this by hand."""
+"""The maximum nesting of parentheses; Calico has no limit."""
 
 
 class SelectorError(FelixpyError):

@@ -16,7 +16,7 @@ _SAVED = re.compile(r"^(?:\*\w|:\S+ |(?:\[\d+:\d+\] )?-[AI] |create |add |Name: 
 """How lines of dumps begin."""
 
 _HEAD = 1 << 16
-"""So many bytes at the start of a file tell a dump from manifests, of which there may be gigabytes."""
+"""The number of bytes at the start of a file in which a dump is recognised: manifests may have gigabytes."""
 
 
 @takes_manifests(*MACHINE)

@@ -120,7 +120,7 @@ def apply(
 
 
 def _to_lab(given: Given, backend: IptablesKind, wait: int, *, resync: int | None) -> None:
-    """Bring the lab up or in step; with `resync`, again whenever files change and every so many seconds."""
+    """Start or update the lab; with `resync`, again whenever files change and every so many seconds."""
     from felixpy.cli.footprints import check_paths
     from felixpy.cli.lab_inputs import bring, inputs_of
     from felixpy.cli.watching import follow_lab

@@ -23,10 +23,10 @@ _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|min|h|)")
 _YES = {b"y", b"yes"}
 
 LONGEST = 24 * 3600
-"""Seconds; whoever is away for longer than a day does not confirm."""
+"""The longest time to wait for a confirmation, in seconds."""
 
 _ENOUGH = 64
-"""Bytes of an answer: what is longer is no yes."""
+"""The longest answer, in bytes."""
 
 
 def duration(text: str, option: str = "--confirm") -> int:

@@ -93,7 +93,7 @@ def decoder_for(
     config = configure(cluster, names[0] if names else "", (*calico_version.parameters, *settings))
     try:
         marks = RuleContext(config, calico_version).marks
-    except ValueError:  # too few bits, which compiling tells with its place
+    except ValueError:  # too few bits, which compiling reports with the place
         marks = None
     nodes = (ruleset for plane in planes for ruleset in compiled(Compiler(cluster, calico_version, plane)))
     return Decoder(cluster, nodes, calico_version=calico_version, marks=marks, elsewhere=elsewhere())

@@ -249,7 +249,7 @@ def dumps_below(path: Path, *, alone: bool = False) -> Iterator[tuple[str, Dump]
 
 
 TWINS = (".save", ".listed")
-"""How the files that ``felixpy render --output-dir`` writes for comparing end; their twins end otherwise."""
+"""The suffixes of the files in save form that ``felixpy render --output-dir`` writes."""
 
 
 def _saved_files(folder: Path, known: SavedFiles) -> list[str]:

@@ -60,7 +60,7 @@ class Given:
 
     @property
     def running(self) -> str:
-        """The running cluster whose nodes are meant, as a path; "" if there is none among the files."""
+        """The first running cluster among the inputs, as a path; "" if there is none."""
         return next(filter(is_cluster, self.files), "")
 
     @cached_property

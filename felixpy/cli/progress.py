@@ -51,7 +51,7 @@ class ShownStage:
 
 
 class StatusLine:
-    """The line of a terminal, and the thread that draws the innermost stage there."""
+    """The progress line of a terminal, and the thread that writes the innermost stage to it."""
 
     def __init__(self) -> None:
         self.stages: list[ShownStage] = []

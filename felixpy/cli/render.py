@@ -196,7 +196,7 @@ def _notes(ruleset: Ruleset, compiler: Compiler) -> Notes:
 
 
 def heading(ruleset: Ruleset, what: str) -> str:
-    """Comment lines on top: what made the text, and for whom. No date, so that two runs are equal."""
+    """Comment lines at the top: versions, node and input; no date, so that the output of two runs is equal."""
     from felixpy import __version__
 
     made = f"made by felixpy {__version__} as Felix {ruleset.calico_version} would"

@@ -1,4 +1,4 @@
-"""Running clusters among the paths of a command: ``--cluster``, and ``cluster:CONTEXT`` where a path may stand."""
+"""Running clusters as input of a command: ``--cluster``, or ``cluster:CONTEXT`` in place of a path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX = "cluster:"
 
 
 def is_cluster(path: str) -> bool:
-    """Whether a path means a running cluster rather than a file.
+    """Whether a path names a running cluster, not a file.
 
     >>> is_cluster("cluster:production"), is_cluster("cluster/")
     (True, False)

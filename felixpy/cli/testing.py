@@ -186,7 +186,7 @@ def _expanded(folder: Path, written: str) -> list[str]:
 
 
 def _repository(folder: Path) -> Path:
-    """The top of the git repository around a folder, the folder itself where there is none."""
+    """The top of the git repository around a folder, the folder itself without a repository."""
     for above in (folder, *folder.resolve().parents):
         if (above / ".git").exists():
             return above

@@ -248,7 +248,7 @@ def _verify_nodes(given: Given) -> FleetVerification:
     expected = Expected(given)
     chosen = chosen_nodes(given)
     given.clusters.forget()
-    # Commands switch off the search for cycles of values, but every node leaves some behind; the cluster is none.
+    # Commands disable garbage collection, but every node leaves cycles of values behind; the cluster has none.
     gc.freeze()
     gc.enable()
     nodes, unknown = {}, {name: reason for name in chosen if (reason := expected.not_compared(name))}

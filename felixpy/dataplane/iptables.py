@@ -22,7 +22,7 @@ from felixpy.errors import EnvironmentMissing, FelixpyError, KernelRefused
 from felixpy.kernel import Done, Kernel
 
 ATTEMPTS = 5
-"""How often a table is read again because somebody else changes it at the same time."""
+"""How often a table is read again because others change it at the same time."""
 
 PAUSE_SECONDS = 0.02
 

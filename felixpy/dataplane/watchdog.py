@@ -29,10 +29,10 @@ PAUSE_SECONDS = 1.0
 
 START, KEEP, REVERT = b"s", b"k", b"r"
 KEPT, REVERTED, FAILED = b"K", b"R", b"F"
-"""What is said on the socket: by felixpy, and by the watchdog as its last word."""
+"""The words on the socket: from felixpy, and from the watchdog as its answer."""
 
 LATE, GONE = b"l", b"g"
-"""What stands for a word that did not come."""
+"""Returned for a word that was not received."""
 
 
 class Watchdog:

@@ -1,13 +1,14 @@
-"""Names that Felix puts into the kernel → what they are, in words.
+"""Explain names that Felix writes into the kernel.
 
-    legend    what a cluster's objects are called
+    legend    the kernel names of a cluster's objects
     phrases   selectors, sets and rules in words
     rules     a compiled node, by name
-    strange   what a name that nothing here has may be
+    strange   possible explanations of unknown names
+    meaning   the result
     comments  a whole dump with comments
 
-A name is looked up in the compiled nodes first, then among all objects of the cluster; one that is nowhere gets the
-nearest explanation.
+A name is looked up in the compiled nodes first, then among all objects of the cluster; an unknown one gets a general
+explanation.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ NFLOG_WAYS = {"I": "ingress", "E": "egress"}
 
 
 class Decoder:
-    """Says what names mean, for one cluster and Calico version.
+    """Explains names, for one cluster and Calico version.
 
-    `nodes` are compiled nodes, `elsewhere` the same in other Calico versions; they are taken one after the other, as
-    far as a name asks for them.
+    `nodes` are compiled nodes, `elsewhere` the same in other Calico versions; they are compiled one after the other,
+    until a name is found.
     """
 
     def __init__(
@@ -73,11 +74,11 @@ class Decoder:
         self._known: list[RuleIndex] = []
 
     def indices(self) -> Iterator[RuleIndex]:
-        """The compiled nodes, each compiled when it is first needed."""
+        """The compiled nodes, each compiled on first use."""
         return _indices(self._known, self._nodes)
 
     def decode(self, name: str) -> NameMeaning:
-        """What a name is: chain, set, interface, rule hash, mark or log prefix, with all that is known about it."""
+        """Explain a name: chain, set, interface, rule hash, mark or log prefix."""
         asked = name.strip().strip("\"'").removesuffix(";")
         layer, plain = split_layer(plain_set_name(asked))
         if layer:
@@ -95,7 +96,7 @@ class Decoder:
     # --- chains
 
     def chain(self, name: str, table: str = "", *, full: bool = True) -> NameMeaning | None:
-        """A chain of Felix, of the kernel, or one that neither knows; without `full` in words only."""
+        """Explain a chain of Felix or of the kernel; None for others. Without `full` only the description."""
         for index in self.indices():
             spots = index.spots(name, table)
             if spots:
@@ -153,7 +154,7 @@ class Decoder:
         return facts
 
     def _rules(self, spot: Spot, ruleset: Ruleset) -> Iterator[str]:
-        """The rules as the kernel prints them, each policy rule announced by its place."""
+        """The rules as the kernel prints them, with the place of each policy rule above its rules."""
         chain, drawn = spot.chain, -1
         table = ruleset.tables[spot.families[0], spot.table]
         for number, lines in zip(chain.numbers, ruleset.rule_lines(table, chain), strict=True):
@@ -246,7 +247,7 @@ class Decoder:
         return None
 
     def mark(self, text: str) -> NameMeaning | None:
-        """A mark, by the bits that Felix hands out."""
+        """Explain a mark, by the bits that Felix allocates; None for a text that is not a mark."""
         if self.marks is None:
             return None
         value, _, mask = text.partition("/")
@@ -282,7 +283,7 @@ class Decoder:
 
 
 def _by_table(spots: Sequence[Spot]) -> Iterator[tuple[str, list[int]]]:
-    """Tables with the families that have the chain there; its rules may differ between these."""
+    """(table, families that have the chain in it); the chain's rules may differ between families."""
     tables: dict[str, set[int]] = {}
     for spot in spots:
         tables.setdefault(spot.table, set()).update(spot.families)
@@ -290,7 +291,7 @@ def _by_table(spots: Sequence[Spot]) -> Iterator[tuple[str, list[int]]]:
 
 
 def _indices(known: list[RuleIndex], more: Iterator[Ruleset]) -> Iterator[RuleIndex]:
-    """Those that were asked before, then the others as far as somebody goes on."""
+    """The known indices, then further ones, compiled on demand and added to the known ones."""
     yield from known
     for ruleset in more:
         known.append(RuleIndex(ruleset))
@@ -298,7 +299,7 @@ def _indices(known: list[RuleIndex], more: Iterator[Ruleset]) -> Iterator[RuleIn
 
 
 def _first_line(source: Source | None) -> Place | None:
-    """Where an object begins, which is known without reading it again."""
+    """The place of an object's first line, which needs no access to the file."""
     return Place(source.file, source.line) if source and source.file else None
 
 

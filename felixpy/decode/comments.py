@@ -1,6 +1,6 @@
-"""A saved dump with comments: above each line that names something of Felix, what the names mean.
+"""A saved dump with comments that explain Felix's names, above each line with such names.
 
-The lines begin with "#", so what comes out can still be restored.
+Comments begin with "#", so the result can still be restored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IDENTITY = re.compile(r'"cali:([\w-]{16})[";]', re.ASCII)
 LISTED_NAME = re.compile(
     r'(?<![\w"./-])(?:(?:raw|mangle|nat|filter)-(?:cali-[^\s"]+|[A-Z]+)|cali[46]0[^\s"]+)|"(cali[^"*:]+\*?)"'
 )
-"""The same in what nft lists, where chains begin with their layer and only interfaces stand in quotes."""
+"""Names in an nft listing, where chains begin with their layer and only interfaces are in quotes."""
 
 LISTED_TABLE = re.compile(r"table \S+ calico\S* \{")
 LISTED_LABEL = re.compile(r"\t(?:chain|set|map) (?P<name>\S+) \{")
@@ -44,11 +44,11 @@ WILDCARD = "+"
 
 
 def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
-    """The lines of an iptables-save, ipset or nft dump, each with a comment above it where there is something to say.
+    """The lines of an iptables-save, ipset or nft dump, with comments above those with names of Felix.
 
-    A chain is explained where it is declared and above its first rule; a rule's comment says which policy rule it
-    draws and what the other names in it are. Lists of members are copied as they are. Lines of files are those where
-    objects begin.
+    A chain is explained at its declaration and above its first rule; the comment of a rule gives the policy rule that
+    it was made from, and explains other names in it. Lists of members are copied unchanged. Places are the first lines
+    of objects.
     """
     writer = _Writer(decoder)
     for line in lines:
@@ -65,14 +65,14 @@ def commented(lines: Iterable[str], decoder: Decoder) -> Iterator[str]:
 
 
 def likely_nodes(text: str, cluster: Cluster) -> list[str]:
-    """The node that most of the pods in a dump run on; all nodes if it names none of their interfaces."""
+    """The node with the most pods in a dump, as a list; all nodes if the dump has no interface of a pod."""
     names = set(re.findall(r"\bcali\w+", text))
     seen = Counter(pod.node for pod in cluster.workloads if pod.interface in names)
     return [seen.most_common(1)[0][0]] if seen else cluster.node_names()
 
 
 class _Writer:
-    """Says what stands above each line. Names and rules are explained once for all lines that have them."""
+    """Writes the comments of lines. Explanations of names and rules are cached."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
@@ -89,7 +89,7 @@ class _Writer:
         if rule:
             chain, before, identity, after = rule.groups("")
             words = f"{before}{after}"
-            # What comes first in a chain is announced, and a chain that names itself is no other name in its rule.
+            # The first rule of a chain also explains the chain; a chain's own name in its rules needs no explanation.
             if chain == self.chain and chain not in words:
                 return [*self._rule(identity), *self._names(words)]
         return list(self._of_any(line))
@@ -120,7 +120,7 @@ class _Writer:
         yield from (comment(f"  {self._explain(name)}") for name in names if name != owner)
 
     def _listed(self, line: str) -> Iterator[str]:
-        """The same for a line of a table of Calico that nft listed."""
+        """The comments above a line of a Calico table in an nft listing."""
         label = LISTED_LABEL.match(line)
         if label:
             self.rule = ""
@@ -133,13 +133,13 @@ class _Writer:
         yield from self._names(line.partition(' comment "')[0])
 
     def _rule(self, identity: str) -> Sequence[str]:
-        """What drew the rule with a hash, unless the line before said so already."""
+        """The comment with the policy rule of a rule's hash, unless the previous line has the same."""
         origin = self._rules.get(identity)
         before, self.rule = self.rule, self._drawn(origin) if origin else ""
         return [self.rule] if self.rule not in ("", before) else []
 
     def _names(self, words: str) -> list[str]:
-        """What the names in the words of a rule are, each once."""
+        """The comments on the names in a rule, each name once."""
         known = self._named.get(words)
         if known is None:
             known = self._named[words] = [comment(f"  {self._explain(name)}") for name in self._names_in(words)]
@@ -151,7 +151,7 @@ class _Writer:
         return dict.fromkeys((found[1] or found[0]).replace("*", WILDCARD) for found in LISTED_NAME.finditer(words))
 
     def _drawn(self, found: Found) -> str:
-        """The policy rule that a rule draws: its path, and what it says."""
+        """The comment on the policy rule that a rule was made from: its path, and the rule in words."""
         key = found.chain.name, found.number
         if key not in self._words:
             direction = CHAIN_KINDS[chain_prefix(found.chain.name)].direction
@@ -160,7 +160,7 @@ class _Writer:
         return self._words[key]
 
     def _owner(self, line: str) -> str:
-        """The chain that a rule stands in or that a line declares."""
+        """The chain of a rule, or the chain that a line declares."""
         at = line.find("-A ")
         if at >= 0:
             return line[at + 3 :].partition(" ")[0]

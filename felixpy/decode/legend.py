@@ -1,4 +1,4 @@
-"""Names in a node's rules and the objects behind them, as far as the cluster alone tells."""
+"""The objects that names in a node's rules belong to, found from the cluster without compiling."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Owner = Literal["policy", "profile", "group", "pod", "host", "mark"]
 
 
 class ChainKind(NamedTuple):
-    """What chains with a prefix are for; `words` has a gap for whom the chain belongs to."""
+    """The purpose of chains with a prefix; `words` has a placeholder for the chain's object."""
 
     owner: Owner
     direction: Direction
@@ -123,7 +123,7 @@ DEVICES: Mapping[str, str] = {
 
 
 class ChainSubject(NamedTuple):
-    """Whom a chain belongs to. Exactly one of `policy`, `profile`, `workload` and `host` is given."""
+    """The object of a chain: exactly one of `policy`, `profile`, `workload` and `host` is given."""
 
     kind: ChainKind
     name: str
@@ -139,7 +139,7 @@ class ChainSubject(NamedTuple):
 
 
 class SetUse(NamedTuple):
-    """A set and the first rule of the cluster that needs it."""
+    """A set and its first user, a rule of the cluster."""
 
     spec: SetSpec
     user: str
@@ -157,14 +157,14 @@ def chain_prefix(name: str) -> str:
 
 
 class Legend:
-    """What a Calico version calls the objects of a cluster."""
+    """The kernel names of a cluster's objects in a Calico version."""
 
     def __init__(self, cluster: Cluster, calico_version: CalicoVersion) -> None:
         self.cluster, self.calico_version = cluster, calico_version
         self._chains: dict[tuple[str, str], dict[str, ChainSubject]] = {}
 
     def chain(self, name: str, node: str = "") -> ChainSubject | None:
-        """Whom a chain belongs to. Those of host interfaces have the same names on many nodes; `node` says which."""
+        """The object of a chain. Chains of host interfaces have the same names on many nodes; `node` selects one."""
         prefix = chain_prefix(name)
         kind = CHAIN_KINDS.get(prefix)
         if kind is None or kind.owner == "group":
@@ -187,7 +187,7 @@ class Legend:
 
     @cached_property
     def interfaces(self) -> Mapping[str, Workload]:
-        """Pods by the name of their interface on the node, which is short enough to stand in every chain's name."""
+        """Pods by the name of their interface on the node, which is part of the names of their chains."""
         return {pod.interface: pod for pod in self.cluster.workloads}
 
     def policies(self, kind: ChainKind) -> Iterator[tuple[str, ChainSubject]]:
@@ -206,7 +206,7 @@ class Legend:
             yield name, ChainSubject(kind, profile_words(name), found.source if found else None, profile=name)
 
     def hosts(self, kind: ChainKind) -> Iterator[tuple[str, ChainSubject]]:
-        """Of several host endpoints for one interface the smallest name wins; the last one written here stays."""
+        """(interface, subject) for host endpoints; of several for one interface the one with the smallest name is last."""
         for host in sorted(self.cluster.host_endpoints, key=lambda host: host.name, reverse=True):
             if host.interface:
                 suffix = ANY_INTERFACE if host.interface == "*" else host.interface
@@ -214,7 +214,7 @@ class Legend:
 
     @cached_property
     def sets(self) -> Mapping[str, SetUse]:
-        """Sets that any rule of the cluster needs, by name and for both families."""
+        """The sets of all rules of the cluster, by name and for both families."""
         found: dict[str, SetUse] = {}
         for user, source, rules in self._rules():
             for number, rule in enumerate(rules):
@@ -231,7 +231,7 @@ class Legend:
 
     @cached_property
     def addresses(self) -> Mapping[str, str]:
-        """Who has an address: pods, host endpoints, nodes."""
+        """The owners of addresses, in words: pods, host endpoints, nodes."""
         found: dict[str, str] = {}
         for node in self.cluster.nodes.values():
             tunnels = (node.ipip_tunnel, node.vxlan_tunnel_v4, node.vxlan_tunnel_v6)
@@ -259,7 +259,7 @@ def host_words(host: HostEndpoint) -> str:
 
 
 def profile_words(name: str) -> str:
-    """Profiles of Kubernetes by what they stand for.
+    """A profile in words; profiles of namespaces and service accounts by these.
 
     >>> profile_words("kns.shop"), profile_words("ksa.shop.web"), profile_words("own")
     ('namespace shop', 'service account shop/web', 'profile own')

@@ -1,4 +1,4 @@
-"""What a name means: the answer of decoding."""
+"""The explanation of a name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from felixpy.errors import Place
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameMeaning:
-    """A name explained. `facts` are (heading, lines); without `known` nothing in the input has that name.
+    """An explained name. `facts` are (heading, lines); it is `known` if something in the input has the name.
 
-    `hint` says why the name may be where it was seen, or why it is not where one would look for it.
+    `hint` says why an unknown name may exist, or why a known one is not on the node.
     """
 
     name: str
@@ -24,7 +24,7 @@ class NameMeaning:
     known: bool = True
 
     def text(self, most: int = 20) -> str:
-        """For eyes: what it is, where it comes from, then the facts; of long lists the first `most` lines."""
+        """Text: the description with its place, then the facts; of long lists the first `most` lines."""
         lines = [f"{self.name}: {self.words}"]
         if self.place:
             lines.append(f"  from {self.place}")
@@ -41,7 +41,7 @@ class NameMeaning:
         return "".join(f"{line}\n" for line in lines)
 
     def json(self) -> dict[str, object]:
-        """For programs; what is not known is left out."""
+        """The JSON object, without unknown values."""
         place = {"file": self.place.file, "line": self.place.line} if self.place else {}
         facts = {_camel(heading): values for heading, values in self.facts}
         found = {"name": self.name, "kind": self.kind, "known": self.known, "meaning": self.words, **place}

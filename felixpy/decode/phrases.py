@@ -35,7 +35,7 @@ NAMES_OF_NAMESPACES = frozenset({"projectcalico.org/name", "kubernetes.io/metada
 
 
 class _Phrase(NamedTuple):
-    """What a selector asks of labels, and where it looks for them."""
+    """The conditions of a selector on labels, and the kind of things it selects."""
 
     conditions: list[str]
     places: list[str]
@@ -44,7 +44,7 @@ class _Phrase(NamedTuple):
 
 
 def selector_words(text: str, *, sets: bool = True) -> str:
-    """Whom a selector means; with `sets` network sets count as well.
+    """What a selector matches, in words; with `sets` network sets are included.
 
     >>> selector_words("(projectcalico.org/orchestrator == 'k8s' && run == 'a') && projectcalico.org/namespace == 'b'")
     'pods with run == "a" in namespace b'
@@ -96,7 +96,7 @@ def _read(node: Node) -> _Phrase:
 
 
 def _joined(conditions: Sequence[str]) -> str:
-    """Conditions that all have to hold; one alone needs no parentheses."""
+    """Conditions joined with and; a single one needs no parentheses."""
     if len(conditions) == 1 and conditions[0].startswith("(") and conditions[0].endswith(")"):
         return conditions[0][1:-1]
     return " and ".join(conditions)
@@ -111,7 +111,7 @@ def _conjuncts(node: Node) -> Iterator[Node]:
 
 
 def _condition(node: Node, prefix: str = "") -> str:
-    """One condition, its labels without a prefix; whether there is a label at all reads better in words."""
+    """One condition, its labels without a prefix; ``has`` is written in words."""
     if isinstance(node, LabelTest) and node.operator == "has":
         return f"label {node.label.removeprefix(prefix)}"
     if isinstance(node, Not) and isinstance(node.operand, LabelTest) and node.operand.operator == "has":
@@ -136,12 +136,12 @@ def _all_begin(node: Node, prefix: str) -> bool:
 
 
 def _is_positive(node: Node) -> bool:
-    """Whether only endpoints in a namespace can meet it."""
+    """Whether a condition is positive, so that only endpoints in a namespace can meet it."""
     return isinstance(node, LabelTest) and node.operator not in ("!=", "not in")
 
 
 def _without(node: Node, prefix: str) -> str:
-    """The condition without the prefix of its labels; a namespace's name alone is marked by "="."""
+    """The condition without the prefix of its labels; the name of a namespace has "=" in front."""
     if isinstance(node, LabelTest) and node.operator == "==" and node.label.removeprefix(prefix) in NAMES_OF_NAMESPACES:
         return f"={node.operand}"
     return _condition(node, prefix)
@@ -151,7 +151,7 @@ SET_WORDS = re.compile(r"(?P<what>addresses of|port .+ of) endpoints(?P<sets> an
 
 
 def set_words(words: str) -> str:
-    """What an IP set holds, from its own words (`felixpy.ipsets`), with the selector told as elsewhere.
+    """The description of an IP set (see `felixpy.ipsets`), with its selector in words.
 
     >>> set_words('port http (tcp) of endpoints with projectcalico.org/orchestrator == "k8s"')
     'port http (tcp) of all pods'
@@ -164,7 +164,7 @@ def set_words(words: str) -> str:
 
 
 def rule_words(rule: Rule, direction: Direction) -> str:
-    """What a rule does, in a line.
+    """A policy rule as one line.
 
     >>> rule_words(Rule(action="allow", protocol="tcp", destination=Side(ports=(PortRange(80, 80),))), "ingress")
     'allow tcp port 80'
@@ -216,7 +216,7 @@ def _listed(ports: Sequence[PortRange | str], words: str = "") -> str:
 
 
 def side_words(side: Side) -> str:
-    """Whom a side of a rule means, "" for anyone."""
+    """What a side of a rule matches, in words, "" for everything."""
     parts = []
     if side.service:
         parts.append(f"service {side.service.namespace}/{side.service.name}")

@@ -21,7 +21,7 @@ class Spot(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A rule: its chain, its position there counted from 0, and the number of the policy rule it draws, or -1."""
+    """A rule: its chain, its position from 0, and the number of the policy rule it was made from, or -1."""
 
     table: str
     chain: Chain
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where the policy rule stands in its manifest, () if it draws none."""
+        """The path of the policy rule in its manifest, () if there is none."""
         return self.chain.origin.path(self.number)
 
     def place(self, cluster: Cluster) -> Place | None:
@@ -54,7 +54,7 @@ class RuleIndex:
         spots: dict[str, dict[tuple[str, ...], Spot]] = {}
         for table, chain in self._chains():
             known = spots.setdefault(chain.name, {})
-            key = (table.name, *chain.hashes[-1:])  # the last hash seals the whole chain
+            key = (table.name, *chain.hashes[-1:])  # the last hash covers the whole chain
             before = known[key].families if key in known else ()
             known[key] = Spot(table.name, chain, (*before, table.family))
         return {name: tuple(found.values()) for name, found in spots.items()}
@@ -67,7 +67,7 @@ class RuleIndex:
 
     @cached_property
     def rules(self) -> Mapping[str, Found]:
-        """Rules by hash; a chain that several tables or families share counts once."""
+        """Rules by hash; chains that are equal in several tables or families are included once."""
         found: dict[str, Found] = {}
         for table, chain in self._chains():
             for position, identity in enumerate(self.ruleset.identities(table, chain)):
@@ -75,7 +75,7 @@ class RuleIndex:
         return found
 
     def drawn(self) -> Iterator[tuple[str, Found]]:
-        """The rules that draw a rule of a policy or profile, with their hashes."""
+        """(hash, rule) for rules that were made from a rule of a policy or profile."""
         for table, chain in self._chains():
             if chain.origin.rules:
                 for position, identity in enumerate(self.ruleset.identities(table, chain)):
@@ -89,7 +89,7 @@ class RuleIndex:
 
     @cached_property
     def users(self) -> Mapping[str, tuple[str, ...]]:
-        """Which chains lead to a chain, or name a set."""
+        """The chains that jump to a chain, or use a set, by the name of that."""
         found: dict[str, dict[str, None]] = {}
         for table, chain in self._chains():
             for body in chain.bodies:

@@ -1,4 +1,4 @@
-"""Names that nothing in the input has: what they may be all the same."""
+"""Possible explanations of names that nothing in the input has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERFACE = re.compile(r"(?:cali|tap)[0-9a-f]{1,11}")
 
 
 def strange_chain(name: str, legend: Legend) -> NameMeaning | None:
-    """A chain of Felix that no object of the input gives; None for names that are no chains of Felix."""
+    """Explain a chain of Felix that no object of the input has; None for other names."""
     prefix = chain_prefix(name)
     dispatch = DISPATCH.fullmatch(name)
     if dispatch:
@@ -53,7 +53,7 @@ HINTS: Mapping[str, str] = {
 
 
 def _literal(kind: ChainKind, suffix: str) -> str:
-    """What the readable part of a name says, in this Calico version's way or that of older ones."""
+    """What the readable part of a name means in this or an older Calico version."""
     if kind.owner == "policy":
         short, _, rest = suffix.partition("/")
         if short in LONG_KINDS:

@@ -36,7 +36,7 @@ from felixpy.workers import Alone, Computed, Lost, Workers
 __all__ = ["Difference", "Group", "Spread", "difference"]
 
 RANKS: Mapping[Owner | None, int] = {"policy": 0, "profile": 1, "group": 2, "pod": 3, "host": 4, "mark": 5, None: 6}
-"""The order in which changes are told, by whom the chain belongs to; None are Felix's own chains."""
+"""The order of changes, by the kind of object that the chain belongs to; None for Felix's static chains."""
 
 GROUPS = "groups of policies with one selector"
 OWN_CHAINS = "Felix's own chains"
@@ -186,7 +186,7 @@ class NodeComparison:
     after: Nodes
     rules: bool
     keep: bool
-    """Whether the rules are asked for again in this process."""
+    """Whether the rules are used again in this process."""
     known: dict[Planes, tuple[ChainKeys, ChainKeys]] = field(default_factory=dict, init=False)
 
     def compare(self, name: str) -> NodeDifference:

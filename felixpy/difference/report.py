@@ -15,7 +15,7 @@ from felixpy.flows.presentation.report import arrow, change_lines, change_rows, 
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "~"}
 MOST_MEMBERS = 8
-"""Members of a set that are told one by one."""
+"""The number of members of a set that are listed."""
 
 MOST_OBJECTS = 24
 

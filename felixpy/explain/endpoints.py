@@ -25,7 +25,7 @@ from felixpy.resolve import AppliedPolicies, AppliedTier, LocalHost, LocalWorklo
 from felixpy.rules import activate
 
 OWN_LABELS = "projectcalico.org/"
-"""Labels that Calico adds; they are told otherwise."""
+"""Labels that Calico adds; their values are shown elsewhere."""
 
 DROPPED = "drop what none of them decided"
 DECIDED = "nothing gets here, the rules decide everything"

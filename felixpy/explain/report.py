@@ -25,7 +25,7 @@ MOST_NAMED = 3
 """So many of a list are named; `verbose` names all."""
 
 MOST_POLICIES = 8
-"""So many policies of others are told."""
+"""The number of other policies that are listed."""
 
 KINDS: Mapping[type, str] = {
     EndpointExplanation: "EndpointExplanation",

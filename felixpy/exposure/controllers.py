@@ -21,7 +21,7 @@ from felixpy.model import (
 )
 
 NAME = "ingress-controller"
-"""What stands for a controller that is not in the input."""
+"""The peer that represents a controller that is not in the input."""
 
 NAMESPACE = "ingress-controller-ns"
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"

@@ -360,7 +360,7 @@ def _parts(lines: Sequence[str]) -> Iterator[tuple[Form, FormPart]]:
 
 
 CONTEXT = 3
-"""So many lines above a dump may tell, as a command that was typed, which family it is of."""
+"""The number of lines above a dump in which a command line may name its family."""
 
 
 def _grouped(parts: Iterable[tuple[Form, FormPart]]) -> Iterator[tuple[Form, FormPart, list[FormPart]]]:

@@ -253,4 +253,4 @@ def _joined(matches: Sequence[str]) -> list[str]:
 
 
 TOGETHER = frozenset({"-m listed", "-m tcp", "-m udp", "-m sctp"})
-"""Matches whose pieces are told one by one."""
+"""Matches that are listed in several parts, which are joined."""

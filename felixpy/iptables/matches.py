@@ -192,7 +192,7 @@ def _address_type(match: Match, family: int) -> list[Test]:
     return tests
 
 
-# --- where something is taken for granted
+# --- with assumptions
 
 
 def _reverse_path(match: Match, family: int) -> list[Test]:

@@ -16,7 +16,7 @@ from felixpy.kubectl.resources import CALICO, RESOURCES
 from felixpy.kubectl.trim import trimmed
 
 PAGE = 500
-"""Objects asked for at once, as kubectl does."""
+"""Objects in a page, as in kubectl."""
 
 PAGES_ALONE = 1
 """So many pages of a list are asked for through a kubectl each, all further ones through one that stays: starting that
@@ -25,7 +25,7 @@ one takes no longer than asking for one page.
 
 PARALLEL = 8
 RESTARTS = 3
-"""How often a list whose pages expired is begun again, before it is asked for in one piece."""
+"""How often a list whose pages expired is restarted, before it is requested in one piece."""
 
 Progress = Callable[[str, int], None]
 """Told after every page: the resource, and how many of its objects have arrived."""

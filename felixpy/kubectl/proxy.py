@@ -29,7 +29,7 @@ START_SECONDS = 10.0
 """How long kubectl may take until it listens."""
 
 MOST_FAILURES = 3
-"""After so many answers that were no answer, pages are asked for without the proxy."""
+"""After so many failures, pages are requested without the proxy."""
 
 OK = 200
 
@@ -48,7 +48,7 @@ class Proxy:
         self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
         self._idle: list[HTTPConnection] = []
-        """Connections that nobody waits at."""
+        """Idle connections."""
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ CALICO = ("projectcalico.org/v3", "crd.projectcalico.org/v1")
 
 
 BUILT_IN = frozenset({"v1", "apps/v1", "discovery.k8s.io/v1", "networking.k8s.io/v1"})
-"""API versions that every API server has since Kubernetes 1.21; what is missing there is told."""
+"""API versions that every API server has since Kubernetes 1.21; missing resources in them are reported."""
 
 
 class Resource(NamedTuple):

@@ -22,7 +22,7 @@ WATCH_SECONDS = 300
 """How long the API server answers one watch: so long at most a connection that died unseen goes unnoticed."""
 
 NAMED_SECONDS = 30.0
-"""How often objects are read that are asked for by name: a watch of them would need further rights."""
+"""The interval, in seconds, for reading objects by name: watching them would need further permissions."""
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
@@ -66,7 +66,7 @@ class Mirror:
         self._listing = listing
         self._objects = {key: _keyed(listed) for key, listed in listing.listed.items()}
         self._revisions: dict[tuple[str, Key], int] = {}
-        """The newest revision of each object that a watch has told, of those that are gone as well."""
+        """The newest revision of each object in watch events, including deleted objects."""
         self._changed: dict[str, dict[Key, dict[str, Any] | None]] = {}
         self._news: SimpleQueue[_News] = SimpleQueue()
         self._stopping = Event()
@@ -211,7 +211,7 @@ class Mirror:
         for line in self._kubectl.follow(f"{RESOURCES[resource].path(version)}?{query}"):
             try:
                 event = json.loads(line)
-            except ValueError:  # the connection ended within a line: the next watch tells it again
+            except ValueError:  # the connection ended within a line: the next watch repeats the event
                 return
             if event.get("type") == "ERROR" or event.get("kind") == "Status":
                 said = (event.get("object") or event).get("message") or "the watch was ended"

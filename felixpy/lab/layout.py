@@ -38,7 +38,7 @@ LONGEST_NAMESPACE = 200
 """Names of network namespaces are names of files, which have at most 255 characters."""
 
 _LINK_NAME = re.compile(r"[^\s/:%]{1,15}")
-"""Names that the kernel takes for interfaces. (net/core/dev.c, dev_valid_name)"""
+"""Valid names of interfaces. (net/core/dev.c, dev_valid_name)"""
 
 _TUNNEL_DEVICES = frozenset(device for tunnels in TUNNELS.values() for _, device in tunnels)
 

@@ -46,7 +46,7 @@ _ARRIVED = {
     socket.AF_INET: (socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO),
 }
-"""How a socket is told to say which address a packet was for: level, the option, and the type of what it says."""
+"""The socket option that returns the destination address of a packet: level, option, and type of control data."""
 
 
 _HTTP = (b"GET ", b"HEAD ", b"POST ", b"PUT ")

@@ -32,7 +32,7 @@ EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 FULL = {4: 32, 6: 128}
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 FELIX_METRIC = 1024
-"""IPv4NormalRoutePriority and IPv6NormalRoutePriority, which nobody changes."""
+"""The defaults of IPv4NormalRoutePriority and IPv6NormalRoutePriority."""
 
 _LONGEST_LINK = 15
 

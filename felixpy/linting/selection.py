@@ -25,14 +25,14 @@ from felixpy.selector import And, LabelTest, Node, matches
 
 METADATA_NAME = f"{NAMESPACE_PREFIX}kubernetes.io/metadata.name"
 NAMES = (METADATA_NAME, f"{NAMESPACE_PREFIX}projectcalico.org/name")
-"""Labels that hold the name of a namespace: who uses one names a namespace, be it in the input or not."""
+"""Labels with the name of a namespace: a condition on one refers to a namespace, in the input or not."""
 
 SELECTORS = {
     "KubernetesNetworkPolicy": "podSelector",
     "StagedKubernetesNetworkPolicy": "podSelector",
     "KubernetesClusterNetworkPolicy": "subject",
 }
-"""Where a policy says whom it applies to; Calico's kinds call it selector."""
+"""The field with the selector of a policy, by kind; in Calico's kinds it is selector."""
 
 
 def selector_path(policy: Policy) -> Path:

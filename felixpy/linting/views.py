@@ -36,10 +36,10 @@ Section = Literal["normal", "forward", "untracked", "pre-dnat"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 LARGEST = 1 << 23
-"""Most combinations of addresses and traffic that one view may tell apart; a megabyte for each set of packets."""
+"""The maximum of combinations of addresses and traffic in one view; a megabyte for each set of packets."""
 
 Asked = frozenset[tuple[int, int, bool]]
-"""Ports that are told apart although no rule mentions them: (protocol, port, whether the source's)."""
+"""Ports that are distinguished although no rule mentions them: (protocol, port, whether the source's)."""
 
 
 class PacketSpace:

@@ -208,7 +208,7 @@ class _Node:
     specs: Mapping[str, SetSpec]
     """The sets that its rules ask for, by their ids."""
     places: Mapping[str, int]
-    """Where each set stands in the ruleset, by name."""
+    """The position of each set in the ruleset, by name."""
     anchored: bool
     """Whether it is an object or has endpoints of its own; else it may be no node as soon as others are."""
     stale: bool = False

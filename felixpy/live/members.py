@@ -50,9 +50,9 @@ class _Content:
     ordered: dict[int, list[str]]
     """The members of each family, sorted."""
     networks: dict[int, int]
-    """How many of them are networks rather than addresses."""
+    """How many of them are networks, not single addresses."""
     listed: dict[int, SetMembers] = field(default_factory=dict)
-    """The same as they were asked for, as far as nothing has changed since."""
+    """Results that were returned before and are still valid."""
 
 
 class LiveMembership(Membership):
@@ -68,7 +68,7 @@ class LiveMembership(Membership):
         self._room = FEW_BUILT
         """So many built sets are kept before those that no node has are looked for."""
         self.changed: set[str] = set()
-        """Ids of sets whose members changed since somebody last emptied it."""
+        """Ids of sets whose members changed since it was last emptied."""
 
     def put(self, number: int, thing: Labelled | None) -> None:
         """Replace the thing with a number, or remove it."""

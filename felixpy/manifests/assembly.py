@@ -35,7 +35,7 @@ class Parts:
         self._pairs: dict[str, list[tuple[Key, Any]]] = defaultdict(list)
         self._nodes: dict[str, Document] = {}
         self._automatic: dict[str, tuple[HostEndpoint, ...]] = {}
-        """By node, as far as somebody asked since the last change."""
+        """Cached by node, dropped with the next change."""
 
     def add(self, key: Key, converted: Any, part: str = "") -> None:
         """`part` is the field of `Cluster`, by default that of the kind."""

@@ -26,19 +26,19 @@ from felixpy.manifests.reading.places import Places, Texts
 from felixpy.model import Cluster
 
 Documents = Mapping[Any, Document]
-"""Documents of one file or resource, by what tells them apart there."""
+"""Documents of one file or resource, by an identity that is unique there."""
 
 Changes = Mapping[str, Mapping[Any, Document | None]]
 """Documents that came or changed, by file or resource; None for one that is gone."""
 
 Pair = tuple[Any, Any]
-"""An object of the model before and after, None where it was not or is no more."""
+"""An object of the model before and after, None if it was added or removed."""
 
 PLACED = frozenset({"Pod", "Node", "IPPool", "HostEndpoint", "WorkloadEndpoint"})
 """Kinds that decide which nodes and addresses pods get that have none."""
 
 MOST_CONVERTED = 10_000
-"""After so many objects the parts that pods share are collected anew, so that those that are gone leave nothing."""
+"""After so many objects the cache of parts that pods share is cleared, so that removed pods free their memory."""
 
 _NAMESPACE, _ACCOUNT = "Namespace", "ServiceAccount"
 
@@ -153,7 +153,7 @@ class _State:
             document.source: key for key, document in self._objects.items()
             if given.get(document.source) == 1 and not self._is_assumed(key)
         }  # fmt: skip
-        """Objects by where they stand; only those that are given once and made of one document."""
+        """Objects by place; only those that are given once and come from one document."""
         self._twice = _given_twice(loaded)
         self._needed: Counter[tuple[str, str]] = Counter()
         for document in self._objects.values():

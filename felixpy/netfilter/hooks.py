@@ -38,7 +38,7 @@ class Stage(NamedTuple):
 
 TRACKING = Stage("connection tracking", "", place=(TRACKING_PRIORITY, 0, 0))
 REWRITTEN = Stage("network address translation", "", place=(NAT_PRIORITIES["PREROUTING"], 2, 0))
-"""Behind it packets have their new destinations, whoever rewrote them."""
+"""The place of destination NAT: later stages see the new destination."""
 
 Stages: TypeAlias = Mapping[str, tuple[Stage, ...]]
 """The stages of each hook, by its name."""
@@ -93,7 +93,7 @@ IPTABLES: Stages = MappingProxyType(
         for table, priority in tables
     )
 )
-"""The chains of iptables, and those of Calico in nftables, which stand in the same order."""
+"""The chains of iptables, and those of Calico in nftables, which have the same order."""
 
 
 def before_rewriting(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:

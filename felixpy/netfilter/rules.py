@@ -54,7 +54,7 @@ class Body:
     goto: bool
     arguments: tuple[Option, ...]
     read: Callable[[Body], Meaning] = field(repr=False)
-    """Finds the meaning when it is first asked for."""
+    """Computes the meaning on first access."""
 
     @cached_property
     def meaning(self) -> Meaning:

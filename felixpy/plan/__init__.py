@@ -51,10 +51,10 @@ INSERTED: Mapping[str, tuple[str, ...]] = {
     "nat": ("PREROUTING", "OUTPUT"),
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
 }
-"""Kernel chains in which Felix stands first (or, with chainInsertMode Append, behind foreign rules)."""
+"""Kernel chains with inserts before foreign rules (or, with chainInsertMode Append, after them)."""
 
 APPENDED: Mapping[str, tuple[str, ...]] = {"nat": ("POSTROUTING",), "filter": ("FORWARD",)}
-"""Kernel chains in which Felix has rules that always stand last."""
+"""Kernel chains with rules of Felix that always come last."""
 
 STATIC: Mapping[str, tuple[str, ...]] = {
     "raw": ("cali-PREROUTING", "cali-OUTPUT", "cali-wireguard-incoming-mark"),

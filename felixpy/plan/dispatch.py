@@ -26,7 +26,7 @@ class PodDispatchFacts(Facts, frozen=True, kw_only=True, eq=False):
     """Dispatch from pods' interfaces to their chains. `deny` is the target for all other interfaces."""
 
     branches: Sequence[Branch] = ()
-    """None where a verdict map stands in their place."""
+    """None if a verdict map is used instead."""
     deny: str
 
 

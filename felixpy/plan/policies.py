@@ -23,7 +23,7 @@ from felixpy.rules import ActiveRule, activate
 from felixpy.ruleset import Origin
 
 GROUP_STEP = 5
-"""In a group chain every fifth policy is jumped to without asking for the mark, after a check that nobody decided."""
+"""In a group chain every fifth policy is jumped to without testing the mark, after a rule that returns if decided."""
 
 ACTIONS = {"allow": "allow", "": "allow", "deny": "deny", "log": "log", "next-tier": "pass", "pass": "pass"}
 NFLOG_LETTERS = {"allow": "A", "deny": "D", "pass": "P"}
@@ -91,7 +91,7 @@ class _Subject(Struct, frozen=True):
     id: str
     letter: str
     log_names: tuple[str, str, str, str]
-    """What stands for %k, %n, %p and %t in a log prefix."""
+    """The values of %k, %n, %p and %t in a log prefix."""
     words: str
     source: Source | None
     rules: tuple[Rule, ...]

@@ -16,7 +16,7 @@ from felixpy.topology.endpoints import Directory
 Network = IPv4Network | IPv6Network
 
 MOST_PIECES = 4096
-"""So many addresses may stand for one CIDR; more means that the test asks for too much at once."""
+"""The maximum of addresses to try for one CIDR."""
 
 
 class Ends:

@@ -29,7 +29,7 @@ MOST_CONNECTIONS = 1_000_000
 """Of one expectation: the number of sources times that of destinations times that of ports."""
 
 MOST_TOLD = 5
-"""Connections that are told of one expectation; the rest is counted."""
+"""The number of connections listed for one expectation; the rest is counted."""
 
 Answer = Trace | ServiceTrace
 

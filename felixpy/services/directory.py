@@ -16,7 +16,7 @@ from felixpy.services.endpoints import NodeAddress, ServiceEndpoints
 from felixpy.services.proxy import Via
 
 STAND_IN = {4: int(ip_address("198.19.0.1")), 6: int(ip_address("2001:db8:198:19::1"))}
-"""The first of the addresses that stand for Services whose cluster IP is not known; nobody else has them."""
+"""The first of the addresses for Services whose cluster IP is unknown; they are not used otherwise."""
 
 KINDS = frozenset({"svc", "service", "services"})
 VIA_WORDS: Mapping[Via, str] = {

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_interface
 from felixpy.model import Cluster, Host
 
 STAND_IN = {4: int(ip_address("198.18.0.1")), 6: int(ip_address("2001:db8:198:18::1"))}
-"""The first of the addresses that stand for nodes; benchmarks and documentation have them to themselves."""
+"""The first of the addresses assumed for nodes, from a range reserved for benchmarks."""
 
 
 class AddressBook:

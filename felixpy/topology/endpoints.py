@@ -36,7 +36,7 @@ SHORT: Mapping[str, str] = {
 
 HOST = "host"
 NODES = ("node/", "no/", "nodes/")
-"""What may stand before the name of a node."""
+"""The prefixes before the name of a node."""
 
 EndpointKind = Literal["pod", "host", "outside"]
 

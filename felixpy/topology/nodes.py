@@ -18,7 +18,7 @@ from felixpy.topology.addresses import AddressBook
 from felixpy.walk import Machine, Walker
 
 UPLINK = "eth0"
-"""What the interface to other machines is called where nobody says."""
+"""The name of the interface to other machines, if it is unknown."""
 
 TUNNELS = {4: (("ipip", "tunl0"), ("vxlan", "vxlan.calico")), 6: (("vxlan", "vxlan-v6.calico"),)}
 

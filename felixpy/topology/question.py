@@ -15,7 +15,7 @@ LARGEST_PORT = 65535
 LARGEST_ICMP = 255
 
 PINGS = frozenset({"icmp", "icmpv6", "ping"})
-"""What may stand in a port's place to mean an echo request."""
+"""The words for an echo request in place of a port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,7 @@ class Trace(Answer):
     missing: tuple[str, ...] = ()
     answered: Endpoint | None = None
     pending_allowed: bool | None = None
-    """What would be if staged policies were enforced; None if there are none."""
+    """Whether the packet would be allowed if staged policies were enforced; None without staged policies."""
 
     def _lines(self) -> Iterable[str]:
         from felixpy.tracing.report import text

@@ -80,7 +80,7 @@ class Hit:
     path: Path = ()
     place: Place | None = None
     says: str = ""
-    """The rule in words, "" if a dump does not tell."""
+    """The rule in words, "" if it is unknown in a dump."""
 
     def record(self, index: int) -> dict[str, object]:
         """The hit as in flow logs; `index` is its position among those of its end."""

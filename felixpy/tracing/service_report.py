@@ -32,7 +32,7 @@ class ServicePath(NamedTuple):
     trace: Trace | None
     refusal: str = ""
     name: str = ""
-    """Whom the endpoint belongs to, in words."""
+    """The owner of the endpoint, in words."""
 
     lost: str = ""
     """Why there is no connection although the packet arrives."""

@@ -29,7 +29,7 @@ class Draft(NamedTuple):
 
 
 LineOf = Callable[[str, int], int]
-"""The line of a saved file that a rule stands in, by chain and position."""
+"""The line of a rule in a saved file, by chain and position."""
 
 KIND_OF_WAY: Mapping[str, str] = {
     "tampered": "rule-tampered",

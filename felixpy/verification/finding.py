@@ -74,7 +74,7 @@ _KINDS = (
 )
 
 KINDS: Mapping[str, FindingKind] = {row[0]: FindingKind(*row, rank) for rank, row in enumerate(_KINDS)}
-"""All classes of findings, in the order in which those of one severity are told."""
+"""All classes of findings, in the order in which those of one severity are listed."""
 
 
 class Example(NamedTuple):

@@ -38,7 +38,7 @@ NOT_GIVEN = "those rules were not given"
 
 
 Assumption: TypeAlias = Literal["as known", "any sets", "any addresses"]
-"""What is taken for granted about a node: the sets and addresses that are known, or any."""
+"""What is assumed about a node: the known sets and addresses, or any."""
 
 
 class Seen(NamedTuple):
@@ -64,7 +64,7 @@ class Judge:
     legend: Legend
     knows_addresses: frozenset[int]
     others: Sequence[Damage] = ()
-    """What else is wrong, so that all of it is told apart in the same way."""
+    """The damages of all findings, so that one packet space distinguishes all of them."""
     _passages: dict[tuple[int, Assumption], tuple[Passage, NodeText]] = field(default_factory=dict)
 
     def effect(self, damages: Sequence[Damage]) -> Effect:

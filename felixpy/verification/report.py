@@ -23,7 +23,7 @@ WORDS: Mapping[Severity, tuple[str, str]] = {
 """What a severity is called, above a finding and in the summary."""
 
 MOST_TOLD = 30
-"""So many findings are told in full; a node with more is in another state altogether."""
+"""The number of findings that are printed in full."""
 
 MOST_DETAILS = 8
 

@@ -26,7 +26,7 @@ SIGNS = (
 """Comments by which rules show their Calico version, whatever the policies are; the first that is there counts."""
 
 SURE = 0.9
-"""With so many of the rules known, and no sign of another version, nobody looks further: the rest was changed since."""
+"""If this share of the rules is known, and there is no sign of another version, no other version is tried."""
 
 FEW = 3000
 """So many rules are looked at in all versions in any case; compiling a big node in each of them takes its time."""

@@ -23,7 +23,7 @@ class ReadyRule(NamedTuple):
     test: Test | None
     act: Act
     assumption: str
-    """What is taken for granted to say whether the rule applies, "" if nothing."""
+    """The assumption on which the test depends, "" for none."""
     unknown: str
     """What is not understood about the rule, "" if nothing."""
     idle: bool

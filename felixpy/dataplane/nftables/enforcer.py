@@ -20,7 +20,7 @@ from felixpy.nftables import NftRuleset
 NFTABLES = "nftables"
 
 ATTEMPTS = 5
-"""How often the tables are read again because somebody else changes them at the same time."""
+"""How often the tables are read again because others change them at the same time."""
 
 PAUSE_SECONDS = 0.02
 
@@ -72,7 +72,7 @@ class NftEnforcer(Enforcer[State, NftWanted, NftProgram]):
         self._in_file: int | None = None
         """The generation that the file of an earlier run is about."""
         self._handed_on = False
-        """Whether the next run was told what is there: once, since a watch, which goes on, knows by itself."""
+        """Whether the tables were cached for the next run: done once, as later changes of a watch are known to it."""
 
     def nothing(self, beside: WantedRules | None = None) -> NftWanted:
         return NftWanted({})

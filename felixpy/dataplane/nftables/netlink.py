@@ -24,7 +24,7 @@ _BODY = struct.Struct("=BBH")
 
 _ATTRIBUTE = struct.Struct("=HH")
 _FIRST = 1
-"""The attribute that is asked for: NFTA_TABLE_NAME, NFTA_GEN_ID."""
+"""The attribute to read: NFTA_TABLE_NAME, NFTA_GEN_ID."""
 
 _RECEIVED = 1 << 16
 FAMILIES: Mapping[int, str] = MappingProxyType({1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"})

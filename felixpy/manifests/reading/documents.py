@@ -25,7 +25,7 @@ from felixpy.manifests.validation.findings import TEMPLATE
 from felixpy.model import Source
 
 MAX_PROBLEMS = 100
-"""Problems told about one file; more of them do not help anybody."""
+"""The maximum of problems reported for one file."""
 
 
 _JSON = ("{", "---", "\n", " ")
@@ -77,7 +77,7 @@ class Reading:
                 continue
             pieces = file.spans([(each.start, each.end) for each in listed])
             for (piece, before), source in zip(pieces, listed, strict=True):
-                text = piece if piece.startswith("{") else " " * before + piece  # YAML goes by indentation
+                text = piece if piece.startswith("{") else " " * before + piece  # YAML depends on indentation
                 yield _whole(text)(len(text) - len(piece), len(text)), source
 
 
@@ -116,7 +116,7 @@ def subject(data: dict[str, Any]) -> str:
 
 
 Progress = Callable[[str, int], None]
-"""Is told how far a file was read: its name, and bytes or characters."""
+"""Called with a file's name and the bytes or characters read so far."""
 
 
 def _silent(name: str, number: int) -> None:
@@ -309,7 +309,7 @@ class _FileReader:
         version, kind = data.get("apiVersion"), data.get("kind")
         if version and kind and type(version) is type(kind) is str:
             source = Source(self._file.name, self._line_of(start), start, end)
-            # What aliases repeat stands where it was read before.
+            # An aliased value has the place of its anchor.
             taken = start > self._last and not flaws and self._take_elsewhere(data, source)
             self._last = max(self._last, start)
             if not taken:

@@ -54,7 +54,7 @@ _TAIL = re.compile(rf"\]{_B}(?:,{_B}(?:{_NAME}|{_METADATA}){_B})*\}}{_B}\Z".enco
 """A List from the end of its items to that of the file."""
 
 _SEPARATOR = re.compile(rb"---(?=[ \t\r\n])(?:[ \t\r\n]++|#[^\n]*+\n)*+")
-"""What may stand between documents: such a line, and comments after it."""
+"""What may be between documents: such a line, and comments after it."""
 
 _FIRST_KEY = re.compile(rb'(\{"[^"\\]*":)( ?)')
 _COLON = re.compile(rb"\\u003[aA]")

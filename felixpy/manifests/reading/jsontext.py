@@ -18,7 +18,7 @@ _LONG = 2**16
 """From this length on an object is read member by member, so that a List need not be read twice."""
 
 Scan = Callable[[str, int], tuple[Any, int]]
-"""Reads the value at an offset and tells where it ends."""
+"""Reads the value at an offset and returns it with its end."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _blanks = re.compile(r"[ \t\r\n]*").match

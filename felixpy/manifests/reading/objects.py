@@ -44,7 +44,7 @@ def read_given(
     objects = [each for each in given if isinstance(each, KindObjects)]
     paths = [each for each in given if not isinstance(each, KindObjects)]
     reading = read(paths, stdin=stdin, sieve=sieve, **more) if paths or not objects else Reading()
-    # The pods of one cluster have names of their own; others may have twins, which are looked at whole.
+    # The pods of one cluster have unique names; otherwise there may be duplicates, which are read in full.
     lists = sum(any(item.get("kind") == "Pod" for item in each.items) for each in objects)
     take = sieve.take if sieve and not paths and lists == 1 else None
     for each in objects:

@@ -166,7 +166,7 @@ _TAGS = {
     "bool": bool,
     "null": type(None),
 }
-"""Standard tags and what they stand for. Dates are text in Kubernetes."""
+"""Standard tags and their types. Dates are text in Kubernetes."""
 
 
 def check(tag: str, collection: str) -> None:

@@ -14,7 +14,7 @@ HAS_C_PARSER = hasattr(yaml, "CSafeLoader")
 _Parser: Any = yaml.CSafeLoader if HAS_C_PARSER else yaml.SafeLoader
 
 PLAIN, TEXT, LIST, MAP = "plain", "text", "list", "map"
-"""What stands in a node's tag if none is written. Compared by identity: ``!<plain>`` is something else."""
+"""The tag of a node without an explicit one. Compared by identity: ``!<plain>`` is something else."""
 
 
 class _Implied:

@@ -171,7 +171,7 @@ class Stream:
         found, line, counted = [], self._line, self._at
         for data, start, end, inner, flaws in parts:
             at = self._passed + start
-            # What aliases repeat stands where it was read before.
+            # An aliased value has the place of its anchor.
             if flaws or inner is not None or not _is_object(data) or end - start > MAX_OBJECT or at <= self._last:
                 raise GivenUp
             line, counted, self._last = line + self._window.count("\n", counted, start), start, at

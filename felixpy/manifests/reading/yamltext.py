@@ -280,7 +280,7 @@ class _Plains(dict[str, Any]):
 
 
 MERGE = object()
-"""What the key ``<<`` stands for."""
+"""The key ``<<``."""
 
 
 class _Keys(dict[str, object]):

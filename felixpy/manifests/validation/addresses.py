@@ -12,7 +12,7 @@ from typing import NamedTuple
 from felixpy.remembered import remembered
 
 MAPPED = b"\0" * 10 + b"\xff\xff"
-"""What stands in front of an IPv4 address inside an IPv6 one."""
+"""The prefix of IPv4-mapped IPv6 addresses."""
 
 
 class Network(NamedTuple):
