@@ -13,9 +13,7 @@ from felixpy.cli import invocation, options, progress
 def convert(
     paths: options.Paths = None,
     filename: options.Filenames = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Print all other objects, too, so that the result can be read in their place.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also print all other objects, unchanged.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Convert AdminNetworkPolicies and BaselineAdminNetworkPolicies to equivalent ClusterNetworkPolicies.

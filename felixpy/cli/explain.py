@@ -46,7 +46,7 @@ def explain(
             autocompletion=completing.namespaces,
         ),
     ] = "",
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Whole lists instead of the first few.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show whole lists.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
     """Describe what applies to a pod or host endpoint, or what a policy or tier does.

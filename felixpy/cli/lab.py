@@ -241,7 +241,7 @@ def probe(
             autocompletion=completing.ends,
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every pod to every pod, as tables.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Test every pod to every pod, as tables.")] = False,
     port: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--port", metavar="PORT[/PROTO]", help="With --all, the port to test, or icmp; repeatable."),

@@ -113,7 +113,7 @@ def trace(
         Optional[Expected],  # noqa: UP045
         typer.Option("--expect", help="Exit with 1 if the verdict differs."),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every rule that is looked at.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every rule that is evaluated.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text, or JSON like flow logs.")] = Output.text,
 ) -> None:
     """Trace a packet through the rules: the verdict, what decided it, and each step.

@@ -46,11 +46,11 @@ def verify(
     rules: Dumps = None,
     ipsets: SetDump = None,
     all_nodes: Annotated[
-        bool, typer.Option("--all-nodes", help="With --cluster: every node, which is what counts without --node.")
+        bool, typer.Option("--all-nodes", help="With --cluster: every node (the default without --node).")
     ] = False,
     ssh: Ssh = "",
     jobs: Jobs = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every finding, and whole lists.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every finding, and whole lists.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="Text or JSON.")] = Output.text,
 ) -> None:
     """Compare a live kernel or a dump with the manifests: every difference and its effect on traffic.

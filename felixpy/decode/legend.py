@@ -206,7 +206,7 @@ class Legend:
             yield name, ChainSubject(kind, profile_words(name), found.source if found else None, profile=name)
 
     def hosts(self, kind: ChainKind) -> Iterator[tuple[str, ChainSubject]]:
-        """(interface, subject) for host endpoints; of several for one interface the one with the smallest name is last."""
+        """(interface, subject) for host endpoints; of several for an interface the smallest name comes last."""
         for host in sorted(self.cluster.host_endpoints, key=lambda host: host.name, reverse=True):
             if host.interface:
                 suffix = ANY_INTERFACE if host.interface == "*" else host.interface
