@@ -35,9 +35,7 @@ class Format(StrEnum):
 
 Saved = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it at run time
-    typer.Option(
-        "--rules", metavar="PATH", help="Saved rules with counters: a file, or a folder with files of several nodes."
-    ),
+    typer.Option("--rules", metavar="PATH", help="Saved rules with counters: a file, or a folder of several nodes."),
 ]
 Before = Annotated[
     str, typer.Option("--before", metavar="PATH", help="Earlier counters; only the difference is shown.")

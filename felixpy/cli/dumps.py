@@ -29,7 +29,7 @@ Dumps = Annotated[
     typer.Option(
         "--rules",
         metavar="PATH",
-        help="Output of iptables-save, -S, -L or nft list ruleset: a file, a folder with files of several nodes, or - for "
+        help="Output of iptables-save, -S, -L or nft list ruleset: a file, a folder of several nodes, or - for "
         "stdin; repeatable.",
     ),
 ]
