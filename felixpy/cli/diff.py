@@ -104,6 +104,8 @@ def diff(
     )
     old = nodes_of(first, second, earlier, old_given)
     new = nodes_of(second, first, given.version_of(second.cluster, first.cluster), given)
+    if not given.quiet:
+        invocation.tell_remarks({**old.dumps, **new.dumps})
     both = rules == flows
     from felixpy.cli.spreading import for_parts, spread
 

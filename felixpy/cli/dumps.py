@@ -149,7 +149,7 @@ class SavedNode(NamedTuple):
             found = read_both(self.listing, self.words, ())
             left = [kind for kind, texts in self.others.items() if any("cali-" in text for text in texts.values())]
             words = (f"tables of Felix in {kind} are in force, too; what they count is left out" for kind in left)
-            return replace(found, open=(*found.open, *words))
+            return replace(found, remarks=(*found.remarks, *words))
         kinds = [
             SavedTables(kind, rules, self.sets, self.comments, self.leaves_open) for kind, rules in self.kinds.items()
         ]

@@ -98,11 +98,19 @@ def tell_chosen_data_plane(name: str, *, quiet: bool) -> None:
         tell(f"felixpy: {NAMES[name]} data plane: --dataplane {name}")
 
 
+def tell_remarks(dumps: Mapping[str, Dump]) -> None:
+    """Print what is unusual about dumps."""
+    for node, dump in dumps.items():
+        for words in dump.remarks:
+            tell(f"felixpy: {f'{node}: ' if node else ''}{words}")
+
+
 def tell_left_open(dumps: Mapping[str, Dump]) -> None:
-    """Print what dumps leave out, or hold that no answer takes into account."""
+    """Print what dumps leave out, what of them is not evaluated, and what is unusual about them."""
     for node, dump in dumps.items():
         for words in dump.open:
             tell(f"felixpy: {f'{node}: ' if node else ''}{words}")
+    tell_remarks(dumps)
 
 
 def tell_data_planes(cluster: Cluster, nodes: Sequence[str], settings: Sequence[Setting], *, quiet: bool) -> None:

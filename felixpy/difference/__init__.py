@@ -240,6 +240,9 @@ def _missing(name: str, before: Nodes, after: Nodes) -> Iterator[str]:
     yield from (f"rules of IPv{family} on {name} were given of one side only" for family in families)
     if not (before.knows_sets(name) and after.knows_sets(name)):
         yield f"sets on {name} were not given"
+    dumps = (state.dumps.get(name) for state in (before, after))
+    for words in dict.fromkeys(words for dump in dumps if dump for words in dump.open):
+        yield f"on {name}: {words}"
 
 
 def _not_given(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[str]:

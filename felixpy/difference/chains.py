@@ -106,6 +106,9 @@ def _rules(chain: Chain, *, everything: bool) -> list[ComparedRule]:
 
 
 def _lines(chain: Chain) -> list[ComparedRule]:
+    """The rules line by line; releases and forms of iptables spell a rule differently, so it is read."""
+    if chain.lines and chain.lines[0].text.startswith("-A "):
+        return [ComparedRule(rule.body.content, rule.body.text, rule.identity) for rule in chain.rules]
     texts = ((said(text), identity(text)) for _, text, _ in chain.lines)
     return [ComparedRule(text, text, hashed) for text, hashed in texts]
 

@@ -182,14 +182,16 @@ class SavedSet(NamedTuple):
 class Dump:
     """The saved rules of one node: tables by family and name; `sets` is None if the sets were not saved.
 
-    `open` are remarks on what the input leaves out. `dataplane` is ``nftables`` for an nft listing; `hooks` are then
-    the base chains at each hook, by family. `swapped` is an alternative order of these that is equally possible, as
-    tables of two kinds have chains with the same priority (`felixpy.netfilter.together`).
+    `open` says what the input leaves out or what is not evaluated, `remarks` what is unusual about it. `dataplane` is
+    ``nftables`` for an nft listing; `hooks` are then the base chains at each hook, by family. `swapped` is an
+    alternative order of these that is equally possible, as tables of two kinds have chains with the same priority
+    (`felixpy.netfilter.together`).
     """
 
     tables: Mapping[int, Mapping[str, Table]]
     sets: Mapping[str, SavedSet] | None = None
     open: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     dataplane: str = "iptables"
     hooks: Mapping[int, Stages] = field(default_factory=dict)
     swapped: Mapping[int, Stages] = field(default_factory=dict)

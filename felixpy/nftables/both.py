@@ -53,8 +53,9 @@ def read_both(listing: str, words: str, kinds: Sequence[SavedTables]) -> Dump:
         others = dump_of([table for table in listed if table.title not in twice], families, words)
         beside = {**dict(zip(names[1:], more, strict=True)), **({"nftables": others} if _has_rules(others) else {})}
     for name, dump in beside.items():
-        left_open = (*found.open, *_told(name, dump), *dump.open)
-        found = replace(together(found, dump, name), open=tuple(dict.fromkeys(left_open)))
+        left_open = dict.fromkeys((*found.open, *dump.open))
+        remarks = dict.fromkeys((*found.remarks, *_told(name, dump), *dump.remarks))
+        found = replace(together(found, dump, name), open=tuple(left_open), remarks=tuple(remarks))
     return found
 
 

@@ -80,7 +80,7 @@ def dump_of(tables: Sequence[ListedTable], families: Iterable[int], file: str = 
                 bases.extend(_bases(table, own=own))
                 sets.update({each.name: each for each in _sets(table, family, own=own)})
         hooks[family] = stages_of(bases)
-    return Dump(found, sets, tuple(_left_open(tables)), "nftables", hooks)
+    return Dump(found, sets, tuple(_left_open(tables)), tuple(_remarks(tables)), "nftables", hooks)
 
 
 def _is_own(table: ListedTable, family: str) -> bool:
@@ -88,16 +88,24 @@ def _is_own(table: ListedTable, family: str) -> bool:
 
 
 def _left_open(tables: Iterable[ListedTable]) -> Iterator[str]:
-    """What a listing holds that no answer takes into account, or that is odd about it."""
+    """What a listing holds that no answer takes into account."""
     for table in tables:
-        own = table.name == OWN and table.family in NUMBERS
-        if own and not table.chains:
-            yield f"table {table.title} is empty: every packet passes, as after a crash of Felix"
         for chain in table.chains.values():
             base = chain.base
             if base and table.family != "arp" and not _is_walked(table, base.hook):
                 yield f"chain {chain.name} of table {table.title} sees packets at hook {base.hook}; it is not walked"
-            wanted = HOOKS.get(chain.name) if own and base else None
+
+
+def _remarks(tables: Iterable[ListedTable]) -> Iterator[str]:
+    """What is unusual about Felix's tables."""
+    for table in tables:
+        if table.name != OWN or table.family not in NUMBERS:
+            continue
+        if not table.chains:
+            yield f"table {table.title} is empty: every packet passes, as after a crash of Felix"
+        for chain in table.chains.values():
+            base = chain.base
+            wanted = HOOKS.get(chain.name) if base else None
             if wanted and base and base.priority != wanted.listed:
                 yield f"chain {chain.name} has priority {base.priority}, not {wanted.listed}"
             if wanted and base and base.policy != "ACCEPT":

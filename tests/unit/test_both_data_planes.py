@@ -177,8 +177,8 @@ def test_what_is_left_of_felix_is_told() -> None:
     left = ":cali-FORWARD - [0:0]\n-A FORWARD -j cali-FORWARD\n"
     text = f"*filter\n:FORWARD ACCEPT [0:0]\n{left}COMMIT\n"
     told = "tables of Felix in iptables are in force, too; packets pass them as well"
-    assert told in both(calico("accept"), text).open
-    assert told not in both(calico("accept"), saved("-j ACCEPT")).open
+    assert told in both(calico("accept"), text).remarks
+    assert told not in both(calico("accept"), saved("-j ACCEPT")).remarks
 
 
 def test_stages_of_both_stand_by_priority() -> None:

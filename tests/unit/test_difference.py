@@ -115,6 +115,13 @@ def test_rules_of_others_count_only_if_asked_for() -> None:
     assert [change.chain for change in compare_tables(before, after, foreign=True)] == ["INPUT", "MINE"]
 
 
+def test_spelling_is_no_difference() -> None:
+    """iptables -L -n prints protocols by number; releases print units of limits and options in another order."""
+    before = tables(chain((A, "-p tcp -m limit --limit 5/min -j DROP"), (B, "-s 10.0.0.1/32 -i eth0 -j RETURN")))
+    after = tables(chain((A, "-p 6 -m limit --limit 5/minute -j DROP"), (B, "-i eth0 -s 10.0.0.1 -j RETURN")))
+    assert list(compare_tables(before, after)) == []
+
+
 def test_the_policy_of_a_kernel_chain_is_compared_with_that_of_another_dump() -> None:
     before, after = (tables(f"*filter\n:INPUT {policy} [0:0]\nCOMMIT\n") for policy in ("ACCEPT", "DROP"))
     assert list(compare_tables(before, after)) == []

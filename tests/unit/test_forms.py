@@ -12,6 +12,7 @@ from felixpy.iptables.reader import read_body
 from felixpy.iptables.sets import read_sets
 from felixpy.netfilter.rules import Dump
 from felixpy.verification import Node, observe_saved, verify
+from tests.commands import caller
 from tests.unit.damages import SHOP
 from tests.unit.test_verify import COMPILER, LONELY
 
@@ -57,6 +58,7 @@ def test_forms_of_sets_say_what_ipset_save_does(name: str) -> None:
     assert members(sets) == members((SAVED / "ipset.save").read_text())
 
 
+NAMES = ("iptables", "ip6tables", "ipset")
 REPORT = """\
 Subject: pods cannot reach the database
 
@@ -92,6 +94,17 @@ def test_a_bug_report_is_verified() -> None:
     line = "/* Policy explicitly accepted packet. */"
     worse = "\n".join(text for text in report().splitlines() if line not in text)
     assert not verify(observe_saved(*split_saved(worse)[:2], "a report"), node).equal
+
+
+def test_what_a_listing_does_not_print_may_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report").write_text(report())
+    (tmp_path / "saved").write_text("".join((SAVED / f"{name}.save").read_text() for name in NAMES))
+    answer = caller(capsys, monkeypatch)("diff", tmp_path / "report", tmp_path / "saved", "--rules")
+    assert answer.status == 2
+    assert answer.out.startswith("no difference as far as is known; 1 thing unknown\n")
+    assert "iptables -L rounds counters and does not print every option of every match" in answer.out
 
 
 def test_rules_stand_in_the_lines_where_people_find_them() -> None:

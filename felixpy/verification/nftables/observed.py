@@ -73,11 +73,10 @@ def observe_listing(
         {(family, name): layer for family in families for name, layer in _layers(tables, family)},
         {one.name: one for family in families for table in tables for one in _sets(table, family)},
     )
-    open_ends = tuple(each for each in dump.open if each.endswith("not walked"))
     beside = {**({"iptables-nft": dump_of(leftovers, families)} if leftovers and "nft" not in (others or {}) else {})}
     return ListedNode(
         words=words, backend="", state=state, dump=dump, others={**beside, **(others or {})}, live=live,
-        leaves_open=open_ends,
+        leaves_open=dump.open,
         tables=tables, whole=whole,
     )  # fmt: skip
 
