@@ -36,6 +36,9 @@ FAMILIES = (4, 6)
 WITHOUT_IPV6 = Setting("Ipv6Support", "false")
 """Where no pod has an IPv6 address, nobody asks for the rules of that family; those of IPv4 are the same without."""
 
+MOSTLY = 2
+"""If one pod in so many represents a class, all are compiled."""
+
 HOST_CHAINS = (FROM_HOST, TO_HOST)
 
 
@@ -64,6 +67,8 @@ class InputSide:
         self._marks: dict[Identity, Hashable] = {}
         self._resolutions: dict[Home, Resolution] = {}
         self._rulesets: dict[str, Ruleset] = {}
+        self._complete: set[Home] = set()
+        """Nodes that are compiled with all their pods."""
         self._classes: Classes | None = None
 
     def __reduce__(self) -> tuple[Callable[..., InputSide], tuple[object, ...]]:
@@ -127,7 +132,7 @@ class InputSide:
         return frozenset((*self.nodes.hosts, *(endpoint.node for endpoint in self.nodes.cluster.host_endpoints)))
 
     def refine(self, libraries: Iterable[Library]) -> bool:
-        """Split classes whose members the compiled rules tell apart. Whether there were any: others count then."""
+        """Split classes whose members the compiled rules tell apart. Whether other rules have to be compiled then."""
         if self.apart:
             return False
         before = self.classes
@@ -144,6 +149,9 @@ class InputSide:
         self._classes = None
         if (len(before.homes), len(before.endpoints)) == (len(self.classes.homes), len(self.classes.endpoints)):
             return False
+        if self._complete.issuperset(self.classes.homes):
+            return False  # the rules of whoever represents a class now are there
+        self._complete.clear()
         self._rulesets.clear()
         return True
 
@@ -201,7 +209,10 @@ class InputSide:
         return self._resolutions[home]
 
     def _ruleset(self, home: Home) -> Ruleset:
-        """The rules of the first node, as if one or two pods of each class of all the nodes were there."""
+        """The rules of the first node, as if one or two pods of each class of all the nodes were there.
+
+        All pods are where these would be most of them: no class that is split then needs others.
+        """
         name = home.name
         if name not in self._rulesets:
             compiled = self.nodes.compiled(name) if self.apart else None
@@ -215,6 +226,9 @@ class InputSide:
             local for local in resolution.workloads
             if Identity("pod", local.workload.namespace, local.workload.name) in asked
         )  # fmt: skip
+        if MOSTLY * len(some) >= len(resolution.workloads):
+            some = resolution.workloads
+            self._complete.add(home)
         host = self.nodes.hosts.get(home.name)
         return self.nodes.compiler.program(replace(resolution, workloads=some), host, self._settings)
 
