@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from felixpy.exposure.analysis import Exposure
     from felixpy.exposure.clients import Reach
     from felixpy.exposure.decisions import Decisions
-    from felixpy.flows import Connectivity, Flow, Peer
+    from felixpy.flows import Connectivity, Flow, Hands, Peer
     from felixpy.flows.presentation.pictures import Matrix
+    from felixpy.flows.presentation.pieces import Pieces
     from felixpy.flows.reachability.pairs import Focus, Pairs
     from felixpy.model import Cluster
 
@@ -202,7 +203,7 @@ def matrix(
     invocation.warn(found.side.findings, quiet=given.quiet)
     if not given.quiet:
         _remark(view)
-    for piece in _joined(_shown(view, output), ESCAPES.get(output, terminal)):
+    for piece in _joined(_shown(view, output, for_parts(1 if scheduler else jobs)), ESCAPES.get(output, terminal)):
         invocation.emit(piece)
     if view.exposure and output is not Output.json:
         invocation.emit("".join(f"{line}\n" for line in ("", *exposure_lines(view.exposure))))
@@ -238,6 +239,12 @@ class _View(NamedTuple):
     def flows(self) -> Iterator[Flow]:
         return chain(self.pairs.flows(self.focus), self.controller, self.services)
 
+    def pieces(self) -> Pieces:
+        """The same in pieces."""
+        from felixpy.flows.presentation.pieces import Pieces
+
+        return Pieces(self.pairs, self.focus, (*self.controller, *self.services))
+
     def matrix(self) -> Matrix:
         """Endpoints that are in focus or have a flow, and addresses outside."""
         from felixpy.flows.presentation.pictures import matrix
@@ -253,8 +260,8 @@ class _View(NamedTuple):
         return matrix(flows, [peer for peer in peers if peer in touched], self.whole, asked)
 
 
-def _shown(view: _View, output: Output) -> Iterator[str]:
-    """The lines of the output."""
+def _shown(view: _View, output: Output, hands: Hands) -> Iterator[str]:
+    """The lines of the output, made by `hands` where each is about one flow."""
     from felixpy.exposure.report import exposure_json, route_json
     from felixpy.flows.presentation import pictures, report
 
@@ -262,9 +269,9 @@ def _shown(view: _View, output: Output) -> Iterator[str]:
         output = Output.grid if _prefers_grid(view) else Output.lines
     if output is Output.lines:
         some = (str(each) for each in view.reached if each.reached < each.total)
-        return chain(report.lines(view.flows()), some)
+        return chain(view.pieces().lines(report.lines, hands), some)
     if output is Output.csv:
-        return report.csv_lines(view.flows())
+        return chain([report.CSV_HEADER], view.pieces().lines(report.csv_rows, hands))
     if output is Output.json:
         more: dict[str, Iterable[Mapping[str, object]]] = {"routes": map(route_json, view.routes.reached)}
         more |= exposure_json(view.exposure) if view.exposure else {}

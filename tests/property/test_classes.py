@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from itertools import product
 from operator import and_
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -21,12 +22,14 @@ from msgspec import structs
 from felixpy.compiler import Compiler
 from felixpy.flows import Connectivity, compare, survey
 from felixpy.flows.packets.packet_sets import bits, traffic_with, union
+from felixpy.flows.reachability import sides
 from felixpy.flows.reachability.groups import Groups
 from felixpy.flows.reachability.sides import InputSide
 from felixpy.flows.reachability.universe import Universe
 from felixpy.model import Cluster, HostEndpoint, Node, Owner, Workload
 from felixpy.tracing import Nodes, Tracer
 from tests.clusters import cluster, node
+from tests.elsewhere import elsewhere
 from tests.property.strategies import things
 from tests.property.test_flows import VALUES, agree, nodes_of
 from tests.property.test_walk import tame
@@ -90,11 +93,12 @@ def apart(nodes: Nodes) -> Connectivity:
 
 
 @settings(max_examples=2 * EXAMPLES)
-@given(whole=CLUSTERS, values=VALUES)
-def test_classes_have_the_flows_of_their_members(whole: Cluster, values: dict[str, str]) -> None:
+@given(whole=CLUSTERS, values=VALUES, mostly=st.sampled_from([0, sides.MOSTLY]))
+def test_classes_have_the_flows_of_their_members(whole: Cluster, values: dict[str, str], mostly: int) -> None:
     nodes = nodes_of(whole, values)
-    for fold in (True, False):
-        assert list(survey(nodes).flows(fold=fold, hosts=True)) == list(apart(nodes).flows(fold=fold, hosts=True))
+    with patch.object(sides, "MOSTLY", mostly):
+        for fold in (True, False):
+            assert list(survey(nodes).flows(fold=fold, hosts=True)) == list(apart(nodes).flows(fold=fold, hosts=True))
 
 
 @settings(max_examples=EXAMPLES // 2)
@@ -115,6 +119,7 @@ def test_changes_are_those_of_all_members(whole: Cluster, other: Cluster) -> Non
     before, after = (Nodes(Compiler(each)) for each in (whole, later))
     found = compare(before, after)
     assert found == compare(before, after, apart=True)
+    assert found == compare(before, after, hands=elsewhere)
 
 
 @settings(max_examples=EXAMPLES)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +13,17 @@ import pytest
 from felixpy.cli import run
 from felixpy.compiler import Compiler
 from felixpy.flows import compare, survey
-from felixpy.flows.reachability import changes, halves
+from felixpy.flows.presentation import pieces
+from felixpy.flows.presentation.pieces import Pieces
+from felixpy.flows.presentation.report import csv_rows, lines
+from felixpy.flows.reachability import changes, halves, sides
 from felixpy.flows.reachability.halves import Evaluation, Part
 from felixpy.flows.reachability.renumbering import Apart
 from felixpy.manifests import load
 from felixpy.topology.nodes import Nodes
-from felixpy.workers import Forked, Numbered, Work, Workers
+from felixpy.workers import Forked, Workers
 from tests.bench.flows import Size, write
-
-
-@dataclass(frozen=True)
-class Elsewhere(Workers):
-    """Work and results go through pickle, as to and from a Dask cluster."""
-
-    is_here = reaches_files = False
-
-    def _results(self, work: Work[Any, Any], items: Sequence[Any], *, in_order: bool) -> Iterator[Numbered[Any]]:
-        there = pickle.loads(pickle.dumps(work))
-        for number, item in enumerate(items):
-            yield Numbered(number, pickle.loads(pickle.dumps(there.end(there.begin(item)))))
-
-
-def elsewhere(_: int) -> Workers:
-    return Elsewhere()
+from tests.elsewhere import elsewhere
 
 
 def forked(_: int) -> Workers:
@@ -63,6 +49,7 @@ def nodes(file: Path) -> Nodes:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few classes in a part that several processes have something to do."""
     monkeypatch.setattr(halves, "CLASSES_OF_A_PART", 7)
+    monkeypatch.setattr(pieces, "SENDERS_OF_A_PIECE", 9)
     monkeypatch.setattr(changes, "ENDPOINTS_OF_A_PART", 7)
 
 
@@ -95,6 +82,34 @@ def test_commands_print_the_same(
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1]
     assert "own-7" in printed[0]
+
+
+@pytest.mark.parametrize("more", [[], ["--by", "pod"], ["--focus", "team-1"], ["--focus", "internet", "--services"]])
+@pytest.mark.parametrize("output", ["csv", "lines"])
+def test_lines_of_pieces_are_those_of_all_flows(
+    inputs: Mapping[str, Path], more: list[str], output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    for jobs in ("1", "3"):
+        assert run(["matrix", str(inputs["whole"]), "-q", "-o", output, "-j", jobs, *more]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert printed[0].count("\n") > 20
+
+
+def test_pieces_are_all_flows_in_order(inputs: Mapping[str, Path]) -> None:
+    pairs = survey(nodes(inputs["whole"])).pairs()
+    for tell in (lines, csv_rows):
+        assert list(Pieces(pairs).lines(tell, forked)) == list(tell(pairs.flows()))
+
+
+@pytest.mark.parametrize("mostly", [0, 2, 1000])
+def test_it_does_not_matter_how_many_pods_are_compiled(
+    inputs: Mapping[str, Path], mostly: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flows = list(survey(nodes(inputs["whole"])).flows())
+    monkeypatch.setattr(sides, "MOSTLY", mostly)
+    assert list(survey(nodes(inputs["whole"])).flows()) == flows
 
 
 def dies(work: Callable[..., Any], item: Any, here: int) -> Callable[..., Any]:

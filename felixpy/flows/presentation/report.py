@@ -25,6 +25,8 @@ COLUMNS = (
     "connection", "family",
 )  # fmt: skip
 
+CSV_HEADER = ",".join(COLUMNS)
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -80,7 +82,12 @@ def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
 
 def csv_lines(flows: Iterable[Flow]) -> Iterator[str]:
     """CSV with a line for each range of addresses. `other` in a connection are protocols that are not listed."""
-    yield ",".join(COLUMNS)
+    yield CSV_HEADER
+    yield from csv_rows(flows)
+
+
+def csv_rows(flows: Iterable[Flow]) -> Iterator[str]:
+    """The lines below the header."""
     ends, traffic = Once(_cells), Once[Traffic, str](lambda what: _csv([what.explicit()]))
     for source, destination, what, family in flows:
         for sender in ends(source):

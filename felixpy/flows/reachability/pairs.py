@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from felixpy.flows.packets.packet_sets import PacketSet, bits, of_peers, union
@@ -13,6 +14,8 @@ from felixpy.flows.presentation.flow import Flow, Peer
 from felixpy.flows.reachability.sides import SideEndpoint
 from felixpy.flows.reachability.universe import FamilySpace
 from felixpy.netfilter.numbers import Range
+
+NOT_APART: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +166,14 @@ class Pairs:
         always different peers.
         """
         parts = {sheet.space.family: self._apart(sheet) for sheet in self.sheets} if apart else {}
-        for unit in self.units:
+        yield from self.sent(self.units, focus, parts)
+        yield from self.entering(focus, parts)
+
+    def sent(
+        self, units: Iterable[Unit], focus: Focus | None = None, parts: Mapping[int, Sequence[int]] = NOT_APART
+    ) -> Iterator[Flow]:
+        """The flows of some senders. `parts` are classes of addresses by family, of which each is a peer."""
+        for unit in units:
             focused = focus is None or bool(unit.bits & focus.endpoints)
             cells = [self._row(unit, sheet) for sheet in self.sheets]
             for rank in sorted({rank for cell in cells for rank in cell}):
@@ -174,6 +184,9 @@ class Pairs:
                 some = sheet.space.externals.mask if focused or not focus else focus.outside.get(family, 0)
                 for peer, traffic in self._in_order(sheet, self._to_outside(unit, sheet, some), parts.get(family)):
                     yield Flow(unit.peer, peer, sheet.space.traffic.tell(traffic))
+
+    def entering(self, focus: Focus | None = None, parts: Mapping[int, Sequence[int]] = NOT_APART) -> Iterator[Flow]:
+        """The flows from outside."""
         for sheet in self.sheets if self.external else ():
             yield from self._from_outside(sheet, focus, parts.get(sheet.space.family))
 
