@@ -185,6 +185,32 @@ def test_an_interrupt_ends_all_processes_and_leaves_whole_files(many: Path, tmp_
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("command", [("matrix", "{many}"), ("diff", "--flows", "{many}", "{changed}")])
+def test_an_interrupt_ends_the_evaluation_of_flows(named: dict[str, Path], command: tuple[str, ...]) -> None:
+    words = [word.format_map(named) for word in command]
+    process = subprocess.Popen(
+        (sys.executable, "-m", "felixpy", *words, "-q", "-j", "2"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and not children.read_text():
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert b"Traceback" not in errors
+    assert process.returncode in (0, 1, 130)
+    wait_for(lambda: is_gone(process.pid))
+
+
+def is_gone(group: int) -> bool:
+    """Whether no process of a group is left; one that was interrupted while it was forked ends by itself."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def test_a_bar_with_rate_and_time_left() -> None:
     status = ShownStage("working")
     status.count(0, 200, "nodes")

@@ -11,7 +11,9 @@ from felixpy.errors import EnvironmentMissing
 from felixpy.workers.work import Item, Numbered, Result, Work, Workers
 
 ITEMS_OF_A_PARCEL = 8
-"""What a Dask worker gets at once: few enough to keep all busy to the end, enough to make messages rare."""
+PARCELS = 16
+"""What a Dask worker gets at once: few items, so that there are so many parcels, which keeps all busy to the end, but
+enough to make messages rare."""
 
 _one_at_a_time = Lock()
 """Threads of one Dask worker have the work in common, and it remembers what it has found out."""
@@ -47,7 +49,8 @@ class Dask(Workers):
             raise EnvironmentMissing(f"no Dask cluster answers at {self.address}: {wrong}") from wrong
         with client:
             sent = client.scatter(work, broadcast=True)
-            starts = range(0, len(items), ITEMS_OF_A_PARCEL)
-            futures = [client.submit(_on_dask, sent, items[start : start + ITEMS_OF_A_PARCEL]) for start in starts]
+            size = max(1, min(ITEMS_OF_A_PARCEL, len(items) // PARCELS))
+            starts = range(0, len(items), size)
+            futures = [client.submit(_on_dask, sent, items[start : start + size]) for start in starts]
             for start, future in zip(starts, futures, strict=True):
                 yield from (Numbered(start + at, result) for at, result in enumerate(future.result()))

@@ -9,14 +9,14 @@ import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as ready_ones
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from felixpy.workers.work import Item, Lost, Numbered, Result, Work, Workers
+from felixpy.workers.work import Computed, Item, Lost, Numbered, Result, Work, Workers
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
@@ -99,12 +99,13 @@ class _Running:
         """The first number that nobody has begun, and in order the first whose result was not handed out."""
         self._again: list[int] = []
         self._processes: list[_Process] = []
-        size = -(-len(items) // jobs)
-        for start in range(0, len(items), size):
-            self._fork(range(start, min(start + size, len(items))))
+        self._jobs = jobs
 
     def results(self) -> Iterator[Numbered[Any]]:
         held: dict[int, Any] = {}
+        size = -(-len(self._items) // self._jobs)
+        for start in range(0, len(self._items), size):
+            self._fork(range(start, min(start + size, len(self._items))))
         for process in self._processes:
             self._feed(process)
         for number, answer in self._answers():
@@ -124,10 +125,12 @@ class _Running:
         return Numbered(number, answer)
 
     def stop(self) -> None:
-        """Let each process finish what it is at, and wait for that."""
+        """Let each process finish what it is at, and wait for that; what only computes is ended at once."""
         self._stopped.value = 1
         for process in self._processes:
             process.pipe.close()
+            if isinstance(self._work, Computed):
+                process.process.kill()
         for process in self._processes:
             process.process.join()
 
@@ -135,9 +138,10 @@ class _Running:
         ours, theirs = _FORK.Pipe()
         foreign = [ours, *(process.pipe for process in self._processes)]
         process = _FORK.Process(target=_serve, args=(theirs, foreign, self._work, self._items, self._stopped))
-        process.start()
-        theirs.close()
-        self._processes.append(_Process(process, ours, own))
+        with _uninterrupted():
+            process.start()
+            theirs.close()
+            self._processes.append(_Process(process, ours, own))
 
     def _answers(self) -> Iterator[Numbered[Any]]:
         missing = len(self._items)
@@ -210,6 +214,16 @@ class _Running:
             return None
         number, process.own = process.own[0], process.own[1:]
         return number
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back: a process that is being forked does not ignore it yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Post:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 
 from felixpy.cli import run
 from felixpy.compiler import Compiler
@@ -110,6 +111,20 @@ def test_it_does_not_matter_how_many_pods_are_compiled(
     flows = list(survey(nodes(inputs["whole"])).flows())
     monkeypatch.setattr(sides, "MOSTLY", mostly)
     assert list(survey(nodes(inputs["whole"])).flows()) == flows
+
+
+@pytest.mark.filterwarnings("ignore")  # what Dask itself warns about is not ours
+def test_a_dask_cluster_gives_the_same(inputs: Mapping[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    commands = (["matrix", str(inputs["whole"]), "-o", "csv"], ["diff", *map(str, (inputs["less"], inputs["whole"]))])
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, scheduler_port=0
+    ) as there:
+        for command in commands:
+            printed = []
+            for more in (["-j", "1"], ["--scheduler", there.scheduler_address]):
+                assert run([*command, "-q", *more]) == (command[0] == "diff")
+                printed.append(capsys.readouterr().out)
+            assert printed[0] == printed[1]
 
 
 def dies(work: Callable[..., Any], item: Any, here: int) -> Callable[..., Any]:
