@@ -14,7 +14,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --quiet --custom-
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps
 DEMO := fixtures/demo/access-nginx.yaml
 PYTEST := $(BIN)/python -m pytest
-# Root works in namespaces right away; others through sudo if that asks nothing; in CI nobody gets away without.
+# Tests in namespaces run as root, or with passwordless sudo; in CI one of them is required.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null && echo sudo; })
 NAMESPACED = $(SUDO) env CI=$(CI) PYTHONDONTWRITEBYTECODE=1 $(PYTEST) -p no:cacheprovider -m netns -n auto --dist worksteal
 export PYTHON
@@ -25,7 +25,7 @@ export PIP_ROOT_USER_ACTION := ignore
 .PHONY: help install demo test check lint format types unit property readers sweep fuzz netns conformance cluster-tests bench wheel \
 	docs vm lock clean kernel-tools legacy witness
 
-help:  ## this list
+help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 # What runs felixpy, and felixpy itself straight from this folder: no build tool is needed for that.
@@ -60,7 +60,7 @@ $(LEGACY): requirements-legacy.lock $(TOOLED)
 kernel-tools:
 	@tools/system.sh kernel
 
-# Tests do without the witness where there is no compiler, but not in CI.
+# Without a compiler, tests run without python-iptables, but not in CI.
 witness: $(READY)
 	@$(MAKE) --silent --no-print-directory $(LEGACY) || case "$(CI)" in ""|0|false) \
 		echo "felixpy: no python-iptables here: the tests that read tables back with it are skipped" >&2 ;; *) exit 1 ;; esac
@@ -73,11 +73,11 @@ demo: $(LOCKED)  ## compile the example of the README into rules and sets
 	$(BIN)/felixpy render $(DEMO)
 	$(BIN)/felixpy render $(DEMO) --ipsets --quiet
 
-test: $(READY) kernel-tools witness lint types  ## all there is: style, types, and every test, also those in network namespaces
+test: $(READY) kernel-tools witness lint types  ## everything: style, types, and all tests, including those in network namespaces
 	$(if $(SUDO),@$(NAMESPACED))
 	@$(PYTEST) -n auto --dist worksteal $(if $(SUDO),-m "not netns")
 
-check: lint types unit  ## what to run before a commit: style, types, quick tests
+check: lint types unit  ## to run before a commit: style, types, fast tests
 
 lint: $(READY)  ## ruff, its formatter, and whether the generated pages are up to date
 	@$(BIN)/ruff check --quiet
@@ -85,24 +85,24 @@ lint: $(READY)  ## ruff, its formatter, and whether the generated pages are up t
 	@$(BIN)/python tools/document_settings.py --check || { echo "docs/settings.md is out of date: make docs" >&2; false; }
 	@$(BIN)/python tools/document_man.py --check || { echo "docs/felixpy.1 is out of date: make docs" >&2; false; }
 
-format: $(READY)  ## lay out the code with ruff
+format: $(READY)  ## format the code with ruff
 	@$(BIN)/ruff format --quiet
 
 types: $(READY)  ## mypy, strict
 	@$(BIN)/mypy
 
-unit: $(READY)  ## the quick tests only: no namespaces, nothing slow
+unit: $(READY)  ## the fast tests only: no namespaces, nothing slow
 	@$(PYTEST) -n auto --dist worksteal -m "not netns and not slow"
 
-property: $(READY)  ## laws on generated clusters, with more examples than `make test` tries
+property: $(READY)  ## property tests on generated clusters, with more examples than `make test`
 	@$(PYTEST) -m property --hypothesis-profile=thorough --timeout=0
 
 INPUTS ?= 0
 SEED ?= 1
-fuzz: $(READY)  ## mutated inputs through all commands until interrupted, or INPUTS=N of them; SEED=N makes others
+fuzz: $(READY)  ## run all commands on mutated inputs until interrupted, or INPUTS=N of them; SEED=N makes others
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
 
-netns: $(READY) kernel-tools witness  ## what needs a real kernel: every recorded case loads and reads back
+netns: $(READY) kernel-tools witness  ## tests that need a real kernel: every recorded case is loaded and read back
 	@$(NAMESPACED)
 
 cluster-tests: $(READY)  ## read the API server of Kubernetes itself, built from its module (Go 1.26, ten minutes the first time)
@@ -110,16 +110,16 @@ cluster-tests: $(READY)  ## read the API server of Kubernetes itself, built from
 	@cd tests/cluster/apiserver && go build -trimpath -o ../../../$(APISERVER) .
 	@CI=true FELIXPY_APISERVER=$(CURDIR)/$(APISERVER) $(PYTEST) tests/cluster
 
-conformance: $(READY)  ## compare with the recorded answers of Felix v3.32.1; prints the parity table
+conformance: $(READY)  ## compare with the recorded rules of Felix v3.32.1; prints the parity table
 	@$(PYTEST) tests/conformance
 
-readers: $(READY)  ## 50,000 manifests with something wrong, read quickly and read exactly (long)
+readers: $(READY)  ## compare the fast and the exact readers on 50,000 invalid manifests (long)
 	@$(BIN)/python -m tests.readers 50000
 
-sweep: $(READY)  ## every deletion of a rule in the recorded clusters, and other damage, judged by walking packets (long)
+sweep: $(READY)  ## check verify on every deletion of a rule in the recorded clusters, and other damage, by walking packets (long)
 	@$(BIN)/python -m tests.sweep
 
-bench: $(READY)  ## time and memory of rendering, of connectivity and of reading dumps; with root, also of putting rules into a kernel
+bench: $(READY)  ## time and memory of rendering, of connectivity and of reading dumps; with root, also of writing rules into a kernel
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.flows
 	@$(BIN)/python -m tests.bench.dumps
@@ -131,7 +131,7 @@ bench: $(READY)  ## time and memory of rendering, of connectivity and of reading
 wheel: $(READY)  ## a wheel and an sdist in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist
 
-docs: $(READY)  ## docs/settings.md, docs/lint and the manual page anew, and what commands print in the README and docs/examples.md
+docs: $(READY)  ## regenerate docs/settings.md, docs/lint, the manual page, and the output of commands in the documents
 	@$(BIN)/python tools/document_settings.py
 	@$(BIN)/python tools/document_examples.py
 	@$(BIN)/python tools/document_lint.py
@@ -142,7 +142,7 @@ vm:  ## a virtual Debian for those without Linux or root, with felixpy on its PA
 	vagrant ssh -c 'cd /opt/felixpy && make test'
 	@echo "felixpy: next, vagrant ssh, and there: sudo felixpy lab up /opt/felixpy/fixtures/demo/access-nginx.yaml" >&2
 
-lock:  ## the locks anew from pyproject.toml, pins kept; UPGRADE=1 renews all of them, UPGRADE="NAME…" these
+lock:  ## update the locks from pyproject.toml, pins kept; UPGRADE=1 renews all pins, UPGRADE="NAME…" these
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/pip install --quiet $(UV)
 	@$(VENV)-lock/bin/uv pip compile pyproject.toml $(COMPILE) --output-file requirements.lock
@@ -152,6 +152,6 @@ lock:  ## the locks anew from pyproject.toml, pins kept; UPGRADE=1 renews all of
 		$(VENV)-lock/bin/uv pip compile - --no-annotate $(COMPILE) --output-file requirements-legacy.lock
 	@rm -r $(VENV)-lock
 
-clean:  ## remove the environment and all that was generated
+clean:  ## remove the environment and all generated files
 	@rm -rf $(VENV) $(VENV)-lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find felixpy tests -name __pycache__ -prune -exec rm -r {} +

@@ -87,7 +87,7 @@ def denied_failsafe_ports(subject: Subject) -> Iterator[Finding]:
                     nodes = listed(sorted({node for those in kept.values() for node in those}))
                     message = f"{str(rule.protocol).upper()} {ports} stays open on {nodes} in spite of this rule"
                     parameter = f"failsafe{'In' if inward else 'Out'}boundHostPorts"
-                    hint = f"failsafe ports are accepted before policies are asked; see {parameter}"
+                    hint = f"failsafe ports are accepted before policies are evaluated; see {parameter}"
                     yield about(policy, rule.path, message, hint=hint)
 
 

@@ -205,7 +205,7 @@ def unknown_accounts(subject: Subject) -> Iterator[Finding]:
                 likely = near(name, known)
                 hint = f"did you mean {' or '.join(likely)}?" if likely else ""
                 yield about(
-                    policy, path, f'there is no service account "{name}" in the namespaces that are meant', hint=hint
+                    policy, path, f'there is no service account "{name}" in the matching namespaces', hint=hint
                 )
 
 

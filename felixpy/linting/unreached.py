@@ -39,7 +39,7 @@ def allowed_behind_denial(subject: Subject) -> Iterator[Finding]:
     for part in subject.reach.unreached:
         if part.by_denial:
             message = "allows what is denied before it in the same tier, so it is never reached"
-            hint = "policies of a tier are asked by order, those of one order by name"
+            hint = "policies of a tier are evaluated by order, those with the same order by name"
             yield about(part.usage.policy, part.path, message, hint=hint, related=_spots(part.by))
 
 
