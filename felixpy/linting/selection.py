@@ -204,9 +204,7 @@ def unknown_accounts(subject: Subject) -> Iterator[Finding]:
             for name, known in _unknown_accounts(subject, selector, policy):
                 likely = near(name, known)
                 hint = f"did you mean {' or '.join(likely)}?" if likely else ""
-                yield about(
-                    policy, path, f'there is no service account "{name}" in the matching namespaces', hint=hint
-                )
+                yield about(policy, path, f'there is no service account "{name}" in the matching namespaces', hint=hint)
 
 
 def _unknown_accounts(subject: Subject, selector: str, policy: Policy) -> Iterator[tuple[str, frozenset[str]]]:
