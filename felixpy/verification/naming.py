@@ -92,7 +92,7 @@ class Naming:
         told: dict[str, None] = {}
         for user in self.index.users.get(name, ()):
             for spot in self.index.chains.get(user, ()):
-                for body, _, number in spot.chain.rules():
+                for body, number in zip(spot.chain.bodies, spot.chain.numbers, strict=True):
                     if f" {name} " in f"{body} ":
                         path = spot.chain.origin.path(number)
                         words = spot.chain.origin.words if path else self._chain_words(user)
