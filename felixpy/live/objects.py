@@ -36,31 +36,31 @@ class Change(NamedTuple):
     new: Object | None
 
 
-class Part(NamedTuple):
-    """The field of `Cluster` for objects of a class, and their key; `named` parts are mappings."""
+class ClusterField(NamedTuple):
+    """The field of `Cluster` with the objects of a class, their key, and whether the field is a mapping by name."""
 
-    field: str
+    name: str
     key: Callable[[Any], Hashable]
-    named: bool = False
+    mapping: bool = False
 
 
-PARTS: Mapping[type, Part] = {
-    Workload: Part("workloads", lambda each: (each.namespace, each.name)),
-    HostEndpoint: Part("host_endpoints", lambda each: each.name),
-    NetworkSet: Part("network_sets", lambda each: (each.namespace, each.name)),
-    Policy: Part("policies", lambda each: each.key),
-    Profile: Part("profiles", lambda each: each.name, named=True),
-    Tier: Part("tiers", lambda each: each.name, named=True),
-    Node: Part("nodes", lambda each: each.name, named=True),
-    Pool: Part("pools", lambda each: each.name),
-    Slice: Part("slices", lambda each: (each.service, each.addresses, each.ports, each.source)),
-    Service: Part("services", lambda each: each.name, named=True),
-    HostPod: Part("host_pods", lambda each: (each.namespace, each.name)),
-    Route: Part("routes", lambda each: (each.namespace, each.name, each.kind)),
-    Grant: Part("grants", lambda each: (each.namespace, each.sources, tuple(sorted(each.names)))),
-    Configuration: Part("configurations", lambda each: each.name),
+CLUSTER_FIELDS: Mapping[type, ClusterField] = {
+    Workload: ClusterField("workloads", lambda each: (each.namespace, each.name)),
+    HostEndpoint: ClusterField("host_endpoints", lambda each: each.name),
+    NetworkSet: ClusterField("network_sets", lambda each: (each.namespace, each.name)),
+    Policy: ClusterField("policies", lambda each: each.key),
+    Profile: ClusterField("profiles", lambda each: each.name, mapping=True),
+    Tier: ClusterField("tiers", lambda each: each.name, mapping=True),
+    Node: ClusterField("nodes", lambda each: each.name, mapping=True),
+    Pool: ClusterField("pools", lambda each: each.name),
+    Slice: ClusterField("slices", lambda each: (each.service, each.addresses, each.ports, each.source)),
+    Service: ClusterField("services", lambda each: each.name, mapping=True),
+    HostPod: ClusterField("host_pods", lambda each: (each.namespace, each.name)),
+    Route: ClusterField("routes", lambda each: (each.namespace, each.name, each.kind)),
+    Grant: ClusterField("grants", lambda each: (each.namespace, each.sources, tuple(sorted(each.names)))),
+    Configuration: ClusterField("configurations", lambda each: each.name),
 }
-"""Where objects of each class are; whatever else a cluster says, `update` takes along."""
+"""The field for each class of objects; `Objects.after` keeps the other fields of a cluster as they are."""
 
 
 class Objects:
@@ -74,30 +74,30 @@ class Objects:
         """The cluster after these changes, of which `cluster` is the value before."""
         touched = set()
         for old, new in changes:
-            part = PARTS[type(new if new is not None else old)]
-            objects = self._known.get(part.field)
+            field = CLUSTER_FIELDS[type(new if new is not None else old)]
+            objects = self._known.get(field.name)
             if objects is None:
-                objects = self._known[part.field] = _Listed(keyed(cluster, part))
-            touched.add(part)
-            if old is not None and (new is None or part.key(old) != part.key(new)):
-                objects.drop(part.key(old))
+                objects = self._known[field.name] = _Listed(keyed(cluster, field))
+            touched.add(field)
+            if old is not None and (new is None or field.key(old) != field.key(new)):
+                objects.drop(field.key(old))
             if new is not None:
-                objects.put(part.key(new), new)
-        values: dict[str, Any] = {part.field: self._known[part.field].value(named=part.named) for part in touched}
+                objects.put(field.key(new), new)
+        values: dict[str, Any] = {field.name: self._known[field.name].value(mapping=field.mapping) for field in touched}
         return replace(cluster, **values)
 
 
-def keyed(cluster: Cluster, part: Part) -> dict[Any, Object]:
-    """The objects of a part by key."""
-    objects = getattr(cluster, part.field)
-    return {part.key(each): each for each in (objects.values() if part.named else objects)}
+def keyed(cluster: Cluster, field: ClusterField) -> dict[Any, Object]:
+    """The objects of a field of the cluster, by key."""
+    objects = getattr(cluster, field.name)
+    return {field.key(each): each for each in (objects.values() if field.mapping else objects)}
 
 
 def changes_between(before: Cluster, after: Cluster) -> Iterator[Change]:
     """The objects that were added, removed or changed; fields that are the same object are not compared."""
-    for part in PARTS.values():
-        if getattr(before, part.field) is not getattr(after, part.field):
-            yield from _differing(keyed(before, part), keyed(after, part))
+    for field in CLUSTER_FIELDS.values():
+        if getattr(before, field.name) is not getattr(after, field.name):
+            yield from _differing(keyed(before, field), keyed(after, field))
 
 
 def _differing(before: Mapping[Hashable, Object], after: Mapping[Hashable, Object]) -> Iterator[Change]:
@@ -130,6 +130,6 @@ class _Listed:
         position = bisect_left(self._keys, key)
         del self._by_key[key], self._keys[position], self._listed[position]
 
-    def value(self, *, named: bool) -> Any:
-        """The value of the cluster's field."""
-        return dict(self._by_key) if named else tuple(self._listed)
+    def value(self, *, mapping: bool) -> Any:
+        """The value of the cluster's field: a mapping by key or a tuple."""
+        return dict(self._by_key) if mapping else tuple(self._listed)

@@ -15,7 +15,7 @@ from msgspec import structs
 import felixpy
 from felixpy.errors import FelixpyError, UsageError
 from felixpy.live import Change, Live, LiveCluster, RulesetChange
-from felixpy.live.objects import PARTS
+from felixpy.live.objects import CLUSTER_FIELDS
 from felixpy.model import Cluster, Host, HostEndpoint, Node, Policy, Pool, Profile, Slice, Workload
 from felixpy.ruleset import Ruleset
 from tests.clusters import cluster, pod
@@ -66,8 +66,8 @@ class Kept:
 def objects(found: Cluster) -> list[object]:
     return [
         each
-        for part in PARTS.values()
-        for each in (getattr(found, part.field).values() if part.named else getattr(found, part.field))
+        for field in CLUSTER_FIELDS.values()
+        for each in (getattr(found, field.name).values() if field.mapping else getattr(found, field.name))
     ]
 
 
@@ -93,9 +93,11 @@ def mutated(draw: random.Random, each: object, other: object) -> object:
 
 def steps(draw: random.Random, now: Cluster, then: Cluster) -> list[Change]:
     """A few changes from one cluster towards another one: objects come, go and become others."""
-    part = draw.choice([part for part in PARTS.values() if getattr(now, part.field) or getattr(then, part.field)])
-    kept = {part.key(each): each for each in objects(now) if PARTS[type(each)] is part}
-    wanted = {part.key(each): each for each in objects(then) if PARTS[type(each)] is part}
+    field = draw.choice(
+        [field for field in CLUSTER_FIELDS.values() if getattr(now, field.name) or getattr(then, field.name)]
+    )
+    kept = {field.key(each): each for each in objects(now) if CLUSTER_FIELDS[type(each)] is field}
+    wanted = {field.key(each): each for each in objects(then) if CLUSTER_FIELDS[type(each)] is field}
     changes = []
     for key in draw.sample(sorted(kept.keys() | wanted.keys(), key=str), k=min(2, len(kept.keys() | wanted.keys()))):
         old, new = kept.get(key), wanted.get(key)
