@@ -121,6 +121,10 @@ class InputError(FelixpyError):
         self.problems = sort_problems(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[Sequence[Problem]]]:
+        """Processes send it to each other."""
+        return type(self), (self.problems,)
+
     @property
     def errors(self) -> list[Problem]:
         """The problems without the warnings among them."""

@@ -127,6 +127,28 @@ def test_a_dask_cluster_gives_the_same(inputs: Mapping[str, Path], capsys: pytes
             assert printed[0] == printed[1]
 
 
+@pytest.mark.parametrize("command", [["matrix"], ["diff", "--flows"], ["diff"]])
+def test_wrong_input_is_reported_as_by_one_process(
+    inputs: Mapping[str, Path], command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = """\
+---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {iptablesMarkMask: 0x412104}
+"""
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(inputs["whole"].read_text() + settings)
+    given = [str(wrong)] if command == ["matrix"] else [str(wrong), str(inputs["whole"])]
+    said = []
+    for jobs in ("1", "2"):
+        assert run([*command, *given, "-q", "-j", jobs]) == 2
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert "5 are set" in said[0]
+
+
 def dies(work: Callable[..., Any], item: Any, here: int) -> Callable[..., Any]:
     """Work during which the system ends any other process that is at one item."""
 
