@@ -103,7 +103,7 @@ class _Running:
 
     def results(self) -> Iterator[Numbered[Any]]:
         held: dict[int, Any] = {}
-        size = -(-len(self._items) // self._jobs)
+        size = -(-len(self._items) // self._jobs) or 1
         for start in range(0, len(self._items), size):
             self._fork(range(start, min(start + size, len(self._items))))
         for process in self._processes:

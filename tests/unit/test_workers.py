@@ -135,3 +135,8 @@ def test_workers_tell_how_many_items_are_done(jobs: int) -> None:
     assert told == [(0, 5), (1, 5)]
     assert [each.result for each in found] == ["1", "2", "3", "4"]
     assert told == [(done, 5) for done in range(6)]
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_no_items_have_no_results(in_order: bool) -> None:
+    assert list(Forked(3).run(Computed(str.upper), [], in_order=in_order)) == []

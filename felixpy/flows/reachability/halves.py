@@ -27,8 +27,8 @@ from felixpy.topology.nodes import tunnelled_pools
 from felixpy.walk import Machine
 from felixpy.workers import Alone, Computed, Lost, Workers
 
-CLASSES_OF_A_PART = 400
-"""Large parts, as a process that begins with classes first finds out what they have in common with all others."""
+CLASSES_OF_A_PART = 250
+"""Large parts, as a process that begins first finds out what all classes let in from others of their node."""
 
 Hands: TypeAlias = Callable[[int], Workers]
 """Workers for a number of parts."""
@@ -83,10 +83,10 @@ class Evaluation:
         return self._sides[key]
 
     def parts(self, number: int, family: int) -> Iterator[Part]:
-        """All parts of one family of a side."""
+        """All parts of one family of a side, both about the same classes beside each other: they share most chains."""
         count = len(self.of(number, family).classes)
-        for out in (True, False):
-            for first in range(0, count, CLASSES_OF_A_PART):
+        for first in range(0, count, CLASSES_OF_A_PART):
+            for out in (True, False):
                 yield Part(number, family, out, first, min(first + CLASSES_OF_A_PART, count))
 
     def evaluate(self, part: Part) -> list[Sent] | list[Received]:
