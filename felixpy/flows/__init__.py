@@ -3,8 +3,9 @@
     packets        the smallest pieces of traffic and peers that any rule tells apart, and sets of pairs of them
     programs       chains read once, and what they do to all packets: from the point of view of an endpoint
                    (views, perspective, alike, evaluation, crossing) or of a node (passage, node, concerned, change)
-    reachability   one input (sides), the numbers that inputs have in common (universe), connections (grid), names
-                   (pairs), and what people ask: all of it (connectivity), or what lies between two inputs (changes)
+    reachability   one input (sides), the numbers that inputs have in common (universe), what classes of endpoints let
+                   out and in, evaluated by one or several processes (halves, renumbering), connections (grid), names
+                   (pairs), and the results: all connections (connectivity), or the differences of two inputs (changes)
     presentation   flows as values, lines, pictures and documents
 
 It is a connection's first packet that counts. What `felixpy.walk` takes for granted or does not understand, holds here
