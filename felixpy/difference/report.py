@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from felixpy.decode.legend import chain_prefix
@@ -121,8 +121,9 @@ def object_lines(found: Difference) -> Iterator[str]:
 
 def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
     """The rules, grouped by the object that they belong to, then the sets."""
-    spread = _common(found)
-    for groups, changes in _twins(found, renamed=verbose):
+    shown = _shown(found, renamed=verbose)
+    spread = _common((*(each for changes in shown.values() for each in changes.values()), *found.sets.values()))
+    for groups, changes in _twins(shown):
         group = groups[0]
         place = f"  {group.place}" if group.place and len(groups) == 1 else ""
         yield f"{_titles(groups)}{place}"
@@ -143,13 +144,22 @@ def _twin_order(name: str) -> tuple[str, str]:
     return name.removeprefix("cali4").removeprefix("cali6"), name
 
 
-def _twins(found: Difference, *, renamed: bool) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
-    """Groups with their changes, `renamed` chains among them; pods whose chains changed in the same way are joined."""
+Groups = Mapping[Group, Mapping[ChainChange, Spread]]
+
+
+def _shown(found: Difference, *, renamed: bool) -> Groups:
+    """The groups with the changes to print: all, or all but renamed chains."""
+    groups = (
+        (group, {change: where for change, where in changes.items() if renamed or change.kind != "renamed"})
+        for group, changes in found.groups.items()
+    )
+    return {group: changes for group, changes in groups if changes}
+
+
+def _twins(shown: Groups) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
+    """Groups with their changes; pods whose chains changed in the same way are joined."""
     together: dict[object, tuple[list[Group], Mapping[ChainChange, Spread]]] = {}
-    for group, every in found.groups.items():
-        changes = {change: where for change, where in every.items() if renamed or change.kind != "renamed"}
-        if not changes:
-            continue
+    for group, changes in shown.items():
         if group.rank != RANKS["pod"]:
             yield [group], changes
             continue
@@ -178,10 +188,9 @@ def _titles(groups: Sequence[Group]) -> str:
     return f"{len(names)} pods alike: {', '.join(name.removeprefix('pod ') for name in names[:3])}{more}"
 
 
-def _common(found: Difference) -> tuple[str, ...]:
+def _common(spreads: Iterable[Spread]) -> tuple[str, ...]:
     """The nodes on which all changes are, which need not be named with each of them."""
-    nodes = {spread.nodes for changes in found.groups.values() for spread in changes.values()}
-    nodes |= {spread.nodes for spread in found.sets.values()}
+    nodes = {spread.nodes for spread in spreads}
     return nodes.pop() if len(nodes) == 1 else ()
 
 
