@@ -1,4 +1,4 @@
-"""The nftables data plane: the same rules as one table a family, spelt for nft. (felix/nftables)"""
+"""The nftables data plane: the same rules in nft's syntax, one table for each family. (felix/nftables)"""
 
 from __future__ import annotations
 

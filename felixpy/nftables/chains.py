@@ -1,4 +1,4 @@
-"""Chains for nft: their rules as Felix writes them and as nft lists them, with Felix's hashes and comments."""
+"""Chains in nft's syntax: rules as Felix writes them and as nft lists them, with Felix's hashes and comments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Hook(NamedTuple):
 
 
 def hashes(seed: str, rules: Iterable[str]) -> list[str]:
-    """A rule's identity: a hash over its text, without comment, and that of every rule above it in the chain.
+    """Return the hash of each rule, over its text without comment and the texts of all rules above it in the chain.
 
     `seed` is the chain's name with its layer; for rules at the end of a base chain Felix appends ``*appends*``.
 
@@ -47,7 +47,7 @@ def hashes(seed: str, rules: Iterable[str]) -> list[str]:
 
 
 def comment(identity: str, comments: Sequence[str]) -> str:
-    """The comment of a rule: its hash, then Felix's own comments, each cut so that all of them fit.
+    """Return the comment of a rule: its hash, then Felix's own comments, each truncated so that all of them fit.
 
     >>> comment("dpfqBgJrpRwlrqw1", ("why",))
     'cali:dpfqBgJrpRwlrqw1; why'
@@ -61,7 +61,7 @@ def comment(identity: str, comments: Sequence[str]) -> str:
 
 
 class NftRule(NamedTuple):
-    """A rule as Felix writes it and as nft lists it; `number` is the policy rule that it draws, -1 for none."""
+    """A rule as Felix writes it and as nft lists it; `number` is the index of its policy rule, -1 for none."""
 
     written: str
     listed: str
@@ -84,7 +84,7 @@ class NftChain(Struct, frozen=True, eq=False, dict=True):
     hook: Hook | None = None
 
     def rules(self) -> Iterator[NftRule]:
-        """The rules one by one."""
+        """Yield the rules in order."""
         columns = zip(self.written, self.listed, self.hashes, self.comments, self.numbers, strict=True)
         return map(NftRule._make, columns)
 
@@ -100,17 +100,17 @@ class NftChain(Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def texts(self) -> dict[str, str]:
-        """Its text in each form, kept by the printers: nodes share chains."""
+        """A cache of the chain's text in each form, since nodes share chains."""
         return {}
 
 
 def commented(rules: Sequence[str], comments: Sequence[str]) -> list[str]:
-    """Rules with their comments, in either spelling."""
+    """Return rules with their comments, in either syntax."""
     return [f'{rule} comment "{words}"' for rule, words in zip(rules, comments, strict=True)]
 
 
 class _Spelt(NamedTuple):
-    """The rules of a chain without hashes. `comments` are Felix's own, those of each rule."""
+    """The rules of a chain without hashes. `comments` are Felix's own, a tuple for each rule."""
 
     written: Sequence[str]
     listed: Sequence[str]
@@ -118,7 +118,7 @@ class _Spelt(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """The same of all chains of a pattern, a rule a line, with holes for their names."""
+    """The rules that all chains of a pattern share, one per line, with holes for names."""
 
     written: Splice
     listed: Splice
@@ -151,7 +151,7 @@ def _pattern(chain: Chain, layer: str, family: str) -> _Pattern:
 
 
 def nft_chain(chain: Chain, layer: str, family: str, ending: str = "") -> NftChain:
-    """A chain in a layer (``filter`` …) of a table of `family` (``ip``, ``ip6``, ``arp``), spelt once for all nodes.
+    """Return a chain in a layer (``filter`` …) of a table of `family` (``ip``, ``ip6``, ``arp``), cached for all nodes.
 
     `ending` follows the name in the seed of the hashes.
     """
@@ -164,13 +164,13 @@ def nft_chain(chain: Chain, layer: str, family: str, ending: str = "") -> NftCha
         found = hashes(f"{name}{ending}", written)
         whole = [*map(comment, found, comments)]
         known = NftChain(name, written, listed, found, whole, chain.numbers, chain.origin, chain.template)
-        # A rule says what family it is of only in front of an address or another field of the header.
+        # A rule names its family only in front of an address or another field of the header.
         chain.findings[in_family if any(f"{family} " in rule for rule in written) else in_all] = known
     return known
 
 
 def base_chain(name: str, hook: Hook, parts: Sequence[NftChain]) -> NftChain:
-    """A base chain of which Felix writes the parts, one after the other."""
+    """Return a base chain made of Felix's parts, in order."""
     return NftChain(
         name,
         [rule for part in parts for rule in part.written],

@@ -1,8 +1,8 @@
-"""A listing of nft as a dump, which everything understands that understands what iptables-save prints.
+"""Converts a listing of nft to a `Dump`, the same value that is read from iptables-save.
 
-Calico's tables are read into the tables and chains that they stand for in iptables: base chain ``filter-FORWARD`` of
-``ip calico`` is chain FORWARD of table filter. Tables of others that have chains at the hooks keep their names, such as
-``ip kube-proxy``. A rule keeps its nft text; one that looks into a map or list counts as one rule for each element.
+Calico's tables become the corresponding tables and chains of iptables: base chain ``filter-FORWARD`` of ``ip calico``
+is chain FORWARD of table filter. Foreign tables with chains at the hooks keep their names, such as ``ip kube-proxy``.
+A rule keeps its nft text; one that looks up a map or list becomes one rule for each element.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ OWN = "calico"
 NUMBERS = {name: number for number, name in FAMILIES.items()}
 
 IP_FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
-"""The families of the packets that tables see."""
+"""The IP families whose packets pass the tables of each nft family."""
 
 
 _CALICO = re.compile(r'^table ip6? calico \{|"name": "calico"', re.MULTILINE)
 
 
 def lists_calico(listing: str) -> bool:
-    """Whether a table of Calico is in a listing.
+    """Return whether a listing contains a table of Calico.
 
     >>> lists_calico("table ip calico {\\n}\\n"), lists_calico("table arp calico-arp {\\n}\\n")
     (True, False)
@@ -51,7 +51,10 @@ def lists_calico(listing: str) -> bool:
 
 
 def read_listing(text: str, file: str = FILE, *, leave_out: Container[str] = ()) -> Dump:
-    """The dump behind a listing, but for tables of some titles. Raises InputError where no table of Calico is in it."""
+    """Return a listing as a dump, without the tables whose titles are in `leave_out`.
+
+    Raises InputError if the listing cannot be read or has no table of Calico.
+    """
     tables = [table for table in read_tables(text, file) if table.title not in leave_out]
     families = [family for family, name in FAMILIES.items() if any(_is_own(table, name) for table in tables)]
     if not families:
@@ -62,7 +65,7 @@ def read_listing(text: str, file: str = FILE, *, leave_out: Container[str] = ())
 
 
 def dump_of(tables: Sequence[ListedTable], families: Iterable[int], file: str = FILE) -> Dump:
-    """The tables of a listing as far as packets of some families meet them."""
+    """Return the tables of a listing that packets of the given IP families pass."""
     found: dict[int, dict[str, dict[str, Chain]]] = {}
     sets: dict[str, SavedSet] = {}
     hooks: dict[int, Stages] = {}
@@ -88,7 +91,7 @@ def _is_own(table: ListedTable, family: str) -> bool:
 
 
 def _left_open(tables: Iterable[ListedTable]) -> Iterator[str]:
-    """What a listing holds that no answer takes into account."""
+    """Yield what a listing contains that is not evaluated."""
     for table in tables:
         for chain in table.chains.values():
             base = chain.base
@@ -97,7 +100,7 @@ def _left_open(tables: Iterable[ListedTable]) -> Iterator[str]:
 
 
 def _remarks(tables: Iterable[ListedTable]) -> Iterator[str]:
-    """What is unusual about Felix's tables."""
+    """Yield what is unusual about Felix's tables."""
     for table in tables:
         if table.name != OWN or table.family not in NUMBERS:
             continue
@@ -120,21 +123,23 @@ def _is_walked(table: ListedTable, hook: str) -> bool:
 
 
 class ChainSource(NamedTuple):
-    """Where the rules of a chain stand, and how names in them are read."""
+    """The table that a chain is read from, and how names in its rules are resolved."""
 
     table: ListedTable
     scope: Scope
 
 
 def chain_place(table: ListedTable, name: str, *, own: bool) -> tuple[str, str]:
-    """The table and chain of a dump that a chain of a listing is read into."""
+    """Return the (table, chain) of a dump that corresponds to a chain of a listing."""
     layer, plain = split_layer(name) if own else ("", name)
     return (layer, plain) if layer else (table.title, name)
 
 
 def _own_chains(table: ListedTable, family: int, file: str) -> dict[str, dict[str, Chain]]:
-    """Calico's chains by layer. Chains that are none of Felix's, and all of those that rules of another layer lead to,
-    are in a table under the name that nft lists, too.
+    """Return the chains of a table of Calico by layer.
+
+    If a chain has no layer, or a rule leads from one layer to a chain outside it, all chains are also in a table of the
+    listed title, under their listed names, and in each layer with such a rule.
     """
     found: dict[str, dict[str, Chain]] = {layer: {} for layer in LAYERS}
     others: dict[str, Chain] = {}
@@ -158,7 +163,7 @@ _TARGET = re.compile(r"(?<!\S)(?:jump|goto) (\S+)")
 
 
 def _strays(table: ListedTable) -> Iterator[tuple[str, str]]:
-    """Rules that lead from a layer to a chain of none, or of another one: the layer, and the chain."""
+    """Yield (layer, chain) for each rule that leads to a chain of another layer, or of no layer."""
     for chain in table.chains.values():
         layer = split_layer(chain.name)[0]
         head = f"{layer}-"
@@ -175,7 +180,7 @@ def _strays(table: ListedTable) -> Iterator[tuple[str, str]]:
 
 
 def _chains(table: ListedTable, family: int, file: str) -> dict[str, Chain]:
-    """The chains of a table of others, under their names."""
+    """Return the chains of a foreign table by name."""
     source = ChainSource(table, Scope("", table.title))
     return {name: _chain(chain, name, source, family, file) for name, chain in table.chains.items()}
 
@@ -211,7 +216,7 @@ def _counters(text: str) -> tuple[int, int] | None:
 
 
 def without_counts(text: str) -> str:
-    """A rule as ``nft -s`` lists it.
+    """Return a rule as ``nft -s`` lists it, without the values of its counters.
 
     >>> without_counts("counter packets 7 bytes 420 drop")
     'counter drop'
@@ -221,11 +226,11 @@ def without_counts(text: str) -> str:
 
 _COMMENT = re.compile(r' comment "(?P<text>[^"]*)"$')
 _FELIX_COMMENT = re.compile(r"cali:([\w-]{16});(?: |$)", re.ASCII)
-"""How a comment of Felix begins: its hash, and a semicolon before other words. (felix/nftables)"""
+"""Matches the start of Felix's comments: the hash, and a semicolon before other words. (felix/nftables)"""
 
 
 class Commented(NamedTuple):
-    """A rule's text without its comment; Felix's hash in that, "" for others' rules, and the other words of it."""
+    """A rule's text without comment, Felix's hash from the comment ("" for foreign rules), and the rest of it."""
 
     text: str
     identity: str
@@ -233,7 +238,7 @@ class Commented(NamedTuple):
 
 
 def split_comment(text: str) -> Commented:
-    """A rule of a listing, and what its comment says.
+    """Split a rule of a listing into text, hash and the words of its comment.
 
     >>> split_comment('counter drop comment "cali:AAAAAAAAAAAAAAAA; why"')
     Commented(text='counter drop', identity='AAAAAAAAAAAAAAAA', words='why')
@@ -251,7 +256,7 @@ def split_comment(text: str) -> Commented:
 
 
 def read_rules(chain: Chain, source: ChainSource) -> tuple[Rule, ...]:
-    """The rules of a chain, those that look something up as the rules that they stand for."""
+    """Return the rules of a chain; a rule with a lookup becomes one rule for each element."""
     rules: list[Rule] = []
     for number, (line, text, counters) in enumerate(chain.lines, start=1):
         bare, identity, words = split_comment(text)
@@ -263,9 +268,10 @@ def read_rules(chain: Chain, source: ChainSource) -> tuple[Rule, ...]:
 
 @remembered(1 << 17)
 def read_text(text: str, words: str, family: int, scope: Scope) -> tuple[Body, ...]:
-    """What a rule says, under its own text, `words` of its comment included; nothing for one of the other IP family.
+    """Parse a rule; `words` are those of its comment. Returns () for a rule of the other IP family.
 
-    One that sets a mark and then decides is two; one whose excluded ports nft may have joined has two more, in doubt.
+    A rule that sets a mark and then decides becomes two; one whose excluded ports nft may have joined gets two more,
+    which are uncertain (`felixpy.nftables.joining`).
     """
     shown = without_counts(text)
     note = f"-m comment --comment {quoted(words)} " if words else ""
@@ -304,7 +310,7 @@ def _joined_meaning(own: Body, body: Body) -> Meaning:
 
 
 def _sets(table: ListedTable, family: int, *, own: bool) -> Iterator[SavedSet]:
-    """The sets of addresses as ipset would print them; other sets of others are read where rules name them."""
+    """Yield the sets of addresses as ipset prints them; other foreign sets are read from the rules that name them."""
     options = {"family": "inet6" if family == 6 else "inet"}
     address = "ipv6_addr" if family == 6 else "ipv4_addr"
     for one in table.sets.values():
@@ -323,7 +329,7 @@ _TYPES = {
 
 
 def set_members(element: str) -> Sequence[str]:
-    """An element as ipset prints it; a range as its nets.
+    """Return an element as ipset prints it; a range becomes several networks.
 
     >>> set_members("10.0.0.5 . tcp . 80"), set_members("10.0.0.0/8"), set_members("10.0.0.1-10.0.0.2")
     (['10.0.0.5,tcp:80'], ['10.0.0.0/8'], ['10.0.0.1/32', '10.0.0.2/32'])

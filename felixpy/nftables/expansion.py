@@ -1,7 +1,7 @@
-"""A rule that looks something up, as the rules that it stands for: one for each element of a map, list or set.
+"""Expands a rule with a lookup to equivalent rules: one for each element of a map, list or set.
 
-What is looked up is a key, or several joined by dots. No packet has two values of one key, so at most one of the rules
-applies to it, and what the rule does is what that one does. Felix's own lookups in sets of addresses stay as they are.
+A lookup compares a key, or several joined by dots. A packet has one value of each key, so at most one of the rules
+matches it. Felix's own lookups in sets of addresses are not expanded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from felixpy.nftables.reading import ListedSet, ListedTable
 from felixpy.nftables.words import Words
 
 MOST_RULES = 1 << 16
-"""A rule that stands for more than so many stays as it is, and is not understood."""
+"""The most rules that a rule is expanded to; one with more elements is treated as not understood."""
 
 PORTS = ("sport", "dport")
 WITH_PORTS = ("tcp", "udp", "udplite", "sctp", "dccp")
@@ -32,16 +32,16 @@ _KEYS: frozenset[tuple[str, ...]] = frozenset(
         *(("fib", side, "type") for side in ("saddr", "daddr")),
     }
 )
-"""What can be looked up."""
+"""The keys that are understood in lookups."""
 
 _LISTS = {*_ADDRESSES, *((header, side) for header in WITH_PORTS for side in PORTS), ("ct", "state")}
-"""Keys of which a rule can have a list."""
+"""Keys that a rule of iptables can compare with a list of values."""
 
 Key = tuple[str, ...]
 
 
 class Lookup(NamedTuple):
-    """The words of a rule up to the keys, the keys, whether it is negated, the elements, and the words behind."""
+    """A lookup in a rule: the words before it, its keys, negation and elements, and the words after it."""
 
     before: tuple[str, ...]
     keys: tuple[Key, ...]
@@ -52,7 +52,7 @@ class Lookup(NamedTuple):
 
 
 def expanded(text: str, table: ListedTable, *, own: bool = False) -> Sequence[str]:
-    """The rules that a rule of a table stands for, itself if it looks nothing up; `own` for a table of Calico."""
+    """Return a rule of a table without lookups, as equivalent rules; `own` for a table of Calico."""
     if "{" not in text and "@" not in text and " th " not in f" {text}":
         return (text,)
     done: list[str] = []
@@ -70,7 +70,7 @@ def expanded(text: str, table: ListedTable, *, own: bool = False) -> Sequence[st
 
 
 def _once(words: Sequence[str], table: ListedTable, *, own: bool) -> Sequence[str] | None:
-    """The rules for the first lookup of a rule, None if there is none."""
+    """Return the rules that replace the first lookup of a rule, None if it has no lookup."""
     for at, word in enumerate(words):
         found = _lookup(words, at, word, table, own=own)
         if found:
@@ -101,7 +101,7 @@ def _lookup(words: Sequence[str], at: int, word: str, table: ListedTable, *, own
 def _is_plain(
     keys: tuple[Key, ...], word: str, elements: Sequence[str], table: ListedTable, *, own: bool
 ) -> bool:  # fmt: skip
-    """Whether a rule of iptables can ask the same."""
+    """Return whether iptables has a match for this lookup, so that it need not be expanded."""
     if word[0] == "{":
         ranges = keys[0] in _ADDRESSES and len(elements) > 1 and any("-" in element for element in elements)
         return len(keys) == 1 and keys[0] in _LISTS and not ranges
@@ -113,7 +113,7 @@ def _is_plain(
 
 
 def _elements(word: str, known: Mapping[str, ListedSet]) -> Sequence[str] | None:
-    """The elements of a list in braces or of what has a name, without what is noted about them; None if unknown."""
+    """Return the elements of a list in braces or of a named set or map, without timeouts etc.; None if unknown."""
     if word.startswith("{"):
         return [part.strip() for part in word.strip("{} ").split(",")]
     found = known.get(word[1:]) if word.startswith("@") else None
@@ -121,7 +121,7 @@ def _elements(word: str, known: Mapping[str, ListedSet]) -> Sequence[str] | None
 
 
 def plain_element(element: str) -> str:
-    """An element without its timeout, counter and the like.
+    """Return an element without its timeout, counter and comment.
 
     >>> plain_element("10.0.0.5 . tcp . 80 timeout 1h expires 3m4s : goto x"), plain_element("10.0.0.5 expires 1s")
     ('10.0.0.5 . tcp . 80 : goto x', '10.0.0.5')
@@ -133,7 +133,7 @@ def plain_element(element: str) -> str:
 
 
 def _keys(words: Sequence[str], end: int) -> tuple[int, tuple[Key, ...]]:
-    """Where the keys begin that end before a word, and these; none if one of them is not known."""
+    """Return the position of the first key of the keys that end before a word, and the keys; () if one is unknown."""
     keys: list[Key] = []
     while True:
         start, key = _key(words, end)
@@ -173,7 +173,7 @@ def _rules(lookup: Lookup) -> Iterator[str]:
     if lookup.negated and len(lookup.keys) == 1:
         yield " ".join(filter(None, (*lookup.before, *tests, rest)))
     elif lookup.negated:
-        yield " ".join((*lookup.before, "several keys !=", rest))  # nobody understands that, which is told
+        yield " ".join((*lookup.before, "several keys !=", rest))  # not understood: no row
 
 
 def _asked(key: Key, value: str, *, negated: bool) -> str:
@@ -184,7 +184,7 @@ def _asked(key: Key, value: str, *, negated: bool) -> str:
 
 
 def _with_protocols(words: Sequence[str]) -> Sequence[str] | None:
-    """A rule about ports of whatever protocol, for each that has ports."""
+    """Return a rule about ports of any protocol as one rule for each protocol with ports; None for other rules."""
     at = next(
         (n for n, word in enumerate(words) if word == "th" and words[n + 1 : n + 2] in (["sport"], ["dport"])), -1
     )

@@ -1,4 +1,4 @@
-"""Compiled nftables rules as JSON for programs (``apiVersion: felixpy/v1``), in the shape of those for iptables."""
+"""Compiled nftables rules as JSON (``apiVersion: felixpy/v1``), in the same shape as iptables rules."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NUMBERS = {name: number for number, name in FAMILIES.items()}
 
 
 def nft_json(ruleset: NftRuleset, cluster: Cluster, families: Sequence[int] = ()) -> Json:
-    """A ruleset: for each family its table with base chains (``hooks``), chains, verdict maps and sets.
+    """Return a ruleset as JSON: for each family its table with base chains (``hooks``), chains, verdict maps and sets.
 
-    A rule has its ``text`` as Felix writes it (what its ``hash`` is made of), ``saved`` as nft lists it, its
-    ``comment``, and an ``origin`` when it draws a rule of a policy or profile. The family of the ARP table is "arp".
+    A rule has its ``text`` as Felix writes it (the input of its ``hash``), ``saved`` as nft lists it, its ``comment``,
+    and the ``origin`` of a rule from a policy or profile. The family of the ARP table is "arp".
     """
     return {
         **head_json(ruleset),

@@ -1,6 +1,6 @@
-"""What ``nft -j list ruleset`` prints → the text that ``nft list ruleset`` prints of the same. (libnftables-json(5))
+"""Converts the output of ``nft -j list ruleset`` to the text that ``nft list ruleset`` prints. (libnftables-json(5))
 
-What has no row below becomes a word that nobody understands, so whoever needs it for an answer says so.
+A statement or expression without a row below becomes a word that the parser reports as not understood.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from felixpy.errors import InputError, Place, Problem
 Json = Any
 
 UNSIGNED = 0xFFFFFFFF
-"""nft prints a count of 32 bits with a sign."""
+"""nft prints 32-bit counts as signed numbers; this mask makes them unsigned."""
 
 
 def looks_like_json(text: str) -> bool:
-    """Whether a text is a JSON listing.
+    """Return whether a text is a JSON listing.
 
     >>> looks_like_json('{"nftables": []}'), looks_like_json("table ip calico {")
     (True, False)
@@ -29,7 +29,7 @@ def looks_like_json(text: str) -> bool:
 
 
 def as_text(text: str, file: str) -> str:
-    """The listing as text. Raises InputError for JSON that is none, or is no listing."""
+    """Return a JSON listing as text. Raises InputError for invalid JSON, or JSON that is not a listing."""
     try:
         objects = json.loads(text)["nftables"]
         return "".join(f"{line}\n" for line in _tables([dict(each) for each in objects]))
@@ -103,7 +103,7 @@ _ADDRESS = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
 def _bare(element: Json) -> Json:
-    """An element without what is noted about it."""
+    """Return an element without timeout, counter and comment."""
     return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
 
 
@@ -175,7 +175,7 @@ def _value(value: Json, *, hexadecimal: bool = False) -> str:
 
 
 def _is_pair(element: Json) -> bool:
-    """Whether an element is a key and a verdict."""
+    """Return whether an element is a pair of key and verdict."""
     return isinstance(element, list) and len(element) == 2 and isinstance(element[1], dict) and not _values(element[1])
 
 
@@ -184,7 +184,7 @@ def _values(element: Json) -> bool:
 
 
 def _noted(change: Json) -> str:
-    """An element that a packet puts into a set."""
+    """Return a statement that adds an element to a set, or updates or deletes it."""
     return f"{change['op']} {change['set']} {{ {_key(_bare(change['elem']))} }}"
 
 
@@ -198,7 +198,7 @@ def _match(match: Json) -> str:
         names = right["set"] if isinstance(right, dict) and "set" in right else [right]
         value = ", ".join(f'"{_value(name)}"' for name in names)
         value = value if names == [right] else f"{{ {value} }}"
-    elif right is False:  # a route that there is not
+    elif right is False:  # a missing route
         value = "missing"
     operator = "== " if match["op"] == "==" and "&" in left else _operator(match)
     return f"{key} {operator}{value}"

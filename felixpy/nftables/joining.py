@@ -1,11 +1,11 @@
-"""Ports that nft compares at once.
+"""Comparisons of ports that nft merges into one.
 
-nft joins comparisons of neighbouring fields of a header: a source port and a destination port, each a single value,
-become one comparison of four bytes, which the listing shows at the place of the source port. (nftables src/rule.c,
-``payload_do_merge``; addresses are not joined, as only up to four bytes are)
+nft merges comparisons of adjacent header fields: a source port and a destination port, each a single value, become one
+comparison of four bytes, which the listing shows at the position of the source port. (nftables src/rule.c,
+``payload_do_merge``; addresses are not merged, since at most four bytes are)
 
-Before 1.1.0 nft joins two ``!=`` as well. The kernel is then asked whether the *pair* differs, so that a packet with
-only one of the two excluded ports meets the rule. Which release wrote a rule cannot be told from what is listed.
+Before 1.1.0 nft also merges two ``!=``. The kernel then tests whether the *pair* differs, so a packet with only one of
+the two excluded ports matches the rule. A listing does not show which release of nft wrote a rule.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Iterator
 
 _PORT = re.compile(r"(?<!\. )\b(?:tcp|udp|udplite|sctp|dccp) (?P<field>[sd]port) (?P<operator>!= )?\d+(?=$| )")
 _STATEMENT = re.compile(r" (?:counter|log|limit) |$")
-"""What ends the comparisons that are joined."""
+"""The statements after which comparisons are no longer merged."""
 
 JOINED = "nft before 1.1.0 compares both ports at once, so that a packet with one of the two ports meets the rule"
 
 
 def _pair(text: str) -> tuple[re.Match[str], re.Match[str]] | None:
-    """The comparisons that are joined: the last one of source ports and the first one of destination ports."""
+    """Return the comparisons that nft merges, (source port, destination port); None if there are none."""
     if "sport " not in text or "dport " not in text:
         return None
     end = _STATEMENT.search(text)
@@ -35,7 +35,7 @@ def _pair(text: str) -> tuple[re.Match[str], re.Match[str]] | None:
 
 
 def joined(text: str) -> str:
-    """A listed rule with joined comparisons beside each other, as nft before 1.1.0 shows them.
+    """Return a listed rule with merged comparisons side by side, as nft before 1.1.0 lists them.
 
     >>> joined("tcp sport 5 ip daddr 10.0.0.0/8 tcp dport 6 counter accept")
     'tcp sport 5 tcp dport 6 ip daddr 10.0.0.0/8 counter accept'
@@ -53,7 +53,7 @@ def joined(text: str) -> str:
 
 
 def loosened(text: str) -> Iterator[str]:
-    """The rules, for packets with one of two excluded ports, that a listed rule may stand for as well.
+    """Yield the additional rules, for packets with one of two excluded ports, that a listed rule may also match.
 
     >>> list(loosened("udp sport != 5 udp dport != 6 accept"))
     ['udp sport 5 udp dport != 6 accept', 'udp sport != 5 udp dport 6 accept']

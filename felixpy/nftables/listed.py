@@ -1,4 +1,4 @@
-"""The words of a rule that nft lists, sorted into matches and a target of iptables; what they mean is in the tables."""
+"""Reads the words of a listed nft rule into matches and a target of iptables, by the rows of the statement tables."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from felixpy.nftables.words import Words
 
 
 class Scope(NamedTuple):
-    """What names in a rule belong to: the `layer` of a chain of Calico, or the title of a `table` of others."""
+    """Where names in a rule are resolved: in a `layer` of a table of Calico, or in a foreign `table`, by title."""
 
     layer: str
     table: str = ""
 
     def chain(self, name: str) -> str:
-        """The name in a dump of a chain that a rule leads to: without the layer if that is the rule's own."""
+        """Return the name in a dump of a chain that a rule leads to, without the layer if that is the rule's own."""
         layer, plain = split_layer(name)
         return plain if layer and layer == self.layer else name
 
     def set_name(self, name: str) -> str:
-        """The name in a dump of a set: Calico's as in iptables, others' with the table, which may have the same names.
+        """Return the name in a dump of a set: Calico's as in iptables, foreign ones with the table, to be unique.
 
         >>> Scope("filter").set_name("cali40s-a"), Scope("", "ip kube-proxy").set_name("cluster-ips")
         ('cali40s:a', 'ip:kube-proxy:cluster-ips')
@@ -35,35 +35,35 @@ FILTER = Scope("filter")
 
 
 class Translated(NamedTuple):
-    """A rule for iptables: matches and target as one text, what is not understood, and the counters."""
+    """A rule in iptables' syntax: matches and target as one text, the words not understood, and the counters."""
 
     text: str
     strange: tuple[str, ...] = ()
     counters: tuple[int, int] | None = None
     certain: bool = True
-    """Whether it is known what the rule does to packets that it applies to."""
+    """Whether the action of the rule is understood."""
     elsewhere: bool = False
-    """Whether it is about packets of the other IP family."""
+    """Whether the rule matches packets of the other IP family only."""
     first: str = ""
-    """A rule of its own for what the rule changes before it decides."""
+    """A separate rule for what the rule changes before its verdict, such as a mark; "" for none."""
 
 
 class Strange(Exception):
-    """Words that are not understood."""
+    """A match or statement is not understood."""
 
 
 class Elsewhere(Exception):
-    """A rule of both IP families that asks for the other one."""
+    """A rule in a table of both IP families matches the other family."""
 
 
 class ListedRule(Words):
-    """Goes over the words of a listed rule once."""
+    """Parses the words of a listed rule in one pass."""
 
     def __init__(self, text: str, family: int, scope: Scope) -> None:
         super().__init__(text)
         self.family, self.scope = family, scope
         self.protocol = ""
-        """The protocol asked for so far."""
+        """The protocol that the words read so far match."""
         self.matches: list[str] = []
         self.target = self.first = ""
         self.counters: tuple[int, int] | None = None
@@ -71,7 +71,7 @@ class ListedRule(Words):
         self.certain = True
 
     def read(self, rows: Mapping[str, Row]) -> Translated:
-        """Go over the words; each match and statement begins with a word that has a row."""
+        """Parse the rule; each match and statement begins with a word that has a row."""
         while self.position < len(self.words):
             start = self.position
             word = self.next()
@@ -80,7 +80,7 @@ class ListedRule(Words):
             except Elsewhere:
                 return Translated("", elsewhere=True)
             except (KeyError, IndexError, ValueError, Strange):
-                # Nobody knows where the strange piece ends, so all the rest is strange.
+                # The end of an unknown piece is unknown, so the rest of the rule is not understood either.
                 self.strange.append(" ".join(self.words[start:]))
                 self.certain = False
                 break
@@ -89,7 +89,7 @@ class ListedRule(Words):
         return Translated(text, tuple(self.strange), self.counters, self.certain, first=first)
 
     def only(self, family: int) -> None:
-        """What follows is about packets of one IP family. Raises Elsewhere if it is not this one."""
+        """Record that the rule matches packets of one IP family only. Raises Elsewhere if it is the other one."""
         if family != self.family:
             raise Elsewhere
 
@@ -103,13 +103,13 @@ class ListedRule(Words):
         self.matches.append(text)
 
     def asks_for(self, protocol: str) -> None:
-        """A field of the protocol's header is matched, which nft takes for the protocol, too."""
+        """Record a match on a field of the protocol's header, which implies the protocol."""
         if self.protocol != protocol:
             self.match(f"-p {protocol}")
             self.protocol = protocol
 
     def act(self, target: str) -> None:
-        """The target; a note that is followed by a verdict counts for nothing, a new mark is set before."""
+        """Set the target. Before a verdict, a log or note is dropped, and a mark becomes a rule of its own."""
         if self.target and not self.target.startswith(("-j LOG", "-j NFLOG")):
             asks = any(match.startswith(("-m mark", "-m connmark")) for match in self.matches)
             if self.first or asks or not self.target.startswith(("-j MARK", "-j CONNMARK")):

@@ -1,8 +1,8 @@
-"""The spelling in which Felix hands a rule to nft → the spelling in which nft lists it.
+"""Converts a rule from the syntax in which Felix writes it to nft to the syntax in which nft lists it.
 
-nft reads a rule, compiles it for the kernel, and when it lists it makes a text of what the kernel has. Each match and
-statement has a row in a table below. Measured with nft 1.0.6; nft 1.1 differs in two rows, which say so, and in what it
-joins (`felixpy.nftables.joining`).
+nft compiles a rule for the kernel and decompiles it to list it. Each match and statement has a row in a table below.
+Measured with nft 1.0.6; nft 1.1 differs in two rows, which say so, and in the comparisons that it merges
+(`felixpy.nftables.joining`).
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ DSCP_NAMES: Mapping[int, str] = {
 }  # fmt: skip
 
 DEFAULT_BURST = " burst 5 packets"
-"""What nft 1.0.6 leaves out of a limit; nft 1.1 prints it, also where it was not written."""
+"""The default burst, which nft 1.0.6 never lists and nft 1.1 always lists."""
 
 _AT_DPORT: Mapping[str, str] = {
     **{name: f"{name} dport" for name in ("tcp", "udp", "sctp", "dccp", "udplite")},
     "icmp": "icmp checksum", "igmp": "igmp checksum", "ipv6-icmp": "icmpv6 checksum", "ah": "ah reserved",
     "ipcomp": "comp cpi", "esp": "th dport",
 }  # fmt: skip
-"""What nft calls the 16 bits at the place of the destination port, by the protocol that the rule asks for.
+"""The name that nft lists for the 16 bits at the position of the destination port, by the protocol of the rule.
 
-Of other protocols nft knows no header, and breaks off when it lists such a rule: see `felixpy.nftables.refused`.
+nft knows no header of other protocols and aborts when it lists such a rule: see `felixpy.nftables.refused`.
 """
 
 WITH_HEADER = frozenset(NUMBERS[name] for name in _AT_DPORT)
-"""The protocols of which nft can list such a rule."""
+"""The protocols for which nft can list such a rule."""
 
 _AT_SPORT: Mapping[str, str] = {
     name: f"{name} sport" if words.endswith(" dport") and name != "esp" else "th sport"
@@ -61,19 +61,19 @@ _AT_SPORT: Mapping[str, str] = {
 
 
 class _Word(NamedTuple):
-    """A piece of the listed rule. `implied` is a protocol that nft leaves out once a field of its header follows."""
+    """A part of the listed rule. `implied` is a protocol that nft omits if a field of its header follows."""
 
     text: str
     implied: str = ""
 
 
 class _Reader(Words):
-    """Goes over the words of a written rule once and gathers the listed pieces."""
+    """Parses the words of a written rule in one pass and collects the parts of the listed one."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.protocol = ""
-        """What the rule asked for last as its protocol, under the listed name."""
+        """The last protocol that the rule matches, by its listed name."""
         self.pieces: list[_Word] = []
 
     def read(self) -> str:
@@ -95,7 +95,7 @@ class _Reader(Words):
         self.pieces.append(_Word(text, implied))
 
     def belongs_to(self, protocol: str) -> None:
-        """A field of this protocol's header is matched: that the protocol is meant goes without saying."""
+        """Record a match on a field of the protocol's header: a match of the protocol itself is then omitted."""
         self.pieces = [piece for piece in self.pieces if piece.implied != protocol]
 
 
@@ -128,7 +128,7 @@ def _l4proto(reader: _Reader) -> str:
 
 
 def _set_mark(reader: _Reader) -> str:
-    """One operation of the kernel, ``(mark & kept) ^ value``, is shown as ``|``, as ``&``, or as both."""
+    """Return a change of the mark: the kernel's ``(mark & kept) ^ value`` is listed as ``|``, as ``&``, or as both."""
     if reader.take("or"):
         return f"meta mark set meta mark | {_padded(int(reader.next(), 0))}"
     reader.take("&")
@@ -139,7 +139,7 @@ def _set_mark(reader: _Reader) -> str:
 
 
 def _mark(reader: _Reader) -> str:
-    """nft 1.0.6 takes a mask of leading ones for a prefix; nft 1.1 does not."""
+    """Return a match of the mark. nft 1.0.6 lists a mask of leading ones as a prefix; nft 1.1 does not."""
     mask, operator, value = int(reader.next(), 0), reader.next(), int(reader.next(), 0)
     length = mask.bit_count()
     if mask and mask == (1 << 32) - (1 << 32 - length):
@@ -170,12 +170,12 @@ def _ip(reader: _Reader, family: str) -> str:
 
 
 def _arp(reader: _Reader, word: str) -> str:
-    """Fields of ARP have names of two words, of which one would begin a match of its own."""
+    """Return a match of ARP, whose fields have names of two words."""
     return f"{word} {reader.next()} {reader.next()}"
 
 
 def network(value: str) -> str:
-    """A network or a list of addresses as nft lists it: masked, without the length of a single address.
+    """Return a network or a list of addresses as nft lists it: masked, a single address without length.
 
     >>> network("10.0.0.5/32"), network("fd00::5/64")
     ('10.0.0.5', 'fd00::/64')
@@ -204,7 +204,7 @@ def _ports(reader: _Reader, protocol: str) -> str:
 
 
 def port_list(written: str) -> str:
-    """Ports, in braces or not, as nft lists them: sorted, and merged where a range is among several.
+    """Return ports, in braces or not, as nft lists them: sorted, and merged if there is a range among several.
 
     >>> port_list("{ 443, 80 }"), port_list("{ 80 }"), port_list("{ 80-90, 91 }"), port_list("{ 80, 81 }")
     ('{ 80, 443 }', '80', '{ 80-91 }', '{ 80, 81 }')
@@ -274,16 +274,16 @@ ROWS: Mapping[str, _Row] = {
     "reject": _reject,
     **dict.fromkeys(("tcp", "udp", "sctp"), _ports),
 }
-"""By the first word of a match or statement; words of none are listed as they are written."""
+"""Rows by the first word of a match or statement; other words are listed as written."""
 
 
 def listed(text: str) -> str:
-    """What nft lists of a rule, given without its comment.
+    """Return a rule as nft lists it; `text` is the rule as Felix writes it, without comment.
 
     >>> listed("meta l4proto tcp ip saddr 10.0.0.0/8 tcp dport { 80 } counter meta mark set mark or 0x10000")
     'ip saddr 10.0.0.0/8 tcp dport 80 counter meta mark set meta mark | 0x00010000'
 
-    A rule that nft refuses is never listed; where it cannot even be read it stays as it is.
+    A rule that nft refuses is never listed; one that cannot be parsed is returned unchanged.
     """
     try:
         return _Reader(text).read()

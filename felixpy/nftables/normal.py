@@ -1,4 +1,4 @@
-"""One spelling of listed rules, whatever release of nft listed them: that of 1.0.6, as rules are compiled, too."""
+"""Normalises rules listed by any release of nft to the syntax of 1.0.6, which compiled rules have."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _ROUTE = re.compile(r"(fib saddr \. mark \. iif) (?:oif|check) missing")
 
 
 def normal(text: str) -> str:
-    """A rule as nft 1.0.6 lists it: without the burst that is the default, a mask of leading ones as a prefix, ports
-    that it joins side by side.
+    """Return a rule as nft 1.0.6 lists it.
+
+    The default burst is left out, a mask of leading ones is a prefix, and merged comparisons of ports are side by side.
 
     >>> normal("limit rate 10/minute burst 5 packets meta mark & 0xffe00000 != 0x00200000 drop")
     'limit rate 10/minute meta mark != 0x00200000/11 drop'

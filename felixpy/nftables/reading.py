@@ -1,6 +1,6 @@
-"""What ``nft list ruleset`` or ``nft list table`` prints, block by block: tables, chains, sets and maps, rules as text.
+"""Parses the output of ``nft list ruleset`` or ``nft list table``: tables, chains, sets and maps, with rules as text.
 
-What they mean is in `felixpy.nftables.dumps`.
+`felixpy.nftables.dumps` interprets them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _PRIORITIES: Mapping[str, int] = {
 
 
 def priority_of(listed: str) -> int:
-    """A base chain's priority as a number. Raises ValueError for a name that nft does not have.
+    """Return a base chain's priority as a number. Raises ValueError for a name that nft does not have.
 
     >>> priority_of("srcnat + 10"), priority_of("-100"), priority_of("filter")
     (110, -100, 0)
@@ -94,7 +94,7 @@ _LISTED = re.compile(r"^table (?:ip6?|inet|arp|bridge|netdev) \S+ \{", re.MULTIL
 
 
 def looks_listed(text: str) -> bool:
-    r"""Whether a text is what nft lists, as text or as JSON.
+    r"""Return whether a text is a listing of nft, as text or as JSON.
 
     >>> looks_listed("# a comment\ntable ip calico {\n}\n"), looks_listed("*filter\n")
     (True, False)
@@ -103,12 +103,12 @@ def looks_listed(text: str) -> bool:
 
 
 def read_tables(text: str, file: str = FILE) -> list[ListedTable]:
-    """The tables of a listing, in its order. Raises InputError where it is none, or is cut off."""
+    """Return the tables of a listing, in its order. Raises InputError if it is not a listing, or is truncated."""
     return _Listing(as_text(text, file) if looks_like_json(text) else text, file).read()
 
 
 class _Listing:
-    """Goes over the lines of a listing once. Objects of other kinds than chains, sets and maps are passed over."""
+    """Parses the lines of a listing in one pass. Objects other than chains, sets and maps are skipped."""
 
     def __init__(self, text: str, file: str) -> None:
         if " # handle " in text:
@@ -156,7 +156,7 @@ class _Listing:
             depth += line.count("{") - line.count("}")
 
     def _chain(self, name: str) -> ListedChain:
-        """Everything up to the next brace. This is where long listings are long, so no line is looked at in vain."""
+        """Read a chain up to its closing brace. Most lines of a long listing are rules, so this loop is kept short."""
         chain = ListedChain(name)
         start = self.number
         try:

@@ -1,11 +1,11 @@
 """What Felix cannot program in nftables mode: rules and sets that nft refuses, and names on which Felix panics.
 
-Felix gives up after some attempts, crashes, and does so again; a refused rule leaves its table empty, so that every
-packet passes. The same input often works in iptables mode. Tried with nft 1.0.6 on Linux 6.18.
+Felix retries, then crashes, and does the same after a restart; a refused rule leaves its table empty, so every packet
+passes. The same input often works in iptables mode. Tested with nft 1.0.6 on Linux 6.18.
 
-One class loads, but cannot be listed: nft ends with a failed assertion where a rule asks for a protocol of which it
-knows no header and then for a set with ports (``payload_expr_complete`` in src/payload.c, the same in 1.0.1 to 1.1.6;
-tried with 1.0.6 and all 256 protocols). Felix reads its table ahead of every write but the first, and panics when nft
+Rules of one class load but cannot be listed: nft ends with a failed assertion if a rule matches a protocol whose header
+it does not know, and then a set with ports (``payload_expr_complete`` in src/payload.c, the same in 1.0.1 to 1.1.6;
+tested with 1.0.6 and all 256 protocols). Felix lists its table before every write but the first, and panics when nft
 fails four times. (felix/nftables/table.go: getHashesFromDataplane)
 """
 
@@ -28,13 +28,13 @@ from felixpy.refusals import PARAMETERS, ChainCheck, Culprit, Refuser, SetCheck,
 from felixpy.ruleset import Chain, Table
 
 MAX_NAME = 255
-"""Bytes of a chain's name in the kernel. (NFT_NAME_MAXLEN - 1)"""
+"""The longest name of a chain in the kernel, in bytes. (NFT_NAME_MAXLEN - 1)"""
 
 MAX_FELIX_NAME = 256
-"""Bytes of a chain's name without layer up to which Felix does not try to shorten it."""
+"""The longest name of a chain, without layer, that Felix does not try to shorten, in bytes."""
 
 MAX_LOG_PREFIX = 127
-"""Bytes of a log prefix. (NF_LOG_PREFIXLEN - 1)"""
+"""The longest log prefix, in bytes. (NF_LOG_PREFIXLEN - 1)"""
 
 KEYWORDS = frozenset(
     """
@@ -49,7 +49,7 @@ KEYWORDS = frozenset(
     undefine update vmap xor xt
     """.split()  # noqa: SIM905
 )
-"""Words that cannot stand for an interface without quotes, which Felix does not write. (nft 1.0.6, each one tried)"""
+"""Keywords that nft does not accept as an interface name without quotes; Felix writes none. (nft 1.0.6, all tested)"""
 
 _INTERFACE = re.compile(r"[A-Za-z_.][\w.:/-]*\*?", re.ASCII)
 
@@ -60,7 +60,7 @@ def _code(body: Body, table: str) -> bool:
 
 
 def _other_protocol(body: Body, table: str) -> bool:
-    """nft knows which protocol an ICMP type belongs to, so only another one beside it is wrong."""
+    """Return whether a rule matches an ICMP type and another protocol; nft accepts the type without a protocol."""
     wanted = {"icmp": NUMBERS["icmp"], "icmp6": NUMBERS["icmpv6"]}
     protocols = [t.criterion.number for t in body.tests if isinstance(t.criterion, Protocol) and not t.negated]
     return any(number != wanted[match.module] for match in body.matches if match.module in wanted
@@ -87,7 +87,7 @@ def _unreadable_interface(body: Body, table: str) -> bool:
 
 
 def _unreadable_filter(body: Body, table: str) -> bool:
-    """In NAT rules Felix writes the name as it was given."""
+    """Return whether nft cannot read the interface filter of a NAT rule, which Felix writes as configured."""
     return table == "nat" and any(not _readable(name) for name in _interfaces(body))
 
 
@@ -153,12 +153,12 @@ def _kernel_name(table: Table, chain: Chain) -> int:
 
 
 def _panics(table: Table, chain: Chain) -> bool:
-    """Felix wants more characters of a hash than there are. (libcalico-go/lib/hash: MakeUniqueID)"""
+    """Return whether Felix panics: it reads past the end of a hash. (libcalico-go/lib/hash: MakeUniqueID)"""
     return len(chain.name.encode()) > MAX_FELIX_NAME
 
 
 def _rejects_late(table: Table, chain: Chain) -> bool:
-    """``reject`` works in chains of the hooks prerouting, input, forward and output only."""
+    """Return whether a chain rejects at postrouting: nft allows it at prerouting, input, forward and output only."""
     late = table.name == "mangle" and chain.name.startswith(("cali-th-", "cali-po-", "cali-go-", "cali-pro-"))
     return late and any(body.endswith("--jump REJECT") for body in chain.bodies)
 
@@ -181,18 +181,18 @@ def _overlaps(ipset: IPSet) -> bool:
         return False
     findings = ipset.members.findings
     if "overlap" not in findings:
-        # Most sets hold single addresses only, which is sooner seen.
+        # Most sets contain single addresses only, which is the faster test.
         findings["overlap"] = "/" in "".join(ipset.members) and _covers(set(ipset.members), ipset.family)
     return bool(findings["overlap"])
 
 
 def _covers(nets: set[str], family: int) -> bool:
-    """Whether one of them covers another one."""
+    """Return whether one of the networks covers another one."""
     return len(uncovered(nets, family)) < len(nets)
 
 
 def _overlap(ipset: IPSet) -> str:
-    """The first member that another one covers, and which."""
+    """Return a message with the first member that another one covers, and that one."""
     kept = uncovered(ipset.members, ipset.family)
     inner = next(member for member in ipset.members if member not in kept)
     outer = next(member for member in kept if ip_network(inner).subnet_of(ip_network(member)))  # type: ignore[arg-type]
@@ -231,7 +231,7 @@ def _some(members: Iterable[str]) -> list[str]:
 
 
 def _with_addresses(body: Body, cluster: Cluster) -> Iterator[Culprit]:
-    """The endpoints whose addresses stand in one rule."""
+    """Yield the endpoints whose addresses are in one rule."""
     lists = [set(match.options[0].values[0].split(",")) for match in body.matches if match.module == "-s"]
     for endpoint in cluster.host_endpoints:
         if any(addresses <= set(endpoint.addresses) for addresses in lists):
@@ -239,7 +239,7 @@ def _with_addresses(body: Body, cluster: Cluster) -> Iterator[Culprit]:
 
 
 def _on_interfaces(body: Body, cluster: Cluster) -> Iterator[Culprit]:
-    """The host endpoints of the interfaces in a rule."""
+    """Yield the host endpoints of the interfaces in a rule."""
     names = set(_interfaces(body))
     for endpoint in cluster.host_endpoints:
         if endpoint.interface in names:

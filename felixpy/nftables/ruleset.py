@@ -26,7 +26,7 @@ class NftRuleset(Ruleset):
 
     @classmethod
     def of(cls, ruleset: Ruleset) -> NftRuleset:
-        """The same rules for nft."""
+        """Return the same rules for nft."""
         return cls(**{field.name: getattr(ruleset, field.name) for field in fields(Ruleset)})
 
     @cached_property
@@ -41,7 +41,7 @@ class NftRuleset(Ruleset):
         yield nft_table(ARP, [self.tables[4, ARP]], ())
 
     def chosen(self, families: Sequence[int] = ()) -> list[NftTable]:
-        """The tables of some IP families; of all, and that of ARP, if none is named."""
+        """Return the tables of some IP families; by default of all, and the ARP table."""
         return [self.nft_tables[FAMILIES[family]] for family in families] or [*self.nft_tables.values()]
 
     def text(
@@ -52,29 +52,29 @@ class NftRuleset(Ruleset):
         restore: bool = False,
         counters: bool = False,
     ) -> str:
-        """Tables as nft lists them or, with `restore`, as Felix writes them; see `chosen`."""
+        """Return tables as nft lists them or, with `restore`, as Felix writes them; `families` as in `chosen`."""
         if restore:
             return "".join(written(table, notes) for table in self.chosen(families))
         return "".join(listed(table, notes, counters=counters) for table in self.chosen(families))
 
     def save(self, family: int, *, counters: bool = False) -> str:
-        """What ``nft -s list table ip calico`` (family 4) or ``ip6 calico`` (6) prints; `counters` as without -s."""
+        """Return what ``nft -s list table ip calico`` (family 4) or ``ip6 calico`` (6) prints; `counters` omits -s."""
         return self.text([family], counters=counters)
 
     def restore(self, family: int) -> str:
-        """The same table in the spelling that Felix hands to ``nft -f -`` and that its hashes are made of."""
+        """Return the table as Felix writes it to ``nft -f -``, the syntax that its hashes cover."""
         return self.text([family], restore=True)
 
     def identities(self, table: Table, chain: Chain) -> Sequence[str]:
-        """Felix's hashes of the rules of a chain, which differ from layer to layer."""
+        """Return Felix's hashes of the rules of a chain, which depend on the layer."""
         return self._part(table, chain).hashes
 
     def written_rules(self, table: Table, chain: Chain) -> Sequence[str]:
-        """The rules of a chain as Felix writes them to nft."""
+        """Return the rules of a chain as Felix writes them to nft."""
         return self._part(table, chain).written
 
     def rule_lines(self, table: Table, chain: Chain) -> Iterator[list[str]]:
-        """The line of each rule of a chain, as nft lists it."""
+        """Yield the lines of each rule of a chain, as nft lists it."""
         return ([line] for line in self._part(table, chain).listed_lines)
 
     def _part(self, table: Table, chain: Chain) -> NftChain:
@@ -88,17 +88,17 @@ class NftRuleset(Ruleset):
         return read_listing(self.text(self.families))
 
     def json_text(self, families: Sequence[int] = ()) -> str:
-        """Tables as ``nft -j list ruleset`` prints them; see `chosen`."""
+        """Return tables as ``nft -j list ruleset`` prints them; `families` as in `chosen`."""
         from felixpy.nftables.tojson import nft_objects
 
         return json.dumps(nft_objects(self.chosen(families))) + "\n"
 
     def set_text(self, families: Sequence[int] = (), notes: Notes | None = None) -> str:
-        """The sets of the tables alone."""
+        """Return the tables with their sets only; `families` as in `chosen`."""
         return "".join(listed_sets(table, notes) for table in self.chosen(families or self.families))
 
     def files(self) -> dict[str, str]:
-        """Every text by file name; a family that is off has no files."""
+        """Return every text by file name; a disabled family has no files."""
         spellings = {"listed": listed, "written": written}
         return {
             f"{family}.{form}": spell(table)
@@ -107,5 +107,5 @@ class NftRuleset(Ruleset):
         }
 
     def contents(self) -> Mapping[str, Iterable[bytes]]:
-        """The same for writing."""
+        """Return the same texts as pieces of bytes, to be written."""
         return {name: (text.encode("utf-8", "surrogateescape"),) for name, text in self.files().items()}

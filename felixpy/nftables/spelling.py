@@ -1,7 +1,7 @@
-"""Felix's iptables spelling of a rule → the spelling in which Felix hands the same rule to nft.
+"""Converts a rule from iptables' syntax to the nft syntax in which Felix writes the same rule.
 
-Each match and each target has a row in a table below. Rules that iptables cannot express are spelt for nft in their
-templates and are taken as they are. (felix/nftables: match_builder.go, actions.go)
+Each match and each target has a row in a table below. Rules that iptables cannot express are in nft's syntax in their
+templates and stay unchanged. (felix/nftables: match_builder.go, actions.go)
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from felixpy.remembered import remembered
 PORT_PROTOCOLS: Mapping[str, str] = {
     "tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp", "sctp": "sctp", "132": "sctp",
 }  # fmt: skip
-"""Protocols whose ports a rule can match, and how nft calls their headers."""
+"""Protocols whose ports a rule can match, with nft's names of their headers."""
 
 
 class Spelt(NamedTuple):
-    """A rule for nft: as Felix writes it, as nft lists it, and its comments. Hash and comment are not part of it."""
+    """A rule for nft: as Felix writes it and as nft lists it, both without hash and comment, and Felix's comments."""
 
     written: str
     listed: str
@@ -30,13 +30,13 @@ class Spelt(NamedTuple):
 
 
 class _Context(NamedTuple):
-    """What the spelling of a match depends on besides its own options."""
+    """What the syntax of a match depends on besides its own options."""
 
     family: str
     """``ip`` or ``ip6``."""
     nat: bool
     protocol: str
-    """The header in which the rule matches ports, "" where its protocol has none."""
+    """The header in which the rule matches ports, "" if its protocol has none."""
 
 
 _MatchRow = Callable[[Sequence[Option], _Context], str]
@@ -53,7 +53,7 @@ def _mark(options: Sequence[Option], context: _Context) -> str:
 
 
 def _interface(word: str) -> _MatchRow:
-    """In NAT rules Felix leaves IptablesNATOutgoingInterfaceFilter as it was written for the data plane in use."""
+    """Return the row of an interface match. In NAT rules Felix copies IptablesNATOutgoingInterfaceFilter unchanged."""
 
     def spell(options: Sequence[Option], context: _Context) -> str:
         name = options[0].values[0]
@@ -83,7 +83,7 @@ def _address_type(options: Sequence[Option], context: _Context) -> str:
 
 
 def _conntrack(options: Sequence[Option], context: _Context) -> str:
-    """What iptables calls the state DNAT is a bit of the connection's status."""
+    """Return a match of states; iptables' state DNAT is a bit of the connection's status in nft."""
     states = options[0].values[0]
     word = "status" if states == "DNAT" else "state"
     return f"ct {word} {_operator(options[0])}{states.lower()}"
@@ -127,7 +127,7 @@ def _icmp(word: str) -> _MatchRow:
 
 
 def _limit(options: Sequence[Option], context: _Context) -> str:
-    """A burst of 0 stands for none."""
+    """Return a rate limit; a burst of 0 is left out."""
     values = {option.name: option.values[0] for option in options}
     burst = values.get("--limit-burst")
     return f"limit rate {values['--limit']}" + (f" burst {burst} packets" if burst else "")
@@ -150,11 +150,11 @@ MATCHES: Mapping[str, _MatchRow] = {
     "set": _set,
     "udp": _one_port,
 }
-"""By the module of the match; core options are their own module."""
+"""Rows by the module of a match, or by the name of a core option."""
 
 
 def _set_mark(arguments: Mapping[str, Option], context: _Context) -> str:
-    """Clear (a bare 0), set all, or set some bits of a mask."""
+    """Return a change of the mark that clears all bits of the mask, sets all, or sets some."""
     value, _, written = arguments["--set-mark"].values[0].partition("/")
     mask = int(written, 0)
     kept = f"{~mask & 0xFFFFFFFF:#x}"
@@ -195,7 +195,7 @@ TARGETS: Mapping[str, _TargetRow] = {
 }
 
 NOTHING = "continue"
-"""What a rule without matches and target becomes: it carries a comment."""
+"""The text of a rule without matches and target, which has a comment only."""
 
 _COMMENTS = re.compile(r'(?:-m comment --comment "[^"]*" ?)+')
 _COMMENT = re.compile(r'--comment "([^"]*)"')
@@ -206,18 +206,18 @@ _ANY_SET = "%"
 
 
 def set_name(name: str) -> str:
-    """A set's name in nft, where a colon cannot be part of it."""
+    """Return a set's name in nft, which allows no colon in it."""
     return name.replace(":", "-")
 
 
 def is_native(body: str) -> bool:
-    """Whether a rule is spelt for nft already."""
+    """Return whether a rule is already in nft's syntax."""
     return body[:1].isalpha()
 
 
 @remembered(1 << 17)
 def spelt(body: str, layer: str, family: str) -> Spelt:
-    """A rule of one layer (``filter`` …) of a table of `family` (``ip``, ``ip6``, ``arp``).
+    """Convert a rule of one layer (``filter`` …) of a table of `family` (``ip``, ``ip6``, ``arp``) to nft's syntax.
 
     >>> spelt('-m comment --comment "why" --in-interface cali+ --jump cali-x', "filter", "ip").written
     'iifname cali* counter jump filter-cali-x'
@@ -236,7 +236,7 @@ def spelt(body: str, layer: str, family: str) -> Spelt:
     if jump:
         suffix = f" {jump[1]} {layer}-{jump[2]}"
         body = body[: jump.start()]
-    # Chains and sets have many names, but few kinds of rules name them.
+    # Rules differ mostly in names of chains and sets: without these there are few, which are cached.
     names = _SET_NAME.findall(body) if "--match-set" in body else ()
     written, shown = _frame(_SET_NAME.sub(_ANY_SET, body) if names else body, family, layer == "nat", bool(jump))
     for name in names:
@@ -247,7 +247,7 @@ def spelt(body: str, layer: str, family: str) -> Spelt:
 
 @remembered(1 << 17)
 def _frame(body: str, family: str, nat: bool, jumps: bool) -> tuple[str, str]:
-    """A rule without comments, its jump and the names of its sets, as Felix writes it and as nft lists it."""
+    """Return a rule without comments, jump and names of sets, as (written by Felix, listed by nft)."""
     rule = read_felix(body, 6 if family == "ip6" else 4)
     protocols = [m.options[0] for m in rule.matches if m.module == "-p" and not m.options[0].negated]
     protocol = PORT_PROTOCOLS.get(protocols[-1].values[0], protocols[-1].values[0]) if protocols else ""

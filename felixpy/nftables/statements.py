@@ -1,4 +1,4 @@
-"""The statements of a listed rule as targets of iptables: verdicts, NAT, logs, counters."""
+"""Converts the statements of a listed rule to targets of iptables: verdicts, NAT, logs, counters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _jump(reader: ListedRule, word: str) -> None:
 
 
 _REJECTS = {"icmp": 4, "icmpv6": 6}
-"""Answers that only one IP family has."""
+"""Types of reject that exist in one IP family only."""
 
 
 def _reject(reader: ListedRule, word: str) -> None:
@@ -58,7 +58,7 @@ def _reject(reader: ListedRule, word: str) -> None:
 
 
 _PLACE = re.compile(r"[0-9a-fA-F.:\[\]/-]+")
-"""Addresses and ports as nft lists them; what is looked up for a packet is something else."""
+"""Matches constant addresses and ports, not lookups in a map."""
 
 
 def _nat(target: str, option: str) -> Row:
@@ -80,7 +80,7 @@ def _nat(target: str, option: str) -> Row:
 
 
 def _noted(reader: ListedRule, word: str) -> None:
-    """An element of a set that packets put there: what they find later nobody knows, and no verdict is it."""
+    """Read a statement by which packets add an element to a set: no verdict, but the set's contents are unknown."""
     reader.next()
     reader.next()
 
@@ -102,4 +102,4 @@ STATEMENTS: Mapping[str, Row] = {
     "redirect": _nat("REDIRECT", "--to-ports"),
     **dict.fromkeys(("add", "update", "delete"), _noted),
 }
-"""By the first word."""
+"""Rows by the first word of a statement."""

@@ -29,23 +29,23 @@ HOOKS: Mapping[str, Hook] = {
     "nat-POSTROUTING": Hook("nat", "postrouting", 110, "srcnat + 10"),
     **{f"filter-{name}": _filter(name.lower(), 0, "filter") for name in TABLES["filter"]},
 }
-"""The base chains of ``calico``. A priority is listed by a name that nft knows for the hook. (felix/nftables)"""
+"""The base chains of ``calico``. nft lists a priority by the name that it has at the hook. (felix/nftables)"""
 
 ARP_HOOKS: Mapping[str, Hook] = {"filter-OUTPUT": HOOKS["filter-OUTPUT"]}
 
 APPENDED = "*appends*"
-"""Follows the name of a base chain in hashes of the rules at its end."""
+"""The suffix of a base chain's name in hashes of rules at its end."""
 
 
 class VerdictMap(NamedTuple):
-    """From an interface to the chain for it."""
+    """A verdict map: interface → chain."""
 
     name: str
     chains: Mapping[str, str]
 
 
 class NftSet(NamedTuple):
-    """An IP set; `written` and `listed` are its members, pairwise, in the order in which they are listed."""
+    """An IP set; `written` and `listed` are its members in both syntaxes, in the order of the listing."""
 
     name: str
     type: str
@@ -60,7 +60,7 @@ _LENGTHS = {4: "/32", 6: "/128"}
 
 
 def nft_set(ipset: IPSet) -> NftSet:
-    """A set as nft has it: members of hash:net with their length, those with a port as a concatenation."""
+    """Convert a set to nft: members of hash:net have a length, members with a port are concatenations."""
     known: NftSet | None = ipset.members.findings.get("nftables")
     if known is None or known.source.name != ipset.name:
         known = ipset.members.findings["nftables"] = _nft_set(ipset)
@@ -83,7 +83,7 @@ def _nft_set(ipset: IPSet) -> NftSet:
 
 
 def _with_port(member: str) -> str:
-    """A member with a port as nft writes it.
+    """Return a member with a port in nft's syntax.
 
     >>> _with_port("10.0.0.5,tcp:8080")
     '10.0.0.5 . tcp . 8080'
@@ -108,12 +108,12 @@ class NftTable(Struct, frozen=True, eq=False):
 
 
 def _layer(table: Table) -> str:
-    """What names in a table begin with; the table of ARP has one layer only."""
+    """Return the prefix of names in a table; the ARP table has one layer only."""
     return "filter" if table.name == ARP else table.name
 
 
 def nft_part(table: Table, chain: Chain, family: str) -> NftChain:
-    """A chain, or Felix's part of a base chain, in a table of ``ip``, ``ip6`` or ``arp``."""
+    """Convert a chain, or Felix's part of a base chain, in a table of ``ip``, ``ip6`` or ``arp``."""
     ending = APPENDED if table.appended.get(chain.name) is chain else ""
     return nft_chain(chain, _layer(table), family, ending)
 
@@ -126,7 +126,7 @@ def _base_chain(name: str, hook: Hook, layers: Mapping[str, Table], family: str)
 
 
 def nft_table(family: str, tables: Iterable[Table], sets: Iterable[IPSet]) -> NftTable:
-    """The table of a family (``ip``, ``ip6``, ``arp``) from the tables of its layers."""
+    """Return the table of a family (``ip``, ``ip6``, ``arp``) from the tables of its layers."""
     layers = {_layer(table): table for table in tables}
     hooks = ARP_HOOKS if family == ARP else HOOKS
     base = [_base_chain(name, hook, layers, family) for name, hook in hooks.items()]

@@ -1,7 +1,7 @@
-"""The two texts of a table: what Felix hands to ``nft -f -``, and what ``nft -s list ruleset`` prints.
+"""The two texts of a table: the input of ``nft -f -`` that Felix writes, and the output of ``nft -s list ruleset``.
 
-Both are sorted, with one object or element a line: Felix writes chains and elements in random order, and nft lists them
-in the order in which they were made, several elements to a line.
+Both are sorted, with one object or element per line: Felix writes chains and elements in random order, and nft lists
+them in order of creation, several elements per line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def written(table: NftTable, notes: Notes | None = None) -> str:
-    """What Felix hands to ``nft -f -`` when it starts on an empty kernel; ``nft -f`` takes it."""
+    """Return what Felix writes to ``nft -f -`` when it starts without earlier rules; ``nft -f`` accepts it."""
     return "".join(f"{line}\n" for line in _written(table, notes))
 
 
@@ -52,7 +52,7 @@ def _written(table: NftTable, notes: Notes | None) -> Iterator[str]:
 
 
 def _once(known: dict[Any, str], key: str, text: Callable[[], str]) -> str:
-    """A text of several lines that many nodes have."""
+    """Return a text of several lines from the cache `known`, or make it: many nodes share it."""
     if key not in known:
         known[key] = text()
     return known[key]
@@ -68,9 +68,9 @@ def _added_rules(at: str, chain: NftChain) -> str:
 
 
 def listed(table: NftTable, notes: Notes | None = None, *, counters: bool = False) -> str:
-    """What ``nft -s list ruleset`` prints of the table; ``nft -f`` takes it, too.
+    """Return the table as ``nft -s list ruleset`` prints it; ``nft -f`` also accepts it.
 
-    With `counters` what ``nft list ruleset`` prints: each counter with its packets and bytes, all zero.
+    With `counters` as ``nft list ruleset`` prints it: each counter with its packets and bytes, all zero.
     """
     return "".join(f"{line}\n" for line in _listed(table, notes, counters=counters))
 
@@ -115,7 +115,7 @@ def _listed_chain(chain: NftChain, notes: Notes | None, *, counters: bool) -> It
 
 
 def listed_sets(table: NftTable, notes: Notes | None = None) -> str:
-    """The sets alone, as a table that ``nft -f`` takes."""
+    """Return a table with the sets only, which ``nft -f`` accepts."""
     lines = (line for one in table.sets for line in _listed_set(one, notes))
     return "".join(f"{line}\n" for line in (f"table {table.title} {{", *lines, "}"))
 
@@ -154,7 +154,7 @@ def _counting(rule: str) -> str:
 
 
 def _noted(chain: NftChain, lines: Sequence[str], notes: Notes | None) -> Iterable[str]:
-    """The rules; with notes, each of a policy's rules is announced in its chain."""
+    """Return the rules; with notes, a comment precedes each of a policy's rules in its chain."""
     return _announced(chain, lines, notes) if notes else lines
 
 

@@ -1,6 +1,6 @@
 """Compiled tables as ``nft -j list ruleset`` prints them, without the kernel's handles. (libnftables-json(5))
 
-The way back of `felixpy.nftables.fromjson`, for what Felix writes.
+The inverse of `felixpy.nftables.fromjson`, for the rules that Felix writes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def nft_objects(tables: Iterable[NftTable]) -> Json:
-    """The document; ``nft -j -f`` takes it."""
+    """Return the JSON document, which ``nft -j -f`` accepts."""
     return {"nftables": [each for table in tables for each in _table(table)]}
 
 
@@ -77,7 +77,7 @@ def _meta(name: str) -> Json:
 
 
 class _Reader:
-    """Goes over the words of a listed rule once."""
+    """Parses the words of a listed rule in one pass."""
 
     def __init__(self, text: str, family: str) -> None:
         self.words: list[str] = _WORD.findall(text)
@@ -166,7 +166,7 @@ def _port(text: str) -> Any:
 
 
 def _set_mark(reader: _Reader) -> Json:
-    """``meta mark set meta mark & A | B``."""
+    """Read ``meta mark set meta mark & A | B``."""
     value: Any = _meta("mark")
     while reader.words[reader.at : reader.at + 1] and reader.words[reader.at] in ("&", "|"):
         value = {reader.next(): [value, int(reader.next(), 0)]}
@@ -259,11 +259,11 @@ ROWS: Mapping[str, Callable[[_Reader], Json]] = {
     **{word: _verdict(word) for word in ("accept", "drop", "return", "continue", "notrack")},
     **{word: _nat(word) for word in ("masquerade", "snat", "dnat")},
 }
-"""By the first word; words of none begin a match."""
+"""Rows by the first word of a statement; any other word begins a match."""
 
 
 def statements(listed: str, family: str) -> list[Json]:
-    """The statements of a rule of ``ip``, ``ip6`` or ``arp``, given as nft lists it.
+    """Return the JSON statements of a rule of ``ip``, ``ip6`` or ``arp``, given as nft lists it.
 
     >>> statements("tcp dport 80 counter jump filter-x", "ip")[0]["match"]["right"]
     80

@@ -1,7 +1,7 @@
-"""A rule as nft lists it → the same rule in the words of iptables, which `felixpy.iptables` gives a meaning.
+"""Converts a rule as nft lists it to iptables' syntax, which `felixpy.iptables` parses.
 
-The way back of `felixpy.nftables.spelling`, for what Felix writes and for the simple rules of others. What is not
-understood stays a text of its own, and whoever needs it for an answer says so.
+The inverse of `felixpy.nftables.spelling`, for the rules that Felix writes and for simple foreign rules. Text that is
+not understood is kept, and answers that depend on it are uncertain.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _mark(reader: ListedRule) -> None:
 
 
 def _set_mark(reader: ListedRule) -> None:
-    """``(mark & kept) | value`` as iptables' ``mark & ~mask ^ value``."""
+    """Convert ``(mark & kept) | value`` to iptables' ``mark & ~mask ^ value``."""
     if reader.take("ct", "mark"):
         reader.act("-j CONNMARK --restore-mark")
         return
@@ -92,7 +92,7 @@ def _interface(reader: ListedRule, word: str) -> None:
 
 
 _FAMILIES = {"ipv4": 4, "ip": 4, "icmp": 4, "ipv6": 6, "ip6": 6, "icmpv6": 6}
-"""What words belong to, in rules that both IP families have."""
+"""The IP family that a word implies, in rules of both families."""
 
 _FIELDS = {"saddr": ("-s", "src"), "daddr": ("-d", "dst")}
 
@@ -144,7 +144,7 @@ def _ports(reader: ListedRule, protocol: str) -> None:
         _flags(reader)
         return
     if field == "option" and "set" in reader.words[reader.position :]:
-        reader.position = len(reader.words)  # a size is changed, which no rule looks at
+        reader.position = len(reader.words)  # changes the MSS, which no rule matches
         return
     if field not in ("sport", "dport"):
         raise Strange(field)
@@ -162,9 +162,9 @@ def _ports(reader: ListedRule, protocol: str) -> None:
 
 
 def _flags(reader: ListedRule) -> None:
-    """``tcp flags syn / fin,syn,rst,ack``: of the flags behind the slash exactly those before it.
+    """Convert ``tcp flags syn / fin,syn,rst,ack``: of the flags after the slash exactly those before it are set.
 
-    Without a slash any of the flags is enough.
+    Without a slash at least one of the flags is set.
     """
     reader.asks_for("tcp")
     negation, wanted = reader.negation(), reader.next().upper()
@@ -177,7 +177,7 @@ def _flags(reader: ListedRule) -> None:
 
 
 def _number_generator(reader: ListedRule, word: str) -> None:
-    """One of some numbers at random, or in turn; of several rules for them each is asked if none before it applied."""
+    """Convert a random or round-robin choice; each of its rules is evaluated if none before it matched."""
     reader.next()
     reader.take("mod")
     count, number = int(reader.next()), int(reader.next())
@@ -197,7 +197,7 @@ def _icmp(reader: ListedRule, word: str) -> None:
     negation, value = reader.negation(), reader.next()
     number = _NUMBERS_OF_TYPES[word].get(value)
     code = ""
-    if reader.take("code"):  # only where Felix tries to write it: nft refuses such a rule
+    if reader.take("code"):  # in rules from Felix only; nft refuses them
         reader.negation()
         code = f"/{int(reader.next())}"
     reader.match(f"-m {module} {negation}{option} {int(value) if number is None else number}{code}")
@@ -209,9 +209,10 @@ TRACKED = "NEW,RELATED,ESTABLISHED"
 
 
 def _conntrack(reader: ListedRule, word: str) -> None:
-    """``ct status != dnat`` compares the whole status, which never is just that bit.
+    """Convert a match of the connection.
 
-    So it holds for every packet with a connection, and for no other, whatever was rewritten.
+    ``ct status != dnat`` compares the whole status, which never equals that bit alone: it matches every packet with a
+    connection, with or without DNAT, and no other packet.
     """
     key = reader.next()
     if key == "state":
@@ -287,11 +288,11 @@ ROWS: Mapping[str, Row] = {
     "numgen": _number_generator,
     **dict.fromkeys(("tcp", "udp", "sctp", "dccp", "udplite"), _ports),
 }
-"""By the first word of a match or statement."""
+"""Rows by the first word of a match or statement."""
 
 
 def translated(text: str, family: int, scope: Scope = FILTER) -> Translated:
-    """A rule of a listing, given without its comment; `scope` says what its names mean.
+    """Convert a rule of a listing, given without its comment; `scope` resolves its names.
 
     >>> translated('iifname "cali*" meta mark & 0x00000003 == 0x00000000 counter jump filter-cali-x', 4).text
     '-i cali+ -m mark --mark 0x0/0x3 -j cali-x'

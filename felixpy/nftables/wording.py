@@ -1,4 +1,4 @@
-"""Felix's hash in a rule of either data plane, and the rule without it."""
+"""Reads and removes Felix's hash in a rule of either data plane."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from felixpy.nftables.normal import normal
 
 
 def identity(text: str) -> str:
-    """The hash that a rule bears, "" for a rule that is not Felix's.
+    """Return Felix's hash of a rule, "" for a foreign rule.
 
     >>> identity('counter drop comment "cali:AAAAAAAAAAAAAAAA; why"'), identity("-j DROP")
     ('AAAAAAAAAAAAAAAA', '')
@@ -18,7 +18,7 @@ def identity(text: str) -> str:
 
 
 def without_hash(text: str) -> str:
-    """The rule without its hash; what else its comment says stays.
+    """Return a rule without its hash; the rest of the comment stays.
 
     >>> without_hash('counter drop comment "cali:AAAAAAAAAAAAAAAA; why"')
     'counter drop comment "why"'
@@ -28,7 +28,7 @@ def without_hash(text: str) -> str:
 
 
 def said(text: str) -> str:
-    """What a line of a dump says, whatever was above it and was counted: no ``-A chain``, hash or counters.
+    """Return a line of a dump without ``-A chain``, hash and counters, to compare rules by content.
 
     >>> said('-A cali-x -m comment --comment "cali:AAAAAAAAAAAAAAAA" -j DROP')
     '-j DROP'
@@ -42,7 +42,7 @@ def said(text: str) -> str:
 
 
 def said_by(rule: Rule) -> str:
-    """The same for a rule that was read, which may stand for one element of a map that the line looks up."""
+    """Return the same for a parsed rule, which may be one element of a map that its line looks up."""
     if rule.text.startswith("-A "):
         return rule.body.text
     return _with_words(normal(rule.body.text), " ".join(rule.comments))

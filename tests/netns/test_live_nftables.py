@@ -80,7 +80,7 @@ def test_iptables_rules_left_beside_live_tables(
     assert machine.run("iptables-legacy-restore", text=left).status == 0
     felixpy = caller(capsys, monkeypatch)
     traced = felixpy("trace", "shop/deployment/db", "shop/web:80", "shop.yaml", "--node", "n2", "--netns", place)
-    assert "tables of Felix in iptables are in force, too; packets pass them as well" in traced.err
+    assert "tables of Felix in iptables are also in force: packets pass both" in traced.err
     assert "iptables filter cali-FORWARD 1: -j DROP" in traced.out
     answer = felixpy("verify", "shop.yaml", "--node", "n2", "--netns", place, "-o", "json", "-q")
     found = {each["class"]: each["effect"] for each in json.loads(answer.out)["findings"]}

@@ -176,7 +176,7 @@ def test_a_listing_alone_has_to_have_a_table_of_calico() -> None:
 def test_what_is_left_of_felix_is_told() -> None:
     left = ":cali-FORWARD - [0:0]\n-A FORWARD -j cali-FORWARD\n"
     text = f"*filter\n:FORWARD ACCEPT [0:0]\n{left}COMMIT\n"
-    told = "tables of Felix in iptables are in force, too; packets pass them as well"
+    told = "tables of Felix in iptables are also in force: packets pass both"
     assert told in both(calico("accept"), text).remarks
     assert told not in both(calico("accept"), saved("-j ACCEPT")).remarks
 

@@ -376,7 +376,7 @@ def test_one_text_of_both_data_planes(felixpy_, shop: Node, tmp_path: Path) -> N
     (finding,) = json.loads(answer.out)["findings"]
     assert (finding["class"], finding["effect"]) == ("other-data-plane", "closes")
     traced = felixpy_("trace", "shop/client", "shop/web:80", "shop.yaml", "--rules", str(report), "--node", "n1")
-    assert "tables of Felix in iptables are in force, too; packets pass them as well" in traced.err
+    assert "tables of Felix in iptables are also in force: packets pass both" in traced.err
     assert traced.out.startswith("DENIED")
     assert "node n1, iptables filter cali-FORWARD 1: -j DROP" in traced.out
 
