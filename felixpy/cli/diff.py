@@ -1,4 +1,4 @@
-"""``felixpy diff``: what lies between two states of a cluster."""
+"""``felixpy diff``: compares two states of a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLOURS = {"+": screen.GREEN, "-": screen.RED, "~": screen.YELLOW}
 
 
 class Output(StrEnum):
-    """What comes out."""
+    """The output formats."""
 
     text = "text"
     json = "json"
@@ -38,7 +38,7 @@ OneNode = Annotated[
     typer.Option(
         "--node",
         metavar="NAME",
-        help="Compare this node only; for a dump, the node that it is of.",
+        help="Compare this node only; for a dump, its node.",
         autocompletion=completing.nodes,
     ),
 ]
@@ -80,12 +80,12 @@ def diff(
     """Compare two states: the rules that differ, and the flows that open or close.
 
     Rules are grouped by the policy that they come from; flows are exact. Exit status: 0 the same, 1 different, 2 if
-    what is not known (sets, a family or a node that was not given) may differ.
+    something that was not given (sets, a family, a node) may differ.
 
     \b
     Examples:
       felixpy diff git:main:shop/ shop/                  a branch against main
-      felixpy diff before.yaml after.yaml --flows        only who may reach whom now, and who no longer
+      felixpy diff before.yaml after.yaml --flows        only connections that open or close
       felixpy diff git:main:shop/ shop/ -o markdown      a comment for the pull request
       felixpy diff saved/ shop/ --node node1             a node's iptables-save against the manifests
       felixpy diff shop/ shop/ --calico-version-before v3.31    what an upgrade of Calico changes
@@ -138,7 +138,7 @@ def _shown(found: Difference, *, markdown: bool, summary: bool, verbose: bool) -
 
 
 def _coloured(lines: Iterator[str]) -> Iterator[str]:
-    """Each line in the colour of its sign."""
+    """Yield each line in the colour of its sign."""
     for line in lines:
         colour = COLOURS.get(line.lstrip()[:1])
         shown = screen.fitted(line)

@@ -32,7 +32,7 @@ class GivenSide(NamedTuple):
 
 
 def read_sides(before: str, after: str, earlier: Given, given: Given) -> tuple[GivenSide, GivenSide]:
-    """Both sides. Raises InputError and UsageError for what cannot be read."""
+    """Return both sides. Raises InputError and UsageError for input that cannot be read."""
     if before == after == "-":
         raise UsageError("only one side can be standard input")
     first, second = _read(before, earlier), _read(after, given)
@@ -63,7 +63,7 @@ def _check_form(path: str) -> None:
 
 
 def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, given: Given) -> Nodes:
-    """The nodes of a side. A dump without a node's name is assigned to the likeliest node.
+    """Return the nodes of a side. A dump without a node's name is assigned to the likeliest node.
 
     The endpoints of dumps are named after the manifests of ``-f``, else after those of the other side. Manifests
     that name no data plane are compiled for that of the other side's dumps.
@@ -91,7 +91,7 @@ def nodes_of(side: GivenSide, other: GivenSide, calico_version: CalicoVersion, g
 
 
 def _whose(side: GivenSide, dump: Dump, cluster: Cluster, known: Sequence[str]) -> str:
-    """The node that a dump without a name is of. Raises UsageError if it could be several."""
+    """Return the node of a dump without a name. Raises UsageError if it could be several."""
     if not known:
         return UNNAMED
     if len(known) == 1:
@@ -99,4 +99,4 @@ def _whose(side: GivenSide, dump: Dump, cluster: Cluster, known: Sequence[str]) 
     likely = likely_nodes_of(dump, cluster) if cluster.node_names() else []
     if len(likely) == 1:
         return likely[0]
-    raise UsageError(f"{side.path}: say with --node whose rules these are: {few(known)}")
+    raise UsageError(f"{side.path}: use --node to say which node these rules are from: {few(known)}")

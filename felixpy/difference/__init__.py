@@ -1,4 +1,4 @@
-"""The differences between two states of a cluster: objects, rules and sets, and their effect on traffic.
+"""Compares two states of a cluster: objects, rules and sets, and their effect on traffic.
 
     objects   policies, pods and the like
     chains    the rules of one node
@@ -44,7 +44,7 @@ KERNEL_CHAINS = "the kernel's chains"
 
 
 class Group(NamedTuple):
-    """The object that changed chains belong to."""
+    """The object that a group of changed chains belongs to."""
 
     rank: int
     title: str
@@ -76,9 +76,9 @@ class Difference(Answer):
     unknown: tuple[str, ...] = ()
     """What could not be compared, in words."""
     planes: Mapping[Planes, tuple[str, ...]] = field(default_factory=dict)
-    """The nodes whose data plane changes, by what it was and is; their rules are compared by what they say."""
+    """The nodes whose data plane changes, by (before, after); their rules are compared by meaning."""
     versions: tuple[str, str] | None = None
-    """The Calico versions where they are not the same; rules are then compared by what they say, too."""
+    """The Calico versions (before, after) if they differ, else None; rules are then compared by meaning."""
 
     def _lines(self) -> Iterable[str]:
         from felixpy.difference.report import text
@@ -113,10 +113,10 @@ def difference(
     hands: Workers | None = None,
     flow_hands: Hands = here,
 ) -> Difference:
-    """Compare two states. `nodes` are those whose rules are compared, by default all; flows are those of all nodes.
+    """Return the differences between two states.
 
-    `hands` are the workers that compare nodes, `flow_hands` those that evaluate flows, by default this process. Raises
-    what compiling raises.
+    The rules of `nodes` are compared, by default of all; flows are compared on all nodes. `hands` are the workers that
+    compare nodes, `flow_hands` those that evaluate flows, by default this process. Raises the errors of compiling.
     """
     old, new = ({*state.dumps, *state.cluster.node_names()} for state in (before, after))
     chosen = {*nodes} if nodes is not None else {*old, *new}
@@ -180,7 +180,7 @@ class NodeDifference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NodeComparison:
-    """Compares the rules of nodes in two states, if `rules`, and reports what was not given of them."""
+    """Compares the rules of nodes in two states, if `rules`, and reports rules and sets that were not given."""
 
     before: Nodes
     after: Nodes
@@ -190,7 +190,7 @@ class NodeComparison:
     known: dict[Planes, tuple[ChainKeys, ChainKeys]] = field(default_factory=dict, init=False)
 
     def compare(self, name: str) -> NodeDifference:
-        """The differences of a node that both states have."""
+        """Return the differences of a node that both states have."""
         one, other = self.before.rules(name, keep=self.keep), self.after.rules(name, keep=self.keep)
         refused = tuple(self._refused(name, one, other))
         if not self.rules:
@@ -218,7 +218,7 @@ class NodeComparison:
         return self.known[planes]
 
     def _refused(self, name: str, one: SavedRules, other: SavedRules) -> Iterator[str]:
-        """What only one of the states has that no kernel takes: the node then does not have these rules."""
+        """Yield a remark for each rule or set that the kernel refuses in one state only: it is not in force there."""
         states = ((self.before, one), (self.after, other))
         old, new = (
             dict.fromkeys(rules.index.ruleset.refused if rules.index and name not in nodes.dumps else ())
@@ -229,13 +229,13 @@ class NodeComparison:
 
 
 def versions_of(before: Nodes, after: Nodes) -> tuple[str, str] | None:
-    """The Calico versions of both states where they are not the same."""
+    """Return the Calico versions of both states, None if they are the same."""
     one, other = before.compiler.calico_version.name, after.compiler.calico_version.name
     return None if one == other else (one, other)
 
 
 def _missing(name: str, before: Nodes, after: Nodes) -> Iterator[str]:
-    """What was not given of a node that both states have."""
+    """Yield a remark for rules and sets of a node that were not given, in either state."""
     families = sorted(before.families(name) ^ after.families(name))
     yield from (f"rules of IPv{family} on {name} were given of one side only" for family in families)
     if not (before.knows_sets(name) and after.knows_sets(name)):
@@ -246,7 +246,7 @@ def _missing(name: str, before: Nodes, after: Nodes) -> Iterator[str]:
 
 
 def _not_given(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[str]:
-    """A remark for each chosen node without a dump in a state that is otherwise made of dumps."""
+    """Yield a remark for each chosen node without a dump in a state that otherwise consists of dumps."""
     for state, others in ((before, after), (after, before)):
         for name in state.cluster.node_names() if state.dumps else ():
             if name not in state.dumps and name in chosen and name in {*others.dumps, *others.cluster.node_names()}:
@@ -254,7 +254,7 @@ def _not_given(before: Nodes, after: Nodes, chosen: Iterable[str]) -> Iterator[s
 
 
 def _unsure(changes: Changes | None) -> Iterator[str]:
-    """Remarks on flows that differ and depend on rules that are not understood."""
+    """Yield a remark if flows that differ depend on rules that are not understood."""
     if changes and (changes.perhaps_opened or changes.perhaps_closed):
         flows = len(changes.perhaps_opened) + len(changes.perhaps_closed)
         words = dict.fromkeys(doubt.words for doubt in changes.uncertain)
@@ -262,7 +262,7 @@ def _unsure(changes: Changes | None) -> Iterator[str]:
 
 
 def _flow_changes(before: Nodes, after: Nodes, hands: Hands) -> Changes:
-    """The flows that differ, including those of ingress controllers that are not in the input."""
+    """Return the flows that differ, including those of ingress controllers that are not in the input."""
     found, routes = compare(before, after, hands=hands), route_changes(before, after)
     return replace(found, opened=(*found.opened, *routes.opened), closed=(*found.closed, *routes.closed))
 
@@ -283,7 +283,7 @@ def _meaning(name: str, node: SavedRules) -> str:
 
 
 def _folded(changes: Mapping[ChainChange, set[tuple[str, int]]]) -> Iterator[tuple[ChainChange, Spread]]:
-    """The changes; one that is the same in both families on the same nodes, except names of sets, is given once."""
+    """Yield the changes; one that is the same in both families on the same nodes, except names of sets, only once."""
     twins: dict[ChainChange, dict[int, tuple[ChainChange, tuple[str, ...]]]] = {}
     for change, places in changes.items():
         for family in sorted({family for _, family in places}):

@@ -1,8 +1,8 @@
-"""Rules of two states that are spelt differently, compared by what they say: other data planes, other Calico versions.
+"""Compares rules of two data planes or Calico versions by meaning.
 
-Spelling, hashes, counters and names of chains may differ in every rule. What is left is what the change brings: marks,
-parameters that exist for one data plane only, rules that only one data plane or version has. Chains that find a pod by
-its interface are trees of chains on iptables and verdict maps on nftables, and are compared interface by interface.
+Syntax, hashes, counters and names of chains may differ in every rule and are ignored. Reported are other marks,
+parameters that exist for one data plane only, and rules that only one data plane or version has. Chains that dispatch
+by interface are trees of chains on iptables and verdict maps on nftables, and are compared interface by interface.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Planes(NamedTuple):
 
 
 class ChainKeys:
-    """Keys of Felix's chains in one state, which are those of the same chains in the other one.
+    """Keys of Felix's chains in one state; the same chain has the same key in the other state.
 
-    Chains of policies and profiles go by the object, whatever a Calico version calls them; others by their name on
-    iptables.
+    The key of a policy's or profile's chain is the object, as Calico versions name chains differently; that of any
+    other chain is its name on iptables.
     """
 
     def __init__(self, cluster: Cluster, calico_version: CalicoVersion, dataplane: str) -> None:
@@ -43,7 +43,7 @@ class ChainKeys:
         self._known: dict[str, str] = {}
 
     def key(self, chain: str) -> str:
-        """The key of a chain; a name without layer."""
+        """Return the key of a chain, given by its name without layer."""
         known = self._known.get(chain)
         if known is None:
             subject = self._legend.chain(chain) if chain_prefix(chain) in NAMED_AFTER_OBJECTS else None
@@ -54,11 +54,11 @@ class ChainKeys:
 
 NAMED_AFTER_OBJECTS = frozenset(prefix for prefix, kind in CHAIN_KINDS.items() if kind.owner in ("policy", "profile"))
 GROUPS = frozenset(prefix for prefix, kind in CHAIN_KINDS.items() if kind.owner == "group")
-"""Prefixes of chains; a group's name is a hash over what its policies are called."""
+"""Prefixes of chains of policy groups, whose names are hashes over the names of their policies."""
 
 
 def iptables_name(chain: str) -> str:
-    """The name on iptables of a chain of nftables, without its layer: a hash where it is too long.
+    """Return the iptables name of an nftables chain, given without its layer: a hash if it is too long.
 
     >>> iptables_name("cali-pi-knp/default/default-deny")
     'cali-pi-_hkektpvVyhILpLRsra1'
@@ -70,9 +70,9 @@ def iptables_name(chain: str) -> str:
 def compare_meanings(
     before: Mapping[str, Table], after: Mapping[str, Table], keys: tuple[ChainKeys, ChainKeys]
 ) -> Iterator[ChainChange]:
-    """The differences of one family between Felix's rules; those of others are not compared.
+    """Yield the differences between Felix's rules of one family; foreign rules are not compared.
 
-    A chain that has nothing but another name is ``renamed``.
+    The change of a chain that differs only in name is ``renamed``.
     """
     for table in dict.fromkeys((*before, *after)):
         old = _Reader(before.get(table, {}), keys[0]).chains()
@@ -103,8 +103,9 @@ class _Reader(NamedTuple):
     keys: ChainKeys
 
     def chains(self) -> dict[str, _Chain]:
-        """Felix's chains and its parts of kernel chains by key, as far as they have rules; second levels of dispatch
-        are not among them.
+        """Return Felix's chains and its parts of kernel chains by key.
+
+        Chains without rules are left out, and so are second levels of dispatch, whose rules are in the first level.
         """
         found = (_Chain(name, self._rules(chain)) for name, chain in self.table.items() if not _is_branch(name))
         return {self._key(chain.name): chain for chain in found if chain.rules}
@@ -116,14 +117,14 @@ class _Reader(NamedTuple):
         return f"{chain_prefix(chain)}{[*map(self.keys.key, policies)]}"
 
     def _rules(self, chain: Chain) -> list[ComparedRule]:
-        """The rules, those that find an endpoint by its interface first and sorted: only one of these fits a packet."""
+        """Return the rules; those that dispatch by interface are first and sorted, as at most one matches a packet."""
         own = chain.name.startswith(OURS)
         rules = [rule for rule in self._flat(chain) if (own or rule.identity) and JOINED not in rule.body.unclear]
         dispatched = sorted(filter(_interface, rules), key=_interface)
         return [self._compared(rule) for rule in (*dispatched, *(rule for rule in rules if not _interface(rule)))]
 
     def _flat(self, chain: Chain) -> Iterator[Rule]:
-        """The rules; what leads to a second level of dispatch is the rules of that, except what it does at its end."""
+        """Yield the rules; a jump to a second level of dispatch is replaced by its rules, except the final ones."""
         for rule in chain.rules:
             if _is_branch(rule.target) and rule.target in self.table:
                 yield from filter(_interface, self.table[rule.target].rules)
@@ -138,7 +139,7 @@ class _Reader(NamedTuple):
 
 
 def _tests(body: Body) -> Iterator[object]:
-    """What a rule asks, in a form that does not depend on the spelling; what holds for every packet is left out."""
+    """Yield the tests of a rule in a form that is the same in each syntax, without tests that all packets pass."""
     for test in body.tests:
         criterion = test.criterion
         if isinstance(criterion, Ports):
@@ -150,7 +151,7 @@ def _tests(body: Body) -> Iterator[object]:
 
 
 LIMITS = ("limit", "connlimit")
-"""Matches of which the criterion says no more than that it is assumed to hold."""
+"""Matches that have no exact criterion and are assumed to hold."""
 
 
 def _is_every_address(test: Test, family: int) -> bool:
@@ -163,6 +164,6 @@ def _is_branch(chain: str) -> bool:
 
 
 def _interface(rule: Rule) -> str:
-    """The interface for which a rule goes to another chain without asking anything else, "" for other rules."""
+    """Return the interface of a rule that only dispatches by interface to another chain, "" for other rules."""
     asked = [test.criterion for test in rule.body.tests]
     return asked[0].pattern if rule.goto and len(asked) == 1 and isinstance(asked[0], Interface) else ""

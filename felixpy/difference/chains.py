@@ -1,4 +1,4 @@
-"""How the chains of a node differ between two states: rule by rule, hashes ignored."""
+"""Compares the chains of a node in two states rule by rule; hashes are ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from felixpy.nftables.wording import identity, said, said_by
 Kind = Literal["added", "removed", "changed", "renamed"]
 
 OURS = "cali-"
-"""What the names of Felix's chains begin with."""
+"""The prefix of the names of Felix's chains."""
 
 
 class RuleChange(NamedTuple):
@@ -43,7 +43,7 @@ class ChainChange(NamedTuple):
 def compare_tables(
     before: Mapping[str, Table], after: Mapping[str, Table], *, foreign: bool = False
 ) -> Iterator[ChainChange]:
-    """The differences of one family. Foreign rules and chains are compared with `foreign` only."""
+    """Yield the differences of one family. Foreign rules and chains are compared only with `foreign`."""
     for table in dict.fromkeys((*before, *after)):
         old, new = before.get(table, {}), after.get(table, {})
         for name in dict.fromkeys((*old, *new)):
@@ -70,7 +70,7 @@ def _texts(chain: Chain) -> list[str]:
 
 
 def _heads(table: str, old: Chain, new: Chain, *, foreign: bool) -> tuple[RuleChange, ...]:
-    """The change of how a kernel chain is declared, as its rule 0. Policies of iptables' chains are not Felix's."""
+    """Return the changed declaration of a kernel chain as rule 0. Policies of iptables' chains are not Felix's."""
     if not foreign and not (old.declared and table in LAYERS):
         return ()
     before, after = (chain.declared or f"policy {chain.policy or 'none'}" for chain in (old, new))
@@ -78,7 +78,7 @@ def _heads(table: str, old: Chain, new: Chain, *, foreign: bool) -> tuple[RuleCh
 
 
 class ComparedRule(NamedTuple):
-    """What a rule says, as a value to compare and as text, and Felix's hash of it, "" for rules of others."""
+    """A rule as a value to compare, its text, and Felix's hash of it, "" for foreign rules."""
 
     content: Hashable
     text: str
@@ -88,7 +88,7 @@ class ComparedRule(NamedTuple):
 def compare_rules(
     table: str, chain: str, before: Sequence[ComparedRule] | None, after: Sequence[ComparedRule] | None
 ) -> ChainChange | None:
-    """What happened to a chain, None for nothing; its rules are None in a state that does not have the chain."""
+    """Return the change of a chain, None for no change; its rules are None in a state without the chain."""
     old, new = before or (), after or ()
     rules, kept = _compare_contents(old, new)
     rehashed = sum(old[i].identity != new[j].identity for i, j in kept)
@@ -100,13 +100,13 @@ def compare_rules(
 
 
 def _rules(chain: Chain, *, everything: bool) -> list[ComparedRule]:
-    """The rules to compare: all, or Felix's own."""
+    """Return the rules to compare: with `everything` all, else Felix's own."""
     found = _with_elements(chain) if _has_maps(chain) else _lines(chain)
     return [rule for rule in found if everything or rule.identity]
 
 
 def _lines(chain: Chain) -> list[ComparedRule]:
-    """The rules line by line; releases and forms of iptables spell a rule differently, so it is read."""
+    """Return the rules, one for each line, by their parsed values: releases of iptables print a rule differently."""
     if chain.lines and chain.lines[0].text.startswith("-A "):
         return [ComparedRule(rule.body.content, rule.body.text, rule.identity) for rule in chain.rules]
     texts = ((said(text), identity(text)) for _, text, _ in chain.lines)
@@ -114,12 +114,12 @@ def _lines(chain: Chain) -> list[ComparedRule]:
 
 
 def _has_maps(chain: Chain) -> bool:
-    """Whether a rule looks its verdict up in a map, whose elements are in no rule."""
+    """Return whether a rule looks up its verdict in a map, whose elements are not part of the rule."""
     return any("vmap @" in text for _, text, _ in chain.lines)
 
 
 def _with_elements(chain: Chain) -> list[ComparedRule]:
-    """The rules, one for each element where a map is looked up."""
+    """Return the rules; one that looks up a map becomes one for each element."""
     texts = ((rule.number, said_by(rule), rule.identity) for rule in chain.rules)
     return [ComparedRule(text, text, hashed) for _, text, hashed in dict.fromkeys(texts)]
 
@@ -127,7 +127,7 @@ def _with_elements(chain: Chain) -> list[ComparedRule]:
 def _compare_contents(
     old: Sequence[ComparedRule], new: Sequence[ComparedRule]
 ) -> tuple[tuple[RuleChange, ...], list[tuple[int, int]]]:
-    """The changes in the order of the chain, and the (old, new) positions of unchanged rules."""
+    """Return the changes in the order of the chain, and the (old, new) positions of unchanged rules."""
     changes: list[RuleChange] = []
     kept: list[tuple[int, int]] = []
     earlier, later = [rule.content for rule in old], [rule.content for rule in new]

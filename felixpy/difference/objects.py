@@ -1,4 +1,4 @@
-"""Which objects differ between two clusters, regardless of file and line."""
+"""Compares the objects of two clusters, regardless of file and line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ObjectChange(NamedTuple):
 
 
 def compare_objects(before: Cluster, after: Cluster) -> Iterator[ObjectChange]:
-    """The changes of policies, profiles, tiers, network sets, pods and host endpoints, in this order and by name.
+    """Yield the changes of policies, profiles, tiers, network sets, pods and host endpoints, in this order, by name.
 
     Only what Felix uses is compared: a comment or another order of documents is not a difference.
     """
@@ -60,7 +60,7 @@ def _place(cluster: Cluster, found: Any) -> Place | None:
 
 
 def _meaning(found: Any) -> Any:
-    """The object without its place and those of its rules, for comparing."""
+    """Return the object without its place and those of its rules, to be compared."""
     changes: dict[str, Any] = {"source": NOWHERE} if hasattr(found, "source") else {}
     if hasattr(found, "rewritten"):
         changes["rewritten"] = ()

@@ -1,4 +1,4 @@
-"""A difference as text for a terminal, as Markdown for a pull request, and as JSON for programs."""
+"""Formats a difference as text for a terminal, Markdown for a pull request, and JSON."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from felixpy.flows.presentation.report import arrow, change_lines, change_rows, 
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "~"}
 MOST_MEMBERS = 8
-"""The number of members of a set that are listed."""
+"""The most members of a set that are listed."""
 
 MOST_OBJECTS = 24
 
 BOILERPLATE = 2
-"""Up to this rank of a group, policies and profiles, rules of chains that came or went are worth telling."""
+"""Groups below this rank, policies and profiles, list the rules of added and removed chains."""
 
 FLOWS_ARE_EQUAL = "no flow opens or closes"
 
 
 def summary(found: Difference, name: Callable[[str], str] = str) -> str:
-    """One line with the numbers of differences. `name` formats the name of a node."""
+    """Return one line with the numbers of differences. `name` formats the name of a node."""
     parts = [*_plane_counts(found), *_rule_counts(found, name), *_flow_counts(found)]
     if found.unknown:
         parts = parts or ["no difference as far as is known"]
@@ -79,7 +79,7 @@ def _flow_counts(found: Difference) -> Iterator[str]:
 
 
 def text(found: Difference, *, verbose: bool) -> Iterator[str]:
-    """Text for a terminal: the summary, then objects, rules, sets and flows."""
+    """Yield the lines of text for a terminal: the summary, then objects, rules, sets and flows."""
     yield summary(found)
     for heading, lines in (
         ("Felix", felix_lines(found)),
@@ -94,11 +94,11 @@ def text(found: Difference, *, verbose: bool) -> Iterator[str]:
             yield from ("", f"{heading}:", *(f"  {line}" for line in told))
 
 
-BY_MEANING = "rules are compared by what they say, not by spelling, hash or name of the chain"
+BY_MEANING = "rules are compared by meaning, not by syntax, hash or name of the chain"
 
 
 def felix_lines(found: Difference) -> Iterator[str]:
-    """The Calico versions, the nodes whose data plane changes, and how rules are compared then."""
+    """Yield lines about other Calico versions and data planes, and how rules are compared then."""
     if found.versions:
         yield f"Calico {' → '.join(found.versions)}: {BY_MEANING}"
     for (before, after), nodes in found.planes.items():
@@ -106,13 +106,13 @@ def felix_lines(found: Difference) -> Iterator[str]:
 
 
 def service_lines(found: Difference) -> Iterator[str]:
-    """Ports of Services that clients reach now, or no longer."""
+    """Yield lines about ports of Services that open or close for clients."""
     yield from (f"+ {arrow(flow)}" for flow in found.services.opened)
     yield from (f"- {arrow(flow)}" for flow in found.services.closed)
 
 
 def object_lines(found: Difference) -> Iterator[str]:
-    """A line for each object that differs, with its place; of many of one kind only the first ones."""
+    """Yield a line for each object that differs, with its place, up to a limit."""
     for change in found.objects[:MOST_OBJECTS]:
         yield f"{SIGNS[change.kind]} {change.name}{f'  {change.place}' if change.place else ''}"
     if len(found.objects) > MOST_OBJECTS:
@@ -120,7 +120,7 @@ def object_lines(found: Difference) -> Iterator[str]:
 
 
 def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
-    """The rules, grouped by the object that they belong to, then the sets."""
+    """Yield the lines of rules, grouped by the object that they belong to, then of sets."""
     shown = _shown(found, renamed=verbose)
     spread = _common((*(each for changes in shown.values() for each in changes.values()), *found.sets.values()))
     for groups, changes in _twins(shown):
@@ -134,13 +134,13 @@ def rule_lines(found: Difference, *, verbose: bool) -> Iterator[str]:
         told = ""
         for set_change, where in sorted(found.sets.items(), key=lambda item: _twin_order(item[0].name)):
             meaning = found.meanings.get(set_change.name, "")
-            # The sets of both families mean the same.
+            # The sets of both families have the same meaning.
             yield from _set(set_change, "" if meaning == told else meaning, where, spread, verbose=verbose)
             told = meaning
 
 
 def _twin_order(name: str) -> tuple[str, str]:
-    """A sort key that puts an IPv6 set right after the IPv4 set with the same meaning."""
+    """Return a sort key that puts an IPv6 set right after the IPv4 set with the same meaning."""
     return name.removeprefix("cali4").removeprefix("cali6"), name
 
 
@@ -148,7 +148,7 @@ Groups = Mapping[Group, Mapping[ChainChange, Spread]]
 
 
 def _shown(found: Difference, *, renamed: bool) -> Groups:
-    """The groups with the changes to print: all, or all but renamed chains."""
+    """Return the groups with the changes to print: with `renamed` all, else all but renamed chains."""
     groups = (
         (group, {change: where for change, where in changes.items() if renamed or change.kind != "renamed"})
         for group, changes in found.groups.items()
@@ -157,7 +157,7 @@ def _shown(found: Difference, *, renamed: bool) -> Groups:
 
 
 def _twins(shown: Groups) -> Iterator[tuple[list[Group], Mapping[ChainChange, Spread]]]:
-    """Groups with their changes; pods whose chains changed in the same way are joined."""
+    """Yield groups with their changes; pods with the same changes are merged."""
     together: dict[object, tuple[list[Group], Mapping[ChainChange, Spread]]] = {}
     for group, changes in shown.items():
         if group.rank != RANKS["pod"]:
@@ -173,7 +173,7 @@ def _twins(shown: Groups) -> Iterator[tuple[list[Group], Mapping[ChainChange, Sp
 
 
 def _of_any_pod(change: ChainChange) -> ChainChange:
-    """The change without the name of the pod's interface, which is the end of the chain's name."""
+    """Return the change without the pod's interface, the suffix of the chain's name."""
     prefix = chain_prefix(change.chain)
     interface = change.chain[len(prefix) :]
     rules = tuple(rule._replace(text=rule.text.replace(interface, "…")) for rule in change.rules)
@@ -189,7 +189,7 @@ def _titles(groups: Sequence[Group]) -> str:
 
 
 def _common(spreads: Iterable[Spread]) -> tuple[str, ...]:
-    """The nodes on which all changes are, which need not be named with each of them."""
+    """Return the nodes if all changes are on the same ones, which are then not repeated with each change."""
     nodes = {spread.nodes for spread in spreads}
     return nodes.pop() if len(nodes) == 1 else ()
 
@@ -221,7 +221,7 @@ def _set(change: SetDifference, meaning: str, where: Spread, common: Sequence[st
 
 
 def _where(spread: Spread, common: Sequence[str]) -> str:
-    """The family if it is only one, and the nodes unless they are the common ones."""
+    """Return the family, unless a change is in both, and the nodes, unless they are the common ones."""
     family = f"IPv{spread.families[0]}" if len(spread.families) == 1 else ""
     nodes = "" if spread.nodes == common else _listed(spread.nodes)
     words = ", ".join(part for part in (family, nodes) if part)
@@ -236,7 +236,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
-    """Markdown for a comment on a pull request: flows first, then the rules, collapsed."""
+    """Yield the lines of a comment on a pull request, in Markdown: flows first, then the rules, collapsed."""
     yield f"**felixpy:** {summary(found, name=code)}"
     objects = list(object_lines(found))
     if objects:
@@ -258,7 +258,7 @@ def markdown(found: Difference, *, verbose: bool) -> Iterator[str]:
 
 
 def _as_diff(line: str) -> str:
-    """A line with its sign in the first column, as syntax highlighting of diffs needs it."""
+    """Return a line with its sign in the first column, for syntax highlighting of diffs."""
     stripped = line.lstrip()
     if stripped[:2] in ("+ ", "- "):
         return f"{stripped[0]}{line.replace(stripped[0], ' ', 1)}"
@@ -269,7 +269,7 @@ def _as_diff(line: str) -> str:
 
 
 def document(found: Difference) -> dict[str, Any]:
-    """The JSON document (``apiVersion: felixpy/v1``), always with all keys; `flows` is null if not compared."""
+    """Return the JSON document (``apiVersion: felixpy/v1``), always with all keys; `flows` is null if not compared."""
     return {
         "apiVersion": "felixpy/v1",
         "kind": "Difference",

@@ -1,4 +1,4 @@
-"""How the IP sets of a node differ between two states: added and removed sets and members."""
+"""Compares the IP sets of a node in two states: added and removed sets and members."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class SetDifference(NamedTuple):
 def compare_sets(
     before: Mapping[str, SavedSet] | None, after: Mapping[str, SavedSet] | None, *, options: bool = True
 ) -> Iterator[SetDifference]:
-    """The differences between Felix's sets, by name; none if the sets of one state are unknown (None).
+    """Yield the differences between Felix's sets, by name; none if the sets of one state are unknown (None).
 
-    `options` are compared, too; those of ipset and of nft are not the same.
+    `options` says whether options are compared; those of ipset and nft are not comparable.
     """
     if before is None or after is None:
         return

@@ -92,7 +92,7 @@ def test_whose_dump_it_is_has_to_be_said_where_nobody_can_know(diff, saved, tmp_
     bare.write_text("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")
     answer = diff(bare, AFTER, "--rules")
     assert answer.status == 2
-    assert "say with --node whose rules these are: node1, node2" in answer.err
+    assert "use --node to say which node these rules are from: node1, node2" in answer.err
 
 
 def test_manifests_may_give_names_to_dumps(diff, saved, tmp_path) -> None:

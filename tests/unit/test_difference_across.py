@@ -1,4 +1,4 @@
-"""Rules of a node whose data plane changes, compared by what they say."""
+"""Rules of a node whose data plane changes, compared by meaning."""
 
 from __future__ import annotations
 
