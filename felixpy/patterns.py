@@ -1,7 +1,7 @@
-"""Chains that differ in names only: drawn once with holes, then each by filling in its names.
+"""Chains that differ in names only: rendered once with holes, then filled with the names of each chain.
 
-The chains of two pods to which the same number of policies applies are the same rules about other chains. A template
-gets `Hole` objects where the names would be and writes them down like any text; what it wrote is a `Pattern`.
+The chains of two pods with the same number of policies have the same rules, except for names of chains. A template gets
+a `Hole` in place of each name and prints it like any text; its output is a `Pattern`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from msgspec import Struct
 from felixpy.ruleset import Chain, Origin
 
 MARK = "\x1a"
-"""Around the number of a hole; no name of an object, chain or set has it."""
+"""The delimiter around the number of a hole; names of objects, chains and sets cannot contain it."""
 
 _HOLE = re.compile(f"cali-{MARK}(\\d+){MARK}")
 
 
 class Hole(str):
-    """The place of a name in a chain's text. A template may write it down; asking what it is raises TypeError."""
+    """A placeholder for a name in a chain's text. A template may print it; comparing it raises TypeError."""
 
     __slots__ = ()
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise TypeError("a template may write down a name but not ask what it is: chains share their text")
+        raise TypeError("a template may print a name but not test it: chains share their text")
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __len__ = __contains__ = __getitem__ = __iter__ = __mod__ = __add__ = _refuse
@@ -36,7 +36,7 @@ class Hole(str):
 
 
 def hole(number: int) -> Hole:
-    """The hole for a chain's own name (0) or for one of its other names, counted from 1."""
+    """Return the hole for a chain's own name (0) or for one of its other names, counted from 1."""
     return Hole(f"cali-{MARK}{number}{MARK}")
 
 
@@ -59,7 +59,7 @@ class Splice(Struct, frozen=True, dict=True):
         return itemgetter(*numbers) if numbers else lambda values: ()
 
     def fill(self, values: Sequence[str]) -> str:
-        """The text with `values` in its holes.
+        """Return the text with its holes replaced by `values`.
 
         >>> Splice(f"-A {hole(0)} -j {hole(1)}").fill(("cali-tw-a", "cali-pi-b"))
         '-A cali-tw-a -j cali-pi-b'
@@ -68,25 +68,25 @@ class Splice(Struct, frozen=True, dict=True):
 
 
 class Pattern:
-    """The rules of chains that differ in names only, as drawn by one template. `names` is how many other names."""
+    """The rules of chains that differ in names only, from one template. `names` is the number of other names."""
 
     def __init__(self, template: str, names: int, bodies: Sequence[str], numbers: Sequence[int]) -> None:
         self.numbers = tuple(numbers)
         self.chain = _Nameless(hole(0), tuple(bodies), self.numbers, Origin(words=""), template, names=names)
-        """What all of the chains are, with holes for names and hashes."""
+        """The common chain, with holes for names and hashes."""
         self._bodies = Splice("\n".join(bodies))
         self._texts: dict[tuple[int, bool], Splice] = {}
         self._targets: Splice | None = None
 
     def draw(self, name: str, names: Sequence[str], origin: Origin, seed: str = "") -> DrawnChain:
-        """The chain of that name."""
+        """Return the chain with its own name and the others filled in."""
         bodies = tuple(self._bodies.fill((name, *names)).split("\n")) if self.numbers else ()
         return DrawnChain(
             name, bodies, self.numbers, origin, self.chain.template, seed, pattern=self, names=(name, *names)
         )
 
     def text(self, family: int, *, restore: bool) -> Splice:
-        """All rules in one spelling."""
+        """Return all rules in one syntax, Felix's (`restore`) or the kernel's, with holes."""
         key = (family, restore)
         if key not in self._texts:
             self._texts[key] = Splice(self.chain.text(family, restore=restore))
@@ -94,25 +94,25 @@ class Pattern:
 
     @property
     def targets(self) -> Splice:
-        """The chains that rules lead to, a line for each."""
+        """The chains that rules jump or go to, one per line, with holes."""
         if self._targets is None:
             self._targets = Splice("\n".join(self.chain.targets))
         return self._targets
 
 
 class _Nameless(Chain, frozen=True, eq=False, kw_only=True):
-    """What the chains of a pattern have in common. `names` is how many names each has besides its own."""
+    """The common part of the chains of a pattern. `names` is the number of names that each has besides its own."""
 
     names: int
 
     @cached_property
     def hashes(self) -> tuple[str, ...]:
-        """Holes that follow those of the names."""
+        """Holes for hashes, numbered after those of the names."""
         return tuple(hole(self.names + number) for number in range(1, len(self.bodies) + 1))
 
 
 class DrawnChain(Chain, frozen=True, eq=False, kw_only=True):
-    """A chain drawn from a pattern. `names` are its own name and the others, which fill the holes in its rules."""
+    """A chain made from a pattern. `names` are its own name and the others, which fill the holes in its rules."""
 
     pattern: Pattern
     names: tuple[str, ...]
@@ -127,5 +127,5 @@ class DrawnChain(Chain, frozen=True, eq=False, kw_only=True):
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Felix's chains that rules of this one lead to."""
+        """Felix's chains that rules of this one jump or go to."""
         return tuple(self.pattern.targets.fill(self.names).split())

@@ -1,4 +1,4 @@
-"""Plan + templates → text. One template call for each chain; titles are a pass over the lines."""
+"""Renders a plan with the templates: one template call for each chain, then a pass that adds titles."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from felixpy.plan.values import ChainPlan, Facts, Plan, TablePlan
 from felixpy.ruleset import Chain, Ruleset, Table
 
 NATIVE_RULE = "add rule"
-"""Begins a template line that is spelt as for nft; all others are spelt as for iptables-restore."""
+"""The prefix of a template line in nft's syntax; all others are in the syntax of iptables-restore."""
 
 NUMBER_SIGN = "#"
-"""Begins a template line that numbers the policy rule drawn below it."""
+"""The prefix of a template line with the number of the policy rule that the next lines render."""
 
 RETURN = "--jump RETURN"
 _COMMENTS = re.compile(r'(?:-m comment --comment "[^"]*" ?)*')
@@ -32,16 +32,16 @@ _FIRST_COMMENT = re.compile(r"\{#\s*(.*?)\s*#\}", re.DOTALL)
 
 
 def template_root() -> Path:
-    """Beside the package's modules once installed, beside the package in a checkout."""
+    """Return the folder of the templates: in the package once installed, next to the package in a checkout."""
     packaged = Path(__file__).parent / "templates"
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "templates"
 
 
 def _bytecode_cache() -> jinja2.BytecodeCache | None:
-    """Compiled templates in the user's cache folder: compiling them anew takes as long as a small cluster's rules.
+    """Return a cache of compiled templates in the user's cache folder, None if that is not possible.
 
-    Jinja checks each against the template's text. Where the folder cannot be made, or others may write into it, there
-    is no cache: what is in it is run.
+    Compiling the templates takes as long as compiling a small cluster. Jinja checks each entry against the template's
+    text. Since cached code is executed, a folder that other users can write to is not used.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "felixpy" / "templates"
@@ -60,19 +60,19 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
 
 
 class TemplateFault(Exception):
-    """A template names a fact that its chain does not have, or is not a template: its file, line and what is wrong."""
+    """A template uses a fact that its chain does not have, or has a syntax error; says file, line and reason."""
 
 
 def _line_of(wrong: Exception, path: Path) -> int:
-    """The line of a template's text in which an error arose."""
+    """Return the number of the line of a template's text where an error occurred."""
     found = [frame.lineno or 1 for frame in traceback.extract_tb(wrong.__traceback__) if Path(frame.filename) == path]
     return found[-1] if found else 1
 
 
 class _InlineIncludes(jinja2.FileSystemLoader):
-    """Puts partials in the place of their ``include`` lines before compiling.
+    """Loads templates with each ``include`` line replaced by the text of its partial.
 
-    An include at run time copies the whole context, which costs as much as ten rules; the text is the same.
+    The output is the same, but an include at run time copies the whole context, which takes as long as ten rules.
     """
 
     _INCLUDE = re.compile(r'^%\s*include "(?P<name>[^"]+)"\n', re.MULTILINE)
@@ -82,7 +82,7 @@ class _InlineIncludes(jinja2.FileSystemLoader):
         return self._INCLUDE.sub(lambda found: self.get_source(environment, found["name"])[0], source), path, is_current
 
     def lines(self, environment: jinja2.Environment, template: str) -> Iterator[tuple[Path, int]]:
-        """The file and line that each line of a template's text comes from, after partials were put in their places."""
+        """Yield the (file, line) of each line of a template's text with its partials included."""
         source, path, _ = super().get_source(environment, template)
         for number, line in enumerate(source.splitlines(keepends=True), start=1):
             if found := self._INCLUDE.fullmatch(line):
@@ -91,13 +91,13 @@ class _InlineIncludes(jinja2.FileSystemLoader):
                 yield Path(path), number
 
     def paths(self, environment: jinja2.Environment, template: str) -> Iterator[Path]:
-        """The file of a template, then those of its partials."""
+        """Yield the file of a template, then those of its partials."""
         yield from dict.fromkeys(path for path, _ in self.lines(environment, template))
 
 
 @cache
 def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
-    """Templates are compiled once for each process, however many clusters it renders."""
+    """Return the environment of some template folders, cached so that each process compiles templates once."""
     root = template_root()
     return jinja2.Environment(
         loader=_InlineIncludes([root / folder for folder in folders]),
@@ -113,9 +113,9 @@ def _environment(folders: tuple[str, ...]) -> jinja2.Environment:
 
 
 class Renderer:
-    """The templates of one Calico version, and what they were already asked to draw.
+    """Renders plans with the templates of one Calico version, and caches the chains.
 
-    Chains that several nodes, tables or families share are one `ChainPlan` and so are drawn once.
+    Chains that several nodes, tables or families share are one `ChainPlan`, which is rendered once.
     """
 
     def __init__(self, calico_version: CalicoVersion, layout: Layout = IPTABLES) -> None:
@@ -131,18 +131,18 @@ class Renderer:
         return loader
 
     def render(self, plan: Plan) -> Ruleset:
-        """Draw every chain that is reached from the kernel's chains."""
+        """Return the rules of all chains that are reachable from the kernel's chains. Raises TemplateFault."""
         tables = {(table.family, table.name): self._table(table) for table in plan.tables}
         return Ruleset(node=plan.node, calico_version=self.calico_version.name, tables=tables, sets=plan.sets)
 
     def purpose(self, template: str) -> str:
-        """What a template says about itself in its first comment."""
+        """Return the description of a template from its first comment."""
         source, _, _ = self._loader.get_source(self._environment, f"{template}.j2")
         found = _FIRST_COMMENT.match(source)
         return found[1] if found else ""
 
     def files(self, template: str) -> tuple[str, ...]:
-        """The file that draws a template's chains, then those it includes: ``v3.29/filter/cali-tw.j2`` …"""
+        """Return the files of a template, its partials last: ``v3.29/filter/cali-tw.j2`` …"""
         paths = self._loader.paths(self._environment, f"{template}.j2")
         return tuple(dict.fromkeys(path.relative_to(template_root()).as_posix() for path in paths))
 
@@ -164,7 +164,7 @@ class Renderer:
         return Table(table.name, table.family, inserted, appended, chains, table.maps)
 
     def _text(self, plan: ChainPlan) -> str:
-        """What the template of a chain draws. Raises TemplateFault, which names the line at fault."""
+        """Return the output of a chain's template. Raises TemplateFault with the line of the error."""
         name = f"{plan.template}.j2"
         try:
             return self._environment.get_template(name).render({**structs.asdict(plan.facts), "chain": plan.name})
@@ -177,7 +177,7 @@ class Renderer:
             raise TemplateFault(f"{path.relative_to(template_root())}:{line}: {wrong.message}") from wrong
 
     def chain(self, plan: ChainPlan) -> Chain:
-        """Draw one chain, or find it among those already drawn."""
+        """Return one chain, from the cache if it is there. Raises TemplateFault."""
         drawn = self._drawn.get(plan)
         if drawn is None:
             if plan.shared:
@@ -189,7 +189,7 @@ class Renderer:
         return drawn
 
     def _pattern(self, plan: ChainPlan) -> Pattern:
-        """What the chains with these facts are but for their names; the title, "" for none, counts as the last."""
+        """Return the pattern of all chains with these facts, names left open; the last name is the title, or ""."""
         known = self._patterns.get(plan.facts)
         if known is None:
             title = str(hole(len(plan.names) + 1)) if plan.title else ""
@@ -200,7 +200,7 @@ class Renderer:
 
 
 def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:
-    """Rules without ``-A chain``, and the number of the policy rule that each belongs to (-1 for none)."""
+    """Return the rules without ``-A chain``, and for each the number of its policy rule (-1 for none)."""
     heads = (f"-A {plan.name}", f"{NATIVE_RULE} {plan.name}")
     bodies: list[str] = []
     numbers: list[int] = []
@@ -220,7 +220,7 @@ def _rules(plan: ChainPlan, text: str) -> tuple[list[str], list[int]]:
 
 
 def _finish(bodies: list[str], numbers: list[int], title: str) -> None:
-    """What Felix does to a policy's or profile's chain: returns at the end go, the first rule gets the title."""
+    """Finish the chain of a policy or profile as Felix does: remove returns at the end, put the title on rule 1."""
     while bodies and bodies[-1].endswith(RETURN):
         bodies.pop()
         numbers.pop()
@@ -235,7 +235,7 @@ def _finish(bodies: list[str], numbers: list[int], title: str) -> None:
 
 
 def purposes(calico_version: CalicoVersion, renderer: Renderer) -> Mapping[str, str]:
-    """Every template of a Calico version with what it says about itself."""
+    """Return the description of every template of a Calico version."""
     root = template_root()
     names = {
         path.relative_to(root / folder).with_suffix("").as_posix()

@@ -1,6 +1,6 @@
-"""The compiled rules of one node as text: chains with their hashes, sets, and the forms they are printed in.
+"""The compiled rules of one node as text: chains with their hashes, sets, and the formats in which they are printed.
 
-After rendering a rule is its text, as in Felix's hash; everything downstream reads nothing but text and hashes.
+A rendered rule is a text, the input of Felix's hash; later stages use only the text and the hash.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
 }
-"""The tables in the order they are printed, each with the kernel's own chains in hook order."""
+"""The tables in the order in which they are printed, each with the kernel's chains in the order of hooks."""
 
 ARP = "arp"
-"""The table of ARP rules, which the nftables data plane has for IPv4."""
+"""The table of ARP rules, which exists in the nftables data plane only, for IPv4."""
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """Where a chain comes from: in words, and the object it was read from (None for Felix's own chains).
+    """The source of a chain: a description, and the object that it belongs to (None for Felix's static chains).
 
-    `rules` are the model's rules that the chain draws, for chains of policies and profiles.
+    `rules` are the model's rules that the chain implements, for chains of policies and profiles.
     """
 
     words: str
@@ -47,25 +47,25 @@ class Origin(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
 
     def path(self, number: int) -> Path:
-        """Path of a rule inside the object, () where there is none."""
+        """Return the path of a rule in the object, () if there is none."""
         return self.rules[number].path if 0 <= number < len(self.rules) else ()
 
 
 SETS_FILE = "ipset.save"
 
 FELIX_OWN = Origin(words="Felix's own chain")
-"""Chains that stand for no object; their template says what they are for."""
+"""The origin of chains that belong to no object; their template describes them."""
 
 _TARGET = re.compile(r'--(?:jump|goto) (cali-[^\s"]+)$')
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 HASHED_BYTES, HASH_LETTERS = 12, 16
-"""How much of a digest is in a rule's identity, and how long that is in base64."""
+"""The bytes of a digest that make a rule's hash, and their length in base64."""
 
 
 def hashes(seed: str, bodies: Iterable[str]) -> list[str]:
-    """A rule's identity: a hash over its text and that of every rule above it in the chain.
+    """Return the hash of each rule, over its text and the texts of all rules above it in the chain.
 
     `seed` is the chain's name; for rules at the end of a kernel chain Felix appends ``*appends*``.
 
@@ -82,7 +82,7 @@ def hashes(seed: str, bodies: Iterable[str]) -> list[str]:
 
 
 def identities(digests: Iterable[bytes]) -> list[str]:
-    """What of digests is in rules, in base64. A whole number of letters each, so that all are spelt at once."""
+    """Return the hashes of rules from digests, in base64. They have whole letters, so one call encodes all of them."""
     text = b2a_base64(b"".join([digest[:HASHED_BYTES] for digest in digests]), newline=False)
     letters = text.translate(_URL_SAFE).decode()
     return [letters[start : start + HASH_LETTERS] for start in range(0, len(letters), HASH_LETTERS)]
@@ -91,8 +91,8 @@ def identities(digests: Iterable[bytes]) -> list[str]:
 class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
     """A chain, or Felix's part of a kernel chain. `bodies` are rules without ``-A chain`` and hash comment.
 
-    `numbers` tell for each rule which rule of `origin` it draws, -1 for none. `seed` replaces the name in hashes.
-    Chains are shared by tables, families and nodes, so each keeps the texts that it was asked for.
+    `numbers` has for each rule the number of its rule in `origin`, -1 for none. `seed` replaces the name in hashes.
+    Tables, families and nodes share chains, so each caches its texts.
     """
 
     name: str
@@ -108,13 +108,13 @@ class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
         return tuple(hashes(self.seed or self.name, self.bodies))
 
     def rules(self) -> Iterator[tuple[str, str, int]]:
-        """(body, hash, number of the policy rule or -1) of each rule."""
+        """Yield (body, hash, number of the policy rule or -1) of each rule."""
         yield from zip(self.bodies, self.hashes, self.numbers, strict=True)
 
     def each_rule(self, family: int, *, restore: bool) -> Iterator[list[str]]:
-        """The lines of each rule, in Felix's or the kernel's spelling.
+        """Yield the lines of each rule, in Felix's syntax (`restore`) or the kernel's.
 
-        A rule that the kernel splits, one for each address, is several lines of the kernel's spelling.
+        In the kernel's syntax a rule with several addresses is several lines, one for each address.
         """
         head = f"-A {self.name} "
         for body, identity in zip(self.bodies, self.hashes, strict=True):
@@ -129,7 +129,7 @@ class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
             yield lines
 
     def text(self, family: int, *, restore: bool) -> str:
-        """All rules, each line with its end."""
+        """Return all rules; each line ends with a line feed."""
         key = 0 if restore else family
         known = self._texts.get(key)
         if known is None:
@@ -142,12 +142,12 @@ class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
 
     @cached_property
     def rejects(self) -> bool:
-        """Of everything that Felix writes, only REJECT is printed differently in the two families."""
+        """Whether a rule rejects: of all that Felix writes, only REJECT is printed differently in the two families."""
         return any(body.endswith("REJECT") for body in self.bodies)
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Felix's chains that rules of this one lead to."""
+        """Felix's chains that rules of this one jump or go to."""
         return tuple(found[1] for body in self.bodies if (found := _TARGET.search(body)))
 
     @cached_property
@@ -156,7 +156,7 @@ class Chain(Struct, frozen=True, eq=False, dict=True, weakref=True):
 
     @cached_property
     def findings(self) -> dict[Hashable, Any]:
-        """What those who look at rules found in it, so that they need not look again on the next node."""
+        """A cache for results about the chain's rules, since other nodes share the chain."""
         return {}
 
 
@@ -169,10 +169,10 @@ class Table(Struct, frozen=True):
     appended: Mapping[str, Chain]
     chains: tuple[Chain, ...]
     maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Verdict maps by name: from an interface to the chain for it."""
+    """Verdict maps by name, each interface → chain."""
 
     def kernel_chains(self) -> Iterator[Chain]:
-        """Felix's parts of the kernel chains, in the order in which they stand there."""
+        """Yield Felix's parts of the kernel chains, in their order there."""
         for name in TABLES.get(self.name, self.inserted):
             for part in (self.inserted, self.appended):
                 if name in part:
@@ -183,7 +183,7 @@ class Table(Struct, frozen=True):
         yield from self.chains
 
     def text(self, *, restore: bool, counters: bool = False) -> str:
-        """The table as one transaction of iptables-restore, from its name to COMMIT."""
+        """Return the table as one transaction of iptables-restore, from its name to COMMIT."""
         kernel_chains = "".join(f":{name} ACCEPT [0:0]\n" for name in TABLES[self.name])
         own_chains = "".join(f":{chain.name} - [0:0]\n" for chain in self.chains)
         rules = "".join(chain.text(self.family, restore=restore) for chain in self.all_chains())
@@ -196,8 +196,8 @@ class Table(Struct, frozen=True):
 class Ruleset(Described):
     """Everything that Felix would program on one node.
 
-    `tables` are by (family, table name). `refused` are warnings about rules and sets that no kernel takes, `assumed`
-    about what had to be taken for granted.
+    `tables` are by (family, table name). `refused` are warnings about rules and sets that the kernel refuses, `assumed`
+    about assumptions that were made.
     """
 
     dataplane: ClassVar[str] = "iptables"
@@ -211,32 +211,32 @@ class Ruleset(Described):
 
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """Everything that compiling has to remark."""
+        """All warnings of compiling."""
         return (*self.assumed, *self.refused)
 
     @property
     def errors(self) -> list[Problem]:
-        """What is refused, for those who cannot go on with that."""
+        """Return the warnings about refused rules and sets as errors."""
         return [replace(problem, severity="error") for problem in self.refused]
 
     @cached_property
     def families(self) -> tuple[int, ...]:
-        """The IP families that are on, ascending."""
+        """The enabled IP families, in ascending order."""
         return tuple(sorted({family for family, _ in self.tables}))
 
     def save(self, family: int, *, counters: bool = False) -> str:
-        """What ``iptables-save`` (family 4) or ``ip6tables-save`` (6) prints, without its comment lines.
+        """Return what ``iptables-save`` (family 4) or ``ip6tables-save`` (6) prints, without its comment lines.
 
         All counters are zero; `counters` adds them to every rule as ``-c`` does.
         """
         return self._text(family, restore=False, counters=counters)
 
     def restore(self, family: int) -> str:
-        """The same rules in the spelling that Felix hands to iptables-restore and that its hashes are made of."""
+        """Return the rules as Felix writes them to iptables-restore, the syntax that its hashes cover."""
         return self._text(family, restore=True)
 
     def ipset_save(self, families: Sequence[int] | None = None) -> str:
-        """The sets of the families (all of them by default) as create and add lines, sorted by name."""
+        """Return the sets of the families (by default all) as create and add lines, sorted by name."""
         return b"".join(self._set_pieces(self.families if families is None else families)).decode()
 
     def _set_pieces(self, families: Sequence[int]) -> Iterator[bytes]:
@@ -245,30 +245,30 @@ class Ruleset(Described):
                 yield from ipset.pieces()
 
     def identities(self, table: Table, chain: Chain) -> Sequence[str]:
-        """Felix's hashes of the rules of a chain."""
+        """Return Felix's hashes of the rules of a chain."""
         return chain.hashes
 
     def written_rules(self, table: Table, chain: Chain) -> Sequence[str]:
-        """The rules of a chain as Felix writes them, which their hashes are made of."""
+        """Return the rules of a chain as Felix writes them, the input of their hashes."""
         return chain.bodies
 
     def rule_lines(self, table: Table, chain: Chain) -> Iterator[list[str]]:
-        """The lines of each rule of a chain, as the kernel's tools print them."""
+        """Yield the lines of each rule of a chain, as the kernel's tools print them."""
         return chain.each_rule(table.family, restore=False)
 
     @cached_property
     def dump(self) -> Dump:
-        """The rules and sets as if they had been saved on the node."""
+        """Return the rules and sets as a dump, as if saved on the node."""
         from felixpy.iptables.forms import read_dump
 
         return read_dump({family: self.save(family) for family in self.families}, self.ipset_save())
 
     def files(self) -> dict[str, str]:
-        """Every text by file name; a family that is off has no files."""
+        """Return every text by file name; a disabled family has no files."""
         return {SETS_FILE: self.ipset_save(), **self._rule_files()}
 
     def contents(self) -> Mapping[str, Iterable[bytes]]:
-        """The same for writing: sets, which may be large, are in pieces that nodes share."""
+        """Return the same texts as pieces of bytes, to be written; nodes share the pieces of large sets."""
         rules = {name: (text.encode("utf-8", "surrogateescape"),) for name, text in self._rule_files().items()}
         return {SETS_FILE: self._set_pieces(self.families), **rules}
 

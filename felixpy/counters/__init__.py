@@ -1,7 +1,7 @@
-"""How often the rules of policies were hit: the packet and byte counters of a kernel or of ``iptables-save -c``.
+"""Hits of policy rules: the packet and byte counters of a kernel or of ``iptables-save -c``.
 
 counts   counters as values, each with the policy rule, tier end or endpoint that it belongs to
-report   these as a table, JSON, CSV and Prometheus' text exposition
+report   counters as a table, JSON, CSV and Prometheus' text exposition
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Counters of a dump, each with the policy rule, tier end or endpoint that it belongs to.
 
-A policy rule becomes several iptables rules: some that mark what matches, one that sets the mark of the verdict, one
-that acts on that mark. Exactly the packets that the policy rule matches hit the one that sets the mark of the verdict,
-so its counter is the policy rule's. The meaning of marks is read from the dump: from the rules with the comments
-``Return if policy accepted`` and ``Start of tier``. The names of policies are known without manifests, as Felix writes
-them into comments; with manifests, every rule has its place.
+A policy rule becomes several iptables rules: some mark packets that match, one sets the verdict's mark, one acts on
+that mark. Exactly the packets that the policy rule matches hit the rule that sets the verdict's mark, so its counter is
+the policy rule's. The meaning of mark bits is read from the dump: from the rules with the comments ``Return if policy
+accepted`` and ``Start of tier``. Felix writes the names of policies into comments, so no manifests are needed; with
+manifests, every rule has its place.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ KINDS: tuple[Kind, ...] = ("rule", "tier-end", "endpoint")
 class Count:
     """Packets and bytes that hit one rule of a kernel.
 
-    `subject` is the policy, profile or endpoint; `detail` which of its rules (``spec.ingress[0]``, or ``rule 2`` of
-    those in the chain where there are no manifests), the tier that ends, or what was decided for an endpoint;
-    `action` what then happens. `chain`, `number` (from 1) and `identity` (Felix's hash) identify the rule.
+    `subject` is the policy, profile or endpoint; `detail` is its rule (``spec.ingress[0]``, or without manifests
+    ``rule 2`` by the order in the chain), the tier that ends, or the reason of an endpoint's decision; `action` is the
+    verdict. `chain`, `number` (from 1) and `identity` (Felix's hash) identify the rule.
     """
 
     kind: Kind
@@ -53,7 +53,7 @@ class Count:
 
     @property
     def rule(self) -> tuple[object, ...]:
-        """What identifies the rule of the kernel from one reading to the next."""
+        """The key of the kernel's rule, the same in each reading."""
         return self.node, self.family, self.table, self.chain, self.number, self.identity
 
 
@@ -61,15 +61,15 @@ WITH_COUNTERS: Mapping[str, str] = {
     "iptables": "save the rules with iptables-save -c",
     "nftables": "list the rules with nft list ruleset, without -s",
 }
-"""How rules are saved with their counters, by data plane."""
+"""The hint how to save rules with counters, by data plane."""
 
 
 class Names:
-    """Objects of the manifests by the names in a node's rules; `ruleset` is the compiled node."""
+    """Finds objects of the manifests by the names in a node's rules; `ruleset` is the compiled node."""
 
     def __init__(self, ruleset: Ruleset, legend: Legend) -> None:
         self._node, self._legend = ruleset.node, legend
-        # A chain can have other rules in IPv6, and a rule of one family the hash of another rule of the other.
+        # By family: a chain can have other rules in IPv6, and the same hash can belong to another rule.
         self._rules = {
             (family, identity): Found(name, chain, position)
             for (family, name), table in ruleset.tables.items()
@@ -78,12 +78,12 @@ class Names:
         }
 
     def endpoint(self, chain: str) -> str:
-        """The endpoint of a chain, "" if no object is known."""
+        """Return the endpoint of a chain, "" if it is not in the manifests."""
         subject = self._legend.chain(chain, self._node)
         return subject.name if subject else ""
 
     def rule(self, family: int, identity: str) -> tuple[str, Place | None]:
-        """Path and place of the policy rule that a rule was made from, ("", None) for none."""
+        """Return path and place of the policy rule that a rule implements, ("", None) if there is none."""
         found = self._rules.get((family, identity))
         if found is None or not found.path:
             return "", None
@@ -91,13 +91,13 @@ class Names:
 
 
 def counted(dump: Dump, node: str = "", names: Names | None = None) -> list[Count]:
-    """The counters of a node's rules. Raises InputError for a dump without counters."""
+    """Return the counters of a node's rules. Raises InputError for a dump without counters."""
     chains = [found for found in dump.chains() if chain_prefix(found[2].name)]
     if any(chain.lines for _, _, chain in chains) and all(
         line.counters is None for _, _, chain in chains for line in chain.lines
     ):
         file = chains[0][2].file
-        reason = "there are no counters in it"
+        reason = "it has no counters"
         raise InputError([Problem(place=Place(file), reason=reason, hint=WITH_COUNTERS[dump.dataplane])])
     marks = _marks(chain for _, _, chain in chains)
     return [
@@ -144,7 +144,7 @@ def _marks(chains: Iterable[Chain]) -> _Marks:
 # --- rules of policies and profiles
 
 OWNER = re.compile(r"(.+) (?:ingress|egress)$")
-"""The comment that names a policy or profile: ``NetworkPolicy shop/web ingress``."""
+"""Matches the comment with the name of a policy or profile: ``NetworkPolicy shop/web ingress``."""
 
 
 def _policy(chain: Chain, kind: ChainKind, marks: _Marks, names: Names | None) -> Iterator[Count]:
@@ -162,7 +162,7 @@ def _pairs(rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, Rule | None]]:
 
 
 def _action(rule: Rule, following: Rule | None, marks: _Marks) -> str:
-    """The action of the policy rule whose verdict mark this rule sets, "" for a rule that sets none."""
+    """Return the action of the policy rule whose verdict mark this rule sets, "" for a rule that sets none."""
     action = rule.body.action
     if isinstance(action, SetMark):
         if not action.value:
@@ -180,7 +180,7 @@ def _action(rule: Rule, following: Rule | None, marks: _Marks) -> str:
 
 
 def _acts_on(rule: Rule, mark: int) -> bool:
-    """Whether a rule denies what has the mark, or logs it before another one does."""
+    """Return whether a rule denies packets with the mark, or logs them before another rule does."""
     marked = any(isinstance(test.criterion, Marked) and test.criterion.mask == mark for test in rule.body.tests)
     return marked and (rule.target == "NFLOG" or isinstance(rule.body.action, Final))
 
@@ -194,7 +194,7 @@ _DECIDED: Mapping[int, tuple[str, str]] = {
     STATES["RELATED"] | STATES["ESTABLISHED"]: ("accepted connection", "allow"),
     STATES["INVALID"]: ("invalid", "deny"),
 }
-"""What endpoint chains decide by the state of the connection: detail and action."""
+"""Decisions of endpoint chains by the state of the connection: (detail, action)."""
 
 
 def _endpoint(chain: Chain, kind: ChainKind, names: Names | None) -> Iterator[Count]:
@@ -208,7 +208,7 @@ def _endpoint(chain: Chain, kind: ChainKind, names: Names | None) -> Iterator[Co
 
 
 def _decided(rule: Rule) -> tuple[Kind, str, str] | None:
-    """What a rule of an endpoint's chain decides: kind, detail and action; None for one that decides nothing."""
+    """Return (kind, detail, action) of a rule in an endpoint's chain, None for one without a verdict."""
     for comment in rule.comments:
         if found := TIER_END.match(comment):
             return "tier-end", f"tier {found['tier'] or 'default'}", "deny"
@@ -232,7 +232,7 @@ def _count(rule: Rule, chain: str, **what: Any) -> Count:
 
 
 def since(before: Iterable[Count], after: Iterable[Count]) -> tuple[list[Count], list[Count]]:
-    """The counts between two readings, and those that were reset in between, which are given as they are now."""
+    """Return the differences between two readings, and the counts that were reset in between, with their new values."""
     earlier = {count.rule: count for count in before}
     found, restarted = [], []
     for count in after:
@@ -246,7 +246,7 @@ def since(before: Iterable[Count], after: Iterable[Count]) -> tuple[list[Count],
 
 
 def summed(counts: Iterable[Count]) -> list[Count]:
-    """Counts of one policy rule, tier end or endpoint added up over nodes, families and tables, in order of kinds."""
+    """Return counts summed over nodes, families and tables, one for each policy rule, tier end or endpoint, by kind."""
     sums: dict[tuple[object, ...], Count] = {}
     for count in counts:
         key = count.kind, count.subject, count.direction, count.detail, count.action, count.place

@@ -1,4 +1,4 @@
-"""Counts as a table, JSON, CSV and Prometheus text."""
+"""Formats counts as a table, JSON, CSV and Prometheus text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADINGS: dict[Kind, tuple[str, str]] = {
 
 
 def table(counts: Iterable[Count]) -> str:
-    """A section for each kind; each policy is followed by its rules, and its line has their sum."""
+    """Return counts as a table with a section for each kind; a policy's line has the sum of the rules below it."""
     sections = []
     for kind, found in groupby(summed(counts), key=lambda count: count.kind):
         rows = [(HEADINGS[kind][0], HEADINGS[kind][1], "PACKETS", "BYTES", ""), *_rows(found)]
@@ -57,14 +57,14 @@ def _values(count: Count) -> dict[str, object]:
 
 
 def document(counts: Iterable[Count], restarted: Sequence[Count] = ()) -> dict[str, object]:
-    """A CounterList: one item for each rule of each node; empty fields are left out."""
+    """Return counts as a CounterList: one item for each rule of each node; empty fields are left out."""
     items = [{name: value for name, value in _values(count).items() if value != ""} for count in counts]
     anew = [f"{count.chain} {count.number}" for count in restarted]
     return {"apiVersion": "felixpy/v1", "kind": "CounterList", "items": items, "restarted": anew}
 
 
 def comma_separated(counts: Iterable[Count]) -> str:
-    """CSV with a header line: one line for each rule of each node."""
+    """Return counts as CSV: a header line, then one line for each rule of each node."""
     output = StringIO()
     writer = csv.DictWriter(output, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -73,7 +73,7 @@ def comma_separated(counts: Iterable[Count]) -> str:
 
 
 class _Metric(NamedTuple):
-    """A metric of one kind: its name without the unit, its help, and labels as (name, field of the count)."""
+    """A metric of one kind: its name without unit, its help, and labels as (name, field of the count)."""
 
     name: str
     help: str
@@ -94,7 +94,7 @@ METRICS: dict[Kind, _Metric] = {
 
 
 def exposition(counts: Sequence[Count]) -> str:
-    """Prometheus' text exposition, version 0.0.4. The counts of one policy rule in one table add up to one sample."""
+    """Return counts in Prometheus' text exposition format 0.0.4; a policy rule has one sample in each table."""
     lines = []
     for kind, metric in METRICS.items():
         for unit in ("packets", "bytes"):
@@ -116,7 +116,7 @@ def _labels(count: Count, metric: _Metric) -> str:
 
 
 def _escaped(value: str) -> str:
-    r"""A label's value.
+    r"""Return a label's value, escaped.
 
     >>> _escaped('a "b" \\')
     'a \\"b\\" \\\\'
