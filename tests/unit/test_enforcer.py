@@ -187,8 +187,8 @@ def test_an_interruption_leaves_everything_as_it_was_and_says_so() -> None:
 @pytest.mark.parametrize(
     "more, told", [(2, "what was in force before still is"), (3, "was interrupted, so both are mixed")]
 )
-def test_whoever_is_impatient_has_to_insist(more: int, told: str) -> None:
-    """Putting back is begun anew when it is interrupted, but not for ever."""
+def test_repeated_interruptions_restart_the_revert_up_to_a_limit(more: int, told: str) -> None:
+    """An interrupted revert is restarted, but not forever."""
     kernel = kernel_with(OLD)
     was = copy.deepcopy(state(kernel))
     left = iter(range(more + 1))
