@@ -1,4 +1,4 @@
-"""Recorded listings of nft, read back: every rule asks and does what its iptables spelling says."""
+"""Recorded listings of nft, read back: every rule has the matches and the target of its iptables form."""
 
 from __future__ import annotations
 
@@ -26,29 +26,27 @@ from tests.conformance.test_nftables import PROGRAMMED, compiled, recordings
 _COMMENTS = re.compile(r'^(?:-m comment --comment "[^"]*" ?)+')
 DNAT = criteria.Test(Tracked(STATES["DNAT"]), negated=True)
 CONNECTED = criteria.Test(Tracked(STATES["NEW"] | STATES["RELATED"] | STATES["ESTABLISHED"]))
-"""What ``ct status != dnat`` asks: nft compares the whole status, so it holds for whatever has a connection."""
+"""The meaning of ``ct status != dnat``: nft compares the whole status, so it matches every packet with a connection."""
 
 
 DEFAULT_BURST = " --limit-burst 5"
 
 
-def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    found: list[Range] = []
-    for each in sorted(ranges):
-        if found and each.first <= found[-1].last + 1:
-            found[-1] = Range(found[-1].first, max(found[-1].last, each.last))
-        else:
-            found.append(each)
-    return tuple(found)
+def numbers(ranges: Iterable[Range]) -> int:
+    """Return the numbers in some ranges, one bit for each: nft merges ranges, which must not change the numbers."""
+    found = 0
+    for each in ranges:
+        found |= (1 << each.last + 1) - (1 << each.first)
+    return found
 
 
 def said(body: Body) -> tuple[object, ...]:
-    """What a rule says; nft lists matches in another order and merges ports."""
+    """Return the meaning of a rule as a value to compare; nft lists matches in another order and merges ports."""
     tests = []
     for test in body.tests:
         criterion = test.criterion
         if isinstance(criterion, Ports):
-            criterion = structs.replace(criterion, ranges=merged(criterion.ranges))
+            criterion = structs.replace(criterion, ranges=numbers(criterion.ranges))
         elif isinstance(criterion, Assumed):
             criterion = structs.replace(criterion, text=criterion.text.removesuffix(DEFAULT_BURST))
         tests.append(CONNECTED if test == DNAT else criteria.Test(criterion, test.negated))
