@@ -1,7 +1,7 @@
 """Objects with other names, labels and addresses, in which every verdict stays the same.
 
 Words: a name is cut at its ``-``, ``.`` and ``/``; each part is replaced by the same pseudonym everywhere, so that
-selectors select what they selected, names that begin alike still do, and the order of names (which decides between
+selectors select what they selected, names with a common prefix keep one, and the order of names (which decides between
 policies of one order) is kept. Addresses: two that share their first n bits share the first n bits afterwards, so that
 each stays inside and outside of the same networks. Names with a predefined meaning (``kubernetes.io`` label names, tier
 ``default``, loopback addresses) are kept. Fields that no table here knows are dropped.

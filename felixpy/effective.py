@@ -35,7 +35,7 @@ def origins(cluster: Cluster, node: str) -> Iterator[SettingOrigin]:
     """The settings of the input that apply to a node, strongest first.
 
     The environment of calico-node beats the FelixConfigurations ``node.<node>``, the oldest one whose nodeSelector
-    matches, and ``default``, into which the operator writes what an Installation asks for.
+    matches, and ``default``, into which the operator writes the settings of an Installation.
     """
     yield from (_stated(item) for item in cluster.environment if item.node in ("", node))
     by_name = {configuration.name: configuration for configuration in cluster.configurations}

@@ -25,7 +25,7 @@ ISTIO_SELECTOR = (
 )
 
 ISTIO_SET = selector_set(ISTIO_SELECTOR)
-"""Who is in ambient mode, as a set of networks; Felix makes a set of addresses of it."""
+"""The spec of the endpoints in ambient mode, as a set of networks; Felix makes a set of addresses of it."""
 
 LOOPBACK = {4: ("127.0.0.0", "127.0.0.1"), 6: ("::1",)}
 """Destinations of the loopback interface's local routes, the first in place of 127.0.0.0/8."""

@@ -47,7 +47,7 @@ class ActivePolicy(Struct, frozen=True, kw_only=True, eq=False):
     inbound: tuple[ActiveRule, ...]
     outbound: tuple[ActiveRule, ...]
     needs: Mapping[SetSpec, SetOrigin]
-    """The sets of its rules, each with the rule that asks for it first.
+    """The sets of its rules, each with the first rule that uses it.
 
     Rules of a direction that the policy does not have count as well; so do staged policies.
     """

@@ -4,7 +4,7 @@
 
 A block holds commands, each a line that begins with "$ ", and below each what it prints. They are run in
 fixtures/demo, with standard output and errors in one, on a terminal that is a pipe. With --check nothing is written:
-the exit status tells whether every block is up to date, and the first difference is shown.
+the exit status shows whether every block is up to date, and the first difference is shown.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python tools/document_man.py [--check]
 
-With --check nothing is written; the exit status tells whether the file is up to date.
+With --check nothing is written; the exit status shows whether the file is up to date.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python tools/document_settings.py [--check]
 
 The rows come from `felixpy.config`, the cases from fixtures/conformance: the first one, by area, that sets the field.
-With --check nothing is written; the exit status tells whether the file is up to date.
+With --check nothing is written; the exit status shows whether the file is up to date.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _is_dump(path: Path) -> bool:
     """Whether a file that was given as manifests is a dump. False for one that cannot be read: loading reports it."""
     from felixpy.nftables.fromjson import looks_like_json
 
-    if not path.is_file():  # opening a pipe would wait for who writes to it
+    if not path.is_file():  # opening a pipe would wait for its writer
         return False
     try:
         with path.open("rb") as file:

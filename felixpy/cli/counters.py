@@ -64,7 +64,7 @@ def counters(
 
     Counters come from what iptables-save -c or nft list ruleset printed, from this machine or from a network namespace;
     without any of these from the nodes of the lab. Those of several nodes are added up. Manifests are optional: with
-    them, rules have their places. Felix writes a chain anew when one of its rules changes, and its counters then begin
+    them, rules have their places. Felix rewrites a chain when one of its rules changes, and its counters then restart
     at zero.
 
     \b

@@ -275,7 +275,7 @@ def probe(
     family = 4 if four else 6 if six else None
     if every:
         if source or expect:
-            raise UsageError("--all asks for everything: without SRC and DST, and --expect has no meaning there")
+            raise UsageError("--all tests all connections and takes neither SRC and DST nor --expect")
         _show_tables(_ask(_find(name), port or (), internet, family), output)
     elif not source or not destination:
         raise UsageError("give SRC and DST[:PORT[/PROTO]], or --all")

@@ -79,8 +79,8 @@ FAILURES = (
     Failure(
         re.compile("payload_expr_complete: Assertion"),
         KernelRefused,
-        "a rule in the table asks for a set with ports of a protocol that nft does not know, so nft cannot list it; "
-        "nft delete table takes the table away, and all policy in it",
+        "a rule in the table matches a set with ports of a protocol that nft does not know, so nft cannot list it; "
+        "nft delete table removes the table, and all policies in it",
     ),
     Failure(
         re.compile("holding the xtables lock"),

@@ -1,4 +1,4 @@
-"""A process that restores the old rules unless it is told in time to keep the new ones.
+"""A process that restores the old rules unless it is instructed in time to keep the new ones.
 
 It is started before anything is written, in its own session, and holds the earlier state. felixpy holds one end of a
 socket pair: if that end is closed without a "keep", however felixpy ended, the old rules are restored.
@@ -119,7 +119,7 @@ def _serve(connection: socket.socket, machine: Machine, enforcer: AnyEnforcer, b
         if answer == REVERTED and word in (GONE, LATE):
             _tell("not confirmed: the old rules are back")
         status = 0
-    except BaseException as wrong:  # noqa: BLE001 - nobody above it could tell
+    except BaseException as wrong:  # noqa: BLE001 - no caller could report it
         _tell(f"the watchdog of --confirm failed: {type(wrong).__name__}: {wrong}")
     finally:
         os._exit(status)

@@ -320,4 +320,4 @@ FORMS: tuple[tuple[re.Pattern[str], Callable[[Decoder, str], NameMeaning | None]
     (re.compile(r".*"), Decoder.interface),
     (HASH, Decoder.rule),
 )
-"""What names look like, and who reads them; the first one with an answer wins."""
+"""Patterns of names with their readers; the first one with an answer wins."""

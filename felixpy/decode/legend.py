@@ -71,7 +71,7 @@ STATIC: Mapping[str, str] = {
     "cali-to-hep-forward": "finds the host endpoint that a forwarded packet leaves by",
     "cali-set-endpoint-mark": "IPVS: marks packets with the endpoint that they come from",
     "cali-from-endpoint-mark": "IPVS: finds the endpoint that a packet came from, by its mark",
-    "cali-forward-check": "IPVS: tells packets for services from those for the node",
+    "cali-forward-check": "IPVS: distinguishes packets for services from packets for the node",
     "cali-forward-endpoint-mark": "IPVS: policy for packets that IPVS sends on",
     "cali-failsafe-in": "ports of the node that stay open whatever policy says (FailsafeInboundHostPorts)",
     "cali-failsafe-out": "connections of the node that stay possible whatever policy says (FailsafeOutboundHostPorts)",

@@ -98,7 +98,7 @@ class Policies:
 
     def _remarks(self, policy: Policy, chosen: Sequence[Thing], index: RuleIndex | None) -> Iterator[str]:
         if policy.staged:
-            yield "it is staged: nothing of it is enforced; trace tells what it would do"
+            yield "it is staged: nothing of it is enforced; trace shows what it would do"
         if not chosen:
             yield "it selects no endpoint, so no node has its chains"
         elif (policy.do_not_track or policy.pre_dnat) and not any(isinstance(t, HostEndpoint) for t in chosen):

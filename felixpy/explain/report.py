@@ -22,7 +22,7 @@ from felixpy.explain.values import (
 Explanation = EndpointExplanation | PolicyExplanation | TierExplanation
 
 MOST_NAMED = 3
-"""So many of a list are named; `verbose` names all."""
+"""The most items of a list that are named; `verbose` names all."""
 
 MOST_POLICIES = 8
 """The number of other policies that are listed."""

@@ -26,7 +26,7 @@ NODE = "not in the input"
 """The node of these pods, which the input does not have."""
 
 MOST_WAYS = 64
-"""So many ways to satisfy a selector are tried."""
+"""The most ways to satisfy a selector that are tried."""
 
 NAMES = ("kubernetes.io/metadata.name", "projectcalico.org/name")
 """Labels that every namespace has: its name."""
@@ -35,7 +35,7 @@ OF_EVERY_POD = frozenset({ORCHESTRATOR_LABEL, NAMESPACE_LABEL, *(f"{NAMESPACE_PR
 """Labels that selectors see of every pod."""
 
 Wanted = Mapping[str, str | None]
-"""Labels with the value that a selector asks for, None for labels that must not be there."""
+"""Labels with the value that a selector requires, None for labels that must not be there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ PAGE = 500
 """Objects in a page, as in kubectl."""
 
 PAGES_ALONE = 1
-"""So many pages of a list are asked for through a kubectl each, all further ones through one that stays: starting that
-one takes no longer than asking for one page.
+"""The number of pages of a list that are requested by a kubectl each; further ones go through one that stays, whose
+start takes no longer than the request of one page.
 """
 
 PARALLEL = 8
@@ -28,7 +28,7 @@ RESTARTS = 3
 """How often a list whose pages expired is restarted, before it is requested in one piece."""
 
 Progress = Callable[[str, int], None]
-"""Told after every page: the resource, and how many of its objects have arrived."""
+"""Called after every page: the resource, and how many of its objects have arrived."""
 
 
 class Listed(NamedTuple):

@@ -72,7 +72,7 @@ class Proxy:
         """The body of a complete response with status 200, None for any other."""
         connection = self._connection()
         try:
-            # Without a header about encodings kubectl asks for gzip and unpacks it, as it does for itself.
+            # Without a header about encodings kubectl requests gzip and unpacks it, as for its own requests.
             connection.putrequest("GET", path, skip_accept_encoding=True)
             connection.endheaders()
             answer = connection.getresponse()

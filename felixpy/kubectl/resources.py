@@ -18,7 +18,7 @@ BUILT_IN = frozenset({"v1", "apps/v1", "discovery.k8s.io/v1", "networking.k8s.io
 class Resource(NamedTuple):
     """A resource: plural name and kind, the API versions that may serve it (the first that does is asked), what an
     answer lacks without it, and whether its objects live in namespaces. `objects` are (namespace, name) of the only
-    objects that are asked for; without any, all are listed.
+    objects that are requested; without any, all are listed.
     """
 
     plural: str

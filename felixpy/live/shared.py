@@ -147,7 +147,7 @@ class LiveShared(Shared):
         """Drop the sorted tiers: tiers have changed, or policies in them."""
         self.__dict__.pop("tiers", None)
 
-    # --- what a compile asks for
+    # --- inputs of a compile
 
     def selected(self, policy: Policy, local: frozenset[int]) -> AbstractSet[int]:
         """The local endpoints, by number, that a policy selects."""

@@ -66,7 +66,7 @@ IPVS_STATIC = ("cali-forward-check", "cali-forward-endpoint-mark")
 
 
 MOST_KEPT = 4096
-"""So many chains of nodes are remembered in the hope that another node has the same."""
+"""The most chains that are cached for other nodes with the same chains."""
 
 
 class Planner:

@@ -40,7 +40,7 @@ CLUSTER_KINDS: Mapping[str, str] = {
 """Cluster policies by their tier."""
 
 PENDING = "Pending"
-"""Stands for "Staged" in the kind of a policy that is tried as if it were enforced."""
+"""The replacement of "Staged" in the kind of a policy that is tried as if it were enforced."""
 
 _TITLE = re.compile(r"(\w+) (?:([^/ ]+)/)?(\S+) (?:ingress|egress)")
 _START = re.compile(r"Start of (?:tier (\S+)|policies)")

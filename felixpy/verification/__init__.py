@@ -54,7 +54,7 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_JUDGED = 100
-"""So many findings are judged one by one; a node with more is in another state altogether."""
+"""The most findings that are evaluated one by one; a node with more is in another state altogether."""
 
 MOST_QUESTIONS = 20_000
 """Once so much was asked about findings one by one, no further one is judged: some seconds, whatever the machine."""

@@ -77,7 +77,7 @@ class Comparison:
         if not self.observed.has_sets:
             yield "sets were not given, so they are not compared; --ipsets FILE adds them"
         elif self._unsure:
-            yield "the node's addresses are not known, so sets this-host are not compared; --interface tells them"
+            yield "the node's addresses are not known, so sets this-host are not compared; give them with --interface"
         respelt = sum(view.respelt() for view in self._views)
         if respelt:
             yield f"{respelt} rules say the same in another spelling, as other releases of {self.respelling} print them"

@@ -33,7 +33,7 @@ from felixpy.verification.finding import HARMLESS, Effect, EffectKind, Example, 
 from felixpy.walk import Packet, Walker
 
 SETS = "sets were not given: they are taken to be as the manifests have them"
-ADDRESSES = "the node's IPv{} addresses are not known; --interface tells them"
+ADDRESSES = "the node's IPv{} addresses are not known; give them with --interface"
 NOT_GIVEN = "those rules were not given"
 
 

@@ -63,7 +63,7 @@ class Naming:
         if meaning is None:
             return finding
         uses = list(self._uses(finding.set))
-        used = [f"used by {use}" for use in uses[:MOST_NAMED]] or ["no rule asks for it"]
+        used = [f"used by {use}" for use in uses[:MOST_NAMED]] or ["no rule uses it"]
         details = [*used, *self._members(finding.details)]
         if len(uses) > MOST_NAMED:
             details.insert(MOST_NAMED, f"and by {len(uses) - MOST_NAMED} more")

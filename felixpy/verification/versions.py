@@ -29,7 +29,7 @@ SURE = 0.9
 """If this share of the rules is known, and there is no sign of another version, no other version is tried."""
 
 FEW = 3000
-"""So many rules are looked at in all versions in any case; compiling a big node in each of them takes its time."""
+"""The most rules of a node that is always compiled in all versions; larger ones would take too long."""
 
 Compile = Callable[[str], Ruleset]
 """Compiles the node in the Calico version of that name. Raises FelixpyError where it cannot."""

@@ -35,7 +35,7 @@ __all__ = ["Machine", "Packet", "Step", "Verdict", "Walk", "Walker"]
 Verdict = Literal["accept", "drop", "reject"]
 
 MOST_READINGS = 64
-"""So many ways of reading rules that are not understood are tried; beyond that a verdict is called uncertain."""
+"""The most ways of reading rules that are not understood to try; beyond that a verdict is uncertain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class Members:
         self._tables: list[tuple[tuple[int, ...], dict[tuple[object, ...], bool]]] | None = None
 
     def test(self, sides: list[str], family: int) -> Test:
-        """The function that tells whether a packet of a family is in the set, with the given sides as dimensions.
+        """Return a function that tests whether a packet of a family is in the set, with the given sides as dimensions.
 
         A set of the other family, or with more dimensions than sides, matches no packet (`ip_set_test` in
         net/netfilter/ipset/ip_set_core.c); of the nets that contain an address the longest decides.

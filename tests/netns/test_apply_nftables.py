@@ -321,7 +321,7 @@ def test_a_table_that_nft_cannot_list_is_told(machine: Machine, capfd: pytest.Ca
         f"add rule ip calico c {rule}\n"
     )
     assert machine.run("nft", "-f", "-", text=text) == Done(0)
-    with pytest.raises(KernelRefused, match=r"nft cannot list it; nft delete table takes the table away"):
+    with pytest.raises(KernelRefused, match=r"nft cannot list it; nft delete table removes the table"):
         enforcer(machine, NFTABLES).apply(wanted(SHOP))
     assert capfd.readouterr() == ("", "")
     assert machine.run("nft", "delete", "table", "ip", "calico").status == 0

@@ -155,7 +155,7 @@ DAMAGES: Mapping[str, Damage] = {
     "member gone": once(
         "ipset", f"del {BACKENDS} 10.65.2.11", "member-missing", DROPS, "10.65.2.11 (shop/back", "tcp/5432 is dropped"
     ),
-    "set gone": once("ipset", f"destroy {UNUSED}", "set-missing", HARMLESS, "no rule asks for it"),
+    "set gone": once("ipset", f"destroy {UNUSED}", "set-missing", HARMLESS, "no rule uses it"),
     "set with another size": once(
         "ipset", f"destroy {UNUSED}\ncreate {UNUSED} hash:net maxelem 7", "set-options", HARMLESS, "maxelem 7"
     ),

@@ -65,8 +65,8 @@ def test_every_help_begins_with_examples(command: str) -> None:
     [
         ("probe", "give SRC"),
         ("probe shop/web", "give SRC"),
-        ("probe --all shop/web shop/db", "--all asks for everything"),
-        ("probe --all --expect deny", "--all asks for everything"),
+        ("probe --all shop/web shop/db", "--all tests all connections"),
+        ("probe --all --expect deny", "--all tests all connections"),
         ("probe shop/web shop/db --port 80", "--port and --internet go with --all"),
         ("probe shop/web shop/db --internet", "--port and --internet go with --all"),
         ("probe shop/web shop/db -4 -6", "-4 and -6 exclude each other"),

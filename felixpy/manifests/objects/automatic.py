@@ -1,4 +1,4 @@
-"""Host endpoints that kube-controllers makes of nodes, when KubeControllersConfiguration asks for it.
+"""Host endpoints that kube-controllers makes of nodes, if KubeControllersConfiguration enables it.
 
 (kube-controllers/pkg/controllers/node/hostendpoints.go)
 """

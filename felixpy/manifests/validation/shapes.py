@@ -1,6 +1,6 @@
 """The schema of manifests: tables of fields, with a fast check and detailed messages.
 
-Every shape has three methods. `compiled` returns a fast function that tells whether a value is clean: valid, complete,
+Every shape has three methods. `compiled` returns a fast function that tests whether a value is clean: valid, complete,
 without nulls and without warnings. `findings` yields all errors and warnings for a value. `normal` returns the value as
 an API server would store it: without nulls.
 """
@@ -33,7 +33,7 @@ class Shape(ABC):
 
     @abstractmethod
     def compiled(self) -> Clean:
-        """A fast function that tells whether a value has no findings."""
+        """A fast function that tests whether a value has no findings."""
 
     @abstractmethod
     def findings(self, value: Any, path: Path) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from felixpy.verification.finding import HARMLESS, Effect, EffectKind, Severity
 
 LAST_ADDRESS = (1 << 32) - 1
 OTHER = ""
-"""Stands for an interface that no rule names."""
+"""A placeholder for an interface that no rule names."""
 
 OPERATIONS = ("request", "reply")
 
