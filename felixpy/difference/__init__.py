@@ -74,7 +74,7 @@ class Difference(Answer):
     flows: Changes | None
     services: ServiceChanges = NO_CHANGES
     unknown: tuple[str, ...] = ()
-    """What could not be compared, in words."""
+    """A remark for each thing that could not be compared."""
     planes: Mapping[Planes, tuple[str, ...]] = field(default_factory=dict)
     """The nodes whose data plane changes, by (before, after); their rules are compared by meaning."""
     versions: tuple[str, str] | None = None
