@@ -1,19 +1,19 @@
-"""Who reaches whom on what, exactly: the rules of all nodes gone through for all traffic and all peers at once.
+"""Exact reachability: evaluates the rules of all nodes for all traffic and all peers at once.
 
-    packets        the smallest pieces of traffic and peers that any rule tells apart, and sets of pairs of them
+    packets        the smallest pieces of traffic and peers that rules distinguish, and sets of pairs of them
     programs       chains read once, and what they do to all packets: from the point of view of an endpoint
                    (views, perspective, alike, evaluation, crossing) or of a node (passage, node, concerned, change)
-    reachability   one input (sides), the numbers that inputs have in common (universe), what classes of endpoints let
-                   out and in, evaluated by one or several processes (halves, renumbering), connections (grid), names
+    reachability   one input (sides), the numbers that inputs share (universe), what classes of endpoints let out and
+                   in, evaluated by one or several processes (halves, renumbering), connections (grid), names
                    (pairs), and the results: all connections (connectivity), or the differences of two inputs (changes)
     presentation   flows as values, lines, pictures and documents
 
-It is a connection's first packet that counts. What `felixpy.walk` takes for granted or does not understand, holds here
-as well. Nothing is sampled: within a piece all rules agree, so what comes out is what a walk of every packet would say.
+The first packet of a connection decides. What `felixpy.walk` assumes or does not understand applies here as well.
+Nothing is sampled: all rules treat a piece the same, so the result is what a walk of every packet would give.
 
-No flows of their own are: what an endpoint or a machine sends to itself, which meets no rule; packets whose destination
-NAT rewrites (the addresses that it does so for are nobody's); second addresses of a pod, addresses of nodes besides
-the one they are reached by; port 0; and types of ICMP that open no connection, unless they are asked for.
+Flows do not include what an endpoint or a machine sends to itself, which meets no rule; packets whose destination NAT
+rewrites (these destinations belong to no peer); second addresses of a pod, and addresses of nodes other than the one
+used to reach them; port 0; and ICMP types that open no connection, unless they are included (`every_icmp`).
 """
 
 from __future__ import annotations

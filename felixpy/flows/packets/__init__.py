@@ -1,1 +1,1 @@
-"""The smallest pieces of traffic and peers that any rule tells apart, and sets of (traffic, peer) pairs."""
+"""The smallest pieces of traffic and peers that rules distinguish, and sets of (traffic, peer) pairs."""

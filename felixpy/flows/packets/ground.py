@@ -1,4 +1,4 @@
-"""What a node stands on: its interfaces and addresses, who sends packets there, and who may receive them."""
+"""The surroundings of a node: its interfaces and addresses, and the senders and receivers of its packets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NEVER_SENT = {4: Range(127 << 24, (128 << 24) - 1), 6: Range(0, 1)}
 """Addresses that never leave a machine."""
 
 VARIANTS = ESTABLISHED | RELATED | INVALID | STATELESS | DNAT | SPOOFED
-"""What a tag says about a packet from the beginning to the end."""
+"""The bits of a tag that describe a packet and that rules do not change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What is known about a node in one family: the interfaces of its pods and itself, by address.
 
-    `behind` are all interfaces of pods, also of those without an address of the family: they have no packets but with
-    addresses that are not theirs.
+    `pods` and `own` are interfaces by address. `behind` are the interfaces of all pods, also of pods without an address
+    of the family, which can only send packets with addresses that are not theirs.
     """
 
     machine: Machine
@@ -36,7 +36,7 @@ class Ground:
 
     @classmethod
     def of(cls, machine: Machine, pods: Mapping[str, Sequence[str]], family: int) -> Ground:
-        """`pods` are addresses by interface."""
+        """Return the ground of a machine. `pods` are the texts of addresses by interface."""
         behind = {text: name for name, texts in pods.items() for text in texts}
         own = {text: name for name, texts in machine.interfaces.items() for text in texts}
         loopback = {LOOPBACKS[family]: LOOPBACK}
@@ -46,8 +46,11 @@ class Ground:
 
 
 class Row(NamedTuple):
-    """Senders that no rule tells apart: by which interface their packets come ("" for the node's own), and one of their
-    addresses. `bit` is theirs among the receivers; `spoofed` packets do not come the way that leads back to them.
+    """Senders that no rule distinguishes: the interface by which their packets arrive ("" for packets of the node), and
+    one of their addresses.
+
+    `bit` is the mask of the same peers among the receivers. `spoofed` packets arrive by an interface that does not lead
+    back to their source.
     """
 
     interface: str
@@ -57,19 +60,22 @@ class Row(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """What NAT made of packets that get through: the new source (-1 for one of the node's own) and destination."""
+    """What NAT made of packets that get through: the new source (-1: an address of the node), and the new destination.
+
+    A destination is (address, port); None is an address of the node, or the old port.
+    """
 
     source: int | None = None
     destination: tuple[int | None, int | None] | None = None
 
 
 Fates: TypeAlias = dict[tuple[int, Signature], PacketSet]
-"""What gets through, by variant of the packet and what NAT made of it."""
+"""The packets that get through, by their variant (bits of `VARIANTS`) and what NAT made of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receivers:
-    """Who may be a receiver: each address of the node and its pods, and classes of others by each interface."""
+    """All receivers: each address of the node and its pods, and for each interface all classes of other addresses."""
 
     locals: AddressOwners
     externals: Externals
@@ -88,25 +94,25 @@ class Receivers:
         return self.copies(self.externals.mask)
 
     def peers(self, layers: Layers) -> int:
-        """Others that are inside, by whatever interface."""
+        """Return the mask of classes that are inside of layers, by any interface."""
         return self.copies(self.externals.peers(layers))
 
     def by(self, interface: str) -> int:
-        """Everybody else who is reached by an interface."""
+        """Return the mask of all classes that are reached by an interface."""
         return self.externals.mask << self.interfaces.index(interface) * self.count
 
     def copies(self, peers: int) -> int:
-        """Classes by every interface."""
+        """Return a mask of classes repeated for every interface."""
         return union(peers << at * self.count for at in range(len(self.interfaces)))
 
     def tell(self, bit: int) -> tuple[str, int]:
-        """The interface and the class, as a bit of the classes, of a receiver that is not an endpoint of the node."""
+        """Return the interface and the class (a mask of one bit) of a receiver that is no endpoint of the node."""
         at, position = divmod(bit.bit_length() - 1 - self.offset, self.count)
         return self.interfaces[at], 1 << self.offset + position
 
 
 class Classes(dict[int, int]):
-    """Addresses by the bit of their class."""
+    """An address of each class, by the bit of the class."""
 
     @property
     def inverse(self) -> dict[int, int]:

@@ -1,9 +1,9 @@
-"""Sets of (traffic, peer) pairs: what a rule lets through, for everything that may be sent to or come from everybody.
+"""Sets of (traffic, peer) pairs, such as everything that a rule lets through.
 
-Traffic and peers are each numbered, and a set of either is an integer with a bit for each member. A packet set says for
-some of the traffic with which peers: traffic → peers. The peers of two entries have nothing in common and no entry is
-empty, so a packet set has as many entries as there are kinds of peers that differ in their traffic: mostly one or two.
-Packet sets are never changed once they were made, as many things share them.
+Pieces of traffic and peers are numbered, and a set of either is a mask: an int with a bit for each member. A packet set
+is a dict from masks of traffic to masks of peers. The peers of any two entries are disjoint and no entry is empty, so a
+packet set has as many entries as there are kinds of peers that differ in their traffic: mostly one or two. Packet sets
+are shared, so they must not be changed after they were made.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ PacketSet: TypeAlias = dict[int, int]
 
 
 def product(traffic: int, peers: int) -> PacketSet:
-    """All of the traffic with all of the peers."""
+    """Return all of the traffic (a mask) with all of the peers (a mask)."""
     return {traffic: peers} if traffic and peers else {}
 
 
 def meet(one: PacketSet, other: PacketSet) -> PacketSet:
-    """What is in both.
+    """Return the intersection of two packet sets.
 
     >>> meet({0b11: 0b01}, {0b10: 0b11})
     {2: 1}
@@ -37,7 +37,7 @@ def meet(one: PacketSet, other: PacketSet) -> PacketSet:
 
 
 def minus(one: PacketSet, other: PacketSet) -> PacketSet:
-    """What is in the first only.
+    """Return the pairs that only the first packet set has.
 
     >>> minus({0b11: 0b11}, {0b10: 0b01})
     {1: 1, 3: 2}
@@ -60,7 +60,7 @@ def minus(one: PacketSet, other: PacketSet) -> PacketSet:
 
 
 def join(one: PacketSet, other: PacketSet) -> PacketSet:
-    """What is in either.
+    """Return the union of two packet sets.
 
     >>> join({0b01: 0b11}, {0b10: 0b01})
     {3: 1, 1: 2}
@@ -91,7 +91,7 @@ def join(one: PacketSet, other: PacketSet) -> PacketSet:
 
 
 def join_all(packet_sets: Iterable[PacketSet]) -> PacketSet:
-    """What is in any of several."""
+    """Return the union of several packet sets."""
     found: PacketSet = {}
     for packets in packet_sets:
         found = join(found, packets)
@@ -99,7 +99,7 @@ def join_all(packet_sets: Iterable[PacketSet]) -> PacketSet:
 
 
 def of_peers(packets: PacketSet, peers: int) -> PacketSet:
-    """The part that is about some peers."""
+    """Return the pairs whose peer is in a mask."""
     found: PacketSet = {}
     for traffic, those in packets.items():
         both = those & peers
@@ -109,7 +109,7 @@ def of_peers(packets: PacketSet, peers: int) -> PacketSet:
 
 
 def of_traffic(packets: PacketSet, traffic: int) -> PacketSet:
-    """The part that is about some traffic."""
+    """Return the pairs whose traffic is in a mask."""
     found: PacketSet = {}
     for those, peers in packets.items():
         both = those & traffic
@@ -119,12 +119,12 @@ def of_traffic(packets: PacketSet, traffic: int) -> PacketSet:
 
 
 def peers_of(packets: PacketSet) -> int:
-    """Everybody that a packet set is about."""
+    """Return the mask of all peers in a packet set."""
     return union(packets.values())
 
 
 def traffic_with(packets: PacketSet, peer: int) -> int:
-    """The traffic with one peer, given as its bit."""
+    """Return the mask of traffic with one peer, given as a mask of one bit."""
     for traffic, peers in packets.items():
         if peers & peer:
             return traffic
@@ -132,7 +132,7 @@ def traffic_with(packets: PacketSet, peer: int) -> int:
 
 
 def by_sender(receivers: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet]:
-    """From what receivers, given by their bits, let in to what each sender, by its position, reaches.
+    """Transpose what receivers (each a mask of one bit) let in: return what each sender, by its position, reaches.
 
     >>> by_sender([(0b01, {0b1: 0b110}), (0b10, {0b1: 0b100})])
     {1: {1: 1}, 2: {1: 3}}
@@ -145,14 +145,14 @@ def by_sender(receivers: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet
     for entries, those in alike.items():
         for traffic, senders in entries:
             for sender in bits(senders):
-                # A receiver says one thing about a sender, so entries have no receivers in common.
+                # Each receiver has one entry for a sender, so the receivers of entries are disjoint.
                 reached = found.setdefault(sender, {})
                 reached[traffic] = reached.get(traffic, 0) | those
     return found
 
 
 def union(masks: Iterable[int]) -> int:
-    """The bits of several numbers together."""
+    """Return the bits of several masks together."""
     found = 0
     for mask in masks:
         found |= mask
@@ -160,7 +160,7 @@ def union(masks: Iterable[int]) -> int:
 
 
 def bits(number: int) -> Iterable[int]:
-    """The positions of the bits that are set, ascending.
+    """Yield the positions of the bits that are set, ascending.
 
     >>> list(bits(0b1010))
     [1, 3]
@@ -173,7 +173,7 @@ def bits(number: int) -> Iterable[int]:
 
 
 def of_bits(positions: Collection[int]) -> int:
-    """The number in which these bits are set.
+    """Return the mask in which the bits at these positions are set.
 
     >>> of_bits([1, 3])
     10

@@ -1,7 +1,7 @@
-"""Peers: the endpoints of a cluster by their addresses, and all other addresses in ranges that no rule tells apart.
+"""Peers: the endpoints of a cluster by their addresses, and all other addresses in ranges that no rule distinguishes.
 
-Every peer has a bit: endpoints first, in an order that everybody agreed on, then one for each class of addresses that
-belong to exactly the same nets and sets. Addresses of endpoints and nodes cut no ranges: a range is what rules say.
+Every peer has a bit: endpoints first, in the order of their universe, then one for each class of addresses that belong
+to exactly the same nets and sets. Addresses of endpoints and nodes do not cut ranges; only rules do.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from felixpy.netfilter.numbers import BITS, Range, spell_address
 
 
 class Layer(NamedTuple):
-    """Addresses that belong to something, or (`inside` is false) are excepted from it."""
+    """A range of addresses that belong to a net or set, or are excepted from it (`inside` is false)."""
 
     range: Range
     inside: bool = True
 
 
 Layers: TypeAlias = tuple[Layer, ...]
-"""What a net or set holds: a later layer has the last word."""
+"""The content of a net or set: a later layer overrides earlier ones."""
 
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
-"""Pieces of the address space by number: first and end of each run of neighbours, ascending."""
+"""Positions of pieces of the address space: (first, end) of each run of neighbours, ascending; end is exclusive."""
 
 
 def refine(class_of: list[int], sizes: list[int], inside: Iterable[int]) -> None:
-    """Split classes of things of which some are inside and some are not, in place.
+    """Split in place the classes that have members inside and members outside.
 
-    Things are numbers; `class_of` has the class of each, `sizes` how many each class has.
+    Members are numbers; `class_of` has the class of each member, `sizes` the number of members of each class.
 
     >>> class_of, sizes = [0, 0, 0], [3]
     >>> refine(class_of, sizes, [1])
@@ -53,9 +53,9 @@ def refine(class_of: list[int], sizes: list[int], inside: Iterable[int]) -> None
 
 
 class Externals:
-    """The addresses that are no endpoint's, in classes; the first class has the bit `offset`.
+    """The addresses that belong to no endpoint, in classes; the first class has the bit position `offset`.
 
-    `known` are addresses that somebody has: they are asked about one by one and never cut a range.
+    `known` are addresses in use by endpoints and nodes: they are looked up one by one and do not cut ranges.
     """
 
     def __init__(self, family: int, layered: Iterable[Layers], known: Iterable[int], offset: int) -> None:
@@ -80,9 +80,9 @@ class Externals:
         return (1 << self.count) - 1 << self.offset
 
     def _sorted_out(self, layered: Iterable[Spans]) -> tuple[list[list[int]], list[int]]:
-        """Classes, each with its pieces, and the class of each piece; classes are in the order of their first pieces.
+        """Return classes, each as its pieces, and the class of each piece; classes are in order of their first pieces.
 
-        Two pieces are in one class if no net tells them apart; each net splits the classes of its pieces.
+        Two pieces are in one class if no net distinguishes them; each net splits the classes of its pieces.
         """
         class_of = [0] * len(self._starts)
         sizes = [len(self._starts)]
@@ -98,14 +98,14 @@ class Externals:
         return classes, [ranks[number] for number in class_of]
 
     def _fewer(self, spans: Spans) -> Spans:
-        """The pieces or all others, whichever are fewer."""
+        """Return the pieces or all others, whichever are fewer."""
         if 2 * sum(end - first for first, end in spans) <= len(self._starts):
             return spans
         edges = (0, *(edge for span in spans for edge in span), len(self._starts))
         return tuple((first, end) for first, end in zip(edges[::2], edges[1::2], strict=True) if first < end)
 
     def _spans(self, layers: Layers) -> Spans:
-        """The pieces that are inside."""
+        """Return the pieces that are inside of layers."""
         spans: list[tuple[int, int]] = []
         for inside, run in groupby(layers, key=attrgetter("inside")):
             found = self._of_ranges(layer.range for layer in run)
@@ -123,14 +123,14 @@ class Externals:
         return found
 
     def peers(self, layers: Layers) -> int:
-        """The classes that are inside."""
+        """Return the mask of classes that are inside of layers."""
         spans = self._spans(layers)
         few = self._fewer(spans)
         found = of_bits({self._class_of[piece] for piece in _positions(few)})
         return (found if few == spans else found ^ (1 << self.count) - 1) << self.offset
 
     def masks_in(self, finer: Externals) -> list[int]:
-        """Each class, as bits from 0, as the classes of others that tell more apart."""
+        """Return for each class, by its number, the mask of the same addresses among finer classes, from bit 0."""
         found = [0] * self.count
         for number, pieces in enumerate(finer._classes):
             address = next((free for piece in pieces for free in finer._free_of(piece)), finer._starts[pieces[0]])
@@ -141,7 +141,7 @@ class Externals:
         return self.free(Range(self._starts[piece], self._ends[piece]))
 
     def ranges(self, peers: int) -> tuple[Range, ...]:
-        """The addresses of some classes, neighbours together; between them may be addresses that somebody has."""
+        """Return the addresses of some classes (a mask); ranges with only known addresses between them are joined."""
         pieces = sorted(piece for position in bits(peers >> self.offset) for piece in self._classes[position])
         found: list[Range] = []
         for position in pieces:
@@ -155,7 +155,7 @@ class Externals:
         return tuple(found)
 
     def free(self, addresses: Range) -> Iterator[int]:
-        """The first and last address of a range that nobody has."""
+        """Yield the first and the last address of a range that are not known."""
         low, high = addresses
         have = self._known[bisect_left(self._known, low) : bisect_right(self._known, high)]
         while have and have[0] == low:
@@ -166,7 +166,7 @@ class Externals:
             yield from (low, high) if low != high else (low,)
 
     def _all_known(self, low: int, high: int) -> bool:
-        """Whether somebody has each of these addresses, or there are none."""
+        """Return whether all addresses from `low` to `high` are known; true if there are none."""
         return bisect_right(self._known, high) - bisect_left(self._known, low) == high - low + 1
 
 
@@ -175,7 +175,7 @@ def _positions(spans: Spans) -> Iterator[int]:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Spans in order, those that meet or overlap as one.
+    """Yield spans in order, joining those that touch or overlap.
 
     >>> list(_merged([(4, 6), (0, 2), (9, 10), (2, 5)]))
     [(0, 6), (9, 10)]
@@ -193,7 +193,7 @@ def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _without(spans: Iterable[tuple[int, int]], taken: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Spans with others taken out; both are in order.
+    """Yield spans without those in `taken`; both are in order.
 
     >>> list(_without([(0, 4), (5, 8)], [(2, 3), (3, 6)]))
     [(0, 2), (6, 8)]
@@ -213,7 +213,7 @@ def _without(spans: Iterable[tuple[int, int]], taken: Sequence[tuple[int, int]])
 
 
 class AddressOwners:
-    """Which endpoint has which address, on one side of a comparison. `owners` are bits by address."""
+    """The endpoints that have addresses, on one side of a comparison. `owners` are masks of one bit by address."""
 
     def __init__(self, owners: Mapping[int, int]) -> None:
         self.owners = owners
@@ -223,7 +223,7 @@ class AddressOwners:
             self._before.append(self._before[-1] | owners[address])
 
     def peers(self, layers: Layers) -> int:
-        """The endpoints that are inside."""
+        """Return the mask of endpoints whose addresses are inside of layers."""
         found = 0
         for (low, high), inside in layers:
             if low == high:
@@ -236,7 +236,7 @@ class AddressOwners:
 
 
 def spell_range(addresses: Range, family: int) -> str:
-    """A range as people write it: a CIDR if it is one, else first-last.
+    """Return the text of a range: a CIDR if it is one, else first-last.
 
     >>> spell_range(Range(0x0A000000, 0x0A0000FF), 4), spell_range(Range(0x0A000001, 0x0A000003), 4)
     ('10.0.0.0/24', '10.0.0.1-10.0.0.3')
@@ -249,7 +249,7 @@ def spell_range(addresses: Range, family: int) -> str:
 
 
 def outline(ranges: Sequence[Range]) -> tuple[Range, list[Range]] | None:
-    """One CIDR and what is excepted from it, if that describes several ranges and most of it is in them.
+    """Return one CIDR and the ranges excepted from it, if they describe several ranges; None if less than most is left.
 
     >>> outline([Range(0, 3), Range(5, 7)])
     (Range(first=0, last=7), [Range(first=4, last=4)])

@@ -1,6 +1,6 @@
-"""Tags: everything about a packet that rules can change or that connection tracking says, but its addresses.
+"""Tags: everything about a packet that rules can change or that connection tracking knows, except its addresses.
 
-A tag is a number: the packet's mark, the mark of its connection, its state, and what NAT made of its source.
+A tag is an int with bits for the packet's mark, the mark of its connection, its state, and the source that NAT set.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from felixpy.netfilter.actions import FULL_MARK, Action, ConnectionMark, SetMark
 from felixpy.netfilter.criteria import Marked
 
 CONNECTION = 32
-"""Where in a tag the mark of the connection begins; the packet's own has the bits below."""
+"""Bit position at which the mark of the connection begins; the packet's own mark has the bits below."""
 
 EARLY, UNTRACKED = 1 << 64, 1 << 65
-"""Tags of packets before connection tracking, and of those that a rule keeps from it."""
+"""Bits of packets before connection tracking, and of packets that a rule excludes from it."""
 
 ESTABLISHED, RELATED, INVALID = 1 << 66, 1 << 67, 1 << 68
-"""Tags of packets that are not the first of their connection."""
+"""Bits of packets that are not the first of their connection."""
 
 DNAT, SPOOFED = 1 << 69, 1 << 70
-"""Tags of packets whose destination was rewritten, and of those that did not come the way that leads back to them."""
+"""Bits of packets whose destination was rewritten, and of those whose interface does not lead back to their source."""
 
 STATELESS = 1 << 71
-"""A tag of packets that connection tracking left alone before any rule could say so."""
+"""Bit of packets that connection tracking ignores, independent of rules."""
 
 SOURCE = 80
-"""Where in a tag the new source of a packet begins, as NAT gave it: 1 is the node's own, others are addresses + 2."""
+"""Bit position of the source that NAT set: 0 is none, 1 an address of the node, others are the address + 2."""
 
 QUESTIONS = 256
-"""Where the answers to questions begin that no packet decides."""
+"""Bit position at which the answers to questions begin that no packet decides."""
 
 _SOURCES = (1 << QUESTIONS - SOURCE) - 1
 
@@ -40,18 +40,18 @@ Retag = Callable[[int], int]
 
 
 def translated(address: int | None) -> int:
-    """The tag of packets with a new source, None for one of the node's own."""
+    """Return the bits of a tag for a new source; None is an address of the node."""
     return (MASQUERADED if address is None else address + 2) << SOURCE
 
 
 def new_source(tag: int) -> int | None:
-    """The address that NAT gave a packet for its source: -1 for the node's own, None if it left it alone."""
+    """Return the source address that NAT set: -1 for an address of the node, None if it set none."""
     source = tag >> SOURCE & _SOURCES
     return None if not source else source - 2
 
 
 def tag_test(criterion: Marked, *, negated: bool) -> tuple[int, int, bool]:
-    """(mask, mark, whether it must differ) of a tag."""
+    """Return (mask, mark, whether it must differ) for a test of a tag's bits."""
     shift = CONNECTION if criterion.connection else 0
     return criterion.mask << shift, criterion.mark << shift, negated
 
@@ -75,4 +75,4 @@ RETAGS: Mapping[type[Action], Callable[[Any], Retag]] = {
     SetMark: _mark,
     ConnectionMark: _connection_mark,
 }
-"""How actions change tags, of whatever packets."""
+"""For each type of action: makes the function that changes a tag."""

@@ -1,4 +1,4 @@
-"""Traffic as people and programs read it: protocols with ranges of ports."""
+"""Traffic as text and JSON: protocols with ranges of ports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 from felixpy.netfilter.numbers import Range
 
 Numbers = Literal["ports", "icmp", "none"]
-"""What the numbers of a protocol are: ports, types of ICMP (type * 256 + code), or nothing."""
+"""The meaning of a protocol's numbers: ports, types of ICMP (type * 256 + code), or none."""
 
 
 class TrafficPart(NamedTuple):
-    """Some of one protocol; no `numbers` are all of them, no `sources` any source port.
+    """Traffic of one protocol; empty `numbers` are all of them, empty `sources` any source port.
 
     `protocol` is its title, `number` its number, None for all protocols that are not listed.
     """
@@ -24,7 +24,7 @@ class TrafficPart(NamedTuple):
     sources: tuple[Range, ...] = ()
 
     def values(self) -> list[str]:
-        """The ports, or types of ICMP, as texts; none if it is all of them."""
+        """Return the ports, or types of ICMP, as texts; none if it is all of them."""
         if self.kind == "icmp":
             return [text for numbers in self.numbers for text in _types(numbers)]
         return [str(numbers) for numbers in self.numbers]
@@ -45,14 +45,14 @@ class TrafficPart(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """Traffic in parts. `missing` is what lacks to everything, given where protocols that nobody lists are in."""
+    """Traffic in parts. If protocols that are not listed are part of it, `missing` is all traffic that is not."""
 
     parts: tuple[TrafficPart, ...]
     everything: bool = False
     missing: tuple[TrafficPart, ...] = ()
 
     def __str__(self) -> str:
-        """``All``, ``TCP 80,443; UDP 53``, or ``All but TCP 25`` where that says it."""
+        """Return ``All``, ``TCP 80,443; UDP 53``, or ``All but TCP 25``, whichever fits."""
         if self.everything:
             return "All"
         if self.missing:
@@ -60,11 +60,11 @@ class Traffic(NamedTuple):
         return self.explicit()
 
     def explicit(self) -> str:
-        """All parts by name, ``other`` being the protocols that are not listed."""
+        """Return all parts by name; ``other`` are the protocols that are not listed."""
         return "All" if self.everything else _listed(self.parts) or "None"
 
     def family_free(self) -> Traffic:
-        """The same with all ICMP of either family under one name, to compare what is said about both."""
+        """Return the same traffic with ICMP of both families under one name, to compare families."""
         parts, missing = (
             tuple(ANY_ICMP if part.kind == "icmp" and not part.numbers else part for part in each)
             for each in (self.parts, self.missing)
@@ -72,7 +72,7 @@ class Traffic(NamedTuple):
         return Traffic(parts, self.everything, missing)
 
     def json(self) -> dict[str, Any]:
-        """``{"all": true}``, or the protocols with their ports; what has no ports listed has all of them."""
+        """Return ``{"all": true}``, or the protocols with their ports; one without listed ports has all of them."""
         if self.everything:
             return {"all": True}
         return {"all": False, "protocols": [part.json() for part in self.parts]}
@@ -86,7 +86,7 @@ def _listed(parts: Iterable[TrafficPart]) -> str:
 
 
 def _types(numbers: Range) -> Iterator[str]:
-    """Types of ICMP: a whole type by its number, of others the codes.
+    """Yield types of ICMP as text: a whole type by its number, others with their codes.
 
     >>> list(_types(Range(0x0800, 0x08FF))), list(_types(Range(0x0301, 0x04FF))), list(_types(Range(0x0304, 0x0304)))
     (['8'], ['3/1-255', '4'], ['3/4'])

@@ -1,4 +1,4 @@
-"""Many flows in few lines: those of equal traffic between the same peers together."""
+"""Bundles of flows: a line for all flows with equal traffic between some sources and some destinations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from felixpy.flows.presentation.flow import Flow, Peer
 
 MOST_NAMES = 4
-"""Peers that a line names; of more only the first are, and the others counted."""
+"""Most peers that a line names; of more it names the first and counts the others."""
 
 
 class Bundle(NamedTuple):
-    """Flows from each of some peers to each of others, all of the same traffic (`what`)."""
+    """Flows with the same traffic (`what`) from each source to each destination."""
 
     sources: str
     destinations: str
@@ -24,7 +24,7 @@ class Bundle(NamedTuple):
 
 
 def bundled(flows: Iterable[Flow]) -> Iterator[Bundle]:
-    """Flows together: first the sources of one destination, then destinations that have the same sources.
+    """Yield flows in bundles: first by the sources of one destination, then by destinations with the same sources.
 
     A workload whose pods reach each other does not break a bundle of several workloads.
     """
@@ -40,7 +40,7 @@ def bundled(flows: Iterable[Flow]) -> Iterator[Bundle]:
 
 
 def listed(peers: Sequence[Peer]) -> str:
-    """Peers by name; of many in one namespace, or in several, how many there are.
+    """Return peers by name; for many, how many there are in which namespaces.
 
     >>> from felixpy.flows.presentation.flow import Peer
     >>> listed([Peer("pod", "shop", f"web-{number}") for number in range(9)])

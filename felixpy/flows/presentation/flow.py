@@ -1,4 +1,4 @@
-"""Flows as people name them: from whom, to whom, what."""
+"""Flows with names: source, destination and traffic."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TITLES = {"ingress-controller": "IngressController"}
 
 
 class Peer(NamedTuple):
-    """One end of flows: a workload with its pods, a single pod, an interface, a node, or addresses of nobody.
+    """One end of flows: a workload with its pods, a single pod, an interface, a node, or addresses of no endpoint.
 
-    Besides, a Service, and an ingress controller that is not in the input: any pod.
+    It can also be a Service, or an ingress controller that is not in the input (any pod).
 
     `kind` of a workload is told by `maker` (Deployment and so on), `pods` are the names of its pods; the space of an
     interface is its node. `ranges` are CIDRs or first-last, the lowest first, `words` a shorter way to say them.
@@ -55,7 +55,7 @@ class Peer(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The kind as manifests write it."""
+        """The kind as it is written in manifests."""
         return self.maker or TITLES.get(self.kind) or self.kind.capitalize()
 
     def json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Peer(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Traffic from one peer to another; `family` is given where it holds in one of both families only."""
+    """Traffic from one peer to another; `family` is 4 or 6 if it applies to one of two families only, else None."""
 
     source: Peer
     destination: Peer

@@ -18,7 +18,7 @@ GROUP_COLUMNS = ("source", "destination", "family", "all_pairs", "some_pairs")
 
 
 def group_lines(flows: Iterable[GroupFlow]) -> Iterator[str]:
-    """``shop => db : TCP 5432 (all pairs), UDP 53 (some pairs)``; what holds in both families alike is said once."""
+    """Yield ``shop => db : TCP 5432 (all pairs), UDP 53 (some pairs)``; equal traffic of both families is one line."""
     for (source, destination), found in groupby(flows_by_pair(flows), key=lambda flow: flow[:2]):
         told = [(flow.family, _words(flow)) for flow in found]
         if len({words for _, words in told}) == 1:
@@ -29,7 +29,7 @@ def group_lines(flows: Iterable[GroupFlow]) -> Iterator[str]:
 
 
 def flows_by_pair(flows: Iterable[GroupFlow]) -> list[GroupFlow]:
-    """The flows of a pair of groups, one for each family, beside each other."""
+    """Return the flows ordered so that those of a pair of groups, one for each family, are beside each other."""
     found: dict[tuple[Peer, Peer], list[GroupFlow]] = {}
     for flow in flows:
         found.setdefault((flow.source, flow.destination), []).append(flow)
@@ -42,7 +42,7 @@ def _words(flow: GroupFlow) -> str:
 
 
 def group_csv(flows: Iterable[GroupFlow]) -> Iterator[str]:
-    """CSV with a line for each pair of groups and family; addresses outside are ranges."""
+    """Yield CSV with a line for each pair of groups and family; addresses outside are ranges."""
     yield ",".join(GROUP_COLUMNS)
     for flow in flows:
         told = [traffic.explicit() if traffic else "" for traffic in (flow.every, flow.some)]
@@ -51,7 +51,7 @@ def group_csv(flows: Iterable[GroupFlow]) -> Iterator[str]:
 
 
 def group_json(by: str, groups: Groups, flows: Iterable[GroupFlow]) -> dict[str, Any]:
-    """All groups with the number of their endpoints, and what every or some pair of two of them has."""
+    """Return all groups with the number of their endpoints, and the traffic of all and of some pairs of members."""
     return {
         "apiVersion": API_VERSION,
         "kind": "GroupConnectivity",
@@ -77,9 +77,9 @@ def _end(peer: Peer) -> dict[str, Any]:
 
 
 def class_json(pairs: Pairs, flows: Iterable[Flow], doubts: int) -> Iterator[str]:
-    """Classes with their members, and connections between them, each with all receivers of the same traffic.
+    """Yield JSON of classes with their members and connections, each with all receivers of the same traffic.
 
-    Everything has an id: classes, single endpoints, and addresses outside.
+    Classes, single endpoints and addresses outside have ids.
     """
     ids = {unit.peer: f"e{number}" for number, unit in enumerate(pairs.units)}
     outside: dict[Peer, str] = {}
@@ -99,7 +99,7 @@ def _class(pairs: Pairs, peer: Peer, name: str, members: int) -> Mapping[str, ob
 def _connections(
     flows: Iterable[Flow], ids: Mapping[Peer, str], outside: dict[Peer, str]
 ) -> Iterator[Mapping[str, object]]:
-    """What leaves an endpoint by what it sends; what comes from outside by what is received."""
+    """Yield the connections of endpoints by sender and traffic; those from outside by receiver and traffic."""
 
     def named(peer: Peer) -> str:
         return ids.get(peer) or outside.setdefault(peer, f"x{len(outside)}")
@@ -120,7 +120,7 @@ def _connections(
 
 
 def _listed(key: str, values: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    """A list with a line for each value."""
+    """Yield a JSON list with a line for each value."""
     yield f'  "{key}": ['
     before = None
     for value in values:

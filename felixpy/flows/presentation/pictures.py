@@ -12,19 +12,19 @@ from felixpy.escape import xml
 from felixpy.flows.presentation.flow import Flow, Peer
 
 NONE, ITSELF, WHOLE, SOME, UNASKED = "X", "-", ".", "~", " "
-"""As in cyclonus' tables and those of ``felixpy lab probe``, a dot is what gets through."""
+"""Signs of cells. As in tables of cyclonus and ``felixpy lab probe``, a dot is traffic that gets through."""
 
 READING = "Rows send, columns receive."
 
 SIGNS = (*ascii_lowercase.replace("x", ""), *ascii_uppercase.replace("X", ""))
-"""What stands for traffic that is neither nothing nor everything, the most frequent first."""
+"""Signs of traffic that is neither none nor all, for the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Who reaches whom: peers in order, and by sender and receiver, as their positions, the traffic in words.
+    """The traffic between peers: `peers` in order, `cells` with the traffic in words by (sender, receiver) positions.
 
-    `whole` are the words for all that was asked for, `asked` the positions of the peers that were (None: of all).
+    `whole` are the words for all selected traffic, `asked` the positions of the peers in focus (None: all peers).
     """
 
     peers: tuple[Peer, ...]
@@ -38,16 +38,16 @@ class Matrix:
 
     @property
     def names(self) -> int:
-        """Characters of the longest name."""
+        """The number of characters of the longest name."""
         return max((len(str(peer)) for peer in self.peers), default=0)
 
     @property
     def width(self) -> int:
-        """How many columns of a terminal the grid takes."""
+        """The number of columns that the grid takes in a terminal."""
         return self.digits + 1 + self.names + 2 * len(self.peers)
 
     def signs(self) -> dict[str, str]:
-        """A sign for each kind of traffic, but for all that is less than the whole the same if there are too many."""
+        """Return a sign for each kind of traffic; too many kinds that are less than the whole share one."""
         counts: dict[str, int] = {}
         for words in self.cells.values():
             counts[words] = counts.get(words, 0) + 1
@@ -56,7 +56,7 @@ class Matrix:
         return {self.whole: WHOLE} | few
 
     def blank(self, row: int, column: int) -> str:
-        """What stands where there is no traffic, or nobody asked for it."""
+        """Return the sign of a cell without traffic, or out of focus."""
         if self.asked is not None and not self.asked & {row, column}:
             return UNASKED
         return ITSELF if row == column and self.peers[row].kind != "external" else NONE
@@ -65,7 +65,7 @@ class Matrix:
 def matrix(
     flows: Iterable[Flow], peers: Sequence[Peer], whole: str = "All", asked: Iterable[Peer] | None = None
 ) -> Matrix:
-    """All flows between some peers and whatever is outside. Peers outside must be apart (`Pairs.flows`)."""
+    """Return the matrix of flows between some peers and addresses outside, which must be apart (see `Pairs.flows`)."""
     found = list(flows)
     ends = (peer for flow in found for peer in (flow.source, flow.destination))
     outside = {peer for peer in ends if peer.kind == "external"}
@@ -81,7 +81,7 @@ def matrix(
 
 
 def grid(found: Matrix) -> Iterator[str]:
-    """A row for each sender, a column for each receiver with its number above it, and what the signs mean."""
+    """Yield a row for each sender, with a column for each receiver below its number, then the meaning of signs."""
     signs, digits, names = found.signs(), found.digits, found.names
     columns = range(len(found.peers))
     numbers = [f"{column + 1:>{digits}}" for column in columns]
@@ -102,7 +102,7 @@ def grid(found: Matrix) -> Iterator[str]:
 
 
 def dot(found: Matrix) -> Iterator[str]:
-    """A graph with a box for each namespace."""
+    """Yield a graph for Graphviz with a box for each namespace."""
     yield "digraph connectivity {"
     yield "  rankdir=LR; node [shape=box, fontname=sans]; edge [fontname=sans, fontsize=10];"
     spaces = sorted({peer.space for peer in found.peers if peer.space})
@@ -128,13 +128,13 @@ def _node(peer: Peer) -> str:
 CELL, LETTER, LINE, MARGIN = 18, 7.3, 20, 12
 COLOURS = {WHOLE: "#2a9d4a", SOME: "#8e6bbf", NONE: "#eeeeee"}
 PALETTE = ("#8e6bbf", "#4f81bd", "#c9772c", "#b5495b", "#5d8a8a", "#9a8b3c")
-"""Colours of traffic that is less than the whole; its letter says the same."""
+"""Colours of traffic that is less than the whole, in addition to its letter."""
 
 STYLE = "text { font: 12px sans-serif; fill: #222 } .c { text-anchor: middle } .w { fill: #fff; text-anchor: middle }"
 
 
 def svg(found: Matrix) -> Iterator[str]:
-    """The grid in colours. Neighbours with the same traffic are one field; pointing at it tells who and what."""
+    """Yield an SVG of the grid. Neighbouring cells with the same traffic are one field, whose title names it."""
     signs = found.signs()
     left, top = MARGIN + found.names * LETTER + 40, MARGIN + LINE
     size = len(found.peers) * CELL

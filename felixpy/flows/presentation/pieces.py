@@ -1,6 +1,6 @@
-"""Lines about flows in pieces, which several processes make where there are many.
+"""Lines about flows in pieces, so that several processes can make them.
 
-A piece is about the flows of some senders, those that come from outside, or further ones.
+A piece has the flows of some senders, the flows from outside, or further flows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SENDERS_OF_A_PIECE = 100
 
 @dataclass(frozen=True)
 class Pieces:
-    """All flows of some pairs in a focus, and `further` ones, in pieces."""
+    """The flows of some pairs in a focus, and `further` flows, in pieces."""
 
     pairs: Pairs
     focus: Focus | None = None
@@ -26,11 +26,11 @@ class Pieces:
 
     @property
     def count(self) -> int:
-        """How many pieces there are."""
+        """The number of pieces."""
         return len(range(0, len(self.pairs.units), SENDERS_OF_A_PIECE)) + 2
 
     def flows(self, number: int) -> Iterable[Flow]:
-        """The flows of a piece; those of all pieces one after the other are `Pairs.flows` and the further ones."""
+        """Return the flows of a piece; all pieces in order have those of `Pairs.flows` and the further ones."""
         if number == self.count - 1:
             return self.further
         if number == self.count - 2:
@@ -39,7 +39,7 @@ class Pieces:
         return self.pairs.sent(self.pairs.units[first : first + SENDERS_OF_A_PIECE], self.focus)
 
     def lines(self, tell: Callable[[Iterable[Flow]], Iterator[str]], hands: Hands) -> Iterator[str]:
-        """The lines that `tell` makes of all flows, in order. A piece whose process ended is made in this one."""
+        """Yield the lines that `tell` makes of all flows, in order. This process makes a piece whose process ended."""
 
         def lines(number: int) -> list[str]:
             return list(tell(self.flows(number)))

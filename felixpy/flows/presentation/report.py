@@ -32,7 +32,7 @@ S = TypeVar("S")
 
 
 class Once(Generic[T, S]):
-    """What is made of values that come again and again, made once. Values are told apart by identity: that is quick."""
+    """Caches what `make` returns for values that occur often. The key is the identity of a value, which is fast."""
 
     def __init__(self, make: Callable[[T], S]) -> None:
         self._make = make
@@ -41,7 +41,7 @@ class Once(Generic[T, S]):
     def __call__(self, value: T) -> S:
         found = self._known.get(id(value))
         if found is None:
-            # The value is kept, so that no other one can get its identity.
+            # Keep the value, so that no other one can get its identity.
             found = self._known[id(value)] = value, self._make(value)
         return found[1]
 
@@ -50,7 +50,7 @@ class Once(Generic[T, S]):
 
 
 def lines(flows: Iterable[Flow]) -> Iterator[str]:
-    """``SRC => DST : TCP 80,443``, which existing greps look for."""
+    """Yield a line for each flow: ``SRC => DST : TCP 80,443``. Scripts depend on this format."""
     peer, traffic = Once[Peer, str](str), Once[Traffic, str](str)
     for source, destination, what, family in flows:
         only = f" (IPv{family} only)" if family else ""
@@ -61,7 +61,7 @@ MOST_DOUBTS = 8
 
 
 def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
-    """What else is worth knowing about connections, a sentence each."""
+    """Yield remarks about connections: nodes that were compiled, rules that are not understood, assumptions."""
     if not pairs.units:
         yield "there is no pod in the input, so there are no connections"
     if found.side.compiled:
@@ -81,13 +81,13 @@ def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
 
 
 def csv_lines(flows: Iterable[Flow]) -> Iterator[str]:
-    """CSV with a line for each range of addresses. `other` in a connection are protocols that are not listed."""
+    """Yield CSV with a line for each range of addresses. `other` in a connection are protocols that are not listed."""
     yield CSV_HEADER
     yield from csv_rows(flows)
 
 
 def csv_rows(flows: Iterable[Flow]) -> Iterator[str]:
-    """The lines below the header."""
+    """Yield the lines of CSV below the header."""
     ends, traffic = Once(_cells), Once[Traffic, str](lambda what: _csv([what.explicit()]))
     for source, destination, what, family in flows:
         for sender in ends(source):
@@ -112,9 +112,9 @@ def json_lines(
     lists: Mapping[str, Iterable[Mapping[str, object]]] = MappingProxyType({}),
     more: Callable[[Flow], Mapping[str, object]] | None = None,
 ) -> Iterator[str]:
-    """The connections as JSON, each on a line. Lists but `endpoints` and `connections` are left out if empty.
+    """Yield the connections as JSON, each on a line. Empty lists except `endpoints` and `connections` are left out.
 
-    `lists` are further ones by their key, `more` are further keys of a connection.
+    `lists` are further lists by key, `more` returns further keys of a connection.
     """
     yield f'{{\n  "apiVersion": "{API_VERSION}",\n  "kind": "Connectivity",'
     yield from _json_list("endpoints", (_dumped(_endpoint(unit.peer)) for unit in pairs.units))
@@ -134,7 +134,7 @@ def json_lines(
 
 
 def _json_list(key: str, values: Iterable[str]) -> Iterator[str]:
-    """A list with a line for each value. Of the lines only the last value's may have no comma."""
+    """Yield a JSON list with a line for each value."""
     yield f'  "{key}": ['
     before = None
     for value in values:
@@ -151,7 +151,7 @@ def _endpoint(peer: Peer) -> dict[str, Any]:
 
 
 def _flows(flows: Iterable[Flow], more: Callable[[Flow], Mapping[str, object]] | None = None) -> Iterator[str]:
-    """Each flow as JSON, as `Flow.json` has it."""
+    """Yield each flow as JSON, with the keys of `Flow.json`."""
     peer = Once[Peer, str](lambda value: _dumped(value.json()))
     traffic = Once[Traffic, str](lambda value: _dumped({"connection": str(value), **value.json()})[1:-1])
     for flow in flows:
@@ -167,7 +167,7 @@ def _dumped(value: object) -> str:
 
 
 def doubt_json(doubt: Doubt) -> dict[str, Any]:
-    """What is not understood, and where."""
+    """Return what is not understood about a rule, and the place of the rule."""
     return {
         "node": doubt.node,
         "family": doubt.family,
@@ -181,16 +181,16 @@ def doubt_line(doubt: Doubt) -> str:
     return f"not understood: {doubt.words}, in {doubt.place} of {doubt.node}: {doubt.text}"
 
 
-# --- what lies between two inputs
+# --- differences of two inputs
 
 MOST_LINES = 60
-"""So many lines of one kind are told; more are counted."""
+"""Most lines of one kind; further ones are counted."""
 
 
 def change_lines(changes: Changes, *, verbose: bool = False) -> Iterator[str]:
-    """``+ shop/web[Deployment] → shop/db-0 : TCP 5432``, then new and vanished endpoints, then doubts if they matter.
+    """Yield ``+ shop/web[Deployment] → shop/db-0 : TCP 5432``, then new and vanished endpoints, then relevant doubts.
 
-    Without `verbose` flows of equal traffic are one line, and long lists of peers are cut.
+    Without `verbose`, flows of equal traffic share a line, and long lists of peers are cut.
     """
     yield from _signed(changes.opened, "+", verbose=verbose)
     yield from _signed(changes.closed, "-", verbose=verbose)
@@ -224,7 +224,7 @@ def arrow(flow: Flow) -> str:
 
 
 def change_rows(changes: Changes) -> Iterator[str]:
-    """A table in Markdown; nothing if no flow differs."""
+    """Yield a table in Markdown; nothing if no flow differs."""
     flows = {
         "opened": changes.opened,
         "closed": changes.closed,
@@ -241,7 +241,7 @@ def change_rows(changes: Changes) -> Iterator[str]:
 
 
 def changes_json(changes: Changes) -> dict[str, Any]:
-    """Every flow on its own, nothing cut, all keys always.
+    """Return a document with every flow on its own, complete, with all keys even if empty.
 
     `status` of a flow is "changed" between endpoints that both inputs have, else "appeared" or "vanished".
     """

@@ -1,7 +1,7 @@
-"""Answers that are the same for all ends that are alike, found once for each way in which ends differ.
+"""A cache of results that ends with equivalent addresses share.
 
-What becomes of packets depends on the address of their sender only by what criteria say about that address. So an
-answer is kept with the criteria that were asked on the way to it, and holds for every end of which they say the same.
+The treatment of packets depends on an end's address only through criteria about that address. So a result is stored
+with the criteria that were evaluated to find it, and is valid for every end for which these have the same values.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Answer = TypeVar("Answer")
 
 
 class Own:
-    """The address of an end (None if nobody knows it), and what criteria about it say.
+    """The address of an end (None if unknown), and the values of criteria about it.
 
-    `local` are the node's interfaces that have the address. `asked` are the criteria that were asked since somebody
-    began to note them, None where nobody does.
+    `local` are the node's interfaces that have the address. `asked` are the criteria that were evaluated since
+    recording began, None if they are not recorded.
     """
 
     __slots__ = ("_perspective", "_said", "_values", "address", "asked", "local")
@@ -36,7 +36,7 @@ class Own:
         self._said: dict[Factor, Hashable] = _Said(self._say)
 
     def value(self, factor: Factor) -> PacketSet | None:
-        """What a criterion about the end's own address lets through; None if nobody can know."""
+        """Return what a criterion about the end's own address lets through; None if the address is unknown."""
         if self.address is None:
             return None
         found = self._values.get(factor)
@@ -45,13 +45,13 @@ class Own:
         return found
 
     def note(self, factors: Iterable[Factor]) -> None:
-        """Say that criteria were asked."""
+        """Record that criteria were evaluated."""
         if self.asked is not None:
             for factor in factors:
                 self.asked[factor] = None
 
     def said(self, factors: Iterable[Factor]) -> tuple[Hashable, ...]:
-        """What criteria say about the address, as something to compare."""
+        """Return the values of criteria for the address, as hashable values to compare."""
         return tuple(map(self._said.__getitem__, factors))
 
     def _say(self, factor: Factor) -> Hashable:
@@ -62,7 +62,7 @@ class Own:
 
 
 class _Said(dict[Factor, Hashable]):
-    """Answers, each found when it is first wanted."""
+    """Values by criterion, each found at its first use."""
 
     def __init__(self, find: Callable[[Factor], Hashable]) -> None:
         self._find = find
@@ -73,13 +73,13 @@ class _Said(dict[Factor, Hashable]):
 
 
 class SharedAnswers:
-    """Answers by question, and by what was asked about the end on the way to them."""
+    """Answers by question, and by the criteria about the end that were evaluated to find them."""
 
     def __init__(self) -> None:
         self._answers: dict[Hashable, Any] = {}
 
     def recall(self, question: Hashable, own: Own, find: Callable[[], Answer]) -> Answer:
-        """The answer to a question about an end, found unless one that is alike had it."""
+        """Return the answer to a question about an end, from the cache if it is there for an equivalent end."""
         found = self._answers.get(question)
         before = own.asked
         if before is None:
@@ -99,7 +99,7 @@ class SharedAnswers:
         return found
 
     def _keep(self, question: Hashable, own: Own, asked: tuple[Factor, ...], answer: object) -> None:
-        """Put an answer behind what was asked. Ends that gave the same answers so far are asked the same next."""
+        """Store an answer by the values of `asked`. Ends with equal values so far have the same next criteria."""
         place, at = self._answers, question
         while asked:
             fork = place.get(at)
@@ -113,7 +113,7 @@ class SharedAnswers:
 
 
 class _Fork:
-    """Criteria that are asked one after the other, and answers, or what is asked next, by what these say."""
+    """Criteria that are evaluated in order, and by their values (`ways`) the answers or the next fork."""
 
     __slots__ = ("asked", "ways")
 
@@ -122,7 +122,7 @@ class _Fork:
         self.ways = ways
 
     def split(self, at: int) -> None:
-        """Ask only the first criteria here, and the rest after them."""
+        """Move all criteria but the first `at` into forks below this one."""
         if at == len(self.asked):
             return
         before, after = self.asked[:at], self.asked[at:]
@@ -133,7 +133,7 @@ class _Fork:
 
 
 def _shared(one: Sequence[Factor], other: Sequence[Factor]) -> int:
-    """How many criteria two rows begin with that are the same."""
+    """Return the number of criteria that two sequences have in common at their beginning."""
     return next(
         (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a is not b), min(len(one), len(other))
     )

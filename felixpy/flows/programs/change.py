@@ -1,4 +1,4 @@
-"""What changes for the packets of one node when its rules do: which get through now, and which no longer; exactly."""
+"""Compares two versions of a node's rules: exactly which packets get through now, and which no longer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from felixpy.flows.programs.passage import Passage
 from felixpy.netfilter.hooks import HOOK_NAMES, before_rewriting
 
 MOST_QUESTIONS = 4
-"""Of so many questions that no packet decides all answers are tried; of more each one by itself."""
+"""Most questions of which all combinations of answers are tried; of more, each question is tried by itself."""
 
 LATE_TABLES = frozenset({"filter", "security"})
-"""Tables that see packets only when all their marks are set and their destinations rewritten."""
+"""Tables that packets reach after all marks are set and destinations are rewritten."""
 
 
 class ChangedPart(NamedTuple):
-    """Some packets of one row: their variant (`felixpy.flows.packets.tags`), and what they are for whom.
+    """Some packets of one row: their variant (bits of `felixpy.flows.packets.tags`), traffic and receivers.
 
-    `came` is what those were sent for whose destination somebody else rewrites.
+    `came` are the original traffic and receivers of packets whose destination a program other than Felix rewrites.
     """
 
     row: Row
@@ -41,11 +41,11 @@ class ChangedPart(NamedTuple):
 Parts: TypeAlias = list[ChangedPart]
 
 Way = Literal["opens", "closes", "rewrites"]
-"""Packets that only the later rules let through, only the earlier ones, or both with other addresses."""
+"""Packets that only the later rules let through, only the earlier ones, or both, but with different addresses."""
 
 
 class ChangedTraffic(NamedTuple):
-    """Packets of rows that are alike, as in `ChangedPart`."""
+    """Packets of equivalent rows; see `ChangedPart`."""
 
     way: Way
     variant: int
@@ -55,7 +55,7 @@ class ChangedTraffic(NamedTuple):
 
 @dataclass(slots=True)
 class TrafficChange:
-    """All that changes, by way."""
+    """All packets that change, by the way in which they do."""
 
     opens: Parts = field(default_factory=list)
     closes: Parts = field(default_factory=list)
@@ -65,7 +65,7 @@ class TrafficChange:
         return bool(self.opens or self.closes or self.rewrites)
 
     def note(self, row: Row, differences: Iterable[ChangedTraffic], itself: int = 0) -> None:
-        """Add the differences of a row; what would be sent to `itself` is none."""
+        """Add the differences of a row, without packets to `itself` (a mask)."""
         for way, variant, packets, came in differences:
             some = of_peers(packets, ~itself) if itself else packets
             if some:
@@ -74,7 +74,7 @@ class TrafficChange:
 
 @dataclass(slots=True)
 class Verdict:
-    """What is certain, and where that depends on something that nobody knows: `perhaps`, under the `conditions`."""
+    """The certain change, and `perhaps` another one that depends on unknown facts, which `conditions` describe."""
 
     change: TrafficChange
     perhaps: TrafficChange = field(default_factory=TrafficChange)
@@ -82,7 +82,7 @@ class Verdict:
 
 
 class Comparer:
-    """Compares two texts of one space."""
+    """Compares two texts of one space. `changed` are (table, chain) whose own rules differ."""
 
     def __init__(self, passage: Passage, before: NodeText, after: NodeText) -> None:
         self.passage, self.space = passage, passage.space
@@ -92,7 +92,7 @@ class Comparer:
         self._concerned = Concerned(passage, (self.before, self.after), self.changed)
 
     def verdict(self) -> Verdict:
-        """What changes, with everything taken for granted that is; then what else could be."""
+        """Return what changes under the usual assumptions; if nothing does, what could change under others."""
         found = self.change()
         if found or not self.changed:
             return Verdict(found)
@@ -106,7 +106,10 @@ class Comparer:
         return Verdict(found, perhaps, tuple(dict.fromkeys(conditions)))
 
     def change(self, answers: int | None = None, mark: int = 0) -> TrafficChange:
-        """What changes under some answers to the questions that no packet decides, for packets with a mark."""
+        """Return what changes for packets with a mark, under some answers (bits of a tag) to questions.
+
+        `answers` None are the assumed ones.
+        """
         found = TrafficChange()
         if not self.changed:
             return found
@@ -123,17 +126,17 @@ class Comparer:
         return found
 
     def _differences(self, row: Row, tags: Sequence[int]) -> list[ChangedTraffic]:
-        """What changes for the packets that rows of a kind send."""
+        """Return what changes for the packets of equivalent rows."""
         start = self._concerned.of(row, self.passage.start(row))
         if not start:
             return []
         old = self.passage.known_fates(self.before, row, tags, start)
         return list(_differing(old, self.passage.fates(self.after, row, tags, start)))
 
-    # --- which packets are concerned
+    # --- packets that a change can affect
 
     def _changed(self) -> Iterator[tuple[str, str]]:
-        """Chains whose own rules differ, or sets that these ask, or the policy; of those that both may come to."""
+        """Yield (table, chain) where the rules themselves, the sets that they look up or the policy differ."""
         before, after = self._texts
         for table in dict.fromkeys((*before.tables, *after.tables)):
             old, new = before.tables.get(table, {}), after.tables.get(table, {})
@@ -153,7 +156,7 @@ class Comparer:
         return chain.policy, [body.text for body in chain.bodies], sets
 
     def _spoofed_rows(self) -> Sequence[Row]:
-        """Senders of addresses that are not their own, as far as their packets may get anywhere."""
+        """Return spoofed senders, without those whose packets are all dropped early by both programs."""
         arrivals = (
             [(stage, program.chain(stage.table, stage.chain), program.policy(stage.table, stage.chain))
              for stage in before_rewriting(program.stages("PREROUTING"))]
@@ -164,11 +167,11 @@ class Comparer:
 
     @property
     def _asks_redirected(self) -> bool:
-        """Whether it may matter that somebody else rewrites destinations."""
+        """Whether destinations that other programs rewrite can make a difference."""
         return self.passage.tells_redirected or self._changes_early
 
     def _redirected(self, row: Row, tags: Iterable[int]) -> list[ChangedTraffic]:
-        """What changes for packets that came for one destination and go on to another."""
+        """Return what changes for packets that arrive for one destination and leave for another."""
         passage, everything = self.passage, self.passage.everything(row)
         to = everything if self._changes_early else self._concerned.of(row, everything)
         if not to:
@@ -192,7 +195,7 @@ class Comparer:
     def _redirected_once(
         self, row: Row, tags: tuple[int, int], packets: PacketSet, to: PacketSet, sent_by: str
     ) -> Iterator[ChangedTraffic]:
-        """Packets that are redirected on one side only: on the other one connection tracking leaves them alone."""
+        """Yield what changes for packets that are tracked, and so can be redirected, on one side only."""
         old, new = tags
         if (old | new) & STATELESS:
             return
@@ -216,11 +219,11 @@ class Comparer:
     def _changes_early(self) -> bool:
         return any(table not in LATE_TABLES for table, _ in self.changed)
 
-    # --- what nobody knows
+    # --- unknown facts
 
     def _doubts(self) -> Iterator[tuple[str, int, int]]:
-        """What else could be: words, the answers to questions, and a mark that packets come with."""
-        # What only chains ask that no packet comes to is no question here.
+        """Yield other possibilities: words, answers to questions (bits of a tag), and a mark of arriving packets."""
+        # Questions in chains that no packet reaches are left out.
         questions = [question for question in self._questions() if question in self.space.questions]
         bits = [self.space.questions[question] for question in questions]
         usual = self.space.assumed
@@ -241,7 +244,7 @@ class Comparer:
         return {(stage.table, stage.chain) for stage in self.before.every_stage()}
 
     def _questions(self) -> list[OpenQuestion]:
-        """Questions in the chains that have changed, and in those that lead there or on from there."""
+        """Return the questions in changed chains, in chains that lead to them, and in chains that they lead to."""
         found: dict[OpenQuestion, None] = {}
         for program in (self.before, self.after):
             tops = [code for table, name in self.changed if (code := program.chain(table, name))]
@@ -260,7 +263,7 @@ def _told(question: OpenQuestion) -> str:
 
 
 def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None], PacketSet]:
-    """Packets by their tags on both sides, None where they were dropped."""
+    """Return packets by their tags on both sides, None where they were dropped."""
     found: dict[tuple[int | None, int | None], PacketSet] = {}
     for old, packets in one.items():
         rest = packets
@@ -281,7 +284,7 @@ def _cells(one: States, other: States) -> Mapping[tuple[int | None, int | None],
 
 
 def _differing(before: Fates, after: Fates, came: PacketSet | None = None) -> Iterator[ChangedTraffic]:
-    """What differs, variant by variant."""
+    """Yield what differs, variant by variant."""
     for variant in sorted({variant for variant, _ in (*before, *after)}):
         old, new = ({sign: packets for (which, sign), packets in fates.items() if which == variant}
                     for fates in (before, after))  # fmt: skip

@@ -1,6 +1,6 @@
-"""Rules of nodes made ready: every chain is read once, however many nodes and endpoints have the same.
+"""Rules of nodes, prepared for evaluation: equal chains of several nodes and endpoints are read once.
 
-Chains are the same if their rules are, hashes left aside, and so are the chains they jump to and the sets they ask.
+Chains are equal if their rules (without hashes), the chains that they jump to and the sets that they look up are.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from felixpy.walk.members import Member, Members, UnknownSet, holds_packets
 Bodies: TypeAlias = tuple[Body, ...]
 
 MOST_ASKED = 1 << 17
-"""Of so many rules it is remembered what they ask about interfaces."""
+"""Rules for which `asked_interfaces` is cached."""
 
 
 class ChainText(NamedTuple):
-    """A chain: the policy of a kernel chain ("" for others), what its rules say, and their numbers.
+    """A chain: the policy of a kernel chain ("" for others), the bodies of its rules, and their numbers.
 
-    No numbers: rules are counted from 1. A rule that nft lists may be several here, which have its number then.
+    Without numbers, rules are counted from 1. A rule that nft lists may be several here, which then share its number.
     """
 
     policy: str
@@ -41,9 +41,9 @@ class ChainText(NamedTuple):
 
 
 class NodeText(NamedTuple):
-    """One node's rules of one family, by table and chain, and its sets by name; None if nobody knows the sets.
+    """One node's rules of one family, by table and chain, and its sets by name (None: unknown).
 
-    `hooks` are the chains that packets meet at each hook.
+    `hooks` are the chains at each hook, in order.
     """
 
     tables: Mapping[str, Mapping[str, ChainText]]
@@ -52,7 +52,7 @@ class NodeText(NamedTuple):
 
 
 def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
-    """Rules as Felix writes them: no text is printed and read again, but for those of nftables."""
+    """Return the compiled rules of a family. Only rules of nftables are printed and parsed for this."""
     if ruleset.dataplane != "iptables":
         return of_dump(ruleset.dump, family)
     tables: dict[str, dict[str, ChainText]] = {}
@@ -70,7 +70,7 @@ def of_ruleset(ruleset: Ruleset, family: int) -> NodeText:
 
 
 def of_dump(dump: Dump, family: int) -> NodeText:
-    """Rules that were saved on a node."""
+    """Return the rules of a family that were saved on a node."""
     tables = {
         name: {
             chain.name: ChainText(
@@ -84,14 +84,14 @@ def of_dump(dump: Dump, family: int) -> NodeText:
 
 
 class SetCode:
-    """A set made ready. Two sets of one content are one."""
+    """A set, prepared for evaluation. Sets with the same content share one object."""
 
     def __init__(self, members: Members) -> None:
         self._members, self.dimensions = members, members.dimensions
 
     @cached_property
     def layers(self) -> Layers:
-        """The nets of a set of one dimension, the shortest first. Raises InputError for members that are none."""
+        """The nets of a set of one dimension, shortest prefixes first. Raises InputError for other members."""
         full = (1 << BITS[self._members.family]) - 1
         return tuple(
             Layer(Range(net, net | full ^ mask), inside)
@@ -101,17 +101,17 @@ class SetCode:
 
     @cached_property
     def rows(self) -> tuple[Member, ...]:
-        """The members of a set of several dimensions, those first that decide before others."""
+        """The members of a set of several dimensions, in order of precedence."""
         return tuple(self._members.rows())
 
     @cached_property
     def is_exact(self) -> bool:
-        """Whether members of several dimensions name single addresses, and none excepts any."""
+        """Whether members of several dimensions have single addresses only, and none is an exception (nomatch)."""
         full = BITS[self.family]
         return all(not row.excludes and set(row.lengths) <= {full} for row in self.rows)
 
     def holds(self, address: int) -> bool:
-        """Whether a set of one dimension has an address: among nets that hold it the longest decides."""
+        """Return whether a set of one dimension has an address: the longest prefix that contains it decides."""
         found = (nets.get(address & mask) for mask, nets in self._members.nets())
         return next((inside for inside in found if inside is not None), False)
 
@@ -121,9 +121,9 @@ class SetCode:
 
 
 class OpenQuestion(NamedTuple):
-    """What no packet decides: `text` is how the rule spells it, `words` say what about it, `holds` what is assumed.
+    """A condition that no packet decides: its `text` in the rule, `words` that describe it, and the assumed answer.
 
-    An `is_open` question has no answer that could be assumed.
+    For an `is_open` question no answer is assumed.
     """
 
     text: str
@@ -133,9 +133,9 @@ class OpenQuestion(NamedTuple):
 
 
 class RuleCode(NamedTuple):
-    """A rule made ready: what it asks with which sets (None for one that is not known), and what it does.
+    """A rule, prepared for evaluation: its body, its sets by name (None: unknown), and the chain that it calls.
 
-    `place` is where it stands: table, chain and number of the first one like it.
+    `place` is the table, chain and number of the first rule with this content.
     """
 
     body: Body
@@ -150,7 +150,7 @@ class RuleCode(NamedTuple):
         return self.body.text
 
     def questions(self) -> list[OpenQuestion]:
-        """What about it is not understood or has to be assumed."""
+        """The conditions that are not understood or have to be assumed."""
         found: list[OpenQuestion] = []
         for test in self.body.tests:
             match test.criterion:
@@ -170,9 +170,9 @@ class RuleCode(NamedTuple):
 
 
 class AskedInterfaces(NamedTuple):
-    """Whether a chain and all that it leads to ask for the interface that packets come in or leave by.
+    """Whether a chain or any that it leads to has criteria about the incoming or outgoing interface.
 
-    `local_in` and `local_out` tell whether they ask if an address is that of such an interface.
+    `local_in` and `local_out` say whether criteria compare an address with those of that interface.
     """
 
     incoming: bool = False
@@ -181,7 +181,7 @@ class AskedInterfaces(NamedTuple):
     local_out: bool = False
 
     def with_(self, other: AskedInterfaces) -> AskedInterfaces:
-        """What either asks."""
+        """Return the criteria of either."""
         return AskedInterfaces(*map(or_, self, other))
 
 
@@ -190,7 +190,7 @@ NO_INTERFACES = AskedInterfaces()
 
 @remembered(MOST_ASKED)
 def asked_interfaces(body: Body) -> AskedInterfaces:
-    """What one rule asks about interfaces."""
+    """Return the criteria of one rule about interfaces."""
     found = NO_INTERFACES
     for criterion, _ in body.tests:
         if isinstance(criterion, Interface):
@@ -202,14 +202,14 @@ def asked_interfaces(body: Body) -> AskedInterfaces:
 
 @dataclass(eq=False)
 class ChainCode:
-    """A chain made ready; `name` is that of the first chain with these rules."""
+    """A chain, prepared for evaluation; `name` is that of the first chain with these rules."""
 
     name: str
     rules: tuple[RuleCode, ...]
 
     @cached_property
     def closure(self) -> tuple[ChainCode, ...]:
-        """The chain and all that it may lead to, each once."""
+        """The chain and all chains that it may lead to, each once."""
         found = {id(self): self}
         for rule in self.rules:
             if rule.target:
@@ -218,7 +218,7 @@ class ChainCode:
 
     @cached_property
     def asks(self) -> AskedInterfaces:
-        """What it and all that it may lead to ask about interfaces."""
+        """The criteria about interfaces of the chain and all chains that it may lead to."""
         found = {asked_interfaces(rule.body) for rule in self.rules}
         found.update(target.asks for target in {rule.target for rule in self.rules if rule.target})
         return reduce(AskedInterfaces.with_, found, NO_INTERFACES)
@@ -234,13 +234,13 @@ class Library:
 
     @property
     def chains(self) -> Iterator[ChainCode]:
-        """Every chain that was asked for."""
+        """Yield every chain that was prepared."""
         return iter(self._chains.values())
 
     def set(self, saved: SavedSet) -> SetCode | None:
-        """A set by its content; None for a type that is not understood.
+        """Return a set by its content; None for a type that is not understood.
 
-        One of the other family is in no packet's way: the kernel finds none in it.
+        A set of the other family contains no address, as in the kernel.
         """
         if not holds_packets(saved, self.family):
             saved = saved._replace(members=())
@@ -253,7 +253,7 @@ class Library:
                 except UnknownSet:
                     code = None
                 self._sets[whole] = saved, code
-            # The members are kept, so that nothing else can get their identity.
+            # Keep the members, so that no other object can get their identity.
             self._sets[key] = saved, self._sets[whole][1]
         return self._sets[key][1]
 
@@ -263,7 +263,7 @@ class Library:
 
 
 class NodeProgram:
-    """One node's chains, made ready as they are reached."""
+    """One node's chains, prepared when they are reached."""
 
     def __init__(self, text: NodeText, library: Library) -> None:
         self._text, self._library = text, library
@@ -272,20 +272,20 @@ class NodeProgram:
         self._open: set[tuple[str, str]] = set()
 
     def load(self) -> None:
-        """Make ready all that packets may reach."""
+        """Prepare all chains that packets may reach."""
         for stage in self.every_stage():
             self.chain(stage.table, stage.chain)
 
     def stages(self, hook: str) -> tuple[Stage, ...]:
-        """The chains that packets meet at a hook."""
+        """Return the chains at a hook, in order."""
         return self._text.hooks[hook]
 
     def every_stage(self) -> Iterator[Stage]:
-        """The chains at all hooks."""
+        """Yield the chains at all hooks."""
         return (stage for hook in HOOK_NAMES for stage in self.stages(hook))
 
     def roots(self) -> Iterator[ChainCode]:
-        """The chains at all hooks that there are, made ready."""
+        """Yield the existing chains at all hooks, prepared."""
         found = (self.chain(stage.table, stage.chain) for stage in self.every_stage())
         return (code for code in found if code)
 
@@ -294,7 +294,7 @@ class NodeProgram:
         return found.policy if found else ""
 
     def chain(self, table: str, name: str) -> ChainCode | None:
-        """A chain; None if the table has none of that name. Raises UsageError for chains that go in a circle."""
+        """Return a chain, None if the table has none of that name. Raises UsageError for chains that form a loop."""
         key = table, name
         if key in self._known:
             return self._known[key]

@@ -1,4 +1,4 @@
-"""Which packets come to what differs between two programs of a node: no others can be treated differently."""
+"""Finds the packets that reach the differences of two programs of a node; all others are treated the same."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from felixpy.netfilter.actions import Rewrite
 from felixpy.netfilter.criteria import Interface, Local
 
 MOST_CRITERIA = 16
-"""Of so many differing rules it is looked whom they are about; of more only what."""
+"""Most differing rules whose criteria about senders are used; for more only traffic and receivers are."""
 
 
 Criteria: TypeAlias = tuple[Factor, ...]
-"""What is asked about a sender's address."""
+"""Criteria about a sender's address."""
 
 
 class Arrivals(NamedTuple):
-    """No packets but these can come somewhere: by which interfaces (None for all), what, to whom."""
+    """An upper bound of the packets that reach a place: incoming interfaces (None: all), traffic and receivers."""
 
     interfaces: frozenset[str] | None
     packets: PacketSet
 
 
 class Concerned:
-    """The packets that differences between two programs concern, at most.
+    """An upper bound of the packets that the differences between two programs affect.
 
-    `changed` are chains, by table and name, whose own rules differ.
+    `changed` are (table, chain) whose own rules differ.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Concerned:
         self._reaches = [(own, reach) for own, reach in self._find_reaches() if reach]
 
     def of(self, row: Row, everything: PacketSet) -> PacketSet:
-        """What of all that a row may send could come to what differs."""
+        """Return the part of `everything`, which a row may send, that can reach a difference."""
         packets: PacketSet = {}
         for own, (interfaces, some) in self._reaches:
             if interfaces is None or row.interface in interfaces or not row.interface:
@@ -50,9 +50,10 @@ class Concerned:
         return meet(everything, packets)
 
     def _find_reaches(self) -> Iterator[tuple[Criteria, Arrivals | None]]:
-        """How packets come to what differs, with what is asked about their senders there.
+        """Yield how packets reach differences, with the criteria about their senders there.
 
-        Up to there both programs are the same. What gets a new destination may come there by it, so that counts, too.
+        Up to there both programs are the same. Packets whose destination is rewritten may reach a difference
+        afterwards, so they are included.
         """
         before, after = self._programs
         stages = dict.fromkeys((*before.every_stage(), *after.every_stage()))
@@ -68,7 +69,7 @@ class Concerned:
                 yield (), self._reach(self.space.perspective.view(root), {}, {})
 
     def _differing_rules(self) -> Mapping[Criteria, Mapping[str, Mapping[int, Arrivals]]]:
-        """What meets a rule that differs, by what is asked about senders, by table and chain."""
+        """Return what meets rules that differ: by criteria about senders, table, and identity of the chain."""
         met = [(table, code, own, arrivals) for table, name in self._changed
                for code, own, arrivals in self._met(table, name)]  # fmt: skip
         told_apart = len({own for _, _, own, _ in met}) <= MOST_CRITERIA
@@ -79,9 +80,9 @@ class Concerned:
         return found
 
     def _met(self, table: str, name: str) -> Iterator[tuple[int, Criteria, Arrivals]]:
-        """What the differing rules of a chain are about: those between what is the same above and below.
+        """Yield what meets the differing rules of a chain: those between the rules that are equal above and below.
 
-        With the identity of the chain under either program.
+        Each has the identity of the chain in either program.
         """
         old, new = (program.chain(table, name) for program in self._programs)
         policies = {program.policy(table, name) for program in self._programs}
@@ -99,7 +100,7 @@ class Concerned:
     def _reach(
         self, view: ChainView, codes: Mapping[int, Arrivals], known: dict[int, Arrivals | None]
     ) -> Arrivals | None:
-        """What comes to some chains, given what counts there; without any, to rules that give new destinations."""
+        """Return what reaches the chains in `codes` from a chain; without any, rules that rewrite destinations."""
         if id(view) not in known:
             found = codes.get(id(view.chain))
             for line in view.every:
@@ -112,7 +113,7 @@ class Concerned:
         return known[id(view)]
 
     def _by(self, line: RuleView, inner: Arrivals) -> Arrivals:
-        """What can come by way of a rule."""
+        """Return the part of `inner` that can meet a rule."""
         interfaces, packets = inner
         if line.packets is not None:
             packets = meet(packets, line.packets)
@@ -128,7 +129,7 @@ class Concerned:
 
 
 def _of_sender(line: RuleView) -> Criteria:
-    """What a rule asks about the sender's address itself."""
+    """Return the criteria of a rule about the sender's address itself."""
     return tuple(factor for factor in line.own if not isinstance(factor.test.criterion, Local))
 
 
@@ -143,12 +144,12 @@ def _either(one: Arrivals | None, other: Arrivals) -> Arrivals | None:
 
 
 def _alike(one: Sequence[RuleView], other: Sequence[RuleView]) -> int:
-    """How many rules two chains begin with that say the same; the chains that they call may differ."""
+    """Return the number of equal rules at the beginning of two chains; the chains that they call may differ."""
     pairs = enumerate(zip(one, other, strict=False))
     same = (at for at, (a, b) in pairs if a.rule.text != b.rule.text or a.rule.sets != b.rule.sets)
     return next(same, min(len(one), len(other)))
 
 
 def _moves(line: RuleView) -> bool:
-    """Whether a rule gives packets new destinations."""
+    """Return whether a rule rewrites destinations."""
     return isinstance(line.action, Rewrite) and line.action.side == "destination"

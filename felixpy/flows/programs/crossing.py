@@ -1,4 +1,4 @@
-"""The ways of packets past the hooks of a node: out of an endpoint to everybody, and from everybody into it."""
+"""The ways of packets through the hooks of a node: from an endpoint to all peers, and from all peers to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from felixpy.walk import Machine
 
 
 class EndpointPlace(NamedTuple):
-    """Where an endpoint is on its node: its bit, its address (None if nobody knows) and interface, "" for the node."""
+    """An endpoint on its node: its mask as a peer, its address (None if unknown) and interface ("" for the node)."""
 
     bit: int
     address: int | None
@@ -32,10 +32,10 @@ class EndpointPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """What one end lets through, by peer; of what is `translated` the other end sees another source.
+    """What one end lets through; for packets that are `translated` the other end sees another source.
 
-    That is by the new address, -1 for the node's own. `unsure` is what could be treated differently, as there are rules
-    that are not understood; `doubts` are those.
+    These are by the new address, -1 for an address of the node. `unsure` is what could be treated differently because
+    of rules that are not understood, which are in `doubts`.
     """
 
     allowed: PacketSet = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Half:
 
 
 class _Sender(NamedTuple):
-    """An endpoint whose packets leave by some interfaces; `known` is what chains made of them so far."""
+    """An endpoint whose packets leave by some interfaces; `known` caches outcomes of chains for them."""
 
     place: EndpointPlace
     leave: ByInterface
@@ -54,7 +54,7 @@ class _Sender(NamedTuple):
 
 
 class Perspectives(NamedTuple):
-    """Both directions of one family on one side."""
+    """The perspectives of both directions, of one family on one side."""
 
     egress: Perspective
     ingress: Perspective
@@ -63,9 +63,9 @@ class Perspectives(NamedTuple):
 class Crossing:
     """One node in one family: its rules, its interfaces and the endpoints behind them.
 
-    `owners` are all endpoints' bits by address, `routes` the peers that each interface leads to. Of the peers on the
-    node (`here`) those in `places` receive; packets from none of them come in from elsewhere. Where the node stands for
-    others as well, `away` are the routes to its pods as peers of one of the others, which come in from elsewhere, too.
+    `owners` are the masks of all endpoints by address, `routes` the masks of peers that each interface leads to. Of the
+    peers on the node (`here`, a mask) those in `places` receive packets from the node. If the node represents others as
+    well, `away` are the routes of one of the others, on which the pods of this node are elsewhere.
     """
 
     def __init__(
@@ -94,16 +94,16 @@ class Crossing:
         self._addresses: dict[tuple[EndpointPlace, Direction], Own] = {}
 
     def _with_uplink(self, routes: Mapping[str, int], machine: Machine) -> ByInterface:
-        """All whom no other interface leads to are behind the uplink."""
+        """Return the routes with all peers that no interface leads to behind the uplink."""
         beyond = self._everybody & ~union(routes.values())
         return ByInterface({**routes, machine.uplink: routes.get(machine.uplink, 0) | beyond})
 
     # --- both directions
 
     def egress(self, place: EndpointPlace) -> tuple[Half, Half]:
-        """What may leave an endpoint: to peers of the same node to their very end, and to those elsewhere.
+        """Return what an endpoint may send to peers of the same node (the whole way), and to peers elsewhere.
 
-        Without `away` both are the same, and about everybody.
+        Without `away` both are the same half, about all peers.
         """
         known = SharedAnswers()
         if self._away is self._routes:
@@ -117,7 +117,7 @@ class Crossing:
         return _half(lambda log, readings: self._out(_Sender(place, leave, known, readings), start, log))
 
     def ingress(self, place: EndpointPlace) -> Half:
-        """What may come to an endpoint from outside of its node, whatever NAT makes of it at the very end."""
+        """Return what an endpoint may receive from outside of its node, whatever source NAT sets at the end."""
         here = self._here if self._away is self._routes else self._own
         start = of_peers(self._perspectives.ingress.all, self._everybody & ~here & ~place.bit)
         half = _half(lambda log, readings: self._into(place, start, log, readings))
@@ -125,15 +125,15 @@ class Crossing:
         return replace(half, allowed=arrived, translated={})
 
     def never(self, place: EndpointPlace) -> int:
-        """Traffic that a pod may not send whatever policy says: what its chain drops before it asks any."""
+        """Return the mask of traffic that a pod may never send: its chain drops it before it applies policies."""
         chain = self._program.chain("filter", limited(FROM_WORKLOAD, place.interface)) if place.interface else None
         try:
             return _dropped_first(self._perspectives.egress, chain) if chain else 0
-        except KeyError:  # no rule leads to the chain, so what it alone mentions is no kind of traffic of its own
+        except KeyError:  # no rule leads to the chain, so traffic that it alone mentions has no pieces
             return 0
 
     def _out(self, sender: _Sender, start: PacketSet, log: Log) -> States:
-        """A pod's packets are for the node itself or go on; the node's own leave it."""
+        """Return the packets of a sender that get through, to the node itself (INPUT) or onward (FORWARD, OUTPUT)."""
         if not sender.place.interface:
             evaluator = self._sending(sender)
             states = through(self._program, evaluator, "OUTPUT", {EARLY: start}, log)
@@ -171,7 +171,7 @@ class Crossing:
         return evaluator
 
     def _receiving(self, place: EndpointPlace, leave: str, readings: bool, come: ByInterface) -> Evaluator:
-        """What is for the node itself comes in by the interface that has its address."""
+        """Return an evaluator of a receiver; packets for the node arrive by the interface that has its address."""
         evaluator = self._evaluator(place, "ingress", leave, readings)
         own = self._site.interface_of(place.address) if not place.interface else ""
         evaluator.incoming, evaluator.outgoing = self._only(own) if own else come, self._only(leave)
@@ -193,7 +193,7 @@ class Crossing:
         )
 
     def _receiving_all(self, readings: bool) -> Receivers:
-        """What local pods see of forwarded packets for them."""
+        """Return the evaluators of local pods for forwarded packets to them."""
         if readings not in self._receivers:
             evaluators = [
                 self._receiving(place, place.interface, readings, self._routes) for place in self._places.values()
@@ -203,7 +203,7 @@ class Crossing:
 
 
 def _half(go: Callable[[Log, bool], States]) -> Half:
-    """Both readings of rules that are not understood are tried if there was such a rule on the way."""
+    """Return what `go` lets through; if rules are not understood, both readings of them decide what is unsure."""
     log = Log()
     ended = go(log, False)
     by_source: dict[int | None, PacketSet] = {}
@@ -233,7 +233,7 @@ DROPS = (Final("drop"), Final("reject"))
 
 
 def _dropped_first(perspective: Perspective, chain: ChainCode) -> int:
-    """Traffic of some kinds that a chain drops to anybody, before it asks another chain."""
+    """Return the mask of traffic that a chain drops for all peers before it calls another chain."""
     found = 0
     for line in takewhile(lambda line: not line.target, perspective.view(chain).lines("")):
         if line.action in DROPS and not (line.tags or line.by_tag or line.factors or line.unknown):

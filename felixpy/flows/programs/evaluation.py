@@ -1,8 +1,8 @@
-"""Chains gone through for all packets of one end at once.
+"""Evaluates chains for all packets of one end at once.
 
-Packets are sorted by their tag; of each tag there is a packet set. A rule takes from each what it applies to, and
-accepts, drops, sends back or retags that, or sends it through another chain. What a chain makes of everything is
-remembered for all ends to which its rules mean the same, so the pods of a workload cost little more than one of them.
+Packets are grouped by tag, with a packet set for each. A rule takes from each set what it applies to, and accepts,
+drops, returns or retags it, or sends it through another chain. The outcome of a chain for all packets is cached for all
+ends for which its criteria have the same values, so the pods of a workload cost little more than one of them.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ class Moved(NamedTuple):
 
 
 def about(states: States, peers: int) -> States:
-    """What of the states is about some peers."""
+    """Return the packets whose peers are in a mask."""
     return {tag: some for tag, packets in states.items() if (some := of_peers(packets, peers))}
 
 
 def add(states: States, tag: int, packets: PacketSet) -> None:
-    """More packets with a tag."""
+    """Add packets with a tag, in place."""
     if packets:
         states[tag] = join(states[tag], packets) if tag in states else packets
 
 
 class ByInterface:
-    """By which interfaces packets come or go ("" for none), and the peers that take each of them."""
+    """The interfaces by which packets arrive or leave ("" for none), and for each the mask of peers that use it."""
 
     def __init__(self, peers: Mapping[str, int]) -> None:
         self.peers = peers
         self._known: dict[str, int] = {}
 
     def by(self, criterion: Interface) -> int:
-        """The peers that take interfaces of a name or, with ``+``, a prefix."""
+        """Return the mask of peers whose interface has a name or, with ``+``, a prefix."""
         pattern = criterion.pattern
         if not pattern.endswith("+"):
             return self.peers.get(pattern, 0)
@@ -62,10 +62,11 @@ class ByInterface:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of packets: accepted, or sent back to the caller; others were dropped, or NAT made others of them.
+    """The outcome of a chain: packets that were accepted, or returned to the caller; others were dropped or rewritten.
 
-    `dropped` is told where rules are read in both ways; `doubts` are rules that were not understood when packets came
-    by. `moved` are packets with a new destination, by address, port (None for the old one) and tag.
+    `dropped` is recorded only where rules are read in both ways (`Evaluator.readings`). `doubts` are rules that packets
+    met and that are not understood. `moved` are packets with a new destination, by address, port (None for the old one)
+    and tag.
     """
 
     accepted: States = field(default_factory=dict)
@@ -75,7 +76,7 @@ class Outcome:
     moved: dict[Moved, PacketSet] = field(default_factory=dict)
 
     def absorb(self, other: Outcome) -> None:
-        """Add everything but what was sent back."""
+        """Add another outcome, except for what it returned."""
         for tag, packets in other.accepted.items():
             add(self.accepted, tag, packets)
         if other.dropped:
@@ -86,11 +87,11 @@ class Outcome:
             self.move(target, packets)
 
     def move(self, target: Moved, packets: PacketSet) -> None:
-        """More packets with a new destination."""
+        """Add packets with a new destination."""
         self.moved[target] = join(self.moved[target], packets) if target in self.moved else packets
 
     def within(self, packets: PacketSet) -> Outcome:
-        """The part about some packets."""
+        """Return the outcome for some packets."""
         return Outcome(
             {tag: found for tag, each in self.accepted.items() if (found := meet(each, packets))},
             {tag: found for tag, each in self.returned.items() if (found := meet(each, packets))},
@@ -105,47 +106,46 @@ NO_INTERFACE = ByInterface({})
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """What chains made of everything, for ends that are alike to them."""
+    """Cached outcomes of chains for all packets, shared by ends for which their criteria have the same values."""
 
     outcomes: dict[tuple[int, int, bool, int], Outcome] = field(default_factory=dict)
-    """By view, tag, reading, and what kind of end looks."""
+    """By (identity of the view, tag, reading, kind of end)."""
     passes: dict[tuple[object, ...], Any] | None = None
-    """What became of packets in the chain of a table (`felixpy.flows.programs.hooks`), kept only where many ends send
-    the same."""
+    """Cached results of the chains of tables (`felixpy.flows.programs.hooks`); None where ends do not send the same."""
     _kinds: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def kind(self, values: Iterable[PacketSet | None]) -> int:
-        """A number for ends to which criteria mean the same."""
+        """Return a number for all ends for which criteria have these values."""
         key = tuple(None if value is None else tuple(value.items()) for value in values)
         return self._kinds.setdefault(key, len(self._kinds))
 
 
 @dataclass(slots=True, eq=False)
 class Site:
-    """What a node is to the packets that pass it, in one family.
+    """The addresses of a node in one family.
 
-    `local` are its own addresses by interface, "" for all of them; `local_peers` the endpoints that have those.
+    `local` are its own addresses by interface, "" for all of them; `local_peers` the masks of endpoints with these.
     """
 
     local: Mapping[str, frozenset[int]]
     local_peers: Mapping[str, int]
 
     def interface_of(self, address: int | None) -> str:
-        """The interface that has an address, "" for none."""
+        """Return the interface that has an address, "" for none."""
         return next((name for name, own in self.local.items() if name and address in own), "")
 
     def interfaces_of(self, address: int | None) -> frozenset[str]:
-        """The interfaces that have an address, with "" for the node; none if nobody knows it."""
+        """Return the interfaces that have an address, with "" for the node; none if the address is unknown."""
         return frozenset(name for name, own in self.local.items() if address in own)
 
 
 @dataclass(slots=True, eq=False)
 class Evaluator:
-    """One end of connections at one point of their way: who looks, and by which interfaces packets come and go.
+    """Evaluates chains for one end of connections at one point of the way of its packets.
 
-    `own` is the end's address, `interface` its own one at this point. `receivers` are the endpoints of the same node
-    that packets may be for. `known` is what chains made of packets; ends share it that have equal `receivers` and
-    nothing else in common but the perspective.
+    `own` is the end's address, `bit` its mask as a peer, `interface` its own interface at this point; `incoming` and
+    `outgoing` are the interfaces by which packets arrive and leave. `receivers` are the endpoints of the same node that
+    packets may be for. `known` caches outcomes; ends share it that have equal `receivers` and the same perspective.
     """
 
     perspective: Perspective
@@ -158,19 +158,19 @@ class Evaluator:
     outgoing: ByInterface = NO_INTERFACE
     receivers: Receivers | None = None
     readings: bool = False
-    """Whether rules that are not understood are read in both ways: outcomes may overlap then."""
+    """Whether rules that are not understood are read in both ways: as met and as not met. Outcomes may overlap then."""
     known: SharedAnswers = field(default_factory=SharedAnswers)
     for_all: bool = False
-    """Whether chains to which it is the same where packets leave by are evaluated for all packets at once: others ask
-    again, with other ways out."""
+    """Whether chains that do not depend on outgoing interfaces are evaluated for all packets at once: evaluators with
+    other outgoing interfaces use the same outcomes."""
     _values: dict[Factor, PacketSet | None] = field(default_factory=dict)
     _kinds: dict[int, int] = field(default_factory=dict)
-    """What kind of end this is to a view."""
+    """The kind of this end (`Memory.kind`) by the identity of a view."""
 
-    # --- what criteria mean here
+    # --- values of criteria
 
     def value(self, factor: Factor) -> PacketSet | None:
-        """What a criterion lets through; None if nobody can know."""
+        """Return what a criterion lets through; None if it depends on an unknown address."""
         if factor not in self._values:
             self._values[factor] = self._evaluate(factor)
         return self._values[factor]
@@ -207,7 +207,7 @@ class Evaluator:
     # --- chains
 
     def call(self, chain: ChainCode, tag: int, packets: PacketSet) -> Outcome:
-        """What becomes of packets in a chain."""
+        """Return the outcome of a chain for packets with a tag."""
         view = self.perspective.view(chain)
         everything = self.perspective.all
         if view.factors is None:
@@ -215,7 +215,7 @@ class Evaluator:
                 return self._received(view, tag, packets)
             if self.for_all and not view.bound_out and packets is not everything:
                 of_all = self._known(view, tag, everything)
-                if not of_all.doubts:  # what is in doubt is told of the packets that meet it only
+                if not of_all.doubts:  # doubts are reported only for the packets that meet them
                     return of_all.within(packets)
             return self._known(view, tag, packets)
         key = id(view), tag, self.readings, self._kind(view)
@@ -231,7 +231,7 @@ class Evaluator:
         return self.known.recall(key, self.own, lambda: self._run(view, tag, packets))
 
     def key(self, chain: ChainCode) -> tuple[int, bool, int] | None:
-        """What is the same for all ends to which a chain means the same; None where that is not told."""
+        """Return a key that ends share for which a chain has the same outcome; None if the chain has no such key."""
         view = self.perspective.view(chain)
         return None if view.factors is None else (id(view), self.readings, self._kind(view))
 
@@ -245,7 +245,7 @@ class Evaluator:
         return kind
 
     def _received(self, view: ChainView, tag: int, packets: PacketSet) -> Outcome:
-        """A chain that sorts packets by where they go: what receivers on this node see of it is known already."""
+        """Return the outcome of a chain that depends on outgoing interfaces, reusing those of local receivers."""
         assert self.receivers is not None
         seen = self.receivers.outcome(view.chain, tag, self.bit)
         others = of_peers(packets, ~self.receivers.peers)
@@ -287,11 +287,11 @@ class Evaluator:
         return outcome
 
     def _is_open(self, line: RuleView) -> bool:
-        """Whether a rule asks for an address that nobody knows."""
+        """Return whether a rule depends on an unknown address."""
         return any(self.value(factor) is None for factor in line.factors)
 
     def _hit(self, line: RuleView, tag: int, packets: PacketSet) -> PacketSet:
-        """The packets that a rule applies to, as far as it is understood."""
+        """Return the packets that a rule applies to, as far as it is understood."""
         for mask, mark, differs in line.tags:
             if (tag & mask == mark) is differs:
                 return {}

@@ -1,4 +1,4 @@
-"""What passes the tables at a hook of netfilter, for all packets of one end at once."""
+"""Evaluates the tables at a netfilter hook for all packets of one end at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from felixpy.netfilter.hooks import TRACKING, Stage
 
 @dataclass(slots=True)
 class Log:
-    """What happened on a way besides what got through."""
+    """What happened to packets on their way, except for those that got through."""
 
     dropped: PacketSet = field(default_factory=dict)
     doubts: dict[RuleView, None] = field(default_factory=dict)
@@ -37,7 +37,7 @@ def through(
     log: Log,
     stages: Sequence[Stage] | None = None,
 ) -> States:
-    """What passes a hook, or some of its stages."""
+    """Return the packets that pass a hook, or some of its stages, and note others in the log."""
     for stage in program.stages(hook) if stages is None else stages:
         if stage == TRACKING:
             states = _tracked(states)
@@ -50,7 +50,7 @@ def through(
 
 
 def _pass(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
-    """What passes a chain: found out once for packets and ends to which it means the same."""
+    """Return the packets that pass a chain, cached for ends for which the chain has the same outcome."""
     known = evaluator.memory.passes
     same = evaluator.key(chain) if known is not None else None
     if known is None or same is None:
@@ -66,7 +66,7 @@ def _pass(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, d
 
 
 def _passed(evaluator: Evaluator, chain: ChainCode, states: States, log: Log, *, drops: bool, nat: bool) -> States:
-    """What passes a chain; of NAT's only the first packets of connections are asked, until one has rewritten them."""
+    """Return the packets that pass a chain. NAT applies to first packets of connections, until a rule rewrites them."""
     passed: States = {}
     for tag, packets in states.items():
         if nat:

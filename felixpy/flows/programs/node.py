@@ -1,9 +1,9 @@
-"""Every packet that one node sees: what its rules do to all of them, exactly.
+"""All packets that one node sees, and what its rules do to them, exactly.
 
-Packets come from pods of the node, by any interface from others, or from the node itself; they go to pods, to the node,
-or on by any interface; of every state of connections, with and without a rewritten destination. Senders are rows: one
-for each address of the node and its pods, and one for each class of other addresses that no rule tells apart with each
-interface that they may come by. What a row may send is a packet set of traffic and receivers.
+Packets come from pods of the node, from others by any interface, or from the node itself; they go to pods, to the node,
+or to others by any interface; in every state of connections, with and without a rewritten destination. Senders are
+rows: one for each address of the node and its pods, and for each class of other addresses that no rule distinguishes
+one for each interface by which they may arrive. What a row may send is a packet set of traffic and receivers.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from felixpy.walk import Packet
 
 
 class NodeSpace:
-    """Numbers for all packets that the rules of some texts tell apart, and what programs do to them.
+    """Numbers for all packets that the rules of some texts distinguish, and what programs do to them.
 
-    Texts that are mixtures of those given are understood as well: they tell nothing else apart.
+    Texts that are mixtures of those given can be evaluated as well, as they distinguish nothing else.
     """
 
     def __init__(self, ground: Ground, texts: Sequence[NodeText], family: int, extra: Iterable[str] = ()) -> None:
@@ -52,7 +52,7 @@ class NodeSpace:
         self.perspective = Perspective(self.traffic, self.receivers.locals, self.receivers, "egress", self.questions)
 
     def _load_mixtures(self, texts: Sequence[NodeText]) -> None:
-        """Make ready every chain with every text's sets: a mixture may call chains that its texts do not reach."""
+        """Prepare every chain with every text's sets: a mixture may call chains that its texts do not reach."""
         for text, other in product(texts, texts):
             mixture = NodeProgram(text._replace(sets=other.sets), self.library)
             for table, chains in text.tables.items():
@@ -60,17 +60,17 @@ class NodeSpace:
                     mixture.chain(table, name)
 
     def program(self, text: NodeText) -> NodeProgram:
-        """A mixture of the texts, made ready."""
+        """Return a mixture of the texts, prepared for evaluation."""
         if id(text) not in self._programs:
             made = NodeProgram(text, self.library)
             made.load()
             self._programs[id(text)] = text, made
         return self._programs[id(text)][1]
 
-    # --- what there is
+    # --- interfaces, senders and receivers
 
     def _interfaces(self) -> Iterator[str]:
-        """Interfaces behind which others are: the machine's, and those that rules name."""
+        """Yield the interfaces behind which others are: those of the machine, and those that rules name."""
         machine, behind = self.ground.machine, self.ground.behind
         yield machine.uplink
         yield from (name for name in machine.interfaces if name != LOOPBACK)
@@ -90,35 +90,35 @@ class NodeSpace:
 
     @cached_property
     def assumed(self) -> int:
-        """The answers that are taken for granted."""
+        """The assumed answers, as bits of a tag."""
         return union(bit for question, bit in self.questions.items() if question.holds)
 
     @cached_property
     def everybody(self) -> int:
-        """All receivers; of some classes every address is an endpoint's."""
+        """The mask of all receivers, without classes whose addresses all belong to endpoints."""
         some = union(self.classes)
         return self.perspective.everybody & (union(self.bits.values()) | self.receivers.copies(some))
 
     @cached_property
     def own(self) -> int:
-        """The node's addresses as receivers."""
+        """The mask of the node's addresses as receivers."""
         return union(self.bits[address] for address in self.ground.own)
 
     @cached_property
     def variants(self) -> tuple[int, ...]:
-        """States of connections that some rule tells apart, without those of rewritten destinations."""
+        """Bits of tags for states of connections that rules distinguish, without those of rewritten destinations."""
         named = {test.criterion.states for chain in self.library.chains for rule in chain.rules
                  for test in rule.body.tests if isinstance(test.criterion, Tracked)}  # fmt: skip
         states = {0: "NEW", ESTABLISHED: "ESTABLISHED", RELATED: "RELATED", INVALID: "INVALID", STATELESS: "UNTRACKED"}
         alike: dict[tuple[object, ...], int] = {}
         for tag, name in states.items():
-            # NAT asks about new connections only.
+            # NAT chains see new connections only.
             alike.setdefault((not tag, *(bool(found & STATES[name]) for found in sorted(named))), tag)
         return tuple(alike.values())
 
     @cached_property
     def marks(self) -> tuple[int, ...]:
-        """Bits of marks that some rule looks at, and all of them together."""
+        """Each bit of marks that a rule tests, and all of them together."""
         masks = {test.criterion.mask for chain in self.library.chains for rule in chain.rules
                  for test in rule.body.tests if isinstance(test.criterion, Marked)}  # fmt: skip
         single = [1 << at for at in bits(union(masks))]
@@ -126,7 +126,7 @@ class NodeSpace:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """Senders whose packets come the way that leads back to them."""
+        """Senders whose packets arrive by the interface that leads back to them."""
         pods = [Row(name, address, self.bits[address]) for address, name in self.ground.pods.items()]
         own = [Row("", address, self.bits[address]) for address in self.ground.own]
         others = [
@@ -138,7 +138,7 @@ class NodeSpace:
 
     @cached_property
     def spoofed(self) -> tuple[Row, ...]:
-        """Senders with addresses that do not belong where their packets come from."""
+        """Senders whose packets arrive by an interface that does not lead to their address."""
         interfaces = (*sorted(self.ground.behind), *self.receivers.interfaces)
         addresses = {**self.classes.inverse, **self.bits}
         return tuple(
@@ -150,7 +150,7 @@ class NodeSpace:
 
     @cached_property
     def classes(self) -> Classes:
-        """An address of each class of others."""
+        """An address of each class of other addresses."""
         found = Classes()
         externals = self.receivers.externals
         for position in range(externals.count):
@@ -161,7 +161,7 @@ class NodeSpace:
         return found
 
     def _representative(self, parts: Sequence[Range]) -> int | None:
-        """An address of some ranges that nobody has: one that stands for the internet if it is among them."""
+        """Return an unused address of some ranges, preferably the one for the internet; None if all are in use."""
         never, have = NEVER_SENT[self.family], self.bits
         usual = [a.number for text in INTERNET if (a := parse_address(text)).family == self.family]
         edges = (edge for part in parts for edge in (part.first + 1, part.first, *self.receivers.externals.free(part)))
@@ -177,12 +177,12 @@ class NodeSpace:
         )
 
     def class_of(self, row: Row) -> int:
-        """The class of a row's address, as a bit of the classes."""
+        """Return the class of a row's address, as a mask of one bit."""
         address = row.address
         return self.receivers.externals.peers((Layer(Range(address, address)),))
 
     def address_of(self, bit: int) -> tuple[int, str]:
-        """An address of a receiver, and the interface that it is reached by ("" for the node)."""
+        """Return an address of a receiver, and the interface by which it is reached ("" for the node)."""
         if bit >> self.receivers.offset:
             interface, one = self.receivers.tell(bit)
             return self.classes[one], interface
@@ -191,11 +191,11 @@ class NodeSpace:
 
     @cached_property
     def named(self) -> frozenset[str]:
-        """Every interface that packets come by."""
+        """The interfaces by which packets arrive."""
         return self.ground.behind.union(self.receivers.interfaces)
 
     def packet(self, row: Row, variant: int, traffic: int, receiver: int, came: PacketSet | None = None) -> Packet:
-        """One packet of a row, of the lowest traffic and receiver among those given.
+        """Return one packet of a row, with the lowest traffic and receiver in the masks given.
 
         Where its destination is rewritten, `came` is what it was sent for; one with the same protocol is taken.
         """

@@ -1,4 +1,4 @@
-"""The ways of packets through one node, row by row: past the hooks, to what gets through in the end."""
+"""The ways of packets through the hooks of one node, row by row: which of them get through."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 class Passage:
-    """What programs do to the packets of a space; what chains make of packets is remembered for all programs."""
+    """What programs do to the packets of a space. Outcomes of chains are cached for all programs."""
 
     def __init__(self, space: NodeSpace) -> None:
         self.space = space
@@ -36,15 +36,15 @@ class Passage:
         self._sent_by: dict[frozenset[str], Sequence[tuple[str, int]]] = {}
         self._survivors: dict[int, Sequence[Row]] = {}
         self.questions = 0
-        """How often it was asked what of a sender's packets gets through in the end: a measure of work."""
+        """How often the packets of a sender that get through were computed: a measure of work."""
 
     def leave_by(self, criterion: Interface) -> int:
-        """Who is reached by an interface."""
+        """Return the mask of receivers that are reached by an interface."""
         return self._leave.by(criterion) | self._leave_or_loop.by(criterion)
 
     @cached_property
     def tells_redirected(self) -> bool:
-        """Whether some rule asks for rewritten destinations, or packets are marked by their first destination."""
+        """Whether a rule tests for rewritten destinations, or marks packets by their first destination."""
         rules = [rule for chain in self.space.library.chains for rule in chain.rules]
         asked = any(isinstance(test.criterion, Tracked) and test.criterion.states & STATES["DNAT"]
                     for rule in rules for test in rule.body.tests)  # fmt: skip
@@ -58,7 +58,7 @@ class Passage:
         return False
 
     def survivors(self, program: NodeProgram) -> Sequence[Row]:
-        """Spoofed senders of which any packet is left when it is sent on, under one program among several."""
+        """Return spoofed senders with packets that a program does not drop before routing."""
         if id(program) not in self._survivors:
             known = SharedAnswers()
             self._survivors[id(program)] = [
@@ -71,10 +71,10 @@ class Passage:
         came = self.before(program, row, tags)
         return bool(came.states or came.moved)
 
-    # --- rows that are alike
+    # --- equivalent rows
 
     def of_sender(self, row: Row, packets: PacketSet, criteria: Iterable[Factor]) -> PacketSet:
-        """The packets of a row that meet criteria about its address."""
+        """Return the packets of a row that meet criteria about its address."""
         own = self._own(row)
         for factor in criteria:
             own.note([factor])
@@ -82,11 +82,11 @@ class Passage:
         return packets
 
     def kind(self, row: Row) -> tuple[Hashable, ...]:
-        """All that distinguishes rows but what criteria say about their addresses, and that none sends to itself."""
+        """Return what distinguishes rows, except for criteria about their addresses and packets to themselves."""
         return row.interface, row.spoofed, row.address == LOOPBACKS[self.space.family]
 
     def recall(self, known: SharedAnswers, row: Row, find: Callable[[], Answer], *question: Hashable) -> Answer:
-        """The answer to a question about a row; rows that are alike have the same."""
+        """Return the answer to a question about a row, cached for equivalent rows."""
         return known.recall((self.kind(row), *question), self._own(row), find)
 
     # --- ways
@@ -106,7 +106,7 @@ class Passage:
 
     @cached_property
     def _leave_or_loop(self) -> ByInterface:
-        """Where the node's own packets go; to itself they go by the loopback interface."""
+        """The interfaces by which the node's own packets leave: for the node itself the loopback interface."""
         return ByInterface({**self._routes, LOOPBACK: self.space.own})
 
     @cached_property
@@ -118,10 +118,10 @@ class Passage:
         return Site(local, peers)
 
     def sent_by(self, row: Row, programs: Iterable[NodeProgram]) -> Sequence[tuple[str, int]]:
-        """Interfaces that packets are sent by before their destinations are rewritten, with whom these lead to.
+        """Return interfaces for which packets are routed before destinations are rewritten, with masks of receivers.
 
-        The node's own packets still have that interface at the rest of the hook; of interfaces that no rule there tells
-        apart one is given. ("", everybody) where none matters.
+        The node's own packets keep that interface for the rest of the hook. Of interfaces that no rule there
+        distinguishes one is returned; ("", all receivers) where no interface matters.
         """
         patterns = set() if row.interface else {pattern for program in programs for pattern in _patterns(program)}
         if not patterns:
@@ -137,7 +137,7 @@ class Passage:
         return known
 
     def _evaluator(self, row: Row, where: str, sent_by: str = "") -> Evaluator:
-        """A row at one point of the way: ``in`` before routing and for the node, ``on`` behind it, ``lo`` come back.
+        """Return an evaluator of a row: ``in`` before routing and for the node, ``on`` after it, ``lo`` looped back.
 
         With `sent_by` all packets leave by that interface.
         """
@@ -161,7 +161,7 @@ class Passage:
         return self._evaluators[key]
 
     def _by(self, interface: str) -> ByInterface:
-        """Everybody by one interface."""
+        """Return all receivers behind one interface."""
         if interface not in self._only:
             self._only[interface] = ByInterface({interface: self.space.perspective.everybody})
         return self._only[interface]
@@ -174,28 +174,31 @@ class Passage:
         return self._addresses[address]
 
     def everything(self, row: Row) -> PacketSet:
-        """All that a row may send."""
+        """Return all packets that a row may send."""
         return of_peers(self.start(row), ~self.itself(row))
 
     def start(self, row: Row) -> PacketSet:
-        """All that rows of its kind may send."""
+        """Return all packets that rows of the same kind may send."""
         loopback = self.space.bits[LOOPBACKS[self.space.family]]
         peers = self.space.own if row.bit == loopback else self.space.everybody & ~loopback
         return of_peers(self.space.perspective.all, peers)
 
     def itself(self, row: Row) -> int:
-        """To whom it does not send although its kind does: pods do not send to themselves by their interface."""
+        """Return the mask of the row itself if it is a pod, which does not send to itself by its interface."""
         return row.bit if row.interface in self.space.ground.behind else 0
 
     def before(self, program: NodeProgram, row: Row, states: States) -> Before:
-        """What is left before packets are sent on, and what has a new destination."""
+        """Return the packets that are left at routing, and those with a new destination."""
         log = Log()
         hook, where = ("PREROUTING", "in") if row.interface else ("OUTPUT", "on")
         stages = before_rewriting(program.stages(hook))
         return Before(through(program, self._evaluator(row, where), hook, states, log, stages), log.moved)
 
     def after(self, program: NodeProgram, row: Row, states: States, sent_by: str = "") -> States:
-        """What gets through in the end; `sent_by` is the interface that the node's own packets were sent by."""
+        """Return the packets that pass all hooks after routing.
+
+        `sent_by` is the interface for which the node's own packets were routed first.
+        """
         self.questions += 1
         log, evaluator = Log(), self._evaluator(row, "on")
         others = self.space.perspective.everybody & ~self.space.own
@@ -213,10 +216,10 @@ class Passage:
         states = through(program, evaluator, "FORWARD", about(states, others), log)
         return _both(ended, through(program, evaluator, "POSTROUTING", states, log))
 
-    # --- what gets through
+    # --- packets that get through
 
     def fates(self, program: NodeProgram, row: Row, tags: Iterable[int], start: PacketSet) -> Fates:
-        """What gets through of some packets with some tags."""
+        """Return which of some packets with some tags get through."""
         spoofed = SPOOFED if row.spoofed else 0
         came = self.before(program, row, {tag | spoofed | EARLY: start for tag in tags})
         found: Fates = {}
@@ -229,14 +232,14 @@ class Passage:
         return found
 
     def known_fates(self, program: NodeProgram, row: Row, tags: Sequence[int], start: PacketSet) -> Fates:
-        """The same, remembered for rows that are alike: for a program that is asked often."""
+        """Return the same as `fates`, cached for equivalent rows."""
         question = "fates", id(program), tuple(tags), *start.items()
         return self.recall(self._known, row, lambda: self.fates(program, row, tags, start), *question)
 
     def _follow(
         self, program: NodeProgram, row: Row, target: Moved, packets: PacketSet, sent_by: str, found: Fates
     ) -> None:
-        """What becomes of packets with a new destination: those count whose new form gets through."""
+        """Add to `found` the packets with a new destination that get through with it."""
         to = self._receiver(target.address)
         asked = self._with_port(union(packets), target.port)
         ended = self.after(program, row, {target.tag | DNAT: product(asked, to)}, sent_by)
@@ -247,7 +250,7 @@ class Passage:
             _join(found, (tag & VARIANTS & ~DNAT, signature), kept)
 
     def _receiver(self, address: int | None) -> int:
-        """Who has an address: an endpoint of the node, or others behind the uplink."""
+        """Return the mask of the receiver with an address: an endpoint of the node, or others behind the uplink."""
         if address is None:
             return self.space.own & -self.space.own
         if address in self.space.bits:
@@ -266,13 +269,13 @@ class Passage:
         return found
 
     def _as_asked(self, traffic: int, port: int | None) -> int:
-        """The traffic that became what got through: with a new port it may have been to any."""
+        """Return the traffic before a port was rewritten: with a new port, traffic to any port."""
         return traffic if port is None else self.space.traffic.lifted(traffic)
 
     def redirected(
         self, program: NodeProgram, row: Row, tag: int, packets: PacketSet, to: PacketSet, sent_by: str = ""
     ) -> Fates:
-        """What gets through of packets with a tag whose destination somebody else rewrites to any in `to`."""
+        """Return which packets get through if other programs rewrite their destinations to any in `to`."""
         if tag & (UNTRACKED | STATELESS):
             return {}
         states = {tag | DNAT: self.targets(tag, packets, to)}
@@ -282,14 +285,14 @@ class Passage:
         return found
 
     def targets(self, tag: int, packets: PacketSet, to: PacketSet) -> PacketSet:
-        """What packets with a tag can become when their destination is rewritten to any in `to`."""
+        """Return what packets with a tag can become when their destination is rewritten to any in `to`."""
         traffic = self.space.traffic
         tracked = traffic.all & ~traffic.untracked if tag & ESTABLISHED else self.space.perspective.opening(tag)
         return of_traffic(to, traffic.lifted(union(packets)) & tracked)
 
 
 def _patterns(program: NodeProgram) -> Iterator[str]:
-    """The interfaces that rules ask for which see the node's own packets with their new destinations."""
+    """Yield the interfaces in rules that see the node's own packets with their new destinations."""
     for stage in after_rewriting(program.stages("OUTPUT")):
         chain = program.chain(stage.table, stage.chain)
         for code in chain.closure if chain else ():
@@ -300,7 +303,7 @@ def _patterns(program: NodeProgram) -> Iterator[str]:
 
 
 class Before(NamedTuple):
-    """Packets about to be sent on, and those with a new destination."""
+    """Packets at routing, and packets with a new destination."""
 
     states: States
     moved: Mapping[Moved, PacketSet]

@@ -1,7 +1,7 @@
-"""Rules as one end of a connection sees them: criteria become packet sets of traffic and peers.
+"""Rules from the point of view of one end of a connection: criteria become packet sets of traffic and peers.
 
-Seen from the sender, sources are its own and destinations are peers; seen from the receiver it is the other way round.
-What depends on the end itself, its address and interfaces, stays open as a `Factor` until somebody looks.
+For a sender, the source is its own address and destinations are peers; for a receiver it is the other way round. What
+depends on the end itself, its address and interfaces, is a `Factor`, which is evaluated for each end.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from felixpy.netfilter.numbers import ACK, BITS, STATES, SYN, Range
 from felixpy.walk.members import Member
 
 MANY_PEERS = 32_768
-"""Peers and classes of addresses, each a bit, from which on what a rule with nets lets through is not remembered."""
+"""Number of peers (bits of a mask) from which on the packets of rules with nets are not cached."""
 
 SOURCES: Mapping[Side, str] = {"source": "src", "destination": "dst"}
 
 
 class Others(Shape):
-    """Receivers that are not endpoints: bits for all of them, and for those inside of nets."""
+    """Peers that are not endpoints: `mask` is the mask of all, `peers` that of those inside of layers."""
 
     @property
     def mask(self) -> int: ...
@@ -69,8 +69,8 @@ class Others(Shape):
 class Perspective:
     """One family on one side of a comparison, in one direction.
 
-    `questions` are those that no packet decides, each with the bit of a tag that is the answer; without them what is
-    assumed holds, and what is not understood is read in both ways (`Evaluator.readings`).
+    `questions` are conditions that no packet decides, each with the bit of a tag that is its answer. Without them
+    assumed answers apply, and rules that are not understood are read in both ways (`Evaluator.readings`).
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Perspective:
         self._own: Side = "source" if direction == "egress" else "destination"
         self._views: dict[int, ChainView] = {}
         self._lines: dict[tuple[int, ...], RuleView | None] = {}
-        """By body, target and sets, whose identities are the library's to keep."""
+        """By the identities of body, target and sets, all of which the library keeps."""
         self._factors: dict[tuple[Test, SetCode | None], Factor] = {}
         self._packet_sets: dict[Factor, PacketSet | None] = {}
         self._ranges: dict[Range, int] = {}
@@ -108,9 +108,9 @@ class Perspective:
         return found
 
     def _line(self, rule: RuleCode) -> RuleView | None:
-        """None for rules that do nothing, or never apply. Rules that say the same share one view.
+        """Return the view of a rule, None if it does nothing or never applies. Equal rules share one view.
 
-        Those that can be in doubt have one each, as each is reported with its own place.
+        Rules that can be in doubt have one each, as each is reported with its own place.
         """
         key = id(rule.body), id(rule.target), *map(id, rule.sets.values())
         if key in self._lines:
@@ -164,7 +164,7 @@ class Perspective:
         )
 
     def _unknown(self, rule: RuleCode, tags: list[tuple[int, int, bool]]) -> str:
-        """What is not understood about a rule; questions that have a bit of the tag for their answer ask that."""
+        """Return what is not understood about a rule; questions with an answer in the tag become tests of its bit."""
         questions = rule.questions()
         for question in questions:
             bit = self.questions.get(question)
@@ -173,7 +173,7 @@ class Perspective:
         return "" if self.questions else ", ".join(question.words for question in questions if question.is_open)
 
     def _question(self, criterion: Criterion) -> bool:
-        """Whether the answer to a criterion is a bit of the tag."""
+        """Return whether the answer to a criterion is a bit of the tag."""
         return isinstance(criterion, Assumed) and bool(self.questions)
 
     # --- criteria
@@ -187,7 +187,7 @@ class Perspective:
         return known
 
     def _nets(self, factors: Sequence[Factor]) -> PacketSet:
-        """What criteria about the other end's address let through."""
+        """Return what criteria about the other end's address let through."""
         peers = self.everybody
         for factor in factors:
             criterion, negated = factor.test
@@ -197,7 +197,7 @@ class Perspective:
         return self.of_peers(peers)
 
     def _packets(self, factor: Factor) -> PacketSet | None:
-        """What a criterion lets through; None if that depends on the end."""
+        """Return what a criterion lets through; None if that depends on the end."""
         if factor not in self._packet_sets:
             criterion, negated = factor.test
             value = self._read(criterion, factor.code)
@@ -239,10 +239,10 @@ class Perspective:
             return self.of_peers(self.peers(code.layers))
         return self._rows(code.rows, code, sides, None)
 
-    # --- what depends on the end
+    # --- values that depend on the end
 
     def own_value(self, factor: Factor, own: int) -> PacketSet:
-        """The value of a factor that asks for the end's own address."""
+        """Return the value of a factor about the end's own address."""
         criterion, negated = factor.test
         if isinstance(criterion, AddressIn):
             value = self.all if any(low <= own <= high for low, high in criterion.ranges) else {}
@@ -261,7 +261,7 @@ class Perspective:
         return self._rows(self._indexes[key].rows(own), code, sides, own)
 
     def _rows(self, rows: Iterable[Member], code: SetCode, sides: tuple[str, ...], own: int | None) -> PacketSet:
-        """What members of several dimensions let through; a member that decided keeps others from doing so."""
+        """Return what members of several dimensions let through; the first member that a packet meets decides."""
         by_peers: dict[int, int] = {}
         inside: PacketSet = {}
         decided: PacketSet = {}
@@ -301,10 +301,10 @@ class Perspective:
             self._ranges[addresses] = self.peers((Layer(addresses),))
         return self._ranges[addresses]
 
-    # --- what the tag says
+    # --- values that depend on the tag
 
     def by_tag(self, tag: int, test: Test) -> int:
-        """The traffic that meets a criterion about the state of connections, flags or the way back."""
+        """Return the mask of traffic that meets a criterion about connection states, TCP flags or the reverse path."""
         match test.criterion:
             case Tracked(states):
                 found = self._tracked(tag, states)
@@ -318,7 +318,10 @@ class Perspective:
         return self.space.all & ~found if test.negated else found
 
     def _tracked(self, tag: int, states: int) -> int:
-        """The traffic in one of some states; before tracking all of it is INVALID, but for what rules keep from it."""
+        """Return the mask of traffic in any of some states (bits of `STATES`).
+
+        Before connection tracking all of it is INVALID, except for what rules exclude from tracking.
+        """
         everything = self.space.all
         found = everything if tag & DNAT and states & STATES["DNAT"] else 0
         if tag & EARLY and not tag & UNTRACKED:
@@ -331,11 +334,11 @@ class Perspective:
         return found
 
     def opening(self, tag: int) -> int:
-        """The traffic that opens a connection."""
+        """Return the mask of traffic that opens a connection."""
         return 0 if tag & (EARLY | UNTRACKED | STATELESS) else self._states(tag).get("NEW", 0)
 
     def without_connection(self, tag: int) -> int:
-        """The traffic that rules can keep from tracking: what has a connection keeps it. (net/netfilter/nft_ct.c)"""
+        """Return the mask of traffic without a connection, which rules can exclude from tracking. (nft_ct.c)"""
         if tag & EARLY:
             return self.space.all
         return 0 if tag & (UNTRACKED | STATELESS) else self._states(tag).get("INVALID", 0)
@@ -370,7 +373,7 @@ class _Index:
 
 
 def member_range(address: int, length: int, family: int) -> Range:
-    """The addresses of a member with a prefix length."""
+    """Return the addresses of a member with a prefix length."""
     free = BITS[family] - length
     first = address >> free << free
     return Range(first, first | (1 << free) - 1)

@@ -1,4 +1,4 @@
-"""Rules and chains as one end of a connection sees them, with what depends on the end left open."""
+"""Views: rules and chains from the point of view of one end of a connection, independent of which end it is."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from felixpy.netfilter.criteria import Interface, Test
 Direction = Literal["egress", "ingress"]
 
 MOST_FACTORS = 16
-"""Chains that ask for more about an end are gone through for each of them; others are remembered."""
+"""Most factors of a chain whose outcome is cached by their values; others are evaluated for each end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factor:
-    """A criterion whose answer depends on who looks; `code` is the set that it asks.
+    """A criterion whose value depends on the end; `code` is the set that it looks up.
 
-    `own` ones ask for the end's own address, others for interfaces. In a perspective there is one for each criterion.
+    With `own` it is about the end's own address, else about interfaces. A perspective has one factor per criterion.
     """
 
     test: Test
@@ -34,9 +34,9 @@ class Factor:
 class RuleView:
     """A rule from one end's point of view.
 
-    It applies to what is in `packets` (None is everything) and in the value of every factor, if the packet's tag fits;
-    `unknown` says what is not understood. `target` is the chain it calls. `by_tag` are criteria about what the tag
-    says besides marks.
+    It applies to what is in `packets` (None is everything) and in the value of every factor, if the packet's tag fits.
+    `unknown` is the text of what is not understood, `target` the chain that the rule calls, `by_tag` are criteria about
+    bits of the tag other than marks.
     """
 
     rule: RuleCode
@@ -45,11 +45,11 @@ class RuleView:
     by_tag: tuple[Test, ...]
     fixed: PacketSet | None
     reading: Callable[[], PacketSet] | None
-    """Reads the nets of the rule anew each time: where peers are very many, keeping them for every rule takes more
-    memory than a machine has."""
+    """Returns the packets of the rule's nets, computed for each call: with very many peers, caching them for every rule
+    would take too much memory (`MANY_PEERS`)."""
     factors: tuple[Factor, ...]
     own: tuple[Factor, ...]
-    """Those about the end's own address."""
+    """The factors about the end's own address."""
     unknown: str
     action: Action
     target: ChainCode | None
@@ -58,7 +58,7 @@ class RuleView:
 
     @property
     def packets(self) -> PacketSet | None:
-        """What the rule is about, whatever the end; None is everything."""
+        """The packets that the rule applies to for any end, as far as they do not depend on it; None is everything."""
         if self.reading is None:
             return self.fixed
         read = self.reading()
@@ -66,10 +66,11 @@ class RuleView:
 
 
 class ChainView:
-    """A chain from one end's point of view. `view` gives the views of the chains that it calls, when they are needed.
+    """A chain from one end's point of view. `view` returns the views of the chains that it calls, when they are needed.
 
-    `every` are its rules, `asks_in` and `asks_out` tell whether any criterion on the way is about interfaces that
-    packets come in or leave by, `bound_in` and `bound_out` whether anything depends on these.
+    `every` are its rules. `asks_in` and `asks_out` say whether a rule of it, or of a chain that it leads to, has a
+    criterion about the interface by which packets arrive or leave; `bound_in` and `bound_out` whether the outcome
+    depends on that interface in any way.
     """
 
     def __init__(self, chain: ChainCode, lines: Sequence[RuleView], view: Callable[[ChainCode], ChainView]) -> None:
@@ -87,7 +88,7 @@ class ChainView:
 
     @cached_property
     def factors(self) -> tuple[Factor, ...] | None:
-        """The factors of all that it leads to, None if they are too many."""
+        """The factors of all chains that it leads to, None if there are too many."""
         found = dict.fromkeys(factor for line in self.every for factor in line.factors)
         if len(found) > MOST_FACTORS:
             return None
@@ -104,12 +105,12 @@ class ChainView:
         return tuple(factor for factor in self.factors or () if factor.own)
 
     def lines(self, interface: str) -> tuple[RuleView, ...]:
-        """The rules that may apply to an end with that interface."""
+        """Return the rules that may apply to an end with this interface."""
         return self._by_interface.get(interface, self._lines)
 
 
 def _by_interface(lines: Sequence[RuleView]) -> dict[str, tuple[RuleView, ...]]:
-    """For each interface the rules about it or about none, in order."""
+    """Return for each interface the rules about it or about none, in order."""
     found: dict[str, list[RuleView]] = {}
     general: list[RuleView] = []
     for line in lines:
@@ -123,7 +124,7 @@ def _by_interface(lines: Sequence[RuleView]) -> dict[str, tuple[RuleView, ...]]:
 
 
 def own_interface(factors: Sequence[Factor], direction: Direction) -> str:
-    """The end's own interface that some criteria ask for, "" for any."""
+    """Return the name of the end's own interface that criteria require, "" for any."""
     for factor in factors:
         criterion, negated = factor.test
         if isinstance(criterion, Interface) and criterion.incoming == (direction == "egress") and not negated:

@@ -1,1 +1,1 @@
-"""Who reaches whom: endpoints of one or two inputs in common numbers, connections between them, and what differs."""
+"""Connections between the endpoints of one or two inputs, in common numbers, and their differences."""

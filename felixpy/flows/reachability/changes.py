@@ -1,7 +1,7 @@
-"""What lies between two inputs: flows that open or close, exactly.
+"""Compares the flows of two inputs, exactly: which are opened and which are closed.
 
-Endpoints are the same if namespace and name are; pods of one workload whose names differ are paired in order. What
-concerns endpoints that only one input has is told apart, as nothing opened or closed for those that stay.
+Endpoints are the same if namespace and name are; pods of one workload whose names differ are paired in order. Flows of
+endpoints that only one input has are listed separately, as they change nothing for endpoints that both have.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from felixpy.flows.reachability.sides import InputSide, SideEndpoint
 from felixpy.topology.nodes import Nodes
 
 ENDPOINTS_OF_A_PART = 32
-"""Two inputs count as so many parts, each evaluated by a process of its own if there is more than one."""
+"""Endpoints of both inputs for each worker that is requested: only larger inputs are evaluated by two processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """Flows that only the second input lets through (`opened`), and those that only the first does (`closed`).
 
-    `appeared` and `vanished` are endpoints that one input has alone, with the flows from and to them. `uncertain` are
-    rules that are not understood: what depends on them is neither opened nor closed, but perhaps so.
+    `appeared` and `vanished` are endpoints that only one input has, with the flows from and to them. `uncertain` are
+    rules that are not understood: flows that depend on them are in `perhaps_opened` and `perhaps_closed`.
     """
 
     opened: tuple[Flow, ...]
@@ -44,7 +44,7 @@ class Changes:
     perhaps_opened: tuple[Flow, ...] = ()
     perhaps_closed: tuple[Flow, ...] = ()
     refused: bool = False
-    """Whether there are rules in either input that no kernel takes; the nodes then do not have them."""
+    """Whether either input has rules that the kernel rejects, so that nodes do not have them."""
 
     @property
     def same(self) -> bool:
@@ -52,9 +52,10 @@ class Changes:
 
 
 def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = here) -> Changes:
-    """The flows that differ; with `apart` each endpoint is asked on its own (see `InputSide`).
+    """Return the flows that differ; with `apart` each endpoint is evaluated on its own (see `InputSide`).
 
-    `hands` evaluate the rules. Raises what compiling raises, InputError for dumps that cannot be read.
+    `hands` returns the workers that evaluate the rules. Raises what compiling raises, and InputError for dumps that
+    cannot be read.
     """
     first, second, refused = _both(before, after, apart=apart, hands=hands)
     if (first.doubts or second.doubts) and not (first.side.apart and second.side.apart):
@@ -81,7 +82,7 @@ def compare(before: Nodes, after: Nodes, *, apart: bool = False, hands: Hands = 
 
 
 class _Both(NamedTuple):
-    """Two inputs in the same numbers, and whether there are rules that no kernel takes."""
+    """Two inputs in the same numbers, and whether there are rules that the kernel rejects."""
 
     first: Connectivity
     second: Connectivity
@@ -89,7 +90,7 @@ class _Both(NamedTuple):
 
 
 def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> _Both:
-    """Both inputs evaluated: by a process each, unless they are small or there is only this process."""
+    """Evaluate both inputs, each in a process of its own unless they are small or there are no other processes."""
     sides = InputSide(before, apart=apart), InputSide(after, apart=apart)
     renamed = {0: _renamed(*sides)}
     workers = hands(sum(len(side.endpoints) for side in sides) // ENDPOINTS_OF_A_PART)
@@ -101,13 +102,13 @@ def _both(before: Nodes, after: Nodes, *, apart: bool, hands: Hands) -> _Both:
 
 
 def _same_rules(before: InputSide, after: InputSide) -> bool:
-    """Whether rules and sets are the same, and the sets are known: then what is not understood is the same, too."""
+    """Return whether rules are the same, and sets known and the same: then so is what is not understood."""
     said, again = _said(before), _said(after)
     return said == again and None not in said.values()
 
 
 def _said(side: InputSide) -> dict[object, object]:
-    """What each chain of each node says, and the sets."""
+    """Return the rules of each chain of each node, and the sets."""
     found: dict[object, object] = {}
     for home in side.classes.homes:
         for family in side.families:
@@ -120,7 +121,7 @@ def _said(side: InputSide) -> dict[object, object]:
 
 
 def _renamed(before: InputSide, after: InputSide) -> dict[Identity, Identity]:
-    """The later names of endpoints of the first input, where they have changed."""
+    """Return the names in the second input of endpoints of the first one, where they have changed."""
     found: dict[Identity, Identity] = {}
     there = {endpoint.identity for endpoint in after.endpoints}
     here = {endpoint.identity for endpoint in before.endpoints}
@@ -140,7 +141,7 @@ def _renamed(before: InputSide, after: InputSide) -> dict[Identity, Identity]:
 
 
 def _by_workload(side: InputSide, others: set[Identity]) -> Mapping[object, list[Identity]]:
-    """Pods that the other input does not have, in order, by the workload that they belong to."""
+    """Return the pods that the other input does not have, in order, by workload."""
     found: dict[object, list[Identity]] = defaultdict(list)
     for endpoint in side.endpoints:
         if endpoint.owner and endpoint.identity not in others:
@@ -149,17 +150,21 @@ def _by_workload(side: InputSide, others: set[Identity]) -> Mapping[object, list
 
 
 Which = Literal["", "sure", "perhaps"]
-"""What counts: as if rules that are not understood never applied, whatever they say, or only what depends on them."""
+"""Which differences: those if rules that are not understood never apply (""), those however these rules are read
+("sure"), or only those that depend on them ("perhaps")."""
 
 
 def _pairs(more: Connectivity, less: Connectivity, endpoints: Mapping[int, SideEndpoint], which: Which) -> Pairs:
-    """What one input lets through and the other does not, between endpoints that both have."""
+    """Return the flows that one input lets through and the other does not, between endpoints that both have."""
     grids = [(grid, less.grids[family]) for family, grid in more.grids.items() if family in less.grids]
     return Pairs([_gained(grid, other, which) for grid, other in grids], endpoints)
 
 
 def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
-    """Senders without an address that anybody knows are no peers, but have rows; as receivers they have columns."""
+    """Return what `grid` lets through and `other` does not.
+
+    Endpoints without a known address have rows as senders, but are no peers of others.
+    """
     ends = [position for position in grid.positions if position in other.positions]
     senders = grid.everybody & other.everybody
     receivers = union(1 << position for position in ends)
@@ -187,7 +192,7 @@ def _gained(grid: Grid, other: Grid, which: Which) -> Sheet:
 
 
 class _Alone:
-    """Endpoints that one input has alone, and the flows from and to them."""
+    """Endpoints that only one input has, and the flows from and to them."""
 
     def __init__(self, found: Connectivity, common: Mapping[int, SideEndpoint]) -> None:
         hosts = found.endpoints_shown()

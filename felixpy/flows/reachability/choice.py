@@ -1,4 +1,4 @@
-"""What people ask for: some endpoints, some addresses, some ports."""
+"""Parses the selections of ``felixpy matrix``: endpoints, addresses and ports."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from felixpy.topology.endpoints import SHORT
 
 LARGEST_PORT = 65535
 INTERNET = "internet"
-"""Every address that is not an endpoint's."""
+"""The name of all addresses that belong to no endpoint."""
 
 
 def parse_ports(text: str) -> list[PortChoice]:
-    """``80,443/tcp,53/udp,8000-8080,icmp``: TCP where nothing is said. Raises UsageError.
+    """Parse ``80,443/tcp,53/udp,8000-8080,icmp``; the default protocol is TCP. Raises UsageError.
 
     >>> parse_ports("80,53/udp")[1]
     PortChoice(protocol=17, ports=Range(first=53, last=53))
@@ -52,14 +52,14 @@ def _port(part: str, text: str) -> PortChoice:
 
 
 class WantedPeers(NamedTuple):
-    """Whom flows shall touch, as people wrote it: names, and nets of each family."""
+    """The peers that flows must have at one end, as given: names, and nets of each family."""
 
     names: tuple[str, ...]
     nets: tuple[Nets, ...]
 
 
 def parse_wanted(texts: Iterable[str]) -> WantedPeers:
-    """Addresses and CIDRs apart from names."""
+    """Parse names, addresses and CIDRs."""
     names: list[str] = []
     nets: list[Nets] = []
     for text in texts:
@@ -73,10 +73,10 @@ def parse_wanted(texts: Iterable[str]) -> WantedPeers:
 
 
 def focus_on(pairs: Pairs, wanted: WantedPeers) -> Focus | None:
-    """Endpoints and addresses that are meant; None if nothing in particular is. Raises UsageError for unknown names.
+    """Return the selected endpoints and addresses, None if all are. Raises UsageError for unknown names.
 
     A name is a namespace, ``NS/NAME``, ``KIND/NAME``, ``NS/KIND/NAME``, a bare name, ``host:NODE`` or ``host`` for all
-    nodes, or ``internet``; pods also mean the workload that they are part of.
+    nodes, or ``internet``; the name of a pod also selects the workload that it is part of.
     """
     if not wanted.names and not wanted.nets:
         return None

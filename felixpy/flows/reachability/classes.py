@@ -1,10 +1,10 @@
-"""Which endpoints behave the same: of each class two are compiled and asked, and stand for all others.
+"""Classes of endpoints that behave the same: two endpoints of each class are compiled and represent all others.
 
 Nodes are in one class if their settings, tunnels and interfaces are the same; pods if their nodes are, the same
-policies and profiles apply to them in the same order, and they have the same limits. That is said by the manifests.
-Whether their addresses are in the same nets and sets is said by the rules: once these are compiled, classes whose
-members differ in that are split, and compiled again, until none has to be. The rules of all pods of a class are then
-the same but for their own interface and address, which nothing else mentions.
+policies and profiles apply to them in the same order, and they have the same limits. This follows from the manifests.
+Whether their addresses are in the same nets and sets follows from the rules: after compiling, classes whose members
+differ in this are split and compiled again, until no class is. The rules of all pods of a class are then the same
+except for their own interface and address, which no other rule mentions.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ NO_LABELS: Mapping[str, str] = {}
 NOWHERE = Source("", 0)
 
 RELATIVE_SETS = ("this-host", "all-vxlan-net")
-"""Sets of a node's own addresses, and of all nodes but it: of each node's rules they say the same about the others."""
+"""Sets that differ by node: a node's own addresses, and all nodes except itself."""
 
 
 EndpointKind = Literal["pod", "interface", "host"]
 
 
 class Identity(NamedTuple):
-    """What tells endpoints apart: pods by namespace and name, hosts by name, unknown pods by node and interface."""
+    """The identity of an endpoint: namespace and name of pods, name of hosts, node and interface of unknown pods."""
 
     kind: EndpointKind
     space: str
@@ -47,7 +47,7 @@ class Identity(NamedTuple):
 
 
 class Home(NamedTuple):
-    """Nodes that behave the same; the first one's rules are compiled, as if the pods of all were there."""
+    """Nodes that behave the same; the rules of the first one are compiled, as if the pods of all were on it."""
 
     nodes: tuple[str, ...]
 
@@ -57,7 +57,7 @@ class Home(NamedTuple):
 
 
 class EndpointClass(NamedTuple):
-    """Endpoints that behave the same. The first one sends for all of them, another one, if there is any, receives."""
+    """Endpoints that behave the same. The first represents all as sender, another one, if there is any, as receiver."""
 
     home: Home
     members: tuple[Identity, ...]
@@ -73,13 +73,13 @@ class EndpointClass(NamedTuple):
 
 @dataclass(frozen=True)
 class Classes:
-    """All endpoints and nodes of an input in classes."""
+    """All endpoints and nodes of an input, in classes."""
 
     homes: tuple[Home, ...]
     endpoints: tuple[EndpointClass, ...]
 
     def of(self, home: Home) -> Sequence[EndpointClass]:
-        """The classes of the pods and hosts of some nodes."""
+        """Return the classes of the pods and hosts of some nodes."""
         return self._by_home.get(home, ())
 
     @cached_property
@@ -91,7 +91,7 @@ class Classes:
 
 
 def homes_of(nodes: Mapping[str, Hashable]) -> tuple[Home, ...]:
-    """Nodes that have the same key."""
+    """Return nodes (keys by name) in groups with the same key."""
     by_key: dict[Hashable, list[str]] = defaultdict(list)
     for name, key in nodes.items():
         by_key[key].append(name)
@@ -99,7 +99,7 @@ def homes_of(nodes: Mapping[str, Hashable]) -> tuple[Home, ...]:
 
 
 def sorted_out(homes: Sequence[Home], endpoints: Iterable[tuple[Identity, str, Hashable]]) -> Classes:
-    """Classes of endpoints that have the same key and are at home on nodes that behave the same."""
+    """Return classes of endpoints, given as (identity, node, key), with the same key on nodes that behave the same."""
     at_home = {name: home for home in homes for name in home.nodes}
     members: dict[tuple[Home, str, Hashable], list[Identity]] = defaultdict(list)
     for identity, node, key in endpoints:
@@ -108,14 +108,14 @@ def sorted_out(homes: Sequence[Home], endpoints: Iterable[tuple[Identity, str, H
 
 
 def alone(endpoints: Iterable[tuple[Identity, str]], names: Iterable[str]) -> Classes:
-    """Every node and every endpoint on its own."""
+    """Return a class for every node and every endpoint."""
     return sorted_out([Home((name,)) for name in names], ((identity, node, identity) for identity, node in endpoints))
 
 
 def behaviour(local: LocalWorkload) -> Hashable:
-    """All that the chains of a pod are made of, its interface and addresses left out.
+    """Return all input of a pod's chains except its interface and addresses.
 
-    Labels, namespaces and ports are asked for by sets only, and those say themselves which addresses they have.
+    Labels, namespaces and ports matter only through the addresses in sets.
     """
     workload = local.workload
     rest = replace(
@@ -126,9 +126,9 @@ def behaviour(local: LocalWorkload) -> Hashable:
 
 
 class AddressMarks:
-    """Numbers for what the rules of one family tell apart about addresses: two with the same number are alike.
+    """Numbers of addresses: the rules of one family treat two addresses with the same number the same.
 
-    `relative` says the same without the sets that each node has others of.
+    `relative` are such numbers without the sets that differ by node (`RELATIVE_SETS`).
     """
 
     def __init__(self, library: Library, nets: Iterable[Layers], addresses: Iterable[int]) -> None:
@@ -153,20 +153,20 @@ class AddressMarks:
                     marks[address] = self._asked.number(marks[address], found)
 
     def _inside(self, layers: Layers) -> Sequence[int]:
-        """The positions of those inside, or outside, whichever are fewer: either tells them apart."""
+        """Return the positions of addresses inside, or outside, whichever are fewer: either distinguishes them."""
         inside = self._directory.peers(layers)
         whole = (1 << len(self._addresses)) - 1
         return [*bits(inside if 2 * inside.bit_count() <= len(self._addresses) else inside ^ whole)]
 
 
 class _Asked:
-    """What rules ask about addresses."""
+    """The criteria of rules about addresses."""
 
     def __init__(self, family: int) -> None:
         self.layers: dict[Layers, None] = {}
         self.own_layers: dict[Layers, None] = {}
         self.rows: dict[int, list[Hashable]] = defaultdict(list)
-        """By address: the members of sets of several dimensions that name it, without it."""
+        """By address: the members of sets of several dimensions with this address, without it."""
         self._own_sets = {set_name(family, name) for name in RELATIVE_SETS}
         self._noted: set[tuple[SetCode, bool]] = set()
         self._numbers: dict[Hashable, int] = {}
@@ -203,6 +203,6 @@ class _Asked:
                     self.layers[Layer(addresses),] = None
 
     def number(self, mark: int, rows: Sequence[Hashable]) -> int:
-        """A number for a mark and members of sets together; it is none of the marks."""
+        """Return a number for a mark and members of sets together, which differs from all marks."""
         key = mark, frozenset(rows)
         return self._numbers.setdefault(key, -1 - len(self._numbers))

@@ -1,4 +1,4 @@
-"""The connections of one input, ready to be asked for."""
+"""The connections of one input."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from felixpy.topology.nodes import Nodes
 
 
 class Connectivity:
-    """Who reaches whom on what. Endpoints are by their position in the universe, `grids` by family.
+    """The connections of one input. Endpoints are by their position in the universe, `grids` by family.
 
-    A pod is left out of its own row: it always reaches itself, as such packets never leave it.
+    The row of a pod does not include itself: it always reaches itself, as such packets never leave it.
     """
 
     def __init__(
@@ -37,18 +37,18 @@ class Connectivity:
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """Rules that are not understood and could change connections; they are taken as not met."""
+        """Rules that are not understood and could change connections; they are evaluated as not met."""
         return tuple(doubt for grid in self.grids.values() for doubt in grid.doubts)
 
     @cached_property
     def assumed(self) -> tuple[str, ...]:
-        """What had to be taken for granted about rules."""
+        """Assumptions about rules."""
         spaces = (self.universe.families[family] for family in self.grids)
         rules = (rule for space in spaces for chain in space.library.chains for rule in chain.rules)
         return tuple(sorted({words for rule in rules for words in rule.body.assumed}))
 
     def flows(self, *, fold: bool = True, external: bool = True, hosts: bool | None = None) -> Iterator[Flow]:
-        """All flows; see `pairs`."""
+        """Yield all flows; see `pairs`."""
         return self.pairs(fold=fold, external=external, hosts=hosts).flows()
 
     def pairs(
@@ -60,9 +60,9 @@ class Connectivity:
         ports: Iterable[PortChoice] = (),
         classes: bool = False,
     ) -> Pairs:
-        """Endpoints with names. `hosts` are nodes themselves, by default shown if there are host endpoints.
+        """Return endpoints with names and their flows. `hosts` includes nodes: by default if there are host endpoints.
 
-        `ports` are those that are asked for, all traffic if none is; the universe must have been made for them.
+        `ports` are the selected ones, all traffic if there are none; the universe must have been made with them.
         """
         shown = self.endpoints_shown(hosts=hosts)
         chosen = tuple(ports)
@@ -70,14 +70,14 @@ class Connectivity:
         return Pairs(sheets, shown, fold=fold, external=external, classes=classes)
 
     def unsure(self, *, fold: bool = True, external: bool = True, hosts: bool | None = None) -> Iterator[Flow]:
-        """What could be otherwise, as there are rules that are not understood."""
+        """Yield the flows that depend on rules that are not understood."""
         if not self.doubts:
             return iter(())
         sheets = [self._sheet(grid, Grid.unsure_row, Grid.unsure_column, ()) for grid in self.grids.values()]
         return Pairs(sheets, self.endpoints_shown(hosts=hosts), fold=fold, external=external).flows()
 
     def whole(self, ports: Iterable[PortChoice]) -> str:
-        """All that was asked for, in words."""
+        """Return the words for all selected traffic."""
         chosen = tuple(ports)
         for family, space in self.universe.families.items():
             if chosen and family in self.grids:
@@ -126,12 +126,12 @@ def survey(
     every_icmp: bool = False,
     hands: Hands = here,
 ) -> Connectivity:
-    """Who reaches whom on what in one input.
+    """Return all connections of one input.
 
-    `universe` is given where several inputs are to be numbered alike; it has the input as its only or first side.
-    Otherwise `ports` and `nets` that will be asked for are told apart, and with `every_icmp` types of ICMP that open
-    no connection count, too. `hands` evaluate the rules. Raises what compiling raises, InputError for dumps that cannot
-    be read.
+    A `universe` is given where several inputs share numbers; the input is its only or first side. Otherwise `ports`
+    and `nets` that will be selected are distinguished, and `every_icmp` includes ICMP types that open no connection.
+    `hands` returns the workers that evaluate the rules. Raises what compiling raises, and InputError for dumps that
+    cannot be read.
     """
     if universe is not None:
         return Connectivity(next(side for side in universe.sides if side.nodes is nodes), universe, hands=hands)

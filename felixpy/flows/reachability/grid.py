@@ -1,7 +1,7 @@
-"""Who reaches whom on what, in one family of one input: both halves of every connection put together.
+"""The connections of one family of one input: combines both halves of every connection.
 
 A connection gets through if the sender's node lets it out and the receiver's node lets it in. Between endpoints of one
-node the first half is the whole way. Nobody is asked at addresses that are no endpoint's.
+node the first half is the whole way. No rules are evaluated for addresses that belong to no endpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from felixpy.netfilter.numbers import Range
 
 
 class Doubt(NamedTuple):
-    """A rule that is not understood and could change what is said: on which node, what about it, where, and its text.
+    """A rule that is not understood and could change the result: its node, what is not understood, its place and text.
 
     `place` is table, chain and number.
     """
@@ -44,11 +44,11 @@ class Doubt(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClassFlows:
-    """What is known of a class of endpoints.
+    """The flows of a class of endpoints, whose masks have a bit for each endpoint.
 
-    `near` is what one of them lets out to others of its node, `far` to everybody else, `into` what it lets in from
-    elsewhere. Elsewhere `sender` and `receiver` stand for all `members`, on their own node `neighbour` does; `host` is
-    the bit of their node as others see it. `never` is the traffic that they may not send whatever policy says.
+    `near` is what one of them lets out to others of its node, `far` to all other peers, `into` what it lets in from
+    elsewhere. On other nodes `sender` and `receiver` represent all `members`, on their own node `neighbour` does;
+    `host` is the mask of their node as a peer of others. `never` is the mask of traffic that no policy lets them send.
     """
 
     members: int
@@ -63,10 +63,10 @@ class ClassFlows:
 
 
 class RuleReading(NamedTuple):
-    """How rules are read that are not understood: what halves let through then."""
+    """A reading of rules that are not understood: what halves let through with it."""
 
     out: Callable[[PacketSet, PacketSet], PacketSet]
-    """Of what a half allows and of what is unsure about it."""
+    """A function of what a half allows and what is unsure about it."""
     translated: Callable[[PacketSet, PacketSet], PacketSet]
 
 
@@ -76,9 +76,9 @@ SURE = RuleReading(minus, minus)
 
 
 class Grid:
-    """Rows and columns of one family. `ends` are by the position of the endpoint in the universe.
+    """The rows and columns of one family. `ends` are by the position of the endpoint in the universe.
 
-    `here` are the endpoints of the same node, by the position of each.
+    `here` are masks of the endpoints of the same node, by position; `owners` masks of endpoints by address.
     """
 
     def __init__(
@@ -102,15 +102,15 @@ class Grid:
         self._grown: dict[tuple[bool, int], int] = {}
 
     def row(self, position: int) -> PacketSet:
-        """Whom an endpoint reaches on what."""
+        """Return the peers that an endpoint reaches, with the traffic."""
         return self._row(position, PLAIN)
 
     def column(self, position: int) -> PacketSet:
-        """Whom a class of outside addresses reaches on what."""
+        """Return the endpoints that a class of outside addresses reaches, with the traffic."""
         return self._column(position, PLAIN)
 
     def unsure_row(self, position: int) -> PacketSet:
-        """What could be otherwise, as there are rules that are not understood."""
+        """Return the part of a row that depends on rules that are not understood."""
         if not self._any_unsure:
             return {}
         return minus(self._row(position, POSSIBLE), self._row(position, SURE))
@@ -121,20 +121,20 @@ class Grid:
         return minus(self._column(position, POSSIBLE), self._column(position, SURE))
 
     def never(self, position: int) -> int:
-        """Traffic that an endpoint may not send whatever policy says."""
+        """Return the mask of traffic that no policy lets an endpoint send."""
         return self.ends[position].never
 
     def sends(self, position: int, peer: int) -> int:
-        """The traffic that an endpoint lets out to another one elsewhere."""
+        """Return the mask of traffic that an endpoint lets out to one on another node."""
         far, receiver = self.ends[position].far, self.ends[peer].receiver
         return union(traffic_with(packets, receiver) for packets in (far.allowed, *far.translated.values()))
 
     def accepts(self, position: int, peer: int) -> int:
-        """The traffic that an endpoint lets in from another one elsewhere."""
+        """Return the mask of traffic that an endpoint lets in from one on another node."""
         return traffic_with(self.ends[position].into.allowed, self.ends[peer].sender)
 
     def kind(self, position: int) -> int:
-        """The endpoints that behave the same as one of them, as bits."""
+        """Return the mask of endpoints that behave the same as one of them."""
         return self.ends[position].members
 
     # --- rows of classes, and of endpoints
@@ -151,7 +151,7 @@ class Grid:
         return row
 
     def _of_class(self, end: ClassFlows, reading: RuleReading) -> tuple[PacketSet, PacketSet]:
-        """Whom an endpoint of a class reaches on its node and elsewhere; this is asked to be told of all members."""
+        """Return what endpoints of a class reach on their node, and elsewhere."""
         key = id(end), reading
         if key not in self._rows:
             near = join_all(packets for _, packets in self._sent(end.near, end, reading))
@@ -165,13 +165,13 @@ class Grid:
         return self._rows[key]
 
     def _sent(self, half: Half, end: ClassFlows, reading: RuleReading) -> Iterator[tuple[int, PacketSet]]:
-        """What leaves an endpoint, by whom the receiver takes for the sender."""
+        """Yield what an endpoint lets out, by the mask of the sender that the receiver sees."""
         yield end.sender, reading.out(half.allowed, half.unsure)
         for source, packets in half.translated.items():
             yield self._sender(end, source), reading.translated(packets, half.unsure)
 
     def _sender(self, end: ClassFlows, source: int) -> int:
-        """Who the receiver takes for the sender: the node, or whoever has the address that NAT put in."""
+        """Return the mask of the sender that the receiver sees: the node, or the peer with the source that NAT set."""
         if source < 0:
             return end.host
         return self.owners.get(source) or self.space.externals.peers((Layer(Range(source, source)),))
@@ -180,7 +180,7 @@ class Grid:
         return self._all_members(self._of_sender(1 << position, reading), near=False)
 
     def _all_members(self, packets: PacketSet, *, near: bool) -> PacketSet:
-        """Classes of endpoints in place of those that stand for them."""
+        """Return packets with all members of classes in place of their representatives."""
         found: PacketSet = {}
         for traffic, peers in packets.items():
             key = near, peers
@@ -192,10 +192,10 @@ class Grid:
                 found[traffic] = self._grown[key]
         return found
 
-    # --- what is let in
+    # --- incoming halves
 
     def _of_sender(self, sender: int, reading: RuleReading) -> PacketSet:
-        """What receivers let in from one sender, given by its bit."""
+        """Return what receivers let in from one sender, given as a mask of one bit."""
         if reading not in self._let_in:
             self._let_in[reading] = by_sender(
                 (end.receiver, reading.out(end.into.allowed, end.into.unsure)) for end in self._classes

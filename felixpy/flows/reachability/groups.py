@@ -1,4 +1,4 @@
-"""Connections between groups of endpoints, such as namespaces: what all of their pairs have, and what only some."""
+"""Connections between groups of endpoints, such as namespaces: traffic of all pairs, and of only some pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from felixpy.flows.reachability.pairs import Pairs, Sheet, outside
 class GroupFlow(NamedTuple):
     """The traffic of one family from the members of a group to those of another, or from or to addresses outside.
 
-    `every` gets through between every two members, `some` between some of them only; None where there is none.
+    `every` gets through between all pairs of members, `some` between only some of them; None if there is none.
     """
 
     source: Peer
@@ -26,10 +26,10 @@ class GroupFlow(NamedTuple):
 
 
 class Groups:
-    """Endpoints in groups by name: bits by position in the universe, of those that `pairs` shows."""
+    """Groups of the endpoints that `pairs` shows, by name: masks with bits by position in the universe."""
 
     def __init__(self, pairs: Pairs, names: Mapping[int, str]) -> None:
-        """`names` are by the position of the endpoint; those without any are left out."""
+        """`names` are names of groups by the position of the endpoint; endpoints without one are left out."""
         self._pairs = pairs
         members: dict[str, int] = defaultdict(int)
         for position, name in names.items():
@@ -37,7 +37,7 @@ class Groups:
         self.members: Mapping[str, int] = {name: members[name] for name in sorted(members)}
 
     def flows(self) -> Iterator[GroupFlow]:
-        """All that gets through somewhere, group by group, what comes from outside last."""
+        """Yield all flows, by sending group, those from outside last."""
         for sheet in self._pairs.sheets:
             groups = {name: present for name, mask in self.members.items() if (present := mask & sheet.present)}
             for name, mask in groups.items():
@@ -51,7 +51,7 @@ class Groups:
                     yield from self._from_outside(sheet, name, mask)
 
     def _to_outside(self, sheet: Sheet, name: str, rows: Sequence[PacketSet]) -> Iterator[GroupFlow]:
-        """Ranges that the same of the group reach on the same are told together."""
+        """Yield flows to outside; ranges that the same members reach with the same traffic are one peer."""
         alike: dict[tuple[int, int], int] = defaultdict(int)
         known: dict[frozenset[tuple[int, int]], None] = dict.fromkeys(
             frozenset((traffic, some) for traffic, peers in row.items() if (some := peers & sheet.space.externals.mask))
@@ -72,14 +72,14 @@ class Groups:
 
 
 def _row(sheet: Sheet, position: int) -> PacketSet:
-    """Whom an endpoint reaches on what; traffic that no policy could let out is part of what is around it."""
+    """Return the row of an endpoint, extended by traffic that no policy lets out where traffic surrounds it."""
     never = sheet.never.get(position, 0)
     row = sheet.rows.get(position, {})
     return join_all({sheet.space.traffic.filled(traffic, never): peers} for traffic, peers in row.items())
 
 
 def peer(name: str) -> Peer:
-    """A group as an end of flows."""
+    """Return a group as an end of flows."""
     return Peer("group", "", name)
 
 
@@ -88,7 +88,7 @@ def _addresses(sheet: Sheet, classes: int) -> Peer:
 
 
 def _common(traffic: Sequence[int]) -> tuple[int, int]:
-    """What all have, and what only some have."""
+    """Return the masks of traffic that all have, and that only some have."""
     every, some = -1 if traffic else 0, 0
     for each in traffic:
         every &= each
@@ -97,7 +97,7 @@ def _common(traffic: Sequence[int]) -> tuple[int, int]:
 
 
 def _between(rows: Sequence[tuple[int, PacketSet]], receivers: int) -> tuple[int, int]:
-    """What all pairs of a sender, given by its position, and another receiver have, and what only some have."""
+    """Return the traffic of all pairs, and of only some, of senders (by position) and other receivers (a mask)."""
     every, some = -1, 0
     for position, row in rows:
         left = receivers & ~(1 << position) if position >= 0 else receivers

@@ -1,6 +1,6 @@
 """The halves of all connections of some inputs: what classes of endpoints let out and in, evaluated in parts.
 
-A part is what some neighbouring classes of one side and family let out, or what they let in. Its result is made of
+A part is what some neighbouring classes of one side and family let out, or what they let in. Its result consists of
 plain numbers, so that other processes and machines can evaluate it.
 """
 
@@ -28,19 +28,19 @@ from felixpy.walk import Machine
 from felixpy.workers import Alone, Computed, Lost, Workers
 
 CLASSES_OF_A_PART = 250
-"""Large parts, as a process that begins first finds out what all classes let in from others of their node."""
+"""Classes of a part. Parts are large, as each process first computes what all classes let in from their own node."""
 
 Hands: TypeAlias = Callable[[int], Workers]
-"""Workers for a number of parts."""
+"""Returns workers for a number of parts."""
 
 
 def here(_: int) -> Workers:
-    """This process, however many parts there are."""
+    """Return this process as the only worker, for any number of parts."""
     return Alone()
 
 
 class Part(NamedTuple):
-    """Some classes of a side, by its place in the universe, and whether it is about what they let out or in."""
+    """Some classes of a side (by its number in the universe), and whether the part is what they let out or in."""
 
     side: int
     family: int
@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What a class lets out to others of its node and elsewhere, and what it may never send."""
+    """What a class lets out to others of its node and elsewhere, and the mask of traffic that it may never send."""
 
     near: Half
     far: Half
@@ -67,7 +67,7 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluates parts. Pickled, it is the inputs only: compiled again elsewhere, they give the same numbers."""
+    """Evaluates parts. Only the inputs are pickled: compiling them elsewhere gives the same numbers."""
 
     universe: Universe
     _sides: dict[tuple[int, int], SideEvaluation] = field(default_factory=dict, compare=False, repr=False)
@@ -76,30 +76,30 @@ class Evaluation:
         return Evaluation, (self.universe,)
 
     def of(self, number: int, family: int) -> SideEvaluation:
-        """The evaluation of one family of a side."""
+        """Return the evaluation of one family of a side."""
         key = number, family
         if key not in self._sides:
             self._sides[key] = SideEvaluation(self.universe.sides[number], self.universe, family)
         return self._sides[key]
 
     def parts(self, number: int, family: int) -> Iterator[Part]:
-        """All parts of one family of a side, both about the same classes beside each other: they share most chains."""
+        """Yield all parts of one family of a side, both parts of the same classes in a row: they share most chains."""
         count = len(self.of(number, family).classes)
         for first in range(0, count, CLASSES_OF_A_PART):
             for out in (True, False):
                 yield Part(number, family, out, first, min(first + CLASSES_OF_A_PART, count))
 
     def evaluate(self, part: Part) -> list[Sent] | list[Received]:
-        """What the classes of a part let out or in."""
+        """Return what the classes of a part let out or in."""
         side = self.of(part.side, part.family)
         numbers = range(part.first, part.end)
         return [side.sent(number) for number in numbers] if part.out else [side.received(number) for number in numbers]
 
 
 def make_grids(universe: Universe, sides: Sequence[InputSide], hands: Hands = here) -> list[Mapping[int, Grid]]:
-    """The grids by family of some sides of a universe.
+    """Return the grids of some sides of a universe, by family.
 
-    A part whose process ended is evaluated again in this one. Raises what evaluating raises.
+    This process evaluates a part whose process ended. Raises what evaluating raises.
     """
     work = Evaluation(universe)
     wanted = [(universe.sides.index(side), family) for side in sides
@@ -116,7 +116,7 @@ def make_grids(universe: Universe, sides: Sequence[InputSide], hands: Hands = he
 def _joined(
     halves: Mapping[Part, list[Sent] | list[Received]], key: tuple[int, int], parts: Iterable[Part]
 ) -> tuple[list[Sent], list[Received]]:
-    """What all classes of one family of a side let out, and what they let in, in order."""
+    """Return what all classes of one family of a side let out, and what they let in, in order."""
     own = [part for part in parts if (part.side, part.family) == key]
     every = [half for part in own for half in halves[part]]
     return [half for half in every if isinstance(half, Sent)], [half for half in every if isinstance(half, Received)]
@@ -149,14 +149,14 @@ class SideEvaluation:
 
     @cached_property
     def classes(self) -> Sequence[EndpointClass]:
-        """All classes, node by node."""
+        """All classes, by node."""
         return tuple(chain.from_iterable(map(self._at, self.side.classes.homes)))
 
     def _at(self, home: Home) -> Sequence[EndpointClass]:
         return [found for found in self.side.classes.of(home) if found.sender in self.endpoints]
 
     def sent(self, number: int) -> Sent:
-        """What a class lets out."""
+        """Return what a class lets out."""
         found = self.classes[number]
         crossing, sender = self._crossing(found.home), self._place(found.sender)
         near, far = crossing.egress(sender)
@@ -165,14 +165,14 @@ class SideEvaluation:
         return Sent(without, without if far is near else replace(far, doubts=()), crossing.never(sender), doubts)
 
     def received(self, number: int) -> Received:
-        """What a class lets in."""
+        """Return what a class lets in."""
         found = self.classes[number]
         end = found.sender if found.sender.kind == "host" else found.receiver
         into = self._crossing(found.home).ingress(self._place(end))
         return Received(replace(into, doubts=()), self._doubts(found.home, into))
 
     def grid(self, sent: Sequence[Sent], received: Sequence[Received]) -> Grid:
-        """The grid of all classes, given what each of them lets out and in."""
+        """Return the grid of all classes, given what each of them lets out and in."""
         ends: dict[int, ClassFlows] = {}
         doubts: list[Doubt] = []
         for found, out, into in zip(self.classes, sent, received, strict=True):
@@ -201,7 +201,7 @@ class SideEvaluation:
 
     @cached_property
     def _hosts(self) -> Mapping[Home, int]:
-        """The bits of nodes as others see them."""
+        """The masks of nodes as peers of others."""
         return {
             home: union(self._bit(found.receiver) for found in self._at(home) if found.receiver.kind == "host")
             for home in self.side.classes.homes
@@ -212,7 +212,7 @@ class SideEvaluation:
         return tuple(_doubt(home.name, self.family, line) for line in lines)
 
     def _bit(self, identity: Identity) -> int:
-        """The bit of an endpoint as a peer: none if nobody knows its address."""
+        """Return the mask of an endpoint as a peer: 0 if its address is unknown."""
         return 1 << self.positions[identity] if self.family in self.endpoints[identity].addresses else 0
 
     def _place(self, identity: Identity) -> EndpointPlace:
@@ -220,13 +220,13 @@ class SideEvaluation:
         return EndpointPlace(self._bit(identity), endpoint.addresses.get(self.family), endpoint.interface)
 
     def _crossing(self, home: Home) -> Crossing:
-        """A node with its pods; that of the last node is kept, as the next class is mostly there, too."""
+        """Return the crossing of a node; the last one is cached, as the next class is mostly on the same node."""
         if self._last is None or self._last[0] is not home:
             self._last = home, self._cross(home)
         return self._last[1]
 
     def _cross(self, home: Home) -> Crossing:
-        """A node. Where it stands for others, its pods are taken as here for one half, as elsewhere for the other."""
+        """Return the crossing of a node; if it represents others, its pods are local for one half only."""
         machine, local = self.side.machines[home.name], self._at(home)
         places = [self._place(each) for found in local for each in dict.fromkeys((found.sender, found.receiver))]
         routes = self._routes(machine, {place.address: place.interface for place in places if place.interface})
@@ -238,7 +238,7 @@ class SideEvaluation:
         )  # fmt: skip
 
     def _routes(self, machine: Machine, local: Mapping[int | None, str]) -> dict[str, int]:
-        """The peers that each interface leads to, "" for the node itself; all others are beyond the uplink."""
+        """Return masks of the peers that each interface leads to, "" for the node; all others are behind the uplink."""
         routes: dict[str, int] = {}
         own = {number for texts in machine.interfaces.values() for number, _ in map(parse_address, texts)}
         for address, owners in self.owners.items():
@@ -252,7 +252,7 @@ class SideEvaluation:
 
     @cached_property
     def _tunnels(self) -> Mapping[int, str]:
-        """The devices behind which pods of other nodes are, by address."""
+        """Return the tunnel devices behind which pods of other nodes are, by address."""
         pools = [(int(net[0]), int(net[-1]), device) for net, device in tunnelled_pools(self.side.nodes.cluster)
                  if net.version == self.family]  # fmt: skip
         if not pools:

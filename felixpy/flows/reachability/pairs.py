@@ -1,4 +1,4 @@
-"""From rows of numbers to flows between peers with names: replicas folded, ranges joined, families said once."""
+"""Turns rows of numbers into flows between named peers: replicas are folded, ranges joined, equal families merged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NOT_APART: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """Who reaches whom in one family: rows of endpoints and of classes of outside addresses, by position.
+    """The connections of one family: rows of endpoints, and columns of classes of outside addresses, by position.
 
-    `never` is traffic of endpoints that no policy could let out; it counts as part of what is around it. `present` are
-    the endpoints that have an address of that family.
+    `never` are masks of traffic that no policy lets an endpoint send; it is shown as part of the traffic around it.
+    `present` is the mask of endpoints that have an address of the family.
     """
 
     space: FamilySpace
@@ -32,11 +32,11 @@ class Sheet:
     never: Mapping[int, int]
     present: int
     kinds: Mapping[int, int] = field(default_factory=dict)
-    """The endpoints that behave the same as each, as bits, where that is known."""
+    """The masks of endpoints that behave the same as each, by position, where these are known."""
 
 
 class Unit(NamedTuple):
-    """Endpoints that are shown as one; `first` is the position of one of them."""
+    """Endpoints that are shown as one peer; `bits` is their mask, `first` the position of one of them."""
 
     peer: Peer
     bits: int
@@ -48,16 +48,17 @@ class Unit(NamedTuple):
 
 
 class Focus(NamedTuple):
-    """Whom flows must touch: endpoints as bits, and classes of outside addresses as bits by family."""
+    """The peers that flows must have at one end: masks of endpoints, and of classes of outside addresses by family."""
 
     endpoints: int
     outside: Mapping[int, int]
 
 
 class Pairs:
-    """Flows of one or two families. `endpoints` are by position, those that are left out of no interest.
+    """Flows of one or two families between `endpoints`, which are by position; others are left out.
 
-    With `fold` the pods of a workload are one peer if they all reach, and are reached by, the same on the same.
+    With `fold` the pods of a workload are one peer if all of them reach, and are reached by, the same peers with the
+    same traffic.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Pairs:
         external: bool = True,
         classes: bool = False,
     ) -> None:
-        """With `classes`, all that send and receive the same are one peer, whatever workload they belong to."""
+        """With `classes`, all endpoints that send and receive the same are one peer, independent of workloads."""
         self.sheets, self.endpoints, self.external = sheets, endpoints, external
         units = self._in_classes() if classes else self._units(fold=fold)
         self.units = sorted(units, key=lambda unit: _order(unit.peer))
@@ -77,7 +78,7 @@ class Pairs:
         self._first_bits = union(1 << unit.first for unit in self.units)
         self._peers: dict[tuple[int, int], Peer] = {}
 
-    # --- who is shown as one
+    # --- endpoints that are shown as one
 
     def _units(self, *, fold: bool) -> Iterator[Unit]:
         groups: dict[object, list[int]] = defaultdict(list)
@@ -98,7 +99,7 @@ class Pairs:
                 yield from (self._alone(position) for position in members)
 
     def _in_classes(self) -> Iterator[Unit]:
-        """Of endpoints that behave the same those are together that also reach each other, or not, on the same."""
+        """Yield a unit for endpoints that behave the same and all reach each other with the same traffic."""
         groups: dict[object, list[int]] = defaultdict(list)
         for position in self.endpoints:
             kinds = tuple(sheet.kinds.get(position, 1 << position) for sheet in self.sheets)
@@ -115,7 +116,7 @@ class Pairs:
             yield Unit(peer, union(1 << position for position in members), members[0])
 
     def members(self, endpoints: int) -> list[Peer]:
-        """Endpoints one by one."""
+        """Return the endpoints of a mask as single peers."""
         return [self._alone(position).peer for position in bits(endpoints)]
 
     def _alone(self, position: int) -> Unit:
@@ -123,7 +124,7 @@ class Pairs:
         return Unit(Peer(kind, space, name, pods=(name,) if kind == "pod" else ()), 1 << position, position)
 
     def _uneven(self, groups: Mapping[object, Sequence[int]]) -> set[object]:
-        """Groups whose members do not all send and receive the same."""
+        """Return groups whose members do not all send and receive the same."""
         shown = union(1 << position for position in self.endpoints)
         masks = {key: union(1 << position for position in members) for key, members in groups.items()}
         homes = {position: key for key, members in groups.items() for position in members}
@@ -134,7 +135,7 @@ class Pairs:
             for position, packets in sheet.rows.items():
                 if not shown >> position & 1:
                     continue
-                # As if the sender reached all of its own group: whether it does is another question.
+                # Assume that the sender reaches all of its own group, which `_alike` checks.
                 own = masks.get(homes.get(position), 0)
                 broken |= {key for peers in packets.values() for key in split.by(peers | own)}
             for packets in sheet.columns.values() if self.external else ():
@@ -146,7 +147,7 @@ class Pairs:
         return broken
 
     def _alike(self, sheet: Sheet, members: Sequence[int], mask: int, shown: int) -> bool:
-        """Whether all members send the same to others that are shown, and to each other."""
+        """Return whether all members send the same to others that are shown, and to each other."""
         others = shown & ~mask
         seen = {tuple(sorted(of_peers(sheet.rows.get(position, {}), others).items())) for position in members}
         among: set[int] = set()
@@ -160,9 +161,9 @@ class Pairs:
     # --- flows
 
     def flows(self, focus: Focus | None = None, *, apart: bool = False) -> Iterator[Flow]:
-        """All flows, source by source, those from outside last.
+        """Yield all flows by source, those from outside last.
 
-        Addresses to which the same applies are one peer of each flow; with `apart` those that differ in anything are
+        Addresses with the same traffic are one peer of a flow; with `apart` addresses that differ in any flow are
         always different peers.
         """
         parts = {sheet.space.family: self._apart(sheet) for sheet in self.sheets} if apart else {}
@@ -172,7 +173,7 @@ class Pairs:
     def sent(
         self, units: Iterable[Unit], focus: Focus | None = None, parts: Mapping[int, Sequence[int]] = NOT_APART
     ) -> Iterator[Flow]:
-        """The flows of some senders. `parts` are classes of addresses by family, of which each is a peer."""
+        """Yield the flows of some senders. `parts` are masks of classes of addresses by family, each a peer."""
         for unit in units:
             focused = focus is None or bool(unit.bits & focus.endpoints)
             cells = [self._row(unit, sheet) for sheet in self.sheets]
@@ -186,12 +187,12 @@ class Pairs:
                     yield Flow(unit.peer, peer, sheet.space.traffic.tell(traffic))
 
     def entering(self, focus: Focus | None = None, parts: Mapping[int, Sequence[int]] = NOT_APART) -> Iterator[Flow]:
-        """The flows from outside."""
+        """Yield the flows from outside."""
         for sheet in self.sheets if self.external else ():
             yield from self._from_outside(sheet, focus, parts.get(sheet.space.family))
 
     def asked(self, focus: Focus) -> set[Peer]:
-        """The peers in focus, those outside apart."""
+        """Return the peers in focus, with outside addresses apart."""
         parts = ((sheet, part) for sheet in self.sheets for part in self._apart(sheet))
         outside = {
             self._outside(sheet.space, part) for sheet, part in parts if part & focus.outside.get(sheet.space.family, 0)
@@ -199,7 +200,7 @@ class Pairs:
         return outside | {unit.peer for unit in self.units if unit.bits & focus.endpoints}
 
     def _row(self, unit: Unit, sheet: Sheet) -> dict[int, int]:
-        """Traffic by the rank of the destination. Among the pods of a workload any of the others stands for it."""
+        """Return traffic by the rank of the destination. For the sender's unit any other member represents it."""
         found: dict[int, int] = {}
         never = sheet.never.get(unit.first, 0)
         for traffic, peers in sheet.rows.get(unit.first, {}).items():
@@ -211,7 +212,7 @@ class Pairs:
         return found
 
     def _to_outside(self, unit: Unit, sheet: Sheet, some: int) -> dict[int, int]:
-        """Classes of outside addresses by traffic."""
+        """Return masks of classes of outside addresses by traffic."""
         never = sheet.never.get(unit.first, 0)
         found: dict[int, int] = {}
         for traffic, peers in sheet.rows.get(unit.first, {}).items():
@@ -237,7 +238,7 @@ class Pairs:
     def _in_order(
         self, sheet: Sheet, found: Mapping[int, int], parts: Sequence[int] | None
     ) -> Iterator[tuple[Peer, int]]:
-        """Addresses with the traffic, the lowest first; classes without any are left out."""
+        """Yield addresses with their traffic, the lowest first; classes without addresses are left out."""
         pieces = [(classes, traffic) for traffic, classes in found.items()]
         if parts is not None:
             pieces = [(part, traffic) for classes, traffic in pieces for part in parts if part & classes]
@@ -251,7 +252,7 @@ class Pairs:
         return self._peers[key]
 
     def _apart(self, sheet: Sheet) -> list[int]:
-        """Classes of outside addresses, together if they are treated the same by all endpoints that are shown."""
+        """Return masks of classes of outside addresses that all shown endpoints treat the same."""
         alike: dict[object, int] = defaultdict(int)
         for position, packets in sheet.columns.items():
             shown = {traffic: some for traffic, peers in packets.items() if (some := peers & self._first_bits)}
@@ -263,7 +264,7 @@ class Pairs:
         return parts
 
     def _merged(self, source: Unit, destination: Unit, traffic: Sequence[int]) -> Iterator[Flow]:
-        """Flows of a pair of endpoints; what holds in all families that both have is said once."""
+        """Yield the flows of a pair of endpoints; traffic of all families that both have is one flow."""
         if len(self.sheets) == 1:
             yield Flow(source.peer, destination.peer, self.sheets[0].space.traffic.tell(traffic[0]))
             return
@@ -282,7 +283,7 @@ class Pairs:
 
 
 def outside(ranges: Sequence[Range], family: int) -> Peer:
-    """Addresses that are no endpoint's, as a peer."""
+    """Return addresses that belong to no endpoint as a peer."""
     texts = tuple(spell_range(addresses, family) for addresses in ranges)
     words = ",".join(texts)
     outlined = outline(ranges)
@@ -294,7 +295,7 @@ def outside(ranges: Sequence[Range], family: int) -> Peer:
 
 
 class _Splits:
-    """Which groups some peers belong to in part."""
+    """Finds the groups of which a mask of peers contains some but not all members."""
 
     def __init__(self, masks: Mapping[object, int]) -> None:
         self._masks = masks

@@ -1,7 +1,7 @@
-"""Two inputs evaluated apart, each in numbers of its own, and put into the numbers that they have in common.
+"""Evaluates two inputs separately, each in numbers of its own, and translates the results to common numbers.
 
 Endpoints have the same bits everywhere. Pieces of traffic and classes of other addresses are those that the rules of
-one input tell apart; in common numbers each of them is several, as the rules of the other one tell more apart.
+one input distinguish; in common numbers each of them is one or several, as the rules of both inputs distinguish more.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from felixpy.flows.reachability.universe import FamilySpace, Told, Universe
 from felixpy.workers import Computed, Lost, Workers
 
 Renamed: TypeAlias = Mapping[int, Mapping[Identity, Identity]]
-"""The common names of endpoints by the number of the input, where they have others there."""
+"""By the number of the input: the common identities of endpoints, where those in the input differ."""
 
 
 class FamilyFlows(NamedTuple):
-    """What a grid is made of, in numbers of one input, and what these numbers are of."""
+    """The content of a grid in numbers of one input, and what its rules distinguish, which defines these numbers."""
 
     traffic: TrafficSpace
     externals: Externals
@@ -40,14 +40,14 @@ class FamilyFlows(NamedTuple):
 
 
 class InputFlows(NamedTuple):
-    """The flows of an input by family, and whether there are rules that no kernel takes."""
+    """The flows of an input by family, and whether there are rules that the kernel rejects."""
 
     families: Mapping[int, FamilyFlows]
     refused: bool
 
 
 class NumberedTogether(NamedTuple):
-    """The grids of inputs by family, in the numbers of a universe, and whether there are rules that no kernel takes."""
+    """The grids of inputs by family, in numbers of a universe, and whether the kernel rejects any rules."""
 
     universe: Universe
     grids: Sequence[Mapping[int, Grid]]
@@ -55,7 +55,7 @@ class NumberedTogether(NamedTuple):
 
 
 def grids_together(sides: Sequence[InputSide], renamed: Renamed, hands: Hands) -> NumberedTogether:
-    """The grids of inputs whose rules are compiled and numbered together."""
+    """Return the grids of inputs whose rules are compiled and numbered together."""
     universe = Universe(sides, renamed=renamed)
     grids = make_grids(universe, sides, hands)
     return NumberedTogether(universe, grids, any(side.refused for side in sides))
@@ -63,13 +63,13 @@ def grids_together(sides: Sequence[InputSide], renamed: Renamed, hands: Hands) -
 
 @dataclass(frozen=True)
 class Apart:
-    """Evaluates one of several inputs that are numbered together. All that it gives is plain values."""
+    """Evaluates one of several inputs whose endpoints are numbered together. Results are plain values."""
 
     sides: tuple[InputSide, ...]
     renamed: Renamed
 
     def evaluate(self, number: int) -> InputFlows:
-        """The flows of an input."""
+        """Return the flows of an input, given by its number."""
         universe = Universe(self.sides, renamed=self.renamed, only=[number])
         grids = make_grids(universe, [self.sides[number]])[0]
         families = {family: _plain(grid, universe.mentioned[family]) for family, grid in grids.items()}
@@ -82,9 +82,9 @@ def _plain(grid: Grid, told: Told) -> FamilyFlows:
 
 
 def grids_apart(sides: Sequence[InputSide], renamed: Renamed, hands: Workers) -> NumberedTogether:
-    """The grids of inputs, each evaluated by a process of its own.
+    """Return the grids of inputs, each evaluated by a process of its own.
 
-    An input whose process ended is evaluated in this one. Raises what evaluating raises.
+    This process evaluates an input whose process ended. Raises what evaluating raises.
     """
     work = Apart(tuple(sides), renamed)
     results = sorted(hands.run(Computed(work.evaluate), range(len(sides))), key=lambda each: each.number)
@@ -101,7 +101,7 @@ def grids_apart(sides: Sequence[InputSide], renamed: Renamed, hands: Workers) ->
 
 
 class _Renumbering:
-    """Puts the flows of one family of an input into other numbers."""
+    """Translates the flows of one family of an input to other numbers."""
 
     def __init__(self, flows: FamilyFlows, space: FamilySpace) -> None:
         self._flows, self._space = flows, space
@@ -113,7 +113,7 @@ class _Renumbering:
         self._outside: dict[int, int] = {}
 
     def grid(self) -> Grid:
-        """The grid in the other numbers."""
+        """Return the grid in the other numbers."""
         flows = self._flows
         known: dict[int, ClassFlows] = {}
         for end in flows.ends.values():

@@ -1,4 +1,4 @@
-"""One input made ready: its endpoints, and the rules of its nodes as programs."""
+"""One input, prepared for evaluation: its endpoints, and the rules of its nodes as programs."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from felixpy.walk import Machine
 
 FAMILIES = (4, 6)
 WITHOUT_IPV6 = Setting("Ipv6Support", "false")
-"""Where no pod has an IPv6 address, nobody asks for the rules of that family; those of IPv4 are the same without."""
+"""Used where no pod has an IPv6 address: the rules of IPv6 are not needed, and those of IPv4 are the same without."""
 
 MOSTLY = 2
-"""If one pod in so many represents a class, all are compiled."""
+"""All pods of a node are compiled if at least one in this number represents a class."""
 
 HOST_CHAINS = (FROM_HOST, TO_HOST)
 
 
 class SideEndpoint(NamedTuple):
-    """An endpoint: a pod, an interface of whose pod nothing is known, or a node. `addresses` are numbers by family."""
+    """An endpoint: a pod, an interface whose pod is unknown, or a node. `addresses` are numbers by family."""
 
     identity: Identity
     node: str
@@ -55,8 +55,8 @@ class SideEndpoint(NamedTuple):
 class InputSide:
     """The nodes of one input. Rules are compiled or read when they are first needed.
 
-    Of endpoints and nodes that behave the same (`classes`) only some are compiled; with `apart` each is on its own, as
-    it is where rules were saved, or where pods share an address or the name of an interface.
+    Of endpoints and nodes that behave the same (`classes`) only some are compiled. With `apart` each is a class of its
+    own; so it is where rules were saved, or where pods share an address or the name of an interface.
     """
 
     def __init__(self, nodes: Nodes, *, apart: bool = False) -> None:
@@ -72,18 +72,18 @@ class InputSide:
         self._classes: Classes | None = None
 
     def __reduce__(self) -> tuple[Callable[..., InputSide], tuple[object, ...]]:
-        """Elsewhere rules are compiled again."""
+        """Pickle the nodes only: other processes compile the rules again."""
         return _again, (self.nodes, self.apart)
 
     @cached_property
     def machines(self) -> Mapping[str, Machine]:
-        """The nodes without routes."""
+        """The nodes as machines without routes."""
         hosts, book = self.nodes.hosts, self.nodes.book
         return {name: bare_machine(self.nodes.cluster, name, hosts.get(name), book) for name in self.names}
 
     @property
     def classes(self) -> Classes:
-        """Endpoints and nodes that behave the same, as far as is known."""
+        """Classes of endpoints and nodes that behave the same; `refine` splits them."""
         if self._classes is None:
             self._classes = self._sorted_out()
         return self._classes
@@ -112,7 +112,7 @@ class InputSide:
         return chains, tuple(sorted(endpoint.addresses)), self._marks.get(endpoint.identity)
 
     def _node_key(self, name: str) -> Hashable:
-        """What the rules of a node depend on besides its pods and addresses; its name, if it has something special."""
+        """Return what a node's rules depend on besides its pods and addresses; its name if it is in `_special`."""
         if name in self._special:
             return name
         node, machine = self.nodes.cluster.nodes.get(name), self.machines[name]
@@ -128,11 +128,11 @@ class InputSide:
 
     @cached_property
     def _special(self) -> frozenset[str]:
-        """Nodes of which something is known that is not so of others."""
+        """Nodes with facts of their own (`Nodes.hosts`), or with host endpoints."""
         return frozenset((*self.nodes.hosts, *(endpoint.node for endpoint in self.nodes.cluster.host_endpoints)))
 
     def refine(self, libraries: Iterable[Library]) -> bool:
-        """Split classes whose members the compiled rules tell apart. Whether other rules have to be compiled then."""
+        """Split classes whose members the rules distinguish. Returns whether more rules have to be compiled."""
         if self.apart:
             return False
         before = self.classes
@@ -150,14 +150,14 @@ class InputSide:
         if (len(before.homes), len(before.endpoints)) == (len(self.classes.homes), len(self.classes.endpoints)):
             return False
         if self._complete.issuperset(self.classes.homes):
-            return False  # the rules of whoever represents a class now are there
+            return False  # the rules of the new representatives are compiled already
         self._complete.clear()
         self._rulesets.clear()
         return True
 
     @cached_property
     def endpoints(self) -> tuple[SideEndpoint, ...]:
-        """Pods, unknown interfaces, hosts."""
+        """All pods, unknown interfaces and hosts."""
         pods = [_pod(pod) for pod in self.nodes.cluster.workloads]
         known = {(endpoint.node, endpoint.interface) for endpoint in pods}
         strangers = [
@@ -170,7 +170,7 @@ class InputSide:
 
     @property
     def compiled(self) -> tuple[str, ...]:
-        """Nodes whose rules were not given while those of others were."""
+        """Nodes whose rules are compiled, although saved rules of other nodes are given."""
         return tuple(name for name in self.names if self.nodes.dumps and name not in self.nodes.dumps)
 
     @cached_property
@@ -182,7 +182,7 @@ class InputSide:
 
     @cached_property
     def families(self) -> tuple[int, ...]:
-        """Families in which there are rules and a pod has an address, or none has any."""
+        """Families that have rules, and in which a pod has an address (or no pod has any address)."""
         ruled = {family for home in self.classes.homes for family in self._ruled(home)}
         return tuple(family for family in FAMILIES if family in ruled and (not self._used or family in self._used))
 
@@ -209,9 +209,9 @@ class InputSide:
         return self._resolutions[home]
 
     def _ruleset(self, home: Home) -> Ruleset:
-        """The rules of the first node, as if one or two pods of each class of all the nodes were there.
+        """Return the rules of the first node, as if one or two pods of each class of all its nodes were on it.
 
-        All pods are where these would be most of them: no class that is split then needs others.
+        If these would be most of its pods, all are compiled: then classes that are split need no further rules.
         """
         name = home.name
         if name not in self._rulesets:
@@ -233,22 +233,22 @@ class InputSide:
         return self.nodes.compiler.program(replace(resolution, workloads=some), host, self._settings)
 
     def text(self, home: Home, family: int) -> NodeText:
-        """Rules that were saved count instead of compiled ones."""
+        """Return the rules of a node: saved ones if given, else compiled ones."""
         dump = self.nodes.dumps.get(home.name)
         return of_dump(dump, family) if dump else of_ruleset(self._ruleset(home), family)
 
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """What compiling had to remark, each thing once."""
+        """Findings of compiling, without duplicates."""
         return tuple(dict.fromkeys(found for ruleset in self._rulesets.values() for found in ruleset.findings))
 
     @property
     def refused(self) -> tuple[Problem, ...]:
-        """What no kernel takes of the rules, so that nodes do not get them."""
+        """Problems with rules that the kernel rejects, so that nodes do not get them."""
         return tuple(dict.fromkeys(found for ruleset in self._rulesets.values() for found in ruleset.refused))
 
     def _interfaces(self, name: str) -> list[str]:
-        """Interfaces for which a dump has chains of a pod; the names of long ones are hashed, so they are unknown."""
+        """Return interfaces for which a dump has chains of a pod, except for long names, which are hashed in chains."""
         dump = self.nodes.dumps.get(name)
         if not dump:
             return []
@@ -263,14 +263,14 @@ class InputSide:
         return SideEndpoint(Identity("host", "", name), name, "", addresses)
 
     def load(self, library: Library) -> None:
-        """Make the rules of every node ready in one family."""
+        """Prepare the rules of every node in one family."""
         programs = {home.name: NodeProgram(self.text(home, library.family), library) for home in self.classes.homes}
         for program in programs.values():
             program.load()
         self.programs[library.family] = programs
 
     def known(self, family: int) -> Iterator[int]:
-        """Addresses of pods, also second ones, and of nodes."""
+        """Yield the addresses of pods, also second ones, and of nodes."""
         cluster, book = self.nodes.cluster, self.nodes.book
         texts = [address for pod in cluster.workloads for address in pod.addresses]
         for text in (*texts, *book.known, *book.assumed):
@@ -283,7 +283,7 @@ def _again(nodes: Nodes, apart: bool) -> InputSide:
 
 
 def _pod(pod: Workload) -> SideEndpoint:
-    """A pod with the first of its addresses in each family."""
+    """Return a pod as an endpoint with the first of its addresses in each family."""
     addresses: dict[int, int] = {}
     for text in pod.addresses:
         number, family = parse_address(text)
@@ -292,7 +292,7 @@ def _pod(pod: Workload) -> SideEndpoint:
 
 
 def _is_ambiguous(cluster: Cluster, book: AddressBook) -> bool:
-    """Whether an address or the name of an interface belongs to more than one endpoint: these cannot be swapped."""
+    """Return whether an address or interface belongs to several endpoints, which then cannot represent each other."""
     addresses = [*book.known, *book.assumed, *(address for pod in cluster.workloads for address in pod.addresses)]
     interfaces = [pod.interface for pod in cluster.workloads]
     return len(set(addresses)) < len(addresses) or len(set(interfaces)) < len(interfaces)

@@ -1,4 +1,4 @@
-"""Numbers for everything that rules tell apart, so that two inputs can be compared bit by bit."""
+"""Numbers for everything that rules distinguish, so that two inputs can be compared bit by bit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from felixpy.netfilter.numbers import ICMP, WITH_PORTS, Range
 
 
 class PortChoice(NamedTuple):
-    """Ports of a protocol that are asked for, or (None) all of it. ICMP is that of either family."""
+    """A selection of ports of a protocol; None is all of it. ICMP is that of either family."""
 
     protocol: int
     ports: Range | None
 
     def mask(self, traffic: TrafficSpace) -> int:
-        """The traffic that is meant."""
+        """Return the mask of the selected traffic."""
         number = ICMP[traffic.family] if self.protocol in ICMP.values() else self.protocol
         whole = traffic.protocol(number)
         return whole & traffic.ports([self.ports], source=False) if self.ports else whole
 
 
 class Nets(NamedTuple):
-    """Addresses of a family that are asked for."""
+    """A selection of addresses of a family."""
 
     family: int
     addresses: Range
@@ -39,7 +39,7 @@ class Nets(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FamilySpace:
-    """One family: its traffic, and the ranges of addresses that are no endpoint's."""
+    """The numbers of one family: its traffic, and the classes of addresses that belong to no endpoint."""
 
     family: int
     library: Library
@@ -48,24 +48,24 @@ class FamilySpace:
 
 
 class Told(NamedTuple):
-    """What rules of a family tell apart: numbers, nets, and addresses that NAT rewrites to others."""
+    """What rules of a family distinguish: numbers, nets, and addresses that NAT rewrites to others."""
 
     mentions: Mentions
     layers: frozenset[Layers]
     rewritten: frozenset[int]
 
     def with_(self, other: Told) -> Told:
-        """What either tells apart."""
+        """Return what either distinguishes."""
         mentions = self.mentions.with_(other.mentions)
         return Told(mentions, self.layers | other.layers, self.rewritten | other.rewritten)
 
 
 class Universe:
-    """What there is on some sides together. An endpoint's bit is its place among the `identities`.
+    """Common numbers for some sides. The bit position of an endpoint is its index in `identities`.
 
-    `renamed` are for each side the names that endpoints have in common, where those of the input differ. `ports`
-    and `nets` that are asked for are told apart as if rules mentioned them; `every_icmp` counts types that open no
-    connection as well.
+    `renamed` are by number of the side the common identities of endpoints, where those of the input differ. Selected
+    `ports` and `nets` are distinguished as if rules mentioned them; `every_icmp` includes ICMP types that open no
+    connection.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Universe:
         every_icmp: bool = False,
         only: Sequence[int] | None = None,
     ) -> None:
-        """`only` are the numbers of the sides whose rules are told apart; of others just the endpoints count."""
+        """`only` are the numbers of the sides whose rules are included; of others only the endpoints are."""
         self.sides = tuple(sides)
         self._read = self.sides if only is None else tuple(self.sides[number] for number in only)
         self._only = only
@@ -91,11 +91,11 @@ class Universe:
         self.families = {library.family: self._space(library) for library in self._libraries()}
 
     def __reduce__(self) -> tuple[Callable[..., Universe], tuple[object, ...]]:
-        """Elsewhere the inputs are compiled again."""
+        """Pickle the inputs only: other processes compile them again."""
         return _again, (self.sides, self._renamed, self._ports, self._nets, self._every_icmp, self._only)
 
     def position(self, side: InputSide, identity: Identity) -> int:
-        """The place of an endpoint of one of the sides."""
+        """Return the bit position of an endpoint of one of the sides."""
         return self.positions[self._renamed.get(self.sides.index(side), {}).get(identity, identity)]
 
     def _names(self, number: int, side: InputSide) -> Iterator[Identity]:
@@ -103,7 +103,7 @@ class Universe:
         return (renamed.get(endpoint.identity, endpoint.identity) for endpoint in side.endpoints)
 
     def _libraries(self) -> list[Library]:
-        """The rules of each family, of endpoints that they do not tell apart just one or two of each class."""
+        """Return the rules of each family; classes are split until the rules treat their members the same."""
         while True:
             found = [Library(family) for family in sorted({family for side in self._read for family in side.families})]
             for library in found:
@@ -130,7 +130,7 @@ class Universe:
         return self.space_of(family, self.mentioned[family], library)
 
     def space_of(self, family: int, told: Told, library: Library) -> FamilySpace:
-        """Numbers for what rules tell apart."""
+        """Return numbers for what rules distinguish."""
         known = set(told.rewritten)
         for side in self.sides:
             known.update(side.known(family))
@@ -151,7 +151,7 @@ def _again(
 
 @dataclass(slots=True)
 class Mentioned:
-    """What rules mention: protocols, ports and types, nets and sets."""
+    """Collects what rules mention: protocols, ports and ICMP types, nets and sets."""
 
     mentions: Mentions
     layers: set[Layers] = field(default_factory=set)
@@ -203,7 +203,7 @@ class Mentioned:
             self.mentions.protocols.add(protocol)
 
     def rewritten(self, library: Library) -> Iterator[int]:
-        """Addresses that NAT rewrites to others, such as those of services: nobody has them."""
+        """Yield the addresses that NAT rewrites to others, such as those of Services: they belong to no peer."""
         rewriting = {id(chain) for chain in library.chains if any(_rewrites(rule) for rule in chain.rules)}
         if not rewriting:
             return
