@@ -1,8 +1,8 @@
-"""Traffic: protocols, ports and types of ICMP, cut into the smallest pieces that any rule tells apart.
+"""Traffic: protocols, ports and types of ICMP, cut into the smallest pieces that rules distinguish.
 
-Within a piece all rules agree, so a set of traffic is a number with a bit for each piece, and what comes out is exact
-although nobody ever looked at a single port. Ports go from 1 to 65535, as 0 is never used. Of ICMP only those types
-count that can open a connection or need none: others pass with the connection that they belong to, or are invalid.
+All rules treat a piece the same, so a set of traffic is a mask with a bit for each piece, and results are exact without
+evaluating single ports. Ports are 1 to 65535, as 0 is never used. Only those ICMP types are included that can open a
+connection or need none: others pass with the connection that they belong to, or are invalid.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from felixpy.flows.packets.traffic_words import Numbers, Traffic, TrafficPart
-from felixpy.netfilter.numbers import ICMP, NUMBERS, OPENING_ICMP, PROTOCOLS, UNTRACKED_ICMP, WITH_PORTS, Range
+from felixpy.netfilter.numbers import ICMP, NUMBERS, OPENING_ICMP, PROTOCOLS, UNTRACKED_ICMP, WITH_PORTS, Range, joined
 
 ALWAYS = tuple(NUMBERS[name] for name in ("tcp", "udp", "sctp"))
-"""Protocols that are told apart whether rules mention them or not."""
+"""Protocols that are always distinguished, whether rules mention them or not."""
 
 PORTS = Range(1, 65535)
 LARGEST_PROTOCOL = 255
@@ -28,11 +28,11 @@ TITLES: Mapping[int, str] = {
 WELL_KNOWN = ((NUMBERS["tcp"], 80), (NUMBERS["udp"], 53), (NUMBERS["tcp"], 443), (NUMBERS["tcp"], 22))
 USUAL_SOURCE = 49152
 OTHERS = "other"
-"""What the protocols are called that nobody mentions."""
+"""The name of all protocols that no rule mentions."""
 
 
 def title(protocol: int) -> str:
-    """What people call a protocol.
+    """Return the usual name of a protocol.
 
     >>> title(6), title(47), title(200)
     ('TCP', 'GRE', 'protocol 200')
@@ -43,7 +43,7 @@ def title(protocol: int) -> str:
 
 @dataclass(slots=True)
 class Mentions:
-    """The numbers that rules mention; ports and ICMP (type * 256 + code) as starts of what they tell apart."""
+    """The numbers that rules mention; ports and ICMP (type * 256 + code) as the first numbers of pieces."""
 
     family: int
     protocols: set[int] = field(default_factory=set)
@@ -51,7 +51,7 @@ class Mentions:
     source_starts: dict[int, set[int]] = field(default_factory=dict)
 
     def ports(self, protocols: Iterable[int], ranges: Iterable[Range], *, source: bool) -> None:
-        """Ports of some protocols, of all that have ports if none is given."""
+        """Add ports of some protocols, or of all that have ports if none is given."""
         starts = self.source_starts if source else self.starts
         for protocol in protocols or WITH_PORTS:
             self.protocols.add(protocol)
@@ -63,7 +63,7 @@ class Mentions:
         self.ports([ICMP[self.family]], ranges, source=False)
 
     def with_(self, other: Mentions) -> Mentions:
-        """What either has."""
+        """Return the numbers that either has."""
         found = Mentions(self.family, self.protocols | other.protocols)
         for each in (self, other):
             for mine, theirs in ((found.starts, each.starts), (found.source_starts, each.source_starts)):
@@ -73,7 +73,7 @@ class Mentions:
 
 
 class ProtocolBlock(NamedTuple):
-    """The pieces of one protocol; None are all that nobody mentions.
+    """The pieces of one protocol; the protocol None is all that no rule mentions.
 
     A piece is a range of destination `numbers` (ports, or ICMP) with a range of `sources`. Its bit is `offset` and the
     position of the sources times the number of ranges of numbers, and the position of the numbers.
@@ -93,14 +93,14 @@ class ProtocolBlock(NamedTuple):
         return (1 << self.size) - 1 << self.offset
 
     def rows(self, traffic: int) -> Iterator[tuple[Range, int]]:
-        """For each range of sources the bits of numbers."""
+        """Yield for each range of sources with traffic the mask of numbers."""
         width = len(self.numbers)
         row = (1 << width) - 1
         for at, sources in enumerate(self.sources):
             yield sources, traffic >> self.offset + at * width & row
 
     def pieces(self, numbers: int, sources: int) -> int:
-        """The bits of some numbers from some sources, both given as bits."""
+        """Return the mask of pieces with some numbers from some sources, both given as masks."""
         width = len(self.numbers)
         found = 0
         for at in range(len(self.sources)):
@@ -110,14 +110,14 @@ class ProtocolBlock(NamedTuple):
 
 
 EVERY_NUMBER: tuple[Range, ...] = (Range(0, 0),)
-"""What stands for the ports of a protocol without ports."""
+"""The single number of a protocol without ports."""
 
 
 class TrafficSpace:
-    """All traffic of one family, in pieces. With `every_icmp` types that open no connection count, too.
+    """All traffic of one family, in pieces; with `every_icmp` also ICMP types that open no connection.
 
-    They count as part of one that was opened, unless packets are `single` ones. With `coarse` they are told apart only
-    where rules mention them: fewer pieces where nobody asks for a type.
+    They are part of an open connection, unless packets are `single` ones. With `coarse` types are distinguished only
+    where rules mention them, which makes fewer pieces.
     """
 
     def __init__(
@@ -145,14 +145,14 @@ class TrafficSpace:
         self._filled: dict[tuple[int, int], int] = {}
 
     def _icmp_types(self) -> list[Range]:
-        """Types as ranges of numbers."""
+        """Return the ICMP types as ranges of numbers."""
         types = OPENING_ICMP[self.family] | UNTRACKED_ICMP[self.family]
         return [Range(kind << 8, kind << 8 | 0xFF) for kind in (range(256) if self.every_icmp else sorted(types))]
 
     # --- numbers of another space
 
     def masks_in(self, finer: TrafficSpace) -> list[int]:
-        """Each piece as the pieces of a space that tells more apart."""
+        """Return for each piece, by its position, the mask of the same traffic in a finer space."""
         found = [0] * self.all.bit_length()
         for block in finer.blocks:
             own = self._by_protocol.get(block.protocol) or self._by_protocol[None]
@@ -165,14 +165,14 @@ class TrafficSpace:
                     found[start + column] |= 1 << offset + at
         return found
 
-    # --- what criteria stand for
+    # --- the traffic of criteria
 
     def protocol(self, number: int) -> int:
-        """Raises KeyError for one that was not mentioned."""
+        """Return the mask of a protocol. Raises KeyError for one that was not mentioned."""
         return self._by_protocol[number].mask
 
     def ports(self, ranges: Iterable[Range], *, source: bool) -> int:
-        """The traffic of all protocols with ports in the ranges."""
+        """Return the mask of traffic of all protocols with ports in the ranges."""
         found = 0
         for block in self.blocks:
             if block.protocol in WITH_PORTS:
@@ -180,7 +180,7 @@ class TrafficSpace:
         return found
 
     def service(self, protocol: int, number: int, *, source: bool) -> int:
-        """One port of one protocol; for ICMP type and code, for protocols without either 0."""
+        """Return the mask of one port of a protocol; `number` is type and code for ICMP, 0 for other protocols."""
         block = self._by_protocol[protocol]
         has_sources = protocol in WITH_PORTS
         return _within(block, [Range(number, number)], source=source and has_sources)
@@ -190,21 +190,21 @@ class TrafficSpace:
 
     @cached_property
     def untracked(self) -> int:
-        """What connection tracking leaves alone; all else opens connections."""
+        """The mask of traffic that connection tracking ignores (`UNTRACKED_ICMP`)."""
         return self.icmp(Range(kind << 8, kind << 8 | 0xFF) for kind in UNTRACKED_ICMP[self.family])
 
     @cached_property
     def unasked(self) -> int:
-        """Types of ICMP that open no connection: a single packet without one that it belongs to is invalid."""
+        """The mask of ICMP types that open no connection: a single packet that belongs to none is invalid."""
         if not self.single:
             return 0
         opening = self.icmp(Range(kind << 8, kind << 8 | 0xFF) for kind in OPENING_ICMP[self.family])
         return self._by_protocol[ICMP[self.family]].mask & ~self.untracked & ~opening
 
     def sample(self, traffic: int) -> tuple[int, int, int]:
-        """One packet of some traffic: its protocol, its port or ICMP type and code, and its source port (0 for any).
+        """Return one packet of some traffic: protocol, port or ICMP type and code, and source port (0 for any).
 
-        Ports that people know come before others.
+        Well-known ports are preferred.
         """
         for protocol, port in WELL_KNOWN:
             block = self._by_protocol[protocol]
@@ -234,7 +234,7 @@ class TrafficSpace:
         return block.sources[(lowest - block.offset) // len(block.numbers)].last
 
     def lifted(self, traffic: int) -> int:
-        """The same protocols from the same ports to any; types of ICMP stay what they are."""
+        """Return the mask of the same protocols and source ports with any destination port; ICMP types are kept."""
         found = traffic
         for block in self.blocks:
             if block.protocol in WITH_PORTS and traffic & block.mask:
@@ -247,7 +247,7 @@ class TrafficSpace:
     # --- in words
 
     def tell(self, traffic: int) -> Traffic:
-        """The traffic as ranges."""
+        """Return the traffic of a mask as protocols with ranges of numbers."""
         told = self._told.get(traffic)
         if told is None:
             missing = self.all & ~traffic if traffic & self._by_protocol[None].mask else 0
@@ -271,11 +271,11 @@ class TrafficSpace:
                     number=block.protocol,
                     kind=_kind(block.protocol, self.family),
                     numbers=() if numbers == whole else _merged(block.numbers, numbers),
-                    sources=() if len(sources) == len(block.sources) else tuple(_joined(sources)),
+                    sources=() if len(sources) == len(block.sources) else joined(sources),
                 )
 
     def filled(self, traffic: int, shadow: int) -> int:
-        """The traffic with those pieces of the shadow that it surrounds."""
+        """Return the mask of the traffic and those pieces of the shadow (a mask) that it surrounds."""
         key = traffic, shadow & ~traffic
         found = self._filled.get(key)
         if found is None:
@@ -303,12 +303,12 @@ def _kind(protocol: int | None, family: int) -> Numbers:
 
 
 def _holder(ranges: Sequence[Range], piece: Range) -> int:
-    """The position of the range that holds a piece; what is not told apart is the only one."""
+    """Return the position of the range that contains a piece; 0 if there is only one range."""
     return max(bisect_right(ranges, piece.first, key=lambda each: each.first) - 1, 0)
 
 
 def _cut(domain: Sequence[Range], starts: Iterable[int]) -> tuple[Range, ...]:
-    """The domain in pieces, a new one beginning at each start.
+    """Return the domain in pieces, with a new one at each start.
 
     >>> _cut([Range(1, 9)], {4, 5, 99})
     (Range(first=1, last=3), Range(first=4, last=4), Range(first=5, last=9))
@@ -322,7 +322,7 @@ def _cut(domain: Sequence[Range], starts: Iterable[int]) -> tuple[Range, ...]:
 
 
 def _within(block: ProtocolBlock, ranges: Sequence[Range], *, source: bool) -> int:
-    """The pieces of a block that lie in the ranges; as rules made the cuts, a piece is inside or outside."""
+    """Return the mask of a block's pieces in the ranges; a piece is inside or outside, as rules made the cuts."""
     pieces = block.sources if source else block.numbers
     chosen = 0
     for first, last in ranges:
@@ -336,25 +336,12 @@ def _within(block: ProtocolBlock, ranges: Sequence[Range], *, source: bool) -> i
 
 
 def _merged(ranges: Sequence[Range], chosen: int) -> tuple[Range, ...]:
-    return tuple(_joined(piece for at, piece in enumerate(ranges) if chosen >> at & 1))
-
-
-def _joined(ranges: Iterable[Range]) -> Iterator[Range]:
-    """Neighbours as one range."""
-    current: Range | None = None
-    for piece in ranges:
-        if current and piece.first == current.last + 1:
-            current = Range(current.first, piece.last)
-        else:
-            if current:
-                yield current
-            current = piece
-    if current:
-        yield current
+    """Return the chosen ranges (a mask of positions), joining neighbours."""
+    return joined(piece for at, piece in enumerate(ranges) if chosen >> at & 1)
 
 
 def _surrounded(ranges: Sequence[Range], row: int, dark: int) -> int:
-    """Of the dark pieces those in a run that has traffic, and nothing else, beside it."""
+    """Return the mask of those dark pieces in a run that has only traffic beside it."""
     found, at = 0, 0
     while dark >> at:
         if not dark >> at & 1:
