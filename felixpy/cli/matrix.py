@@ -1,4 +1,4 @@
-"""``felixpy matrix``: who reaches whom, on what."""
+"""``felixpy matrix``: which connections are allowed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Output(StrEnum):
-    """What comes out."""
+    """The format of the output."""
 
     table = "table"
     lines = "lines"
@@ -46,7 +46,7 @@ class Output(StrEnum):
 WITH_EXPOSURE = (Output.table, Output.lines, Output.json)
 
 READABLE = 30
-"""So many lines are read at one glance; of more a grid is made, on a terminal that has room for it."""
+"""Most lines that a table shows as lines; for more it is a grid, on a terminal that has room for it."""
 
 ESCAPES: Mapping[Output, Callable[[str], str]] = {
     Output.csv: str,
@@ -54,13 +54,13 @@ ESCAPES: Mapping[Output, Callable[[str], str]] = {
     Output.dot: str,
     Output.svg: str,
 }
-"""How a whole line is escaped; in other formats every value in it already is, lines for people are by `terminal`."""
+"""How whole lines are escaped in formats whose values are escaped already; lines of others go through `terminal`."""
 
 MOST_COLUMNS = 60
-"""A grid in a pipe has no more columns."""
+"""Most columns of a grid that is not written to a terminal."""
 
 AT_ONCE = 4096
-"""Lines that are written together."""
+"""Lines that are written at once."""
 
 
 @takes_manifests("live")
@@ -210,7 +210,7 @@ def matrix(
 
 
 def _on_nodes(names: Iterable[str], cluster: Cluster) -> Iterator[str]:
-    """Pods in the network of a node are the node."""
+    """Replace the names of pods in a node's network (``NS/NAME``) by the node (``host:NODE``)."""
     nodes = {f"{pod.namespace}/{pod.name}": pod.node for pod in cluster.host_pods}
     yield from (f"host:{nodes[name]}" if name in nodes else name for name in names)
 
@@ -220,7 +220,7 @@ def _is_named(service: Peer, names: Iterable[str]) -> bool:
 
 
 class _View(NamedTuple):
-    """What is to be shown; `whole` are the words for all traffic that was asked for."""
+    """What the output shows; `whole` are the words for all traffic that `--ports` selects."""
 
     found: Connectivity
     pairs: Pairs
@@ -229,24 +229,24 @@ class _View(NamedTuple):
     asks_ports: bool
     routes: RouteFlows
     controller: tuple[Flow, ...]
-    """What comes from an ingress controller that is not in the input, as far as it was asked for."""
+    """Flows from an ingress controller that is not in the input, as far as they are in focus."""
     exposure: Exposure | None
     decisions: Decisions | None
     reached: tuple[Reach, ...]
     services: tuple[Flow, ...]
-    """Services that pods reach whatever endpoint they are given."""
+    """Flows to Services whose endpoints are all reached."""
 
     def flows(self) -> Iterator[Flow]:
         return chain(self.pairs.flows(self.focus), self.controller, self.services)
 
     def pieces(self) -> Pieces:
-        """The same in pieces."""
+        """Return the same flows in pieces, for several processes."""
         from felixpy.flows.presentation.pieces import Pieces
 
         return Pieces(self.pairs, self.focus, (*self.controller, *self.services))
 
     def matrix(self) -> Matrix:
-        """Endpoints that are in focus or have a flow, and addresses outside."""
+        """Return endpoints that are in focus or have a flow, and addresses outside, with their flows."""
         from felixpy.flows.presentation.pictures import matrix
 
         flows = [*self.pairs.flows(self.focus, apart=True), *self.controller, *self.services]
@@ -261,7 +261,7 @@ class _View(NamedTuple):
 
 
 def _shown(view: _View, output: Output, hands: Hands) -> Iterator[str]:
-    """The lines of the output, made by `hands` where each is about one flow."""
+    """Return the lines of the output; the workers that `hands` gives make them in formats with a line for each flow."""
     from felixpy.exposure.report import exposure_json, route_json
     from felixpy.flows.presentation import pictures, report
 
@@ -285,7 +285,7 @@ def _shown(view: _View, output: Output, hands: Hands) -> Iterator[str]:
 
 
 def _prefers_grid(view: _View) -> bool:
-    """In a pipe lines are what is expected, unless the question is a yes or no."""
+    """Return whether a table is a grid: in a pipe only for `--ports`, whose answer is yes or no, else where it fits."""
     screen = on_screen()
     if not screen and not view.asks_ports:
         return False
@@ -298,12 +298,12 @@ def _prefers_grid(view: _View) -> bool:
 
 
 def on_screen() -> bool:
-    """Whether somebody looks at the output."""
+    """Return whether the output is a terminal."""
     return sys.stdout.isatty()
 
 
 def _remark(view: _View) -> None:
-    """What else is worth knowing goes to stderr."""
+    """Print remarks about the connections and routes to stderr."""
     from felixpy.flows.presentation.report import remarks
 
     for line in (*remarks(view.found, view.pairs), *view.routes.remarks):
@@ -311,7 +311,7 @@ def _remark(view: _View) -> None:
 
 
 def _joined(lines: Iterable[str], escape: Callable[[str], str]) -> Iterator[str]:
-    """Many lines as fewer long texts."""
+    """Yield escaped lines, `AT_ONCE` of them in each text."""
     rest = iter(lines)
     while some := list(islice(rest, AT_ONCE)):
         yield "".join(f"{line}\n" for line in map(escape, some))

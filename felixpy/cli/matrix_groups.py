@@ -20,14 +20,17 @@ GROUPED = ("class", "namespace", f"{LABEL}KEY")
 
 
 def checked(by: str) -> str:
-    """The value of --by. Raises UsageError for an unknown one."""
+    """Return the value of --by. Raises UsageError for an unknown one."""
     if by in (*SINGLE, "class", "namespace") or (by.startswith(LABEL) and by != LABEL):
         return by
     raise UsageError(f"--by {by}: say {', '.join(SINGLE)}, {', '.join(GROUPED[:-1])} or {GROUPED[-1]}")
 
 
 def group_names(by: str, endpoints: Mapping[int, SideEndpoint], cluster: Cluster) -> dict[int, str]:
-    """The group of each endpoint by its position: a namespace, or a label with its value; all nodes are one group."""
+    """Return the group of each endpoint, by its position: a namespace, or a label with its value.
+
+    All nodes are one group, and so are all interfaces without a known pod.
+    """
     key = by.removeprefix(LABEL)
     labels = {(pod.namespace, pod.name): pod.labels for pod in cluster.workloads}
     found: dict[int, str] = {}
@@ -55,7 +58,7 @@ def shown(
     ports: Sequence[PortChoice],
     tell: Callable[[str], None],
 ) -> Iterator[str]:
-    """The lines of the output; remarks are passed to `tell`.
+    """Return the lines of the output, and pass remarks to `tell`.
 
     Raises UsageError for formats that cannot show groups.
     """

@@ -1,4 +1,4 @@
-"""Work on many nodes, spread over processes, with progress that counts nodes."""
+"""Workers for many nodes or parts of flows, with a progress bar."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def for_nodes(number: int, jobs: int, scheduler: str | None = None) -> Workers:
-    """Workers for so many nodes."""
+    """Return workers for a number of nodes."""
     from felixpy.workers import workers
 
     return workers(number, jobs, scheduler, told=lambda done, total: progress.count(done, total, "nodes"))
 
 
 def for_parts(jobs: int, scheduler: str | None = None) -> Callable[[int], Workers]:
-    """Workers for any number of parts of the flows of a cluster."""
+    """Return a function from a number of parts of flows to workers for them."""
     from felixpy.workers import workers
 
     def hands(number: int) -> Workers:
@@ -31,7 +31,7 @@ def for_parts(jobs: int, scheduler: str | None = None) -> Callable[[int], Worker
 
 
 def spread(jobs: int, *compilers: Compiler, settings: Sequence[Setting]) -> Workers:
-    """Workers for the nodes of these compilers, which are made ready for many."""
+    """Return workers for the nodes of some compilers, which index their policies first if there are other processes."""
     hands = for_nodes(max(len(compiler.cluster.node_names()) for compiler in compilers), jobs)
     if not hands.is_here:
         for compiler in compilers:

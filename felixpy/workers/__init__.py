@@ -1,12 +1,12 @@
 """Work on many items at once, by processes of this machine or the workers of a Dask cluster, behind one interface.
 
 `Alone`, `Forked` and `Dask` hand out results one by one as they become ready, or in the order of the items. Forked
-processes find the work, and everything that it knows, in their memory: nothing is read, sent or copied again, and they
-are told numbers only. Dask workers, which may run elsewhere, get the work once, pickled.
+processes inherit the work and its data in memory: nothing is read, sent or copied again, and they receive only the
+numbers of items. Dask workers, which may run on other machines, get the work once, pickled.
 
-work        what is done, by whom, and the results
-processes   forked from this one
-dask        on other machines
+work        the protocol of work, the base class of workers, and results
+processes   processes forked from this one
+dask        workers on other machines
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from felixpy.workers.work import Alone, Computed, Lost, Numbered, Work, Workers,
 __all__ = ["Alone", "Computed", "Dask", "Forked", "Lost", "Numbered", "Work", "WorkFault", "Workers", "workers"]
 
 FEW = 8
-"""So few items are done sooner without other processes, unless somebody says how many there shall be."""
+"""Up to this number of items, work is faster without other processes; `jobs` overrides it."""
 
 
 def workers(
     items: int, jobs: int = 0, scheduler: str | None = None, told: Callable[[int, int], None] = silent
 ) -> Workers:
-    """Those for so many items: the Dask cluster of a `scheduler`, or `jobs` processes, 0 for one a core if it helps."""
+    """Return workers for a number of items: the Dask cluster of a `scheduler`, or `jobs` processes.
+
+    With 0 `jobs` it is one process for each core, or this process alone for few items (`FEW`).
+    """
     if scheduler:
         return Dask(scheduler, told=told)
     if not jobs:

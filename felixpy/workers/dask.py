@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, which may run elsewhere. They get the work once, pickled."""
+"""The workers of a Dask cluster, which may run on other machines. They get the work once, pickled."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from felixpy.workers.work import Item, Numbered, Result, Work, Workers
 
 ITEMS_OF_A_PARCEL = 8
 PARCELS = 16
-"""What a Dask worker gets at once: few items, so that there are so many parcels, which keeps all busy to the end, but
-enough to make messages rare."""
+"""The largest number of items in a parcel, which a Dask worker gets at once, and the number of parcels to aim for.
+
+Many parcels keep all workers busy to the end; parcels of several items keep the number of messages low.
+"""
 
 _one_at_a_time = Lock()
-"""Threads of one Dask worker have the work in common, and it remembers what it has found out."""
+"""Threads of one Dask worker share the work, whose caches are not thread-safe."""
 
 
 def _on_dask(work: Work[Any, Any], items: Sequence[Any]) -> list[Any]:
@@ -38,7 +40,7 @@ class Dask(Workers):
     def _results(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
     ) -> Iterator[Numbered[Result]]:
-        """In order. Raises EnvironmentMissing where no cluster answers."""
+        """Yield results in the order of items. Raises EnvironmentMissing without Dask, or if no cluster answers."""
         try:
             from distributed import Client
         except ImportError as missing:

@@ -1,4 +1,4 @@
-"""Processes forked from this one. They find the work, and everything that it knows, in their memory."""
+"""Processes forked from this one, which inherit the work and its data in memory."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
 AHEAD = 4
-"""Results in order are held back until their turn; so many items for each process are worked on ahead of it."""
+"""Items for each process that may be ahead of the next result to be yielded, where results are yielded in order."""
 
 FINISHING = 4
-"""Threads of a process that finish items: several files are synchronised with a disk in the time of one."""
+"""Threads of a process that finish items: synchronising several files with a disk takes the time of one."""
 
 NEW_VALUES = 150_000
-"""After so many new lists, dicts and the like a process looks for garbage in circles among them.
+"""New container objects after which a process collects garbage.
 
-It never looks at older ones again, which would take long: it remembers what items have in common.
+Objects that survive are frozen (`gc.freeze`), as checking them again would be slow: most belong to caches.
 """
 
 _FORK = multiprocessing.get_context("fork")
 
 
 class _Begun(NamedTuple):
-    """An item has been begun."""
+    """The answer that says that a process has begun an item."""
 
 
 _BEGUN = _Begun()
 
 
 class _Failed(NamedTuple):
-    """What an item's work raised: the exception, None if it cannot be sent, and its traceback."""
+    """An exception that work raised: `wrong` is None if it cannot be pickled; `trace` is its traceback as text."""
 
     wrong: BaseException | None
     trace: str
 
 
 class WorkFault(Exception):
-    """Work raised something that cannot be sent from one process to another."""
+    """Work in another process raised an exception that cannot be pickled."""
 
 
 @dataclass(eq=False)
 class _Process:
-    """A forked process, the numbers that it may take, and the one that it is at."""
+    """A forked process and the numbers of its items; `own` are those that it was not sent yet."""
 
     process: ForkProcess
     pipe: Connection
     own: range
     told: list[int] = field(default_factory=list)
-    """Numbers that it was told and has not answered."""
+    """Numbers that were sent to it and that it has not answered."""
     begun: list[int] = field(default_factory=list)
-    """Numbers that it has begun."""
+    """Numbers that it has begun, in order, answered ones included."""
 
 
 @dataclass(frozen=True)
 class Forked(Workers):
-    """Processes forked from this one. Each begins with items that are neighbours, then helps the others."""
+    """Processes forked from this one. Each begins with neighbouring items, then takes over items of the others."""
 
     jobs: int
     is_here = False
@@ -78,8 +78,8 @@ class Forked(Workers):
     def _results(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
     ) -> Iterator[Numbered[Result]]:
-        """In order, or as they become ready."""
-        gc.freeze()  # so that nobody copies what is shared by looking for garbage in it
+        """Yield results in the order of items (`in_order`), or as they become ready."""
+        gc.freeze()  # a garbage collection would write to shared memory pages, and so copy them
         running = _Running(work, items, self.jobs, in_order=in_order)
         try:
             yield from running.results()
@@ -89,14 +89,14 @@ class Forked(Workers):
 
 
 class _Running:
-    """One run of forked processes."""
+    """One run of forked processes over some items."""
 
     def __init__(self, work: Work[Any, Any], items: Sequence[Any], jobs: int, *, in_order: bool) -> None:
         self._work, self._items, self._in_order = work, items, in_order
         self._stopped = _FORK.RawValue("b", 0)
         self._most_ahead = AHEAD * jobs
         self._next = self._told = 0
-        """The first number that nobody has begun, and in order the first whose result was not handed out."""
+        """With `in_order`: the first number not sent to a process, and the first whose result was not yielded."""
         self._again: list[int] = []
         self._processes: list[_Process] = []
         self._jobs = jobs
@@ -125,7 +125,7 @@ class _Running:
         return Numbered(number, answer)
 
     def stop(self) -> None:
-        """Let each process finish what it is at, and wait for that; what only computes is ended at once."""
+        """Wait for each process to finish its current items; processes that only compute are killed at once."""
         self._stopped.value = 1
         for process in self._processes:
             process.pipe.close()
@@ -166,7 +166,10 @@ class _Running:
                 yield Numbered(number, answer)
 
     def _bury(self, process: _Process) -> Numbered[Any] | None:
-        """A process ended by itself: the item that it had begun last is lost, another process does all others."""
+        """Remove a process that ended by itself, and return the result of the item that it had begun last, if any.
+
+        A new process gets its other items.
+        """
         process.pipe.close()
         process.process.join()
         self._processes.remove(process)
@@ -183,7 +186,7 @@ class _Running:
         return Numbered(lost, Lost(f"the process that worked on it ended by {how}"))
 
     def _feed(self, process: _Process) -> None:
-        """Tell a process what is next, so much that it never waits."""
+        """Send a process the numbers of its next items, enough of them that it never waits."""
         while len(process.told) <= FINISHING:
             number = self._take(process)
             if number is None:
@@ -191,7 +194,7 @@ class _Running:
             process.told.append(number)
             try:
                 process.pipe.send(number)
-            except OSError:  # it has ended, which reading from it will tell
+            except OSError:  # the process has ended; `_answers` notices when it reads from the pipe
                 return
 
     def _take(self, process: _Process) -> int | None:
@@ -204,10 +207,10 @@ class _Running:
                 return number
             return None
         if not process.own:
-            # The last ones of whoever has most left: they are the farthest from what that one is at.
+            # Take the last items of the process with the most left: they are the farthest from its current one.
             most = max(self._processes, key=lambda other: len(other.own))
             if len(most.own) <= len(process.told):
-                return None  # whoever they belong to gets to them as soon
+                return None  # that process begins them as early
             middle = len(most.own) // 2
             most.own, process.own = most.own[:middle], most.own[middle:]
         if not process.own:
@@ -218,7 +221,7 @@ class _Running:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back: a process that is being forked does not ignore it yet."""
+    """Block SIGINT: a process that is being forked does not ignore it yet."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -227,13 +230,13 @@ def _uninterrupted() -> Iterator[None]:
 
 
 class _Post:
-    """The answers of a forked process, which several threads give."""
+    """Sends the answers of a forked process, from several threads."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._lock = pipe, Lock()
 
     def send(self, *words: Any) -> None:
-        """Send an answer; where nobody listens any more there is nothing to do."""
+        """Send an answer; an error is ignored, as it means that the first process has closed the pipe."""
         with self._lock, suppress(OSError):
             self._pipe.send(words)
 
@@ -241,8 +244,8 @@ class _Post:
 def _serve(
     pipe: Connection, foreign: Sequence[Connection], work: Work[Any, Any], items: Sequence[Any], stopped: Any
 ) -> None:
-    """A forked process: works on the items whose numbers it is told until nobody tells any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it goes to all processes of a terminal; `stopped` is what counts
+    """Run in a forked process: work on the items whose numbers arrive, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all processes of a terminal get it; the first one sets `stopped`
     for other in foreign:
         other.close()
     gc.disable()
@@ -251,7 +254,7 @@ def _serve(
     def finish(number: int, begun: Any) -> None:
         try:
             post.send(number, work.end(begun))
-        except BaseException as wrong:  # noqa: BLE001 - whoever forked this process raises it
+        except BaseException as wrong:  # noqa: BLE001 - the first process raises it
             post.send(number, _failure(wrong))
         finally:
             room.release()
@@ -279,7 +282,7 @@ def _serve(
 def _failure(wrong: BaseException) -> _Failed:
     trace = "".join(traceback.format_exception(wrong))
     try:
-        pickle.loads(pickle.dumps(wrong))  # noqa: S301 - what was made right here
-    except Exception:  # noqa: BLE001 - an exception whose class cannot be made from its arguments, or holds anything
+        pickle.loads(pickle.dumps(wrong))  # noqa: S301 - pickled on the same line
+    except Exception:  # noqa: BLE001 - pickling may raise anything
         return _Failed(None, trace)
     return _Failed(wrong, trace)

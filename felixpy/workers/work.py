@@ -1,4 +1,4 @@
-"""What is done to many items, and those who do it."""
+"""Work on many items, the base class of workers, and results."""
 
 from __future__ import annotations
 
@@ -14,65 +14,65 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Work(Protocol[Item_contra, Result_co]):
-    """What is done to an item: `begin` computes, and `end` waits for disks and networks with what came of it."""
+    """Work on an item in two steps: `begin` computes, and `end` waits for disks and networks."""
 
     def begin(self, item: Item_contra, /) -> Any:
-        """The part that keeps a core busy."""
+        """Do the part that keeps a core busy, and return what `end` needs."""
 
     def end(self, begun: Any, /) -> Result_co:
-        """The rest, while the next item is begun."""
+        """Do the rest, such as writing files, while the next item is begun. Returns the result."""
 
 
 @dataclass(frozen=True)
 class Computed(Generic[Item, Result]):
-    """Work that has nothing to wait for."""
+    """Work that only computes: `end` has nothing to do."""
 
     compute: Callable[[Item], Result]
 
     def begin(self, item: Item) -> Result:
-        """All of it."""
+        """Compute the result."""
         return self.compute(item)
 
     def end(self, begun: Result) -> Result:
-        """Nothing is left."""
+        """Return the computed result."""
         return begun
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Stands for the result of an item whose process ended: `words` say how."""
+    """The result of an item whose process ended by itself; `words` say how."""
 
     words: str
 
 
 class Numbered(NamedTuple, Generic[Result]):
-    """The result of the item with a number."""
+    """A result, and the position of its item."""
 
     number: int
     result: Result | Lost
 
 
 def silent(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True)
 class Workers(ABC):
-    """Those who do the work; `told` hears how many of all items are done."""
+    """Runs work on items; `told` is called with the number of items that are done and of all items."""
 
     told: Callable[[int, int], None] = field(default=silent, kw_only=True)
 
     is_here: ClassVar[bool]
-    """Whether it is done in this process, which then knows what was found out."""
+    """Whether the work is done in this process, which then shares its caches."""
     reaches_files: ClassVar[bool]
-    """Whether it is done on this machine."""
+    """Whether the work is done on this machine, and so can write its files."""
 
     def run(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool = False
     ) -> Iterator[Numbered[Result]]:
-        """The result of each item, in order or as it becomes ready.
+        """Yield the result of each item, in order or as it becomes ready.
 
-        Raises what the work raises; whoever stops asking ends the work.
+        Raises what the work raises. Closing the iterator ends the work.
         """
         self.told(0, len(items))
         for done, found in enumerate(self._results(work, items, in_order=in_order), start=1):
@@ -83,18 +83,18 @@ class Workers(ABC):
     def _results(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
     ) -> Iterator[Numbered[Result]]:
-        """The same, told to nobody."""
+        """Yield the results without reporting progress."""
 
 
 @dataclass(frozen=True)
 class Alone(Workers):
-    """This process."""
+    """Does the work in this process."""
 
     is_here = reaches_files = True
 
     def _results(
         self, work: Work[Item, Result], items: Sequence[Item], *, in_order: bool
     ) -> Iterator[Numbered[Result]]:
-        """One after the other, in order."""
+        """Yield results in the order of items."""
         for number, item in enumerate(items):
             yield Numbered(number, work.end(work.begin(item)))
