@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
@@ -150,12 +150,8 @@ def matrix(
 
     if ipsets and not rules:
         raise UsageError("--ipsets goes with --rules")
-    if explained and output is not Output.json:
-        raise UsageError("--explain goes with -o json")
-    if exposed and (rules or output not in WITH_EXPOSURE):
-        raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
-    if checked(by) not in SINGLE and (focus or namespace or with_services or exposed or explained):
-        raise UsageError(f"--by {by} does not go with --focus, --namespace, --services, --exposure and --explain")
+    selects = bool(focus or namespace or with_services)
+    _check(output, by, selects=selects, saved=bool(rules), exposed=exposed, explained=explained)
     chosen = parse_ports(ports)
     nodes = given.nodes(named_dumps(read_saved(rules, ipsets), given) if rules else None)
     wanted = parse_wanted([*_on_nodes(focus or (), nodes.cluster), *(namespace or ())])
@@ -180,11 +176,7 @@ def matrix(
     if asks_controller and focus_ is None:
         focus_ = Focus(0, {})
     touching = pairs.asked(focus_) if focus_ else None
-    reached = [
-        each
-        for each in (reaches(found, pairs) if with_services else ())
-        if touching is None or each.client in touching or _is_named(each.service, wanted.names)
-    ]
+    reached = list(_in_focus(reaches(found, pairs), touching, wanted.names)) if with_services else []
     view = _View(
         found,
         pairs,
@@ -207,6 +199,24 @@ def matrix(
         invocation.emit(piece)
     if view.exposure and output is not Output.json:
         invocation.emit("".join(f"{line}\n" for line in ("", *exposure_lines(view.exposure))))
+
+
+def _check(output: Output, by: str, *, selects: bool, saved: bool, exposed: bool, explained: bool) -> None:
+    """Raise UsageError for options that exclude each other.
+
+    `selects` is whether rows are restricted or Services added, `saved` whether rules come from dumps.
+    """
+    if explained and output is not Output.json:
+        raise UsageError("--explain goes with -o json")
+    if exposed and (saved or output not in WITH_EXPOSURE):
+        raise UsageError("--exposure goes with manifests, and with lines, tables and JSON")
+    if checked(by) not in SINGLE and (selects or exposed or explained):
+        raise UsageError(f"--by {by} does not go with --focus, --namespace, --services, --exposure and --explain")
+
+
+def _in_focus(reached: Iterable[Reach], touching: Collection[Peer] | None, names: Iterable[str]) -> Iterator[Reach]:
+    """Yield what clients in `touching` reach (None: all clients), and Services that are named."""
+    return (each for each in reached if touching is None or each.client in touching or _is_named(each.service, names))
 
 
 def _on_nodes(names: Iterable[str], cluster: Cluster) -> Iterator[str]:
