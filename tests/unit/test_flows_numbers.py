@@ -51,7 +51,7 @@ def test_operations_are_those_of_sets_and_keep_peers_apart(
         assert pairs(found) == expected(pairs(one), pairs(other))
         assert all(found)
         assert all(found.values())
-        assert sum(peers.bit_count() for peers in found.values()) == packet_sets.peers_of(found).bit_count()
+        assert sum(peers.bit_count() for peers in found.values()) == packet_sets.union(found.values()).bit_count()
 
 
 def test_what_receivers_let_in_turned_to_what_senders_reach() -> None:

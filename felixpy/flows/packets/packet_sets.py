@@ -118,11 +118,6 @@ def of_traffic(packets: PacketSet, traffic: int) -> PacketSet:
     return found
 
 
-def peers_of(packets: PacketSet) -> int:
-    """Return the mask of all peers in a packet set."""
-    return union(packets.values())
-
-
 def traffic_with(packets: PacketSet, peer: int) -> int:
     """Return the mask of traffic with one peer, given as a mask of one bit."""
     for traffic, peers in packets.items():

@@ -34,7 +34,7 @@ class Peer(NamedTuple):
     lowest: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
-        """``shop/web[Deployment]``, ``shop/db-0``, ``host:node1``, ``10.0.0.0/8 except 10.1.0.0/16``."""
+        """Return ``shop/web[Deployment]``, ``shop/db-0``, ``host:node1``, ``10.0.0.0/8 except 10.1.0.0/16``."""
         match self.kind:
             case "external":
                 return self.words
@@ -59,7 +59,7 @@ class Peer(NamedTuple):
         return self.maker or TITLES.get(self.kind) or self.kind.capitalize()
 
     def json(self) -> dict[str, Any]:
-        """``{"kind": …, "namespace": …, "name": …}`` for endpoints, ``{"kind": "External", "ranges": […]}``."""
+        """Return ``{"kind": …, "namespace": …, "name": …}``, or ``{"kind": "External", "ranges": […]}``."""
         if self.kind == "external":
             return {"kind": "External", "ranges": list(self.ranges)}
         found: dict[str, Any] = {"kind": self.title}

@@ -80,14 +80,11 @@ def remarks(found: Connectivity, pairs: Pairs) -> Iterator[str]:
         yield f"not counted, as Felix lets no pod send it: {', '.join(told)}"
 
 
-def csv_lines(flows: Iterable[Flow]) -> Iterator[str]:
-    """Yield CSV with a line for each range of addresses. `other` in a connection are protocols that are not listed."""
-    yield CSV_HEADER
-    yield from csv_rows(flows)
-
-
 def csv_rows(flows: Iterable[Flow]) -> Iterator[str]:
-    """Yield the lines of CSV below the header."""
+    """Yield the lines of CSV below `CSV_HEADER`, one for each range of addresses.
+
+    `other` in a connection are protocols that are not listed.
+    """
     ends, traffic = Once(_cells), Once[Traffic, str](lambda what: _csv([what.explicit()]))
     for source, destination, what, family in flows:
         for sender in ends(source):

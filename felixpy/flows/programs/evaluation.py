@@ -348,7 +348,7 @@ class Receivers:
         self._known: dict[tuple[int, int], _Turned] = {}
 
     def outcome(self, chain: ChainCode, tag: int, sender: int) -> Outcome:
-        """What becomes of packets of one sender, given by its bit, for any of the receivers."""
+        """Return the outcome for packets of one sender, a mask of one bit, to any of the receivers."""
         key = id(chain), tag
         if key not in self._known:
             self._known[key] = _Turned(self._evaluators, self._senders, chain, tag)
