@@ -127,7 +127,7 @@ def traffic_with(packets: PacketSet, peer: int) -> int:
 
 
 def by_sender(receivers: Iterable[tuple[int, PacketSet]]) -> dict[int, PacketSet]:
-    """Transpose what receivers (each a mask of one bit) let in: return what each sender, by its position, reaches.
+    """Return what each sender, by its position, reaches, given what receivers (each a mask of one bit) let in.
 
     >>> by_sender([(0b01, {0b1: 0b110}), (0b10, {0b1: 0b100})])
     {1: {1: 1}, 2: {1: 3}}

@@ -337,9 +337,9 @@ class Evaluator:
 
 
 class Receivers:
-    """The endpoints of one node as they see packets that are forwarded to them, turned round to the senders' side.
+    """Outcomes of receivers' chains for packets forwarded on their node, transposed to the senders' point of view.
 
-    `senders` are the peers on the same node. Going through a receiver's chains once answers for all of them.
+    `senders` is the mask of peers on the same node. A receiver's chains are evaluated once for all of them.
     """
 
     def __init__(self, evaluators: Sequence[Evaluator], senders: int) -> None:
