@@ -40,9 +40,6 @@ RETIRED = (
 )
 """Patterns of words that help, messages, documents and docstrings do not use: `docs/glossary.md` has better ones."""
 
-UNREVISED = ("flows", "workers", "cli/matrix.py", "cli/spreading.py")
-"""Parts of the package that still use such words. The list only becomes shorter."""
-
 
 def public_classes() -> dict[str, set[str]]:
     """Where each public class is defined: its name → top-level packages or modules."""
@@ -71,15 +68,9 @@ def prose(file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
-    """The prose of the documents and of the package, except `UNREVISED`, by path, with single spaces."""
-    unrevised = [PACKAGE / part for part in UNREVISED]
-    modules = [file for file in PACKAGE.rglob("*.py") if not {file, *file.parents} & {*unrevised}]
+    """The prose of the documents and of the package by path, with single spaces."""
     documents = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-    return {str(file.relative_to(ROOT)): " ".join(prose(file).split()) for file in (*modules, *documents)}
-
-
-def test_unrevised_parts_exist() -> None:
-    assert [part for part in UNREVISED if not (PACKAGE / part).exists()] == []
+    return {str(file.relative_to(ROOT)): " ".join(prose(file).split()) for file in (*PACKAGE.rglob("*.py"), *documents)}
 
 
 @pytest.mark.parametrize("words", RETIRED)

@@ -19,7 +19,7 @@ class Peer(NamedTuple):
 
     It can also be a Service, or an ingress controller that is not in the input (any pod).
 
-    `kind` of a workload is told by `maker` (Deployment and so on), `pods` are the names of its pods; the space of an
+    `maker` is the kind of a workload (Deployment and so on), `pods` are the names of its pods; the space of an
     interface is its node. `ranges` are CIDRs or first-last, the lowest first, `words` a shorter way to say them.
     `lowest` is the family and the first address, for sorting.
     """
