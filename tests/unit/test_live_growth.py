@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from felixpy.live import engine, members, shared
@@ -17,6 +19,13 @@ PERIOD = 50
 WARM_UP, MORE = 500, 1000
 MOST_FOR_A_CHANGE = 1.0
 """Blocks of memory. A name that is kept for each change is several of them; a cluster varies by some hundred in all."""
+
+
+@pytest.fixture(autouse=True)
+def only_new_objects() -> None:
+    """Leave what earlier tests hold out of the many searches for garbage, which would take most of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
