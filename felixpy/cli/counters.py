@@ -19,7 +19,6 @@ from felixpy.cli.target import BackendName, IptablesKind, Netns, OnHost, say
 from felixpy.errors import InputError, UsageError, many
 
 if TYPE_CHECKING:
-    from felixpy.compiler import Compiler
     from felixpy.counters import Count, Names
     from felixpy.netfilter.rules import Dump
 
@@ -168,7 +167,6 @@ class _Naming:
 
     def __init__(self, given: Given) -> None:
         self._given = given
-        self._compilers: dict[str, Compiler] = {}
         self._known: dict[tuple[str, str], Names | None] = {}
 
     def counted(self, dumps: Mapping[str, Dump]) -> list[Count]:
@@ -200,15 +198,7 @@ class _Naming:
             known = node in cluster.node_names()
             if not known:
                 say(f"warning: the manifests have no node {node}; its rules have no places")
-            ruleset = self._compiler(dump.dataplane).compile(node, settings=self._given.settings) if known else None
-            self._known[key] = Names(ruleset, Legend(cluster, self._given.version)) if ruleset else None
+            given = self._given
+            ruleset = given.compiler_for(dump.dataplane).compile(node, settings=given.settings) if known else None
+            self._known[key] = Names(ruleset, Legend(cluster, given.version)) if ruleset else None
         return self._known[key]
-
-    def _compiler(self, dataplane: str) -> Compiler:
-        """Compiles nodes for the data plane whose hashes are in a dump."""
-        from felixpy.compiler import Compiler
-
-        if dataplane not in self._compilers:
-            cluster = self._given.cluster
-            self._compilers[dataplane] = Compiler(cluster, self._given.version_of(cluster), dataplane)
-        return self._compilers[dataplane]

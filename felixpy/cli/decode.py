@@ -46,7 +46,9 @@ def decode(
     listed = any(
         split_layer(name)[0] or plain_set_name(name) != name or name.rstrip("\"'").endswith(";") for name in names
     )
-    planes = [given.dataplane] if given.dataplane else ["nftables"] if listed else [None, "nftables", "iptables"]
+    planes: list[str | None] = [given.dataplane]
+    if not given.dataplane:
+        planes = ["nftables"] if listed else [None, *_others(given, cluster)]
     decoder = decoder_for(cluster, given.version, given.settings, nodes, planes)
     meanings = [decoder.decode(name) for name in names]
     if output is Output.json:
@@ -59,6 +61,12 @@ def decode(
         invocation.emit("\n".join(page(meaning.text().splitlines()) for meaning in meanings))
     if not all(meaning.known for meaning in meanings):
         raise typer.Exit(1)
+
+
+def _others(given: Given, cluster: Cluster) -> list[str]:
+    """The data planes that the input does not select for all nodes."""
+    selected = {plane.kind for plane in given.selected_data_planes(cluster)}
+    return [plane for plane in ("nftables", "iptables") if selected != {plane}]
 
 
 def decoder_for(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from felixpy.compiler import Compiler
     from felixpy.config import Setting
     from felixpy.manifests.loading import Options
-    from felixpy.model import Cluster, Host
+    from felixpy.model import Cluster, DataPlane, Host
     from felixpy.netfilter.rules import Dump
     from felixpy.tracing import Nodes
 
@@ -165,13 +165,28 @@ class Given:
             return there.pop()
         return self.dataplane
 
-    def names_data_plane(self, cluster: Cluster) -> bool:
-        """Whether an option, a setting or an object says which data plane any of the nodes has."""
+    @cached_property
+    def _compilers(self) -> dict[str, Compiler]:
+        return {}
+
+    def compiler_for(self, dataplane: str) -> Compiler:
+        """Compiles nodes of `cluster` for a data plane, whatever the input selects. Raises InputError as `compiler`."""
         from felixpy.compiler import Compiler
 
-        compiler = Compiler(cluster, self.version_of(cluster))
-        chosen = (compiler.data_plane(name, self.settings) for name in cluster.node_names())
-        return bool(self.dataplane) or not all(plane.is_default for plane in chosen)
+        if dataplane not in self._compilers:
+            self._compilers[dataplane] = Compiler(self.cluster, self.version_of(self.cluster), dataplane)
+        return self._compilers[dataplane]
+
+    def selected_data_planes(self, cluster: Cluster) -> list[DataPlane]:
+        """The data plane that the input selects for each node of a cluster, whatever --dataplane is."""
+        from felixpy.effective import data_plane
+
+        settings = (*self.version_of(cluster).parameters, *self.settings)
+        return [data_plane(cluster, name, settings) for name in cluster.node_names()]
+
+    def names_data_plane(self, cluster: Cluster) -> bool:
+        """Whether an option, a setting or an object says which data plane any of the nodes has."""
+        return bool(self.dataplane) or not all(plane.is_default for plane in self.selected_data_planes(cluster))
 
     def nodes(self, dumps: Mapping[str, Dump] | None = None, seen: Host | None = None) -> Nodes:
         """The nodes of the manifests. With `dumps` their rules are used, and manifests are optional.

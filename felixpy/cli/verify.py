@@ -118,7 +118,6 @@ class Expected:
 
     def __init__(self, given: Given) -> None:
         self.given = given
-        self._compilers: dict[str, Compiler] = {}
         self._compared = 0
 
     def not_compared(self, name: str) -> str:
@@ -143,21 +142,12 @@ class Expected:
 
         given = self.given
         described = seen if given.host.interfaces is None else given.host
-        return Node(name=name, compiler=self.compiler(plane), host=described, settings=given.settings)
-
-    def compiler(self, plane: str) -> Compiler:
-        """Compiles nodes for a data plane."""
-        from felixpy.compiler import Compiler
-
-        given = self.given
-        if plane not in self._compilers:
-            self._compilers[plane] = Compiler(given.cluster, given.version_of(given.cluster), plane)
-        return self._compilers[plane]
+        return Node(name=name, compiler=given.compiler_for(plane), host=described, settings=given.settings)
 
     def compilers(self, saved: SavedNodes, names: Sequence[str]) -> list[Compiler]:
         """The compilers that comparing these nodes needs, one for each data plane."""
         planes = {self.plane(name, saved.plane(name)) for name in names}
-        return [self.compiler(plane) for plane in sorted(planes)]
+        return [self.given.compiler_for(plane) for plane in sorted(planes)]
 
     def compared(self, observe: Callable[[str], Observed], there: str, seen: Host, name: str = "") -> Verification:
         """Compare a node with what `observe` reads for a data plane; `there` is the one found on the node."""
