@@ -66,7 +66,7 @@ def _chain(chain: Chain, renamed: Mapping[str, str]) -> Chain:
     def read(made: Chain) -> tuple[Rule, ...]:
         return tuple(rule._replace(body=_body(rule.body, renamed)) for rule in chain.rules)
 
-    return Chain(chain.name, chain.policy, chain.file, chain.family, read, chain.lines, chain.counters)
+    return replace(chain, read=read)
 
 
 def _body(body: Body, renamed: Mapping[str, str]) -> Body:

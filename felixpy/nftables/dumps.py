@@ -188,12 +188,11 @@ def _chains(table: ListedTable, family: int, file: str) -> dict[str, Chain]:
 def _chain(chain: ListedChain, name: str, source: ChainSource, family: int, file: str) -> Chain:
     lines = [Line(number, text, _counters(text)) for number, text in chain.lines]
     base = chain.base
-    found = Chain(name, base.policy if base else "", file, family, partial(read_rules, source=source), lines)
-    if base:
-        found.declared = (
-            f"type {base.type} hook {base.hook} priority {priority_of(base.priority)}; policy {base.policy.lower()};"
-        )
-    return found
+    read = partial(read_rules, source=source)
+    if base is None:
+        return Chain(name, "", file, family, read, lines)
+    declared = f"type {base.type} hook {base.hook} priority {priority_of(base.priority)}; policy {base.policy.lower()};"
+    return Chain(name, base.policy, file, family, read, lines, declared=declared)
 
 
 def _bases(table: ListedTable, *, own: bool) -> Iterator[BaseChain]:
