@@ -28,21 +28,17 @@ def without_hash(text: str) -> str:
 
 
 def said(text: str) -> str:
-    """Return a line of a dump without ``-A chain``, hash and counters, to compare rules by content.
+    """Return a rule that nft lists without hash and counters, to compare rules by content.
 
-    >>> said('-A cali-x -m comment --comment "cali:AAAAAAAAAAAAAAAA" -j DROP')
-    '-j DROP'
     >>> said('counter packets 7 bytes 420 drop comment "cali:AAAAAAAAAAAAAAAA; why"')
     'counter drop comment "why"'
     """
-    if text.startswith("-A "):
-        return words.without_hash(text.split(" ", 2)[2] if text.count(" ") > 1 else "")
     found = split_comment(text)
     return _with_words(normal(found.text), found.words)
 
 
 def said_by(rule: Rule) -> str:
-    """Return the same for a parsed rule, which may be one element of a map that its line looks up."""
+    """Return the same for a parsed rule of either data plane, which may be one element of a map that it looks up."""
     if rule.text.startswith("-A "):
         return rule.body.text
     return _with_words(normal(rule.body.text), " ".join(rule.comments))
